@@ -1,0 +1,48 @@
+# Everything installs into .venv from this folder's own files, at the versions of constraints.txt.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+EXPERIMENT ?= experiments/default.yaml
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test ui check lint lock clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+run: .venv/installed ## Run the default experiment (EXPERIMENT=… for another) and print the table
+	$(BIN)/ebr run $(EXPERIMENT)
+
+check: .venv/installed ## Check EXPERIMENT and its logs without training
+	$(BIN)/ebr check $(EXPERIMENT)
+
+ui: .venv/installed ## Serve the Prefect and MLflow pages with a worker, on loopback; Ctrl-C ends all
+	@$(BIN)/ebr ui
+
+test: lint ## Lint, check types and layers, run the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev ## Lint, check types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+lock: ## Write constraints.txt anew from the newest versions that pyproject.toml allows
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install -q torch==2.13.0 && .venv-lock/bin/pip install -q -c constraints-known.txt -e '.[dev]'
+	.venv-lock/bin/pip freeze --exclude-editable | sed -e 's/+cpu//' > constraints.txt && rm -rf .venv-lock
+
+clean: ## Remove the environment and all state (trained models included)
+	rm -rf .venv .ebr
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else f"Python 3.11 is needed, {sys.version.split()[0]} found: make PYTHON=/path/to/python3.11 …")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

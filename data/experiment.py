@@ -1,0 +1,273 @@
+"""The experiment file: one YAML that says where the logs are, what is trained and what is asked of it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
+from ebr_core.config import Arm, Frozen, InputError
+from ebr_core.index import Exact, Index, IvfPq
+
+AnyLogs = Tables | Ubi | Esci | Beir | Simulated
+BASELINES = ("popularity", "bm25", "memory")
+ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # of a simulated world alone
+METRIC = r"^(recall@[1-9][0-9]*|mrr)$"
+Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # what MLflow takes as a tag
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
+
+
+class Evaluation(Frozen):
+    """How arms are measured: exact search over every document alive in the period. [EBR §2.1]"""
+
+    ks: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        (1, 10, 100), min_length=1, description="K of recall@K"
+    )
+    searches: int = Field(10_000, ge=1, description="test searches sampled, at most, for each target set")
+    validation_searches: int = Field(2_000, ge=1, description="validation searches sampled, at most")
+    resamples: int = Field(2_000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
+
+    @field_validator("ks")
+    @classmethod
+    def _in_order(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(ks)))
+
+
+class Question(Frozen):
+    """Arms compared with a baseline, and what is claimed of them before the run."""
+
+    title: str = ""
+    baseline: str
+    arms: tuple[str, ...] = Field(min_length=1)
+    metric: str = Field("recall@10", pattern=METRIC)
+    claim: Literal["gain", "equal", "worse"] | None = None
+    margin: float = Field(0.01, gt=0, lt=1, description="what counts as equal, fixed before the run")
+
+
+class Experiment(Frozen):
+    """A whole experiment, as validated."""
+
+    logs: Logs
+    split: Split = Split()
+    evaluation: Evaluation = Evaluation()
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0,), min_length=1, description="each arm is trained once for each"
+    )
+    arms: dict[Name, Arm] = Field(default_factory=dict, description="what is trained; `base` holds what they share")
+    indexes: dict[Name, Index] = Field(default_factory=dict, description="besides exact search, which is always there")
+    questions: dict[Title, Question] = Field(default_factory=dict, description="who is compared with whom")
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _on_base(cls, arms: Any) -> Any:
+        """Each arm is the base with its own settings laid over it; the base itself is not trained."""
+        if not isinstance(arms, dict) or not isinstance(arms.get("base") or {}, dict):
+            return arms  # validation says what is wrong
+        base = arms.get("base") or {}
+        return {name: _over(base, arm or {}) for name, arm in arms.items() if name != "base"}
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"got {list(seeds)}; a seed stands twice, which would train the same arm again")
+        return seeds
+
+    @field_validator("indexes")
+    @classmethod
+    def _not_reserved(cls, indexes: dict[str, Index]) -> dict[str, Index]:
+        if taken := {"exact", "none"} & set(indexes):
+            raise ValueError(
+                f"{', '.join(sorted(taken))}: exact search is always there under this name; choose another"
+            )
+        return indexes
+
+    @property
+    def all_indexes(self) -> dict[str, Exact | Any]:
+        """The indexes by name, exact search first."""
+        return {"exact": Exact()} | self.indexes
+
+
+def _over(base: Any, own: Any) -> Any:
+    """own laid over base, key by key; where own names another kind of thing, it replaces the whole."""
+    if not isinstance(base, dict) or not isinstance(own, dict):
+        return own
+    if "kind" in own and own["kind"] != base.get("kind", own["kind"]):
+        return own
+    return base | {key: _over(base.get(key), value) for key, value in own.items()}
+
+
+class _NoRepeats(yaml.SafeLoader):
+    """Refuses a key that stands twice: the last would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node."""
+        keys = [self.construct_object(key, deep) for key, _ in node.value]
+        for at, key in enumerate(keys):
+            if key in keys[:at]:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load_experiment(path: Path) -> Experiment:
+    """The experiment in a YAML file, with the paths of its logs made absolute. Errors: every problem of the file at
+    once."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; give the path of an experiment file") from error
+    try:
+        content = yaml.load(text, _NoRepeats)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected sections such as logs, arms, questions; got {type(content).__name__}")
+    problems: list[str] = _name_problems(content)
+    experiment = None
+    try:
+        experiment = Experiment.model_validate(content)
+    except ValidationError as error:
+        told = [_explain(problem, content) for problem in error.errors()]
+        problems = [*dict.fromkeys(told), *problems]  # what the base says wrong is told once
+    problems += _index_problems(experiment) if experiment else []
+    if problems or experiment is None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
+    return experiment.model_copy(update={"logs": _resolve(experiment.logs, path.parent.resolve())})
+
+
+def _index_problems(experiment: Experiment) -> list[str]:
+    """Indexes that cannot be built over the vectors of some arm."""
+    dimensions = sorted({arm.towers.dimensions for arm in experiment.arms.values()})
+    return [
+        f"indexes.{name}.pq_bytes: got {index.pq_bytes}; must divide {d}, towers.dimensions, as {max(1, d // 4)} does"
+        for name, index in experiment.indexes.items()
+        for d in dimensions
+        if isinstance(index, IvfPq) and d % index.pq_bytes
+    ]
+
+
+def _section(content: dict[str, Any], key: str) -> dict[str, Any]:
+    return content[key] if isinstance(content.get(key), dict) else {}
+
+
+def _name_problems(content: dict[str, Any]) -> list[str]:
+    """Names in the questions that nothing bears. Looks at the file as written, so that it is told along with all
+    else."""
+    arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
+    arms = [name for name in arms_section if name != "base"]
+    known, ks = [*arms, *BASELINES], evaluation.get("ks", Evaluation().ks)
+    problems = [
+        f"arms.{name}: this name is taken by a baseline; choose another"
+        for name in arms
+        if name in (*BASELINES, *ORACLES)
+    ]
+    for name, question in questions.items():
+        if not isinstance(question, dict):
+            continue
+        others = question["arms"] if isinstance(question.get("arms"), list) else []
+        for key, arm in [("baseline", question.get("baseline")), *(("arms", other) for other in others)]:
+            if arm is not None and arm not in known:
+                near = difflib.get_close_matches(str(arm), known, 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                problems.append(f"questions.{name}.{key}: no arm {arm!r}{hint}; there are {', '.join(known)}")
+        if question.get("baseline") in others:
+            problems.append(
+                f"questions.{name}.arms: {question['baseline']!r} is the baseline, it cannot be compared with itself"
+            )
+        metric = str(question.get("metric", "recall@10"))
+        if metric.startswith("recall@") and metric[7:].isdigit() and int(metric[7:]) not in ks:
+            problems.append(f"questions.{name}.metric: got {metric!r}; evaluation.ks holds {list(ks)}")
+    return problems
+
+
+def _explain(problem: ErrorDetails, content: dict[str, Any]) -> str:
+    """One line: the key path, what was got, what is allowed."""
+    path = _path_in_file(_where_written(problem["loc"], content))
+    if problem["type"] == "union_tag_invalid":
+        got, allowed = problem["ctx"]["tag"], problem["ctx"]["expected_tags"].replace("'", "").split(", ")
+        near = difflib.get_close_matches(got, allowed, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        key = problem["ctx"]["discriminator"].strip("'")
+        return f"{path}.{key}: got {got!r}{hint}; allowed: {', '.join(allowed)}"
+    if problem["type"] == "extra_forbidden":
+        allowed = _keys_at(problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"{path}: unknown key{hint}; allowed here: {', '.join(allowed)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"{path}: missing; {message}"
+    if problem["type"] == "value_error":
+        return f"{path}: {message}"
+    return f"{path}: got {problem['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+def _where_written(path: tuple[int | str, ...], content: dict[str, Any]) -> tuple[int | str, ...]:
+    """The path of an arm's setting, or that of the base where the arm has it from there."""
+    if len(path) < 3 or path[0] != "arms":
+        return path
+    own: Any = content["arms"].get(path[1]) or {}
+    for part in path[2:]:
+        if not isinstance(own, dict):
+            return path
+        if part in own:
+            own = own[part]
+        elif part not in (own.get("kind"), own.get("layout")):
+            return ("arms", "base", *path[2:])
+    return path
+
+
+def _path_in_file(path: tuple[int | str, ...]) -> str:
+    """The key path as the user wrote it: pydantic names the variant chosen by layout or kind, the file does not."""
+    schema = Experiment.model_json_schema()
+    node, keys = dict(schema), []
+    for part in path:
+        if part not in _deref(schema, node).get("discriminator", {}).get("mapping", {}):
+            keys.append(str(part))
+        node = _step_down(schema, node, str(part))
+    return ".".join(keys) or "the file"
+
+
+def _keys_at(path: tuple[int | str, ...]) -> list[str]:
+    """The keys that the schema allows at a path of an error."""
+    schema = Experiment.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in path:
+        node = _step_down(schema, node, str(part))
+    return sorted(_deref(schema, node).get("properties", {}))
+
+
+def _deref(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    return schema["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
+
+
+def _step_down(schema: dict[str, Any], node: dict[str, Any], part: str) -> dict[str, Any]:
+    node = _deref(schema, node)
+    if "discriminator" in node:  # an error's path names the variant by its tag
+        mapping = node["discriminator"]["mapping"]
+        return {"$ref": mapping[part]} if part in mapping else node
+    if part in node.get("properties", {}):
+        return dict(node["properties"][part])
+    extra: Any = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
+    return dict(extra) if isinstance(extra, dict) else {}
+
+
+def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:
+    """The logs with relative paths made absolute, from the folder of the experiment file."""
+    named = [key for key, field in type(logs).model_fields.items() if field.annotation in (str, str | None)]
+    paths = {key: getattr(logs, key) for key in named if key != "memory_limit" and getattr(logs, key)}
+    full = {key: path if "://" in path else str((start / path).absolute()) for key, path in paths.items()}
+    return logs.model_copy(update=full)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of an experiment file, for editors. An arm may leave out what its base says."""
+    schema = TypeAdapter(Experiment).json_schema()
+    schema["title"] = "An experiment of embedding-based retrieval"
+    return schema

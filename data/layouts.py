@@ -1,0 +1,113 @@
+"""The columns of each layout's tables: which must be there, which may be, and what kind of value each holds.
+
+A table of a layout is named as the field of its model in `data.logs` that holds its path.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from data.logs import Beir, Esci, Tables, Ubi
+
+Kind = Literal["id", "text", "time", "flag", "whole", "number", "object", "list", "type"]
+Columns = dict[str, Kind]
+
+# What each kind becomes in DuckDB.
+TYPES: dict[Kind, str] = {
+    "id": "VARCHAR",
+    "text": "VARCHAR",
+    "time": "TIMESTAMP",
+    "flag": "BOOLEAN",
+    "whole": "BIGINT",
+    "number": "DOUBLE",
+    "object": "JSON",
+    "list": "JSON",
+    "type": "VARCHAR",
+}
+
+# What the reader of an error message is told to write.
+EXPECTED: dict[Kind, str] = {
+    "id": "an integer or a text",
+    "text": "a text",
+    "time": "a timestamp such as 2020-12-31 23:59:59, UTC unless it carries an offset such as +02:00",
+    "flag": "true or false, 1 or 0",
+    "whole": "a whole number",
+    "number": "a finite number",
+    "object": 'a nested record, or its JSON such as {"object": {"object_id": "d1"}}',
+    "list": 'a list, or its JSON such as ["d1", "d2"]',
+    "type": "searcher or document",
+}
+
+_PLACE: Columns = {"city": "text", "region": "text", "country": "text", "language": "text"}
+
+_DOCUMENTS: tuple[Columns, Columns] = (
+    {"document_id": "id", "title": "text"},
+    {"body": "text", "kind": "text", **_PLACE, "created_at": "time", "removed_at": "time"},
+)
+_JUDGEMENTS: tuple[Columns, Columns] = (
+    {"document_id": "id", "grade": "number"},
+    {"search_id": "id", "topic": "text", "query": "text"},
+)
+_QRELS: tuple[Columns, Columns] = ({"query-id": "id", "corpus-id": "id", "score": "number"}, {})
+
+# layout → table → (required columns, optional columns)
+LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
+    "tables": {
+        "searches": (
+            {"search_id": "id", "searched_at": "time", "query": "text"},
+            {"searcher_id": "id", "session_id": "id", "topic": "text", **_PLACE},
+        ),
+        "results": (
+            {"search_id": "id", "document_id": "id", "clicked": "flag"},
+            {"position": "whole", "randomised": "flag"},
+        ),
+        "documents": _DOCUMENTS,
+        "edges": (
+            {"source_id": "id", "target_id": "id"},
+            {"source_type": "type", "target_type": "type", "kind": "text", "weight": "number", "created_at": "time"},
+        ),
+        "judgements": _JUDGEMENTS,
+    },
+    "ubi": {
+        "queries": (
+            {"query_id": "id", "user_query": "text", "timestamp": "time"},
+            {"client_id": "id", "query_response_hit_ids": "list", "query_attributes": "object"},
+        ),
+        "events": (
+            {"action_name": "text", "query_id": "id", "event_attributes": "object"},
+            {"session_id": "id"},
+        ),
+        "documents": _DOCUMENTS,
+        "judgements": _JUDGEMENTS,
+    },
+    "esci": {
+        "examples": (
+            {
+                "query_id": "id",
+                "query": "text",
+                "product_id": "id",
+                "product_locale": "text",
+                "esci_label": "text",
+                "split": "text",
+            },
+            {"small_version": "flag", "large_version": "flag"},
+        ),
+        "products": (
+            {"product_id": "id", "product_locale": "text", "product_title": "text"},
+            {"product_description": "text", "product_bullet_point": "text"},
+        ),
+    },
+    "beir": {
+        "corpus": ({"_id": "id", "text": "text"}, {"title": "text"}),
+        "queries": ({"_id": "id", "text": "text"}, {}),
+        "train_qrels": _QRELS,
+        "validation_qrels": _QRELS,
+        "test_qrels": _QRELS,
+    },
+}
+
+
+def paths(logs: Tables | Ubi | Esci | Beir) -> dict[str, str]:
+    """The tables that the user has → their paths, as written."""
+    given = {table: getattr(logs, table) for table in LAYOUTS[logs.layout]}
+    return {table: path for table, path in given.items() if path is not None}

@@ -1,0 +1,241 @@
+"""From the files that a user names to one typed DuckDB view a table, `read_<table>`, with all columns of the layout."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import duckdb
+
+from data.layouts import EXPECTED, TYPES, Columns, Kind
+from ebr_core.config import InputError
+
+_READERS = {
+    "parquet": "parquet",
+    "pq": "parquet",
+    "csv": "csv",
+    "tsv": "tsv",
+    "json": "json",
+    "ndjson": "json",
+    "jsonl": "json",
+}
+_WHOLE = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "UHUGEINT",
+)
+_PLAIN_TIMES = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE")
+# Readings that cannot fail need no look at the values.
+_SAFE = (
+    "text_from_",
+    "id_from_any",
+    "time_from_plain",
+    "time_from_zoned",
+    "flag_from_boolean",
+    "object_from_nested",
+    "list_from_nested",
+)
+# What a damaged, vanished or oversized file makes DuckDB say; anything else it raises is a mistake of ours.
+UNREADABLE = (
+    duckdb.IOException,
+    duckdb.InvalidInputException,
+    duckdb.ConversionException,
+    duckdb.HTTPException,
+    duckdb.SerializationException,
+)
+
+
+def statement(name: str, /, **values: str) -> str:
+    """The text of `data/sql/<name>.sql` with each $name replaced; values are quoted by whoever gives them."""
+    text = resources.files("data").joinpath(f"sql/{name}.sql").read_text(encoding="utf-8")
+    return Template(text).substitute(values) if values else text
+
+
+def literal(text: str) -> str:
+    """`text` as an SQL string: no quote in a path can end it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """`name` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def matched(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[str]:
+    """The files that `path` stands for, sorted: one file, the matches of a glob, or a URL as it is.
+
+    Raises InputError where there is none.
+    """
+    if "://" in path:
+        return [path]
+    try:
+        if Path(path).is_file():
+            return [path]
+        if Path(path).is_dir():
+            raise InputError(f"{table}: {path} is a folder. Name its files, for example {path.rstrip('/')}/*.parquet")
+        files = [row[0] for row in con.execute(statement("read/glob"), [path]).fetchall()]
+    except OSError as error:
+        raise InputError(f"{table}: {path!r} is not a path that can be read ({error})") from error
+    if not files:
+        kind = "no file matches the glob" if any(c in path for c in "*?[") else "there is no file"
+        raise InputError(f"{table}: {kind} {path}. Correct logs.{table} in the experiment file")
+    return files
+
+
+def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: Columns, optional: Columns) -> int:
+    """Creates the view `read_<table>` over `path` and returns its number of rows.
+
+    Raises InputError where the file is missing, damaged or empty, a required column is missing, or a value cannot be
+    read as what its column should hold.
+    """
+    files = matched(con, table, path)
+    form = _form(table, path, files)
+    wanted = {**required, **optional}
+    try:
+        reader = _reader(form, files, wanted)
+        if con.execute(statement("read/first", reader=reader)).fetchone() is None:
+            raise InputError(f"{table}: {path} holds no rows. Expected at least one")
+        found = _found(con, form, files)
+        _refuse_missing(table, path, required, sorted(name for name, _ in found.values()))
+        if form == "json":  # a key may come up for the first time after the sample
+            found = {**{name.lower(): (name, "VARCHAR") for name in optional}, **found}
+        values = {
+            column: _value(table, path, column, kind, found.get(column.lower())) for column, kind in wanted.items()
+        }
+        read = {c: (wanted[c], found[c.lower()][0], v) for c, v in values.items() if not v.startswith("CAST(NULL")}
+        rows = _count(con, table, path, reader, read)
+        columns = ", ".join(f"{value} AS {identifier(column)}" for column, value in values.items())
+        con.execute(statement("read/view", table=table, columns=columns, reader=reader))
+    except UNREADABLE as error:
+        raise InputError(unreadable(table, path, error)) from error
+    return rows
+
+
+def open_absent(con: duckdb.DuckDBPyConnection, table: str, required: Columns, optional: Columns) -> None:
+    """Creates the view `read_<table>` without rows, for a table that the user does not have."""
+    columns = ", ".join(
+        f"CAST(NULL AS {TYPES[kind]}) AS {identifier(c)}" for c, kind in {**required, **optional}.items()
+    )
+    con.execute(statement("read/absent", table=table, columns=columns))
+
+
+def unreadable(table: str, path: str, error: Exception) -> str:
+    """The message for a file that DuckDB could not read: its first line says what and where."""
+    said = str(error).strip().split("\n\nLINE ")[0].strip()
+    way_out = "Write the file again, or leave it out of the glob"
+    if "://" in path:
+        way_out = (
+            "Check the address, the access, and that DuckDB's httpfs extension can be installed; or copy the file here"
+        )
+    return f"{table}: {path} cannot be read: {said}\n{way_out}"
+
+
+def _form(table: str, path: str, files: list[str]) -> str:
+    forms = set()
+    for file in files:
+        name = file.split("?")[0] if "://" in file else file
+        suffix = name.lower().removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
+        if suffix not in _READERS:
+            raise InputError(
+                f"{table}: {file} ends in none of {', '.join('.' + s for s in _READERS)} (or .gz after them)"
+            )
+        forms.add(_READERS[suffix])
+    if len(forms) > 1:
+        raise InputError(f"{table}: {path} matches files of several kinds, {', '.join(sorted(forms))}. Name one kind")
+    return forms.pop()
+
+
+def _listed(files: list[str]) -> str:
+    # A file whose own name holds a star or a bracket must not be taken for a glob.
+    names = (f if "://" in f else f.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]") for f in files)
+    return "[" + ", ".join(literal(name) for name in names) + "]"
+
+
+def _reader(form: str, files: list[str], wanted: Columns) -> str:
+    if form == "json":
+        columns = "{" + ", ".join(f"{literal(column)}: 'VARCHAR'" for column in wanted) + "}"
+        return statement("read/json", files=_listed(files), columns=columns)
+    return statement(f"read/{form}", files=_listed(files))
+
+
+def _found(con: duckdb.DuckDBPyConnection, form: str, files: list[str]) -> dict[str, tuple[str, str]]:
+    """Lower-case name → (name as written, DuckDB type)."""
+    if form == "json":
+        names = [row[0] for row in con.execute(statement("read/json_names", files=_listed(files))).fetchall()]
+        return {name.lower(): (name, "VARCHAR") for name in names}
+    described = con.execute(statement("read/columns", reader=_reader(form, files, {}))).fetchall()
+    return {row[0].lower(): (row[0], row[1]) for row in described}
+
+
+def _refuse_missing(table: str, path: str, required: Columns, names: list[str]) -> None:
+    lowered = {name.lower(): name for name in names}
+    for column in required:
+        if column.lower() not in lowered:
+            near = get_close_matches(column.lower(), lowered, n=1, cutoff=0.5)
+            hint = f" Is {lowered[near[0]]!r} the one? Then rename it to {column!r}." if near else ""
+            raise InputError(
+                f"{table}: {path} has no column {column!r}. It has {', '.join(names)}. "
+                f"Expected {', '.join(required)}.{hint}"
+            )
+
+
+def _family(kind: Kind, type_: str) -> str | None:
+    """The suffix of the macro that reads a column of this DuckDB type as `kind`; None where there is none."""
+    text = type_ in ("VARCHAR", "JSON", "UUID") or type_.startswith("ENUM")
+    fraction = type_ in ("FLOAT", "REAL", "DOUBLE") or type_.startswith("DECIMAL")
+    nested = type_.endswith("]") or type_.startswith(("STRUCT", "MAP", "UNION"))
+    number = "number" if fraction or type_ in _WHOLE else None
+    as_text = "text" if text else None
+    match kind:
+        case "text":
+            return None if nested or type_ == "BLOB" else "any"
+        case "id":
+            return "float" if fraction else "any" if text or number else None
+        case "time":
+            zoned = "zoned" if type_ == "TIMESTAMP WITH TIME ZONE" else as_text
+            return "plain" if type_ in _PLAIN_TIMES else zoned
+        case "flag":
+            return "boolean" if type_ == "BOOLEAN" else number or as_text
+        case "whole" | "number":
+            return number or as_text
+        case "object":
+            return "nested" if type_.startswith(("STRUCT", "MAP")) else as_text
+        case "list":
+            return "nested" if type_.endswith("]") else as_text
+        case "type":
+            return as_text
+
+
+def _value(table: str, path: str, column: str, kind: Kind, found: tuple[str, str] | None) -> str:
+    """The SQL that reads `column` as `kind`, null where the file has no such column."""
+    if found is None or found[1] == '"NULL"':
+        return f"CAST(NULL AS {TYPES[kind]})"
+    name, type_ = found
+    family = _family(kind, type_)
+    if family is None:
+        raise InputError(f"{table}: {path}: column {column!r} is of type {type_}. Expected {EXPECTED[kind]}")
+    return f"{kind}_from_{family}({identifier(name)})"
+
+
+def _count(
+    con: duckdb.DuckDBPyConnection, table: str, path: str, reader: str, read: dict[str, tuple[Kind, str, str]]
+) -> int:
+    """The rows of the table, once every value of it is known to be readable; `read`: column → (kind, name, SQL)."""
+    fallible = {c: r for c, r in read.items() if not r[2].startswith(_SAFE)}
+    checks = ", ".join(f"unread({identifier(name)}, {value})" for _, name, value in fallible.values())
+    row = con.execute(statement("read/check", checks=checks, reader=reader)).fetchone()
+    assert row is not None  # an aggregate without groups has one row
+    for (column, (kind, _, _)), examples in zip(fallible.items(), row[1], strict=True):
+        if examples:
+            got = ", ".join(repr(example) for example in examples)
+            raise InputError(f"{table}: {path}: column {column!r} holds {got}. Expected {EXPECTED[kind]}")
+    return int(row[0])

@@ -1,0 +1,97 @@
+"""The data report: what was read, kept and dropped, how it splits, and what these logs cannot answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+from data.reading import statement
+
+
+def reported(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
+    """The report of a finished extraction, ready for JSON: counts are rows, shares lie in [0, 1], times are UTC.
+
+    `tables`: rows read, kept and dropped with reasons; `time` and `cuts`: null where the layout has no time; `splits`:
+    what each part holds; `positions`: clicks by position, 1–10; `columns`: for each optional column how many of the
+    kept rows have it, 0 where it is absent; `cannot`: what is missing, and what therefore stays unanswered.
+    """
+    totals = _rows(con, "report/totals")[0]
+    timed = layout not in ("esci", "beir")
+    splits = {row.pop("split"): row for row in _rows(con, "report/splits")}
+    filled = _rows(con, "report/filled")[0]
+    columns = {table: filled.pop(table) for table in ("searches", "results", "documents", "edges")}
+    tables = _tables(con)
+    return {
+        "layout": layout,
+        "tables": tables,
+        "time": {"first": _iso(totals["first_search"]), "last": _iso(totals["last_search"])} if timed else None,
+        "cuts": {name: _iso(totals[name]) for name in ("validation_from", "test_from")} if timed else None,
+        "splits": {name: splits[name] for name in ("train", "validation", "test") if name in splits},
+        "positions": _rows(con, "report/positions"),
+        "signed_in": totals["signed_in"],
+        "several_clicks": totals["several_clicks"],
+        "columns": columns,
+        "cannot": _cannot(timed, tables, columns, filled, "train" in splits),
+    }
+
+
+def _rows(con: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:
+    cursor = con.execute(statement(name))
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _iso(instant: Any) -> str | None:
+    return None if instant is None else f"{instant.isoformat()}Z"
+
+
+def _tables(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for row in _rows(con, "report/counted"):
+        tables[row["table_name"]] = {"read": row["read"], "kept": row["kept"], "dropped": []}
+    for row in _rows(con, "report/dropped"):
+        examples = list(row["examples"] or ())
+        dropped = {"reason": row["reason"], "rows": row["rows"], "examples": examples}
+        tables[row["table_name"]]["dropped"].append(dropped)
+    return tables
+
+
+def _cannot(
+    timed: bool, tables: dict[str, Any], columns: dict[str, Any], filled: dict[str, int], trained: bool
+) -> list[dict[str, str]]:
+    searches, results, edges = columns["searches"], columns["results"], columns["edges"]
+    missing = [
+        (
+            not timed,
+            "searches.searched_at",
+            "no time: neither a split in time, nor sessions, nor documents that come and go",
+        ),
+        (not trained, "a training part", "nothing can be trained: only baselines that need no training are measured"),
+        (
+            not filled["not_clicked"],
+            "results that were shown and not clicked",
+            "no impression negatives and no click rates",
+        ),
+        (not results["position"], "results.position", "no position bias and no click rate by position"),
+        (
+            not filled["randomised"],
+            "results.randomised",
+            "examination by position cannot be estimated apart from relevance",
+        ),
+        (
+            not searches["searcher_id"],
+            "searches.searcher_id",
+            "nothing about the searcher: no personal or social features",
+        ),
+        (not tables["edges"]["kept"], "edges", "no social graph: no graph embeddings, no friends' documents"),
+        (
+            tables["edges"]["kept"] > edges["created_at"],
+            "edges.created_at",
+            "edges without a date cannot be kept out of the test period: used on demand only, and they may leak",
+        ),
+        (not filled["placed_searches"], "searches.city, region or country", "no location features of the searcher"),
+        (not filled["placed_documents"], "documents.city, region or country", "no location features of the document"),
+        (not tables["judgements"]["kept"], "judgements", "clicks are the only measure: no check against human ratings"),
+    ]
+    return [{"needs": needs, "so": so} for absent, needs, so in missing if absent]

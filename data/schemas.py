@@ -1,0 +1,121 @@
+"""What extraction writes: one folder of Parquet files with these schemas, whatever layout the logs came in.
+
+Rows are positions 0 … N−1 (`_row`), identities from the logs stay text (`_id`). Documents are ordered by a hash of
+their identity, so that a tie broken by row is broken at random and never in favour of older or better known documents.
+Searches are ordered by time, then identity.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+DOCUMENTS = pa.schema(
+    [
+        pa.field("document_row", pa.int32(), nullable=False),  # 0 … N−1
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("body", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("city", pa.string()),
+        pa.field("region", pa.string()),
+        pa.field("country", pa.string()),
+        pa.field("language", pa.string()),
+        pa.field("created_at", pa.timestamp("us")),  # UTC; null: always there
+        pa.field("removed_at", pa.timestamp("us")),  # UTC; null: never removed
+    ]
+)
+
+QUERIES = pa.schema(
+    [
+        pa.field("query_row", pa.int32(), nullable=False),  # a distinct query text
+        pa.field("query", pa.string(), nullable=False),
+    ]
+)
+
+SEARCHES = pa.schema(
+    [
+        pa.field("search_row", pa.int32(), nullable=False),
+        pa.field("search_id", pa.string(), nullable=False),
+        pa.field("searched_at", pa.timestamp("us"), nullable=False),  # UTC
+        pa.field("query_row", pa.int32(), nullable=False),
+        pa.field("searcher_row", pa.int32()),  # into searchers.parquet; null: not signed in
+        pa.field("session_row", pa.int32(), nullable=False),  # a session lies in one split as a whole
+        pa.field("split", pa.string(), nullable=False),  # train, validation or test
+        pa.field("city", pa.string()),
+        pa.field("region", pa.string()),
+        pa.field("country", pa.string()),
+        pa.field("language", pa.string()),
+    ]
+)
+
+SEARCHERS = pa.schema(
+    [
+        pa.field("searcher_row", pa.int32(), nullable=False),
+        pa.field("searcher_id", pa.string(), nullable=False),
+    ]
+)
+
+RESULTS = pa.schema(
+    [
+        pa.field("search_row", pa.int32(), nullable=False),
+        pa.field("document_row", pa.int32(), nullable=False),
+        pa.field("position", pa.int32()),  # from 1; null: unknown
+        pa.field("clicked", pa.bool_(), nullable=False),
+        pa.field("randomised", pa.bool_()),
+    ]
+)
+
+EDGES = pa.schema(
+    [
+        pa.field("source_row", pa.int32(), nullable=False),  # into searchers or documents, as source_type says
+        pa.field("source_type", pa.string(), nullable=False),
+        pa.field("target_row", pa.int32(), nullable=False),
+        pa.field("target_type", pa.string(), nullable=False),
+        pa.field("kind", pa.string()),
+        pa.field("weight", pa.float32(), nullable=False),
+        pa.field("created_at", pa.timestamp("us")),
+    ]
+)
+
+JUDGEMENTS = pa.schema(
+    [
+        pa.field("search_row", pa.int32(), nullable=False),
+        pa.field("document_row", pa.int32(), nullable=False),
+        pa.field("grade", pa.float32(), nullable=False),
+    ]
+)
+
+RESULTS_OF_RUN = pa.schema(
+    [
+        pa.field("question", pa.string()),  # null: the arm by itself
+        pa.field("arm", pa.string(), nullable=False),
+        pa.field("seed", pa.int32()),  # null: a baseline, or the mean over seeds
+        pa.field("index", pa.string(), nullable=False),  # "none" for baselines
+        pa.field("targets", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("slice", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("k", pa.int32()),
+        pa.field("n", pa.int32(), nullable=False),  # searches
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("low", pa.float64()),  # 95 % interval
+        pa.field("high", pa.float64()),
+        pa.field("baseline", pa.string()),
+        pa.field("difference", pa.float64()),  # to the baseline, paired
+        pa.field("difference_low", pa.float64()),
+        pa.field("difference_high", pa.float64()),
+    ]
+)
+
+PER_SEARCH = pa.schema(
+    [
+        pa.field("arm", pa.string(), nullable=False),
+        pa.field("seed", pa.int32()),
+        pa.field("index", pa.string(), nullable=False),
+        pa.field("targets", pa.string(), nullable=False),
+        pa.field("search_row", pa.int32(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("k", pa.int32()),
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)

@@ -1,0 +1,1 @@
+SELECT count(*) FROM merged_results WHERE clicked

@@ -1,0 +1,1 @@
+SELECT read, kept FROM counted WHERE table_name = ?

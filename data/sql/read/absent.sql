@@ -1,0 +1,1 @@
+CREATE VIEW read_$table AS SELECT $columns WHERE false

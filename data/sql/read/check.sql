@@ -1,0 +1,1 @@
+SELECT count(*), [$checks]::VARCHAR[][] FROM $reader

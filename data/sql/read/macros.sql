@@ -1,0 +1,49 @@
+-- One macro for each (kind of column, family of types). null where the value cannot be read; reading.py asks for those.
+CREATE MACRO text_from_any(x) AS CAST(x AS VARCHAR);
+
+CREATE MACRO id_from_any(x) AS nullif(CAST(x AS VARCHAR), '');
+-- Integers with gaps are often written as floats: 12.0 is the identity 12.
+CREATE MACRO id_from_float(x) AS CASE WHEN x = trunc(x) THEN CAST(TRY_CAST(x AS HUGEINT) AS VARCHAR) END;
+
+-- A cast to TIMESTAMP forgets a zone, a cast to TIMESTAMPTZ of a text without one may depend on the machine.
+CREATE MACRO time_from_text(x) AS CASE
+    WHEN regexp_matches(x, ':\d\d([.,]\d+)?\s*[+-]\d\d(:?\d\d)?$')
+        THEN make_timestamp(epoch_us(TRY_CAST(x AS TIMESTAMPTZ)))
+    WHEN regexp_matches(x, '[0-9]\s*(Z|z|UTC)?$')
+        THEN TRY_CAST(regexp_replace(x, '\s*(Z|z|UTC)$', '') AS TIMESTAMP)
+END;
+CREATE MACRO time_from_plain(x) AS CASE WHEN isfinite(CAST(x AS TIMESTAMP)) THEN CAST(x AS TIMESTAMP) END;
+CREATE MACRO time_from_zoned(x) AS CASE WHEN isfinite(x) THEN make_timestamp(epoch_us(x)) END;
+
+CREATE MACRO flag_from_boolean(x) AS x;
+CREATE MACRO flag_from_number(x) AS CASE x WHEN 0 THEN false WHEN 1 THEN true END;
+CREATE MACRO flag_from_text(x) AS CASE
+    WHEN lower(trim(x)) IN ('true', 't', '1', '1.0') THEN true
+    WHEN lower(trim(x)) IN ('false', 'f', '0', '0.0') THEN false
+END;
+
+CREATE MACRO whole_from_number(x) AS CASE WHEN x = trunc(x) THEN TRY_CAST(x AS BIGINT) END;
+CREATE MACRO whole_from_text(x) AS CASE
+    WHEN TRY_CAST(x AS DOUBLE) = trunc(TRY_CAST(x AS DOUBLE)) THEN TRY_CAST(x AS BIGINT)
+END;
+CREATE MACRO number_from_number(x) AS CASE WHEN isfinite(CAST(x AS DOUBLE)) THEN CAST(x AS DOUBLE) END;
+CREATE MACRO number_from_text(x) AS CASE WHEN isfinite(TRY_CAST(x AS DOUBLE)) THEN TRY_CAST(x AS DOUBLE) END;
+
+CREATE MACRO object_from_text(x) AS CASE
+    WHEN json_valid(x) AND json_type(TRY_CAST(x AS JSON)) = 'OBJECT' THEN TRY_CAST(x AS JSON)
+END;
+CREATE MACRO object_from_nested(x) AS to_json(x);
+CREATE MACRO list_from_text(x) AS CASE
+    WHEN json_valid(x) AND json_type(TRY_CAST(x AS JSON)) = 'ARRAY' THEN TRY_CAST(x AS JSON)
+END;
+CREATE MACRO list_from_nested(x) AS to_json(x);
+
+CREATE MACRO type_from_text(x) AS CASE WHEN lower(trim(x)) IN ('searcher', 'document') THEN lower(trim(x)) END;
+
+-- Values that are there and cannot be read. A blank cell and not-a-number are how CSV and floats write null.
+CREATE MACRO unread(x, value) AS min(CAST(x AS VARCHAR), 3) FILTER (
+    WHERE x IS NOT NULL AND value IS NULL AND lower(trim(CAST(x AS VARCHAR))) NOT IN ('', 'nan', 'null')
+);
+
+CREATE MACRO trimmed(x) AS regexp_replace(x, '^[\s\pZ]+|[\s\pZ]+$', '', 'g');
+CREATE MACRO filled(x) AS nullif(trimmed(x), '');

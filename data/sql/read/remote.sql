@@ -1,0 +1,1 @@
+SELECT filename, size, epoch_us(last_modified) FROM read_blob(?) ORDER BY filename

@@ -1,0 +1,1 @@
+CREATE VIEW read_$table AS SELECT $columns FROM $reader

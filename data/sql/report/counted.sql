@@ -1,0 +1,1 @@
+SELECT table_name, read, kept FROM counted ORDER BY table_name

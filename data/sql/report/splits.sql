@@ -1,0 +1,22 @@
+-- One row for each part: what it holds. after_cut counts searches of sessions that began before the part ended and went on.
+WITH per_search AS (
+    SELECT search_row, count(*) AS shown, count(*) FILTER (WHERE clicked) AS clicks
+    FROM merged_results
+    GROUP BY search_row
+)
+SELECT parts.split, count(*) AS searches,
+    count(*) FILTER (WHERE clicks > 0) AS clicked_searches,
+    CAST(coalesce(sum(clicks), 0) AS BIGINT) AS clicks,
+    CAST(coalesce(sum(shown), 0) AS BIGINT) AS impressions,
+    count(DISTINCT query) AS queries,
+    count(DISTINCT searcher_id) AS searchers,
+    count(DISTINCT session_row) AS sessions,
+    count(*) FILTER (
+        WHERE (parts.split = 'train' AND searched_at >= validation_from)
+            OR (parts.split = 'validation' AND searched_at >= test_from)
+    ) AS after_cut
+FROM parts
+JOIN numbered_searches USING (search_row)
+CROSS JOIN cuts
+LEFT JOIN per_search USING (search_row)
+GROUP BY parts.split

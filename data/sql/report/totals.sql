@@ -1,0 +1,13 @@
+WITH per_search AS (
+    SELECT search_row, count(*) FILTER (WHERE clicked) AS clicks
+    FROM merged_results
+    GROUP BY search_row
+)
+SELECT
+    (SELECT min(searched_at) FROM numbered_searches) AS first_search,
+    (SELECT max(searched_at) FROM numbered_searches) AS last_search,
+    (SELECT validation_from FROM cuts) AS validation_from,
+    (SELECT test_from FROM cuts) AS test_from,
+    (SELECT count(searcher_id) / count(*) FROM numbered_searches) AS signed_in,
+    (SELECT count(*) FILTER (WHERE clicks > 1) / nullif(count(*) FILTER (WHERE clicks > 0), 0) FROM per_search)
+        AS several_clicks

@@ -1,0 +1,11 @@
+-- What became of the period's searches, for each target set that has any target.
+WITH period AS (SELECT search_row FROM searches WHERE split = $split)
+SELECT
+    targets,
+    (SELECT count(*) FROM period)::BIGINT AS searches,
+    count(DISTINCT search_row)::BIGINT AS with_target,
+    (SELECT count(DISTINCT search_row) FROM targets AS sampled WHERE sampled.targets = relevant.targets)::BIGINT AS sampled,
+    (count(*) FILTER (WHERE document_row NOT IN (SELECT document_row FROM candidates)))::BIGINT AS targets_not_alive
+FROM relevant SEMI JOIN period USING (search_row)
+GROUP BY targets
+ORDER BY targets

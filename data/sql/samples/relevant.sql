@@ -1,0 +1,22 @@
+-- Every target set side by side. clicked: the documents clicked. judged: those rated at least $judged_from. recovered: a search
+-- without a click takes what the next search of its session that has one clicked. truth: what the searcher wanted, where a
+-- simulated world tells; empty elsewhere.
+CREATE OR REPLACE TEMP TABLE relevant AS
+WITH clicks AS (SELECT search_row, document_row FROM results WHERE clicked),
+followed AS (
+    SELECT failed.search_row, arg_min(later.search_row, (later.searched_at, later.search_row)) AS later_row
+    FROM searches AS failed JOIN searches AS later USING (session_row)
+    WHERE (later.searched_at, later.search_row) > (failed.searched_at, failed.search_row)
+        AND failed.search_row NOT IN (SELECT search_row FROM clicks)
+        AND later.search_row IN (SELECT search_row FROM clicks)
+    GROUP BY failed.search_row
+)
+SELECT 'clicked' AS targets, search_row, document_row, 1.0::FLOAT AS grade FROM clicks
+UNION ALL
+SELECT 'judged', search_row, document_row, grade FROM judgements WHERE grade >= $judged_from
+UNION ALL
+SELECT 'recovered', followed.search_row, clicks.document_row, 1.0
+FROM followed JOIN clicks ON clicks.search_row = followed.later_row
+UNION ALL
+SELECT 'truth', search_row, document_row, truth.grade
+FROM truth JOIN searches USING (search_id) JOIN documents USING (document_id)

@@ -1,0 +1,4 @@
+-- The world's truth: what each search wanted.
+CREATE TEMP TABLE truth AS
+SELECT search_id::VARCHAR AS search_id, document_id::VARCHAR AS document_id, grade, misspelt, attempt
+FROM read_parquet($path)

@@ -1,0 +1,1 @@
+SELECT validation_from, test_from FROM cuts

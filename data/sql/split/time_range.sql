@@ -1,0 +1,1 @@
+SELECT min(searched_at), max(searched_at) FROM numbered_searches

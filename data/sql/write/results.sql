@@ -1,0 +1,3 @@
+SELECT search_row, document_row, position, clicked, randomised
+FROM merged_results
+ORDER BY search_row, document_row

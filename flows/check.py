@@ -1,0 +1,62 @@
+"""What `ebr check` says: the logs as they are, the split, and what these logs cannot answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from data.check import describe
+from data.experiment import Experiment, load_experiment
+from data.logs import Simulated
+from ebr_core.index import FEWEST_FOR_PQ, IvfPq
+from ebr_core.intervals import FEW_CLUSTERS
+from tasks.artifacts import Artifact
+from tasks.logs import contents_of, extract, live
+
+
+def describe_experiment(path: Path) -> str:
+    """Reads the logs as a run would (and keeps the extraction for it), trains nothing, and says what was found."""
+    asked = load_experiment(path)
+    logs = asked.logs.tables(live.fn(asked.logs.world).folder) if isinstance(asked.logs, Simulated) else asked.logs
+    log: Artifact = extract.fn(logs, asked.split, contents_of(logs))
+    report = json.loads((log.folder / "report.json").read_text())
+    return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(asked, report)}"
+
+
+def _plan(asked: Experiment, report: dict[str, Any]) -> str:
+    """What would be trained and asked, and which of it these logs do not allow."""
+    lines = [f"{len(asked.arms)} arms × {len(asked.seeds)} seeds would be trained: {', '.join(asked.arms) or 'none'}."]
+    lacking = {arm: reason for arm in asked.arms if (reason := _lacks(asked, arm, report))}
+    lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
+    for name, question in asked.questions.items():
+        missing = [arm for arm in (question.baseline, *question.arms) if arm in lacking]
+        verdict = f"cannot be answered, for want of {', '.join(missing)}" if missing else "can be answered"
+        lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
+    lines += [f"  index {name} cannot be built: {reason}." for name, reason in _unbuilt(asked, report)]
+    searchers = report["splits"].get("test", {}).get("searchers", 0)
+    if report["signed_in"] and searchers < FEW_CLUSTERS:
+        lines.append(f"  the test has {searchers} searchers: too few for intervals, which need {FEW_CLUSTERS}.")
+    return "\n".join(lines)
+
+
+def _unbuilt(asked: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The indexes that the corpus is too small for, with the reason."""
+    documents = report["tables"]["documents"]["kept"]
+    for name, index in asked.indexes.items():
+        if isinstance(index, IvfPq) and documents < max(FEWEST_FOR_PQ, index.nlist or 0):
+            yield name, f"it needs {max(FEWEST_FOR_PQ, index.nlist or 0)} documents, these logs have {documents}"
+
+
+def _lacks(asked: Experiment, name: str, report: dict[str, Any]) -> str | None:
+    """Why an arm cannot be trained on the log of this report, None where it can."""
+    arm, train = asked.arms[name], report["splits"].get("train", {})
+    not_clicked = train.get("impressions", 0) - train.get("clicks", 0)
+    if not train.get("searches"):
+        return "these logs have no training part"
+    if arm.negatives.impressions and not not_clicked:
+        return "negatives.impressions needs results that were shown and not clicked, and results.clicked is always true"
+    if arm.positives.source != "clicks" and not not_clicked:
+        return f"positives.source: {arm.positives.source} needs results that were shown and not clicked"
+    return None

@@ -1,0 +1,163 @@
+"""The command line `ebr`."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ebr_core.config import InputError
+from tasks.home import prepare_environment
+
+app = typer.Typer(
+    help="Embedding-based retrieval on your own search logs: which positives, negatives and index are best.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+FILE = Annotated[Path, typer.Argument(help="The experiment file (YAML).", metavar="EXPERIMENT")]
+
+
+@app.command()
+def run(experiment: FILE) -> None:
+    """Run an experiment: extract, train, index, evaluate; prints the table. What is already there is not made again."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from flows.ui import use_served
+
+    use_served()
+    if watched := sys.stderr.isatty():
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the bars say it
+    from data.experiment import load_experiment
+    from flows.ebr import ebr
+    from flows.table import show
+    from tasks.progress import BARS
+
+    asked = load_experiment(experiment)  # before anything starts
+    for logger in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(logger).addFilter(_without_traceback)
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bars if watched else nullcontext():
+        token = BARS.set(bars if watched else None)
+        state = ebr(str(experiment), return_state=True)
+        BARS.reset(token)
+    outcome: Any = state.result(raise_on_failure=False)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    show(outcome, asked, console)
+    console.print(f"Results: {outcome.results.folder}", soft_wrap=True)
+    console.print("Pages:   make ui (MLflow to compare arms, Prefect to see the flow)")
+    if state.is_failed():
+        console.print(f"[red]failed[/red]: {state.message}", soft_wrap=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(experiment: FILE) -> None:
+    """Check an experiment file and its logs without training: counts, what would be dropped, the split, what cannot
+    be answered."""
+    from flows.check import describe_experiment
+
+    Console().print(describe_experiment(experiment), markup=False, soft_wrap=True, highlight=False)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="A new folder for the log.")],
+    searches: Annotated[int, typer.Option(help="Searches in the log, reformulations included.")] = 80_000,
+    documents: Annotated[int, typer.Option(help="Documents, born or gone at any time.")] = 15_000,
+    days: Annotated[int, typer.Option(help="Days of the log.")] = 30,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+) -> None:
+    """Simulate a social search service and write its log in the `tables` layout, a folder a day."""
+    from pydantic import ValidationError
+    from rich.progress import track
+
+    from data.world.config import World
+    from data.world.simulate import simulate as live
+
+    try:
+        world = World(searches=searches, documents=documents, days=days, seed=seed)
+    except ValidationError as error:
+        problems = [
+            f"--{problem['loc'][0]}: got {problem['input']!r}; {problem['msg'].lower()}" for problem in error.errors()
+        ]
+        raise InputError("; ".join(problems)) from error
+    for _ in track(live(world, out), description="days", total=days, console=Console(stderr=True)):
+        pass
+    print(f"{out}: searches, results, documents, edges, and truth/ (for evaluation alone)")
+
+
+@app.command()
+def ui(
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect pages.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow pages.")] = 5000,
+) -> None:
+    """Serve the Prefect and MLflow pages, all deployments and a worker, on loopback; Ctrl-C ends all of them."""
+    from flows.ui import serve
+
+    serve(prefect_port, mlflow_port, Console())
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of experiment files, for editors."""
+    from data.experiment import json_schema
+
+    print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _leave(code: int) -> None:
+    """Ends the process after all that is registered for its end, without the report of leaked objects that DuckDB's
+    binding
+    prints when an error's frames still hold a connection."""
+    if "prefect.logging.handlers" in sys.modules:
+        sys.modules["prefect.logging.handlers"].APILogWorker.drain_all(timeout=5)  # while the server still listens
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Lets every record pass, what the user can mend without the traceback that only a developer needs."""
+    if record.exc_info and isinstance(record.exc_info[1], InputError):
+        record.exc_info = record.exc_text = None
+    return True
+
+
+def main() -> None:
+    """Runs the command line; what the user can mend is told without a traceback, exit code 2."""
+    signal.signal(signal.SIGTERM, _interrupt)  # else Prefect's temporary server would outlive a run that is ended
+    try:
+        prepare_environment()
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        _leave(2)
+
+
+if __name__ == "__main__":
+    main()

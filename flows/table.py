@@ -1,0 +1,176 @@
+"""The results of a run as tables on a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from data.experiment import BASELINES, ORACLES, Experiment
+from tasks.tracking import Outcome
+
+WORDS = {
+    "clicked": "targets: clicked documents (or what stands in for clicks)",
+    "judged": "targets: judged documents",
+    "recovered": "targets: what a failed search's session clicked later",
+    "truth": "targets: what the searcher wanted, clicked or not",
+}
+
+
+def show(outcome: Outcome, asked: Experiment, console: Console) -> None:
+    """Prints, for each target set, every arm's recall over the whole corpus, then the questions' paired differences."""
+    rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    checks = json.loads((outcome.results.folder / "checks.json").read_text())
+    counts = json.loads((outcome.sample.folder / "counts.json").read_text())
+    for count in counts:
+        of_targets = [row for row in rows if row["targets"] == count["targets"]]
+        if of_targets:
+            console.print(_recall_table(of_targets, count, checks, asked), Text(""))
+    if asked.questions:
+        console.print(_questions(rows, asked), Text(""))
+    console.print(_pairs(rows), Text(""))
+    for arm, error in outcome.failures.items():
+        console.print(f"[red]failed[/red] {arm}: {error}")
+
+
+def _recall_table(
+    rows: list[dict[str, Any]], count: dict[str, Any], checks: dict[str, Any], asked: Experiment
+) -> Table:
+    """One line a run: recall@K with the 95 % interval of the middle K, MRR."""
+    ks = sorted(asked.evaluation.ks)
+    table = Table(
+        title=WORDS[count["targets"]], title_justify="left", caption=_caption(count, checks, ks), caption_justify="left"
+    )
+    table.add_column("arm")
+    table.add_column("index")
+    for k in ks:
+        table.add_column(f"recall@{k}", justify="right")
+    table.add_column(f"MRR@{ks[-1]}", justify="right")
+    table.add_column(f"index recall@{ks[len(ks) // 2]}", justify="right")
+    oracle = next((row["value"] for row in rows if _is_best(row, ks[len(ks) // 2])), None)
+    if count["targets"] != "truth":  # clicks and their like are not what the oracle aims at
+        rows, oracle = [row for row in rows if row["arm"] not in ORACLES], None
+    if oracle:
+        table.add_column("of the oracle", justify="right")
+    runs: dict[tuple[Any, ...], dict[tuple[str, int | None], dict[str, Any]]] = {}
+    for row in rows:
+        if row["question"] is None and row["slice"] == "all":
+            runs.setdefault((row["arm"], row["seed"], row["index"]), {})[row["metric"], row["k"]] = row
+    main = ks[len(ks) // 2]
+    exact = {run[:2]: of["recall", main]["value"] for run, of in runs.items() if run[2] in ("exact", "none")}
+    for (arm, seed, index), metrics in sorted(
+        runs.items(), key=lambda run: (run[0][0] in ORACLES, -exact[run[0][:2]], str(run[0][:2]), run[0][2] != "exact")
+    ):
+        if arm == ORACLES[-1]:  # the best of them, so the first
+            table.add_section()
+        name = arm if seed is None or len(asked.seeds) == 1 else f"{arm}, seed {seed}"
+        cells = [_cell(metrics["recall", k], interval=k == main) for k in ks]
+        inside = metrics.get(("index_recall", main))
+        style = "dim" if arm in BASELINES else "italic" if arm in ORACLES else ""
+        name = name if index in ("exact", "none") else ""  # an index stands under its arm
+        share = [f"{metrics['recall', main]['value'] / oracle:.0%}"] if oracle else []
+        table.add_row(
+            name, index, *cells, _cell(metrics["mrr", None]), _cell(inside) if inside else "", *share, style=style
+        )
+    for arm in checks["unavailable"]:
+        table.add_row(arm, "none", *["not available"] * len(ks), "not available", "", style="dim")
+    ceilings = checks["ceilings"][count["targets"]]
+    table.add_row("ceiling", "", *[f"{ceilings[f'recall@{k}']:.3f}" for k in ks], "", "", style="italic dim")
+    return table
+
+
+def _is_best(row: dict[str, Any], k: int) -> bool:
+    """Whether a row is the best that anybody could do who knows all that the simulated world knows."""
+    plain = row["question"] is None and row["slice"] == "all"
+    return plain and (row["arm"], row["metric"], row["k"]) == ("oracle-everything", "recall", k)
+
+
+def _caption(count: dict[str, Any], checks: dict[str, Any], ks: list[int]) -> str:
+    without = count["searches"] - count["with_target"]
+    lines = [
+        f"{count['sampled']:,} of {count['searches']:,} test searches; {without:,} have no target and are left out."
+    ]
+    if count["targets_not_alive"]:
+        lines.append(f"{count['targets_not_alive']:,} targets were not alive in the period and are left out.")
+    lines.append("The ceiling is what searches with more than K targets allow.")
+    lines += [f"{arm}: not available, {reason}." for arm, reason in checks["unavailable"].items()]
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any], interval: bool = False) -> str:
+    if not interval or row["low"] is None or math.isnan(row["low"]):
+        return f"{row['value']:.3f}"
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def _questions(rows: list[dict[str, Any]], asked: Experiment) -> RenderableType:
+    """Each question: the differences to its baseline, paired on the same searches, a column for each target set."""
+    sets = [name for name in WORDS if any(row["targets"] == name for row in rows)]
+    table = Table(
+        title="questions: difference to the baseline on the same searches, with its 95 % interval",
+        title_justify="left",
+        caption="Intervals are over searchers; training noise is not in them"
+        + (": one seed." if len(asked.seeds) == 1 else ", seeds are meaned."),
+        caption_justify="left",
+    )
+    for heading in ("question", "claim", "arm", "baseline", "metric", *sets):
+        table.add_column(heading, justify="right" if heading in sets else "left", no_wrap=heading in sets)
+    by_arm: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        if row["question"] is not None and row["slice"] == "all" and row["baseline"] is not None:
+            by_arm.setdefault((row["question"], row["arm"]), {})[row["targets"]] = row
+    for name, question in asked.questions.items():
+        table.add_section()
+        title, claim = f"{name} {question.title}".strip(), question.claim or ""
+        for arm in question.arms:
+            found = by_arm.get((name, arm), {})
+            cells = [_difference(found[targets]) if targets in found else "not available" for targets in sets]
+            table.add_row(title, claim, arm, question.baseline, question.metric, *cells)
+            title = claim = ""
+    return table
+
+
+def _difference(row: dict[str, Any]) -> str:
+    low, high = row["difference_low"], row["difference_high"]
+    ends = "too few searchers" if low is None or math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+    return f"{row['difference']:+.3f} {ends}"
+
+
+def _pairs(rows: list[dict[str, Any]]) -> RenderableType:
+    """recall@10 (or the nearest K) of searches whose (query, searcher) pair was seen in training, and of new ones."""
+    seen, new = "(query, searcher) seen", "(query, searcher) new"
+    inside = [
+        row
+        for row in rows
+        if row["question"] is None
+        and (row["targets"], row["metric"]) == ("clicked", "recall")
+        and row["slice"] in (seen, new)
+        and row["arm"] not in ORACLES
+    ]
+    if seen not in {row["slice"] for row in inside}:
+        return Group()  # no search of the test repeats one of the training window
+    k = min({row["k"] for row in inside}, key=lambda k: abs(k - 10))
+    table = Table(title=f"clicked, recall@{k}: (query, searcher) seen or new", title_justify="left")
+    for heading in ("arm", "index"):
+        table.add_column(heading)
+    for heading in ("seen", "n", "new", "n"):
+        table.add_column(heading, justify="right")
+    runs: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for row in inside:
+        if row["k"] == k:
+            runs.setdefault((row["arm"], row["seed"], row["index"]), {})[row["slice"]] = row
+    for (arm, _seed, index), by_slice in sorted(runs.items(), key=lambda run: -run[1].get(new, {"value": 0})["value"]):
+        cells = [
+            text
+            for name in (seen, new)
+            for text in (
+                (f"{by_slice[name]['value']:.3f}", f"{by_slice[name]['n']:,}") if name in by_slice else ("", "0")
+            )
+        ]
+        table.add_row(arm, index, *cells)
+    return table

@@ -1,0 +1,58 @@
+"""From the user's logs to the tables that everything else reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data import samples
+from data.extract import extract as extract_logs
+from data.fingerprint import fingerprint
+from data.layouts import paths
+from data.logs import Beir, Esci, Simulated, Split, Tables, Ubi
+from data.world.config import World
+from data.world.simulate import simulate
+from tasks.artifacts import Artifact, stage
+from tasks.progress import showing
+
+ReadLogs = Tables | Ubi | Esci | Beir
+
+
+def obtain(logs: ReadLogs | Simulated, split: Split, world: Artifact | None) -> Artifact:
+    """The extracted log: of the user's files as they are now, or of the simulated world."""
+    if isinstance(logs, Simulated):
+        assert world is not None, "a simulated log needs its world to have been lived"
+        logs = logs.tables(world.folder)
+    return extract(logs, split, contents_of(logs))
+
+
+def contents_of(logs: ReadLogs) -> dict[str, str]:
+    """The digest of what each table's path stands for, now."""
+    digests = fingerprint(logs)
+    return {table: digests[path] for table, path in paths(logs).items()}
+
+
+@stage
+def live(folder: Path, world: World) -> None:
+    """Lets the simulated world run and writes its log."""
+    with showing("simulate", world.days) as show:
+        for day in simulate(world, folder):
+            show(day, "")
+
+
+@stage
+def extract(folder: Path, logs: ReadLogs, split: Split, contents: dict[str, str]) -> None:
+    """Reads the logs, checks them, splits them by time. contents: the digest of each file, so that new logs are read
+    anew."""
+    with showing("extract", 1):
+        extract_logs(logs, split, folder)
+
+
+@stage
+def sample(
+    folder: Path, log: Artifact, split: str, most: int, judged_from: float, world: Artifact | None = None
+) -> None:
+    """Chooses the searches of a period that an evaluation runs, with their targets and the documents alive.
+
+    world: the simulated world whose truth is a target set of its own; only the test is ever given it.
+    """
+    samples.sample(log.folder, split, most, judged_from, world.folder / "truth" if world else None, folder)

@@ -1,0 +1,35 @@
+"""Pictures of a run, without a screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+
+def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
+    """Loss and validation recall by epoch."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    at = [epoch["epoch"] for epoch in epochs]
+    left.plot(at, [epoch["loss"] for epoch in epochs], marker="o")
+    left.set(title="training loss", xlabel="epoch", ylim=(0, None))
+    right.plot(at, [epoch["validation_recall"] for epoch in epochs], marker="o", color="tab:green")
+    right.set(title="validation recall@10", xlabel="epoch", ylim=(0, None))
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def recall_by_k(curves: dict[str, list[tuple[int, float]]], title: str) -> Figure:
+    """Recall against K on a logarithmic axis, a curve for each arm: (K, recall) pairs."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, points in sorted(curves.items(), key=lambda curve: -curve[1][-1][1]):
+        axes.plot([k for k, _ in points], [value for _, value in points], marker="o", label=name)
+    axes.set(xscale="log", xlabel="K", ylabel="recall@K", title=title, ylim=(0, None))
+    axes.set_xticks(ks := sorted({k for points in curves.values() for k, _ in points}), [str(k) for k in ks])
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure

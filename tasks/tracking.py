@@ -1,0 +1,232 @@
+"""MLflow mirrors the files: one parent run an experiment, one child run an arm and seed. mlflow lives here and
+nowhere else,
+but for the served model's own file."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import yaml
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Run
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from prefect import task
+
+import ebr_core
+from data.experiment import BASELINES, ORACLES, Experiment
+from ebr_core.config import Arm, Frozen
+from tasks import plots
+from tasks.artifacts import Artifact
+from tasks.home import home
+
+MODEL_CODE = Path(__file__).with_name("served_model.py")
+MODEL_NEEDS = ("mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "safetensors")
+
+
+class TrainedArm(Frozen):
+    """What became of one arm with one seed."""
+
+    arm: str
+    seed: int
+    towers: Artifact | None
+    error: str | None = None
+
+
+class Outcome(Frozen):
+    """Where everything of a run is to be found."""
+
+    experiment: str
+    log: Artifact
+    sample: Artifact
+    results: Artifact
+    mlflow_experiment_id: str
+    mlflow_run_id: str
+    failures: dict[str, str]  # arm and seed → why
+
+
+@task(name="track")
+def track(
+    experiment: str,
+    asked: Experiment,
+    log: Artifact,
+    sample: Artifact,
+    trained: list[TrainedArm],
+    unindexed: dict[str, str],
+    results: Artifact,
+) -> Outcome:
+    """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots,
+    models."""
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    with (home() / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the first use makes the tables, and two at once would trip over each other
+        experiment_id = _experiment(experiment)
+    rows = pq.read_table(results.folder / "results.parquet").to_pylist()
+    failures = {f"{run.arm}, seed {run.seed}": run.error for run in trained if run.error} | unindexed
+    with mlflow.start_run(
+        experiment_id=experiment_id, run_name=f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
+    ) as parent:
+        _log_parent(asked, log, sample, results, rows)
+        measured = {row["arm"] for row in rows}
+        for name in (name for name in (*BASELINES, *ORACLES) if name in measured):
+            _log_child(parent, name, None, asked, log, rows)
+        for run in trained:
+            _log_child(parent, run.arm, run, asked, log, rows)
+        mlflow.set_tag("failures", len(failures))
+    if failures:
+        mlflow.MlflowClient().set_terminated(parent.info.run_id, "FAILED")
+    return Outcome(
+        experiment=experiment,
+        log=log,
+        sample=sample,
+        results=results,
+        mlflow_experiment_id=experiment_id,
+        mlflow_run_id=parent.info.run_id,
+        failures=failures,
+    )
+
+
+def _experiment(name: str) -> str:
+    """The id of the MLflow experiment of that name, made on first use and marked so that the page opens on its runs."""
+    found = mlflow.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    place = (home() / "mlflow-artifacts").as_uri() if str(mlflow.get_tracking_uri()).startswith("sqlite") else None
+    return str(mlflow.create_experiment(name, place, tags))
+
+
+def _log_parent(
+    asked: Experiment, log: Artifact, sample: Artifact, results: Artifact, rows: list[dict[str, Any]]
+) -> None:
+    mlflow.set_tags({f"question.{name}": "asked" for name in asked.questions} | {"kind": "experiment"})
+    mlflow.log_params({"layout": asked.logs.layout, "arms": len(asked.arms), "seeds": str(list(asked.seeds))})
+    mlflow.log_input(_dataset(asked, log), context="training")
+    mlflow.log_text(yaml.safe_dump(asked.model_dump(mode="json"), sort_keys=False), "experiment.yaml")
+    mlflow.log_artifact(str(log.folder / "report.json"), "data")
+    mlflow.log_artifact(str(sample.folder / "counts.json"), "data")
+    for name in ("results.parquet", "per_search.parquet", "checks.json"):
+        mlflow.log_artifact(str(results.folder / name), "results")
+    mlflow.log_metrics(
+        {
+            f"{_metric_name(row)}.{row['arm']}": row["value"]
+            for row in rows
+            if row["question"] is None
+            and row["slice"] == "all"
+            and row["index"] in ("exact", "none")
+            and not row["seed"]
+        }
+    )
+    for targets in sorted({row["targets"] for row in rows}):
+        curves = _curves([row for row in rows if row["targets"] == targets])
+        mlflow.log_figure(
+            plots.recall_by_k(curves, f"recall by K, {targets} targets"), f"plots/recall_by_k.{targets}.png"
+        )
+
+
+def _dataset(asked: Experiment, log: Artifact) -> MetaDataset:
+    source = CodeDatasetSource({"layout": asked.logs.layout, "artifact": log.folder.name})
+    return MetaDataset(source, name=f"log-{log.digest[:8]}", digest=log.digest)  # type: ignore[abstract] # its stub
+
+
+def _curves(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """(K, recall) of every run under exact search, over all searches."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if (
+            row["question"] is None
+            and row["slice"] == "all"
+            and row["metric"] == "recall"
+            and row["index"] in ("exact", "none")
+        ):
+            name = row["arm"] if not row["seed"] else f"{row['arm']}, seed {row['seed']}"
+            curves.setdefault(name, []).append((row["k"], row["value"]))
+    return {name: sorted(points) for name, points in curves.items()}
+
+
+def _log_child(
+    parent: Run, name: str, run: TrainedArm | None, asked: Experiment, log: Artifact, rows: list[dict[str, Any]]
+) -> None:
+    seed = run.seed if run else None
+    mine = [
+        row
+        for row in rows
+        if row["arm"] == name and row["question"] is None and row["seed"] == seed and row["slice"] == "all"
+    ]
+    label = name if seed is None else f"{name}-{seed}"
+    with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=label, nested=True) as child:
+        mlflow.set_tags({"kind": "arm" if run else "baseline", "arm": name} | _question_tags(name, asked))
+        mlflow.log_metrics({_metric_name(row): row["value"] for row in mine})
+        mlflow.log_input(_dataset(asked, log), context="training")
+        if run is None:
+            return
+        mlflow.log_params(_parameters(asked.arms[name]) | {"seed": run.seed})
+        if run.error:
+            mlflow.set_tag("error", run.error[:5000])
+        elif run.towers:
+            _log_training(run.towers)
+            mlflow.log_figure(plots.recall_by_k(_curves(mine), label), "plots/recall_by_k.png")
+            _log_model(run.towers, asked.arms[name])
+    if run.error:
+        mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
+
+
+def _question_tags(arm: str, asked: Experiment) -> dict[str, str]:
+    baseline = {
+        f"question.{name}": "baseline" for name, question in asked.questions.items() if arm == question.baseline
+    }
+    return baseline | {f"question.{name}": "arm" for name, question in asked.questions.items() if arm in question.arms}
+
+
+def _metric_name(row: dict[str, Any]) -> str:
+    """recall_at_10 for the first target set under exact search; .judged and .ivfpq name another target set or index."""
+    name = row["metric"] + (f"_at_{row['k']}" if row["k"] else "")
+    if row["targets"] != "clicked":
+        name += f".{row['targets']}"
+    return name if row["index"] in ("exact", "none") else f"{name}.{row['index']}"
+
+
+def _parameters(arm: Arm) -> dict[str, Any]:
+    """The arm's settings, flat: negatives.random = 100."""
+    flat: dict[str, Any] = {}
+    for section, value in arm.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            flat |= {f"{section}.{key}": part for key, part in value.items()}
+        else:
+            flat[section] = value
+    return flat
+
+
+def _log_training(towers: Artifact) -> None:
+    epochs = json.loads((towers.folder / "epochs.json").read_text())
+    for epoch in epochs:
+        metrics = {f"epoch.{key}": value for key, value in epoch.items() if key != "epoch"}
+        mlflow.log_metrics(metrics, step=epoch["epoch"])
+    costs = json.loads((towers.folder / "costs.json").read_text())
+    mlflow.log_metrics({f"cost.{key}": value for key, value in costs.items()})
+    mlflow.log_figure(plots.by_epoch(epochs), "plots/by_epoch.png")
+
+
+def _log_model(towers: Artifact, arm: Arm) -> None:
+    """The query tower with its signature. Its code and exact needs travel with it."""
+    output = TensorSpec(type=np.dtype("float32"), shape=(-1, arm.towers.dimensions))
+    mlflow.pyfunc.log_model(
+        name="query-tower",
+        python_model=str(MODEL_CODE),
+        artifacts={"towers": str(towers.folder)},
+        code_paths=[str(Path(ebr_core.__file__).parent)],
+        signature=ModelSignature(Schema([ColSpec(DataType.string, "query")]), Schema([output])),
+        input_example=pd.DataFrame({"query": ["an example"]}),
+        pip_requirements=[f"{need}=={importlib.metadata.version(need)}" for need in MODEL_NEEDS],
+    )

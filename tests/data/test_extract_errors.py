@@ -1,0 +1,185 @@
+"""What the user is told: which table, which file, what was got, what was expected, the way out."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, small, written
+
+from data.extract import extract
+from data.logs import Split, Tables
+from ebr_core.config import InputError
+
+
+def refused(logs: Tables, folder: Path, split: Split = SPLIT) -> str:
+    with pytest.raises(InputError) as caught:
+        extract(logs, split, folder)
+    assert not list(folder.glob("*.parquet")), "nothing may be written for logs that are refused"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "words"),
+    [
+        ("searches", "searched_at", "search_at", ["searches", "'searched_at'", "'search_at'", "rename", "query"]),
+        ("results", "clicked", "was_it", ["results", "'clicked'", "was_it", "position"]),
+        ("results", "4,hat,1,true", "4,hat,1,maybe", ["results.csv", "clicked", "'maybe'", "true or false"]),
+        ("results", "4,hat,1,", "4,hat,first,", ["results.csv", "position", "'first'", "whole number"]),
+        ("results", "4,hat,1,", "4,hat,1.5,", ["position", "'1.5'", "whole number"]),
+        (
+            "searches",
+            "2020-01-03 10:00:00",
+            "last spring",
+            ["searches.csv", "searched_at", "'last spring'", "timestamp"],
+        ),
+        ("searches", "2020-01-03 10:00:00", "1578045600", ["searched_at", "'1578045600'", "timestamp"]),
+        ("searches", "2020-01-03 10:00:00", "2020-01-03 10:00:00 Mars", ["searched_at", "Mars"]),
+    ],
+)
+def test_columns_and_values(tmp_path: Path, table: str, old: str, new: str, words: list[str]) -> None:
+    text = {"searches": SEARCHES, "results": RESULTS}[table].replace(old, new)
+    message = refused(small(tmp_path / "in", **{table: text}), tmp_path / "out")
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"searches": SEARCHES.splitlines()[0]}, ["searches", "no rows"]),
+        ({"documents": ""}, ["documents"]),
+        ({"results": RESULTS.replace("true", "false")}, ["nothing was clicked"]),
+        (
+            {"edges": "source_id,target_id,source_type\nann,hat,searcher\n", "documents": DOCUMENTS + "ann,Ann\n"},
+            ["edges", "share identities such as ann", "source_type", "target_type"],
+        ),
+        (
+            {"edges": "source_id,target_id,source_type,target_type\nann,hat,user,document\n"},
+            ["source_type", "'user'", "searcher or document"],
+        ),
+        ({"edges": "source_id,target_id\nx,y\n"}, ["edges", "1 of 1", "unknown source_id", "x → y"]),
+        ({"judgements": "document_id,grade,topic\nhat,1,t\n"}, ["judgements", "nobody searched it"]),
+        ({"judgements": "document_id,grade\nhat,high\n"}, ["judgements", "grade", "'high'", "number"]),
+        (
+            {"results": RESULTS + "1,glove,3,false\n"},
+            ["results", "1 of 10", "max_dropped = 0.05", "no such document", "1 / glove"],
+        ),
+        ({"searches": SEARCHES + "6,2020-01-09,hat,\n"}, ["searches", "1 of 7", "search_id seen before", "(6)"]),
+        ({"documents": DOCUMENTS + "hat,Hat\n"}, ["documents", "1 of 4", "document_id seen before", "(hat)"]),
+    ],
+)
+def test_tables(tmp_path: Path, tables: dict[str, str], words: list[str]) -> None:
+    logs = small(tmp_path / "in", **tables) if tables.get("documents") != "" else small(tmp_path / "in")
+    if tables.get("documents") == "":
+        written(tmp_path / "in", "documents.csv", "")
+    message = refused(logs, tmp_path / "out")
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("nowhere/searches.parquet", ["searches", "there is no file", "nowhere/searches.parquet", "logs.searches"]),
+        ("nowhere/*.parquet", ["no file matches the glob"]),
+        ("in", ["is a folder", "*.parquet"]),
+        ("in/notes.xlsx", ["notes.xlsx", ".parquet", ".csv", ".ndjson"]),
+        ("in/*", ["several kinds", "csv"]),
+    ],
+)
+def test_paths(tmp_path: Path, path: str, words: list[str]) -> None:
+    logs = small(tmp_path / "in").model_copy(update={"searches": str(tmp_path / path)})
+    if path.endswith("xlsx"):
+        written(tmp_path / "in", "notes.xlsx", "x")
+    else:
+        written(tmp_path / "in", "more.ndjson", "{}")
+    message = refused(logs, tmp_path / "out")
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("name", ["searches.parquet", "searches.csv.gz", "searches.ndjson", "searches.csv"])
+def test_damaged_files(tmp_path: Path, name: str) -> None:
+    whole: dict[str, Any] = {
+        "search_id": list(range(9999)),
+        "query": ["q"] * 9999,
+        "searched_at": ["2020-01-01"] * 9999,
+    }
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        pq.write_table(pa.table(whole), path)
+        path.write_bytes(path.read_bytes()[:5000])
+    elif name.endswith("gz"):
+        path.write_bytes(gzip.compress(b"search_id,query,searched_at\n" + bytes(range(48, 58)) * 9999)[:40])
+    elif name.endswith("ndjson"):
+        path.write_text('{"search_id": 1, "query": "q", "searched_at": "2020-01-01"}\n{"search_id": 2, "que')
+    else:
+        path.write_bytes(b"search_id,query,searched_at\n1,caf\xe9,2020-01-01\n")
+    logs = small(tmp_path / "in").model_copy(update={"searches": str(path)})
+    message = refused(logs, tmp_path / "out")
+    assert "searches" in message
+    assert name in message
+    assert "cannot be read" in message
+
+
+def test_a_damaged_page_of_a_whole_file(tmp_path: Path) -> None:
+    """The footer is there and the rows are not: found only when they are read."""
+    path = tmp_path / "results.parquet"
+    rows = {
+        "search_id": [str(i % 6 + 1) for i in range(50_000)],
+        "document_id": [f"d{i * 7919}" for i in range(50_000)],
+    }
+    pq.write_table(pa.table(rows | {"clicked": [True] * 50_000}), path, compression="zstd")
+    data = bytearray(path.read_bytes())
+    data[2000:60_000] = bytes(58_000)
+    path.write_bytes(data)
+    message = refused(small(tmp_path / "in").model_copy(update={"results": str(path)}), tmp_path / "out")
+    assert "results.parquet" in message
+    assert "cannot be read" in message
+
+
+def test_types_that_cannot_be(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"search_id": [[1]], "searched_at": [1], "query": ["q"]}), tmp_path / "s.parquet")
+    message = refused(
+        small(tmp_path / "in").model_copy(update={"searches": str(tmp_path / "s.parquet")}), tmp_path / "out"
+    )
+    assert "'search_id' is of type BIGINT[]" in message
+    pq.write_table(pa.table({"search_id": [1], "searched_at": [1], "query": ["q"]}), tmp_path / "s.parquet")
+    message = refused(
+        small(tmp_path / "in").model_copy(update={"searches": str(tmp_path / "s.parquet")}), tmp_path / "out"
+    )
+    assert "'searched_at' is of type BIGINT" in message
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        (
+            Split(validation_from="2019-01-01", test_from="2020-01-05"),
+            ["train has no search", "2020-01-01", "split.validation_from"],
+        ),
+        (Split(validation_from="2020-01-04", test_from="2021-01-01"), ["test has no search", "2020-01-05"]),
+        (Split(validation_from="2020-01-04 12:00", test_from="2020-01-05"), ["validation has no search"]),
+    ],
+)
+def test_empty_parts(tmp_path: Path, split: Split, words: list[str]) -> None:
+    message = refused(small(tmp_path / "in"), tmp_path / "out", split)
+    for word in words:
+        assert word in message
+
+
+def test_no_cut_in_one_instant(tmp_path: Path) -> None:
+    searches = "search_id,searched_at,query\n" + "".join(f"{i},2020-01-01,q\n" for i in range(1, 7))
+    assert "fewer than three instants" in refused(small(tmp_path / "in", searches=searches), tmp_path / "out", Split())
+
+
+def test_a_part_without_clicks(tmp_path: Path) -> None:
+    message = refused(
+        small(tmp_path / "in", results=RESULTS.replace("5,hat,1,true", "5,hat,1,false")), tmp_path / "out"
+    )
+    assert "validation has 1 searches and none of them clicked" in message

@@ -1,0 +1,24 @@
+"""Threads are a setting of the whole process: a test begins with one, and gives back what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import faiss
+import numba
+import pytest
+import torch
+
+from ebr_core.train import use_threads
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = numba.get_num_threads(), torch.get_num_threads(), faiss.omp_get_max_threads()
+    blas = faiss.cvar.distance_compute_blas_threshold
+    use_threads(1)
+    yield
+    numba.set_num_threads(before[0])
+    torch.set_num_threads(before[1])
+    faiss.omp_set_num_threads(before[2])
+    faiss.cvar.distance_compute_blas_threshold = blas

@@ -1,0 +1,134 @@
+"""What the core should say, the slow and obvious way: loops, dictionaries and Python's own integers."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+
+WORD = 2**64
+SPACELESS = [
+    (0x0E00, 0x0EFF),
+    (0x1000, 0x109F),
+    (0x1780, 0x17FF),
+    (0x3040, 0x30FF),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0x20000, 0x3FFFF),
+]
+BEGIN, END = 0x110000, 0x110001
+
+
+def mixed(value: int) -> int:
+    """The finaliser of splitmix64."""
+    value %= WORD
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % WORD
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB % WORD
+    return value ^ (value >> 31)
+
+
+def hashed(points: Sequence[int], seed: int) -> int:
+    value = seed
+    for point in points:
+        value = mixed(value + 0x9E3779B97F4A7C15 + point)
+    return value
+
+
+def folded(text: str) -> str:
+    """NFKD, without combining accents, each character in lower case by itself (no final sigma)."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    lowered = "".join(character.lower() for character in decomposed)
+    return "".join(character for character in lowered if not 0x300 <= ord(character) <= 0x36F)
+
+
+def in_word(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LMN"
+
+
+def spaceless(character: str) -> bool:
+    return in_word(character) and any(first <= ord(character) <= last for first, last in SPACELESS)
+
+
+def runs_of(text: str) -> list[str]:
+    """The text cut at everything that is not a letter, mark or digit."""
+    return "".join(character if in_word(character) else " " for character in folded(text)).split(" ")
+
+
+def words_of(run: str) -> list[str]:
+    """A run cut into words: characters of scripts without spaces stand alone."""
+    words: list[str] = []
+    joining = False
+    for character in run:
+        if spaceless(character) or not joining:
+            words.append(character)
+        else:
+            words[-1] += character
+        joining = not spaceless(character)
+    return words
+
+
+def bag_of(text: str | None, char_ngrams: Sequence[int], word_ngrams: Sequence[int], buckets: int) -> Counter[int]:
+    """How often each bucket stands in the bag of a text."""
+    bag: Counter[int] = Counter()
+    words: list[str] = []
+    for run in runs_of(text or ""):
+        if run:
+            marked = [BEGIN, *map(ord, run), END]
+            for size in char_ngrams:
+                grams = [marked[at : at + size] for at in range(len(marked) - size + 1)] or [marked]
+                bag.update(hashed(gram, mixed(size)) % buckets for gram in grams)
+            words += words_of(run)
+    for size in word_ngrams:
+        for at in range(len(words) - size + 1):
+            value = mixed(0x1000 + size)
+            for word in words[at : at + size]:
+                value = mixed(value + hashed(list(map(ord, word)), 0x51ED270B))
+            bag[value % buckets] += 1
+    return bag
+
+
+def embedded(table: Float64, bag: Sequence[tuple[int, float]]) -> Float64:
+    """The weighted sum of a bag's rows, of unit length; the zero vector where there is none."""
+    vector = np.zeros(table.shape[1])
+    for row, weight in bag:
+        vector = vector + weight * table[row]
+    length = math.sqrt(sum(float(x) ** 2 for x in vector))
+    return vector / length if length else vector
+
+
+def adagrad(
+    table: Float64, squares: Float64, bags: Sequence[Sequence[tuple[int, float]]], gradient: Float64, rate: float
+) -> tuple[Float64, Float64]:
+    """(table, squares) after one row-wise step, from the dense gradient of the whole table."""
+    dense = np.zeros(table.shape)
+    for bag, by_sum in zip(bags, gradient, strict=True):
+        for row, weight in bag:
+            dense[row] += weight * by_sum
+    table, squares = table.copy(), squares.copy()
+    for row in range(len(table)):
+        if dense[row].any():
+            squares[row] += (dense[row] ** 2).mean()
+            table[row] -= rate * dense[row] / math.sqrt(squares[row])
+    return table, squares
+
+
+def bm25_scores(corpus: list[list[str]], query: list[str], k1: float = 1.2, b: float = 0.75) -> list[float]:
+    """BM25 as Lucene has it, without its constant factor k1 + 1, of every document for one query."""
+    average = sum(map(len, corpus)) / len(corpus)
+    scores = []
+    for document in corpus:
+        score = 0.0
+        for term in query:
+            holding = sum(term in other for other in corpus)
+            if holding:
+                idf = math.log(1 + (len(corpus) - holding + 0.5) / (holding + 0.5))
+                times = document.count(term)
+                score += idf * times / (times + k1 * (1 - b + b * len(document) / average))
+        scores.append(score)
+    return scores

@@ -1,0 +1,182 @@
+"""Training on clusters that are planted, where the right answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ebr_core.bags import Float32, fit_vocabulary, hash_texts, keep_known
+from ebr_core.config import Arm, InputError, NegativeMix, Softmax, TextFeatures, Towers, Training, Triplet
+from ebr_core.metrics import Targets, hits, recall_at_k
+from ebr_core.positives import Shown, select
+from ebr_core.search import exact
+from ebr_core.towers import embed, stack
+from ebr_core.train import Corpus, Epoch, train, use_threads
+
+CLUSTERS = 8
+EACH = 6  # documents, and queries, of a cluster
+FEATURES = TextFeatures(char_ngrams=(), word_ngrams=(1,), buckets=4096)
+
+
+class Planted(NamedTuple):
+    corpus: Corpus
+    shown: Shown
+    recall: Callable[[Float32], float]
+
+
+def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True) -> Planted:
+    """Queries and documents of a cluster use different words: an untrained model cannot know which belong together."""
+    rng = np.random.default_rng(seed)
+    queries = [f"q{c}a{rng.integers(3)} q{c}b{rng.integers(3)}" for c in range(CLUSTERS) for _ in range(EACH)]
+    documents = titles or [
+        f"d{c}a{rng.integers(3)} d{c}b{rng.integers(3)}" for c in range(CLUSTERS) for _ in range(EACH)
+    ]
+    query_bags, document_bags = (hash_texts(pa.array(side), FEATURES) for side in (queries, documents))
+    vocabulary = fit_vocabulary([query_bags, document_bags], FEATURES.buckets)
+    known = int(vocabulary.max()) + 1
+    bags = stack(keep_known(query_bags, vocabulary), keep_known(document_bags, vocabulary), 0 if shared else known)
+    n = len(documents)
+    corpus = Corpus(bags, len(queries), n, known if shared else 2 * known, np.arange(n, dtype=np.int32))
+    rows = []
+    for search in range(len(queries)):
+        clicked = search // EACH * EACH + rng.choice(EACH, 3, replace=False)
+        others = rng.choice(n, 3, replace=False)
+        rows += [(search, int(d), True) for d in clicked]
+        rows += [(search, int(d), False) for d in others if d not in clicked]
+    rows.sort()
+    search_rows, document_rows, clicks = (np.array(column) for column in zip(*rows, strict=True))
+    searches = search_rows.astype(np.int32)
+    shown = Shown(searches, document_rows.astype(np.int32), clicks.astype(bool), searches, np.zeros_like(searches))
+    every = np.arange(len(queries))
+    targets = Targets(  # every query wants all documents of its cluster
+        np.arange(len(queries) + 1, dtype=np.int64) * EACH,
+        (every[:, None] // EACH * EACH + np.arange(EACH)).ravel().astype(np.int32),
+    )
+
+    def recall(table: Float32) -> float:
+        vectors = embed(table, corpus.bags)
+        rows, _ = exact(vectors[len(queries) :], vectors[: len(queries)], EACH)
+        return float(recall_at_k(hits(rows, targets), targets, EACH).mean())
+
+    return Planted(corpus, shown, recall)
+
+
+def arm_of(mix: NegativeMix, **training: float) -> Arm:
+    settings = {"batch_size": 32, "epochs": 8, "patience": 8} | training
+    return Arm(negatives=mix, text=FEATURES, towers=Towers(dimensions=16), training=Training.model_validate(settings))
+
+
+def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], Float32, Float32]:
+    """(epochs, the table after the last step, the best table)."""
+    use_threads(1)
+    pairs, known = select(world.shown, arm.positives, arm.mask, seed)
+    epochs, best, table = [], np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
+    for progress, table in train(world.corpus, pairs, known, arm, seed, world.recall):
+        if progress.epoch:
+            epochs.append(progress.epoch)
+        if progress.best:
+            best = table.copy()
+    return epochs, table, best
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("loss", [Triplet(), Softmax()], ids=["triplet", "softmax"])
+@pytest.mark.parametrize(
+    "mix",
+    [NegativeMix(random=10), NegativeMix(random=0, in_batch="all"), NegativeMix(random=5, impressions=1)],
+    ids=str,
+)
+def test_training_finds_the_clusters_that_an_untrained_model_cannot(
+    mix: NegativeMix, loss: Triplet | Softmax, shared: bool
+) -> None:
+    world = planted(shared=shared)
+    rng = np.random.default_rng(1)
+    untrained = [world.recall(rng.standard_normal((world.corpus.table_rows, 16), np.float32)) for _ in range(20)]
+    arm = arm_of(mix).model_copy(update={"loss": loss, "mask": "query"})
+    epochs, table, best = trained(world, arm)
+    assert epochs[-1].validation_recall > max(untrained) + 5 * np.std(untrained)
+    assert epochs[-1].loss < epochs[0].loss
+    assert epochs[-1].positive_cosine > epochs[-1].negative_cosine
+    assert world.recall(table) == epochs[-1].validation_recall
+    assert world.recall(best) == max(epoch.validation_recall for epoch in epochs)
+
+
+def test_a_seed_fixes_every_byte_and_another_seed_changes_them() -> None:
+    world, arm = planted(), arm_of(NegativeMix(random=5, impressions=1, in_batch=2, in_batch_hard=1), epochs=2)
+    first, again, other = trained(world, arm, 1), trained(world, arm, 1), trained(world, arm, 2)
+    assert first[1].tobytes() == again[1].tobytes()
+    assert first[0] == again[0]
+    assert first[1].tobytes() != other[1].tobytes()
+
+
+def test_progress_counts_pairs_and_tells_of_each_epoch() -> None:
+    world, arm = planted(), arm_of(NegativeMix(random=5), epochs=2, batch_size=50)
+    pairs, known = select(world.shown, arm.positives, arm.mask, 0)
+    p = len(pairs.query_rows)
+    told = [progress for progress, _ in train(world.corpus, pairs, known, arm, 0, world.recall)]
+    assert [progress.pairs for progress in told] == [
+        done + seen for done in (0, p) for seen in [*range(50, p, 50), p, p]
+    ]
+    ends = [progress for progress in told if progress.epoch]
+    assert [progress.epoch.epoch for progress in ends if progress.epoch] == [1, 2]
+    assert ends[0].best
+
+
+@pytest.mark.parametrize(
+    ("recalls", "patience", "epochs", "best"),
+    [
+        ([0.1, 0.2, 0.2, 0.1, 0.3], 2, 4, 2),  # an equal recall is no better
+        ([0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.1], 3, 7, 4),
+        ([0.0, 0.0, 0.0], 1, 2, 1),
+        ([0.1, 0.2, 0.3], 1, 3, 3),
+    ],
+)
+def test_it_stops_when_recall_has_not_risen_for_patience_epochs(
+    recalls: list[float], patience: int, epochs: int, best: int
+) -> None:
+    world = planted()
+    coming = iter(recalls)
+    world = world._replace(recall=lambda _: next(coming))
+    arm = arm_of(NegativeMix(random=3), epochs=len(recalls), patience=patience)
+    pairs, known = select(world.shown, arm.positives, arm.mask, 0)
+    ends = [told for told, _ in train(world.corpus, pairs, known, arm, 0, world.recall) if told.epoch]
+    assert len(ends) == epochs
+    assert max(number for number, told in enumerate(ends, 1) if told.best) == best
+
+
+def test_identical_documents_are_a_collapse() -> None:
+    world = planted(titles=["the same words"] * (CLUSTERS * EACH))
+    with pytest.raises(InputError, match=r"epoch 1: collapse.*lower training\.learning_rate"):
+        trained(world, arm_of(NegativeMix(random=5)))
+
+
+def test_a_loss_that_is_not_a_number_is_an_error() -> None:
+    arm = arm_of(NegativeMix(random=5)).model_copy(update={"loss": Softmax.model_construct(temperature=1e-45)})
+    with pytest.raises(InputError, match="epoch 1: the loss is not a number"):
+        trained(planted(), arm)
+
+
+def test_a_validation_that_measures_nothing_is_an_error() -> None:
+    """The mean over no searches is NaN, which no epoch beats: without the error, no table would ever be kept."""
+    world = planted()._replace(recall=lambda _: float("nan"))
+    with pytest.raises(InputError, match="epoch 1: validation recall is not a number"):
+        trained(world, arm_of(NegativeMix(random=5)))
+
+
+def test_not_clicked_impressions_that_do_not_exist_are_an_error() -> None:
+    world = planted()
+    shown = Shown(*(column[world.shown.clicked] for column in world.shown))
+    with pytest.raises(InputError, match=r"negatives\.impressions"):
+        trained(world._replace(shown=shown), arm_of(NegativeMix(random=0, impressions=1)))
+
+
+def test_more_threads_than_the_machine_has_are_an_error() -> None:
+    with pytest.raises(InputError, match="threads: 100000"):
+        use_threads(100_000)
+    use_threads(1)
+    assert numba.get_num_threads() == 1

@@ -1,0 +1,144 @@
+"""The command line as its user meets it: a process of its own, its output, its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parent.parent.parent
+SMOKE = PROJECT / "experiments" / "smoke.yaml"
+
+
+def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        cwd=PROJECT,
+        env=environment | {"EBR_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_every_command_tells_what_it_does_and_stands_in_the_readme(tmp_path: Path) -> None:
+    from flows.cli import app
+
+    readme = (PROJECT / "README.md").read_text() + (PROJECT / "docs" / "layouts.md").read_text()
+    told = _ebr(tmp_path, "--help").stdout
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert command.callback.__doc__
+        assert command.callback.__name__ in told
+        assert f"ebr {command.callback.__name__}" in readme or f"make {command.callback.__name__}" in readme
+
+
+def test_check_of_a_simulated_log(tmp_path: Path) -> None:
+    done = _ebr(tmp_path, "check", str(SMOKE))
+    assert done.returncode == 0, done.stderr
+    for wanted in ("the file is valid", "searches", "click rate", "P02", "can be answered"):
+        assert wanted in done.stdout
+
+
+def test_check_says_which_arm_the_logs_do_not_allow(tmp_path: Path) -> None:
+    (tmp_path / "searches.csv").write_text(
+        "search_id,searched_at,query\n" + "".join(f"{i},2024-01-{1 + i:02},word{i}\n" for i in range(20))
+    )
+    (tmp_path / "results.csv").write_text(
+        "search_id,document_id,clicked\n" + "".join(f"{i},d{i},true\n" for i in range(20))
+    )
+    (tmp_path / "documents.csv").write_text("document_id,title\n" + "".join(f"d{i},word{i}\n" for i in range(20)))
+    content = {
+        "logs": {"layout": "tables", **{table: f"{table}.csv" for table in ("searches", "results", "documents")}},
+        "arms": {"random": {}, "shown": {"negatives": {"impressions": 1}}},
+        "questions": {"P02": {"baseline": "random", "arms": ["shown"]}},
+    }
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(content))
+    done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert "shown cannot be trained: negatives.impressions needs results that were shown and not clicked" in done.stdout
+    assert "P02 (no title): cannot be answered, for want of shown" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colour": "red"}, "colour: unknown key"),
+        ({"logs": {"layout": "beir", "corpus": "no.jsonl", "queries": "q", "test_qrels": "t"}}, "no.jsonl"),
+    ],
+)
+def test_what_the_user_can_mend_is_told_without_a_traceback(
+    tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | change))
+    for command in ("check", "run"):
+        done = _ebr(tmp_path / "home", command, str(path))
+        assert done.returncode == 2
+        assert "error: " in done.stderr
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_simulate_writes_the_tables_layout(tmp_path: Path) -> None:
+    out = tmp_path / "world"
+    done = _ebr(tmp_path, "simulate", "--searches", "500", "--documents", "200", "--days", "3", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert len(list(out.glob("searches/day=*/*.parquet"))) == 3
+    assert (out / "truth").is_dir()
+    again = _ebr(tmp_path, "simulate", "--searches", "500", "--out", str(out))
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
+    wrong = _ebr(tmp_path, "simulate", "--days", "0", "--out", str(tmp_path / "other"))
+    assert wrong.returncode == 2
+    assert "--days: got 0" in wrong.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_pages_come_up_and_all_end_together(tmp_path: Path) -> None:
+    """A real Prefect server, worker and MLflow page; the deployments of prefect.yaml; nothing left after the end."""
+    ports = _free_port(), _free_port()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
+    ui = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "ui", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])],
+        cwd=PROJECT,
+        env=environment | {"EBR_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    told = ""
+    assert ui.stdout is not None
+    until = time.monotonic() + 240
+    for line in ui.stdout:
+        told += line
+        if "Ctrl-C ends all" in line or time.monotonic() > until:
+            break
+    assert f"PREFECT_API_URL=http://127.0.0.1:{ports[0]}/api" in told, told
+    for deployment in ("full", "smoke"):
+        url = f"http://127.0.0.1:{ports[0]}/api/deployments/name/ebr/{deployment}"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert answer.status == 200
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports[1]}/", timeout=20) as answer:
+        assert b"MLflow" in answer.read()
+    ui.send_signal(signal.SIGINT)
+    ui.wait(timeout=60)
+    for port in ports:  # nobody listens any more
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert not (tmp_path / "prefect-api-url").exists()

@@ -1,0 +1,75 @@
+"""Is the simulated world neither trivial nor hopeless? On what searchers wanted, whatever arm may win."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from data.logs import Simulated, Split
+from data.world.config import World
+from ebr_core.config import Arm, Softmax, Towers, Training
+from ebr_core.index import Exact
+from ebr_core.intervals import bootstrap
+from ebr_core.metrics import Float64, hits, recall_at_k
+from tasks.artifacts import Artifact
+from tasks.evaluation import clusters_of
+from tasks.features import featurise
+from tasks.logs import extract, live, sample
+from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
+from tasks.samples import read_sample
+from tasks.training import train_arm
+
+WORLD = World()  # the default one: smaller worlds are easier, as LOG.md says
+TEXT = Arm(loss=Softmax(), training=Training(epochs=5))
+UNTRAINED = Arm(towers=Towers(shared=False), training=Training(epochs=0))
+
+
+@pytest.fixture(scope="module")
+def recalls() -> tuple[dict[str, Float64], Float64]:
+    """Recall@10 of each retriever on the truth of the same searches, and their searchers."""
+    lived = live.fn(WORLD)
+    log = extract.fn(Simulated(layout="simulated").tables(lived.folder), Split(), {"files": "simulated"})
+    test, validation = sample.fn(log, "test", 2_000, 1, lived), sample.fn(log, "validation", 500, 1)
+    features = featurise.fn(log, TEXT.text)
+    found = {"bm25": retrieve_baseline.fn(log, test, "bm25", 10)}
+    for sees in ("text", "place", "everything"):
+        found[f"oracle-{sees}"] = retrieve_oracle.fn(WORLD, lived, log, test, sees, 10)
+    for name, arm in (("text", TEXT), ("untrained", UNTRAINED)):
+        towers = train_arm.fn(log, features, validation, arm, 0)
+        vectors = embed_texts.fn(features, towers, test, 1)
+        found[name] = retrieve.fn(vectors, build_index.fn(vectors, test, Exact(), 1), test, 10, 1)
+    return {name: _recall(test, rows) for name, rows in found.items()}, clusters_of(
+        read_sample(test).for_targets("truth")[0]
+    )
+
+
+def _recall(test: Artifact, rows: Artifact) -> Float64:
+    searches, targets = read_sample(test).for_targets("truth")
+    return recall_at_k(hits(np.load(rows.folder / "retrieved.npy")[searches["at"]], targets), targets, 10)
+
+
+def test_bm25_and_a_text_tower_are_neither_lost_nor_done(recalls: tuple[dict[str, Float64], Float64]) -> None:
+    for name in ("bm25", "text"):
+        assert 0.2 < recalls[0][name].mean() < 0.8, name
+
+
+def test_towers_that_learnt_nothing_are_near_chance(recalls: tuple[dict[str, Float64], Float64]) -> None:
+    assert recalls[0]["untrained"].mean() < 10 * 10 / WORLD.documents
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ("oracle-everything", "bm25"),
+        ("oracle-everything", "text"),
+        ("oracle-text", "text"),
+        ("oracle-place", "oracle-text"),  # place tells something
+        ("oracle-everything", "oracle-place"),  # and so do friends and interests
+    ],
+)
+def test_what_the_oracle_knows_is_worth_something(
+    recalls: tuple[dict[str, Float64], Float64], better: str, worse: str
+) -> None:
+    values, searchers = recalls
+    (difference,) = bootstrap((values[better] - values[worse])[:, None], searchers)
+    assert difference.low > 0

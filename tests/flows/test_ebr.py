@@ -1,0 +1,271 @@
+"""The flow end to end on a real Prefect server, real MLflow on SQLite, real files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.sorting import TaskRunSort
+
+from flows.ebr import ebr
+from tasks.tracking import Outcome
+
+SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
+
+
+def _write(folder: Path, **changes: Any) -> Path:
+    content = yaml.safe_load(SMOKE.read_text())
+    content["arms"] |= changes.pop("arms", {})
+    path = folder / "experiment.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+def _run(path: Path) -> tuple[Any, list[TaskRun]]:
+    """The state of a run and its task runs, as the server has them."""
+    from prefect import get_client
+
+    state = ebr(str(path), return_state=True)
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id])),
+            sort=TaskRunSort.NAME_ASC,
+            limit=200,
+        )
+    return state, runs
+
+
+@pytest.fixture(scope="module")
+def first(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """The smoke experiment, run once."""
+    path = _write(tmp_path_factory.mktemp("smoke"))
+    state, _ = _run(path)
+    assert state.is_completed()
+    return path, state.result()
+
+
+def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> None:
+    rows = pq.read_table(first[1].results.folder / "results.parquet").to_pylist()
+    plain = [row for row in rows if row["question"] is None and row["targets"] == "clicked" and row["slice"] == "all"]
+    oracles = {"oracle-text", "oracle-place", "oracle-everything"}
+    assert {row["arm"] for row in plain} == {"random", "impressions", "popularity", "bm25", "memory"} | oracles
+    for row in plain:
+        assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
+    for arm in ("random", "popularity"):  # recall never falls as K grows
+        values = [
+            row["value"]
+            for row in plain
+            if (row["arm"], row["index"], row["metric"]) == (arm, row["index"], "recall") and row["index"] != "ivfpq"
+        ]
+        assert values == sorted(values)
+    asked = [row for row in rows if row["question"] == "P02" and row["baseline"] and row["slice"] == "all"]
+    by_arm = {
+        row["arm"]: row["value"]
+        for row in plain
+        if row["metric"] == "recall" and row["k"] == 10 and row["index"] == "exact"
+    }
+    assert asked[0]["difference"] == pytest.approx(by_arm["impressions"] - by_arm["random"])
+
+
+def test_per_search_means_are_the_results(first: tuple[Path, Outcome]) -> None:
+    folder = first[1].results.folder
+    per_search = pq.read_table(folder / "per_search.parquet").to_pandas()
+    rows = pq.read_table(folder / "results.parquet").to_pylist()
+    for row in rows:
+        if row["question"] is None and row["slice"] == "all" and row["metric"] == "mrr":
+            mine = per_search.query(
+                "arm == @row['arm'] and index == @row['index'] and targets == @row['targets'] and metric == 'mrr'"
+            )
+            assert mine["value"].mean() == pytest.approx(row["value"])
+            assert len(mine) == row["n"]
+
+
+def test_mlflow_mirrors_the_files(first: tuple[Path, Outcome]) -> None:
+    outcome = first[1]
+    client = MlflowClient()
+    found = client.search_runs(
+        [outcome.mlflow_experiment_id], "metrics.recall_at_10 > 0 and tags.`question.P02` = 'arm'"
+    )
+    assert [run.data.tags["arm"] for run in found] == ["impressions"]
+    run = found[0]
+    assert run.data.params["negatives.impressions"] == "2"
+    assert run.data.tags["mlflow.parentRunId"] == outcome.mlflow_run_id
+    rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    wanted = next(
+        row["value"]
+        for row in rows
+        if (row["question"], row["arm"], row["index"], row["targets"], row["slice"], row["metric"], row["k"])
+        == (None, "impressions", "exact", "clicked", "all", "recall", 10)
+    )
+    assert run.data.metrics["recall_at_10"] == pytest.approx(wanted)
+    assert len(client.get_metric_history(run.info.run_id, "epoch.validation_recall")) == 2
+    parent = client.get_run(outcome.mlflow_run_id)
+    assert parent.inputs.dataset_inputs[0].dataset.digest == outcome.log.digest
+
+
+def test_the_logged_model_embeds_queries_as_the_run_did(first: tuple[Path, Outcome]) -> None:
+    outcome = first[1]
+    models = mlflow.search_logged_models([outcome.mlflow_experiment_id], output_format="list")
+    model = mlflow.pyfunc.load_model(models[0].model_uri)
+    searches = pq.read_table(outcome.sample.folder / "searches.parquet")
+    queries = pq.read_table(outcome.log.folder / "queries.parquet")["query"].take(searches["query_row"]).to_pylist()
+    embedded = model.predict([{"query": query} for query in queries[:20]])
+    candidates = [np.load(path)[:20] for path in outcome.log.folder.parent.glob("embed_texts-*/queries.npy")]
+    assert any(np.array_equal(embedded, vectors) for vectors in candidates)
+
+
+def test_an_added_arm_trains_alone(first: tuple[Path, Outcome], tmp_path: Path) -> None:
+    path = _write(tmp_path, arms={"more": {"negatives": {"random": 7}}})
+    state, runs = _run(path)
+    assert state.is_completed()
+    trained = [run.state_name for run in runs if run.name.startswith("train_arm")]
+    assert sorted(trained) == ["Cached", "Cached", "Completed"]
+    assert {run.state_name for run in runs if run.name.startswith(("live", "extract", "featurise"))} == {"Cached"}
+
+
+def test_the_same_again_gives_the_same_bytes(first: tuple[Path, Outcome]) -> None:
+    from tasks.artifacts import artifacts
+
+    kept = {name: (first[1].results.folder / name).read_bytes() for name in ("results.parquet", "per_search.parquet")}
+    moved = artifacts().with_name("set-aside")
+    artifacts().rename(moved)
+    try:
+        state, _ = _run(first[0])
+        again = state.result().results.folder
+        assert {name: (again / name).read_bytes() for name in kept} == kept
+    finally:
+        shutil.rmtree(artifacts())
+        moved.rename(artifacts())
+
+
+def test_one_failing_arm_is_told_and_the_others_finish(first: tuple[Path, Outcome], tmp_path: Path) -> None:
+    # Where every impression is a positive, none is left to be a negative.
+    broken = {"positives": {"source": "impressions"}, "negatives": {"random": 0, "impressions": 2}}
+    path = _write(tmp_path, arms={"broken": broken})
+    state, _ = _run(path)
+    assert state.is_failed()
+    outcome = state.result(raise_on_failure=False)
+    assert "negatives.impressions" in outcome.failures["broken, seed 0"]
+    rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    assert "impressions" in {row["arm"] for row in rows}
+    failed = MlflowClient().search_runs([outcome.mlflow_experiment_id], "attributes.status = 'FAILED'")
+    assert {run.data.tags.get("arm", run.data.tags["kind"]) for run in failed} == {"broken", "experiment"}
+
+
+def test_no_arms_is_a_valid_experiment(first: tuple[Path, Outcome], tmp_path: Path) -> None:
+    content = yaml.safe_load(SMOKE.read_text()) | {"arms": {}, "questions": {}, "indexes": {}}
+    path = tmp_path / "baselines.yaml"
+    path.write_text(yaml.safe_dump(content))
+    state, _ = _run(path)
+    assert state.is_completed()
+    rows = pq.read_table(state.result().results.folder / "results.parquet").to_pylist()
+    assert {"popularity", "bm25", "memory"} <= {row["arm"] for row in rows}
+
+
+def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) -> None:
+    from data import samples
+    from data.experiment import load_experiment
+    from tasks.features import featurise, read_bags
+
+    log = first[1].log.folder
+    split = {row["search_row"]: row["split"] for row in pq.read_table(log / "searches.parquet").to_pylist()}
+    shown = samples.read_shown(log)
+    assert {split[row] for row in shown.search_rows.tolist()} == {"train"}
+    cut = json.loads((log / "report.json").read_text())["cuts"]["validation_from"]
+    documents = pq.read_table(log / "documents.parquet").to_pylist()
+    trainable = set(samples.rows(samples.read(log, "trainable"), "document_row").tolist())
+    assert trainable
+    for document in documents:
+        if document["created_at"] is not None and document["created_at"].isoformat() >= cut.rstrip("Z"):
+            assert document["document_row"] not in trainable
+    # An n-gram that only later texts hold has no row in the vocabulary.
+    features = featurise.fn(first[1].log, load_experiment(first[0]).arms["random"].text)
+    queries = read_bags(features, "queries")
+    trained_on = samples.rows(samples.read(log, "training_queries"), "query_row")
+    document_bags = read_bags(features, "documents")
+    held = set()
+    for bags, rows in ((queries, trained_on), (document_bags, sorted(trainable))):
+        for row in rows:
+            held |= set(bags.ids[bags.offsets[row] : bags.offsets[row + 1]].tolist())
+    vocabulary = np.load(features.folder / "vocabulary.npy")
+    assert held == set(range(int(vocabulary.max()) + 1))
+
+
+def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path: Path) -> None:
+    """With the world's truth taken away, everything up to the towers comes out the same, byte for byte."""
+    from data.experiment import load_experiment
+    from tasks.features import featurise
+    from tasks.logs import extract, live, sample
+    from tasks.training import train_arm
+
+    asked = load_experiment(first[0])
+    world = live.fn(asked.logs.world)
+    arm = asked.arms["random"]
+
+    def train() -> bytes:
+        log = extract.fn(asked.logs.tables(world.folder), asked.split, {"files": "as simulated"})
+        validation = sample.fn(log, "validation", 200, 1)
+        towers = train_arm.fn(log, featurise.fn(log, arm.text), validation, arm, 0)
+        names = {path.name for stage in (log, validation, towers) for path in stage.folder.iterdir()}
+        assert "truth" not in names
+        made = (towers.folder / "towers.safetensors").read_bytes()
+        for stage in (log, validation, towers):
+            shutil.rmtree(stage.folder)
+        return made
+
+    with_truth = train()
+    (world.folder / "truth").rename(tmp_path / "truth")
+    try:
+        assert train() == with_truth
+    finally:
+        (tmp_path / "truth").rename(world.folder / "truth")
+
+
+def test_the_oracle_is_above_every_arm(first: tuple[Path, Outcome]) -> None:
+    rows = pq.read_table(first[1].results.folder / "results.parquet").to_pylist()
+    best = {
+        row["arm"]: row["value"]
+        for row in rows
+        if row["question"] is None
+        and (row["targets"], row["slice"], row["metric"], row["k"]) == ("truth", "all", "recall", 10)
+    }
+    assert best["oracle-everything"] == max(best.values())
+    assert best["oracle-everything"] >= best["oracle-text"]
+    checks = json.loads((first[1].results.folder / "checks.json").read_text())
+    assert checks["above_oracle"] == []
+
+
+def test_an_arm_that_knows_the_truth_fails_the_run(first: tuple[Path, Outcome]) -> None:
+    """The check against the oracle is given an arm that cheats: it retrieves the truth itself."""
+    from data.experiment import Evaluation
+    from tasks.artifacts import Artifact
+    from tasks.evaluation import Retrieved, above_oracle, evaluate
+    from tasks.samples import read_sample
+
+    sample = read_sample(first[1].sample)
+    searches, targets = sample.for_targets("truth")
+    cheat = np.full((len(sample.searches["search_row"]), 100), -1, np.int32)
+    for at, begin, end in zip(searches["at"], targets.offsets, targets.offsets[1:], strict=False):
+        cheat[at, : end - begin] = targets.documents[begin:end]
+    cheating = Artifact(stage="cheat", digest="0")
+    cheating.folder.mkdir()
+    np.save(cheating.folder / "retrieved.npy", cheat)
+    oracle = Artifact(stage="blind", digest="0")  # an oracle on a hard day: the truth is not always its first
+    oracle.folder.mkdir()
+    np.save(oracle.folder / "retrieved.npy", np.where(np.arange(len(cheat))[:, None] % 3, cheat, -1).astype(np.int32))
+    runs = [
+        Retrieved(arm="cheat", seed=0, index="exact", rows=cheating),
+        Retrieved(arm="oracle-everything", seed=None, index="none", rows=oracle),
+    ]
+    results = evaluate.fn(first[1].sample, runs, {}, Evaluation(resamples=200))
+    assert any("cheat" in told and "leaks" in told for told in above_oracle(results))
