@@ -2,10 +2,10 @@
 
     python -m benchmarks.coverage [data sets]
 
-Each data set has searchers with some searches each, arms whose effect differs from searcher to searcher, seeds that move
-an arm as a whole and on single searches, and hits that are 0 or 1. Printed for each setting: how often an interval holds
-the planted difference, by itself and for all arms at once, for `ebr_core.intervals.compare` and for what it replaces.
-Exit code 1 where the former is outside 93–97 %, or where taking searches for independent does no harm.
+Each data set has searchers with some searches each, arms whose effect differs from searcher to searcher, seeds that
+move an arm as a whole and on single searches, and hits that are 0 or 1. Printed for each setting: how often an interval
+holds the planted difference, by itself and for all arms at once, for `ebr_core.intervals.compare` and for what it
+replaces. Exit code 1 where the former is outside 93–97 %, or where taking searches for independent does no harm.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Planted(NamedTuple):
 
 
 def plant(setting: Setting, rng: np.random.Generator) -> Planted:
-    """Hits of every arm and seed: P(hit) = level + searcher + arm + arm × searcher + seed, all of mean 0 but the arm's."""
+    """Hits: P(hit) = level + searcher + arm + arm × searcher + arm × seed, all of mean 0 but level and arm."""
     sizes = 1 + rng.geometric(0.12, setting.searchers)
     clusters = np.repeat(np.arange(setting.searchers), sizes)
     effects = np.concatenate([[0], rng.uniform(-0.05, 0.05, ARMS)])

@@ -1,4 +1,4 @@
-"""How sure a number is: searches of one searcher are not independent, and another seed would have trained another arm."""
+"""How sure a number is: searches of one searcher are not independent, and another seed would train another arm."""
 
 from __future__ import annotations
 
@@ -100,15 +100,17 @@ def compare(
     """Paired differences of arms to a baseline with pointwise and simultaneous (max-t) 95 % intervals.
 
     Seeds of an arm are meaned. The variance of a difference is that over clusters plus σ² (1/R + 1/R₀), σ² the variance
-    between seeds, pooled over the arms that have several; arms with one seed borrow it. A bootstrap-t: each
-    resample draws clusters and training noise, states its own error (a fresh χ² for that of the seeds), and the
-    intervals reach as far as the 95 % quantile of |T|, or of max |T| over the arms. Without several seeds of any arm, training noise is not included.
+    between seeds, pooled over the arms that have several; arms with one seed borrow it. A bootstrap-t: each resample
+    draws clusters and training noise, states its own error (a fresh χ² for that of the seeds), and the intervals reach
+    as far as the 95 % quantile of |T|, or of max |T| over the arms. Without several seeds of any arm, training noise is
+    not included.
     """
     parts = _take_apart(baseline, arms, clusters)
     scale = np.sqrt(parts.sampling + parts.training * parts.shares.sum(1))
-    if len(parts.counts) < FEW_CLUSTERS:
+    groups, freedom = len(parts.counts), parts.freedom
+    if groups < FEW_CLUSTERS:
         nothing = np.full(len(arms), np.nan)
-        return Differences(parts.value, *[nothing] * 5, len(parts.counts), parts.freedom)
+        return Differences(parts.value, nothing, nothing, nothing, nothing, nothing, groups, freedom)
     drawn = np.abs(np.concatenate(list(_pivots(parts, resamples, seed))))
     alone = np.quantile(drawn, LEVEL, axis=0) * scale
     together = float(np.quantile(drawn.max(1, initial=0), LEVEL))
@@ -120,8 +122,8 @@ def compare(
         parts.value - family,
         parts.value + family,
         (together + stats.norm.ppf(POWER)) * scale,
-        len(parts.counts),
-        parts.freedom,
+        groups,
+        freedom,
     )
 
 
@@ -154,7 +156,8 @@ def _variance(totals: Float64, counts: Float64) -> Float64:
     groups, searches = len(counts), counts.sum()
     residual = totals - totals.sum(0) / searches * counts[:, None]
     spread: Float64 = (residual**2).sum(0)
-    return spread * groups / max(groups - 1, 1) / searches**2
+    variance: Float64 = spread * groups / max(groups - 1, 1) / searches**2
+    return variance
 
 
 def _take_apart(baseline: Measured, arms: list[Measured], clusters: Int64) -> _Parts:
