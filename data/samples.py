@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ebr_core.bags import Int32
 from ebr_core.positives import Shown
+from ebr_core.spelling import near_known
 
 TABLES = ("documents", "queries", "searches", "searchers", "results", "edges", "judgements")
 
@@ -62,7 +63,8 @@ def sample(folder: Path, split: str, most: int, judged_from: float, truth: Path 
 
     candidates.parquet: the documents alive in the period. targets.parquet: (targets, search_row, document_row, grade),
     with targets "clicked", "judged", "recovered" or "truth" (see sql/samples/relevant.sql). searches.parquet: the
-    searches that have any, with what their slices need. counts.json: for each target set the searches of the period,
+    searches that have any, with what their slices need; slices.parquet: the same for each target set, about its main
+    target. counts.json: for each target set the searches of the period,
     those with a target, those sampled, and the targets that were not alive. truth: the folder of a simulated world's
     intents, for evaluation alone.
     """
@@ -77,8 +79,26 @@ def sample(folder: Path, split: str, most: int, judged_from: float, truth: Path 
         connection.register("candidates", candidates)
         targets = _ask(connection, "targets", period | {"most": most})
         connection.register("targets", targets)
+        connection.execute(_sql("words"))
+        connection.register("near_known", _near_known(connection))
         searches = _ask(connection, "searches")
+        slices = _ask(connection, "slices")
         counts = _ask(connection, "counts", period)
-    for name, table in (("candidates", candidates), ("targets", targets), ("searches", searches)):
+    for name, table in {
+        "candidates": candidates,
+        "targets": targets,
+        "searches": searches,
+        "slices": slices,
+    }.items():
         pq.write_table(table, into / f"{name}.parquet")
     (into / "counts.json").write_text(json.dumps(counts.to_pylist(), indent=1))
+
+
+def _near_known(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The sampled queries with a word that training does not know, but that is near to one it knows."""
+    known = _ask(connection, "known_words")
+    connection.register("known_words", known)
+    unknown = _ask(connection, "unknown_words")
+    words = unknown["word"].combine_chunks().dictionary_encode()
+    near = near_known(words.dictionary, known["word"].combine_chunks())
+    return unknown.filter(pa.array(near[words.indices.to_numpy()]))
