@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -102,3 +103,18 @@ def _near_known(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     words = unknown["word"].combine_chunks().dictionary_encode()
     near = near_known(words.dictionary, known["word"].combine_chunks())
     return unknown.filter(pa.array(near[words.indices.to_numpy()]))
+
+
+def find_leaks(folder: Path, targets: pa.Table) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """(one entry a rule: what, looked_at, broken; how far the sampled searches repeat the training window's).
+
+    What training is given is asked of the same questions as training asks, and held against the raw tables.
+    """
+    with _connect(folder) as connection:
+        given = {"searches": _ask(connection, "shown"), "documents": _ask(connection, "trainable")}
+        given["queries"] = _ask(connection, "training_queries")
+        for name, table in given.items():
+            connection.register(f"given_{name}", table)
+        connection.register("targets", targets)
+        connection.execute(_sql("words"))
+        return _ask(connection, "leaks").to_pylist(), _ask(connection, "repeats").to_pylist()[0]

@@ -145,10 +145,11 @@ def compare_by_itself(baseline: Measured, arms: list[Measured], clusters: Int64)
 
 def _sum_clusters(values: Float64, clusters: Int64) -> tuple[Float64, Float64]:
     """(G, C) the columns' sums in each cluster, and (G,) its searches."""
-    _, numbers = np.unique(clusters, return_inverse=True)
-    counts = np.bincount(numbers).astype(np.float64)
-    totals = [np.bincount(numbers, column, len(counts)) for column in values.T]
-    return np.stack(totals, 1) if totals else np.empty((len(counts), 0)), counts
+    order = np.argsort(clusters, kind="stable")
+    starts = np.flatnonzero(np.diff(clusters[order], prepend=clusters[order[:1]] - 1))
+    counts = np.diff(starts, append=len(order)).astype(np.float64)
+    totals: Float64 = np.add.reduceat(values[order], starts, axis=0) if len(starts) else np.empty((0, values.shape[1]))
+    return totals, counts
 
 
 def _variance(totals: Float64, counts: Float64) -> Float64:

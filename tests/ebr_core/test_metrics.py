@@ -125,7 +125,7 @@ def judged_by_trec_eval(
 
 def assert_as_trec_eval(retrieved: Int32, targets: Targets, similarities: list[list[float]]) -> None:
     hit = hits(retrieved, targets)
-    grades = grades_of(retrieved, hit, targets)
+    grades = grades_of(retrieved, targets)
     wanted = judged_by_trec_eval(retrieved.tolist(), targets, similarities)
     for k in KS:
         ours = {
