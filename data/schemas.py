@@ -130,3 +130,14 @@ PER_SEARCH = pa.schema(
         pa.field("value", pa.float64(), nullable=False),
     ]
 )
+
+COSTS = pa.schema(
+    [
+        pa.field("arm", pa.string(), nullable=False),
+        pa.field("seed", pa.int32()),
+        pa.field("index", pa.string()),  # null: of the arm, whatever its index
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("cost", pa.string(), nullable=False),  # train_s, index_bytes, queries_per_s …
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)

@@ -98,7 +98,8 @@ def reciprocal_rank(hit: Bool) -> Float64:
 
 def success_at_k(hit: Bool, k: int) -> Float64:
     """(S,) 1 where at least one target is among the first K, else 0."""
-    return np.any(hit[:, :k], axis=1).astype(np.float64)
+    found: Float64 = np.any(hit[:, :k], axis=1).astype(np.float64)
+    return found
 
 
 def ndcg_at_k(grades: Float64, ideal: Float64, k: int) -> Float64:

@@ -15,9 +15,11 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from data.experiment import BASELINES, ORACLES, load_experiment
 from data.logs import Simulated
 from tasks.artifacts import Artifact, clear_unfinished
+from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import featurise
 from tasks.logs import live, obtain, sample
+from tasks.report import Spent, report
 from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.tracking import Outcome, TrainedArm, track
 from tasks.training import train_arm
@@ -58,6 +60,9 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         key: named(embed_texts, *key).submit(features[arm.text], towers[key], test, arm.training.threads)
         for key, arm in arms.items()
     }
+    ranks = {
+        key: named(rank_targets, *key).submit(vectors[key], test, arm.training.threads) for key, arm in arms.items()
+    }
     indexes = {
         (key, name): named(build_index, *key, name).submit(vectors[key], test, spec, arm.training.threads)
         for key, arm in arms.items()
@@ -85,8 +90,21 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         for ((name, seed), index), future in found.items()
         if finished(vectors[name, seed]) and (told := why_failed(indexes[(name, seed), index], future))
     }
-    outcome = track(Path(experiment).stem, asked, log, test, trained, unindexed, results)
-    problems = [*outcome.failures, *above_oracle(results)]
+    failures = {f"{run.arm}, seed {run.seed}": run.error for run in trained if run.error} | unindexed
+    ranked = [Ranked(arm=arm, seed=seed, ranks=of) for (arm, seed), future in ranks.items() if (of := finished(future))]
+    audited = audit(
+        log, test, [of for future in features.values() if (of := finished(future))], ranked, asked.evaluation
+    )
+    spent = [Spent(arm=run.arm, seed=run.seed, index=None, made=run.towers) for run in trained if run.towers]
+    spent += [
+        Spent(arm=arm, seed=seed, index=index, made=made)
+        for futures in (indexes, found)
+        for ((arm, seed), index), future in futures.items()
+        if (made := finished(future))
+    ]
+    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures)
+    outcome = track(Path(experiment).stem, asked, log, test, trained, failures, results, page)
+    problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
 
 

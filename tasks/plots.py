@@ -67,10 +67,8 @@ def recall_by_k(curves: dict[str, list[tuple[int, float]]], title: str) -> Figur
     colour = mpl.colormaps["tab20"]
     for number, (name, points) in enumerate(ordered):
         values = [value for _, value in points]
-        style = {"label": f"{name}  {values[-1]:.3f}", "color": colour(number % 20)}
-        axes.plot(
-            [k for k, _ in points], values, marker="o", markersize=3.5, lw=1.4, label=label, color=colour(number % 20)
-        )
+        style: dict[str, Any] = {"label": f"{name}  {values[-1]:.3f}", "color": colour(number % 20)}
+        axes.plot([k for k, _ in points], values, marker="o", markersize=3.5, lw=1.4, **style)
     axes.set(xscale="log", xlabel="K", ylabel="recall@K", title=title, ylim=(0, None))
     axes.set_xticks(ks := sorted({k for points in curves.values() for k, _ in points}), [str(k) for k in ks])
     axes.minorticks_off()
