@@ -1,6 +1,8 @@
-"""Memory while training on large logs: `python -m benchmarks.training_memory [pairs] [documents]`, 10 million clicks over a
-million documents unless told, each with two impressions that were not clicked. The logs are drawn at random, the text as long as that of the
-simulated world; selection of the pairs and a hundred steps are run as in a real arm. Prints what each part held at its most.
+"""Memory while training on large logs: `python -m benchmarks.training_memory [pairs] [documents]`.
+
+10 million clicks over a million documents unless told, each with two impressions that were not clicked. The logs are
+drawn at random, texts are as long as those of the simulated world; the selection of pairs and a hundred steps are run
+as in a real arm. Prints what was held at most after each part.
 """
 
 from __future__ import annotations

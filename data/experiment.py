@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
@@ -13,11 +13,12 @@ from pydantic_core import ErrorDetails
 from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
 from ebr_core.config import Arm, Frozen, InputError, laid_over
 from ebr_core.index import Exact, Index, IvfPq
+from ebr_core.verdicts import Claim
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
 BASELINES = ("popularity", "bm25", "memory")
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # of a simulated world alone
-METRIC = r"^(recall@[1-9][0-9]*|mrr)$"
+METRIC = r"^((recall|success|ndcg|popularity_lift)@[1-9][0-9]*|mrr)$"
 Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # what MLflow takes as a tag
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 
@@ -45,7 +46,7 @@ class Question(Frozen):
     baseline: str
     arms: tuple[str, ...] = Field(min_length=1)
     metric: str = Field("recall@10", pattern=METRIC)
-    claim: Literal["gain", "equal", "worse"] | None = None
+    claim: Claim | None = Field(None, description="what is expected of the arms, fixed before the run")
     margin: float = Field(0.01, gt=0, lt=1, description="what counts as equal, fixed before the run")
 
 
@@ -218,7 +219,8 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
                 f"questions.{name}.arms: {question['baseline']!r} is the baseline, it cannot be compared with itself"
             )
         metric = str(question.get("metric", "recall@10"))
-        if metric.startswith("recall@") and metric[7:].isdigit() and int(metric[7:]) not in ks:
+        depth = metric.partition("@")[2]
+        if depth.isdigit() and int(depth) not in ks:
             problems.append(f"questions.{name}.metric: got {metric!r}; evaluation.ks holds {list(ks)}")
     return problems
 

@@ -143,7 +143,7 @@ def _difference(row: dict[str, Any]) -> str:
 
 def _pairs(rows: list[dict[str, Any]]) -> RenderableType:
     """recall@10 (or the nearest K) of searches whose (query, searcher) pair was seen in training, and of new ones."""
-    seen, new = "(query, searcher) seen", "(query, searcher) new"
+    seen, new = "(query, searcher): seen", "(query, searcher): new"
     inside = [
         row
         for row in rows

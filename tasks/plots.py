@@ -2,9 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+import io
+from typing import Any, NamedTuple
 
+import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+COLOURS = {
+    "holds": "#1a7f4b",
+    "contradicted": "#c0392b",
+    "undecided": "#8a8f98",
+    "too few": "#c4c8ce",
+    "better": "#1a7f4b",
+    "worse": "#c0392b",
+    "equal": "#2b6cb0",
+    "unclear": "#8a8f98",
+}
+
+
+class Line(NamedTuple):
+    """One difference of a forest plot: a label, the value, its interval by itself and in the family, and a colour's
+    name."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    family_low: float
+    family_high: float
+    colour: str
+    faint: bool = False
+
+
+def svg(figure: Figure) -> str:
+    """The picture as an SVG element, the same text every time."""
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "ebr", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
 
 
 def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
@@ -23,13 +60,56 @@ def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
 
 
 def recall_by_k(curves: dict[str, list[tuple[int, float]]], title: str) -> Figure:
-    """Recall against K on a logarithmic axis, a curve for each arm: (K, recall) pairs."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    """Recall against K on a logarithmic axis, a curve for each arm: (K, recall) pairs; each named at its end."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    for name, points in sorted(curves.items(), key=lambda curve: -curve[1][-1][1]):
-        axes.plot([k for k, _ in points], [value for _, value in points], marker="o", label=name)
+    ordered = sorted(curves.items(), key=lambda curve: -curve[1][-1][1])
+    colour = mpl.colormaps["tab20"]
+    for number, (name, points) in enumerate(ordered):
+        values = [value for _, value in points]
+        style: dict[str, Any] = {"label": f"{name}  {values[-1]:.3f}", "color": colour(number % 20)}
+        axes.plot([k for k, _ in points], values, marker="o", markersize=3.5, lw=1.4, **style)
     axes.set(xscale="log", xlabel="K", ylabel="recall@K", title=title, ylim=(0, None))
     axes.set_xticks(ks := sorted({k for points in curves.values() for k, _ in points}), [str(k) for k in ks])
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.minorticks_off()
+    _plain(axes)
+    figure.legend(fontsize=8, frameon=False, loc="outside right upper", title=f"recall@{max(ks)}", title_fontsize=8)
     return figure
+
+
+def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> Figure:
+    """A panel for each target set, a line for each difference: the dot is the difference, the thick line its interval
+    by itself, the thin one that of the family. A band shows what counts as equal."""
+    labels = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
+    places = {label: len(labels) - 1 - at for at, label in enumerate(labels)}
+    longest = max((len(label) for label in labels), default=0)
+    wide = 0.075 * longest + 3.2 * len(panels)
+    figure = Figure(figsize=(max(6.5, min(wide, 14)), 1.1 + 0.3 * len(labels)), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, lines) in zip(every, panels.items(), strict=True):
+        if margin:
+            axes.axvspan(-margin, margin, color="#2b6cb0", alpha=0.08, lw=0)
+        axes.axvline(0, color="#444", lw=0.8)
+        for line in lines:
+            _draw(axes, line, places[line.label])
+        axes.set(title=title, xlabel=xlabel, ylim=(-0.6, len(labels) - 0.4))
+        axes.title.set_fontsize(10)
+        axes.set_yticks([places[label] for label in labels], labels, fontsize=8.5)
+        axes.tick_params(axis="x", labelsize=8)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
+        _plain(axes)
+    return figure
+
+
+def _draw(axes: Axes, line: Line, at: int) -> None:
+    colour, alpha = COLOURS.get(line.colour, "#2b6cb0"), 0.4 if line.faint else 1
+    axes.plot([line.family_low, line.family_high], [at, at], color=colour, lw=1, alpha=alpha)
+    axes.plot([line.low, line.high], [at, at], color=colour, lw=3.2, alpha=alpha, solid_capstyle="butt")
+    face = "white" if line.faint else colour
+    axes.plot([line.value], [at], "o", color=colour, markerfacecolor=face, markersize=5, alpha=alpha)
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(axis="x", alpha=0.25)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)

@@ -51,6 +51,7 @@ class Outcome(Frozen):
     log: Artifact
     sample: Artifact
     results: Artifact
+    report: Artifact
     mlflow_experiment_id: str
     mlflow_run_id: str
     failures: dict[str, str]  # arm and seed → why
@@ -63,8 +64,9 @@ def track(
     log: Artifact,
     sample: Artifact,
     trained: list[TrainedArm],
-    unindexed: dict[str, str],
+    failures: dict[str, str],
     results: Artifact,
+    report: Artifact,
 ) -> Outcome:
     """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots,
     models."""
@@ -73,7 +75,6 @@ def track(
         fcntl.flock(lock, fcntl.LOCK_EX)  # the first use makes the tables, and two at once would trip over each other
         experiment_id = _experiment(experiment)
     rows = pq.read_table(results.folder / "results.parquet").to_pylist()
-    failures = {f"{run.arm}, seed {run.seed}": run.error for run in trained if run.error} | unindexed
     with mlflow.start_run(
         experiment_id=experiment_id, run_name=f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
     ) as parent:
@@ -91,6 +92,7 @@ def track(
         log=log,
         sample=sample,
         results=results,
+        report=report,
         mlflow_experiment_id=experiment_id,
         mlflow_run_id=parent.info.run_id,
         failures=failures,
