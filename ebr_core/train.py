@@ -15,9 +15,10 @@ from torch import Tensor
 from ebr_core.bags import Int32
 from ebr_core.batches import Batch, batches
 from ebr_core.config import Arm, InputError
+from ebr_core.inputs import Inputs
 from ebr_core.losses import loss_and_gradient
 from ebr_core.positives import Known, Pairs
-from ebr_core.towers import Encoder, Inputs, encode, improve, new_encoder
+from ebr_core.towers import Encoder, encode, improve, new_encoder
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
@@ -27,7 +28,6 @@ class Corpus(NamedTuple):
 
     inputs: Inputs
     documents: int  # N
-    table_rows: int
     trainable: Int32  # document rows that existed in the training window
 
 
@@ -93,7 +93,7 @@ def train(
             "positive of this arm; use negatives.random, or positives.source: clicks"
         )
     rng = np.random.default_rng([seed, 0])
-    encoder = new_encoder(corpus.table_rows, arm.towers.dimensions, rng)
+    encoder = new_encoder(corpus.inputs, arm.towers, arm.text.weighting == "learned", rng)
     best, since, seen = -1.0, 0, 0
     if not arm.training.epochs:
         untrained = Sums(0, 0, 0, 0, 0)

@@ -17,6 +17,7 @@ from data.logs import Simulated
 from tasks.artifacts import Artifact, clear_unfinished
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import featurise
+from tasks.graph import embed_graph
 from tasks.logs import live, obtain, sample
 from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.tracking import Outcome, TrainedArm, track
@@ -49,13 +50,20 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     validation = (
         sample(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from) if arms else None
     )
-    features = {text: featurise.submit(log, text) for text in {arm.text for arm in arms.values()}}
+    reads = {arm.reads for arm in arms.values()}
+    graphs = {
+        graph: embed_graph.submit(log, graph) for graph in {graph for read in reads for graph in read.graphs.values()}
+    }
+    features = {
+        read: featurise.submit(log, read, {name: graphs[graph] for name, graph in read.graphs.items()})
+        for read in reads
+    }
     towers = {
-        key: named(train_arm, *key).submit(log, features[arm.text], validation, arm, key[1])
+        key: named(train_arm, *key).submit(log, features[arm.reads], validation, arm, key[1])
         for key, arm in arms.items()
     }
     vectors = {
-        key: named(embed_texts, *key).submit(features[arm.text], towers[key], test, arm.training.threads)
+        key: named(embed_texts, *key).submit(features[arm.reads], towers[key], test, arm.training.threads)
         for key, arm in arms.items()
     }
     indexes = {
