@@ -266,7 +266,8 @@ def weigh(bags: Bags, rarity: Float32) -> Bags:
     weights = rarity[bags.ids].astype(np.float64)
     before = np.concatenate([[0.0], np.cumsum(weights)])
     totals = before[bags.offsets[1:]] - before[bags.offsets[:-1]]
-    return bags._replace(weights=(weights / np.repeat(totals, np.diff(bags.offsets))).astype(np.float32))
+    weights /= np.repeat(totals, np.diff(bags.offsets))
+    return Bags(bags.offsets, bags.ids, weights.astype(np.float32))
 
 
 def with_queries(documents: Bags, queries: Bags, document_rows: Int32, query_rows: Int32) -> Bags:

@@ -138,6 +138,9 @@ class Towers(Frozen):
 
     dimensions: int = Field(128, ge=2, le=2048, description="D, the length of an embedding")
     shared: bool = Field(True, description="one n-gram table for both towers, or one each")
+    query_vectors: int = Field(
+        1, ge=1, le=16, description="h embeddings of a query; the score of a document is the largest of h [DPSR 2020]"
+    )
     fusion: Literal["additive", "mlp"] = Field(
         "additive",
         description="how the groups become one embedding: each of unit length by itself and summed with learned "

@@ -37,7 +37,7 @@ class Network(NamedTuple):
     """One hidden layer over the groups of a row; one for both sides, or one each."""
 
     layers: tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]  # (H, G · D), (H,), (D, H), (D,) of each network
-    optimiser: torch.optim.Optimizer | None  # None once it has learnt
+    optimiser: torch.optim.Optimizer
 
 
 class Fused(NamedTuple):
@@ -82,14 +82,14 @@ def new_network(groups: int, dimensions: int, hidden: int, sides: int, rng: np.r
     )
     second = rng.standard_normal((dimensions, hidden), np.float32) * np.float32(np.sqrt(1 / hidden))
     one = (first, np.zeros(hidden, np.float32), second, np.zeros(dimensions, np.float32))
-    return network_of([one] * sides, learning=True)
+    return network_of([one] * sides)
 
 
-def network_of(layers: list[tuple[Float32, Float32, Float32, Float32]], learning: bool) -> Network:
-    """A network of those layers, a copy of their numbers."""
-    tensors = tuple(tuple(torch.tensor(part, requires_grad=learning) for part in one) for one in layers)
+def network_of(layers: list[tuple[Float32, Float32, Float32, Float32]]) -> Network:
+    """A network of those layers, a copy of their numbers; its optimiser begins anew."""
+    tensors = tuple(tuple(torch.tensor(part, requires_grad=True) for part in one) for one in layers)
     flat = [part for one in tensors for part in one]
-    return Network(tensors, torch.optim.Adam(flat, NETWORK_RATE) if learning else None)  # type: ignore[arg-type]
+    return Network(tensors, torch.optim.Adam(flat, NETWORK_RATE))  # type: ignore[arg-type]
 
 
 def fuse(fusion: Additive | Network, units: Float32, norms: Float32, side: Int32) -> Fused:
@@ -109,16 +109,14 @@ def fuse(fusion: Additive | Network, units: Float32, norms: Float32, side: Int32
 
 def _through_network(network: Network, units: Float32, side: Int32) -> Fused:
     rows = torch.from_numpy(np.concatenate(list(units), axis=1))  # (n, G · D)
-    learning = network.optimiser is not None
-    rows.requires_grad_(learning)
-    with torch.set_grad_enabled(learning):
-        outs = [torch.relu(rows @ w.T + b) @ v.T + c for w, b, v, c in network.layers]
-        out = outs[0]
-        if len(outs) == 2:
-            out = torch.where(torch.from_numpy(side == 1)[:, None], outs[1], out)
-        there = rows.detach().abs().amax(1, keepdim=True) > 0  # of nothing, nothing comes
-        out = torch.nn.functional.normalize(out, dim=1) * there
-    return Fused(out.detach().numpy(), np.empty(0, np.float32), (rows, out) if learning else None)
+    rows.requires_grad_()
+    outs = [torch.relu(rows @ w.T + b) @ v.T + c for w, b, v, c in network.layers]
+    out = outs[0]
+    if len(outs) == 2:
+        out = torch.where(torch.from_numpy(side == 1)[:, None], outs[1], out)
+    there = (rows.detach() != 0).any(1) & (out.detach() != 0).any(1)  # of nothing, nothing comes
+    out = torch.nn.functional.normalize(out * there[:, None], dim=1)
+    return Fused(out.detach().numpy(), np.empty(0, np.float32), (rows, out))
 
 
 def through_fusion(fusion: Additive | Network, fused: Fused, units: Float32, side: Int32, gradient: Float32) -> Float32:
@@ -142,7 +140,6 @@ def through_fusion(fusion: Additive | Network, fused: Fused, units: Float32, sid
 
 def _back_through_network(network: Network, fused: Fused, groups: int, gradient: Float32) -> Float32:
     assert fused.through is not None
-    assert network.optimiser is not None
     rows, out = fused.through
     network.optimiser.zero_grad()
     torch.autograd.backward(out, torch.from_numpy(gradient))

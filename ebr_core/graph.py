@@ -23,6 +23,7 @@ from ebr_core.tables import UNSCALED, embed_bags, learn, through_norm, to_units
 STEPS = np.array([0.35, 0.45, 0.2])  # share of walks of one step, two and three
 TEMPERATURE = 0.1
 RATE = 0.1  # of the row-wise Adagrad
+NO_EDGES = "the graph has no edges before the cut-off. Bring dated edges, set clicks: true, or leave the group out"
 BATCH = 1024  # walks, and negatives, of a step
 
 
@@ -43,9 +44,7 @@ def embed_graph(graph: Any, searchers: int, settings: Graph, seed: int) -> Itera
     degrees = np.diff(graph.indptr)
     known = int((degrees[:searchers] > 0).sum()), int((degrees[searchers:] > 0).sum())
     if not degrees.any():
-        raise InputError(
-            "the graph has no edges before the cut-off. Bring dated edges, set clicks: true, or leave the group out"
-        )
+        raise InputError(NO_EDGES)
     if not all(known):
         side = "searcher" if not known[0] else "document"
         raise InputError(

@@ -177,17 +177,13 @@ def _turn(learnt: Projection, given: Float32, side: Int32, gradient: Float32) ->
 
 
 def parameters(encoder: Encoder) -> dict[str, Float32]:
-    """Everything that was learnt, by name. The arrays are the encoder's own: a copy of them is a snapshot."""
+    """Everything that was learnt, and what the optimiser kept of it, by name. The arrays are the encoder's own."""
     named: dict[str, Float32] = {}
     for name, learnt in encoder.groups.items():
-        if isinstance(learnt, Projection):
-            named[f"{name}.maps"] = learnt.maps
-            continue
-        named[f"{name}.table"] = learnt.table
-        if len(learnt.scales):
-            named[f"{name}.scales"] = learnt.scales
+        kept = {part: array for part, array in learnt._asdict().items() if part != "slot" and len(array)}
+        named |= {f"{name}.{part}": array for part, array in kept.items()}
     if isinstance(encoder.fusion, Additive):
-        return named | {"fusion.logs": encoder.fusion.logs}
+        return named | {f"fusion.{part}": array for part, array in encoder.fusion._asdict().items()}
     for side, layers in enumerate(encoder.fusion.layers):
         named |= {f"fusion.{side}.{part}": tensor.detach().numpy() for part, tensor in zip("wbvc", layers, strict=True)}
     return named
@@ -199,20 +195,20 @@ def snapshot(encoder: Encoder) -> dict[str, Float32]:
 
 
 def encoder_of(learnt: dict[str, Float32], names: list[str]) -> Encoder:
-    """Towers with those parameters, for encoding alone; names: the groups in their order."""
+    """The towers of those parameters, ready to learn on from where they were; names: the groups in their order."""
     groups: dict[str, Table | Projection] = {}
-    nothing = np.empty(0, np.int32)
     for name in names:
         if f"{name}.maps" in learnt:
-            groups[name] = Projection(learnt[f"{name}.maps"], UNSCALED)
-        else:
-            scales = learnt.get(f"{name}.scales", UNSCALED)
-            groups[name] = Table(learnt[f"{name}.table"], scales, UNSCALED, UNSCALED, nothing)
+            groups[name] = Projection(learnt[f"{name}.maps"], learnt[f"{name}.squares"])
+            continue
+        table, squares = learnt[f"{name}.table"], learnt[f"{name}.squares"]
+        scales, scale_squares = (learnt.get(f"{name}.{part}", UNSCALED) for part in ("scales", "scale_squares"))
+        groups[name] = Table(table, scales, squares, scale_squares, np.full(len(table), -1, np.int32))
     if "fusion.logs" in learnt:
-        return Encoder(groups, Additive(learnt["fusion.logs"], UNSCALED))
+        return Encoder(groups, Additive(learnt["fusion.logs"], learnt["fusion.squares"]))
     sides = [side for side in (0, 1) if f"fusion.{side}.w" in learnt]
     layers = [tuple(learnt[f"fusion.{side}.{part}"] for part in "wbvc") for side in sides]
-    return Encoder(groups, network_of(layers, learning=False))  # type: ignore[arg-type]
+    return Encoder(groups, network_of(layers))  # type: ignore[arg-type]
 
 
 def group_weights(encoder: Encoder) -> dict[str, float]:

@@ -11,12 +11,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data import samples
+from data.columns import read_columns as read_named_columns
 from ebr_core.bags import Bags, Float32, Int32, hash_texts, take, with_queries
 from ebr_core.config import InputError
 from ebr_core.features import Features, Graph, Towers, named
-from ebr_core.fitted import ColumnData, Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.fitted import ColumnData, Fitted, Known, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.graph import NO_EDGES
 from ebr_core.inputs import Bagged, Dense, Inputs, bagged
 from tasks.artifacts import Artifact, stage
+from tasks.graph import read_edges
+from tasks.logs import ReadLogs
+from tasks.progress import showing
 
 SIDES = ("searches", "documents")
 GIVEN = {
@@ -27,7 +32,11 @@ GIVEN = {
 
 @stage
 def featurise(
-    folder: Path, log: Artifact, features: Features, graphs: dict[str, Artifact], columns: Artifact | None = None
+    folder: Path,
+    log: Artifact,
+    features: Features,
+    graphs: dict[str, Artifact] | None = None,
+    columns: Artifact | None = None,
 ) -> None:
     """The bags of every query, search and document, and what the training window decided about them.
 
@@ -40,7 +49,9 @@ def featurise(
     np.save(folder / "rarity.npy", fitted.rarity)
     (folder / "known.json").write_text(json.dumps(fitted.known, ensure_ascii=False))
     (folder / "features.json").write_text(features.model_dump_json())
-    (folder / "graphs.json").write_text(json.dumps({name: graph.model_dump() for name, graph in graphs.items()}))
+    (folder / "graphs.json").write_text(
+        json.dumps({name: graph.model_dump() for name, graph in (graphs or {}).items()})
+    )
     queries, documents = (text_bags(side, fitted) for side in texts)
     if features.text.clicked_queries:
         led = samples.read(log.folder, "led_queries")
@@ -68,22 +79,47 @@ def _texts(log: Artifact, features: Features) -> tuple[pa.Array, pa.Array]:
 
 def _fit(log: Artifact, features: Features, texts: tuple[pa.Array, pa.Array], data: dict[str, ColumnData]) -> Fitted:
     """The vocabulary is of the training window's queries and documents alone, as is all else."""
+    queries, documents = (hash_texts(side, features.text) for side in texts)
+    query_rows = samples.rows(samples.read(log.folder, "training_queries"), "query_row")
+    document_rows = samples.rows(samples.read(log.folder, "trainable"), "document_row")
+    vocabulary, rarity = fit_text(take(queries, query_rows), take(documents, document_rows), features.text)
+    return Fitted(features, vocabulary, rarity, _fit_groups(log, features, data))
+
+
+def _fit_groups(log: Artifact, features: Features, data: dict[str, ColumnData]) -> dict[str, Known]:
     trained_on = {
         "searches": samples.rows(samples.read(log.folder, "training_searches"), "search_row"),
         "documents": samples.rows(samples.read(log.folder, "trainable"), "document_row"),
     }
-    query_rows = samples.rows(samples.read(log.folder, "training_queries"), "query_row")
-    queries, documents = (hash_texts(side, features.text) for side in texts)
-    vocabulary, rarity = fit_text(take(queries, query_rows), take(documents, trained_on["documents"]), features.text)
     known = {}
     for name, group in features.groups.items():
         if not isinstance(group, Graph):
-            trained = {
-                side: {key: column.take(pa.array(trained_on[side])) for key, column in data[side].items()}
-                for side in SIDES
-            }
-            known[name] = fit_group(name, group, trained["searches"], trained["documents"])
-    return Fitted(features, vocabulary, rarity, known)
+            trained = [
+                {key: column.take(pa.array(trained_on[side])) for key, column in data[side].items()} for side in SIDES
+            ]
+            known[name] = fit_group(name, group, *trained)
+    return known
+
+
+@stage
+def extract_columns(folder: Path, logs: ReadLogs, log: Artifact, contents: dict[str, str], features: Features) -> None:
+    """searches.parquet and documents.parquet: the columns that groups name and no layout knows. contents: the digest of
+    each file, so that new logs are read anew."""
+    with showing("columns", 1):
+        read_named_columns(logs, log.folder, {side: extra_columns(features, side) for side in SIDES}, folder)
+
+
+def needs_columns(features: Features) -> bool:
+    """Whether groups name columns that no layout knows."""
+    return any(extra_columns(features, side) for side in SIDES)
+
+
+def examine(log: Artifact, features: Features, columns: Artifact | None) -> None:
+    """Looks whether the groups can be had of this log, without text or training. Errors: the first that cannot."""
+    for graph in features.graphs.values():
+        if not len(read_edges(log, graph)):
+            raise InputError(NO_EDGES)
+    _fit_groups(log, features, {side: read_columns(log, features, side, columns) for side in SIDES})
 
 
 def wanted_columns(features: Features, side: str) -> list[str]:
