@@ -4,44 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-
-class Frozen(BaseModel):
-    """A value that cannot change and refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class TextFeatures(Frozen):
-    """Which n-grams a text becomes, on both sides alike. [EBR §3.1]"""
-
-    char_ngrams: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field(
-        (3,), description="lengths of the character n-grams of each word, counted with its two boundary marks"
-    )
-    word_ngrams: tuple[Annotated[int, Field(ge=1, le=3)], ...] = Field(
-        (1,), description="lengths of the word n-grams; [] for none"
-    )
-    body: bool = Field(False, description="whether a document's body is read as well as its title")
-    buckets: int = Field(
-        2**20, ge=2**8, le=2**26, description="hash space of all n-grams; only buckets seen in training cost memory"
-    )
-
-    @model_validator(mode="after")
-    def _some_unit(self) -> TextFeatures:
-        if not self.char_ngrams and not self.word_ngrams:
-            raise ValueError("char_ngrams and word_ngrams are both empty: a text would have no units")
-        return self
-
-
-class Towers(Frozen):
-    """The two encoders f(Q) and g(D). [EBR §2.3]"""
-
-    dimensions: int = Field(128, ge=2, le=2048, description="D, the length of an embedding")
-    shared: bool = Field(True, description="one n-gram table for both towers, or one each")
-    query_vectors: int = Field(
-        1, ge=1, le=16, description="h embeddings of a query; the score of a document is the largest of h [DPSR 2020]"
-    )
+from ebr_core.features import Features, Group, GroupName, TextFeatures, Towers, refuse_text, without_removed
+from ebr_core.frozen import Frozen as Frozen
 
 
 class Positives(Frozen):
@@ -254,6 +220,10 @@ class Arm(Frozen):
     )
     typos: TypoCopies = TypoCopies()
     text: TextFeatures = TextFeatures()
+    groups: dict[GroupName, Group] = Field(
+        default_factory=dict,
+        description="what the towers read beside the text: place, friends, any column; null removes one of the base",
+    )
     towers: Towers = Towers()
     loss: Loss = Triplet()
     training: Training = Training()
@@ -268,6 +238,14 @@ class Arm(Frozen):
     def _kind_of(cls, loss: object) -> object:
         """A loss without its kind is the triplet loss, as it is without a word."""
         return {"kind": "triplet"} | loss if isinstance(loss, dict) else loss
+
+    _removed = field_validator("groups", mode="before")(without_removed)
+    _reserved = field_validator("groups")(refuse_text)
+
+    @property
+    def reads(self) -> Features:
+        """All that its towers read."""
+        return Features(text=self.text, groups=self.groups)
 
     @model_validator(mode="after")
     def _trials_are_arms(self) -> Arm:

@@ -14,10 +14,11 @@ import torch
 from ebr_core.bags import Float32, Int32, Int64
 from ebr_core.batches import Batch, Drawn, batches, deal, drawing_chances
 from ebr_core.config import Arm, InputError, Mining, NegativeMix, Softmax
+from ebr_core.inputs import Inputs
 from ebr_core.mining import Asked, Mined, Searched, mine
 from ebr_core.positives import Known, Pairs
 from ebr_core.similarity import Sums, similarity_step
-from ebr_core.towers import Encoder, Inputs, encode, improve, new_encoder
+from ebr_core.towers import Encoder, encode, improve, new_encoder, vectors_of
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
@@ -26,7 +27,6 @@ class Corpus(NamedTuple):
     """What an arm reads."""
 
     inputs: Inputs
-    table_rows: int
     trainable: Int32  # document rows that existed in the training window
     clicks: Int64  # (N,) clicks of each document in the training window
 
@@ -88,7 +88,7 @@ def train(
     start = start or Start()
     _refuse_missing(pairs, arm, start)
     rng = np.random.default_rng([seed, 0])
-    encoder = start.encoder or new_encoder(corpus.table_rows, arm.towers.dimensions, rng)
+    encoder = start.encoder or new_encoder(corpus.inputs, arm.towers, arm.text.weighting == "learned", rng)
     nothing = np.full((len(pairs.search_rows), 0), -1, np.int32)
     drawn = Drawn(corpus.trainable, corpus.clicks, nothing if start.offline is None else start.offline)
     log_q = log_chances(drawn, pairs, arm, seed)
@@ -148,8 +148,8 @@ def mine_pairs(
     encoder: Encoder, corpus: Corpus, pairs: Pairs, known: Known, mining: Mining, seed: int, threads: int
 ) -> list[Mined]:
     """Offline hard negatives of every pair, in order, among the documents of the training window alone."""
-    queries = encode(encoder, corpus.inputs, pairs.search_rows).vectors
-    documents = encode(encoder, corpus.inputs, corpus.inputs.rows_of(corpus.trainable)).vectors
+    queries = vectors_of(encoder, corpus.inputs, pairs.search_rows)
+    documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(corpus.trainable))
     asked = Asked(queries, pairs.groups, pairs.document_rows)
     return list(mine(asked, Searched(documents, corpus.trainable), known, mining, seed, threads))
 

@@ -15,12 +15,14 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from data.experiment import BASELINES, ORACLES, Experiment, load_experiment
 from data.logs import Simulated
-from ebr_core.config import Arm, TextFeatures
+from ebr_core.config import Arm
+from ebr_core.features import Features
 from tasks.artifacts import Artifact, clear_unfinished
 from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.evaluation import Retrieved, above_oracle, evaluate
-from tasks.features import featurise
-from tasks.logs import live, obtain, sample
+from tasks.features import extract_columns, featurise, needs_columns
+from tasks.graph import embed_graph
+from tasks.logs import contents_of, files_of, live, obtain, sample
 from tasks.report import Spent, report
 from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.tracking import Outcome, TrainedArm, track
@@ -53,10 +55,10 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     validation = (
         sample(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from) if arms else None
     )
-    features = {text: featurise.submit(log, text) for text in {arm.text for arm in arms.values()}}
+    features = read_features(asked, log, world)
     towers = train_arms(asked, log, features, validation)
     vectors = {
-        key: named(embed_texts, *key).submit(features[arms[key[0]].text], trained, test, arms[key[0]].training.threads)
+        key: named(embed_texts, *key).submit(features[arms[key[0]].reads], trained, test, arms[key[0]].training.threads)
         for key, trained in towers.items()
     }
     ranks = {
@@ -110,10 +112,30 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
 
 
+def read_features(asked: Experiment, log: Artifact, world: Artifact | None) -> dict[Features, PrefectFuture[Artifact]]:
+    """What each arm reads, made once for all arms that read the same; a graph or a column that is not there fails only
+    those that asked for it."""
+    reads = {arm.reads: None for arm in asked.arms.values()}
+    files = files_of(asked.logs, world)
+    graphs = {
+        graph: embed_graph.submit(log, graph)
+        for graph in {graph: None for read in reads for graph in read.graphs.values()}
+    }
+    columns = {
+        read: extract_columns.submit(files, log, contents_of(files), read) for read in reads if needs_columns(read)
+    }
+    return {
+        read: featurise.submit(
+            log, read, {name: graphs[graph] for name, graph in read.graphs.items()}, columns.get(read)
+        )
+        for read in reads
+    }
+
+
 def train_arms(
     asked: Experiment,
     log: Artifact,
-    features: Mapping[TextFeatures, PrefectFuture[Artifact]],
+    features: Mapping[Features, PrefectFuture[Artifact]],
     validation: Artifact | None,
 ) -> dict[tuple[str, int], PrefectFuture[Artifact]]:
     """Towers by (arm, seed): every arm with the first seed; with the others every arm too, or, under screening, each
@@ -126,13 +148,13 @@ def train_arms(
             mined = mine(arm.mine_from, arm, seed) if arm.mine_from else None
             start = trained(arm.start_from, seed) if arm.start_from else None
             screened = trained(name, first) if seed != first and len(arm.tried) > 1 else None
-            inputs = (log, features[arm.text], validation, arm, seed, start, mined, screened)
+            inputs = (log, features[arm.reads], validation, arm, seed, start, mined, screened)
             towers[name, seed] = named(train_arm, name, seed).submit(*inputs)
         return towers[name, seed]
 
     def mine(name: str, arm: Arm, seed: int) -> PrefectFuture[Artifact]:
         source = asked.arms[name]
-        found = features[source.text], trained(name, seed), source
+        found = features[source.reads], trained(name, seed), source
         wanted = arm.positives, arm.mask, arm.mining, seed, arm.training.threads
         return named(mine_negatives, name, seed).submit(log, *found, *wanted)
 

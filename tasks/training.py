@@ -19,12 +19,13 @@ from ebr_core.baselines import count_clicks
 from ebr_core.config import Arm, Mining, Positives
 from ebr_core.metrics import hits, recall_at_k
 from ebr_core.mining import Mined
+from ebr_core.model import Model, load_towers, save_towers
 from ebr_core.positives import Known, Pairs, select
 from ebr_core.search import exact
-from ebr_core.towers import Encoder, Towers, encode, encoder_of, inputs_of, load_towers, save_towers
+from ebr_core.towers import Encoder, encoder_of, group_weights, snapshot, vectors_of
 from ebr_core.train import Corpus, Start, mine_pairs, train, use_threads
 from tasks.artifacts import Artifact, stage
-from tasks.features import read_bags
+from tasks.features import read_fitted, read_graphs, read_inputs
 from tasks.progress import showing
 from tasks.samples import read_sample
 
@@ -62,7 +63,7 @@ def train_arm(
     first seed, whose best trial is taken over; without it, every trial of the arm is run.
     """
     use_threads(arm.training.threads)
-    corpus, vocabulary = _read_corpus(log, features, arm)
+    corpus = _read_corpus(log, features, arm)
     pairs, known = _read_pairs(log, arm.positives, arm.mask, seed)
     recall = _validation_recall(corpus, validation)
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows))
@@ -72,12 +73,13 @@ def train_arm(
         tried = [tried[chosen]]
     trials: dict[int, Trial] = {}
     for number, trial in tried:
-        begin = Start(None if start is None else encoder_of(load_towers(start.folder)), offline)
+        begin = Start(None if start is None else load_towers(start.folder).encoder, offline)
         told = f"train, seed {seed}" + (f", trial {number + 1} of {len(arm.tried)}" if len(tried) > 1 else "")
         trials[number] = _run(corpus, pairs, known, trial, seed, recall, begin, told)
     chosen = max(trials, key=lambda number: trials[number].recall)
     best = trials[chosen]
-    save_towers(Towers(best.best.table, vocabulary, arm.text, arm.towers.shared, best.best.squares), folder)
+    save_towers(_model(best.best, log, features, arm), folder)
+    (folder / "weights.json").write_text(json.dumps(group_weights(best.best), indent=1))
     (folder / "epochs.json").write_text(json.dumps(best.epochs, indent=1))
     (folder / "costs.json").write_text(json.dumps(best.costs | {"table_rows": len(best.best.table)}, indent=1))
     recalls = {str(number): trial.recall for number, trial in trials.items()}
@@ -117,9 +119,9 @@ def _run(
                 first, started = progress.pairs, time.perf_counter()  # compilation and reading are behind it
             show(progress.pairs, _note(epochs))
             if progress.epoch:
-                epochs.append(progress.epoch._asdict())
+                epochs.append(progress.epoch._asdict() | _weights(encoder))
             if progress.best:
-                best = encoder._replace(table=encoder.table.copy(), squares=encoder.squares.copy())
+                best = encoder_of(snapshot(encoder), list(encoder.groups))
     assert best is not None, "the first epoch is always the best so far"
     seconds = time.perf_counter() - started
     costs = {"train_s": seconds, "pairs": progress.pairs, "pairs_per_s": (progress.pairs - first) / seconds}
@@ -130,16 +132,27 @@ def _note(epochs: list[dict[str, Any]]) -> str:
     return f"epoch {epochs[-1]['epoch']}: validation recall {epochs[-1]['validation_recall']:.4f}" if epochs else ""
 
 
-def _read_corpus(log: Artifact, features: Artifact, arm: Arm) -> tuple[Corpus, Any]:
-    vocabulary = np.load(features.folder / "vocabulary.npy")
-    known_rows = int(vocabulary.max()) + 1
-    queries, documents = read_bags(features, "queries"), read_bags(features, "documents")
-    query_of = samples.rows(pq.read_table(log.folder / "searches.parquet", columns=["query_row"]), "query_row")
-    inputs = inputs_of(queries, documents, 0 if arm.towers.shared else known_rows, query_of)
+def _weights(encoder: Encoder) -> dict[str, float]:
+    """How much each side leans on each group, where there are several."""
+    return {f"weight.{name}": weight for name, weight in group_weights(encoder).items() if len(encoder.groups) > 1}
+
+
+def _model(towers: Encoder, log: Artifact, features: Artifact, arm: Arm) -> Model:
+    """The towers with all that a search needs to be embedded without the log."""
+    graphs = {name: np.asarray(vectors) for name, vectors in read_graphs(features, "searchers").items()}
+    ids: list[str] = []
+    if graphs:
+        ids = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
+    encoded = np.array([one.encode() for one in ids], np.bytes_)
+    return Model(towers, read_fitted(features), arm.towers, graphs, encoded)
+
+
+def _read_corpus(log: Artifact, features: Artifact, arm: Arm) -> Corpus:
+    inputs = read_inputs(features, arm.towers)
     trainable = samples.rows(samples.read(log.folder, "trainable"), "document_row")
     shown = samples.read_shown(log.folder)
-    clicks = count_clicks(shown.document_rows[shown.clicked], len(documents))
-    return Corpus(inputs, known_rows if arm.towers.shared else 2 * known_rows, trainable, clicks), vocabulary
+    clicks = count_clicks(shown.document_rows[shown.clicked], inputs.documents)
+    return Corpus(inputs, trainable, clicks)
 
 
 def _read_pairs(log: Artifact, positives: Positives, mask: str, seed: int) -> tuple[Pairs, Known]:
@@ -153,8 +166,8 @@ def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Encode
     searches, targets = sample.for_targets("clicked")
 
     def recall(encoder: Encoder) -> float:
-        documents = encode(encoder, corpus.inputs, corpus.inputs.rows_of(sample.candidates)).vectors
-        queries = encode(encoder, corpus.inputs, searches["search_row"]).vectors
+        documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(sample.candidates))
+        queries = vectors_of(encoder, corpus.inputs, searches["search_row"])
         rows, _ = exact(documents, queries, VALIDATION_K)
         found = np.where(rows >= 0, sample.candidates[rows], -1)
         return float(recall_at_k(hits(found, targets), targets, VALIDATION_K).mean())
@@ -178,9 +191,9 @@ def mine_negatives(
     """mined.parquet: offline hard negatives for the pairs that positives, mask and seed select, from a rank window of
     what the towers of the arm source retrieve among the documents of the training window."""
     use_threads(threads)
-    corpus, _ = _read_corpus(log, features, source)
+    corpus = _read_corpus(log, features, source)
     pairs, known = _read_pairs(log, positives, mask, seed)
-    encoder = encoder_of(load_towers(towers.folder))
+    encoder = load_towers(towers.folder).encoder
     with showing("mine", 1):
         found = mine_pairs(encoder, corpus, pairs, known, mining, seed, threads)
     with pq.ParquetWriter(folder / "mined.parquet", MINED) as writer:

@@ -20,9 +20,10 @@ from ebr_core.config import (
     Triplet,
     TypoCopies,
 )
+from ebr_core.features import Graph
 
 MODELS: list[type[BaseModel]] = [
-    Arm, Mining, NegativeMix, Positives, Softmax, TextFeatures, ThreePart, Towers, Training, Triplet, TypoCopies
+    Arm, Graph, Mining, NegativeMix, Positives, Softmax, TextFeatures, ThreePart, Towers, Training, Triplet, TypoCopies
 ]  # fmt: skip
 
 
@@ -52,6 +53,24 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (TextFeatures, "word_ngrams", [[], [1], [3]], [[0], [4]]),
     (TextFeatures, "buckets", [256, 2**26], [255, 2**26 + 1]),
     (TextFeatures, "body", [True, False], ["perhaps"]),
+    (TextFeatures, "clicked_queries", [True, False], ["perhaps"]),
+    (TextFeatures, "weighting", ["uniform", "idf", "learned"], ["tf", None]),
+    (TextFeatures, "remainders", [None, 2, 2**24], [1, 2**24 + 1]),
+    (Towers, "fusion", ["additive", "mlp"], ["sum"]),
+    (Towers, "hidden", [2, 8192], [1, 8193]),
+    (Graph, "method", ["walks", "neighbours", "svd"], ["cleora"]),
+    (Graph, "dimensions", [2, 2048], [1, 2049]),
+    (Graph, "epochs", [1, 1000], [0, 1001]),
+    (Graph, "edges", [[], ["friend"]], ["friend", [1]]),
+    (Graph, "clicks", [True, False], ["perhaps"]),
+    (Graph, "undated_edges", [True, False], ["perhaps"]),
+    (Graph, "kind", ["graph"], ["values"]),
+    (
+        Arm,
+        "groups",
+        [{}, {"friends": {"kind": "graph"}}, {"friends": None}],
+        [{"Friends!": {"kind": "graph"}}, {"a": {}}],
+    ),
     (Towers, "dimensions", [2, 2048], [1, 2049, 0, -1, 3.5]),
     (Towers, "shared", [True, False], ["perhaps"]),
     (Positives, "source", ["clicks", "impressions", "both"], ["click", "", None]),

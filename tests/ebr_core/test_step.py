@@ -13,7 +13,7 @@ from ebr_core.bags import Float32
 from ebr_core.batches import Batch
 from ebr_core.config import Arm, Loss, NegativeMix, Softmax, ThreePart, Towers, Triplet
 from ebr_core.similarity import choose_in_batch, similarity_step
-from ebr_core.towers import through_norm
+from ebr_core.tables import through_norm
 
 MIXES = [
     NegativeMix(random=4),

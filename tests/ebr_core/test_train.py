@@ -13,10 +13,11 @@ import pytest
 from ebr_core.bags import Float32, fit_vocabulary, hash_texts, keep_known
 from ebr_core.batches import Drawn
 from ebr_core.config import Arm, InputError, Mining, NegativeMix, Softmax, TextFeatures, Towers, Training, Triplet
+from ebr_core.inputs import inputs_of
 from ebr_core.metrics import Targets, hits, recall_at_k
 from ebr_core.positives import Recovered, Shown, select
 from ebr_core.search import exact
-from ebr_core.towers import Encoder, encode, inputs_of, new_encoder
+from ebr_core.towers import Encoder, encode, encoder_of, new_encoder, snapshot
 from ebr_core.train import Corpus, Epoch, Start, _mix_of, log_chances, mine_pairs, train, use_threads
 
 CLUSTERS = 8
@@ -45,9 +46,9 @@ def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True)
     known = int(vocabulary.max()) + 1
     n, query_of = len(documents), np.arange(len(queries), dtype=np.int32)
     sides = keep_known(query_bags, vocabulary), keep_known(document_bags, vocabulary)
-    inputs = inputs_of(*sides, 0 if shared else known, query_of)
-    table_rows, none = known if shared else 2 * known, np.zeros(n, np.int64)
-    corpus = Corpus(inputs, table_rows, np.arange(n, dtype=np.int32), none)
+    inputs = inputs_of(*sides, known, shared, query_of)
+    none = np.zeros(n, np.int64)
+    corpus = Corpus(inputs, np.arange(n, dtype=np.int32), none)
     rows = []
     for search in range(len(queries)):
         clicked = search // EACH * EACH + rng.choice(EACH, 3, replace=False)
@@ -77,16 +78,16 @@ def arm_of(mix: NegativeMix, **training: float) -> Arm:
     return Arm(negatives=mix, text=FEATURES, towers=Towers(dimensions=16), training=Training.model_validate(settings))
 
 
-def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], Encoder, Float32]:
-    """(epochs, the towers after the last step, the best table)."""
+def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], Encoder, Encoder]:
+    """(epochs, the towers after the last step, the best ones)."""
     use_threads(1)
     pairs, known = select(world.shown, NONE, arm.positives, arm.mask, seed)
-    epochs, best = [], np.zeros((0, 0), np.float32)
+    epochs: list[Epoch] = []
     for progress, encoder in train(world.corpus, pairs, known, arm, seed, world.recall):
         if progress.epoch:
             epochs.append(progress.epoch)
         if progress.best:
-            best = encoder.table.copy()
+            best = encoder_of(snapshot(encoder), list(encoder.groups))
     return epochs, encoder, best
 
 
@@ -102,14 +103,14 @@ def test_training_finds_the_clusters_that_an_untrained_model_cannot(
 ) -> None:
     world = planted(shared=shared)
     rng = np.random.default_rng(1)
-    untrained = [world.recall(new_encoder(world.corpus.table_rows, 16, rng)) for _ in range(20)]
+    untrained = [world.recall(new_encoder(world.corpus.inputs, Towers(dimensions=16), False, rng)) for _ in range(20)]
     arm = arm_of(mix).model_copy(update={"loss": loss, "mask": "query"})
     epochs, encoder, best = trained(world, arm)
     assert epochs[-1].validation_recall > max(untrained) + 5 * np.std(untrained)
     assert epochs[-1].loss < epochs[0].loss
     assert epochs[-1].positive_cosine > epochs[-1].negative_cosine
     assert world.recall(encoder) == epochs[-1].validation_recall
-    assert world.recall(encoder._replace(table=best)) == max(epoch.validation_recall for epoch in epochs)
+    assert world.recall(best) == max(epoch.validation_recall for epoch in epochs)
 
 
 def test_a_seed_fixes_every_byte_and_another_seed_changes_them() -> None:
