@@ -236,7 +236,9 @@ def _draw(  # type: ignore[no-untyped-def]
             if row == positives[q] or similarity > bound or (place < len(known) and known[place] == row):
                 continue
             uniform = (np.float64(_mix(of_query + np.uint64(row)) >> np.uint64(11)) + 0.5) * 2.0**-53
-            score = -sharpness * (similarity - positive[q] - shift) ** 2 - np.log(-np.log(uniform))
+            score = uniform  # without a weight, in the same order as its Gumbel noise
+            if sharpness > 0:
+                score = -sharpness * (similarity - positive[q] - shift) ** 2 - np.log(-np.log(uniform))
             if score <= scores[keep - 1]:
                 continue
             at = keep - 1
