@@ -5,8 +5,8 @@
 Side by side on the same vectors and threads, each in a process of its own so that its largest memory can be read:
 `ebr_core.mining`, faiss' IndexFlatIP.search(k=500) alone, and sentence-transformers' mine_hard_negatives with faiss.
 To that peer each text is one token whose embedding is the vector, so its encoding is next to nothing, and is measured
-apart and taken off. Prints each round, then medians and ratios, by the clock and by the processors' seconds, which a busy
-machine disturbs less.
+apart and taken off. Prints each round, then medians and ratios: by the clock, and by the processors' seconds, which a
+busy machine disturbs less.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def main(queries: int = 50_000, documents: int = 50_000, rounds: int = 3) -> Non
     print(f"median of {rounds}, ranks {FIRST}–{LAST}, {queries:,} queries, {documents:,} documents, {THREADS} threads")
     for at, by in ((0, "by the clock"), (1, "of the processors")):
         print(
-            f"{by}: {peer[at] / mine[at]:.1f} × the peer's queries/s (goal 5), {mine[at] / search[at]:.2f} × the time of "
-            "faiss' search (goal 1.5)"
+            f"{by}: {peer[at] / mine[at]:.1f} × the peer's queries/s (goal 5), "
+            f"{mine[at] / search[at]:.2f} × the time of faiss' search (goal 1.5)"
         )
     print(f"memory: {mine[2] / peer[2]:.2f} of the peer's (goal .33); what mining adds: {mine[3] / peer[3]:.2f}")
 
