@@ -19,7 +19,7 @@ Bool = npt.NDArray[np.bool_]
 class Batch(NamedTuple):
     """B pairs with a shared pool of R random negatives and H negatives of each pair's own."""
 
-    query_rows: Int32  # (B,)
+    search_rows: Int32  # (B,)
     document_rows: Int32  # (B,)
     pool: Int32  # (R,) document rows
     own: Int32  # (B, H) document rows
@@ -73,7 +73,7 @@ def batches(
 ) -> Iterator[Batch]:
     """One epoch of batches, in random order. documents: the rows that random negatives are drawn from."""
     head = np.full(document_count, -1, np.int32)
-    order = rng.permutation(len(pairs.query_rows))
+    order = rng.permutation(len(pairs.search_rows))
     for first in range(0, len(order), batch_size):
         at = order[first : first + batch_size]
         pool = rng.choice(documents, mix.random).astype(np.int32)
@@ -83,7 +83,7 @@ def batches(
             _mask_known(allowed, columns, pairs.groups[at], known.offsets, known.documents, head)
         np.fill_diagonal(allowed[:, : len(at)], False)
         own, own_counts = _own_negatives(pairs, at, mix.impressions, rng)
-        yield Batch(pairs.query_rows[at], pairs.document_rows[at], pool, own, own_counts, allowed)
+        yield Batch(pairs.search_rows[at], pairs.document_rows[at], pool, own, own_counts, allowed)
 
 
 def _own_negatives(pairs: Pairs, at: Int64, count: int, rng: np.random.Generator) -> tuple[Int32, Bool]:

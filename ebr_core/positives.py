@@ -24,7 +24,7 @@ class Shown(NamedTuple):
 class Pairs(NamedTuple):
     """Training pairs."""
 
-    query_rows: Int32  # (P,)
+    search_rows: Int32  # (P,)
     document_rows: Int32  # (P,)
     groups: Int32  # (P,) the pair's row in Known
     shown_from: Int64  # (P,) its search's not-clicked impressions are not_clicked[shown_from : shown_to]
@@ -61,7 +61,7 @@ def select(shown: Shown, positives: Positives, mask: str, seed: int) -> tuple[Pa
     not_clicked, offsets = _not_clicked(shown, group_of, known)
     search = shown.search_rows[chosen]
     pairs = Pairs(
-        shown.query_rows[chosen],
+        search,
         shown.document_rows[chosen],
         group_of[chosen],
         offsets[search],

@@ -18,6 +18,34 @@ from ebr_core.bags import Bags, Float32, Int32
 from ebr_core.config import TextFeatures
 
 
+class Inputs(NamedTuple):
+    """What the towers read. Rows are the log's searches, then its documents."""
+
+    bags: Bags  # of the distinct query texts, then of the documents
+    bag_of: Int32  # (S + N,) the bag of each row
+    searches: int  # S
+
+    def rows_of(self, documents: Int32) -> Int32:
+        """The rows of those documents."""
+        return np.asarray(self.searches + documents, np.int32)
+
+
+class Encoder(NamedTuple):
+    """Both towers while they learn: their parameters, and what the optimiser keeps."""
+
+    table: Float32  # (rows, D)
+    squares: Float32  # (rows,) of row-wise Adagrad
+    slot: Int32  # (rows,) scratch, all −1
+
+
+class Encoded(NamedTuple):
+    """The embeddings of some rows, and what the way back needs."""
+
+    vectors: Float32  # (n, D) of unit length
+    norms: Float32  # (n,) before they were scaled
+    bag_rows: Int32  # (n,)
+
+
 class Towers(NamedTuple):
     """Everything that turns a text into an embedding."""
 
@@ -61,6 +89,33 @@ def embed(table: Float32, bags: Bags, rows: Int32 | None = None) -> Float32:
     vectors = np.empty((len(rows), table.shape[1]), np.float32)
     embed_bags(table, bags.offsets, bags.ids, bags.weights, rows, vectors, np.empty(len(rows), np.float32))
     return vectors
+
+
+def inputs_of(queries: Bags, documents: Bags, document_offset: int, query_of: Int32) -> Inputs:
+    """The inputs of both towers: query_of (S,) is the query of each search, document ids move by document_offset."""
+    bags = stack(queries, documents, document_offset)
+    document_bags = np.arange(len(queries), len(bags), dtype=np.int32)
+    return Inputs(bags, np.concatenate([query_of, document_bags]).astype(np.int32), len(query_of))
+
+
+def new_encoder(table_rows: int, dimensions: int, rng: np.random.Generator) -> Encoder:
+    """Towers that have learnt nothing: rows of standard normal numbers over √D, about of unit length."""
+    table = rng.standard_normal((table_rows, dimensions), np.float32) / np.float32(np.sqrt(dimensions))
+    return Encoder(table, np.zeros(table_rows, np.float32), np.full(table_rows, -1, np.int32))
+
+
+def encode(encoder: Encoder, inputs: Inputs, rows: Int32) -> Encoded:
+    """The embeddings of the searches or documents at rows (n,), each through its own tower."""
+    bag_rows = inputs.bag_of[rows]
+    vectors, norms = np.empty((len(rows), encoder.table.shape[1]), np.float32), np.empty(len(rows), np.float32)
+    embed_bags(encoder.table, inputs.bags.offsets, inputs.bags.ids, inputs.bags.weights, bag_rows, vectors, norms)
+    return Encoded(vectors, norms, bag_rows)
+
+
+def improve(encoder: Encoder, inputs: Inputs, encoded: Encoded, gradient: Float32, rate: float) -> None:
+    """One step of the optimiser, in place; gradient (n, D) is ∂L/∂(unit vectors) and is used up."""
+    through_norm(gradient, encoded.vectors, encoded.norms)
+    learn(encoder.table, encoder.squares, encoder.slot, inputs.bags, encoded.bag_rows, gradient, rate)
 
 
 def stack(queries: Bags, documents: Bags, document_offset: int) -> Bags:

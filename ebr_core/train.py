@@ -12,22 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebr_core.bags import Bags, Float32, Int32
+from ebr_core.bags import Int32
 from ebr_core.batches import Batch, batches
 from ebr_core.config import Arm, InputError
 from ebr_core.losses import loss_and_gradient
 from ebr_core.positives import Known, Pairs
-from ebr_core.towers import embed_bags, learn, through_norm
+from ebr_core.towers import Encoder, Inputs, encode, improve, new_encoder
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
 
 class Corpus(NamedTuple):
-    """What an arm reads: bags of the queries, then of the documents, with ids into the table."""
+    """What an arm reads."""
 
-    bags: Bags  # (queries + documents)
-    queries: int
-    documents: int
+    inputs: Inputs
+    documents: int  # N
     table_rows: int
     trainable: Int32  # document rows that existed in the training window
 
@@ -46,7 +45,7 @@ class Epoch(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Pairs seen so far, the epoch if one just ended, and whether its table is the best so far."""
+    """Pairs seen so far, the epoch if one just ended, and whether its towers are the best so far."""
 
     pairs: int
     epoch: Epoch | None = None
@@ -80,12 +79,12 @@ def train(
     known: Known,
     arm: Arm,
     seed: int,
-    recall: Callable[[Float32], float],
+    recall: Callable[[Encoder], float],
     device: str = "cpu",
-) -> Iterator[tuple[Progress, Float32]]:
-    """Progress with the live table, until the epochs are over or validation recall stops rising.
+) -> Iterator[tuple[Progress, Encoder]]:
+    """Progress with the live towers, until the epochs are over or validation recall stops rising.
 
-    recall(table) measures validation recall after each epoch. Errors: NaN, collapse, an arm whose negatives do not
+    recall(encoder) measures validation recall after each epoch. Errors: NaN, collapse, an arm whose negatives do not
     exist.
     """
     if arm.negatives.impressions and not len(pairs.not_clicked):
@@ -93,26 +92,24 @@ def train(
             "negatives.impressions: no impression of the training window is left that was neither clicked nor is a "
             "positive of this arm; use negatives.random, or positives.source: clicks"
         )
-    rng, dimensions = np.random.default_rng([seed, 0]), arm.towers.dimensions
-    table = rng.standard_normal((corpus.table_rows, dimensions), np.float32) / np.float32(math.sqrt(dimensions))
-    squares = np.zeros(corpus.table_rows, np.float32)
-    slot = np.full(corpus.table_rows, -1, np.int32)
+    rng = np.random.default_rng([seed, 0])
+    encoder = new_encoder(corpus.table_rows, arm.towers.dimensions, rng)
     best, since, seen = -1.0, 0, 0
     if not arm.training.epochs:
         untrained = Sums(0, 0, 0, 0, 0)
-        yield Progress(0, Epoch(0, *untrained, _spread(corpus, table), recall(table)), True), table
+        yield Progress(0, Epoch(0, *untrained, _spread(corpus, encoder), recall(encoder)), True), encoder
     for number in range(1, arm.training.epochs + 1):
         sums = []
         for batch in batches(
             pairs, known, corpus.trainable, arm.negatives, arm.mask, arm.training.batch_size, corpus.documents, rng
         ):
-            sums.append(_step(corpus, batch, arm, table, squares, slot, device))
-            seen += len(batch.query_rows)
-            yield Progress(seen), table
-        epoch = _epoch(number, sums, _spread(corpus, table), recall(table))
+            sums.append(_step(corpus, batch, arm, encoder, device))
+            seen += len(batch.search_rows)
+            yield Progress(seen), encoder
+        epoch = _epoch(number, sums, _spread(corpus, encoder), recall(encoder))
         since = 0 if epoch.validation_recall > best else since + 1
         best = max(best, epoch.validation_recall)
-        yield Progress(seen, epoch, since == 0), table
+        yield Progress(seen, epoch, since == 0), encoder
         if since >= arm.training.patience:
             return
 
@@ -134,29 +131,20 @@ def _epoch(number: int, sums: list[Sums], spread: float, recall: float) -> Epoch
     return Epoch(number, *means, spread, recall)
 
 
-def _spread(corpus: Corpus, table: Float32, most: int = 10_000) -> float:
-    rows = corpus.queries + corpus.trainable[:: max(1, len(corpus.trainable) // most)]
-    vectors, _ = _embed(corpus, table, rows.astype(np.int32))
+def _spread(corpus: Corpus, encoder: Encoder, most: int = 10_000) -> float:
+    documents = corpus.trainable[:: max(1, len(corpus.trainable) // most)]
+    vectors = encode(encoder, corpus.inputs, corpus.inputs.rows_of(documents)).vectors
     return 1 - float(np.linalg.norm(vectors.mean(0)))
 
 
-def _embed(corpus: Corpus, table: Float32, rows: Int32) -> tuple[Float32, Float32]:
-    vectors, norms = np.empty((len(rows), table.shape[1]), np.float32), np.empty(len(rows), np.float32)
-    embed_bags(table, corpus.bags.offsets, corpus.bags.ids, corpus.bags.weights, rows, vectors, norms)
-    return vectors, norms
-
-
-def _step(corpus: Corpus, batch: Batch, arm: Arm, table: Float32, squares: Float32, slot: Int32, device: str) -> Sums:
-    """One batch forward, back and into the table, which is changed in place."""
-    b, r = len(batch.query_rows), len(batch.pool)
+def _step(corpus: Corpus, batch: Batch, arm: Arm, encoder: Encoder, device: str) -> Sums:
+    """One batch forward, back and into the towers, which are changed in place."""
+    b, r = len(batch.search_rows), len(batch.pool)
     documents = np.concatenate([batch.document_rows, batch.pool, batch.own.ravel()])
-    rows = np.concatenate([batch.query_rows, corpus.queries + documents]).astype(np.int32)
-    vectors, norms = _embed(corpus, table, rows)
-    everything = torch.from_numpy(vectors).to(device)
-    gradient, sums = _similarity_step(everything, batch, arm, b, r)
-    back = gradient.to("cpu").numpy()
-    through_norm(back, vectors, norms)
-    learn(table, squares, slot, corpus.bags, rows, back, arm.training.learning_rate)
+    rows = np.concatenate([batch.search_rows, corpus.inputs.rows_of(documents)]).astype(np.int32)
+    encoded = encode(encoder, corpus.inputs, rows)
+    gradient, sums = _similarity_step(torch.from_numpy(encoded.vectors).to(device), batch, arm, b, r)
+    improve(encoder, corpus.inputs, encoded, gradient.to("cpu").numpy(), arm.training.learning_rate)
     return sums
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from data import samples
-from ebr_core.bags import Float32
 from ebr_core.config import Arm
 from ebr_core.metrics import hits, recall_at_k
 from ebr_core.positives import select
 from ebr_core.search import exact
-from ebr_core.towers import Towers, embed, save_towers, stack
+from ebr_core.towers import Encoder, Towers, encode, inputs_of, save_towers
 from ebr_core.train import Corpus, train, use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.features import read_bags
@@ -35,17 +35,17 @@ def train_arm(folder: Path, log: Artifact, features: Artifact, validation: Artif
     recall = _validation_recall(corpus, validation)
     epochs: list[dict[str, Any]] = []
     best = np.empty((0, 0), np.float32)
-    total = arm.training.epochs * len(pairs.query_rows)
+    total = arm.training.epochs * len(pairs.search_rows)
     first, started = 0, time.perf_counter()
     with showing(f"train, seed {seed}", total) as show:
-        for progress, table in train(corpus, pairs, known, arm, seed, recall):
+        for progress, encoder in train(corpus, pairs, known, arm, seed, recall):
             if not first:
                 first, started = progress.pairs, time.perf_counter()  # compilation and reading are behind it
             show(progress.pairs, _note(epochs))
             if progress.epoch:
                 epochs.append(progress.epoch._asdict())
             if progress.best:
-                best = table.copy()
+                best = encoder.table.copy()
     save_towers(Towers(best, vocabulary, arm.text, arm.towers.shared), folder)
     (folder / "epochs.json").write_text(json.dumps(epochs, indent=1))
     seconds = time.perf_counter() - started
@@ -66,21 +66,22 @@ def _read_corpus(log: Artifact, features: Artifact, arm: Arm) -> tuple[Corpus, A
     vocabulary = np.load(features.folder / "vocabulary.npy")
     known_rows = int(vocabulary.max()) + 1
     queries, documents = read_bags(features, "queries"), read_bags(features, "documents")
-    bags = stack(queries, documents, 0 if arm.towers.shared else known_rows)
+    query_of = samples.rows(pq.read_table(log.folder / "searches.parquet", columns=["query_row"]), "query_row")
+    inputs = inputs_of(queries, documents, 0 if arm.towers.shared else known_rows, query_of)
     trainable = samples.rows(samples.read(log.folder, "trainable"), "document_row")
     table_rows = known_rows if arm.towers.shared else 2 * known_rows
-    return Corpus(bags, len(queries), len(documents), table_rows, trainable), vocabulary
+    return Corpus(inputs, len(documents), table_rows, trainable), vocabulary
 
 
-def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Float32], float]:
-    """A function that measures a table's recall@10 on the validation searches, over the whole corpus of their
+def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Encoder], float]:
+    """A function that measures the towers' recall@10 on the validation searches, over the whole corpus of their
     period."""
     sample = read_sample(validation)
     searches, targets = sample.for_targets("clicked")
 
-    def recall(table: Float32) -> float:
-        documents = embed(table, corpus.bags, corpus.queries + sample.candidates)
-        queries = embed(table, corpus.bags, searches["query_row"])
+    def recall(encoder: Encoder) -> float:
+        documents = encode(encoder, corpus.inputs, corpus.inputs.rows_of(sample.candidates)).vectors
+        queries = encode(encoder, corpus.inputs, searches["search_row"]).vectors
         rows, _ = exact(documents, queries, VALIDATION_K)
         found = np.where(rows >= 0, sample.candidates[rows], -1)
         return float(recall_at_k(hits(found, targets), targets, VALIDATION_K).mean())

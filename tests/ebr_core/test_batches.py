@@ -21,6 +21,7 @@ class Log(NamedTuple):
     shown: Shown
     clicks: dict[tuple[int, int], set[int]]  # (query, searcher) → documents
     by_query: dict[int, set[int]]
+    query_of: dict[int, int]
 
 
 def log_of(seed: int, searches: int = 25) -> Log:
@@ -43,7 +44,7 @@ def log_of(seed: int, searches: int = 25) -> Log:
         columns[0].astype(np.int32), columns[1].astype(np.int32), columns[2].astype(bool),
         columns[3].astype(np.int32), columns[4].astype(np.int32),
     )  # fmt: skip
-    return Log(shown, clicks, by_query)
+    return Log(shown, clicks, by_query, dict(zip(columns[0].tolist(), columns[3].tolist(), strict=True)))
 
 
 def epoch(pairs: Pairs, known: Known, mix: NegativeMix, mask: str, size: int, seed: int) -> list[Batch]:
@@ -60,16 +61,17 @@ def test_exactly_the_known_positives_are_masked(seed: int, mask: str, size: int,
     log = log_of(seed)
     pairs, known = select(log.shown, Positives(), mask, seed)
     searcher_of = log.shown.searcher_rows[log.shown.clicked]  # clicks are the pairs, in order
-    order = np.random.default_rng(seed).permutation(len(pairs.query_rows))
+    order = np.random.default_rng(seed).permutation(len(pairs.search_rows))
     at = 0
     for batch in epoch(pairs, known, NegativeMix(random=random, in_batch="all"), mask, size, seed):
-        b = len(batch.query_rows)
+        b = len(batch.search_rows)
         assert batch.allowed.shape == (b, b + random)
         columns = [*batch.document_rows.tolist(), *batch.pool.tolist()]
         for i in range(b):
             pair = order[at + i]
-            query, document = int(pairs.query_rows[pair]), int(pairs.document_rows[pair])
-            assert (query, document) == (batch.query_rows[i], batch.document_rows[i])
+            search, document = int(pairs.search_rows[pair]), int(pairs.document_rows[pair])
+            query = log.query_of[search]
+            assert (search, document) == (batch.search_rows[i], batch.document_rows[i])
             kept_away = {
                 "none": set(),
                 "document": {document},
@@ -104,16 +106,16 @@ def test_own_negatives_are_different_documents_of_the_pairs_search_that_nobody_m
         if not clicked and document not in away:
             not_clicked[int(search)].add(int(document))
     search_of = log.shown.search_rows[log.shown.clicked]
-    order = np.random.default_rng(seed).permutation(len(pairs.query_rows))
+    order = np.random.default_rng(seed).permutation(len(pairs.search_rows))
     at = 0
     for batch in epoch(pairs, known, NegativeMix(random=0, impressions=wanted), mask, size, seed):
-        for i in range(len(batch.query_rows)):
+        for i in range(len(batch.search_rows)):
             there = not_clicked[int(search_of[order[at + i]])]
             own = batch.own[i, batch.own_counts[i]].tolist()
-            assert batch.own.shape == batch.own_counts.shape == (len(batch.query_rows), wanted)
+            assert batch.own.shape == batch.own_counts.shape == (len(batch.search_rows), wanted)
             assert len(own) == len(set(own)) == min(wanted, len(there))
             assert set(own) <= there
-        at += len(batch.query_rows)
+        at += len(batch.search_rows)
 
 
 def test_own_negatives_are_drawn_evenly() -> None:
@@ -133,13 +135,13 @@ def test_every_pair_comes_once_an_epoch_and_a_seed_fixes_the_batches(seed: int, 
     pairs, known = select(log_of(seed).shown, Positives(source="both"), "pair", seed)
     mix = NegativeMix(random=5, impressions=1, in_batch=1)
     first, again = (epoch(pairs, known, mix, "pair", size, seed) for _ in range(2))
-    assert [len(batch.query_rows) for batch in first[:-1]] == [size] * (len(first) - 1)
+    assert [len(batch.search_rows) for batch in first[:-1]] == [size] * (len(first) - 1)
     there = Counter(
-        (int(query), int(document))
+        (int(search), int(document))
         for batch in first
-        for query, document in zip(batch.query_rows, batch.document_rows, strict=True)
+        for search, document in zip(batch.search_rows, batch.document_rows, strict=True)
     )
-    assert there == Counter(zip(pairs.query_rows.tolist(), pairs.document_rows.tolist(), strict=True))
+    assert there == Counter(zip(pairs.search_rows.tolist(), pairs.document_rows.tolist(), strict=True))
     for one, other in zip(first, again, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     other_seed = epoch(pairs, known, NegativeMix(random=5), "pair", size, seed + 1)

@@ -33,7 +33,13 @@ def shown(log: list[tuple[int, int, bool, int, int]] = LOG) -> Shown:
 
 
 def pairs_of(pairs: Pairs) -> list[tuple[int, int]]:
-    return sorted(zip(pairs.query_rows.tolist(), pairs.document_rows.tolist(), strict=True))
+    return sorted(zip(queries_of(pairs), pairs.document_rows.tolist(), strict=True))
+
+
+def queries_of(pairs: Pairs) -> list[int]:
+    """The query of each pair's search."""
+    query_of = {search: query for search, _, _, query, _ in LOG}
+    return [query_of[search] for search in pairs.search_rows.tolist()]
 
 
 def known_of(pairs: Pairs, known: Known) -> list[set[int]]:
@@ -101,7 +107,7 @@ def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -
                     assert np.all(np.diff(known.documents[first:last]) > 0)
                 if mask == "query":
                     assert all(
-                        one >= {1, 2, 3, 5} for query, one in zip(pairs.query_rows, sets, strict=True) if query == 0
+                        one >= {1, 2, 3, 5} for query, one in zip(queries_of(pairs), sets, strict=True) if query == 0
                     )
 
 
@@ -130,4 +136,4 @@ def test_no_click_is_an_error() -> None:
     for positives in (Positives(), Positives(source="impressions", equal_volume=True)):
         with pytest.raises(InputError, match="no positives: 2 results"):
             select(dull, positives, "pair", 0)
-    assert len(select(dull, Positives(source="impressions"), "pair", 0)[0].query_rows) == 2
+    assert len(select(dull, Positives(source="impressions"), "pair", 0)[0].search_rows) == 2

@@ -49,7 +49,7 @@ def taken(similarity: list[float], allowed: list[bool], i: int, mix: NegativeMix
 
 def negatives_of(units: Float32, batch: Batch, arm: Arm, i: int) -> list[int]:
     """The rows of units that serve pair i as negatives."""
-    b, r, h = len(batch.query_rows), len(batch.pool), batch.own.shape[1]
+    b, r, h = len(batch.search_rows), len(batch.pool), batch.own.shape[1]
     with_batch = [float(units[i] @ units[b + j]) for j in range(b)]
     rows = [b + j for j in taken(with_batch, batch.allowed[i, :b].tolist(), i, arm.negatives)]
     rows += [2 * b + j for j in range(r) if batch.allowed[i, b + j]]
@@ -59,7 +59,7 @@ def negatives_of(units: Float32, batch: Batch, arm: Arm, i: int) -> list[int]:
 
 def naive_loss(sums: Tensor, batch: Batch, arm: Arm) -> Tensor:
     """The loss of a batch from its bags' sums (B queries + B documents + R pool + B·H own, D), pair by pair."""
-    b = len(batch.query_rows)
+    b = len(batch.search_rows)
     units = [vector / vector.norm() for vector in sums]
     values = np.array([unit.detach().numpy() for unit in units], np.float32)
     queries, documents = units[:b], units[b : 2 * b]

@@ -15,7 +15,7 @@ from ebr_core.config import Arm, InputError, NegativeMix, Softmax, TextFeatures,
 from ebr_core.metrics import Targets, hits, recall_at_k
 from ebr_core.positives import Shown, select
 from ebr_core.search import exact
-from ebr_core.towers import embed, stack
+from ebr_core.towers import Encoder, encode, inputs_of, new_encoder
 from ebr_core.train import Corpus, Epoch, train, use_threads
 
 CLUSTERS = 8
@@ -26,7 +26,7 @@ FEATURES = TextFeatures(char_ngrams=(), word_ngrams=(1,), buckets=4096)
 class Planted(NamedTuple):
     corpus: Corpus
     shown: Shown
-    recall: Callable[[Float32], float]
+    recall: Callable[[Encoder], float]
 
 
 def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True) -> Planted:
@@ -39,9 +39,10 @@ def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True)
     query_bags, document_bags = (hash_texts(pa.array(side), FEATURES) for side in (queries, documents))
     vocabulary = fit_vocabulary([query_bags, document_bags], FEATURES.buckets)
     known = int(vocabulary.max()) + 1
-    bags = stack(keep_known(query_bags, vocabulary), keep_known(document_bags, vocabulary), 0 if shared else known)
-    n = len(documents)
-    corpus = Corpus(bags, len(queries), n, known if shared else 2 * known, np.arange(n, dtype=np.int32))
+    n, query_of = len(documents), np.arange(len(queries), dtype=np.int32)
+    sides = keep_known(query_bags, vocabulary), keep_known(document_bags, vocabulary)
+    inputs = inputs_of(*sides, 0 if shared else known, query_of)
+    corpus = Corpus(inputs, n, known if shared else 2 * known, np.arange(n, dtype=np.int32))
     rows = []
     for search in range(len(queries)):
         clicked = search // EACH * EACH + rng.choice(EACH, 3, replace=False)
@@ -58,8 +59,8 @@ def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True)
         (every[:, None] // EACH * EACH + np.arange(EACH)).ravel().astype(np.int32),
     )
 
-    def recall(table: Float32) -> float:
-        vectors = embed(table, corpus.bags)
+    def recall(encoder: Encoder) -> float:
+        vectors = encode(encoder, inputs, np.arange(len(queries) + n, dtype=np.int32)).vectors
         rows, _ = exact(vectors[len(queries) :], vectors[: len(queries)], EACH)
         return float(recall_at_k(hits(rows, targets), targets, EACH).mean())
 
@@ -71,17 +72,17 @@ def arm_of(mix: NegativeMix, **training: float) -> Arm:
     return Arm(negatives=mix, text=FEATURES, towers=Towers(dimensions=16), training=Training.model_validate(settings))
 
 
-def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], Float32, Float32]:
-    """(epochs, the table after the last step, the best table)."""
+def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], Encoder, Float32]:
+    """(epochs, the towers after the last step, the best table)."""
     use_threads(1)
     pairs, known = select(world.shown, arm.positives, arm.mask, seed)
-    epochs, best, table = [], np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
-    for progress, table in train(world.corpus, pairs, known, arm, seed, world.recall):
+    epochs, best = [], np.zeros((0, 0), np.float32)
+    for progress, encoder in train(world.corpus, pairs, known, arm, seed, world.recall):
         if progress.epoch:
             epochs.append(progress.epoch)
         if progress.best:
-            best = table.copy()
-    return epochs, table, best
+            best = encoder.table.copy()
+    return epochs, encoder, best
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -96,28 +97,28 @@ def test_training_finds_the_clusters_that_an_untrained_model_cannot(
 ) -> None:
     world = planted(shared=shared)
     rng = np.random.default_rng(1)
-    untrained = [world.recall(rng.standard_normal((world.corpus.table_rows, 16), np.float32)) for _ in range(20)]
+    untrained = [world.recall(new_encoder(world.corpus.table_rows, 16, rng)) for _ in range(20)]
     arm = arm_of(mix).model_copy(update={"loss": loss, "mask": "query"})
-    epochs, table, best = trained(world, arm)
+    epochs, encoder, best = trained(world, arm)
     assert epochs[-1].validation_recall > max(untrained) + 5 * np.std(untrained)
     assert epochs[-1].loss < epochs[0].loss
     assert epochs[-1].positive_cosine > epochs[-1].negative_cosine
-    assert world.recall(table) == epochs[-1].validation_recall
-    assert world.recall(best) == max(epoch.validation_recall for epoch in epochs)
+    assert world.recall(encoder) == epochs[-1].validation_recall
+    assert world.recall(encoder._replace(table=best)) == max(epoch.validation_recall for epoch in epochs)
 
 
 def test_a_seed_fixes_every_byte_and_another_seed_changes_them() -> None:
     world, arm = planted(), arm_of(NegativeMix(random=5, impressions=1, in_batch=2, in_batch_hard=1), epochs=2)
     first, again, other = trained(world, arm, 1), trained(world, arm, 1), trained(world, arm, 2)
-    assert first[1].tobytes() == again[1].tobytes()
+    assert first[1].table.tobytes() == again[1].table.tobytes()
     assert first[0] == again[0]
-    assert first[1].tobytes() != other[1].tobytes()
+    assert first[1].table.tobytes() != other[1].table.tobytes()
 
 
 def test_progress_counts_pairs_and_tells_of_each_epoch() -> None:
     world, arm = planted(), arm_of(NegativeMix(random=5), epochs=2, batch_size=50)
     pairs, known = select(world.shown, arm.positives, arm.mask, 0)
-    p = len(pairs.query_rows)
+    p = len(pairs.search_rows)
     told = [progress for progress, _ in train(world.corpus, pairs, known, arm, 0, world.recall)]
     assert [progress.pairs for progress in told] == [
         done + seen for done in (0, p) for seen in [*range(50, p, 50), p, p]
