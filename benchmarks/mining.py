@@ -79,7 +79,7 @@ def sentence_transformers(asked: np.ndarray, there: np.ndarray) -> Costs:
     import torch
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from sentence_transformers.util import mine_hard_negatives
     from tokenizers import Tokenizer, models, pre_tokenizers
 
