@@ -15,21 +15,22 @@ NEVER = np.iinfo(np.int64).max  # the rank of what is not retrieved at all
 def exact_ranks(documents: Float32, queries: Float32, targets: Targets, block: int = 256) -> Int64:
     """(T,) the rank, from 1, of each target among all documents (C, D) that are not its search's other targets.
 
-    queries (S, D) are the searches'. Similarities within TIED are equal and go by row, as in `search.exact`; a zero
-    query finds nothing, its targets' rank is NEVER.
+    queries (S, D), or (h, S, D), are the searches'. Similarities within TIED are equal and go by row, as in
+    `search.exact`; a zero query finds nothing, its targets' rank is NEVER.
     """
     owners = np.repeat(np.arange(len(targets.counts)), targets.counts)
     ranks = np.empty(len(owners), np.int64)
-    for first in range(0, len(queries), block):
-        begin, end = targets.offsets[first], targets.offsets[min(first + block, len(queries))]
-        similarity = queries[first : first + block] @ documents.T  # (B, C)
+    for first in range(0, queries.shape[-2], block):
+        begin, end = targets.offsets[first], targets.offsets[min(first + block, queries.shape[-2])]
+        views = queries[..., first : first + block, :] @ documents.T  # (B, C), or (h, B, C)
+        similarity = views.max(0) if views.ndim == 3 else views
         asked, wanted = owners[begin:end] - first, targets.documents[begin:end]
         own = similarity[asked, wanted][:, None]
         lines = similarity[asked]  # (targets of the block, C)
         before = (lines > own + TIED) | ((np.abs(lines - own) <= TIED) & (np.arange(len(documents)) < wanted[:, None]))
         ranks[begin:end] = 1 + before.sum(1) - _other_targets_before(before, asked, wanted)
-    blank = ~np.any(queries, axis=1, keepdims=True)
-    ranks[blank[owners, 0]] = NEVER
+    blank = ~np.any(queries, axis=(0, 2) if queries.ndim == 3 else 1)
+    ranks[blank[owners]] = NEVER
     return ranks
 
 

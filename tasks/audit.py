@@ -48,7 +48,7 @@ def rank_targets(folder: Path, vectors: Artifact, evaluated: Artifact, threads: 
             searches, targets = sample.for_targets(name)
             kept, own = _thin(targets)
             rows = place[own.documents].astype(np.int32)
-            ranks = exact_ranks(documents, queries[searches["at"][kept]], own._replace(documents=rows))
+            ranks = exact_ranks(documents, queries[..., searches["at"][kept], :], own._replace(documents=rows))
             owners = np.repeat(searches["search_row"][kept], own.counts)
             names = pa.repeat(name, len(ranks))
             tables.append(pa.table({"targets": names, "search_row": owners, "rank": ranks}))

@@ -17,7 +17,7 @@ from ebr_core.config import InputError
 from ebr_core.features import Features, Graph, Towers, named
 from ebr_core.fitted import ColumnData, Fitted, Known, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.graph import NO_EDGES
-from ebr_core.inputs import Bagged, Dense, Inputs, bagged
+from ebr_core.inputs import Bagged, Dense, Inputs, bagged, with_views
 from tasks.artifacts import Artifact, stage
 from tasks.graph import read_edges
 from tasks.logs import ReadLogs
@@ -193,7 +193,8 @@ def read_inputs(features: Artifact, towers: Towers) -> Inputs:
             groups[name] = _dense(of_searchers[name], of_documents[name], searcher_of)
         else:
             groups[name] = bagged(*_sides(features, name), fitted.group_rows(name), group.shared)
-    return Inputs(groups, len(query_of), len(groups["text"].at) - len(query_of))
+    inputs = Inputs(groups, len(query_of), len(groups["text"].at) - len(query_of))
+    return with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
 
 
 def _sides(features: Artifact, name: str) -> tuple[Bags, Bags]:
