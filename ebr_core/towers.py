@@ -53,6 +53,7 @@ class Towers(NamedTuple):
     vocabulary: Int32  # (buckets,): row of a bucket, −1 where training never saw it
     features: TextFeatures
     shared: bool  # separate towers: a document's rows lie known_rows further on
+    squares: Float32  # (rows,) of the optimiser, for an arm that starts from these towers
 
     @property
     def document_offset(self) -> int:
@@ -102,6 +103,11 @@ def new_encoder(table_rows: int, dimensions: int, rng: np.random.Generator) -> E
     """Towers that have learnt nothing: rows of standard normal numbers over √D, about of unit length."""
     table = rng.standard_normal((table_rows, dimensions), np.float32) / np.float32(np.sqrt(dimensions))
     return Encoder(table, np.zeros(table_rows, np.float32), np.full(table_rows, -1, np.int32))
+
+
+def encoder_of(towers: Towers) -> Encoder:
+    """The towers, ready to learn on from where they were."""
+    return Encoder(towers.table, towers.squares, np.full(len(towers.table), -1, np.int32))
 
 
 def encode(encoder: Encoder, inputs: Inputs, rows: Int32) -> Encoded:
@@ -205,7 +211,8 @@ def learn(
 
 def save_towers(towers: Towers, folder: Path) -> None:
     """Writes towers.safetensors and manifest.json into folder."""
-    save_file({"table": towers.table, "vocabulary": towers.vocabulary}, folder / "towers.safetensors")
+    tensors = {"table": towers.table, "vocabulary": towers.vocabulary, "squares": towers.squares}
+    save_file(tensors, folder / "towers.safetensors")
     manifest = {"features": towers.features.model_dump(mode="json"), "shared": towers.shared}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
@@ -215,4 +222,4 @@ def load_towers(folder: Path) -> Towers:
     manifest = json.loads((folder / "manifest.json").read_text())
     tensors = load_file(folder / "towers.safetensors")
     features = TextFeatures.model_validate(manifest["features"])
-    return Towers(tensors["table"], tensors["vocabulary"], features, manifest["shared"])
+    return Towers(tensors["table"], tensors["vocabulary"], features, manifest["shared"], tensors["squares"])

@@ -162,6 +162,10 @@ def main() -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         _leave(2)
+    except SystemExit as ended:
+        if ended.code:  # a failed run's frames, too
+            _leave(ended.code if isinstance(ended.code, int) else 1)
+        raise
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def test_stacked_bags_read_separate_tables_as_if_they_stood_alone(
 def test_towers_come_back_from_disk_as_they_went(shared: bool, offset: int, tmp_path: Path) -> None:
     vocabulary: Int32 = np.array([0, -1, 1, 2, -1, 3, 4, 5], np.int32)
     features = TextFeatures(char_ngrams=(2, 3), word_ngrams=(), body=True, buckets=256)
-    towers = Towers(table_of(6, 3), vocabulary, features, shared)
+    towers = Towers(table_of(6, 3), vocabulary, features, shared, np.arange(ROWS, dtype=np.float32))
     save_towers(towers, tmp_path)
     back = load_towers(tmp_path)
     assert back.table.tobytes() == towers.table.tobytes()
