@@ -160,6 +160,7 @@ def _split(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, spl
         con.execute(statement("split/cuts_by_share"))
     con.execute(statement("split/by_time"))
     _refuse_empty_parts(con)
+    _refuse_dead_parts(con)
 
 
 def _refuse_empty_parts(con: duckdb.DuckDBPyConnection) -> None:
@@ -181,6 +182,17 @@ def _refuse_empty_parts(con: duckdb.DuckDBPyConnection) -> None:
             f"{validation_from} are train, from {test_from} on test. "
             "Set split.validation_from and split.test_from inside that range, or larger split.validation and split.test"
         )
+
+
+def _refuse_dead_parts(con: duckdb.DuckDBPyConnection) -> None:
+    """Where no clicked document of a part was there in its time, nothing is left to train on or to find."""
+    for name, clicks, alive in con.execute(statement("split/alive")).fetchall():
+        if not alive:
+            raise InputError(
+                f"documents: none of the documents of the {clicks:,} clicks in {name} was there at that time, by "
+                "created_at and removed_at. Correct them, or leave the columns out: a document without them is always "
+                "there"
+            )
 
 
 def _refuse_given_split(con: duckdb.DuckDBPyConnection, logs: Esci | Beir, split: Split) -> None:

@@ -230,3 +230,18 @@ def test_a_part_without_clicks(tmp_path: Path) -> None:
         small(tmp_path / "in", results=RESULTS.replace("5,hat,1,true", "5,hat,1,false")), tmp_path / "out"
     )
     assert "validation has 1 searches and none of them clicked" in message
+
+
+@pytest.mark.parametrize(
+    ("dates", "part"),
+    [
+        ({"created_at": "2019-12-01", "removed_at": "2020-01-04 09:00"}, "test"),  # all gone by then
+        ({"created_at": "2020-01-03 10:01", "removed_at": ""}, "train"),  # none there yet
+    ],
+)
+def test_a_part_of_whose_documents_none_was_there(tmp_path: Path, dates: dict[str, str], part: str) -> None:
+    ends = ",".join(dates.values())
+    documents = f"document_id,title,{','.join(dates)}\nshoe,Red shoe,{ends}\nboot,Boot,{ends}\nhat,Hat,{ends}\n"
+    message = refused(small(tmp_path / "in", documents=documents), tmp_path / "out")
+    for word in ("documents", f"clicks in {part}", "created_at and removed_at"):
+        assert word in message
