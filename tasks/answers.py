@@ -73,17 +73,21 @@ def answer(row: Row, title: str) -> str:
 def _verdict(row: Row) -> str:
     if row["verdict"] is None:
         return ""
-    if row["verdict"] != "undecided":
-        return f'The claim "{row["claim"]}": **{row["verdict"]}**.'
-    return f'The claim "{row["claim"]}": **undecided**; {_could_have_shown(row)}.'
+    told = f'The claim "{row["claim"]}": **{row["verdict"]}**'
+    return f"{told}; {_still_open(row)}." if row["verdict"] == "undecided" else f"{told}."
 
 
-def _could_have_shown(row: Row) -> str:
-    """What this sample could have decided."""
-    reach = (row["family_high"] - row["family_low"]) / 2
-    if row["claim"] == "equal" and reach >= row["margin"]:
-        return f"the interval reaches ± {share(reach)}, so equality within ± {share(row['margin'])} was out of reach"
-    return f"a true difference of {share(row['detectable'])} would have been shown four times out of five"
+def _still_open(row: Row) -> str:
+    """Why a claim is undecided, and what this sample could have decided."""
+    reach, margin = (row["family_high"] - row["family_low"]) / 2, share(row["margin"])
+    could = f"a true difference of {share(row['detectable'])} would have been shown four times out of five"
+    if row["claim"] != "equal":
+        return f"if they differ, then by less than {margin}; {could}" if row["finding"] == "equal" else could
+    if row["finding"] in ("better", "worse"):
+        return f"they differ, but whether by more than ± {margin} is open"
+    if reach >= row["margin"]:
+        return f"the interval reaches ± {share(reach)}, so equality within ± {margin} was out of reach"
+    return f"equality within ± {margin} is neither shown nor ruled out; {could}"
 
 
 def for_whom(rows: list[Row], whole: Row) -> str | None:
@@ -100,7 +104,7 @@ def for_whom(rows: list[Row], whole: Row) -> str | None:
         return None
     highest, lowest = max(mine, key=lambda row: row["difference"]), min(mine, key=lambda row: row["difference"])
     said = [
-        f"{row['slice']} {signed(row['difference'])} {ends(row['difference_low'], row['difference_high'])}"
+        f"{row['slice']} (n = {row['n']:,}) {signed(row['difference'])} {ends(row['difference_low'], row['difference_high'])}"
         for row in (highest, lowest)
     ]
     return f"`{whole['arm']}` against `{whole['baseline']}`: highest for {said[0]}, lowest for {said[1]}."

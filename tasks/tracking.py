@@ -132,9 +132,7 @@ def _log_parent(
     )
     for targets in sorted({row["targets"] for row in rows}):
         curves = _curves([row for row in rows if row["targets"] == targets])
-        mlflow.log_figure(
-            plots.recall_by_k(curves, f"recall by K, {targets} targets"), f"plots/recall_by_k.{targets}.png"
-        )
+        mlflow.log_figure(plots.recall_by_k({targets: curves}), f"plots/recall_by_k.{targets}.png")
 
 
 def _dataset(asked: Experiment, log: Artifact) -> MetaDataset:
@@ -178,7 +176,7 @@ def _log_child(
             mlflow.set_tag("error", run.error[:5000])
         elif run.towers:
             _log_training(run.towers)
-            mlflow.log_figure(plots.recall_by_k(_curves(mine), label), "plots/recall_by_k.png")
+            mlflow.log_figure(plots.recall_by_k({label: _curves(mine)}), "plots/recall_by_k.png")
             _log_model(run.towers, asked.arms[name])
     if run.error:
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
