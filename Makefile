@@ -19,7 +19,7 @@ ui: .venv/installed ## Serve the Prefect and MLflow pages with a worker, on loop
 	@$(BIN)/ebr ui
 
 test: lint ## Lint, check types and layers, run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-dev ## Lint, check types and layers
 	$(BIN)/ruff check .

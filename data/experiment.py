@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
-from ebr_core.config import Arm, Frozen, InputError
+from ebr_core.config import Arm, Frozen, InputError, laid_over
 from ebr_core.index import Exact, Index, IvfPq
 from ebr_core.verdicts import Claim
 
@@ -59,6 +59,11 @@ class Experiment(Frozen):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (0,), min_length=1, description="each arm is trained once for each"
     )
+    screening: bool = Field(
+        False,
+        description="train every arm with the first seed alone, and with all seeds only each question's baseline and "
+        "its best arm, chosen on validation",
+    )
     arms: dict[Name, Arm] = Field(default_factory=dict, description="what is trained; `base` holds what they share")
     indexes: dict[Name, Index] = Field(default_factory=dict, description="besides exact search, which is always there")
     questions: dict[Title, Question] = Field(default_factory=dict, description="who is compared with whom")
@@ -70,7 +75,7 @@ class Experiment(Frozen):
         if not isinstance(arms, dict) or not isinstance(arms.get("base") or {}, dict):
             return arms  # validation says what is wrong
         base = arms.get("base") or {}
-        return {name: _over(base, arm or {}) for name, arm in arms.items() if name != "base"}
+        return {name: laid_over(base, arm or {}) for name, arm in arms.items() if name != "base"}
 
     @field_validator("seeds")
     @classmethod
@@ -92,15 +97,6 @@ class Experiment(Frozen):
     def all_indexes(self) -> dict[str, Exact | Any]:
         """The indexes by name, exact search first."""
         return {"exact": Exact()} | self.indexes
-
-
-def _over(base: Any, own: Any) -> Any:
-    """own laid over base, key by key; where own names another kind of thing, it replaces the whole."""
-    if not isinstance(base, dict) or not isinstance(own, dict):
-        return own
-    if "kind" in own and own["kind"] != base.get("kind", own["kind"]):
-        return own
-    return base | {key: _over(base.get(key), value) for key, value in own.items()}
 
 
 class _NoRepeats(yaml.SafeLoader):
@@ -135,7 +131,7 @@ def load_experiment(path: Path) -> Experiment:
     except ValidationError as error:
         told = [_explain(problem, content) for problem in error.errors()]
         problems = [*dict.fromkeys(told), *problems]  # what the base says wrong is told once
-    problems += _index_problems(experiment) if experiment else []
+    problems += [*_index_problems(experiment), *_trial_problems(experiment)] if experiment else []
     if problems or experiment is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
@@ -153,6 +149,46 @@ def _index_problems(experiment: Experiment) -> list[str]:
     ]
 
 
+def _trial_problems(experiment: Experiment) -> list[str]:
+    """Questions that would compare arms of which one had more tries to be good than another."""
+    problems = []
+    for name, question in experiment.questions.items():
+        arms = [arm for arm in (question.baseline, *question.arms) if arm in experiment.arms]
+        tries = {arm: len(experiment.arms[arm].tried) for arm in arms}
+        if len(set(tries.values())) > 1:
+            told = ", ".join(f"{arm} {number}" for arm, number in tries.items())
+            problems.append(f"questions.{name}: got arms with different numbers of trials, {told}; give each as many")
+    return problems
+
+
+def _source_problems(arms: dict[str, Any]) -> list[str]:
+    """Arms that mine from, or start from, an arm that is not there, or in the end from themselves."""
+    problems = []
+    sources: dict[str, list[str]] = {}
+    base = _section(arms, "base")
+    for name in (name for name in arms if name != "base"):
+        own = base | _section(arms, name)
+        for key in ("mine_from", "start_from"):
+            source = own.get(key)
+            if source is None:
+                continue
+            sources.setdefault(name, []).append(str(source))
+            if source not in arms or source == "base":
+                near = difflib.get_close_matches(str(source), [arm for arm in arms if arm != "base"], 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                problems.append(f"arms.{name}.{key}: no arm {source!r}{hint}")
+    for name in sources:
+        before, waiting = set(), list(sources[name])
+        while waiting:
+            source = waiting.pop()
+            if source not in before:
+                before.add(source)
+                waiting += sources.get(source, [])
+        if name in before:
+            problems.append(f"arms.{name}: mine_from and start_from lead back to it; break the circle")
+    return problems
+
+
 def _section(content: dict[str, Any], key: str) -> dict[str, Any]:
     return content[key] if isinstance(content.get(key), dict) else {}
 
@@ -168,6 +204,7 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
         for name in arms
         if name in (*BASELINES, *ORACLES)
     ]
+    problems += _source_problems(arms_section)
     for name, question in questions.items():
         if not isinstance(question, dict):
             continue

@@ -29,6 +29,22 @@ def fingerprint(logs: Tables | Ubi | Esci | Beir) -> dict[str, str]:
         return {path: _digest(con, table, path) for table, path in paths(logs).items()}
 
 
+def refuse_absent(logs: Tables | Ubi | Esci | Beir) -> None:
+    """Raises InputError where a path of the logs stands for no file: what can be said at once, before anything starts.
+
+    All such paths are named together.
+    """
+    problems = []
+    with closing(duckdb.connect()) as con:
+        for table, path in paths(logs).items():
+            try:
+                matched(con, table, path)
+            except InputError as error:
+                problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+
+
 def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str) -> str:
     digest = hashlib.sha256()
     try:

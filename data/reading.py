@@ -43,6 +43,7 @@ _SAFE = (
     "flag_from_boolean",
     "object_from_nested",
     "list_from_nested",
+    "values_from_",
 )
 # What a damaged, vanished or oversized file makes DuckDB say; anything else it raises is a mistake of ours.
 UNREADABLE = (
@@ -213,6 +214,8 @@ def _family(kind: Kind, type_: str) -> str | None:
             return "nested" if type_.endswith("]") else as_text
         case "type":
             return as_text
+        case "values":
+            return "nested" if type_.endswith("]") else None if nested or type_ == "BLOB" else "any"
 
 
 def _value(table: str, path: str, column: str, kind: Kind, found: tuple[str, str] | None) -> str:

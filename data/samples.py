@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ebr_core.bags import Int32
-from ebr_core.positives import Shown
+from ebr_core.positives import Recovered, Shown
 from ebr_core.spelling import near_known
 
 TABLES = ("documents", "queries", "searches", "searchers", "results", "edges", "judgements")
@@ -57,6 +57,12 @@ def read_shown(folder: Path) -> Shown:
         rows(table, "query_row"),
         rows(table, "searcher_row"),
     )
+
+
+def read_recovered(folder: Path) -> Recovered:
+    """The failed searches of the training window with what was clicked after them, from the extracted log in folder."""
+    table = read(folder, "recovered")
+    return Recovered(*(rows(table, column) for column in ("search_row", "document_row", "query_row", "searcher_row")))
 
 
 def sample(folder: Path, split: str, most: int, judged_from: float, truth: Path | None, into: Path) -> None:

@@ -131,6 +131,18 @@ PER_SEARCH = pa.schema(
     ]
 )
 
+MINED = pa.schema(
+    [
+        pa.field("pair_row", pa.int32(), nullable=False),  # of the arm's training pairs
+        pa.field("search_row", pa.int32(), nullable=False),
+        pa.field("positive_row", pa.int32(), nullable=False),  # the pair's document
+        pa.field("place", pa.int32(), nullable=False),  # in the order drawn
+        pa.field("document_row", pa.int32(), nullable=False),  # the negative
+        pa.field("rank", pa.int32(), nullable=False),  # from 1
+        pa.field("similarity", pa.float32(), nullable=False),  # to the query
+    ]
+)
+
 COSTS = pa.schema(
     [
         pa.field("arm", pa.string(), nullable=False),

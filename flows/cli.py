@@ -38,11 +38,16 @@ def run(experiment: FILE) -> None:
     if watched := sys.stderr.isatty():
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the bars say it
     from data.experiment import load_experiment
+    from data.fingerprint import refuse_absent
+    from data.logs import Simulated
+
+    asked = load_experiment(experiment)  # before anything starts
+    if not isinstance(asked.logs, Simulated):
+        refuse_absent(asked.logs)
     from flows.ebr import ebr
     from flows.table import show
     from tasks.progress import BARS
 
-    asked = load_experiment(experiment)  # before anything starts
     for logger in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(logger).addFilter(_without_traceback)
     console = Console(width=None if sys.stdout.isatty() else 170)
@@ -157,6 +162,10 @@ def main() -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         _leave(2)
+    except SystemExit as ended:
+        if ended.code:  # a failed run's frames, too
+            _leave(ended.code if isinstance(ended.code, int) else 1)
+        raise
 
 
 if __name__ == "__main__":

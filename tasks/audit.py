@@ -14,10 +14,11 @@ from threadpoolctl import threadpool_limits
 from data import samples
 from data.experiment import Evaluation
 from ebr_core.audit import agreement, exact_ranks, sampled_recall
+from ebr_core.bags import hash_texts
 from ebr_core.config import Frozen
 from ebr_core.metrics import Targets
 from tasks.artifacts import Artifact, stage
-from tasks.features import read_bags
+from tasks.features import read_fitted, texts_of
 from tasks.progress import showing
 from tasks.samples import read_sample
 
@@ -104,14 +105,14 @@ def _told(rule: dict[str, Any]) -> dict[str, str]:
 
 def _vocabulary(log: Artifact, features: Artifact) -> dict[str, str]:
     """Every n-gram that has a row of the table has to occur in a text of the training window."""
-    given = {"queries": ("training_queries", "query_row"), "documents": ("trainable", "document_row")}
-    known = np.load(features.folder / "vocabulary.npy")
+    fitted = read_fitted(features)
+    known = fitted.vocabulary
     seen = np.zeros(int(known.max(initial=-1)) + 1, bool)
-    for side, (question, column) in given.items():
-        bags = read_bags(features, side)
-        trained_on = np.zeros(len(bags), bool)
-        trained_on[samples.rows(samples.read(log.folder, question), column)] = True
-        seen[bags.ids[np.repeat(trained_on, np.diff(bags.offsets))]] = True
+    given = (("training_queries", "query_row"), ("trainable", "document_row"))
+    for texts, (question, column) in zip(texts_of(log, fitted.features), given, strict=True):
+        trained_on = samples.rows(samples.read(log.folder, question), column)
+        rows = known[hash_texts(texts.take(trained_on), fitted.features.text).ids]
+        seen[rows[rows >= 0]] = True
     broken = int((~seen).sum())
     says = f"{len(seen):,} n-grams with a vector, {broken:,} of them in no text of the training window"
     return {"check": "vocabulary", "status": "leak" if broken else "clean", "says": says}

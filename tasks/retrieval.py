@@ -17,11 +17,12 @@ from data.world.oracle import oracle
 from ebr_core import baselines
 from ebr_core.bags import Int32
 from ebr_core.index import Exact, IvfPq, build
+from ebr_core.model import load_towers
 from ebr_core.search import through
-from ebr_core.towers import embed, load_towers, stack
+from ebr_core.towers import vectors_of
 from ebr_core.train import use_threads
 from tasks.artifacts import Artifact, stage
-from tasks.features import read_bags
+from tasks.features import read_inputs
 from tasks.progress import showing
 from tasks.samples import read_sample
 
@@ -32,11 +33,14 @@ def embed_texts(folder: Path, features: Artifact, towers: Artifact, evaluated: A
     order."""
     use_threads(threads)
     model, sample = load_towers(towers.folder), read_sample(evaluated)
-    queries = read_bags(features, "queries")
-    bags = stack(queries, read_bags(features, "documents"), model.document_offset)
-    documents = np.arange(len(queries), len(bags), dtype=np.int32)
-    np.save(folder / "documents.npy", embed(model.table, bags, documents))
-    np.save(folder / "queries.npy", embed(model.table, bags, sample.searches["query_row"]))
+    inputs = read_inputs(features, model.towers)
+    documents = inputs.rows_of(np.arange(inputs.documents, dtype=np.int32))
+    started = time.perf_counter()
+    np.save(folder / "documents.npy", vectors_of(model.encoder, inputs, documents))
+    seconds = time.perf_counter() - started
+    np.save(folder / "queries.npy", vectors_of(model.encoder, inputs, sample.searches["search_row"]))
+    costs = {"embed_s": seconds, "documents_per_s": inputs.documents / max(seconds, 1e-9)}
+    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 
 @stage

@@ -68,7 +68,7 @@ colour: red
         "logs.sesions: unknown key; allowed here: documents, edges",
         "split.validation: got 1.5; input should be less than 1",
         "arms.soft.loss.temprature: unknown key (did you mean temperature?)",
-        "arms.soft.positives.source: got 'klicks'; input should be 'clicks', 'impressions' or 'both'",
+        "arms.soft.positives.source: got 'klicks'; input should be 'clicks', 'impressions', 'both' or 'none'",
         "arms.soft.negatives: every count is 0",
         "arms.bm25: this name is taken by a baseline",
         "questions.P02.baseline: no arm 'sft' (did you mean soft?)",
@@ -119,3 +119,35 @@ def test_every_experiment_of_the_project_is_valid(path: Path) -> None:
 def test_the_committed_schema_is_the_one_generated() -> None:
     committed = json.loads((EXPERIMENTS / "schema.json").read_text())
     assert committed == json.loads(json.dumps(json_schema())), "run: ebr schema > experiments/schema.json"
+
+
+def test_arms_that_need_arms_and_trials_are_checked_with_all_else(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as told:
+        _load(
+            tmp_path,
+            LOGS
+            + """
+arms:
+  random: {trials: [{loss: {margin: 0.1}}, {loss: {margin: 0.2}}]}
+  hard: {negatives: {offline_hard: 1}, mine_from: randm}
+  first: {start_from: second}
+  second: {start_from: first}
+  window: {negatives: {offline_hard: 1}, mine_from: random, mining: {window: [0.5, 3]}}
+  tried: {trials: [{loss: {margn: 1}}]}
+questions:
+  mine: {baseline: random, arms: [first]}
+""",
+        )
+    for wanted in (
+        "arms.hard.mine_from: no arm 'randm' (did you mean random?)",
+        "arms.first: mine_from and start_from lead back to it",
+        "arms.window.mining.window: got [0.5, 3]; expected two ranks from 1, such as [101, 500], or two shares",
+        "arms.tried: trials.0.loss.triplet.margn: Extra inputs are not permitted",
+    ):
+        assert wanted in str(told.value)
+
+
+def test_a_question_gives_each_arm_as_many_trials(tmp_path: Path) -> None:
+    arms = "arms: {a: {trials: [{loss: {margin: 0.1}}, {loss: {margin: 0.2}}]}, b: {}}\n"
+    with pytest.raises(InputError, match=r"questions\.Q: got arms with different numbers of trials, a 2, b 1"):
+        _load(tmp_path, LOGS + arms + "questions: {Q: {baseline: a, arms: [b]}}\n")

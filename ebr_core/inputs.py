@@ -1,0 +1,66 @@
+"""What the towers read: for each feature group, which bag or vector belongs to each row.
+
+Rows are the log's searches, then its documents, then whatever training adds: further searches, such as misspelt copies.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ebr_core.bags import Bags, Float32, Int32
+
+
+class Bagged(NamedTuple):
+    """A group of bags over one table. Where the towers are separate, the documents' ids lie behind the queries'."""
+
+    bags: Bags
+    at: Int32  # (rows,) the bag of each row; an empty bag is a missing group
+    table_rows: int
+
+
+class Dense(NamedTuple):
+    """A group of given vectors."""
+
+    vectors: Float32  # (V, D′)
+    at: Int32  # (rows,) the vector of each row; −1 where the group is missing
+
+
+class Inputs(NamedTuple):
+    """All groups by name, the text first."""
+
+    groups: dict[str, Bagged | Dense]
+    searches: int  # S
+    documents: int  # N
+
+    def rows_of(self, documents: Int32) -> Int32:
+        """The rows of those documents."""
+        return np.asarray(self.searches + documents, np.int32)
+
+    def side_of(self, rows: Int32) -> Int32:
+        """(n,) 1 where a row is a document, 0 where it is a search."""
+        return ((rows >= self.searches) & (rows < self.searches + self.documents)).astype(np.int32)
+
+
+def stack(queries: Bags, documents: Bags, document_offset: int) -> Bags:
+    """One set of bags: the queries', then the documents' with their ids moved by document_offset."""
+    return Bags(
+        np.concatenate([queries.offsets, documents.offsets[1:] + queries.offsets[-1]]),
+        np.concatenate([queries.ids, documents.ids + np.int32(document_offset)]),
+        np.concatenate([queries.weights, documents.weights]),
+    )
+
+
+def bagged(searches: Bags, documents: Bags, known: int, shared: bool, bag_of: Int32 | None = None) -> Bagged:
+    """A group from the bags of both sides over `known` rows; bag_of (S,): the bag of each search, else one each."""
+    bags = stack(searches, documents, 0 if shared else known)
+    of_searches = np.arange(len(searches), dtype=np.int32) if bag_of is None else bag_of
+    of_documents = np.arange(len(searches), len(bags), dtype=np.int32)
+    at = np.concatenate([of_searches, of_documents]).astype(np.int32)
+    return Bagged(bags, at, known if shared else 2 * known)
+
+
+def inputs_of(queries: Bags, documents: Bags, known: int, shared: bool, query_of: Int32) -> Inputs:
+    """The inputs of towers that read texts alone: query_of (S,) is the query of each search."""
+    return Inputs({"text": bagged(queries, documents, known, shared, query_of)}, len(query_of), len(documents))
