@@ -104,7 +104,8 @@ def for_whom(rows: list[Row], whole: Row) -> str | None:
         return None
     highest, lowest = max(mine, key=lambda row: row["difference"]), min(mine, key=lambda row: row["difference"])
     said = [
-        f"{row['slice']} (n = {row['n']:,}) {signed(row['difference'])} {ends(row['difference_low'], row['difference_high'])}"
+        f"{row['slice']} (n = {row['n']:,}) {signed(row['difference'])} "
+        + ends(row["difference_low"], row["difference_high"])
         for row in (highest, lowest)
     ]
     return f"`{whole['arm']}` against `{whole['baseline']}`: highest for {said[0]}, lowest for {said[1]}."
