@@ -111,6 +111,33 @@ def for_whom(rows: list[Row], whole: Row) -> str | None:
     return f"`{whole['arm']}` against `{whole['baseline']}`: highest for {said[0]}, lowest for {said[1]}."
 
 
+def verdict_tags(rows: list[Row], arm: str | None = None) -> dict[str, str]:
+    """verdict.P02 = holds: what became of each claim on the main target set, verdict.P02.clicked on another one; of one
+    arm, or, for the run as a whole, of all arms: one word where they agree, else each arm's."""
+    main, found = main_targets(rows), dict[str, dict[str, str]]()
+    for row in (row for each in questions(rows).values() for row in each if arm in (None, row["arm"])):
+        name = f"verdict.{row['question']}" + ("" if row["targets"] == main else f".{row['targets']}")
+        found.setdefault(name, {})[row["arm"]] = row["verdict"] or row["finding"]
+    return {name: _together(of) for name, of in found.items()}
+
+
+def _together(verdicts: dict[str, str]) -> str:
+    words = set(verdicts.values())
+    return words.pop() if len(words) == 1 else ", ".join(f"{arm}: {verdict}" for arm, verdict in verdicts.items())
+
+
+def difference_metrics(rows: list[Row], arm: str) -> dict[str, float]:
+    """difference.P02 and its ends, of one arm on the main target set."""
+    main = main_targets(rows)
+    return {
+        f"{name}.{row['question']}": row[name]
+        for row in rows
+        if (row["arm"], row["targets"], row["slice"]) == (arm, main, WHOLE) and row["baseline"] is not None
+        for name in ("difference", "family_low", "family_high")
+        if row[name] is not None and not math.isnan(row[name])
+    }
+
+
 def noise(rows: list[Row]) -> str:
     """Whether training noise is in the intervals of the differences."""
     compared = [row for row in rows if row["training_noise"] is not None]
