@@ -118,7 +118,7 @@ def find_leaks(folder: Path, targets: pa.Table) -> tuple[list[dict[str, Any]], d
     """
     with _connect(folder) as connection:
         given = {"searches": _ask(connection, "shown"), "documents": _ask(connection, "trainable")}
-        given["queries"] = _ask(connection, "training_queries")
+        given |= {"queries": _ask(connection, "training_queries"), "edges": _ask(connection, "edges")}
         for name, table in given.items():
             connection.register(f"given_{name}", table)
         connection.register("targets", targets)

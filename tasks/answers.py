@@ -73,17 +73,21 @@ def answer(row: Row, title: str) -> str:
 def _verdict(row: Row) -> str:
     if row["verdict"] is None:
         return ""
-    if row["verdict"] != "undecided":
-        return f'The claim "{row["claim"]}": **{row["verdict"]}**.'
-    return f'The claim "{row["claim"]}": **undecided**; {_could_have_shown(row)}.'
+    told = f'The claim "{row["claim"]}": **{row["verdict"]}**'
+    return f"{told}; {_still_open(row)}." if row["verdict"] == "undecided" else f"{told}."
 
 
-def _could_have_shown(row: Row) -> str:
-    """What this sample could have decided."""
-    reach = (row["family_high"] - row["family_low"]) / 2
-    if row["claim"] == "equal" and reach >= row["margin"]:
-        return f"the interval reaches ± {share(reach)}, so equality within ± {share(row['margin'])} was out of reach"
-    return f"a true difference of {share(row['detectable'])} would have been shown four times out of five"
+def _still_open(row: Row) -> str:
+    """Why a claim is undecided, and what this sample could have decided."""
+    reach, margin = (row["family_high"] - row["family_low"]) / 2, share(row["margin"])
+    could = f"a true difference of {share(row['detectable'])} would have been shown four times out of five"
+    if row["claim"] != "equal":
+        return f"if they differ, then by less than {margin}; {could}" if row["finding"] == "equal" else could
+    if row["finding"] in ("better", "worse"):
+        return f"they differ, but whether by more than ± {margin} is open"
+    if reach >= row["margin"]:
+        return f"the interval reaches ± {share(reach)}, so equality within ± {margin} was out of reach"
+    return f"equality within ± {margin} is neither shown nor ruled out; {could}"
 
 
 def for_whom(rows: list[Row], whole: Row) -> str | None:
@@ -100,10 +104,38 @@ def for_whom(rows: list[Row], whole: Row) -> str | None:
         return None
     highest, lowest = max(mine, key=lambda row: row["difference"]), min(mine, key=lambda row: row["difference"])
     said = [
-        f"{row['slice']} {signed(row['difference'])} {ends(row['difference_low'], row['difference_high'])}"
+        f"{row['slice']} (n = {row['n']:,}) {signed(row['difference'])} "
+        + ends(row["difference_low"], row["difference_high"])
         for row in (highest, lowest)
     ]
     return f"`{whole['arm']}` against `{whole['baseline']}`: highest for {said[0]}, lowest for {said[1]}."
+
+
+def verdict_tags(rows: list[Row], arm: str | None = None) -> dict[str, str]:
+    """verdict.P02 = holds: what became of each claim on the main target set, verdict.P02.clicked on another one; of one
+    arm, or, for the run as a whole, of all arms: one word where they agree, else each arm's."""
+    main, found = main_targets(rows), dict[str, dict[str, str]]()
+    for row in (row for each in questions(rows).values() for row in each if arm in (None, row["arm"])):
+        name = f"verdict.{row['question']}" + ("" if row["targets"] == main else f".{row['targets']}")
+        found.setdefault(name, {})[row["arm"]] = row["verdict"] or row["finding"]
+    return {name: _together(of) for name, of in found.items()}
+
+
+def _together(verdicts: dict[str, str]) -> str:
+    words = set(verdicts.values())
+    return words.pop() if len(words) == 1 else ", ".join(f"{arm}: {verdict}" for arm, verdict in verdicts.items())
+
+
+def difference_metrics(rows: list[Row], arm: str) -> dict[str, float]:
+    """difference.P02 and its ends, of one arm on the main target set."""
+    main = main_targets(rows)
+    return {
+        f"{name}.{row['question']}": row[name]
+        for row in rows
+        if (row["arm"], row["targets"], row["slice"]) == (arm, main, WHOLE) and row["baseline"] is not None
+        for name in ("difference", "family_low", "family_high")
+        if row[name] is not None and not math.isnan(row[name])
+    }
 
 
 def noise(rows: list[Row]) -> str:

@@ -94,6 +94,7 @@ WORDS = {
     "labels": "searches whose labels training is given, {broken:,} from after the cut-off",
     "documents": "documents that training knows, {broken:,} born after the cut-off",
     "queries": "queries that training knows, {broken:,} never asked before the cut-off",
+    "edges": "edges that a graph may be made of, {broken:,} from after the cut-off",
     "sessions": "sessions, {broken:,} with searches used in more than one part",
 }
 

@@ -24,6 +24,7 @@ from tasks.progress import showing
 from tasks.samples import Sample, read_sample
 from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
 
+COUNTS = ("scanned", "returned")  # documents, where a retrieval counts them
 KEPT = ("recall", "mrr", "index_recall")  # what per_search.parquet holds, beside the metrics of the questions
 DIFFERENCE = ("difference", "difference_low", "difference_high", "family_low", "family_high", "detectable")
 
@@ -97,7 +98,8 @@ def evaluate(
         for name in sample.names:
             searches, targets = sample.for_targets(name)
             measured = {run: _measure(of[searches["at"]], targets, sample, evaluation.ks) for run, of in found.items()}
-            _add_index_recall(measured, found, searches, evaluation.ks)
+            _add_counts(measured, retrieved, searches)
+            _add_index_recall(measured, found, retrieved, searches, evaluation.ks)
             with showing(f"evaluate, {name} targets", 1):
                 results += _coverage_rows(name, searches, found, sample, evaluation.ks)
                 results += _rows(name, searches, measured, questions, evaluation)
@@ -118,7 +120,7 @@ def _unavailable(retrieved: list[Retrieved]) -> dict[str, str]:
 
 
 def _measure(rows: Any, targets: Targets, sample: Sample, ks: tuple[int, ...]) -> dict[str, Float64]:
-    """Each metric of what a run retrieved for these searches, (S,)."""
+    """Each metric of what a run retrieved for these searches, (S,). [EBR §2.1]"""
     hit, grades = metrics.hits(rows, targets), metrics.grades_of(rows, targets)
     best = metrics.best_grades(targets, max(ks))
     stands = np.zeros(1 + max(int(sample.candidates.max()), int(targets.documents.max())))
@@ -132,19 +134,36 @@ def _measure(rows: Any, targets: Targets, sample: Sample, ks: tuple[int, ...]) -
     return measured
 
 
-def _add_index_recall(measured: By, found: dict[Run, Any], searches: dict[str, Any], ks: tuple[int, ...]) -> None:
-    """The index's own number: the share of the K exactly nearest that it finds among its first K."""
+def _add_counts(measured: By, retrieved: list[Retrieved], searches: dict[str, Any]) -> None:
+    """What a retrieval counted for each search: documents scanned, documents returned."""
+    for each in retrieved:
+        for name in COUNTS:
+            file = each.rows.folder / f"{name}.npy"
+            if file.exists():
+                measured[Run(each.arm, each.seed, each.index)][name] = np.load(file)[searches["at"]].astype(np.float64)
+
+
+def _add_index_recall(
+    measured: By, found: dict[Run, Any], retrieved: list[Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
+) -> None:
+    """The index's own numbers: the share of the K exactly nearest that it finds among its first K, and whether the one
+    exactly nearest is among them (1-recall@K) [EBR §4.1]. Where an index was tuned for a smaller K than it retrieved,
+    what it finds with that K counts."""
+    tuned = {Run(each.arm, each.seed, each.index): each.rows.folder / "retrieved_at.npy" for each in retrieved}
     for run, of in measured.items():
         exactly = run._replace(through="exact")
         if run.exact or exactly not in found:
             continue
-        ours, truth = found[run][searches["at"]], found[exactly][searches["at"]]
+        every, truth = found[run][searches["at"]], found[exactly][searches["at"]]
+        few = np.load(tuned[run])[searches["at"]] if tuned[run].exists() else every
         for k in ks:
+            ours = few if k <= few.shape[1] else every
             nearest = truth[:, :k]
             counts = (nearest >= 0).sum(1)
             offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
             wanted = Targets(offsets, nearest[nearest >= 0])
             of[f"index_recall@{k}"] = metrics.hits(ours[:, :k], wanted).sum(1) / np.maximum(counts, 1)
+            of[f"one_recall@{k}"] = ((ours[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(np.float64)
 
 
 def clusters_of(searches: dict[str, Any]) -> Int64:
@@ -193,12 +212,14 @@ def _rows(
 
 def _inside_bounds(metric: str, interval: Interval) -> Interval:
     """A share cannot lie outside 0 and 1, whatever ± t · s says; NaN stays."""
+    if metric in COUNTS:
+        return interval
     lowest = -1 if metric.startswith("popularity_lift") else 0
     return interval._replace(low=float(np.clip(interval.low, lowest, 1)), high=float(np.clip(interval.high, lowest, 1)))
 
 
 def _question_rows(asked: str, question: Question, part: Part, measured: By, resamples: int) -> list[dict[str, Any]]:
-    """Paired differences on the same searches through exact search, with the verdicts on the whole."""
+    """Paired differences on the same searches with the verdicts on the whole."""
     there = {
         arm: of
         for arm in (question.baseline, *question.arms)
@@ -210,7 +231,7 @@ def _question_rows(asked: str, question: Question, part: Part, measured: By, res
     shared = part.row | {"question": asked}
     rows = {}
     for (arm, of), level in zip(there.items(), levels, strict=True):
-        run = Run(arm, None, "exact" if of.trained else "none")
+        run = Run(arm, None, _index_asked(measured, arm))
         rows[arm] = _row(shared, run, question.metric, _inside_bounds(question.metric, level))
         rows[arm]["seeds"] = len(of.values) if of.trained else 0
     compared = [arm for arm in there if arm != question.baseline]
@@ -229,8 +250,15 @@ def _question_rows(asked: str, question: Question, part: Part, measured: By, res
 
 def _by_seed(measured: By, arm: str, metric: str, inside: Bool) -> Measured | None:
     """An arm's metric by seed on some searches, None where it was not retrieved."""
-    seeds = [of[metric][inside] for run, of in measured.items() if run.arm == arm and run.exact]
+    index = _index_asked(measured, arm)
+    seeds = [of[metric][inside] for run, of in measured.items() if (run.arm, run.through) == (arm, index)]
     return Measured(np.stack(seeds), trained=arm not in BASELINES) if seeds else None
+
+
+def _index_asked(measured: By, arm: str) -> str:
+    """The index through which a question looks at an arm: exact search; a retrieval has one of its own."""
+    there = [run.through for run in measured if run.arm == arm]
+    return "exact" if "exact" in there or not there else there[0]
 
 
 def _judged(question: Question, low: float, high: float) -> dict[str, Any]:

@@ -59,22 +59,35 @@ def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def recall_by_k(curves: dict[str, list[tuple[int, float]]], title: str) -> Figure:
-    """Recall against K on a logarithmic axis, a curve for each arm: (K, recall) pairs; each named at its end."""
-    figure = Figure(figsize=(8, 4.2), layout="constrained")
-    axes = figure.subplots()
-    ordered = sorted(curves.items(), key=lambda curve: -curve[1][-1][1])
+def recall_by_k(panels: dict[str, dict[str, list[tuple[int, float]]]]) -> Figure:
+    """Recall against K on a logarithmic axis: a panel for each title, a curve of (K, recall) for each arm, an arm in
+    the same colour throughout."""
+    arms = sorted({arm for curves in panels.values() for arm in curves}, key=lambda arm: -_last(panels, arm))
     colour = mpl.colormaps["tab20"]
-    for number, (name, points) in enumerate(ordered):
-        values = [value for _, value in points]
-        style: dict[str, Any] = {"label": f"{name}  {values[-1]:.3f}", "color": colour(number % 20)}
-        axes.plot([k for k, _ in points], values, marker="o", markersize=3.5, lw=1.4, **style)
-    axes.set(xscale="log", xlabel="K", ylabel="recall@K", title=title, ylim=(0, None))
-    axes.set_xticks(ks := sorted({k for points in curves.values() for k, _ in points}), [str(k) for k in ks])
-    axes.minorticks_off()
-    _plain(axes)
-    figure.legend(fontsize=8, frameon=False, loc="outside right upper", title=f"recall@{max(ks)}", title_fontsize=8)
+    figure = Figure(figsize=(3.4 * len(panels) + 1.9, 3.8), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, curves) in zip(every, panels.items(), strict=True):
+        for arm in (arm for arm in arms if arm in curves):
+            points = curves[arm]
+            style: dict[str, Any] = {"color": colour(arms.index(arm) % 20), "label": arm}
+            axes.plot(
+                [k for k, _ in points], [value for _, value in points], marker="o", markersize=3.5, lw=1.4, **style
+            )
+        axes.set(xscale="log", xlabel="K", ylim=(0, 1))
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks(ks := sorted({k for points in curves.values() for k, _ in points}), [str(k) for k in ks])
+        axes.minorticks_off()
+        _plain(axes)
+        axes.grid(axis="y", alpha=0.25)
+    every[0].set_ylabel("recall@K")
+    lines = {line.get_label(): line for axes in every for line in axes.get_lines()}
+    figure.legend([lines[arm] for arm in arms], arms, fontsize=8, frameon=False, loc="outside right upper")
     return figure
+
+
+def _last(panels: dict[str, dict[str, list[tuple[int, float]]]], arm: str) -> float:
+    """Recall at the largest K in the last panel that has the arm."""
+    return next(curves[arm][-1][1] for curves in reversed(panels.values()) if arm in curves)
 
 
 def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> Figure:
@@ -83,8 +96,10 @@ def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> 
     labels = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
     places = {label: len(labels) - 1 - at for at, label in enumerate(labels)}
     longest = max((len(label) for label in labels), default=0)
-    wide = 0.075 * longest + 3.2 * len(panels)
-    figure = Figure(figsize=(max(6.5, min(wide, 14)), 1.1 + 0.3 * len(labels)), layout="constrained")
+    wide = 0.07 * longest + max(2.2, 3.4 - 0.3 * len(panels)) * len(panels)
+    figure = Figure(
+        figsize=(max(6.5, wide), 1.1 + (0.3 if len(labels) < 15 else 0.21) * len(labels)), layout="constrained"
+    )
     every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, lines) in zip(every, panels.items(), strict=True):
         if margin:
@@ -96,6 +111,7 @@ def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> 
         axes.title.set_fontsize(10)
         axes.set_yticks([places[label] for label in labels], labels, fontsize=8.5)
         axes.tick_params(axis="x", labelsize=8)
+        axes.locator_params(axis="x", nbins=5 if len(panels) < 4 else 4)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
         _plain(axes)
     return figure

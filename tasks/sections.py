@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from data.experiment import BASELINES, ORACLES
 from tasks import plots
 from tasks.answers import (
+    MAIN,
     SETS,
     Row,
     answer,
@@ -24,7 +27,8 @@ from tasks.page import Block, Bullets, Grid, Heading, Paragraph, Picture
 from tasks.slices import FEW_SEARCHES, WHOLE
 
 
-class Result(NamedTuple):
+@dataclass(frozen=True)
+class Result:
     """The result files of a run, read."""
 
     rows: list[Row]  # results.parquet
@@ -36,25 +40,33 @@ class Result(NamedTuple):
     counts: list[dict[str, Any]]
     run: dict[str, Any]
 
-    @property
+    @cached_property
     def plain(self) -> list[Row]:
         """The rows of arms by themselves, through exact search, over all searches."""
         return [row for row in self.levels if row["slice"] == WHOLE]
 
-    @property
+    @cached_property
     def levels(self) -> list[Row]:
         """The same with their slices."""
         return [row for row in self.rows if row["question"] is None and row["index"] in ("exact", "none")]
 
-    @property
+    @cached_property
+    def sets(self) -> list[str]:
+        """The target sets that there are, the main one first."""
+        return [name for name in MAIN if any(row["targets"] == name for row in self.plain)]
+
+    @cached_property
     def main(self) -> str:
         """The target set that answers."""
         return main_targets(self.rows)
 
-    @property
+    @cached_property
     def k(self) -> int:
         """The K of the ones in evaluation.ks that is nearest to 10."""
         return int(min(self.asked["evaluation"]["ks"], key=lambda k: abs(k - 10)))
+
+
+PANELS = 5  # of slices, side by side
 
 
 def blocks(result: Result) -> list[Block]:
@@ -67,6 +79,7 @@ def blocks(result: Result) -> list[Block]:
         *_slices(result),
         *_levels(result),
         *_indexes(result),
+        *_leaks(result),
         *_sampled(result),
         *_costs(result),
         *_data(result),
@@ -85,7 +98,7 @@ def _opening(result: Result) -> list[Block]:
     on = f"{count['sampled']:,} of {count['searches']:,} test searches" if count else "no test search with a target"
     made = result.run["made_at"].replace("T", " ").replace("+00:00", " UTC")
     page: list[Block] = [
-        Paragraph(f"Made {made} from {result.data['layout']} logs; {on}; targets: {SETS[result.main]}.")
+        Paragraph(f"Made {made} from {result.asked['logs']['layout']} logs; {on}; targets: {SETS[result.main]}.")
     ]
     leaks = [check for check in result.audit["leaks"] if check["status"] == "leak"]
     above = result.checks.get("above_oracle", [])
@@ -94,8 +107,7 @@ def _opening(result: Result) -> list[Block]:
         page.append(Paragraph(f"**Something leaks, do not believe these numbers**: {told}.", "bad"))
     else:
         clean = [check["check"] for check in result.audit["leaks"] if check["status"] == "clean"]
-        page.append(Paragraph(f"**No leak found** in {len(clean)} checks: {', '.join(clean)}.", "good"))
-    page.append(Bullets([f"{check['check']}: {check['says']}." for check in result.audit["leaks"]]))
+        page.append(Paragraph(f"**No leak found** in {len(clean)} checks ({', '.join(clean)}): see below.", "good"))
     if result.run["failures"]:
         told = "; ".join(f"{name}: {why}" for name, why in result.run["failures"].items())
         page.append(Paragraph(f"**Not everything was made**: {told}", "bad"))
@@ -149,7 +161,7 @@ def _best(result: Result) -> str | None:
         if oracle in mean
         else ""
     )
-    return f"The highest recall@{result.k} has `{best}`: {interval}{limit}. Without a model: {others}."
+    return f"`{best}` has the highest recall@{result.k}: {interval}{limit}. Without a model: {others}."
 
 
 def _line(row: Row, label: str) -> plots.Line:
@@ -165,7 +177,7 @@ def _differences(result: Result) -> list[Block]:
     asked = questions(result.rows)
     if not asked:
         return []
-    names = [name for name in SETS if any(row["targets"] == name for rows in asked.values() for row in rows)]
+    names = result.sets
     panels: dict[str, list[plots.Line]] = {name: [] for name in names}
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for name, rows in asked.items():
@@ -176,12 +188,13 @@ def _differences(result: Result) -> list[Block]:
             text = f"{signed(row['difference'])} {ends(row['family_low'], row['family_high'])}; {verdict}"
             cells.setdefault((name, row["arm"]), {})[row["targets"]] = text
     metrics = sorted({metric_name(row) for rows in asked.values() for row in rows})
-    first = {key: row for rows in asked.values() for row in rows if (key := (row["question"], row["arm"]))}
+    first = {(row["question"], row["arm"]): row for rows in asked.values() for row in rows}
     table = [
-        [name, arm, first[name, arm]["baseline"], first[name, arm]["claim"] or "–", metric_name(first[name, arm])]
+        [name, arm, first[name, arm]["baseline"], metric_name(first[name, arm]), first[name, arm]["claim"] or "–"]
         + [of.get(targets, "–") for targets in names]
         for (name, arm), of in cells.items()
     ]
+    headers, table, same = _without_constants(["question", "arm", "baseline", "metric", "claim", *names], table)
     margins = {row["margin"] for rows in asked.values() for row in rows}
     margin = margins.pop() if len(margins) == 1 else None
     figure = plots.forest(panels, margin, f"difference in {', '.join(metrics)}")
@@ -194,25 +207,33 @@ def _differences(result: Result) -> list[Block]:
             "which the verdict goes by. Green: the claim holds; red: contradicted; grey: undecided."
             + (f" The band is what counts as equal, ± {share(margin)}." if margin else "")
         ),
-        Grid(["question", "arm", "baseline", "claim", "metric", *names], table),
-        Bullets([f"{name}: targets are {SETS[name]}." for name in names]),
+        Grid(headers, table, f"{same}Targets: " + "; ".join(f"{name}: {SETS[name]}" for name in names) + "."),
     ]
 
 
+def _without_constants(headers: list[str], table: list[list[str]]) -> tuple[list[str], list[list[str]], str]:
+    """The table without baseline and metric where they are the same in every line, and a word on what they are."""
+    same = [at for at in (2, 3) if len({row[at] for row in table}) == 1]
+    kept = [at for at in range(len(headers)) if at not in same]
+    words = "".join(f"{headers[at].capitalize()}: {table[0][at]}. " for at in same)
+    return [headers[at] for at in kept], [[row[at] for at in kept] for row in table], words
+
+
 def _curves(result: Result) -> list[Block]:
-    page: list[Block] = [Heading("Recall by K")]
-    for name in (name for name in SETS if any(row["targets"] == name for row in result.plain)):
+    panels: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for name in result.sets:
         curves: dict[str, dict[int, list[float]]] = {}
         for row in result.plain:
             shown = row["arm"] not in ORACLES or name == "truth"  # clicks are not what the oracle aims at
             if row["targets"] == name and row["metric"] == "recall" and shown:
                 curves.setdefault(row["arm"], {}).setdefault(row["k"], []).append(row["value"])
-        means = {
+        panels[name] = {
             arm: sorted((k, sum(values) / len(values)) for k, values in by_k.items()) for arm, by_k in curves.items()
         }
-        figure = plots.recall_by_k(means, f"targets: {SETS[name]}")
-        page.append(Picture(f"recall-by-k-{name}", plots.svg(figure), f"Recall by K, {name} targets"))
-    return page
+    words = "Recall by K of every arm, a panel for each target set"
+    return (
+        [Heading("Recall by K"), Picture("recall-by-k", plots.svg(plots.recall_by_k(panels)), words)] if panels else []
+    )
 
 
 def _slices(result: Result) -> list[Block]:
@@ -222,26 +243,29 @@ def _slices(result: Result) -> list[Block]:
         Paragraph(
             "Slices are exploratory: with so many, some differ by chance, and their intervals hold one by one only. "
             f"Pale and marked small: fewer than {FEW_SEARCHES} searches or too few searchers. A search belongs to the "
-            "slice of its main target.",
+            "slice of its main target. Of a question with several arms, the one that differs most is shown.",
             "note",
         )
     )
-    asked = questions([row for row in result.rows if row["targets"] == result.main])
-    for name, rows in asked.items():
-        whole = _widest(rows)
-        mine = [
-            row
-            for row in result.rows
-            if (row["question"], row["arm"], row["targets"]) == (name, whole["arm"], result.main)
-            and row["difference"] is not None
-        ]
-        lines = [_line(row, f"{row['slice']} ({row['n']:,}{', small' if row['small'] else ''})") for row in mine]
-        figure = plots.forest({f"{whole['arm']} − {whole['baseline']}": lines}, whole["margin"], metric_name(whole))
-        title = result.asked["questions"][name]["title"]
-        page.append(Heading(f"{name} {title}".strip(), 3))
-        page.append(Picture(f"slices-{name}".replace(" ", "-"), plots.svg(figure), f"{name} by slice"))
-    there = [name for name in SETS if any(row["targets"] == name for row in result.plain)]
-    return [*page, *(_slice_table(result, targets) for targets in there)]
+    asked = list(questions([row for row in result.rows if row["targets"] == result.main]).values())
+    for first in range(0, len(asked), PANELS):
+        panels = dict(_by_slice(result, _widest(rows)) for rows in asked[first : first + PANELS])
+        metrics = sorted({metric_name(row) for rows in asked[first : first + PANELS] for row in rows})
+        figure = plots.forest(panels, None, f"difference in {', '.join(metrics)}")
+        page.append(Picture(f"slices-{first // PANELS + 1}", plots.svg(figure), "Differences by slice"))
+    return [*page, *(_slice_table(result, targets) for targets in result.sets)]
+
+
+def _by_slice(result: Result, whole: Row) -> tuple[str, list[plots.Line]]:
+    """The differences of one arm in every slice."""
+    key = (whole["question"], whole["arm"], result.main)
+    mine = [
+        row
+        for row in result.rows
+        if (row["question"], row["arm"], row["targets"]) == key and row["difference"] is not None
+    ]
+    lines = [_line(row, f"{row['slice']} ({row['n']:,}{', small' if row['small'] else ''})") for row in mine]
+    return f"{whole['question']}\n{whole['arm']} − {whole['baseline']}", lines
 
 
 def _slice_table(result: Result, targets: str) -> Grid:
@@ -267,7 +291,7 @@ def _levels(result: Result) -> list[Block]:
     columns += [("mrr", None), ("ndcg", k), ("success", k), ("coverage", k), ("popularity_lift", k)]
     names = [*(f"recall@{each}" for each in result.asked["evaluation"]["ks"]), f"MRR@{deepest}"]
     names += [f"nDCG@{k}", f"success@{k}", f"coverage@{k}", f"popularity lift@{k}"]
-    for targets in sorted({row["targets"] for row in result.plain}, key=lambda name: name != result.main):
+    for targets in result.sets:
         runs: dict[tuple[str, Any], dict[tuple[str, Any], Row]] = {}
         for row in result.plain:
             if row["targets"] == targets:
@@ -322,6 +346,13 @@ def _indexes(result: Result) -> list[Block]:
     return [Heading("Indexes"), Grid(headers, table, caption)]
 
 
+def _leaks(result: Result) -> list[Block]:
+    """What was looked at in search of leaks."""
+    lines = [[check["check"], check["status"], check["says"]] for check in result.audit["leaks"]]
+    caption = "A note is no leak, but makes the test easier or harder to believe."
+    return [Heading("Leak checks"), Grid(["check", "result", "what was found"], lines, caption)]
+
+
 def _sampled(result: Result) -> list[Block]:
     """B17: what 100 sampled negatives would have said."""
     told = result.audit["sampled"].get(result.main)
@@ -333,10 +364,11 @@ def _sampled(result: Result) -> list[Block]:
         [name, share(both["whole"]), str(place), share(both["sampled"]), str(1 + by_sample.index(name))]
         for place, (name, both) in enumerate(arms, 1)
     ]
-    pairs = "; ".join(f"`{better}` would have come behind `{worse}`" for better, worse in told["changed"])
+    pairs = len(told["changed"])
+    every = len(arms) * (len(arms) - 1) // 2
     agreement = "–" if told["agreement"] is None else f"{told['agreement']:+.2f}".replace("-", "−")
     k, n = told["k"], told["negatives"]
-    order = f"{pairs}." if pairs else "The order would have been the same."
+    order = f"{pairs} of {every} pairs of arms would have changed places." if pairs else "No pair changes places."
     said = f"Kendall's τ of the two orders is {agreement}. {order}"
     headers = ["arm", f"recall@{k}, whole corpus", "place", f"recall@{k}, {n} sampled", "place"]
     return [

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from data import samples
 from data.extract import extract
@@ -163,3 +164,32 @@ N,Mary's bakery,page,Rome,IT,2024-01-08
         "M": 1,
         "N": 0,
     }
+
+
+def test_leaks_are_found_where_training_is_given_what_it_must_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The questions that training asks are replaced by careless ones: every check has to tell."""
+    log = _log(tmp_path)
+    (tmp_path / "sample").mkdir()
+    samples.sample(log, "test", 100, 1, None, tmp_path / "sample")
+    targets = pq.read_table(tmp_path / "sample" / "targets.parquet")
+    rules, repeats = samples.find_leaks(log, targets)
+    assert {rule["what"]: rule["broken"] for rule in rules} == dict.fromkeys(
+        ("documents", "labels", "queries", "sessions"), 0
+    )
+    assert repeats["searches"] == 2  # 5 and 7, whose clicked documents are alive
+    assert (repeats["same_query"], repeats["near_query"]) == (2, 0)
+    assert (repeats["same_answer"], repeats["same_searcher_and_answer"]) == (2, 2)
+    careless = {
+        "shown": "SELECT search_row, document_row FROM results",
+        "trainable": "SELECT document_row FROM documents",
+        "training_queries": "SELECT query_row FROM queries",
+        "usable_searches": "CREATE OR REPLACE VIEW searches AS SELECT * FROM every_search",
+    }
+    read = samples._sql
+    monkeypatch.setattr(samples, "_sql", lambda question: careless.get(question) or read(question))
+    broken = {rule["what"]: rule["broken"] for rule in samples.find_leaks(log, targets)[0]}
+    assert broken["labels"] == 5  # searches 3 to 7; 3 lies in a training session, but after the cut
+    assert broken["documents"] == 1  # N
+    assert broken["queries"] == 3  # plum, aple, and late apple, asked in a training session but after the cut

@@ -20,4 +20,10 @@ FROM (SELECT DISTINCT query_row FROM given_queries) LEFT JOIN (
 UNION ALL
 SELECT 'sessions', count(*), count(*) FILTER (WHERE parts > 1)
 FROM (SELECT session_row, count(DISTINCT split) AS parts FROM used GROUP BY session_row)
+UNION ALL
+SELECT 'edges', count(*), greatest(
+    0, count(*) FILTER (WHERE NOT undated) - (SELECT count(*) FROM edges, cut WHERE created_at < cut_at OR NOT timed)
+)
+FROM given_edges
+HAVING count(*) > 0
 ORDER BY what
