@@ -25,6 +25,7 @@ os.environ["EBR_HOME"] = tempfile.mkdtemp(prefix="ebr-trainer-")
 THREADS = int(sys.argv[2]) if len(sys.argv) > 2 else os.cpu_count() or 1
 os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # the peer's
 
 from tasks.home import prepare_environment  # noqa: E402
 
@@ -234,8 +235,8 @@ def main(which: str) -> None:
             course = runs[who][-1]
             clock, processors = course.speed
             print(
-                f"{who}, learning rate {rate}: {clock:,.0f} pairs/s, {processors:,.0f} a processor's second, recall@{K}"
-                + "".join(f" {recall:.3f}" for recall in course.recalls),
+                f"{who}, learning rate {rate}: {clock:,.0f} pairs/s, {processors:,.0f} a processor's second, "
+                f"recall@{K} " + " ".join(f"{recall:.3f}" for recall in course.recalls),
                 flush=True,
             )
     best = max(max(course.recalls) for course in runs["peer"])

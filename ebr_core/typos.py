@@ -105,6 +105,7 @@ def misspell(texts: pa.Array, typos: Typos, seed: int) -> pa.Array:
     without a longer one stays. A chosen word always changes. The same seed gives the same texts.
 
     >>> misspell(pa.array(["hello, hello", "a b", None]), Typos(rate=1, second=0), seed=0).to_pylist()
+    ['helo, hello', 'a b', None]
     """
     whole = pc.fill_null(pc.cast(texts, pa.large_string()), "")
     whole = pa.concat_arrays([whole])
