@@ -115,6 +115,21 @@ def compare(
 
 
 @app.command()
+def negatives(
+    experiment: FILE,
+    arm: Annotated[str, typer.Option(help="The arm to look at.")],
+    queries: Annotated[int, typer.Option(help="How many of its training pairs to show.", min=1, max=1000)] = 10,
+) -> None:
+    """Show what an arm is trained on: some of its pairs, with negatives of every kind, titles and similarities."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    from flows.negatives import look, show
+    from flows.ui import use_served
+
+    use_served()
+    show(look(str(experiment), arm, queries), Console(width=None if sys.stdout.isatty() else 120))
+
+
+@app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="A new folder for the log.")],
     searches: Annotated[int, typer.Option(help="Searches in the log, reformulations included.")] = 80_000,
