@@ -81,7 +81,8 @@ def keys_beside(letter: str) -> set[str]:
 @functools.cache
 def _keyboard() -> _Keyboard:
     """An accented letter has the neighbours of its plain one, and that one; a capital letter has capitals."""
-    place, rows = np.full(0x110000, -1, np.int32), []
+    place = np.full(0x110000, -1, np.int32)
+    rows: list[list[int]] = []
     for point in _LATIN:
         letter = chr(point)
         plain = unicodedata.normalize("NFKD", letter)[0]
