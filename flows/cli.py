@@ -32,8 +32,9 @@ def run(experiment: FILE) -> None:
     """Run an experiment: extract, train, index, evaluate; prints the table. What is already there is not made again."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from flows.ui import use_served
+    from flows.ui import end_orphans, use_served
 
+    end_orphans()
     use_served()
     if watched := sys.stderr.isatty():
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the bars say it
