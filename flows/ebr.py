@@ -20,7 +20,7 @@ from ebr_core.features import Features
 from tasks.artifacts import Artifact, clear_unfinished
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import extract_columns, featurise, needs_columns
-from tasks.graph import embed_graph
+from tasks.graph import embed_graph, leak_of
 from tasks.logs import contents_of, files_of, live, obtain, sample
 from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.tracking import Outcome, TrainedArm, track
@@ -77,7 +77,8 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     ]
     for ((name, seed), index), future in found.items():
         if rows := finished(future):
-            retrieved.append(Retrieved(arm=name, seed=seed, index=index, rows=rows))
+            leak = leak_of(log, arms[name].reads)
+            retrieved.append(Retrieved(arm=name, seed=seed, index=index, rows=rows, leak=leak))
     results = evaluate(test, retrieved, asked.questions, asked.evaluation)
     trained = [
         TrainedArm(arm=name, seed=seed, towers=finished(future), error=why_failed(future, vectors[name, seed]))

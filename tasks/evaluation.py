@@ -28,6 +28,7 @@ class Retrieved(Frozen):
     seed: int | None  # a baseline has none
     index: str
     rows: Artifact
+    leak: str | None = None  # what may have let the test into its training
 
 
 @stage
@@ -43,7 +44,8 @@ def evaluate(
     there = [run for run in retrieved if (run.rows.folder / "retrieved.npy").exists()]
     results: list[dict[str, Any]] = []
     per_search: list[pa.Table] = []
-    checks: dict[str, Any] = {"unavailable": _unavailable(retrieved), "ceilings": {}}
+    leaks = {run.arm: run.leak for run in retrieved if run.leak}
+    checks: dict[str, Any] = {"unavailable": _unavailable(retrieved), "leaks": leaks, "ceilings": {}}
     for name in sorted(set(sample.targets["targets"].to_pylist())):
         searches, targets = sample.for_targets(name)
         measured = {(run.arm, run.seed, run.index): _measure(run, searches, targets, evaluation.ks) for run in there}
