@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ebr_core.features import Features, Group, GroupName, TextFeatures, Towers, refuse_text, without_removed
 from ebr_core.frozen import Frozen as Frozen
+from ebr_core.typos import Typos
 
 
 class Positives(Frozen):
@@ -142,8 +143,16 @@ class TypoCopies(Frozen):
 
     share: float = Field(0, ge=0, le=1, description="of the pairs of a batch, that many with a misspelt query")
     teaching: float = Field(
-        0, ge=0, le=100, description="weight of 1 − cosine between a query and its misspelt copy, added to the loss"
+        0, ge=0, le=100, description="weight of 1 − cosine between a misspelt copy and its query, added to the loss"
     )
+    copies: int = Field(4, ge=1, le=64, description="different misspelt copies of each training query")
+    mix: Typos = Field(Typos(rate=1), description="which mistakes, and how often")
+
+    @model_validator(mode="after")
+    def _teaching_needs_copies(self) -> TypoCopies:
+        if self.teaching and not self.share:
+            raise ValueError("teaching needs share above 0: without copies there is nobody to teach")
+        return self
 
 
 class Triplet(Frozen):
@@ -283,6 +292,8 @@ class Arm(Frozen):
             )
         if not mines and (self.mine_from or self.remine_every):
             raise ValueError("mine_from and remine_every need negatives.offline_hard above 0")
+        if self.typos.share and self.towers.query_vectors > 1:
+            raise ValueError("typos.share and towers.query_vectors above 1 do not go together yet; use one of them")
         if isinstance(mixes[0].in_batch, int) != isinstance(mixes[1].in_batch, int):
             raise ValueError("negatives_at_end: in_batch cannot move between a count and 'all'")
         return self

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ebr_core.bags import Bags, Float32, Int32, hash_texts, spelt
 from ebr_core.fitted import Fitted, table_bags, text_bags
 from ebr_core.fusion import Additive
-from ebr_core.inputs import Bagged, Dense, Inputs, appended
+from ebr_core.inputs import Bagged, Dense, Inputs, with_search
 from ebr_core.towers import Encoded, Encoder, Table, encode
 
 
@@ -89,7 +89,7 @@ def _missed(encoder: Encoder, fitted: Fitted, inputs: Inputs, query: str, rows: 
     for one in range(len(text.ids)):
         rest = len(text.ids) - 1
         bag = Bags(np.array([0, rest]), np.delete(text.ids, one), np.delete(text.weights, one))
-        wider = appended(wider, table_bags(bag, fitted), int(rows[0]))
+        wider = with_search(wider, table_bags(bag, fitted), int(rows[0]))
     first = len(inputs.groups["text"].at)
     vectors = encode(encoder, wider, np.array([rows[1], *range(first, first + len(text.ids))], np.int32)).vectors
     return np.asarray(cosine - vectors[1:] @ vectors[0], np.float32)

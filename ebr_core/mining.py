@@ -20,6 +20,13 @@ from ebr_core.candidates import block_size, nearest, prepare, unpack
 from ebr_core.config import InputError, Mining
 from ebr_core.positives import Known
 
+_QUERIES, _DOCUMENTS = (
+    256,
+    4096,
+)  # of a block and of a chunk: their product and its factors lie in the second-level cache
+_SAMPLE = 2048  # documents from which a query's threshold is guessed
+_CANDIDATE_BYTES = 2**26  # of candidates for a block of queries; deep windows get smaller blocks
+
 
 class Asked(NamedTuple):
     """For what negatives are mined: Q queries, each with one positive."""
@@ -59,7 +66,7 @@ def ranks_of(mining: Mining, documents: int) -> tuple[int, int]:
     if not documents:
         raise InputError("there is nothing to mine: no document existed in the training window; move the split")
     first, last = mining.window
-    if not isinstance(first, int):
+    if isinstance(first, float):
         first, last = math.floor(first * documents + 1e-9) + 1, math.floor(last * documents + 1e-9)
         if last < first:
             raise InputError(
@@ -183,7 +190,9 @@ def _draw(  # type: ignore[no-untyped-def]
             if row == positives[q] or similarity > bound or (place < len(known) and known[place] == row):
                 continue
             uniform = (np.float64(_mix(of_query + np.uint64(row)) >> np.uint64(11)) + 0.5) * 2.0**-53
-            score = -sharpness * (similarity - positive[q] - shift) ** 2 - np.log(-np.log(uniform))
+            score = uniform  # without a weight, in the same order as its Gumbel noise
+            if sharpness > 0:
+                score = -sharpness * (similarity - positive[q] - shift) ** 2 - np.log(-np.log(uniform))
             if score <= scores[keep - 1]:
                 continue
             at = keep - 1

@@ -11,6 +11,7 @@ from torch import Tensor
 from ebr_core.bags import Float32
 from ebr_core.batches import Batch
 from ebr_core.config import Arm, Softmax, ThreePart, Triplet
+from ebr_core.kernels import choose_in_batch, softmax_in_place, triplet_in_place
 from ebr_core.losses import Correction, LossAndGradient, logq_correction, softmax, three_part, triplet
 
 
@@ -52,10 +53,7 @@ def similarity_step(
     )
     positive, of_positive = _nearest([(query * parts.positives).sum(1) for query in parts.queries])
     negative, of_negative = _nearest([_against(query, parts) for query in parts.queries])
-    counts = _counted(negative, batch, arm)
-    # negative[counts] would take ten times longer
-    counted = negative.mul(counts).sum() / counts.count_nonzero().clamp(min=1)
-    pushed = _loss(positive, negative, counts, batch, arm, log_q)
+    pushed, counted = _push(positive, negative, _counted(negative, batch), batch, arm, log_q)
     gradient = torch.zeros_like(vectors)
     for view, query in enumerate(parts.queries):
         by_positive, by_negative = pushed.by_positive, pushed.by_negative
@@ -70,7 +68,7 @@ def similarity_step(
         gradient[views * b : (views + 1) * b] += by_positive[:, None] * query
         gradient[last:] += (by_own[:, :, None] * query[:, None, :]).reshape(-1, d)
     norm = float(torch.linalg.vector_norm(gradient))
-    return gradient, Sums(pushed.loss, pushed.active, float(positive.mean()), float(counted), norm)
+    return gradient, Sums(pushed.loss, pushed.active, float(positive.mean()), counted, norm)
 
 
 def _nearest(by_view: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -87,51 +85,69 @@ def _against(query: Tensor, parts: Parts) -> Tensor:
     return torch.cat([shared, torch.einsum("bd,bhd->bh", query, parts.own)], 1) if parts.own.shape[1] else shared
 
 
-def _counted(negative: Tensor, batch: Batch, arm: Arm) -> Tensor:
+def _counted(negative: Tensor, batch: Batch) -> Tensor:
     """(B, C + H) which negatives count."""
-    b, device = len(batch.search_rows), negative.device
+    b, mix, device = len(batch.search_rows), batch.mix, negative.device
     allowed = torch.from_numpy(batch.allowed).to(device)
-    shared = allowed if batch.mix.compares_batch else allowed[:, b:]
-    counts = torch.cat([shared, torch.from_numpy(batch.own_counts).to(device)], 1)
-    if batch.mix.compares_batch:
-        counts[:, :b] = choose_in_batch(negative[:, :b], allowed[:, :b], batch)
+    if not mix.compares_batch:
+        return torch.cat([allowed[:, b:], torch.from_numpy(batch.own_counts).to(device)], 1)
+    counts = torch.cat([allowed, torch.from_numpy(batch.own_counts).to(device)], 1) if mix.own else allowed.clone()
+    ring = b - 1 if mix.in_batch == "all" else min(int(mix.in_batch), b - 1)
+    if ring < b - 1:  # else every document of the batch that is allowed serves
+        chosen = np.empty((b, b), bool)
+        near = negative[:, :b].to("cpu").numpy()
+        choose_in_batch(near, batch.allowed[:, :b], ring, min(mix.in_batch_hard, b), chosen)
+        counts[:, :b] = torch.from_numpy(chosen).to(device)
     return counts
 
 
-def choose_in_batch(similarity: Tensor, allowed: Tensor, batch: Batch) -> Tensor:
-    """(B, B): the next in_batch documents of the batch in a ring, and the in_batch_hard nearest; none that is masked.
-
-    [EBR §6.1.1]
-    """
-    b, mix = len(similarity), batch.mix
-    wanted = b - 1 if mix.in_batch == "all" else min(int(mix.in_batch), b - 1)
-    every = torch.ones_like(allowed)
-    chosen = (
-        every.triu(1).tril_(wanted) | every.tril(wanted - b)
-    ) & allowed  # ahead of the diagonal, and round the end
-    if mix.in_batch_hard:
-        nearest = similarity.masked_fill(~allowed, -torch.inf).topk(min(mix.in_batch_hard, b), dim=1).indices
-        chosen |= torch.zeros_like(allowed).scatter_(1, nearest, True) & allowed
-    return chosen
-
-
-def _loss(
+def _push(
     positive: Tensor, negative: Tensor, counts: Tensor, batch: Batch, arm: Arm, log_q: Float32 | None
-) -> LossAndGradient:
-    """The loss that the arm names."""
-    if isinstance(arm.loss, Triplet):
-        return triplet(positive, negative, counts, arm.loss.margin)
-    if isinstance(arm.loss, ThreePart):
+) -> tuple[LossAndGradient, float]:
+    """(the loss that the arm names, the mean similarity of the negatives that count); negative may be used up."""
+    loss, fused = arm.loss, negative.device.type == "cpu" and not (log_q is not None and batch.mix.own)
+    if fused and isinstance(loss, Triplet | Softmax):
+        similarity = negative.numpy()
+        if isinstance(loss, Triplet):
+            told = triplet_in_place(similarity, positive.numpy(), counts.numpy(), loss.margin)
+        else:
+            offsets = _offsets(counts, batch, loss, log_q)
+            told = softmax_in_place(similarity, positive.numpy(), counts.numpy(), loss.temperature, *offsets)
+        by_positive = torch.from_numpy(told.by_positive)
+        return LossAndGradient(told.loss, told.active, by_positive, negative), told.negative_cosine
+    counted = float(negative.mul(counts).sum() / counts.count_nonzero().clamp(min=1))
+    if isinstance(loss, Triplet):
+        return triplet(positive, negative, counts, loss.margin), counted
+    if isinstance(loss, ThreePart):
         shared = negative.shape[1] - batch.own.shape[1]
-        return three_part(positive, negative, counts, slice(shared, shared + batch.mix.impressions), arm.loss)
-    correction = None if log_q is None else _correction(counts, batch, arm.loss, log_q)
-    return softmax(positive, negative, counts, arm.loss.temperature, correction)
+        return three_part(positive, negative, counts, slice(shared, shared + batch.mix.impressions), loss), counted
+    correction = None if log_q is None else _correction(counts, batch, loss, log_q)
+    return softmax(positive, negative, counts, loss.temperature, correction), counted
+
+
+def _columns(batch: Batch, log_q: Float32) -> Float32:
+    """(C,) log q of the shared negatives' documents."""
+    in_batch = batch.document_rows if batch.mix.compares_batch else batch.document_rows[:0]
+    return np.asarray(log_q[np.concatenate([in_batch, batch.pool, batch.remembered])])
+
+
+def _offsets(counts: Tensor, batch: Batch, loss: Softmax, log_q: Float32 | None) -> tuple[Float32, Float32]:
+    """What is added to the logits of the shared negatives (C,) and of the positives (B,).
+
+    What the refined correction adds to all negatives of a row is taken off the positive: only differences count.
+    """
+    if log_q is None:
+        return np.zeros(counts.shape[1], np.float32), np.zeros(len(counts), np.float32)
+    columns, own = torch.from_numpy(_columns(batch, log_q)), torch.from_numpy(log_q[batch.document_rows])
+    correction = logq_correction(own, columns[None], counts, loss.logq, loss.logq_form == "refined")
+    shift = correction.negative + loss.logq * columns[None]  # (B or 1, C), the same along a row
+    added = correction.positive - (shift[:, 0] if shift.shape[1] else 0)
+    return (-loss.logq * columns).numpy(), added.to(torch.float32).numpy()
 
 
 def _correction(counts: Tensor, batch: Batch, loss: Softmax, log_q: Float32) -> Correction:
     """What the logits of the batch are corrected by, for how often their documents are drawn."""
-    in_batch = batch.document_rows if batch.mix.compares_batch else batch.document_rows[:0]
-    columns = log_q[np.concatenate([in_batch, batch.pool, batch.remembered])]
+    columns = _columns(batch, log_q)
     every = np.broadcast_to(columns, (len(batch.search_rows), len(columns)))
     negative = torch.from_numpy(np.concatenate([every, log_q[batch.own]], 1)).to(counts.device)
     positive = torch.from_numpy(log_q[batch.document_rows]).to(counts.device)

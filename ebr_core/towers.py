@@ -134,6 +134,12 @@ def improve(encoder: Encoder, inputs: Inputs, encoded: Encoded, gradient: Float3
             _turn(learnt, _given(group, encoded.at[g]), encoded.side, by_sums)
 
 
+def query_vectors(encoder: Encoder, inputs: Inputs, searches: Int32) -> Float32:
+    """(n, D) the embeddings of those searches, or (h, n, D) where each has several."""
+    vectors = vectors_of(encoder, inputs, inputs.queries_of(searches))
+    return vectors if len(inputs.views) == 1 else vectors.reshape(len(inputs.views), len(searches), -1)
+
+
 def vectors_of(encoder: Encoder, inputs: Inputs, rows: Int32) -> Float32:
     """(n, D) the embeddings alone, of any number of rows."""
     vectors = np.empty((len(rows), encoder.dimensions), np.float32)

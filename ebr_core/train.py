@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ebr_core.bags import Float32, Int32, Int64
-from ebr_core.batches import Batch, Drawn, batches, deal, drawing_chances
+from ebr_core.batches import Batch, Bool, Drawn, batches, deal, drawing_chances
 from ebr_core.config import Arm, InputError, Mining, NegativeMix, Softmax
 from ebr_core.inputs import Inputs
 from ebr_core.mining import Asked, Mined, Searched, mine
@@ -23,12 +23,21 @@ from ebr_core.towers import Encoder, encode, improve, new_encoder, vectors_of
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
 
+class Copies(NamedTuple):
+    """Where misspelt copies of searches stand among the inputs' rows: copy c of searches[t] at first + c · T + t."""
+
+    first: int
+    each: int  # how many of a search
+    searches: Int32  # (T,) increasing
+
+
 class Corpus(NamedTuple):
     """What an arm reads."""
 
     inputs: Inputs
     trainable: Int32  # document rows that existed in the training window
     clicks: Int64  # (N,) clicks of each document in the training window
+    copies: Copies | None = None  # misspelt ones of the training searches
 
 
 class Start(NamedTuple):
@@ -104,7 +113,7 @@ def train(
         order, rest = deal(rest, len(pairs.search_rows), pairs.an_epoch, rng)
         memory = memory[:0]
         for batch in batches(pairs, known, drawn, mix, arm.mask, arm.training.batch_size, order, rng):
-            told, memory = _step(corpus, batch, arm, encoder, log_q, memory, device)
+            told, memory = _step(corpus, batch, arm, encoder, log_q, memory, rng, device)
             sums.append(told)
             seen += len(batch.search_rows)
             yield Progress(seen), encoder
@@ -148,6 +157,8 @@ def mine_pairs(
     encoder: Encoder, corpus: Corpus, pairs: Pairs, known: Known, mining: Mining, seed: int, threads: int
 ) -> list[Mined]:
     """Offline hard negatives of every pair, in order, among the documents of the training window alone."""
+    if len(corpus.inputs.views) > 1:
+        raise InputError("an arm with towers.query_vectors above 1 cannot be mined from: name another in mine_from")
     queries = vectors_of(encoder, corpus.inputs, pairs.search_rows)
     documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(corpus.trainable))
     asked = Asked(queries, pairs.groups, pairs.document_rows)
@@ -179,16 +190,40 @@ def _spread(corpus: Corpus, encoder: Encoder, most: int = 10_000) -> float:
 
 
 def _step(
-    corpus: Corpus, batch: Batch, arm: Arm, encoder: Encoder, log_q: Float32 | None, memory: Float32, device: str
+    corpus: Corpus,
+    batch: Batch,
+    arm: Arm,
+    encoder: Encoder,
+    log_q: Float32 | None,
+    memory: Float32,
+    rng: np.random.Generator,
+    device: str,
 ) -> tuple[Sums, Float32]:
     """One batch forward, back and into the towers, which are changed in place; and what the next one remembers."""
     b = len(batch.search_rows)
     documents = np.concatenate([batch.document_rows, batch.pool, batch.own.ravel()])
-    rows = np.concatenate([batch.search_rows, corpus.inputs.rows_of(documents)]).astype(np.int32)
-    encoded = encode(encoder, corpus.inputs, rows)
+    inputs, asked = corpus.inputs, batch.search_rows
+    misspelt = np.zeros(b, bool)
+    if corpus.copies is not None:
+        asked, misspelt = _misspelt(batch.search_rows, corpus.copies, arm.typos.share, rng)
+    rows = np.concatenate([inputs.queries_of(asked), inputs.rows_of(documents)]).astype(np.int32)
+    encoded = encode(encoder, inputs, rows)
     vectors = torch.from_numpy(encoded.vectors).to(device)
     gradient, sums = similarity_step(vectors, torch.from_numpy(memory).to(device), batch, arm, log_q)
+    back = gradient.to("cpu").numpy()
+    if arm.typos.teaching and misspelt.any():
+        clean = encode(encoder, inputs, batch.search_rows[misspelt]).vectors
+        back[:b][misspelt] -= np.float32(arm.typos.teaching / b) * clean
     if batch.mix.memory:
-        memory = np.concatenate([memory, encoded.vectors[b : 2 * b]])[-batch.mix.memory :]
-    improve(encoder, corpus.inputs, encoded, gradient.to("cpu").numpy(), arm.training.learning_rate)
+        positives = slice(len(inputs.views) * b, (len(inputs.views) + 1) * b)
+        memory = np.concatenate([memory, encoded.vectors[positives]])[-batch.mix.memory :]
+    improve(encoder, inputs, encoded, back, arm.training.learning_rate)
     return sums, memory
+
+
+def _misspelt(searches: Int32, copies: Copies, share: float, rng: np.random.Generator) -> tuple[Int32, Bool]:
+    """The rows (B,) of the searches, a share of them in one of their misspelt copies, and which (B,)."""
+    chosen = rng.random(len(searches)) < share
+    copy = rng.integers(copies.each, size=len(searches))
+    there = copies.first + copy * len(copies.searches) + np.searchsorted(copies.searches, searches)
+    return np.where(chosen, there, searches).astype(np.int32), chosen

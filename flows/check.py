@@ -9,6 +9,7 @@ from typing import Any
 
 from data.check import describe
 from data.experiment import Experiment, load_experiment
+from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.config import InputError
 from ebr_core.index import FEWEST_FOR_PQ, IvfPq
@@ -22,6 +23,7 @@ def describe_experiment(path: Path) -> str:
     """Reads the logs as a run would (and keeps the extraction for it), trains nothing, and says what was found."""
     asked = load_experiment(path)
     logs = asked.logs.tables(live.fn(asked.logs.world).folder) if isinstance(asked.logs, Simulated) else asked.logs
+    refuse_absent(logs)
     log: Artifact = extract.fn(logs, asked.split, contents_of(logs))
     report = json.loads((log.folder / "report.json").read_text())
     return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(asked, report, log, logs)}"

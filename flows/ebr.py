@@ -18,10 +18,12 @@ from data.logs import Simulated
 from ebr_core.config import Arm
 from ebr_core.features import Features
 from tasks.artifacts import Artifact, clear_unfinished
+from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import extract_columns, featurise, needs_columns
 from tasks.graph import embed_graph, leak_of
 from tasks.logs import contents_of, files_of, live, obtain, sample
+from tasks.report import Spent, report
 from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.tracking import Outcome, TrainedArm, track
 from tasks.training import best_recall, mine_negatives, train_arm
@@ -59,6 +61,10 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         key: named(embed_texts, *key).submit(features[arms[key[0]].reads], trained, test, arms[key[0]].training.threads)
         for key, trained in towers.items()
     }
+    ranks = {
+        key: named(rank_targets, *key).submit(made, test, arms[key[0]].training.threads)
+        for key, made in vectors.items()
+    }
     indexes = {
         (key, name): named(build_index, *key, name).submit(vectors[key], test, spec, arms[key[0]].training.threads)
         for key in towers
@@ -89,8 +95,21 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         for ((name, seed), index), future in found.items()
         if finished(vectors[name, seed]) and (told := why_failed(indexes[(name, seed), index], future))
     }
-    outcome = track(Path(experiment).stem, asked, log, test, trained, unindexed, results)
-    problems = [*outcome.failures, *above_oracle(results)]
+    failures = {f"{run.arm}, seed {run.seed}": run.error for run in trained if run.error} | unindexed
+    ranked = [Ranked(arm=arm, seed=seed, ranks=of) for (arm, seed), future in ranks.items() if (of := finished(future))]
+    audited = audit(
+        log, test, [of for future in features.values() if (of := finished(future))], ranked, asked.evaluation
+    )
+    spent = [Spent(arm=run.arm, seed=run.seed, index=None, made=run.towers) for run in trained if run.towers]
+    spent += [
+        Spent(arm=arm, seed=seed, index=index, made=made)
+        for futures in (indexes, found)
+        for ((arm, seed), index), future in futures.items()
+        if (made := finished(future))
+    ]
+    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures)
+    outcome = track(Path(experiment).stem, asked, log, test, trained, failures, results, page)
+    problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
 
 

@@ -18,7 +18,7 @@ from ebr_core.config import InputError
 from ebr_core.explain import Explained, explain
 from ebr_core.features import Graph
 from ebr_core.fitted import table_bags, text_bags
-from ebr_core.inputs import Inputs, appended
+from ebr_core.inputs import Inputs, with_search
 from ebr_core.model import Model, load_towers
 from ebr_core.towers import vectors_of
 from tasks.artifacts import Artifact
@@ -60,7 +60,7 @@ def _explained(asked: Experiment, arm: str, query: str, searcher: str | None, do
     row = _row(log, "documents", "document_id", document)
     features, towers = _trained(asked, arm, log, world)
     model = load_towers(towers.folder)
-    inputs, search = _with_search(read_inputs(features, model.towers), model, log, query, searcher)
+    inputs, search = _placed(read_inputs(features, model.towers), model, log, query, searcher)
     told = explain(model.encoder, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))
     yield from _ranks(asked, log, world, model, inputs, search, row, told)
     yield _groups(told)
@@ -93,7 +93,7 @@ def _row(log: Artifact, table: str, key: str, wanted: str) -> int:
     return int(row)
 
 
-def _with_search(inputs: Inputs, model: Model, log: Artifact, query: str, searcher: str | None) -> tuple[Inputs, int]:
+def _placed(inputs: Inputs, model: Model, log: Artifact, query: str, searcher: str | None) -> tuple[Inputs, int]:
     """The inputs with the search to explain at the end, and its row."""
     like, places = None, {}
     if searcher is not None:
@@ -107,7 +107,7 @@ def _with_search(inputs: Inputs, model: Model, log: Artifact, query: str, search
             if isinstance(model.fitted.features.groups[name], Graph)
         }
     text = table_bags(text_bags(pa.array([query]), model.fitted), model.fitted)
-    return appended(inputs, text, like, places), len(inputs.groups["text"].at)
+    return with_search(inputs, text, like, places), len(inputs.groups["text"].at)
 
 
 def _ranks(

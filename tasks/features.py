@@ -17,7 +17,7 @@ from ebr_core.config import InputError
 from ebr_core.features import Features, Graph, Towers, named
 from ebr_core.fitted import ColumnData, Fitted, Known, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.graph import refuse_silent
-from ebr_core.inputs import Bagged, Dense, Inputs, bagged
+from ebr_core.inputs import Bagged, Dense, Inputs, bagged, with_views
 from tasks.artifacts import Artifact, stage
 from tasks.graph import read_graph
 from tasks.logs import ReadLogs
@@ -43,7 +43,7 @@ def featurise(
     graphs: for each group of kind graph the vectors of its nodes; columns: those that extraction does not keep.
     """
     data = {side: read_columns(log, features, side, columns) for side in SIDES}
-    texts = _texts(log, features)
+    texts = texts_of(log, features)
     fitted = _fit(log, features, texts, data)
     np.save(folder / "vocabulary.npy", fitted.vocabulary)
     np.save(folder / "rarity.npy", fitted.rarity)
@@ -67,7 +67,7 @@ def featurise(
     np.save(folder / "searcher_of.npy", pc.fill_null(searches["searcher_row"], -1).to_numpy().astype(np.int32))
 
 
-def _texts(log: Artifact, features: Features) -> tuple[pa.Array, pa.Array]:
+def texts_of(log: Artifact, features: Features) -> tuple[pa.Array, pa.Array]:
     """(queries, documents) as texts."""
     documents = pq.read_table(log.folder / "documents.parquet", columns=["title", "body"])
     titles = documents["title"]
@@ -193,7 +193,8 @@ def read_inputs(features: Artifact, towers: Towers) -> Inputs:
             groups[name] = _dense(of_searchers[name], of_documents[name], searcher_of)
         else:
             groups[name] = bagged(*_sides(features, name), fitted.group_rows(name), group.shared)
-    return Inputs(groups, len(query_of), len(groups["text"].at) - len(query_of))
+    inputs = Inputs(groups, len(query_of), len(groups["text"].at) - len(query_of))
+    return with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
 
 
 def _sides(features: Artifact, name: str) -> tuple[Bags, Bags]:

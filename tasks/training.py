@@ -16,14 +16,17 @@ from data import samples
 from data.schemas import MINED
 from ebr_core.bags import Int32
 from ebr_core.baselines import count_clicks
-from ebr_core.config import Arm, Mining, Positives
+from ebr_core.config import Arm, Mining, Positives, TypoCopies
+from ebr_core.fitted import table_bags, text_bags
+from ebr_core.inputs import with_copies
 from ebr_core.metrics import hits, recall_at_k
 from ebr_core.mining import Mined
 from ebr_core.model import Model, load_towers, save_towers
 from ebr_core.positives import Known, Pairs, select
 from ebr_core.search import exact
-from ebr_core.towers import Encoder, encoder_of, group_weights, snapshot, vectors_of
-from ebr_core.train import Corpus, Start, mine_pairs, train, use_threads
+from ebr_core.towers import Encoder, encoder_of, group_weights, query_vectors, snapshot, vectors_of
+from ebr_core.train import Copies, Corpus, Start, mine_pairs, train, use_threads
+from ebr_core.typos import misspell
 from tasks.artifacts import Artifact, stage
 from tasks.features import read_fitted, read_graphs, read_inputs
 from tasks.progress import showing
@@ -65,6 +68,8 @@ def train_arm(
     use_threads(arm.training.threads)
     corpus = _read_corpus(log, features, arm)
     pairs, known = _read_pairs(log, arm.positives, arm.mask, seed)
+    if arm.typos.share:
+        corpus = _with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     recall = _validation_recall(corpus, validation)
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows))
     tried = list(enumerate(arm.tried))
@@ -155,6 +160,23 @@ def _read_corpus(log: Artifact, features: Artifact, arm: Arm) -> Corpus:
     return Corpus(inputs, trainable, clicks)
 
 
+def _with_misspelt(
+    corpus: Corpus, pairs: Pairs, log: Artifact, features: Artifact, typos: TypoCopies, seed: int
+) -> Corpus:
+    """The corpus with misspelt copies of the searches of the pairs, over the n-grams that training knows."""
+    searches = np.unique(pairs.search_rows)
+    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
+    queries, place = np.unique(asked.to_numpy(), return_inverse=True)
+    texts = pq.read_table(log.folder / "queries.parquet", columns=["query"])["query"].take(queries).combine_chunks()
+    fitted = read_fitted(features)
+    copies = [
+        table_bags(text_bags(misspell(texts, typos.mix, seed * 1000 + copy), fitted), fitted)
+        for copy in range(typos.copies)
+    ]
+    inputs, first = with_copies(corpus.inputs, copies, place.astype(np.int32), searches)
+    return corpus._replace(inputs=inputs, copies=Copies(first, typos.copies, searches))
+
+
 def _read_pairs(log: Artifact, positives: Positives, mask: str, seed: int) -> tuple[Pairs, Known]:
     return select(samples.read_shown(log.folder), samples.read_recovered(log.folder), positives, mask, seed)
 
@@ -167,7 +189,7 @@ def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Encode
 
     def recall(encoder: Encoder) -> float:
         documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(sample.candidates))
-        queries = vectors_of(encoder, corpus.inputs, searches["search_row"])
+        queries = query_vectors(encoder, corpus.inputs, searches["search_row"])
         rows, _ = exact(documents, queries, VALIDATION_K)
         found = np.where(rows >= 0, sample.candidates[rows], -1)
         return float(recall_at_k(hits(found, targets), targets, VALIDATION_K).mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,15 @@ colour: red
     ("text", "said"),
     [
         ("logs: [", "not YAML"),
+        ("", "got an empty file"),
+        ("logs: {searches: a.csv}", "logs.layout: missing; allowed: tables, ubi, esci, beir"),
+        ("logs: tables", "logs: got 'tables'; expected keys and values, as in {key: value}"),
+        (LOGS + "evaluation: {ks: 10}", "evaluation.ks: got 10; expected a list"),
+        (LOGS + "evaluation: {ks: [0]}", "1 problem\n  evaluation.ks.0: got 0"),
+        (LOGS + "arms: {a: random}", "arms.a: got 'random'; expected keys and values"),
+        (LOGS + "arms: {'A b': {}}", "arms.A b: got 'A b'"),
+        (LOGS + "arms: {base: {loss: {margin: 1}}, a: {loss: {margin: .inf}}}", "arms.a.loss.margin: got inf"),
+        (LOGS + "arms: {base: {loss: {margin: 9}}, a: {}}", "arms.base.loss.margin: got 9"),
         ("just words", "expected sections such as logs"),
         ("arms: {}", "logs: missing"),
         ("logs: {layout: parquet}", "logs.layout: got 'parquet'; allowed: tables, ubi, esci, beir"),
@@ -106,9 +116,32 @@ def test_what_is_said(tmp_path: Path, text: str, said: str) -> None:
     assert said in str(told.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         load_experiment(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("questions: {é: {}}".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin\.yaml: not a text in UTF-8 .* at byte 12"):
+        load_experiment(tmp_path / "latin.yaml")
+
+
+def test_an_anchor_may_be_laid_under_an_arm(tmp_path: Path) -> None:
+    arms = "arms: {a: &a {training: {epochs: 1}, mask: none}, b: {<<: *a, mask: query}}"
+    asked = _load(tmp_path, LOGS + arms)
+    assert (asked.arms["b"].training.epochs, asked.arms["b"].mask) == (1, "query")
+
+
+def test_dates_of_the_split_are_utc(tmp_path: Path) -> None:
+    split = "split: {validation_from: 2020-01-01, test_from: '2020-01-01T01:00:00-01:00'}"
+    asked = _load(tmp_path, LOGS + split)
+    assert asked.split.test_from == datetime(2020, 1, 1, 2)
+
+
+def test_paths_start_from_the_file_or_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    logs = _load(tmp_path, "logs: {layout: tables, searches: ~/s.csv, results: r.csv, documents: 's3://b/*.csv'}").logs
+    assert logs.searches == "/home/ann/s.csv"
+    assert logs.results == str(tmp_path / "r.csv")
+    assert logs.documents == "s3://b/*.csv"
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.name)

@@ -95,7 +95,9 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (ThreePart, "impression", [0.2, 0.8], [0.1, 0.9, -2]),
     (ThreePart, "negative", [-1, 0.55], [-1.1, 0.6]),
     (TypoCopies, "share", [0, 1], [-0.1, 1.1]),
-    (TypoCopies, "teaching", [0, 100], [-1, 101]),
+    (TypoCopies, "teaching", [0], [-1, 101]),
+    (TypoCopies, "copies", [1, 64], [0, 65]),
+    (TypoCopies, "mix", [{"rate": 1}], [{"rate": 2}, 3]),
     (Triplet, "margin", [1e-9, 2], [0, -0.1, 2.1, float("nan"), float("inf")]),
     (Triplet, "kind", ["triplet"], ["softmax"]),
     (Softmax, "temperature", [1e-3, 10], [0, -1, 10.1, float("nan")]),
@@ -176,3 +178,10 @@ def test_trials_are_laid_over_the_arm() -> None:
     arm = Arm.model_validate({"loss": {"margin": 0.5}, "trials": [{"training": {"learning_rate": 0.3}}, {"loss": {}}]})
     assert [(one.loss.margin, one.training.learning_rate) for one in arm.tried] == [(0.5, 0.3), (0.5, 0.1)]  # type: ignore[union-attr]
     assert Arm().tried == [Arm()]
+
+
+def test_nobody_is_taught_without_copies() -> None:
+    with pytest.raises(ValidationError, match="teaching needs share above 0"):
+        TypoCopies(teaching=1)
+    with pytest.raises(ValidationError, match="do not go together yet"):
+        Arm.model_validate({"typos": {"share": 0.5}, "towers": {"query_vectors": 2}})

@@ -15,7 +15,7 @@ from ebr_core.explain import explain
 from ebr_core.features import Features, Graph, TextFeatures, Towers, Values
 from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.fusion import Additive
-from ebr_core.inputs import Dense, Inputs, appended, bagged
+from ebr_core.inputs import Dense, Inputs, bagged, with_search
 from ebr_core.model import Model, embed_queries, load_towers, query_columns, save_towers, searcher_rows
 from ebr_core.towers import encode, new_encoder, vectors_of
 
@@ -127,7 +127,7 @@ def test_a_model_from_disk_embeds_searches_as_the_log_did(
 def test_a_search_at_the_end_is_embedded_as_its_like() -> None:
     model, inputs = built({}, {})
     text = table_bags(text_bags(pa.array([QUERIES[0]]), model.fitted), model.fitted)
-    wider = appended(appended(inputs, text, 0), text, None)
+    wider = with_search(with_search(inputs, text, 0), text, None)
     vectors = encode(model.encoder, wider, np.array([0, 8, 9], np.int32)).vectors
     np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-6)
     np.testing.assert_allclose(vectors[2], embed_queries(model, pa.array(QUERIES[:1]))[0], atol=1e-6)

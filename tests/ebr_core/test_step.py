@@ -12,7 +12,8 @@ from torch import Tensor
 from ebr_core.bags import Float32
 from ebr_core.batches import Batch
 from ebr_core.config import Arm, Loss, NegativeMix, Softmax, ThreePart, Towers, Triplet
-from ebr_core.similarity import choose_in_batch, similarity_step
+from ebr_core.kernels import choose_in_batch
+from ebr_core.similarity import similarity_step
 from ebr_core.tables import through_norm
 
 MIXES = [
@@ -168,9 +169,9 @@ def test_in_batch_negatives_are_the_ring_and_the_nearest_and_never_a_masked_posi
     similarity = rng.standard_normal((b, b)).astype(np.float32)
     allowed = rng.random((b, b)) < share
     np.fill_diagonal(allowed, False)
-    batch = batch_of(mix, b, rng, 1.0)
-    before = similarity.copy()
-    chosen = choose_in_batch(torch.from_numpy(similarity), torch.from_numpy(allowed), batch).numpy()
+    before, chosen = similarity.copy(), np.empty((b, b), bool)
+    ring = b - 1 if in_batch == "all" else min(int(in_batch), b - 1)
+    choose_in_batch(similarity, allowed, ring, min(hard, b), chosen)
     assert np.array_equal(before, similarity)  # the loss still needs them
     assert not (chosen & ~allowed).any()
     for i in range(b):
@@ -181,5 +182,7 @@ def test_in_batch_negatives_are_the_ring_and_the_nearest_and_never_a_masked_posi
 def test_the_ring_gives_every_pair_the_same_number_of_negatives(in_batch: int | str, wanted: int) -> None:
     mix = NegativeMix.model_validate({"random": 1, "in_batch": in_batch})
     allowed = ~torch.eye(7, dtype=torch.bool)
-    chosen = choose_in_batch(torch.zeros(7, 7), allowed, batch_of(mix, 7, np.random.default_rng(0), 1.0))
+    chosen = np.empty((7, 7), bool)
+    ring = 6 if mix.in_batch == "all" else min(mix.in_batch, 6)
+    choose_in_batch(np.zeros((7, 7), np.float32), allowed.numpy(), ring, 0, chosen)
     assert chosen.sum(0).tolist() == chosen.sum(1).tolist() == [wanted] * 7

@@ -10,15 +10,26 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ebr_core.bags import Float32, fit_vocabulary, hash_texts, keep_known
+from ebr_core.bags import Bags, Float32, fit_vocabulary, hash_texts, keep_known
 from ebr_core.batches import Drawn
-from ebr_core.config import Arm, InputError, Mining, NegativeMix, Softmax, TextFeatures, Towers, Training, Triplet
-from ebr_core.inputs import inputs_of
+from ebr_core.config import (
+    Arm,
+    InputError,
+    Mining,
+    NegativeMix,
+    Softmax,
+    TextFeatures,
+    Towers,
+    Training,
+    Triplet,
+    TypoCopies,
+)  # fmt: skip
+from ebr_core.inputs import Bagged, inputs_of, with_copies, with_views
 from ebr_core.metrics import Targets, hits, recall_at_k
 from ebr_core.positives import Recovered, Shown, select
 from ebr_core.search import exact
-from ebr_core.towers import Encoder, encode, encoder_of, new_encoder, snapshot
-from ebr_core.train import Corpus, Epoch, Start, _mix_of, log_chances, mine_pairs, train, use_threads
+from ebr_core.towers import Encoder, encode, encoder_of, new_encoder, query_vectors, snapshot
+from ebr_core.train import Copies, Corpus, Epoch, Start, _mix_of, log_chances, mine_pairs, train, use_threads
 
 CLUSTERS = 8
 EACH = 6  # documents, and queries, of a cluster
@@ -268,3 +279,47 @@ def test_the_shuffled_control_has_the_same_chances_dealt_out_anew() -> None:
     assert sorted(plain.tolist()) == sorted(shuffled.tolist())
     assert plain.tolist() != shuffled.tolist()
     assert log_chances(drawn, pairs, arm_of(mix), 0) is None
+
+
+def test_several_query_vectors_learn_the_clusters() -> None:
+    world = planted()
+    arm = arm_of(NegativeMix(random=10)).model_copy(update={"towers": Towers(dimensions=16, query_vectors=2)})
+    inputs = with_views(world.corpus.inputs, 2)
+    corpus = world.corpus._replace(inputs=inputs)
+
+    def recall(encoder: Encoder) -> float:
+        queries = query_vectors(encoder, inputs, np.arange(inputs.searches, dtype=np.int32))
+        documents = encode(encoder, inputs, inputs.rows_of(corpus.trainable)).vectors
+        rows, _ = exact(documents, queries, EACH)
+        cluster = np.arange(inputs.searches)[:, None] // EACH
+        return float((rows // EACH == cluster).mean())
+
+    epochs, encoder, _ = trained(world._replace(corpus=corpus, recall=recall), arm)
+    assert epochs[-1].validation_recall > 0.9
+    pairs, known = select(world.shown, NONE, arm.positives, "pair", 0)
+    with pytest.raises(InputError, match="cannot be mined from"):
+        mine_pairs(encoder, corpus, pairs, known, Mining(window=(1, 8)), 0, 1)
+
+
+def test_misspelt_copies_learn_what_their_queries_learn() -> None:
+    """Copies of words that nothing else holds come near the documents of their query, and nearer by being taught."""
+    world = planted()
+    queries = np.arange(CLUSTERS * EACH, dtype=np.int32)
+    texts = pa.array([f"typo{query}" for query in queries])
+    words = hash_texts(texts, FEATURES)
+    vocabulary = fit_vocabulary([words], FEATURES.buckets)
+    base = world.corpus.inputs
+    group = base.groups["text"]
+    assert isinstance(group, Bagged)
+    known = keep_known(words, vocabulary)
+    copies = Bags(known.offsets, known.ids + np.int32(group.table_rows), known.weights)
+    wider = base._replace(groups={"text": group._replace(table_rows=group.table_rows + len(queries))})
+    inputs, first = with_copies(wider, [copies], queries, queries)
+    corpus = world.corpus._replace(inputs=inputs, copies=Copies(first, 1, queries))
+    cosines = []
+    for typos in (TypoCopies(), TypoCopies(share=0.5), TypoCopies(share=0.5, teaching=5)):
+        arm = arm_of(NegativeMix(random=10)).model_copy(update={"typos": typos, "mask": "query"})
+        _, encoder, _ = trained(world._replace(corpus=corpus), arm)
+        clean, misspelt = (encode(encoder, inputs, queries + start).vectors for start in (0, first))
+        cosines.append(float((clean * misspelt).sum(1).mean()))
+    assert cosines[0] < 0.2 < cosines[1] < cosines[2]
