@@ -42,7 +42,7 @@ def _read_side(
             "write/columns",
             identity=identity,
             columns=", ".join(f"min({identifier(column)}) AS {identifier(column)}" for column in columns),
-            names=", ".join(identifier(column) for column in columns),
+            names=", ".join(f"given.{identifier(column)}" for column in columns),
             table=table,
             log=literal(str(log / f"{side}.parquet")),
             id=f"{singular}_id",

@@ -300,3 +300,36 @@ def split_rows(bags: Bags, buckets_of: Int32, remainders: int) -> Bags:
     buckets = buckets_of[bags.ids]
     ids = np.stack([buckets % remainders, remainders + buckets // remainders], axis=1).ravel().astype(np.int32)
     return Bags(2 * bags.offsets, ids, np.repeat(bags.weights, 2))
+
+
+def spelt(text: str, features: TextFeatures) -> list[str]:
+    """The n-grams of one text as they are written, in the order of its bag: ‹ and › mark where a run of letters ends.
+
+    >>> spelt("Ab c", TextFeatures(char_ngrams=(3,), word_ngrams=(1,)))
+    ['‹ab', 'ab›', '‹c›', 'ab', 'c']
+    """
+    folded = _fold(pa.array([text], pa.large_string()))[0].as_py().lower()
+    kinds, letters = _classes(), [one for one in folded if _classes()[ord(one)] != DROPPED]
+    runs = "".join(one if kinds[ord(one)] != SEPARATOR else " " for one in letters).split()
+    written: list[str] = []
+    for run in (f"‹{run}›" for run in runs):
+        for size in features.char_ngrams:
+            written += [run[at : at + size] for at in range(max(1, len(run) - size + 1))]
+    words = [word for run in runs for word in _words(run)]
+    for size in features.word_ngrams:
+        written += [" ".join(words[at : at + size]) for at in range(len(words) - size + 1)]
+    return written
+
+
+def _words(run: str) -> list[str]:
+    """A run of letters cut into words: characters of scripts without spaces stand alone."""
+    words: list[str] = []
+    joining = False
+    for one in run:
+        alone = _classes()[ord(one)] == SPACELESS
+        if joining and not alone:
+            words[-1] += one
+        else:
+            words.append(one)
+        joining = not alone
+    return words

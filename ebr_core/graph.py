@@ -24,7 +24,8 @@ STEPS = np.array([0.35, 0.45, 0.2])  # share of walks of one step, two and three
 TEMPERATURE = 0.1
 RATE = 0.1  # of the row-wise Adagrad
 NO_EDGES = "the graph has no edges before the cut-off. Bring dated edges, set clicks: true, or leave the group out"
-BATCH = 1024  # walks, and negatives, of a step
+BATCH = 1024  # walks of a step
+NEGATIVES = 256  # random nodes of a step, for all its walks
 
 
 def adjacency(sources: Int32, targets: Int32, weights: Float32, nodes: int) -> Any:
@@ -39,8 +40,19 @@ def adjacency(sources: Int32, targets: Int32, weights: Float32, nodes: int) -> A
 def embed_graph(graph: Any, searchers: int, settings: Graph, seed: int) -> Iterator[tuple[float, Float32]]:
     """(share done, vectors (nodes, D′)): unit vectors by the method of the settings, zero for nodes without an edge.
 
-    The last is the result. Errors: a graph without edges, or that knows no searcher, or no document.
+    The last is the result. Errors: those of refuse_silent.
     """
+    refuse_silent(graph, searchers)
+    if settings.method == "walks":
+        yield from walked(graph, searchers, settings.dimensions, settings.epochs, seed)
+    elif settings.method == "neighbours":
+        yield 1, neighbours(graph, settings.dimensions, seed)
+    else:
+        yield 1, factorised(graph, settings.dimensions)
+
+
+def refuse_silent(graph: Any, searchers: int) -> None:
+    """Errors: a graph without edges, or that knows no searcher, or no document."""
     degrees = np.diff(graph.indptr)
     known = int((degrees[:searchers] > 0).sum()), int((degrees[searchers:] > 0).sum())
     if not degrees.any():
@@ -52,12 +64,6 @@ def embed_graph(graph: Any, searchers: int, settings: Graph, seed: int) -> Itera
             "says nothing of a search and a document. Bring edges between them, set clicks: true, or leave the group "
             "out"
         )
-    if settings.method == "walks":
-        yield from walked(graph, searchers, settings.dimensions, settings.epochs, seed)
-    elif settings.method == "neighbours":
-        yield 1, neighbours(graph, settings.dimensions, seed)
-    else:
-        yield 1, factorised(graph, settings.dimensions)
 
 
 def neighbours(graph: Any, dimensions: int, seed: int) -> Float32:
@@ -115,7 +121,7 @@ def walked(graph: Any, searchers: int, dimensions: int, epochs: int, seed: int) 
         moved = ends != order
         order, ends = order[moved], ends[moved]
         for first in range(0, len(order), BATCH):
-            negatives = rng.choice(there, BATCH)
+            negatives = rng.choice(there, NEGATIVES)
             _draw_near(table, squares, slot, order[first : first + BATCH], ends[first : first + BATCH], negatives)
         vectors = table * (degrees > 0)[:, None]
         _scale(vectors)

@@ -74,6 +74,25 @@ def inputs_of(queries: Bags, documents: Bags, known: int, shared: bool, query_of
     return Inputs({"text": bagged(queries, documents, known, shared, query_of)}, len(query_of), len(documents))
 
 
+def with_search(inputs: Inputs, text: Bags, like: int | None, places: dict[str, int] | None = None) -> Inputs:
+    """The inputs with one more search at the end: its text, and the other groups as row `like` has them, or missing.
+
+    text: one bag. places: for groups of given vectors, where that of the new row lies, −1 for none.
+    """
+    groups: dict[str, Bagged | Dense] = {}
+    for name, group in inputs.groups.items():
+        if isinstance(group, Dense):
+            at = (places or {}).get(name, -1 if like is None else int(group.at[like]))
+            groups[name] = group._replace(at=np.append(group.at, np.int32(at)))
+        elif name != "text" and like is not None:
+            groups[name] = group._replace(at=np.append(group.at, group.at[like]))
+        else:
+            bag = text if name == "text" else Bags(np.zeros(2, np.int64), text.ids[:0], text.weights[:0])
+            at = len(group.bags)
+            groups[name] = group._replace(bags=stack(group.bags, bag, 0), at=np.append(group.at, np.int32(at)))
+    return inputs._replace(groups=groups)
+
+
 def appended(inputs: Inputs, searches: Int32, text: Bagged) -> tuple[Inputs, int]:
     """The inputs with a row more for each of those searches, and the first of the new rows.
 

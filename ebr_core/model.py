@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from safetensors.numpy import load_file, save_file
 
-from ebr_core.bags import Bags, Float32, Int32
+from ebr_core.bags import Float32, Int32
 from ebr_core.features import Features, Graph, Towers, named
 from ebr_core.fitted import ColumnData, Fitted, group_bags, table_bags, text_bags
-from ebr_core.inputs import Bagged, Dense, Inputs
-from ebr_core.towers import Encoder, encoder_of, parameters, vectors_of
+from ebr_core.inputs import Bagged, Dense, Inputs, with_views
+from ebr_core.towers import Encoder, encoder_of, parameters, query_vectors
 
 _GRAPH = "graph."  # before the name of a graph group, its searchers' vectors
 
@@ -86,25 +86,25 @@ def query_inputs(model: Model, queries: pa.Array, searchers: Int32, columns: Col
     """
     n, at = len(queries), np.arange(len(queries), dtype=np.int32)
     text = table_bags(text_bags(queries, model.fitted), model.fitted)
-    groups: dict[str, Bagged | Dense] = {"text": Bagged(text, at, len(model.encoder.table))}
+    known = model.fitted.text_rows()
+    groups: dict[str, Bagged | Dense] = {"text": Bagged(text, at, known if model.towers.shared else 2 * known, known)}
     given = {name: columns.get(name, pa.nulls(n, pa.string())) for name in query_columns(model)}
     for name, group in model.fitted.features.groups.items():
         if isinstance(group, Graph):
             groups[name] = Dense(model.graphs[name], searchers)
         else:
             groups[name] = Bagged(group_bags(name, "searches", given, n, model.fitted), at, 0)
-    return Inputs(groups, n, 0)
+    inputs = Inputs(groups, n, 0)
+    return with_views(inputs, model.towers.query_vectors) if model.towers.query_vectors > 1 else inputs
 
 
 def embed_queries(
     model: Model, queries: pa.Array, searchers: Int32 | None = None, columns: ColumnData | None = None
 ) -> Float32:
-    """(n, D) unit vectors f(Q) of searches, whoever asks. A search of which nothing is known is the zero vector."""
+    """(n, D) unit vectors f(Q) of searches, whoever asks, or (h, n, D) where a search has several.
+
+    A search of which nothing is known is the zero vector.
+    """
     searchers = np.full(len(queries), -1, np.int32) if searchers is None else searchers
     inputs = query_inputs(model, queries, searchers, columns or {})
-    return vectors_of(model.encoder, inputs, np.arange(len(queries), dtype=np.int32))
-
-
-def empty_bags(rows: int) -> Bags:
-    """That many bags with nothing in them."""
-    return Bags(np.zeros(rows + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+    return query_vectors(model.encoder, inputs, np.arange(len(queries), dtype=np.int32))

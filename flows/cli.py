@@ -131,6 +131,19 @@ def negatives(
 
 
 @app.command()
+def explain(
+    query: Annotated[str, typer.Argument(help="What was typed.")],
+    arms: Annotated[list[str], typer.Argument(help="Arms, each as EXPERIMENT/ARM.", metavar="EXPERIMENT/ARM…")],
+    document: Annotated[str, typer.Option(help="The document_id to explain.")],
+    searcher: Annotated[str | None, typer.Option(help="The searcher_id; left out: nobody is known.")] = None,
+) -> None:
+    """Explain why an arm puts a document where it does for a query: what each feature group adds, and each n-gram."""
+    from flows.explain import explain_arms
+
+    explain_arms(arms, query, searcher, document, Console(width=None if sys.stdout.isatty() else 170))
+
+
+@app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="A new folder for the log.")],
     searches: Annotated[int, typer.Option(help="Searches in the log, reformulations included.")] = 80_000,

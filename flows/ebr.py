@@ -21,7 +21,7 @@ from tasks.artifacts import Artifact, clear_unfinished
 from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import extract_columns, featurise, needs_columns
-from tasks.graph import embed_graph
+from tasks.graph import embed_graph, leak_of
 from tasks.logs import contents_of, files_of, live, obtain, sample
 from tasks.report import Spent, report
 from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
@@ -83,7 +83,8 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     ]
     for ((name, seed), index), future in found.items():
         if rows := finished(future):
-            retrieved.append(Retrieved(arm=name, seed=seed, index=index, rows=rows))
+            leak = leak_of(log, arms[name].reads)
+            retrieved.append(Retrieved(arm=name, seed=seed, index=index, rows=rows, leak=leak))
     results = evaluate(test, retrieved, asked.questions, asked.evaluation)
     trained = [
         TrainedArm(arm=name, seed=seed, towers=finished(future), error=why_failed(future, vectors[name, seed]))

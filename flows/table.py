@@ -74,6 +74,7 @@ def _recall_table(
         cells = [_cell(metrics["recall", k], interval=k == main) for k in ks]
         inside = metrics.get(("index_recall", main))
         style = "dim" if arm in BASELINES else "italic" if arm in ORACLES else ""
+        name += _mark(checks["leaks"].get(arm))
         name = name if index in ("exact", "none") else ""  # an index stands under its arm
         share = [f"{metrics['recall', main]['value'] / oracle:.0%}"] if oracle else []
         table.add_row(
@@ -84,6 +85,11 @@ def _recall_table(
     ceilings = checks["ceilings"][count["targets"]]
     table.add_row("ceiling", "", *[f"{ceilings[f'recall@{k}']:.3f}" for k in ks], "", "", style="italic dim")
     return table
+
+
+def _mark(leak: str | None) -> str:
+    """What stands behind the name of an arm whose features may hold the test's answers."""
+    return "" if leak is None else " (LEAK)" if leak.startswith("leaks") else " (may leak)"
 
 
 def _is_best(row: dict[str, Any], k: int) -> bool:
@@ -101,6 +107,7 @@ def _caption(count: dict[str, Any], checks: dict[str, Any], ks: list[int]) -> st
         lines.append(f"{count['targets_not_alive']:,} targets were not alive in the period and are left out.")
     lines.append("The ceiling is what searches with more than K targets allow.")
     lines += [f"{arm}: not available, {reason}." for arm, reason in checks["unavailable"].items()]
+    lines += [f"{arm}{_mark(told)}: it {told}." for arm, told in checks["leaks"].items()]
     return "\n".join(lines)
 
 

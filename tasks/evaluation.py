@@ -36,6 +36,7 @@ class Retrieved(Frozen):
     seed: int | None  # a baseline has none
     index: str
     rows: Artifact
+    leak: str | None = None  # what may have let the test into its training
 
 
 class Run(NamedTuple):
@@ -93,7 +94,8 @@ def evaluate(
     }
     results: list[dict[str, Any]] = []
     per_search: list[pa.Table] = []
-    checks: dict[str, Any] = {"unavailable": _unavailable(retrieved), "ceilings": {}}
+    leaks = {run.arm: run.leak for run in retrieved if run.leak}
+    checks: dict[str, Any] = {"unavailable": _unavailable(retrieved), "leaks": leaks, "ceilings": {}}
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
         for name in sample.names:
             searches, targets = sample.for_targets(name)

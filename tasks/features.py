@@ -16,10 +16,10 @@ from ebr_core.bags import Bags, Float32, Int32, hash_texts, take, with_queries
 from ebr_core.config import InputError
 from ebr_core.features import Features, Graph, Towers, named
 from ebr_core.fitted import ColumnData, Fitted, Known, fit_group, fit_text, group_bags, table_bags, text_bags
-from ebr_core.graph import NO_EDGES
+from ebr_core.graph import refuse_silent
 from ebr_core.inputs import Bagged, Dense, Inputs, bagged, with_views
 from tasks.artifacts import Artifact, stage
-from tasks.graph import read_edges
+from tasks.graph import read_graph
 from tasks.logs import ReadLogs
 from tasks.progress import showing
 
@@ -117,8 +117,8 @@ def needs_columns(features: Features) -> bool:
 def examine(log: Artifact, features: Features, columns: Artifact | None) -> None:
     """Looks whether the groups can be had of this log, without text or training. Errors: the first that cannot."""
     for graph in features.graphs.values():
-        if not len(read_edges(log, graph)):
-            raise InputError(NO_EDGES)
+        matrix, _, searchers = read_graph(log, graph)
+        refuse_silent(matrix, searchers)
     _fit_groups(log, features, {side: read_columns(log, features, side, columns) for side in SIDES})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,24 +14,22 @@ import pyarrow.parquet as pq
 from data import samples
 from ebr_core.bags import Int32
 from ebr_core.config import InputError
-from ebr_core.features import Graph
+from ebr_core.features import Features, Graph
 from ebr_core.graph import adjacency
 from ebr_core.graph import embed_graph as embed
 from ebr_core.train import use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.progress import showing
 
+FEWEST = 20  # pairs from which on a share is believed
+LEAKING = 3  # times what chance joins, from which on edges are called a leak
+
 
 @stage
 def embed_graph(folder: Path, log: Artifact, graph: Graph) -> None:
     """searchers.npy and documents.npy: their vectors, zero for whom the graph does not know; report.json: the edges."""
     use_threads(1)
-    edges = read_edges(log, graph)
-    searchers = pq.read_metadata(log.folder / "searchers.parquet").num_rows
-    documents = pq.read_metadata(log.folder / "documents.parquet").num_rows
-    source, target = (_nodes(edges, side, searchers) for side in ("source", "target"))
-    weights = edges["weight"].to_numpy().astype(np.float32)
-    matrix = adjacency(source, target, weights, searchers + documents)
+    matrix, edges, searchers = read_graph(log, graph)
     vectors = np.empty((0, graph.dimensions), np.float32)
     with showing("graph", 1) as show:
         for done, made in embed(matrix, searchers, graph, seed=0):
@@ -40,12 +39,44 @@ def embed_graph(folder: Path, log: Artifact, graph: Graph) -> None:
     np.save(folder / "documents.npy", vectors[searchers:])
     known = np.diff(matrix.indptr) > 0
     report = {
-        "edges": len(weights),
+        "edges": len(edges),
         "undated": int(pc.sum(edges["undated"]).as_py() or 0),
         "searchers": int(known[:searchers].sum()),
         "documents": int(known[searchers:].sum()),
     }
     (folder / "report.json").write_text(json.dumps(report, indent=1))
+
+
+def read_graph(log: Artifact, graph: Graph) -> tuple[Any, pa.Table, int]:
+    """(the graph as a matrix over the searchers, then the documents; its edges; how many searchers)."""
+    edges = read_edges(log, graph)
+    searchers = pq.read_metadata(log.folder / "searchers.parquet").num_rows
+    documents = pq.read_metadata(log.folder / "documents.parquet").num_rows
+    source, target = (_nodes(edges, side, searchers) for side in ("source", "target"))
+    weights = edges["weight"].to_numpy().astype(np.float32)
+    return adjacency(source, target, weights, searchers + documents), edges, searchers
+
+
+def leak_of(log: Artifact, features: Features) -> str | None:
+    """What is to be said of results whose graph reads edges without a date, None where it reads none.
+
+    Evidence: the share of the test's new (searcher, document) pairs that such an edge joins, against that of the same
+    searchers and documents dealt at random.
+    """
+    graphs = [graph for graph in features.graphs.values() if graph.undated_edges]
+    if not any(read_edges(log, graph)["undated"].to_numpy().any() for graph in graphs):
+        return None
+    kinds = (
+        [] if any(not graph.edges for graph in graphs) else sorted({kind for graph in graphs for kind in graph.edges})
+    )
+    found = samples.read(log.folder, "leaked_pairs", {"kinds": kinds}).to_pylist()[0]
+    share, chance = (found[key] / max(found["pairs"], 1) for key in ("joined", "by_chance"))
+    if found["joined"] < FEWEST or share < LEAKING * chance:
+        return "reads edges without a date, some of which may be from the test period"
+    return (
+        f"leaks: edges without a date join {share:.1%} of the test's new (searcher, document) pairs, {chance:.1%} by "
+        "chance: they hold what the test asks for"
+    )
 
 
 def read_edges(log: Artifact, graph: Graph) -> pa.Table:

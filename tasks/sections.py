@@ -108,6 +108,11 @@ def _opening(result: Result) -> list[Block]:
     else:
         clean = [check["check"] for check in result.audit["leaks"] if check["status"] == "clean"]
         page.append(Paragraph(f"**No leak found** in {len(clean)} checks ({', '.join(clean)}): see below.", "good"))
+    page += [
+        Paragraph(f"**Do not believe the numbers of {arm}**: it {told}.", "bad")
+        for arm, told in result.checks.get("leaks", {}).items()
+        if _leak_status(told) == "leak"
+    ]
     if result.run["failures"]:
         told = "; ".join(f"{name}: {why}" for name, why in result.run["failures"].items())
         page.append(Paragraph(f"**Not everything was made**: {told}", "bad"))
@@ -349,8 +354,14 @@ def _indexes(result: Result) -> list[Block]:
 def _leaks(result: Result) -> list[Block]:
     """What was looked at in search of leaks."""
     lines = [[check["check"], check["status"], check["says"]] for check in result.audit["leaks"]]
+    lines += [[f"edges of {arm}", _leak_status(told), told] for arm, told in result.checks.get("leaks", {}).items()]
     caption = "A note is no leak, but makes the test easier or harder to believe."
     return [Heading("Leak checks"), Grid(["check", "result", "what was found"], lines, caption)]
+
+
+def _leak_status(told: str) -> str:
+    """What the features of an arm are, by what was found of them."""
+    return "leak" if told.startswith("leaks") else "note"
 
 
 def _sampled(result: Result) -> list[Block]:

@@ -247,6 +247,8 @@ def _log_training(towers: Artifact) -> None:
         mlflow.log_metrics(metrics, step=epoch["epoch"])
     costs = json.loads((towers.folder / "costs.json").read_text())
     mlflow.log_metrics({f"cost.{key}": value for key, value in costs.items()})
+    weights = json.loads((towers.folder / "weights.json").read_text())
+    mlflow.log_metrics({f"weight.{key}": value for key, value in weights.items()})
     mlflow.log_figure(plots.by_epoch(epochs), "plots/by_epoch.png")
 
 
