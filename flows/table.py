@@ -180,17 +180,17 @@ def _pairs(rows: list[dict[str, Any]]) -> RenderableType:
         table.add_column(heading)
     for heading in ("seen", "n", "new", "n"):
         table.add_column(heading, justify="right")
-    runs: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    runs: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
     for row in inside:
         if row["k"] == k:
-            runs.setdefault((row["arm"], row["seed"], row["index"]), {})[row["slice"]] = row
-    for (arm, _seed, index), by_slice in sorted(runs.items(), key=lambda run: -run[1].get(new, {"value": 0})["value"]):
-        cells = [
-            text
-            for name in (seen, new)
-            for text in (
-                (f"{by_slice[name]['value']:.3f}", f"{by_slice[name]['n']:,}") if name in by_slice else ("", "0")
-            )
-        ]
-        table.add_row(arm, index, *cells)
+            runs.setdefault((row["arm"], row["index"]), {}).setdefault(row["slice"], []).append(row)
+    for (arm, index), by_slice in sorted(runs.items(), key=lambda run: -_mean(run[1].get(new, []))):
+        both = [by_slice.get(name, []) for name in (seen, new)]
+        cells = [(f"{_mean(of):.3f}", f"{of[0]['n']:,}") if of else ("", "0") for of in both]
+        table.add_row(arm, index, *cells[0], *cells[1])
     return table
+
+
+def _mean(rows: list[dict[str, Any]]) -> float:
+    """Over seeds; 0 where there is none."""
+    return float(sum(row["value"] for row in rows)) / max(len(rows), 1)

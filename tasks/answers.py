@@ -127,13 +127,13 @@ def _together(verdicts: dict[str, str]) -> str:
 
 
 def difference_metrics(rows: list[Row], arm: str) -> dict[str, float]:
-    """difference.P02 and its ends, of one arm on the main target set."""
-    main = main_targets(rows)
+    """P02/difference and the ends of its interval, of one arm on the main target set."""
+    main, names = main_targets(rows), {"difference": "difference", "family_low": "low", "family_high": "high"}
     return {
-        f"{name}.{row['question']}": row[name]
+        f"{row['question']}/{short}": row[name]
         for row in rows
         if (row["arm"], row["targets"], row["slice"]) == (arm, main, WHOLE) and row["baseline"] is not None
-        for name in ("difference", "family_low", "family_high")
+        for name, short in names.items()
         if row[name] is not None and not math.isnan(row[name])
     }
 

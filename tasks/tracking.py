@@ -81,7 +81,7 @@ def track(
         experiment_id=experiment_id, run_name=f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
     ) as parent:
         _log_parent(asked, log, sample, results, rows)
-        _log_report(report, rows)
+        _log_report(report, rows, experiment_id)
         measured = {row["arm"] for row in rows}
         for name in (name for name in (*BASELINES, *ORACLES) if name in measured):
             _log_child(parent, name, None, asked, log, rows)
@@ -127,7 +127,7 @@ def _log_parent(
         mlflow.log_figure(plots.recall_by_k({targets: curves}), f"plots/recall_by_k.{targets}.png")
 
 
-def _log_report(report: Artifact, rows: list[dict[str, Any]]) -> None:
+def _log_report(report: Artifact, rows: list[dict[str, Any]], experiment_id: str) -> None:
     """The report and the files that it was made of; its answers stand on the run's page, and on Prefect's."""
     for file in sorted(report.folder.iterdir()):
         if file.suffix in (".html", ".md", ".svg"):
@@ -136,9 +136,14 @@ def _log_report(report: Artifact, rows: list[dict[str, Any]]) -> None:
             mlflow.log_artifact(str(file), "results")
     text = (report.folder / "report.md").read_text(encoding="utf-8")
     answers = text[: text.find("\n## Differences")] if "\n## Differences" in text else text
-    mlflow.set_tags({"mlflow.note.content": answers, "report": report.folder.name} | verdict_tags(rows))
+    by_recall = "compareRunsMode=CHART&orderByKey=metrics.%60recall_at_10%60&orderByAsc=false"
+    charts = f"[Charts of all arms, side by side](#/experiments/{experiment_id}/runs?{by_recall})"
+    mlflow.set_tags(
+        {"mlflow.note.content": f"{charts}\n\n{answers}", "report": report.folder.name} | verdict_tags(rows)
+    )
     place = (report.folder / "report.html").as_uri()
-    create_markdown_artifact(f"{answers}\n\nThe whole report: {place}\n", key="report", description="What the run says")
+    whole = f"{answers}\n\nThe whole report: {place}\n"
+    create_markdown_artifact(whole, key="report", description="What the run says")
     create_link_artifact(place, "report.html", key="report-page", description="The report as a page of its own")
 
 
@@ -177,7 +182,9 @@ def _log_child(
         for row in rows
         if row["arm"] == name and row["question"] is None and row["seed"] == seed and row["slice"] == "all"
     ]
+    mine.sort(key=lambda row: (row["metric"] != "recall", row["k"] != _main_k(asked)))
     metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked)}
+    metrics |= difference_metrics(rows, name)
     dataset = _dataset(asked, log)
     label = name if seed is None else f"{name}-{seed}"
     with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=label, nested=True) as child:
@@ -185,7 +192,7 @@ def _log_child(
         mlflow.set_tags({"kind": kind, "arm": name} | _question_tags(name, asked) | verdict_tags(rows, name))
         mlflow.log_input(dataset, context="training" if run else "evaluation")
         if run is None:
-            mlflow.log_metrics(metrics | difference_metrics(rows, name), dataset=dataset)
+            mlflow.log_metrics(metrics, dataset=dataset)
             return
         mlflow.set_tag("seed", run.seed)
         mlflow.log_params(_parameters(name, asked) | {"seed": run.seed})
@@ -193,11 +200,12 @@ def _log_child(
         model = None
         if run.error:
             mlflow.set_tag("error", run.error[:5000])
-        elif run.towers:
+        elif run.towers and asked.arms[name].towers.query_vectors == 1:  # else it has no single answer
+            model = _log_model(run.towers, asked.arms[name])
+        mlflow.log_metrics(metrics, model_id=model, dataset=dataset)  # the first is what the page compares first
+        if run.towers and not run.error:
             _log_training(run.towers)
             mlflow.log_figure(plots.recall_by_k(_panels(mine)), "plots/recall_by_k.png")
-            model = _log_model(run.towers, asked.arms[name])
-        mlflow.log_metrics(metrics | difference_metrics(rows, name), model_id=model, dataset=dataset)
     if run.error:
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
 
@@ -210,20 +218,25 @@ def _question_tags(arm: str, asked: Experiment) -> dict[str, str]:
 
 
 def _metric_name(row: dict[str, Any]) -> str:
-    """recall_at_10 for the first target set under exact search; .judged and .ivfpq name another target set or index."""
+    """recall_at_10 on clicks under exact search; truth/recall_at_10 on another target set, which MLflow's charts then
+    put into a section of its own; recall_at_10.ivfpq through an index."""
     name = row["metric"] + (f"_at_{row['k']}" if row["k"] else "")
     if row["targets"] != "clicked":
-        name += f".{row['targets']}"
+        name = f"{row['targets']}/{name}"
     return name if row["index"] in ("exact", "none") else f"{name}.{row['index']}"
 
 
 MEASURES = ("ndcg", "coverage", "popularity_lift", "index_recall")  # at one K; recall and MRR at all
 
 
+def _main_k(asked: Experiment) -> int:
+    return min(asked.evaluation.ks, key=lambda k: abs(k - 10))
+
+
 def _is_shown(row: dict[str, Any], asked: Experiment) -> bool:
     """Few enough metrics to look at: recall at every K and MRR, the others at the K nearest to 10; through an index
     only what it is about. All of them are in results.parquet."""
-    at = row["k"] == min(asked.evaluation.ks, key=lambda k: abs(k - 10))
+    at = row["k"] == _main_k(asked)
     if row["index"] in ("exact", "none"):
         return row["metric"] in ("recall", "mrr") or (at and row["metric"] in MEASURES)
     return bool(at) and row["metric"] in ("recall", "index_recall")
@@ -248,10 +261,10 @@ def _flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
 def _log_training(towers: Artifact) -> None:
     epochs = json.loads((towers.folder / "epochs.json").read_text())
     for epoch in epochs:
-        metrics = {f"epoch.{key}": value for key, value in epoch.items() if key != "epoch"}
+        metrics = {f"epoch/{key}": value for key, value in epoch.items() if key != "epoch"}
         mlflow.log_metrics(metrics, step=epoch["epoch"])
     costs = json.loads((towers.folder / "costs.json").read_text())
-    mlflow.log_metrics({f"cost.{key}": value for key, value in costs.items()})
+    mlflow.log_metrics({f"cost/{key}": value for key, value in costs.items()})
     weights = json.loads((towers.folder / "weights.json").read_text())
     mlflow.log_metrics({f"weight.{key}": value for key, value in weights.items()})
     mlflow.log_figure(plots.by_epoch(epochs), "plots/by_epoch.png")

@@ -123,8 +123,20 @@ def test_mlflow_mirrors_the_files(first: tuple[Path, Outcome]) -> None:
         == (None, "impressions", "exact", "clicked", "all", "recall", 10)
     )
     assert run.data.metrics["recall_at_10"] == pytest.approx(wanted)
-    assert len(client.get_metric_history(run.info.run_id, "epoch.validation_recall")) == 2
+    assert len(client.get_metric_history(run.info.run_id, "epoch/validation_recall")) == 2
+    judged = {row["targets"]: row["verdict"] for row in rows if row["question"] and row["verdict"]}
+    assert run.data.tags["verdict.P02"] == judged["truth"]
+    assert run.data.tags["verdict.P02.clicked"] == judged["clicked"]
+    assert (run.data.tags["kind"], run.data.tags["seed"]) == ("arm", "0")
+    assert set(run.data.params) == {
+        *("negatives.random", "negatives.impressions", "seed"),
+        *("towers.dimensions", "training.batch_size", "training.epochs"),
+    }
     parent = client.get_run(outcome.mlflow_run_id)
+    assert parent.data.tags["verdict.P02"] == judged["truth"]
+    assert "P02" in parent.data.tags["mlflow.note.content"]
+    page = Path(mlflow.artifacts.download_artifacts(f"runs:/{outcome.mlflow_run_id}/report/report.html"))
+    assert page.read_bytes() == (outcome.report.folder / "report.html").read_bytes()
     assert parent.inputs.dataset_inputs[0].dataset.digest == outcome.log.digest
 
 
