@@ -9,16 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numba import njit
-from pydantic import Field, StrictInt, field_validator
 
 from ebr_core.bags import Float32, Int32, _mix
 from ebr_core.candidates import block_size, nearest, prepare, unpack
-from ebr_core.config import Frozen, InputError
+from ebr_core.config import InputError, Mining
 from ebr_core.positives import Known
 
 _QUERIES, _DOCUMENTS = (
@@ -27,51 +26,6 @@ _QUERIES, _DOCUMENTS = (
 )  # of a block and of a chunk: their product and its factors lie in the second-level cache
 _SAMPLE = 2048  # documents from which a query's threshold is guessed
 _CANDIDATE_BYTES = 2**26  # of candidates for a block of queries; deep windows get smaller blocks
-
-Rank = Annotated[StrictInt, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Mining(Frozen):
-    """Which documents become a query's offline hard negatives. [EBR §6.1.2]"""
-
-    window: tuple[Rank, Rank] | tuple[Share, Share] = Field(
-        (101, 500),
-        description="first and last rank, [101, 500], counted from 1 over the whole corpus before known positives are "
-        "taken out [EBR: 101–500]; or shares of the corpus, [0.002, 0.01], which mean 101–500 of 50,000 documents",
-    )
-    keep: int = Field(20, ge=1, le=10_000, description="candidates drawn from the window for each query, all different")
-    sharpness: float = Field(
-        0,
-        ge=0,
-        le=1e6,
-        description="a of the weight exp(−a (s − s⁺ − b)²) with which a candidate of similarity s is drawn, s⁺ the "
-        "positive's [SimANS 2022]; 0 draws uniformly; in cosine, 100 means within .1 or so",
-    )
-    shift: float = Field(
-        0, ge=-2, le=2, description="b of that weight: where around the positive's similarity it peaks"
-    )
-    below_positive: float | None = Field(
-        None,
-        gt=0,
-        le=2,
-        description="p: drop candidates whose similarity exceeds p × the positive's, as they may be right answers "
-        "[NV-Retriever 2024: .95]; null keeps all",
-    )
-    shard: float = Field(
-        1,
-        gt=0,
-        le=1,
-        description="share of the corpus that is searched, one random shard for all queries, the window scaled with it "
-        "[EBR §6.1.2: one is enough]",
-    )
-
-    @field_validator("window")
-    @classmethod
-    def _in_order(cls, window: tuple[float, float]) -> tuple[float, float]:
-        if window[0] > window[1]:
-            raise ValueError(f"window: the first rank comes first, got [{window[0]}, {window[1]}]")
-        return window
 
 
 class Asked(NamedTuple):
@@ -112,7 +66,7 @@ def ranks_of(mining: Mining, documents: int) -> tuple[int, int]:
     if not documents:
         raise InputError("there is nothing to mine: no document existed in the training window; move the split")
     first, last = mining.window
-    if not isinstance(mining.window[0], int):
+    if isinstance(first, float):
         first, last = math.floor(first * documents + 1e-9) + 1, math.floor(last * documents + 1e-9)
         if last < first:
             raise InputError(

@@ -18,7 +18,7 @@ from numba import njit, prange
 from pydantic import Field, model_validator
 
 from ebr_core.bags import SEPARATOR, Int32, Int64, _classes, _mix
-from ebr_core.config import Frozen
+from ebr_core.frozen import Frozen
 
 SHORTEST = 3  # words of fewer letters are not misspelt
 KEYS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")  # QWERTY for everybody

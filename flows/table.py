@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from data.experiment import BASELINES, ORACLES, Experiment
+from tasks.answers import MAIN, ends, noise, signed
+from tasks.slices import WHOLE
 from tasks.tracking import Outcome
 
 WORDS = {
@@ -72,6 +74,7 @@ def _recall_table(
         cells = [_cell(metrics["recall", k], interval=k == main) for k in ks]
         inside = metrics.get(("index_recall", main))
         style = "dim" if arm in BASELINES else "italic" if arm in ORACLES else ""
+        name += _mark(checks["leaks"].get(arm))
         name = name if index in ("exact", "none") else ""  # an index stands under its arm
         share = [f"{metrics['recall', main]['value'] / oracle:.0%}"] if oracle else []
         table.add_row(
@@ -82,6 +85,11 @@ def _recall_table(
     ceilings = checks["ceilings"][count["targets"]]
     table.add_row("ceiling", "", *[f"{ceilings[f'recall@{k}']:.3f}" for k in ks], "", "", style="italic dim")
     return table
+
+
+def _mark(leak: str | None) -> str:
+    """What stands behind the name of an arm whose features may hold the test's answers."""
+    return "" if leak is None else " (LEAK)" if leak.startswith("leaks") else " (may leak)"
 
 
 def _is_best(row: dict[str, Any], k: int) -> bool:
@@ -99,6 +107,7 @@ def _caption(count: dict[str, Any], checks: dict[str, Any], ks: list[int]) -> st
         lines.append(f"{count['targets_not_alive']:,} targets were not alive in the period and are left out.")
     lines.append("The ceiling is what searches with more than K targets allow.")
     lines += [f"{arm}: not available, {reason}." for arm, reason in checks["unavailable"].items()]
+    lines += [f"{arm}{_mark(told)}: it {told}." for arm, told in checks["leaks"].items()]
     return "\n".join(lines)
 
 
@@ -110,40 +119,51 @@ def _cell(row: dict[str, Any], interval: bool = False) -> str:
 
 def _questions(rows: list[dict[str, Any]], asked: Experiment) -> RenderableType:
     """Each question: the differences to its baseline, paired on the same searches, a column for each target set."""
-    sets = [name for name in WORDS if any(row["targets"] == name for row in rows)]
-    table = Table(
-        title="questions: difference to the baseline on the same searches, with its 95 % interval",
-        title_justify="left",
-        caption="Intervals are over searchers; training noise is not in them"
-        + (": one seed." if len(asked.seeds) == 1 else ", seeds are meaned."),
-        caption_justify="left",
-    )
-    for heading in ("question", "claim", "arm", "baseline", "metric", *sets):
-        table.add_column(heading, justify="right" if heading in sets else "left", no_wrap=heading in sets)
+    sets = [name for name in MAIN if any(row["targets"] == name for row in rows)]
     by_arm: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
-        if row["question"] is not None and row["slice"] == "all" and row["baseline"] is not None:
+        if row["question"] is not None and row["slice"] == WHOLE and row["baseline"] is not None:
             by_arm.setdefault((row["question"], row["arm"]), {})[row["targets"]] = row
+    table = Table(
+        title="questions: difference to the baseline on the same searches, and what became of the claim",
+        title_justify="left",
+        caption=_how_sure(rows),
+        caption_justify="left",
+    )
+    same = len({question.metric for question in asked.questions.values()}) == 1
+    for heading in ("question", "claim", "arm − baseline", *(() if same else ("metric",)), *sets):
+        table.add_column(heading, no_wrap=heading in (*sets, "arm − baseline"))
     for name, question in asked.questions.items():
         table.add_section()
         title, claim = f"{name} {question.title}".strip(), question.claim or ""
         for arm in question.arms:
             found = by_arm.get((name, arm), {})
             cells = [_difference(found[targets]) if targets in found else "not available" for targets in sets]
-            table.add_row(title, claim, arm, question.baseline, question.metric, *cells)
+            metric = [] if same else [question.metric]
+            table.add_row(title, claim, f"{arm} − {question.baseline}", *metric, *cells)
             title = claim = ""
+    if same and asked.questions:
+        table.title = f"{next(iter(asked.questions.values())).metric}: {str(table.title).removeprefix('questions: ')}"
     return table
 
 
+def _how_sure(rows: list[dict[str, Any]]) -> str:
+    told = noise(rows).replace("**", "")
+    return f"95 % intervals over searchers, for all arms of a question together (max-t). {told}"
+
+
+STYLES = {"holds": "green", "contradicted": "red", "undecided": "yellow", "too few": "dim"}
+
+
 def _difference(row: dict[str, Any]) -> str:
-    low, high = row["difference_low"], row["difference_high"]
-    ends = "too few searchers" if low is None or math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
-    return f"{row['difference']:+.3f} {ends}"
+    verdict = row["verdict"] or row["finding"]
+    shown = f"{signed(row['difference'])} {ends(row['family_low'], row['family_high'])}".replace("[", "\\[")
+    return f"{shown} [{STYLES.get(verdict, 'default')}]{verdict}[/]"
 
 
 def _pairs(rows: list[dict[str, Any]]) -> RenderableType:
     """recall@10 (or the nearest K) of searches whose (query, searcher) pair was seen in training, and of new ones."""
-    seen, new = "(query, searcher) seen", "(query, searcher) new"
+    seen, new = "(query, searcher): seen", "(query, searcher): new"
     inside = [
         row
         for row in rows

@@ -17,11 +17,12 @@ from data.world.oracle import oracle
 from ebr_core import baselines
 from ebr_core.bags import Int32
 from ebr_core.index import Exact, IvfPq, build
+from ebr_core.model import load_towers
 from ebr_core.search import through
-from ebr_core.towers import embed, load_towers, stack
+from ebr_core.towers import query_vectors, vectors_of
 from ebr_core.train import use_threads
 from tasks.artifacts import Artifact, stage
-from tasks.features import read_bags
+from tasks.features import read_inputs
 from tasks.progress import showing
 from tasks.samples import read_sample
 
@@ -29,14 +30,17 @@ from tasks.samples import read_sample
 @stage
 def embed_texts(folder: Path, features: Artifact, towers: Artifact, evaluated: Artifact, threads: int) -> None:
     """Unit vectors: documents.npy (N, D) of every document, queries.npy (S, D) of the sampled searches in their
-    order."""
+    order, or (h, S, D) where a search has several."""
     use_threads(threads)
     model, sample = load_towers(towers.folder), read_sample(evaluated)
-    queries = read_bags(features, "queries")
-    bags = stack(queries, read_bags(features, "documents"), model.document_offset)
-    documents = np.arange(len(queries), len(bags), dtype=np.int32)
-    np.save(folder / "documents.npy", embed(model.table, bags, documents))
-    np.save(folder / "queries.npy", embed(model.table, bags, sample.searches["query_row"]))
+    inputs = read_inputs(features, model.towers)
+    documents = inputs.rows_of(np.arange(inputs.documents, dtype=np.int32))
+    started = time.perf_counter()
+    np.save(folder / "documents.npy", vectors_of(model.encoder, inputs, documents))
+    seconds = time.perf_counter() - started
+    np.save(folder / "queries.npy", query_vectors(model.encoder, inputs, sample.searches["search_row"]))
+    costs = {"embed_s": seconds, "documents_per_s": inputs.documents / max(seconds, 1e-9)}
+    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 
 @stage
@@ -66,7 +70,7 @@ def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifa
     seconds = time.perf_counter() - started
     candidates = read_sample(evaluated).candidates
     np.save(folder / "retrieved.npy", np.where(rows >= 0, candidates[rows], -1).astype(np.int32))
-    costs = {"search_s": seconds, "queries_per_s": len(queries) / max(seconds, 1e-9)}
+    costs = {"search_s": seconds, "queries_per_s": queries.shape[-2] / max(seconds, 1e-9)}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 

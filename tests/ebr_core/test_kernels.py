@@ -8,10 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebr_core.config import Arm, NegativeMix
-from ebr_core.kernels import choose_in_batch, softmax_in_place, triplet_in_place
+from ebr_core.kernels import softmax_in_place, triplet_in_place
 from ebr_core.losses import softmax, triplet
-from ebr_core.train import _choose_in_batch, use_threads
+from ebr_core.train import use_threads
 
 
 def some(b: int, m: int, density: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -94,19 +93,6 @@ def test_what_is_not_a_number_comes_out_as_such() -> None:
     none = np.zeros(9, np.float32)
     assert not np.isfinite(softmax_in_place(similarity.copy(), positive, counts, 0.05, none, none[:3]).negative_cosine)
     assert not np.isfinite(triplet_in_place(similarity.copy(), positive, counts, 0.2).negative_cosine)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 9), st.integers(0, 12), st.integers(0, 12), st.floats(0, 1), st.integers(0, 10_000))
-def test_the_ring_and_the_nearest_are_those_of_the_step(b: int, ring: int, hard: int, share: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    similarity, allowed = rng.standard_normal((b, b)).astype(np.float32), rng.random((b, b)) < share
-    np.fill_diagonal(allowed, False)
-    arm = Arm(negatives=NegativeMix(random=1, in_batch=ring, in_batch_hard=hard))
-    wanted = _choose_in_batch(torch.from_numpy(similarity), torch.from_numpy(allowed), arm).numpy()
-    counts = np.empty((b, b), bool)
-    choose_in_batch(similarity, allowed, ring, hard, counts)
-    assert np.array_equal(counts, wanted)
 
 
 def test_the_same_bytes_for_any_number_of_threads() -> None:

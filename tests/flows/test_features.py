@@ -1,0 +1,246 @@
+"""Features from a log to the towers: groups end to end, columns that no layout knows, what is refused, and leaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from data.experiment import Experiment, load_experiment
+from data.logs import Simulated, Split, Tables
+from ebr_core.config import Arm, InputError
+from ebr_core.features import Graph
+from ebr_core.model import load_towers, query_columns
+from flows.check import describe_experiment
+from flows.cli import explain
+from tasks.artifacts import Artifact
+from tasks.features import extract_columns, featurise, needs_columns, read_bags, read_inputs
+from tasks.graph import embed_graph, leak_of, read_edges
+from tasks.logs import contents_of, extract, live, sample
+from tasks.retrieval import embed_texts
+from tasks.training import train_arm
+
+SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
+PLACE = {"kind": "values", "searches": ["city", "country"], "documents": ["city", "country"]}
+FRIENDS = {"kind": "graph", "dimensions": 16, "epochs": 1}
+SMALL = {"towers": {"dimensions": 16}, "training": {"epochs": 1, "batch_size": 256}}
+
+
+@pytest.fixture(scope="module")
+def log() -> Artifact:
+    asked = load_experiment(SMOKE)
+    assert isinstance(asked.logs, Simulated)
+    files = asked.logs.tables(live.fn(asked.logs.world).folder)
+    return extract.fn(files, asked.split, contents_of(files))
+
+
+@pytest.mark.parametrize("fusion", ["additive", "mlp"])
+def test_all_groups_go_from_the_log_to_vectors_and_to_the_query_tower(log: Artifact, fusion: str) -> None:
+    arm = Arm.model_validate(
+        {**SMALL, "towers": {"dimensions": 16, "fusion": fusion}, "groups": {"place": PLACE, "friends": FRIENDS}}
+    )
+    graphs = {"friends": embed_graph.fn(log, arm.reads.graphs["friends"])}
+    features = featurise.fn(log, arm.reads, graphs)
+    validation, test = sample.fn(log, "validation", 100, 1), sample.fn(log, "test", 50, 1)
+    towers = train_arm.fn(log, features, validation, arm, 0)
+    weights = json.loads((towers.folder / "weights.json").read_text())
+    epochs = json.loads((towers.folder / "epochs.json").read_text())
+    assert ("weight.query.friends" in epochs[0]) == ("query.friends" in weights) == (fusion == "additive")
+    vectors = embed_texts.fn(features, towers, test, 1)
+    queries, documents = (np.load(vectors.folder / f"{side}.npy") for side in ("queries", "documents"))
+    assert len(documents) == pq.read_metadata(log.folder / "documents.parquet").num_rows
+    np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-5)
+
+    import pandas as pd
+
+    from tasks.served_model import QueryTower
+
+    served = QueryTower()
+    served.model = load_towers(towers.folder)
+    assert query_columns(served.model) == ["city", "country"]
+    rows = pq.read_table(test.folder / "searches.parquet").to_pylist()
+    searches = pq.read_table(log.folder / "searches.parquet").to_pylist()
+    texts = pq.read_table(log.folder / "queries.parquet")["query"].to_pylist()
+    searchers = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
+    asked = [searches[row["search_row"]] for row in rows]
+    frame = pd.DataFrame(
+        {
+            "query": [texts[one["query_row"]] for one in asked],
+            "searcher_id": [searchers[one["searcher_row"]] for one in asked],
+            "city": [one["city"] for one in asked],
+            "country": [one["country"] for one in asked],
+        }
+    )
+    np.testing.assert_allclose(served.predict(frame), queries, atol=1e-5)
+    assert served.predict(frame[["query"]]).shape == queries.shape
+
+
+def test_the_graph_reads_no_edge_from_after_the_cut(log: Artifact) -> None:
+    cut = json.loads((log.folder / "report.json").read_text())["cuts"]["validation_from"].rstrip("Z")
+    every = pq.read_table(log.folder / "edges.parquet").to_pylist()
+    before = [edge for edge in every if edge["created_at"].isoformat() < cut]
+    assert 0 < len(before) < len(every)
+    assert len(read_edges(log, Graph())) <= len(before)
+    with pytest.raises(InputError, match=r"no edge of kind listen.*there are .*friend"):
+        read_edges(log, Graph(edges=("listen",)))
+
+
+def test_clicked_queries_are_those_of_the_training_window(log: Artifact) -> None:
+    plain = featurise.fn(log, Arm().reads)
+    wider = featurise.fn(log, Arm.model_validate({"text": {"clicked_queries": True}}).reads)
+    searches = {row["search_row"]: row for row in pq.read_table(log.folder / "searches.parquet").to_pylist()}
+    clicked: dict[int, set[int]] = {}
+    for row in pq.read_table(log.folder / "results.parquet").to_pylist():
+        if row["clicked"] and searches[row["search_row"]]["split"] == "train":
+            clicked.setdefault(row["document_row"], set()).add(searches[row["search_row"]]["query_row"])
+    queries = read_bags(plain, "text", "searches")
+    own, more = (read_bags(features, "text", "documents") for features in (plain, wider))
+    for document in range(len(own)):
+        wanted = np.diff(own.offsets)[document] + sum(np.diff(queries.offsets)[q] for q in clicked.get(document, set()))
+        assert np.diff(more.offsets)[document] == wanted
+    assert len(more.ids) > len(own.ids)
+
+
+def _searched(i: int) -> str:
+    return f"{i},2024-01-{1 + i:02},word{i % 5},{'ann' if i % 2 else 'bob'},{'tv' if i % 3 else 'phone'}"
+
+
+def _shown(i: int) -> str:
+    return f"{i},d{i % 8},true\n{i},d{(i + 1) % 8},false"
+
+
+def _document(i: int) -> str:
+    size = "big" if i % 2 else "small"
+    return f'd{i},word{i % 5},b{i % 3},{10 * i},x,"[""red"",""{size}""]"'
+
+
+LOGS = {
+    "searches": ["search_id,searched_at,query,searcher_id,device", *(_searched(i) for i in range(24))],
+    "results": ["search_id,document_id,clicked", *(_shown(i) for i in range(24))],
+    "documents": ["document_id,title,brand,price,same,tags", *(_document(i) for i in range(8))],
+    "edges": ["source_id,target_id,source_type,target_type,kind", "ann,bob,searcher,searcher,friend"],
+}
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Tables:
+    for name, lines in LOGS.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    return Tables(layout="tables", **{name: str(tmp_path / f"{name}.csv") for name in LOGS})
+
+
+def features_of(tables: Tables, groups: dict[str, Any]) -> tuple[Artifact, Arm]:
+    arm = Arm.model_validate({"groups": groups})
+    log = extract.fn(tables, Split(), contents_of(tables))
+    columns = extract_columns.fn(tables, log, contents_of(tables), arm.reads) if needs_columns(arm.reads) else None
+    graphs = {name: embed_graph.fn(log, graph) for name, graph in arm.reads.graphs.items()}
+    return featurise.fn(log, arm.reads, graphs, columns), arm
+
+
+def test_any_column_of_the_log_can_be_a_feature(tables: Tables) -> None:
+    groups = {
+        "brand": {"kind": "values", "documents": ["brand"]},
+        "tags": {"kind": "values", "documents": ["tags"]},
+        "price": {"kind": "numbers", "documents": ["price"], "buckets": 2},
+        "device": {"kind": "values", "searches": ["device"]},
+    }
+    features, arm = features_of(tables, groups)
+    known = json.loads((features.folder / "known.json").read_text())
+    assert known["brand"] == {"brand": ["b0", "b1", "b2"]}
+    assert known["tags"] == {"tags": ["big", "red", "small"]}
+    assert known["device"] == {"device": ["phone", "tv"]}
+    inputs = read_inputs(features, arm.towers)
+    log = extract.fn(tables, Split(), contents_of(tables))
+    rows = {
+        row["document_id"]: row["document_row"] for row in pq.read_table(log.folder / "documents.parquet").to_pylist()
+    }
+    brands, prices, tags = (read_bags(features, name, "documents") for name in ("brand", "price", "tags"))
+    for i in range(8):
+        row = rows[f"d{i}"]
+        assert brands.ids[brands.offsets[row] : brands.offsets[row + 1]].tolist() == [i % 3]
+        assert prices.ids[prices.offsets[row]] == int(10 * i >= known["price"]["price"][0])
+        assert sorted(tags.ids[tags.offsets[row] : tags.offsets[row + 1]].tolist()) == ([0, 1] if i % 2 else [1, 2])
+    assert list(inputs.groups) == ["text", *groups]
+    assert not len(read_bags(features, "brand", "searches").ids)
+
+
+@pytest.mark.parametrize(
+    ("groups", "told"),
+    [
+        ({"g": {"kind": "values", "documents": ["brnd"]}}, r"groups name a column of the documents.*no column 'brnd'"),
+        ({"g": {"kind": "values", "documents": ["same"]}}, r"documents\.same holds the value 'x' alone"),
+        ({"g": {"kind": "values", "documents": ["title"]}}, r"documents\.title holds 5 different values in 8"),
+        ({"g": {"kind": "numbers", "documents": ["brand"]}}, r"documents\.brand.*Expected numbers"),
+        ({"g": {"kind": "graph"}}, r"none of the 1 edges has a date.*undated_edges: true"),
+        ({"g": {"kind": "graph", "undated_edges": True}}, "the graph knows no document"),
+        ({"g": {"kind": "graph", "edges": ["foe"]}}, "no edge of kind foe before the cut-off; there are friend"),
+    ],
+)
+def test_what_cannot_be_a_feature_is_told_by_training_and_by_check(
+    tables: Tables, groups: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=told):
+        features_of(tables, groups)
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump({"logs": tables.model_dump(), "arms": {"odd": {"groups": groups}}}))
+    report = describe_experiment(path)
+    assert "odd cannot be trained: " in report
+
+
+def test_undated_edges_are_named_a_leak_by_what_they_hold(tmp_path: Path) -> None:
+    """Listens repeat what the test clicks: a leak. Friendships repeat nothing of it: they may leak."""
+    clicks = [(i, f"s{i % 40}", f"d{d}") for i, d in enumerate(np.random.default_rng(0).integers(0, 90, 400))]
+    searches = "search_id,searched_at,query,searcher_id\n" + "".join(
+        f"{i},2024-01-{1 + i // 16:02} {i % 16:02}:00:00,word,{s}\n" for i, s, _ in clicks
+    )
+    results = "search_id,document_id,clicked\n" + "".join(f"{i},{d},true\n" for i, _, d in clicks)
+    documents = "document_id,title\n" + "".join(f"d{i},word\n" for i in range(90))
+    edges = "source_id,target_id,source_type,target_type,kind\n" + "".join(
+        f"{s},{d},searcher,document,listen\n" for _, s, d in clicks
+    )
+    edges += "s1,s2,searcher,searcher,friend\ns3,d3,searcher,document,friend\n"
+    for name, text in (("searches", searches), ("results", results), ("documents", documents), ("edges", edges)):
+        (tmp_path / f"{name}.csv").write_text(text)
+    files = Tables(
+        layout="tables",
+        **{name: str(tmp_path / f"{name}.csv") for name in ("searches", "results", "documents", "edges")},
+    )
+    made = extract.fn(files, Split(), contents_of(files))
+
+    def told(**graph: Any) -> str | None:
+        return leak_of(made, Arm.model_validate({"groups": {"g": {"kind": "graph", **graph}}}).reads)
+
+    listens, friends = told(edges=["listen"], undated_edges=True), told(edges=["friend"], undated_edges=True)
+    assert listens is not None
+    assert listens.startswith("leaks: edges without a date join 100.0%")
+    assert friends is not None
+    assert friends.startswith("reads edges without a date")
+    assert told(clicks=True) is None
+    assert leak_of(made, Arm().reads) is None
+
+
+def test_explain_prints_the_matrix_of_an_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = yaml.safe_load(SMOKE.read_text())
+    content["arms"] = {"all": {**SMALL, "groups": {"place": PLACE, "friends": FRIENDS}}}
+    content["indexes"] = content["questions"] = {}
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump(content))
+    asked: Experiment = load_experiment(path)
+    assert isinstance(asked.logs, Simulated)
+    explain("maria", [f"{path}/all"], document="d1", searcher="s1")
+    shown = capsys.readouterr().out
+    for part in ("what adds up to the cosine", "text", "place", "friends", "rank", "n-grams"):
+        assert part in shown
+    for arguments, said in [
+        (([f"{path}/none"], "d1", "s1"), "no arm 'none'; there are all"),
+        (([f"{path}/all"], "nobody", "s1"), "document_id: there is no 'nobody'"),
+        (([f"{path}/all"], "d1", "x"), "searcher_id: there is no 'x'"),
+        ((["all"], "d1", "s1"), "expected EXPERIMENT/ARM"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            explain("maria", arguments[0], document=arguments[1], searcher=arguments[2])
