@@ -23,6 +23,7 @@ Bool = npt.NDArray[np.bool_]
 _FAST = {"reassoc", "contract", "arcp", "nsz", "nnan"}
 _LOG2_E, _LN_2 = np.float32(math.log2(math.e)), np.float32(math.log(2))
 _LOWEST = np.float32(-87)  # e^x of less is no normal float
+_SPAN = np.float32(80)  # where logits lie closer together, their greatest possible value serves as well as the greatest
 
 
 class Pushed(NamedTuple):
@@ -55,21 +56,17 @@ def _exp(x):  # type: ignore[no-untyped-def]
 def _softmax(similarity, positive, counts, offsets, own_offsets, scale, told, by_positive):  # type: ignore[no-untyped-def]
     """told (B, 4) gets each row's loss, active and counted negatives and the sum of their similarities."""
     b, m = similarity.shape
+    ceiling, floor = _range(offsets, own_offsets, scale)
     for i in prange(b):
         row, count = similarity[i], counts[i]
         own = positive[i] * scale + own_offsets[i]
-        shown, counted, whole = np.float32(0), np.float32(0), np.int32(own)
+        top = ceiling if ceiling - floor < _SPAN else _near_top(row, count, offsets, scale, own)
+        total, shown, counted = np.float32(0), np.float32(0), np.float32(0)
         for j in range(m):
             here = np.float32(1) if count[j] else np.float32(0)
             counted += here
             shown += here * row[j]
-            logit = row[j] * scale + offsets[j]
-            row[j] = logit
-            # Any number near the greatest logit serves; the maximum of integers is what vectorises.
-            whole = max(whole, np.int32(logit) if count[j] else np.int32(own))
-        top, total = np.float32(whole), np.float32(0)
-        for j in range(m):
-            value = _exp(row[j] - top) if count[j] else np.float32(0)
+            value = _exp(row[j] * scale + offsets[j] - top) if count[j] else np.float32(0)
             row[j] = value
             total += value
         kept = total + _exp(own - top)
@@ -80,6 +77,26 @@ def _softmax(similarity, positive, counts, offsets, own_offsets, scale, told, by
         told[i, 0] = np.log(kept) + top - own
         told[i, 1], told[i, 2], told[i, 3] = active, counted, shown
         by_positive[i] = -total * step
+
+
+@njit(cache=True, fastmath=_FAST)
+def _range(offsets, own_offsets, scale):  # type: ignore[no-untyped-def]
+    """(most, least) that a logit of a cosine can be."""
+    most, least = np.float32(0), np.float32(0)
+    for some in (offsets, own_offsets):
+        for offset in some:
+            most = offset if offset > most else most
+            least = offset if offset < least else least
+    return most + np.float32(1.01) * scale, least - np.float32(1.01) * scale
+
+
+@njit(cache=True, inline="always", fastmath=_FAST)
+def _near_top(row, count, offsets, scale, own):  # type: ignore[no-untyped-def]
+    """A number within 1 of a row's greatest logit: the maximum of integers is what vectorises."""
+    whole = np.int32(own)
+    for j in range(len(row)):
+        whole = max(whole, np.int32(row[j] * scale + offsets[j]) if count[j] else np.int32(own))
+    return np.float32(whole)
 
 
 @njit(cache=True, nogil=True, parallel=True, fastmath=_FAST)

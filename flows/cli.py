@@ -32,8 +32,9 @@ def run(experiment: FILE) -> None:
     """Run an experiment: extract, train, index, evaluate; prints the table. What is already there is not made again."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from flows.ui import use_served
+    from flows.ui import end_orphans, use_served
 
+    end_orphans()
     use_served()
     if watched := sys.stderr.isatty():
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the bars say it
@@ -112,6 +113,21 @@ def compare(
     from flows.compare import show_comparison
 
     show_comparison(run_a, run_b, metric, Console(width=None if sys.stdout.isatty() else 170))
+
+
+@app.command()
+def negatives(
+    experiment: FILE,
+    arm: Annotated[str, typer.Option(help="The arm to look at.")],
+    queries: Annotated[int, typer.Option(help="How many of its training pairs to show.", min=1, max=1000)] = 10,
+) -> None:
+    """Show what an arm is trained on: some of its pairs, with negatives of every kind, titles and similarities."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    from flows.negatives import look, show
+    from flows.ui import use_served
+
+    use_served()
+    show(look(str(experiment), arm, queries), Console(width=None if sys.stdout.isatty() else 120))
 
 
 @app.command()

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +23,7 @@ from tasks.home import home
 HOST = "127.0.0.1"
 PROJECT = Path(__file__).parent.parent
 PATIENCE_S = 120
+RUN = "EBR_RUN_PROCESS"
 
 
 def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
@@ -80,7 +81,8 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
         _wait(f"{mlflow_url}/health", mlflow)
         _announce(api)
         console.print(
-            f"\n  Prefect   http://{HOST}:{prefect_port}\n  MLflow    {mlflow_url}\n\n"
+            f"\n  Prefect   http://{HOST}:{prefect_port}\n"
+            f"  MLflow    {mlflow_url}/#/experiments?workflowType=machine_learning\n\n"  # / opens on language models
             f"Run the default experiment on the worker, from another terminal in {PROJECT}:\n\n"
             f"  PREFECT_API_URL={api} {Path(sys.executable).parent / 'prefect'} deployment run ebr/full\n\n"
             f"(-p experiment=experiments/lastfm.yaml for another). Logs: {home() / 'logs'}. Ctrl-C ends all of these.",
@@ -105,6 +107,25 @@ def use_served() -> str | None:
             return api
     except (urllib.error.URLError, OSError):
         return None  # it was killed and could not take its note away
+
+
+def end_orphans() -> None:
+    """Ends the temporary Prefect servers of this home whose run was killed and could not end them.
+
+    A run leaves its process number in the environment of its server; where no process has it any more, nobody will
+    miss the server. Then leaves its own.
+    """
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            told = dict(part.split("=", 1) for part in (place / "environ").read_text().split("\0") if "=" in part)
+            server = "prefect.server" in (place / "cmdline").read_text()
+        except (OSError, UnicodeDecodeError):
+            continue  # somebody else's, or it just ended
+        run = told.get(RUN)
+        if server and run and told.get("EBR_HOME") == str(home()) and not Path("/proc", run).exists():
+            with suppress(OSError):
+                os.kill(int(place.name), signal.SIGTERM)
+    os.environ[RUN] = str(os.getpid())
 
 
 def _served() -> Path:

@@ -66,8 +66,8 @@ def train_arm(
     first seed, whose best trial is taken over; without it, every trial of the arm is run.
     """
     use_threads(arm.training.threads)
-    corpus = _read_corpus(log, features, arm)
-    pairs, known = _read_pairs(log, arm.positives, arm.mask, seed)
+    corpus = read_corpus(log, features, arm)
+    pairs, known = read_pairs(log, arm.positives, arm.mask, seed)
     if arm.typos.share:
         corpus = _with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     recall = _validation_recall(corpus, validation)
@@ -152,7 +152,8 @@ def _model(towers: Encoder, log: Artifact, features: Artifact, arm: Arm) -> Mode
     return Model(towers, read_fitted(features), arm.towers, graphs, encoded)
 
 
-def _read_corpus(log: Artifact, features: Artifact, arm: Arm) -> Corpus:
+def read_corpus(log: Artifact, features: Artifact, arm: Arm) -> Corpus:
+    """What an arm reads of the log."""
     inputs = read_inputs(features, arm.towers)
     trainable = samples.rows(samples.read(log.folder, "trainable"), "document_row")
     shown = samples.read_shown(log.folder)
@@ -177,7 +178,8 @@ def _with_misspelt(
     return corpus._replace(inputs=inputs, copies=Copies(first, typos.copies, searches))
 
 
-def _read_pairs(log: Artifact, positives: Positives, mask: str, seed: int) -> tuple[Pairs, Known]:
+def read_pairs(log: Artifact, positives: Positives, mask: str, seed: int) -> tuple[Pairs, Known]:
+    """The training pairs, and the documents that must not be their negatives."""
     return select(samples.read_shown(log.folder), samples.read_recovered(log.folder), positives, mask, seed)
 
 
@@ -213,8 +215,8 @@ def mine_negatives(
     """mined.parquet: offline hard negatives for the pairs that positives, mask and seed select, from a rank window of
     what the towers of the arm source retrieve among the documents of the training window."""
     use_threads(threads)
-    corpus = _read_corpus(log, features, source)
-    pairs, known = _read_pairs(log, positives, mask, seed)
+    corpus = read_corpus(log, features, source)
+    pairs, known = read_pairs(log, positives, mask, seed)
     encoder = load_towers(towers.folder).encoder
     with showing("mine", 1):
         found = mine_pairs(encoder, corpus, pairs, known, mining, seed, threads)

@@ -48,6 +48,16 @@ def test_softmax_in_place_is_softmax(
     assert not got[~counts].any()
 
 
+@pytest.mark.parametrize("offset", [0, 200, -200])
+def test_a_masked_negative_however_great_is_nothing(offset: float) -> None:
+    similarity, none = np.array([[1.0, -1.0]], np.float32), np.zeros(1, np.float32)
+    offsets = np.array([offset, 0], np.float32)
+    pushed = softmax_in_place(similarity, np.array([0.5], np.float32), np.array([[False, True]]), 0.01, offsets, none)
+    assert pushed.loss == pytest.approx(0)
+    assert similarity.tolist() == [[0, pytest.approx(0)]]
+    assert pushed.negative_cosine == -1
+
+
 @settings(max_examples=80, deadline=None)
 @given(*shapes, st.sampled_from([0.05, 0.5, 2.0]))
 def test_triplet_in_place_is_triplet(b: int, m: int, density: float, seed: int, margin: float) -> None:
