@@ -12,11 +12,12 @@ from pydantic_core import ErrorDetails
 
 from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
 from ebr_core.config import Arm, Frozen, InputError
-from ebr_core.index import Exact, Index, IvfPq
+from ebr_core.index import AnyIndex, Exact, Index, Ivf, Scan, problem
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
 BASELINES = ("popularity", "bm25", "memory")
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # of a simulated world alone
+MANY = 2**31  # documents: more than any index asks for
 METRIC = r"^(recall@[1-9][0-9]*|mrr)$"
 Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # what MLflow takes as a tag
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
@@ -88,7 +89,7 @@ class Experiment(Frozen):
         return indexes
 
     @property
-    def all_indexes(self) -> dict[str, Exact | Any]:
+    def all_indexes(self) -> dict[str, AnyIndex]:
         """The indexes by name, exact search first."""
         return {"exact": Exact()} | self.indexes
 
@@ -142,14 +143,26 @@ def load_experiment(path: Path) -> Experiment:
 
 
 def _index_problems(experiment: Experiment) -> list[str]:
-    """Indexes that cannot be built over the vectors of some arm."""
+    """Indexes that cannot be built over the vectors of some arm, whatever the corpus, and settings of nobody."""
     dimensions = sorted({arm.towers.dimensions for arm in experiment.arms.values()})
-    return [
-        f"indexes.{name}.pq_bytes: got {index.pq_bytes}; must divide {d}, towers.dimensions, as {max(1, d // 4)} does"
+    told = [
+        f"indexes.{name}: {reason}"
         for name, index in experiment.indexes.items()
         for d in dimensions
-        if isinstance(index, IvfPq) and d % index.pq_bytes
+        if (reason := problem(_without_nlist(index), MANY, d))
     ]
+    for name, index in experiment.indexes.items():
+        if (arm := getattr(index, "parameters_of", None)) is not None and arm not in experiment.arms:
+            near = difflib.get_close_matches(arm, experiment.arms, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            told.append(f"indexes.{name}.parameters_of: no arm {arm!r}{hint}; there are {', '.join(experiment.arms)}")
+        if not isinstance(index, Exact | Scan) and index.at > max(experiment.evaluation.ks):
+            told.append(f"indexes.{name}.at: got {index.at}; at most {max(experiment.evaluation.ks)}, the largest K")
+    return told
+
+
+def _without_nlist(index: AnyIndex) -> AnyIndex:
+    return index.model_copy(update={"nlist": None}) if isinstance(index, Ivf) else index
 
 
 def _section(content: dict[str, Any], key: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from data.check import describe
 from data.experiment import Experiment, load_experiment
 from data.logs import Simulated
-from ebr_core.index import FEWEST_FOR_PQ, IvfPq
+from ebr_core.index import problem
 from ebr_core.intervals import FEW_CLUSTERS
 from tasks.artifacts import Artifact
 from tasks.logs import contents_of, extract, live
@@ -44,9 +44,11 @@ def _plan(asked: Experiment, report: dict[str, Any]) -> str:
 def _unbuilt(asked: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The indexes that the corpus is too small for, with the reason."""
     documents = report["tables"]["documents"]["kept"]
+    dimensions = sorted({arm.towers.dimensions for arm in asked.arms.values()})
     for name, index in asked.indexes.items():
-        if isinstance(index, IvfPq) and documents < max(FEWEST_FOR_PQ, index.nlist or 0):
-            yield name, f"it needs {max(FEWEST_FOR_PQ, index.nlist or 0)} documents, these logs have {documents}"
+        reasons = [reason for d in dimensions if (reason := problem(index, documents, d))]
+        if reasons:
+            yield name, reasons[0]
 
 
 def _lacks(asked: Experiment, name: str, report: dict[str, Any]) -> str | None:

@@ -14,11 +14,19 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from data.experiment import BASELINES, ORACLES, load_experiment
 from data.logs import Simulated
+from ebr_core.index import AnyIndex, is_tuned
 from tasks.artifacts import Artifact, clear_unfinished
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import featurise
 from tasks.logs import live, obtain, sample
-from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
+from tasks.retrieval import (
+    build_index,
+    embed_texts,
+    refuse_impossible,
+    retrieve,
+    retrieve_baseline,
+    retrieve_oracle,
+)
 from tasks.tracking import Outcome, TrainedArm, track
 from tasks.training import train_arm
 
@@ -39,6 +47,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     world = live(simulated.world) if simulated else None
     log = obtain(asked.logs, asked.split, world)
     test = sample(log, "test", asked.evaluation.searches, asked.logs.judged_from, world)
+    refuse_impossible(test, asked.indexes.values(), {arm.towers.dimensions for arm in arms.values()}, deepest)
     ceilings = {
         name: named(retrieve_oracle, name).submit(simulated.world, world, log, test, name.split("-")[1], deepest)
         for name in ORACLES
@@ -58,8 +67,13 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         key: named(embed_texts, *key).submit(features[arm.text], towers[key], test, arm.training.threads)
         for key, arm in arms.items()
     }
+    tuned_on = {
+        key: named(embed_texts, *key).submit(features[arm.text], towers[key], validation, arm.training.threads)
+        for key, arm in arms.items()
+        if any(is_tuned(spec) for spec in asked.indexes.values())
+    }
     indexes = {
-        (key, name): named(build_index, *key, name).submit(vectors[key], test, spec, arm.training.threads)
+        (key, name): index_of(key, name, spec, arm.training.threads, vectors, tuned_on, test)
         for key, arm in arms.items()
         for name, spec in asked.all_indexes.items()
     }
@@ -88,6 +102,24 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     outcome = track(Path(experiment).stem, asked, log, test, trained, unindexed, results)
     problems = [*outcome.failures, *above_oracle(results)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
+
+
+def index_of(
+    key: tuple[str, int],
+    name: str,
+    spec: AnyIndex,
+    threads: int,
+    vectors: dict[tuple[str, int], PrefectFuture[Artifact]],
+    tuned_on: dict[tuple[str, int], PrefectFuture[Artifact]],
+    test: Artifact,
+) -> PrefectFuture[Artifact]:
+    """The index of an arm; where the spec takes over the setting tuned for another arm, that one's comes first."""
+    tuning = tuned_on[key] if is_tuned(spec) else None
+    lender, setting_of = getattr(spec, "parameters_of", None), None
+    if lender is not None:
+        theirs, own = (lender, key[1]), spec.model_copy(update={"parameters_of": None})
+        setting_of = named(build_index, *theirs, name).submit(vectors[theirs], test, own, threads, tuned_on[theirs])
+    return named(build_index, *key, name).submit(vectors[key], test, spec, threads, tuning, setting_of)
 
 
 def named(stage: Task[..., Artifact], *parts: str | int) -> Task[..., Artifact]:

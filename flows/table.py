@@ -52,6 +52,7 @@ def _recall_table(
         table.add_column(f"recall@{k}", justify="right")
     table.add_column(f"MRR@{ks[-1]}", justify="right")
     table.add_column(f"index recall@{ks[len(ks) // 2]}", justify="right")
+    table.add_column("scanned", justify="right")
     oracle = next((row["value"] for row in rows if _is_best(row, ks[len(ks) // 2])), None)
     if count["targets"] != "truth":  # clicks and their like are not what the oracle aims at
         rows, oracle = [row for row in rows if row["arm"] not in ORACLES], None
@@ -70,12 +71,19 @@ def _recall_table(
             table.add_section()
         name = arm if seed is None or len(asked.seeds) == 1 else f"{arm}, seed {seed}"
         cells = [_cell(metrics["recall", k], interval=k == main) for k in ks]
-        inside = metrics.get(("index_recall", main))
+        inside, looked_at = metrics.get(("index_recall", main)), metrics.get(("scanned", None))
         style = "dim" if arm in BASELINES else "italic" if arm in ORACLES else ""
         name = name if index in ("exact", "none") else ""  # an index stands under its arm
         share = [f"{metrics['recall', main]['value'] / oracle:.0%}"] if oracle else []
         table.add_row(
-            name, index, *cells, _cell(metrics["mrr", None]), _cell(inside) if inside else "", *share, style=style
+            name,
+            index,
+            *cells,
+            _cell(metrics["mrr", None]),
+            _cell(inside) if inside else "",
+            f"{looked_at['value']:,.0f}" if looked_at else "",
+            *share,
+            style=style,
         )
     for arm in checks["unavailable"]:
         table.add_row(arm, "none", *["not available"] * len(ks), "not available", "", style="dim")

@@ -67,7 +67,9 @@ def _unavailable(retrieved: list[Retrieved]) -> dict[str, str]:
 def _measure(run: Retrieved, searches: dict[str, Any], targets: Targets, ks: tuple[int, ...]) -> dict[str, Float64]:
     """Each metric of a run, (S,)."""
     hit = hits(np.load(run.rows.folder / "retrieved.npy")[searches["at"]], targets)
-    return {f"recall@{k}": recall_at_k(hit, targets, k) for k in ks} | {"mrr": reciprocal_rank(hit)}
+    metrics = {f"recall@{k}": recall_at_k(hit, targets, k) for k in ks} | {"mrr": reciprocal_rank(hit)}
+    counted = run.rows.folder / "scanned.npy"
+    return metrics | ({"scanned": np.load(counted)[searches["at"]].astype(float)} if counted.exists() else {})
 
 
 def _add_index_recall(
@@ -76,19 +78,24 @@ def _add_index_recall(
     searches: dict[str, Any],
     ks: tuple[int, ...],
 ) -> None:
-    """The index's own number: the share of the K exactly nearest that it finds among its first K."""
+    """The index's own numbers: the share of the K exactly nearest that it finds among its first K, and whether the one
+    exactly nearest is among them (1-recall@K) [EBR §4.1]."""
     found = {(run.arm, run.seed, run.index): run.rows.folder / "retrieved.npy" for run in there}
     for (arm, seed, index), metrics in measured.items():
         if index in ("exact", "none") or (arm, seed, "exact") not in found:
             continue
         ours = np.load(found[arm, seed, index])[searches["at"]]
+        tuned = found[arm, seed, index].with_name("retrieved_at.npy")
+        ours_at = np.load(tuned)[searches["at"]] if tuned.exists() else ours
         truth = np.load(found[arm, seed, "exact"])[searches["at"]]
         for k in ks:
             nearest = truth[:, :k]
             counts = (nearest >= 0).sum(1)
             offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
             wanted = Targets(offsets, nearest[nearest >= 0])
-            metrics[f"index_recall@{k}"] = hits(ours[:, :k], wanted).sum(1) / np.maximum(counts, 1)
+            first = ours_at if k <= ours_at.shape[1] else ours
+            metrics[f"index_recall@{k}"] = hits(first[:, :k], wanted).sum(1) / np.maximum(counts, 1)
+            metrics[f"one_recall@{k}"] = ((first[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(float)
 
 
 def clusters_of(searches: dict[str, Any]) -> Any:
