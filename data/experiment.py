@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
 from ebr_core.config import Arm, Frozen, InputError
+from ebr_core.hybrid import Retrieval
 from ebr_core.index import AnyIndex, Exact, Index, Ivf, Scan, problem
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
@@ -61,6 +62,9 @@ class Experiment(Frozen):
     )
     arms: dict[Name, Arm] = Field(default_factory=dict, description="what is trained; `base` holds what they share")
     indexes: dict[Name, Index] = Field(default_factory=dict, description="besides exact search, which is always there")
+    retrievals: dict[Name, Retrieval] = Field(
+        default_factory=dict, description="terms and embeddings together, under conditions; compared like arms"
+    )
     questions: dict[Title, Question] = Field(default_factory=dict, description="who is compared with whom")
 
     @field_validator("arms", mode="before")
@@ -135,7 +139,7 @@ def load_experiment(path: Path) -> Experiment:
     except ValidationError as error:
         told = [_explain(problem, content) for problem in error.errors()]
         problems = [*dict.fromkeys(told), *problems]  # what the base says wrong is told once
-    problems += _index_problems(experiment) if experiment else []
+    problems += [*_index_problems(experiment), *_retrieval_problems(experiment)] if experiment else []
     if problems or experiment is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
@@ -161,6 +165,23 @@ def _index_problems(experiment: Experiment) -> list[str]:
     return told
 
 
+def _retrieval_problems(experiment: Experiment) -> list[str]:
+    """Retrievals through arms or indexes that are not there, or under a name that is taken."""
+    known = {"arm": list(experiment.arms), "index": list(experiment.all_indexes)}
+    told = [
+        f"retrievals.{name}: this name is taken by an arm or a baseline; choose another"
+        for name in experiment.retrievals
+        if name in (*experiment.arms, *BASELINES, *ORACLES)
+    ]
+    for name, its in experiment.retrievals.items():
+        for key, value in (("arm", its.arm), ("index", its.index)):
+            if value is not None and value not in known[key]:
+                near = difflib.get_close_matches(value, known[key], 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                told.append(f"retrievals.{name}.{key}: no {key} {value!r}{hint}; there are {', '.join(known[key])}")
+    return told
+
+
 def _without_nlist(index: AnyIndex) -> AnyIndex:
     return index.model_copy(update={"nlist": None}) if isinstance(index, Ivf) else index
 
@@ -174,7 +195,7 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
     else."""
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [name for name in arms_section if name != "base"]
-    known, ks = [*arms, *BASELINES], evaluation.get("ks", Evaluation().ks)
+    known, ks = [*arms, *_section(content, "retrievals"), *BASELINES], evaluation.get("ks", Evaluation().ks)
     problems = [
         f"arms.{name}: this name is taken by a baseline; choose another"
         for name in arms

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, flow
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
@@ -14,13 +14,13 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from data.experiment import BASELINES, ORACLES, load_experiment
 from data.logs import Simulated
-from ebr_core.index import AnyIndex, is_tuned
+from flows.names import named
+from flows.retrievals import Embedded, index_of, needs_validation, retrieve_all
 from tasks.artifacts import Artifact, clear_unfinished
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import featurise
 from tasks.logs import live, obtain, sample
 from tasks.retrieval import (
-    build_index,
     embed_texts,
     refuse_impossible,
     retrieve,
@@ -70,17 +70,19 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     tuned_on = {
         key: named(embed_texts, *key).submit(features[arm.text], towers[key], validation, arm.training.threads)
         for key, arm in arms.items()
-        if any(is_tuned(spec) for spec in asked.indexes.values())
+        if needs_validation(asked)
     }
+    embedded = Embedded(vectors, tuned_on, {key: arm.training.threads for key, arm in arms.items()})
     indexes = {
-        (key, name): index_of(key, name, spec, arm.training.threads, vectors, tuned_on, test)
-        for key, arm in arms.items()
+        (key, name): index_of(key, name, spec, embedded, test)
+        for key in arms
         for name, spec in asked.all_indexes.items()
     }
     found = {
         (key, name): named(retrieve, *key, name).submit(vectors[key], index, test, deepest, arms[key].training.threads)
         for (key, name), index in indexes.items()
     }
+    others = retrieve_all(asked, log, test, validation, embedded, deepest)
 
     retrieved = [
         Retrieved(arm=name, seed=None, index="none", rows=rows.result())
@@ -89,6 +91,10 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     for ((name, seed), index), future in found.items():
         if rows := finished(future):
             retrieved.append(Retrieved(arm=name, seed=seed, index=index, rows=rows))
+    for (name, others_seed), future in others.items():
+        if rows := finished(future):
+            index = asked.retrievals[name].index if asked.retrievals[name].arm else "none"
+            retrieved.append(Retrieved(arm=name, seed=others_seed, index=index, rows=rows))
     results = evaluate(test, retrieved, asked.questions, asked.evaluation)
     trained = [
         TrainedArm(arm=name, seed=seed, towers=finished(future), error=why_failed(future, vectors[name, seed]))
@@ -99,32 +105,14 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         for ((name, seed), index), future in found.items()
         if finished(vectors[name, seed]) and (told := why_failed(indexes[(name, seed), index], future))
     }
-    outcome = track(Path(experiment).stem, asked, log, test, trained, unindexed, results)
+    unindexed |= {name: told for (name, _), future in others.items() if (told := why_failed(future))}
+    built: dict[str, dict[str, Artifact]] = {}
+    for ((name, seed), index), future in indexes.items():
+        if artifact := finished(future):
+            built.setdefault(f"{name}-{seed}", {})[index] = artifact
+    outcome = track(Path(experiment).stem, asked, log, test, trained, unindexed, results, built)
     problems = [*outcome.failures, *above_oracle(results)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
-
-
-def index_of(
-    key: tuple[str, int],
-    name: str,
-    spec: AnyIndex,
-    threads: int,
-    vectors: dict[tuple[str, int], PrefectFuture[Artifact]],
-    tuned_on: dict[tuple[str, int], PrefectFuture[Artifact]],
-    test: Artifact,
-) -> PrefectFuture[Artifact]:
-    """The index of an arm; where the spec takes over the setting tuned for another arm, that one's comes first."""
-    tuning = tuned_on[key] if is_tuned(spec) else None
-    lender, setting_of = getattr(spec, "parameters_of", None), None
-    if lender is not None:
-        theirs, own = (lender, key[1]), spec.model_copy(update={"parameters_of": None})
-        setting_of = named(build_index, *theirs, name).submit(vectors[theirs], test, own, threads, tuned_on[theirs])
-    return named(build_index, *key, name).submit(vectors[key], test, spec, threads, tuning, setting_of)
-
-
-def named(stage: Task[..., Artifact], *parts: str | int) -> Task[..., Artifact]:
-    """The stage under a name that says for whom it runs, on the pages and beside the bars."""
-    return stage.with_options(task_run_name=" ".join([stage.name, *map(str, parts)]))
 
 
 def finished(future: PrefectFuture[Artifact]) -> Artifact | None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.experiment import BASELINES, ORACLES, Experiment
+from flows.hybrid_table import compare_retrievals
 from tasks.tracking import Outcome
 
 WORDS = {
@@ -34,6 +35,8 @@ def show(outcome: Outcome, asked: Experiment, console: Console) -> None:
     if asked.questions:
         console.print(_questions(rows, asked), Text(""))
     console.print(_pairs(rows), Text(""))
+    if asked.retrievals:
+        console.print(compare_retrievals(rows, asked), Text(""))
     for arm, error in outcome.failures.items():
         console.print(f"[red]failed[/red] {arm}: {error}")
 
@@ -63,7 +66,8 @@ def _recall_table(
         if row["question"] is None and row["slice"] == "all":
             runs.setdefault((row["arm"], row["seed"], row["index"]), {})[row["metric"], row["k"]] = row
     main = ks[len(ks) // 2]
-    exact = {run[:2]: of["recall", main]["value"] for run, of in runs.items() if run[2] in ("exact", "none")}
+    exact = {run[:2]: of["recall", main]["value"] for run, of in runs.items()}  # of a retrieval, through its index
+    exact |= {run[:2]: of["recall", main]["value"] for run, of in runs.items() if run[2] in ("exact", "none")}
     for (arm, seed, index), metrics in sorted(
         runs.items(), key=lambda run: (run[0][0] in ORACLES, -exact[run[0][:2]], str(run[0][:2]), run[0][2] != "exact")
     ):
@@ -73,7 +77,7 @@ def _recall_table(
         cells = [_cell(metrics["recall", k], interval=k == main) for k in ks]
         inside, looked_at = metrics.get(("index_recall", main)), metrics.get(("scanned", None))
         style = "dim" if arm in BASELINES else "italic" if arm in ORACLES else ""
-        name = name if index in ("exact", "none") else ""  # an index stands under its arm
+        name = name if index in ("exact", "none") or arm in asked.retrievals else ""  # an index stands under its arm
         share = [f"{metrics['recall', main]['value'] / oracle:.0%}"] if oracle else []
         table.add_row(
             name,

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.experiment import BASELINES, ORACLES, Evaluation, Question
+from data.experiment import ORACLES, Evaluation, Question
 from data.schemas import PER_SEARCH, RESULTS_OF_RUN
 from ebr_core.config import Frozen
 from ebr_core.intervals import Interval, bootstrap
@@ -68,8 +68,10 @@ def _measure(run: Retrieved, searches: dict[str, Any], targets: Targets, ks: tup
     """Each metric of a run, (S,)."""
     hit = hits(np.load(run.rows.folder / "retrieved.npy")[searches["at"]], targets)
     metrics = {f"recall@{k}": recall_at_k(hit, targets, k) for k in ks} | {"mrr": reciprocal_rank(hit)}
-    counted = run.rows.folder / "scanned.npy"
-    return metrics | ({"scanned": np.load(counted)[searches["at"]].astype(float)} if counted.exists() else {})
+    counted = {name: run.rows.folder / f"{name}.npy" for name in ("scanned", "returned")}
+    return metrics | {
+        name: np.load(file)[searches["at"]].astype(float) for name, file in counted.items() if file.exists()
+    }
 
 
 def _add_index_recall(
@@ -163,9 +165,7 @@ def _question_rows(
     differences = bootstrap(np.column_stack([mean - base for *_, mean, base in asked]), clusters, resamples)
     rows = []
     for (question, its, arm, *_), value, difference in zip(asked, values, differences, strict=True):
-        row = _row(shared, arm, None, "none" if arm in BASELINES else "exact", its.metric, value) | {
-            "question": question
-        }
+        row = _row(shared, arm, None, _index_asked(measured, arm), its.metric, value) | {"question": question}
         if arm != its.baseline:
             row |= {
                 "baseline": its.baseline,
@@ -180,8 +180,15 @@ def _question_rows(
 def _mean_over_seeds(
     measured: dict[tuple[str, int | None, str], dict[str, Float64]], arm: str, metric: str
 ) -> Float64 | None:
-    seeds = [of[metric] for (name, _, index), of in measured.items() if name == arm and index in ("exact", "none")]
+    asked = _index_asked(measured, arm)
+    seeds = [of[metric] for (name, _, index), of in measured.items() if (name, index) == (arm, asked)]
     return np.mean(seeds, axis=0) if seeds else None
+
+
+def _index_asked(measured: dict[tuple[str, int | None, str], dict[str, Float64]], arm: str) -> str:
+    """The index through which a question looks at an arm: exact search; a retrieval has one of its own."""
+    there = [index for name, _, index in measured if name == arm]
+    return "exact" if "exact" in there or not there else there[0]
 
 
 def _above_oracle(

@@ -65,6 +65,7 @@ def track(
     trained: list[TrainedArm],
     unindexed: dict[str, str],
     results: Artifact,
+    indexes: dict[str, dict[str, Artifact]],
 ) -> Outcome:
     """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots,
     models."""
@@ -81,8 +82,11 @@ def track(
         measured = {row["arm"] for row in rows}
         for name in (name for name in (*BASELINES, *ORACLES) if name in measured):
             _log_child(parent, name, None, asked, log, rows)
+        for name in (name for name in asked.retrievals if name in measured):
+            _log_retrieval(parent, name, asked, rows)
         for run in trained:
             _log_child(parent, run.arm, run, asked, log, rows)
+        _log_tuning(indexes)
         mlflow.set_tag("failures", len(failures))
     if failures:
         mlflow.MlflowClient().set_terminated(parent.info.run_id, "FAILED")
@@ -180,6 +184,28 @@ def _log_child(
             _log_model(run.towers, asked.arms[name])
     if run.error:
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
+
+
+def _log_tuning(indexes: dict[str, dict[str, Artifact]]) -> None:
+    """For each arm and seed the settings that the tuning of its indexes tried, as a plot and as they are."""
+    for label, by_name in indexes.items():
+        files = {name: index.folder / "tuning.json" for name, index in by_name.items()}
+        tried = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+        if tried:
+            mlflow.log_figure(plots.recall_by_scanned(tried, label), f"plots/recall_by_scanned.{label}.png")
+            mlflow.log_text(json.dumps(tried, indent=1), f"results/tuning.{label}.json")
+
+
+def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[str, Any]]) -> None:
+    """A child run of one of the `retrievals`, its first seed's figures."""
+    its = asked.retrievals[name]
+    seed = asked.seeds[0] if its.arm else None
+    with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=name, nested=True):
+        mlflow.set_tags({"kind": "retrieval", "arm": name} | _question_tags(name, asked))
+        mlflow.log_params({key: str(value) for key, value in its.model_dump(mode="json").items() if value is not None})
+        for row in rows:
+            if (row["arm"], row["seed"], row["question"], row["slice"]) == (name, seed, None, "all"):
+                mlflow.log_metric(_metric_name(row | {"index": "none"}), row["value"])
 
 
 def _question_tags(arm: str, asked: Experiment) -> dict[str, str]:
