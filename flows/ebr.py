@@ -14,9 +14,11 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from data.experiment import BASELINES, ORACLES, load_experiment
 from data.logs import Simulated
+from flows.bundles import bundle_all
 from flows.names import named
-from flows.retrievals import Embedded, index_of, needs_validation, retrieve_all
+from flows.retrievals import Embedded, index_of, retrieve_all
 from tasks.artifacts import Artifact, clear_unfinished
+from tasks.bundle import crown
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import featurise
 from tasks.logs import live, obtain, sample
@@ -70,7 +72,6 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     tuned_on = {
         key: named(embed_texts, *key).submit(features[arm.text], towers[key], validation, arm.training.threads)
         for key, arm in arms.items()
-        if needs_validation(asked)
     }
     embedded = Embedded(vectors, tuned_on, {key: arm.training.threads for key, arm in arms.items()})
     indexes = {
@@ -110,7 +111,11 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     for ((name, seed), index), future in indexes.items():
         if artifact := finished(future):
             built.setdefault(f"{name}-{seed}", {})[index] = artifact
-    outcome = track(Path(experiment).stem, asked, log, test, trained, unindexed, results, built)
+    bundles = bundle_all(asked, log, test, validation, embedded, towers, indexes)
+    ready = {arm: artifact for arm, future in bundles.items() if (artifact := finished(future))}
+    unindexed |= {f"{arm}, bundle": told for arm, future in bundles.items() if (told := why_failed(future))}
+    champion = crown(Path(experiment).stem, ready, {arm: towers[arm, asked.seeds[0]].result() for arm in ready})
+    outcome = track(Path(experiment).stem, asked, log, test, trained, unindexed, results, built, champion, ready)
     problems = [*outcome.failures, *above_oracle(results)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
 

@@ -19,16 +19,11 @@ Futures = dict[Run, PrefectFuture[Artifact]]
 
 
 class Embedded(NamedTuple):
-    """What the arms' embeddings are to be found in: of the test's searches, and of the validation's where needed."""
+    """The arms' embeddings of the test's searches, and of the validation's, which tune and calibrate."""
 
     test: Futures
     validation: Futures
     threads: dict[Run, int]
-
-
-def needs_validation(asked: Experiment) -> bool:
-    """Whether validation queries are embedded: to tune an index, or to calibrate a radius."""
-    return any(map(is_tuned, asked.indexes.values())) or any(map(calibrated, asked.retrievals.values()))
 
 
 def calibrated(its: Retrieval) -> bool:

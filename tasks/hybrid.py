@@ -20,6 +20,7 @@ from data import samples
 from ebr_core import baselines
 from ebr_core.bags import Float32, Int32, Int64
 from ebr_core.conditions import ATTRIBUTES, meet, parse
+from ebr_core.config import InputError
 from ebr_core.hybrid import DocumentFilter, Radius, Retrieval, Trigger, calibrate, fuse, search_within, within
 from ebr_core.search import exact, scanned
 from ebr_core.terms import Terms, index_terms, ranked
@@ -57,7 +58,7 @@ def choose_documents(folder: Path, log: Artifact, evaluated: Artifact, its: Docu
 
 @stage
 def calibrate_radius(folder: Path, vectors: Artifact, validation: Artifact, threads: int) -> None:
-    """radius.json: how far the clicked documents of validation searches lie, by this model's embedding."""
+    """radius.json: how far the clicked documents of validation searches lie; none where exact search finds none."""
     use_threads(threads)
     sample = read_sample(validation)
     searches, targets = sample.for_targets("clicked")
@@ -68,8 +69,9 @@ def calibrate_radius(folder: Path, vectors: Artifact, validation: Artifact, thre
     asked = np.repeat(np.arange(len(queries)), targets.counts)
     hit = found[asked] == targets.documents[:, None]
     there = hit.any(1)
-    radius = calibrate(similarities[asked, hit.argmax(1)][there], similarities[asked, 0][there])
-    (folder / "radius.json").write_text(radius.model_dump_json(indent=1))
+    if there.any():
+        radius = calibrate(similarities[asked, hit.argmax(1)][there], similarities[asked, 0][there])
+        (folder / "radius.json").write_text(radius.model_dump_json(indent=1))
 
 
 @stage
@@ -160,9 +162,18 @@ def _near(
         looked_at[:] = allowed.sum()
     if its.near == "top":
         return found.rows, looked_at
+    return within(found.rows, found.similarities, _radius(its, radius, found.similarities)), looked_at
+
+
+def _radius(its: Retrieval, radius: Artifact | None, similarities: Float32) -> Float32 | float:
+    """The number asked for, or what the calibration found."""
+    if not isinstance(its.radius, str):
+        return its.radius
     assert radius is not None, "a radius is calibrated before it is used"
-    its_radius = Radius.model_validate_json((radius.folder / "radius.json").read_text())
-    return within(found.rows, found.similarities, its_radius.of(its.radius, found.similarities)), looked_at
+    if not (radius.folder / "radius.json").exists():
+        raise InputError("no validation target was found, so no radius can be calibrated; give radius: a number")
+    calibrated = Radius.model_validate_json((radius.folder / "radius.json").read_text())
+    return calibrated.of(its.radius, similarities)
 
 
 def _spared(log: Artifact, sample: Sample, trigger: Trigger) -> npt.NDArray[np.bool_]:

@@ -1,30 +1,55 @@
-"""The query tower as an MLflow model: query texts in, unit vectors out. MLflow keeps this file as the model's code."""
+"""A bundle as an MLflow model: queries with their context in, ranked documents out. MLflow keeps this file as the
+model's code."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import faiss
 import mlflow
 import pandas as pd
 import pyarrow as pa
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from ebr_core.bags import Float32, hash_texts, keep_known
-from ebr_core.towers import embed, load_towers
+from ebr_core.answer import Question, answer
+from ebr_core.bundle import ASKED, embed_asked, open_bundle
+from ebr_core.config import InputError
 
 
-class QueryTower(PythonModel):
-    """f(Q) of one arm."""
+class Retriever(PythonModel):
+    """One arm's bundle. Nothing in it is unpickled, and it refuses to open where its canaries have moved."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Reads the towers; weights are safetensors, nothing is unpickled."""
-        self.towers = load_towers(Path(context.artifacts["towers"]))
+        """Opens and checks the bundle."""
+        faiss.omp_set_num_threads(1)
+        self.bundle = open_bundle(Path(context.artifacts["bundle"]))
 
-    def predict(self, model_input: pd.DataFrame) -> Float32:  # type: ignore[override] # mlflow lets both others out
-        """(n, D) unit vectors of the texts in the column `query`."""
-        queries = pa.array(model_input["query"].tolist(), pa.string())
-        bags = hash_texts(queries, self.towers.features)
-        return embed(self.towers.table, keep_known(bags, self.towers.vocabulary))
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """A row for each query: document_ids, titles and scores, best first; with output=vector, its unit vector.
+
+        Params: k, mode, radius, where, as in ebr_core.answer.Question, and output (documents or vector).
+        """
+        told = {key: value for key, value in (params or {}).items() if value != ""}
+        output = told.pop("output", "documents")
+        rows = model_input.astype(object).where(model_input.notna(), None).to_dict("records")
+        if output == "vector":
+            asked = pa.Table.from_pylist([{name: row.get(name) for name in ASKED.names} for row in rows], ASKED)
+            return pd.DataFrame({"vector": list(embed_asked(self.bundle.towers, asked))})
+        if output != "documents":
+            raise InputError(f"output: got {output!r}; documents or vector")
+        radius = told.pop("radius", "none")
+        told["radius"] = radius if radius in ("none", "model", "query") else float(radius)
+        answers = [answer(self.bundle, Question.model_validate({**row, **told})) for row in rows]
+        return pd.DataFrame(
+            {
+                "document_ids": [[hit.document_id for hit in hits] for hits in answers],
+                "titles": [[hit.title for hit in hits] for hits in answers],
+                "scores": [[hit.score for hit in hits] for hits in answers],
+            }
+        )
 
 
-mlflow.models.set_model(QueryTower())
+mlflow.models.set_model(Retriever())

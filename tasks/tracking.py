@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
@@ -21,18 +20,24 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Run
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import Array
 from prefect import task
 
 import ebr_core
 from data.experiment import BASELINES, ORACLES, Experiment
+from ebr_core.bundle import ASKED
 from ebr_core.config import Arm, Frozen
 from tasks import plots
 from tasks.artifacts import Artifact
 from tasks.home import home
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
-MODEL_NEEDS = ("mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "safetensors")
+MODEL_NEEDS = (
+    *("bm25s", "faiss-cpu", "mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "PyStemmer"),
+    *("safetensors", "scipy"),
+)
+MODEL_PARAMS = {"mode": "hybrid", "radius": "none", "where": "", "output": "documents"}
 
 
 class TrainedArm(Frozen):
@@ -66,9 +71,11 @@ def track(
     unindexed: dict[str, str],
     results: Artifact,
     indexes: dict[str, dict[str, Artifact]],
+    champion: str | None,
+    bundles: dict[str, Artifact],
 ) -> Outcome:
-    """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots,
-    models."""
+    """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
+    champion's bundle as a model."""
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     with (home() / "mlflow.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the first use makes the tables, and two at once would trip over each other
@@ -85,9 +92,10 @@ def track(
         for name in (name for name in asked.retrievals if name in measured):
             _log_retrieval(parent, name, asked, rows)
         for run in trained:
-            _log_child(parent, run.arm, run, asked, log, rows)
+            crowned = run.arm == champion and run.seed == asked.seeds[0]
+            _log_child(parent, run.arm, run, asked, log, rows, bundles[run.arm] if crowned else None)
         _log_tuning(indexes)
-        mlflow.set_tag("failures", len(failures))
+        mlflow.set_tags({"failures": len(failures), "champion": champion or "none"})
     if failures:
         mlflow.MlflowClient().set_terminated(parent.info.run_id, "FAILED")
     return Outcome(
@@ -160,7 +168,13 @@ def _curves(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
 
 
 def _log_child(
-    parent: Run, name: str, run: TrainedArm | None, asked: Experiment, log: Artifact, rows: list[dict[str, Any]]
+    parent: Run,
+    name: str,
+    run: TrainedArm | None,
+    asked: Experiment,
+    log: Artifact,
+    rows: list[dict[str, Any]],
+    bundle: Artifact | None = None,
 ) -> None:
     seed = run.seed if run else None
     mine = [
@@ -181,7 +195,8 @@ def _log_child(
         elif run.towers:
             _log_training(run.towers)
             mlflow.log_figure(plots.recall_by_k(_curves(mine), label), "plots/recall_by_k.png")
-            _log_model(run.towers, asked.arms[name])
+            if bundle is not None:
+                _log_model(bundle)
     if run.error:
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
 
@@ -244,15 +259,23 @@ def _log_training(towers: Artifact) -> None:
     mlflow.log_figure(plots.by_epoch(epochs), "plots/by_epoch.png")
 
 
-def _log_model(towers: Artifact, arm: Arm) -> None:
-    """The query tower with its signature. Its code and exact needs travel with it."""
-    output = TensorSpec(type=np.dtype("float32"), shape=(-1, arm.towers.dimensions))
+def _log_model(bundle: Artifact) -> None:
+    """The bundle with its signature, as a model that can be loaded and served. Code and exact needs travel with it."""
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, name, required=name == "query") for name in ASKED.names
+    ]
+    params = [
+        ParamSpec("k", DataType.long, 10),
+        *(ParamSpec(name, DataType.string, value) for name, value in MODEL_PARAMS.items()),
+    ]
+    lists = {"document_ids": DataType.string, "titles": DataType.string, "scores": DataType.double}
+    output: list[ColSpec | TensorSpec] = [ColSpec(Array(kind), name) for name, kind in lists.items()]
     mlflow.pyfunc.log_model(
-        name="query-tower",
+        name="retriever",
         python_model=str(MODEL_CODE),
-        artifacts={"towers": str(towers.folder)},
+        artifacts={"bundle": str(bundle.folder)},
         code_paths=[str(Path(ebr_core.__file__).parent)],
-        signature=ModelSignature(Schema([ColSpec(DataType.string, "query")]), Schema([output])),
+        signature=ModelSignature(Schema(columns), Schema(output), ParamSchema(params)),
         input_example=pd.DataFrame({"query": ["an example"]}),
         pip_requirements=[f"{need}=={importlib.metadata.version(need)}" for need in MODEL_NEEDS],
     )
