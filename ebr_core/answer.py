@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from ebr_core.bags import Float32, Int32
@@ -29,7 +30,7 @@ class Question(Frozen):
     region: str | None = Field(None, max_length=200)
     country: str | None = Field(None, max_length=200)
     language: str | None = Field(None, max_length=200)
-    k: int = Field(10, ge=1, le=1000, description="documents wanted")
+    k: int = Field(10, ge=1, le=1000, description="documents wanted; fewer by default where there are fewer")
     mode: Mode = Field(
         "hybrid",
         description="boolean: every word; ebr: near by the embedding; hybrid: both, reciprocal ranks summed",
@@ -88,7 +89,7 @@ def filled_up(bundle: Bundle, question: Question) -> Question:
     """The question with what is known of its searcher where nothing else is said. Errors: a searcher nobody knows."""
     if question.searcher_id is None:
         return question
-    at = pa.compute.index(bundle.searchers["searcher_id"], question.searcher_id).as_py()
+    at = pc.index(bundle.searchers["searcher_id"], question.searcher_id).as_py()
     if at < 0:
         raise InputError(f"no searcher {question.searcher_id!r} in the logs of this model; leave it out for a stranger")
     known = bundle.searchers.slice(at, 1).to_pylist()[0]
@@ -100,7 +101,7 @@ def filled_up(bundle: Bundle, question: Question) -> Question:
 def answer(bundle: Bundle, question: Question) -> list[Hit]:
     """The K documents that the bundle ranks first, fewer where fewer meet the condition."""
     total = bundle.documents.num_rows
-    if question.k > total:
+    if question.k > total and "k" in question.model_fields_set:
         raise InputError(f"k: got {question.k}; this model holds {total} documents")
     question = filled_up(bundle, question)
     vector = embed_asked(bundle.towers, as_table([question]))

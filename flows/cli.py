@@ -120,7 +120,7 @@ def ui(
 EXPERIMENT = Annotated[str | None, typer.Option(help="The experiment whose models answer; default: the last that ran.")]
 MODEL = Annotated[str | None, typer.Option(help="The arm that answers; default: the champion, by validation recall.")]
 BUNDLE = Annotated[Path | None, typer.Option(help="A bundle's folder, in place of an experiment and model.")]
-TOP = Annotated[int, typer.Option(help="Documents wanted.")]
+TOP = Annotated[int | None, typer.Option(help="Documents wanted; default: 10.")]
 MODE = Annotated[str, typer.Option(help="boolean (every word), ebr (near by the embedding) or hybrid (both).")]
 RADIUS = Annotated[str, typer.Option(help="none, model or query (as calibrated), or a cosine distance.")]
 WHERE = Annotated[str | None, typer.Option(help="A condition on documents: kind = person AND NOT country = DE.")]
@@ -137,7 +137,7 @@ def search(
     country: Annotated[str | None, typer.Option()] = None,
     language: Annotated[str | None, typer.Option(help="The searcher's.")] = None,
     where: WHERE = None,
-    k: TOP = 10,
+    k: TOP = None,
     mode: MODE = "hybrid",
     radius: RADIUS = "none",
     experiment: EXPERIMENT = None,
@@ -158,7 +158,7 @@ def batch(
     queries: Annotated[Path, typer.Argument(help="Parquet with the column query; searcher_id, city … if there are.")],
     out: Annotated[Path, typer.Argument(help="Parquet: query_row, rank, document_id, title, score, cosine.")],
     where: WHERE = None,
-    k: TOP = 10,
+    k: TOP = None,
     mode: MODE = "hybrid",
     radius: RADIUS = "none",
     experiment: EXPERIMENT = None,

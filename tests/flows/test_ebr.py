@@ -9,6 +9,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -17,7 +18,10 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 
+from ebr_core.answer import Question, answer
+from ebr_core.bundle import open_bundle
 from flows.ebr import ebr
+from tasks.bundle import bundle_of, models_of
 from tasks.tracking import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
@@ -126,9 +130,14 @@ def test_the_logged_model_embeds_queries_as_the_run_did(first: tuple[Path, Outco
     model = mlflow.pyfunc.load_model(models[0].model_uri)
     searches = pq.read_table(outcome.sample.folder / "searches.parquet")
     queries = pq.read_table(outcome.log.folder / "queries.parquet")["query"].take(searches["query_row"]).to_pylist()
-    embedded = model.predict([{"query": query} for query in queries[:20]])
+    asked = pd.DataFrame({"query": queries[:20]})
+    embedded = np.stack(model.predict(asked, params={"output": "vector"})["vector"])
     candidates = [np.load(path)[:20] for path in outcome.log.folder.parent.glob("embed_texts-*/queries.npy")]
-    assert any(np.array_equal(embedded, vectors) for vectors in candidates)
+    assert any(np.allclose(embedded, vectors, atol=1e-6) for vectors in candidates)
+    answers = model.predict(asked, params={"k": 3, "mode": "ebr"})
+    champion = open_bundle(bundle_of(models_of("experiment"), None))
+    for query, ids in zip(queries[:20], answers["document_ids"], strict=True):
+        assert [hit.document_id for hit in answer(champion, Question(query=query, k=3, mode="ebr"))] == list(ids)
 
 
 def test_an_added_arm_trains_alone(first: tuple[Path, Outcome], tmp_path: Path) -> None:
