@@ -14,10 +14,11 @@ from ebr_core.bags import Float32, Int32
 from ebr_core.bundle import ASKED, CONTEXT, Bundle, embed_asked
 from ebr_core.conditions import Mask, Near, holds_nn, meet, parse
 from ebr_core.config import Frozen, InputError
-from ebr_core.hybrid import reciprocal_rank_fusion, search_within, within
-from ebr_core.terms import match, words_held
+from ebr_core.hybrid import RRF, reciprocal_rank_fusion, search_within, within
+from ebr_core.terms import match, words_held, words_of
 
 Mode = Literal["hybrid", "ebr", "boolean"]
+SHOWN = ["document_id", "title", "kind", "city", "country"]
 DEEP = 100  # how far down either list is fused, at least
 
 
@@ -107,7 +108,9 @@ def answer(bundle: Bundle, question: Question) -> list[Hit]:
     vector = embed_asked(bundle.towers, as_table([question]))
     allowed = None if question.where is None else _allowed(bundle, question.where, vector)
     near, cosines = _near(bundle, question, vector, allowed)
-    by_terms, scores = _by_terms(bundle, question, allowed)
+    words = words_of(bundle.terms, question.query)
+    by_terms, scores = _by_terms(bundle, question, words, allowed)
+    places = {"near_rank": _places(near), "terms_rank": _places(by_terms)}
     if question.mode == "ebr":
         rows, score = near[: question.k], cosines[: question.k]
     elif question.mode == "boolean":
@@ -115,18 +118,13 @@ def answer(bundle: Bundle, question: Question) -> list[Hit]:
     else:
         fused = reciprocal_rank_fusion([by_terms[None], near[None]], question.k)[0]
         rows = fused[fused >= 0]
-        score = np.array([_reciprocal(by_terms, row) + _reciprocal(near, row) for row in rows])
-    return _hits(bundle, question, vector, rows, score, near, by_terms)
+        score = np.array([sum(1 / (RRF + its[row]) for its in places.values() if row in its) for row in rows.tolist()])
+    return _hits(bundle, vector, rows, score, words, places)
 
 
-def _reciprocal(rows: Int32, row: int) -> float:
-    at = _place(rows, row)
-    return 0.0 if at is None else 1 / (60 + at)
-
-
-def _place(rows: Int32, row: int) -> int | None:
-    at = np.flatnonzero(rows == row)
-    return int(at[0]) + 1 if len(at) else None
+def _places(rows: Int32) -> dict[int, int]:
+    """Each row's place in a list, from 1."""
+    return {row: place for place, row in enumerate(rows.tolist(), 1)}
 
 
 def _allowed(bundle: Bundle, where: str, vector: Float32) -> Mask:
@@ -178,10 +176,12 @@ def _radius(bundle: Bundle, asked: float | Literal["model", "query"], similariti
     return asked
 
 
-def _by_terms(bundle: Bundle, question: Question, allowed: npt.NDArray[np.bool_] | None) -> tuple[Int32, Float32]:
+def _by_terms(
+    bundle: Bundle, question: Question, words: dict[str, int | None], allowed: npt.NDArray[np.bool_] | None
+) -> tuple[Int32, Float32]:
     if question.mode == "ebr":
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    rows, scores = match(bundle.terms, question.query, every=True)
+    rows, scores = match(bundle.terms, words, every=True)
     if allowed is not None:
         rows, scores = rows[allowed[rows]], scores[allowed[rows]]
     depth = max(question.k, DEEP)
@@ -189,20 +189,24 @@ def _by_terms(bundle: Bundle, question: Question, allowed: npt.NDArray[np.bool_]
 
 
 def _hits(
-    bundle: Bundle, question: Question, vector: Float32, rows: Int32, score: Any, near: Int32, by_terms: Int32
+    bundle: Bundle,
+    vector: Float32,
+    rows: Int32,
+    score: Any,
+    words: dict[str, int | None],
+    places: dict[str, dict[int, int]],
 ) -> list[Hit]:
-    documents = bundle.documents.select(["document_id", "title", "kind", "city", "country"]).take(rows).to_pylist()
+    documents = bundle.documents.select(SHOWN).take(rows).to_pylist()
     cosines = np.asarray(bundle.vectors[rows]) @ vector[0]
-    words = words_held(bundle.terms, question.query, rows)
+    held = words_held(bundle.terms, words, rows)
     return [
         Hit(
             rank=at + 1,
             score=float(score[at]),
             cosine=float(cosines[at]),
-            near_rank=_place(near, row),
-            terms_rank=_place(by_terms, row),
-            words=words[at],
+            words=held[at],
+            **{name: its.get(row) for name, its in places.items()},
             **documents[at],
         )
-        for at, row in enumerate(rows)
+        for at, row in enumerate(rows.tolist())
     ]

@@ -161,7 +161,7 @@ def _nlists(spec: Ivf, n: int) -> tuple[int, ...]:
     return spec.nlist if isinstance(spec.nlist, tuple) else (spec.nlist or cells(n),)
 
 
-def variants(spec: AnyIndex, n: int) -> list[AnyIndex]:
+def variants(spec: Ivf | Imi | Hnsw) -> list[Ivf | Imi | Hnsw]:
     """The indexes to be tuned among: one for each nlist, the spec alone where it names no several."""
     if isinstance(spec, Ivf) and isinstance(spec.nlist, tuple):
         return [spec.model_copy(update={"nlist": nlist}) for nlist in spec.nlist]

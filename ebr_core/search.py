@@ -35,17 +35,19 @@ def through(
     block: int = 1024,
     allowed: npt.NDArray[np.bool_] | None = None,
     widen: float = 1,
+    slack: int = SLACK,
 ) -> tuple[Int32, Float32]:
     """The same, through any faiss index over inner products. A zero query finds nothing.
 
     Similarities less than TIED apart are ties, and go by row: the last bits of a float depend on a vector's place in a
-    block and on the number of threads. SLACK more are looked at, so that ties at the K-th place are broken so too.
+    block and on the number of threads. slack more are looked at, so that ties at the K-th place are broken so too; with
+    0 it costs what the index alone costs, and which of the equal ones at the K-th place are found is left to faiss.
 
     allowed (N,): the documents that may be found, which an index by codes alone (kind scan with pq) cannot honour.
     widen: so many times the index's own nprobe or ef, for a condition that leaves few of the documents looked at.
     """
     rows, similarities = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
-    depth = max(k, min(k + SLACK, index.ntotal))
+    depth = max(k, min(k + slack, index.ntotal))
     selector = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
     parameters = None if selector is None else _parameters(index, selector, widen)
     for first in range(0, len(queries), block):
@@ -83,6 +85,16 @@ def _parameters(index: faiss.Index, selector: Any, widen: float) -> Any:
     if isinstance(inner, faiss.IndexHNSW):
         return faiss.SearchParametersHNSW(sel=selector, efSearch=int(np.ceil(widen * inner.hnsw.efSearch)))
     return faiss.SearchParameters(sel=selector)
+
+
+def as_near(documents: Float32, queries: Float32, rows: Int32, nearest: Float32) -> npt.NDArray[np.float64]:
+    """(Q,): recall of rows (Q, K) against exact search, whose similarities are nearest (Q, K): the share as near as its
+    K-th. Equal documents stand for each other, since faiss does not say which of them it finds. −∞ is nobody's."""
+    last, wanted = nearest.min(1, where=np.isfinite(nearest), initial=np.inf), np.isfinite(nearest).sum(1)
+    similarities = np.einsum("qkd,qd->qk", documents[rows], queries)
+    found = ((similarities >= last[:, None] - TIED) & (rows >= 0)).sum(1)
+    recall: npt.NDArray[np.float64] = np.minimum(found, wanted) / np.maximum(wanted, 1)
+    return recall
 
 
 def scanned(index: faiss.Index, queries: Float32, k: int) -> tuple[Int64, Int64]:

@@ -102,31 +102,36 @@ def ranked(
     return rows, scores
 
 
-def match(terms: Terms, query: str, every: bool) -> tuple[Int32, Float32]:
+def words_of(terms: Terms, query: str) -> dict[str, int | None]:
+    """The query's different words as stems, each with its number, None where no document holds it."""
+    stemmed = stems([query]).values.unique()
+    return dict(zip(stemmed.to_pylist(), pc.index_in(stemmed, terms.words).to_pylist(), strict=True))
+
+
+def match(terms: Terms, words: dict[str, int | None], every: bool) -> tuple[Int32, Float32]:
     """The same for one query, all of it: (documents, scores), at the cost of reading its words' documents alone."""
-    found = pc.index_in(stems([query]).values.unique(), terms.words)
-    words = found.drop_null().to_numpy()
-    if len(words) == 0 or (every and len(words) < len(found)):
+    known = [word for word in words.values() if word is not None]
+    if not known or (every and len(known) < len(words)):
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    spans = [slice(terms.starts[word], terms.starts[word + 1]) for word in words]
+    spans = [slice(terms.starts[word], terms.starts[word + 1]) for word in known]
     held = np.concatenate([terms.documents[span] for span in spans])
     documents, place, counts = np.unique(held, return_inverse=True, return_counts=True)
-    scores = np.bincount(place, np.concatenate([terms.weights[span] for span in spans]))
-    kept = counts == len(words) if every else counts > 0
+    scores = np.bincount(place, np.concatenate([terms.weights[span] for span in spans])).astype(np.float32)
+    kept = counts == len(known) if every else counts > 0
     documents, scores = documents[kept], scores[kept]
-    order = np.argsort(-scores.astype(np.float32), kind="stable")
-    return documents[order], scores[order].astype(np.float32)
+    order = np.argsort(-scores, kind="stable")
+    return documents[order], scores[order]
 
 
-def words_held(terms: Terms, query: str, rows: Int32) -> list[list[str]]:
-    """For each document at rows (K,) the words of the query, as stems, that it holds."""
-    asked = stems([query]).values.unique()
-    found = pc.index_in(asked, terms.words)
+def words_held(terms: Terms, words: dict[str, int | None], rows: Int32) -> list[list[str]]:
+    """For each document at rows (K,) those of the words that it holds."""
     held: list[list[str]] = [[] for _ in rows]
-    for name, word in zip(asked.to_pylist(), found.to_pylist(), strict=True):
-        its = terms.documents[terms.starts[word] : terms.starts[word + 1]] if word is not None else rows[:0]
-        for at in np.flatnonzero(np.isin(rows, its, assume_unique=True)):
-            held[at].append(name)
+    for name, word in words.items():
+        if word is not None:
+            its = terms.documents[terms.starts[word] : terms.starts[word + 1]]
+            at = np.searchsorted(its, rows)
+            for place in np.flatnonzero(its[np.minimum(at, len(its) - 1)] == rows):
+                held[place].append(name)
     return held
 
 

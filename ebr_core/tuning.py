@@ -12,7 +12,7 @@ import numpy as np
 from ebr_core.bags import Float32, Int32
 from ebr_core.config import InputError
 from ebr_core.index import AnyIndex, Hnsw, Imi, Ivf, build, innermost, set_parameters, variants
-from ebr_core.search import exact, scanned, through
+from ebr_core.search import as_near, exact, scanned, through
 
 SECOND_LOOKS = (1, 2, 4, 8, 16)  # candidates for each document wanted
 DEARER = 2  # times the distances of the best setting so far, beyond which none is tried
@@ -40,8 +40,9 @@ class Tuned(NamedTuple):
 def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
     """The built index at the operating point with the fewest distances whose recall@at ≥ target, over the queries.
 
-    Recall is that of faiss's IntersectionCriterion against exact search; faiss's OperatingPoints keeps the settings of
-    which no other has more recall at fewer distances. Errors: no setting reaches the target.
+    Recall is against exact search, equal documents standing for each other, which faiss's own IntersectionCriterion
+    does not allow; its OperatingPoints keeps the settings of which no other has more recall at fewer distances. Errors:
+    no setting reaches the target.
     """
     queries = queries[queries.any(axis=1)]  # the others find nothing, in any index
     target = spec.target or 0.0
@@ -50,15 +51,13 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
             f"an index is tuned on at least one query and {spec.at} documents (at), got {len(queries)} and "
             f"{len(documents)}; leave target out"
         )
-    nearest, similarities = exact(documents, queries, spec.at)
-    criterion = faiss.IntersectionCriterion(len(queries), spec.at)
-    criterion.set_groundtruth(similarities, nearest.astype(np.int64))
+    _, nearest = exact(documents, queries, spec.at)
     points = faiss.OperatingPoints()
     tried: list[Point] = []
     built: list[faiss.Index] = []
-    for variant in variants(spec, len(documents)):
+    for variant in variants(spec):
         index = build(documents, variant)
-        for point in _explore(index, variant, queries, criterion, target):
+        for point in _explore(index, variant, documents, queries, nearest):
             points.add(point.recall, point.distances, point.parameters, len(tried))
             tried.append(point)
             built.append(index)
@@ -71,30 +70,31 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
     return Tuned(built[at], tried[at], tried)
 
 
-def _explore(index: faiss.Index, spec: AnyIndex, queries: Float32, criterion: Any, target: float) -> Iterator[Point]:
+def _explore(
+    index: faiss.Index, spec: Ivf | Imi | Hnsw, documents: Float32, queries: Float32, nearest: Float32
+) -> Iterator[Point]:
     """Tries faiss's combinations of settings, the cheap ones first, as long as they may be of use."""
-    at, best = int(criterion.nnn), float("inf")
+    at, best = spec.at, float("inf")
     space = _space(index, spec, at)
     for number in range(space.n_combinations()):
         space.set_index_parameters(index, number)
-        documents, distances = scanned(index, queries, at)
+        looked_at, distances = scanned(index, queries, at)
         if distances.mean() > DEARER * best:
             continue
         started = time.perf_counter()
-        rows, similarities = through(index, queries, at)
+        rows, _ = through(index, queries, at, slack=0)
         seconds = time.perf_counter() - started
-        nearest = rows.astype(np.int64)
-        recall = criterion.evaluate(faiss.swig_ptr(similarities), faiss.swig_ptr(nearest))
+        recall = float(as_near(documents, queries, rows, nearest).mean())
         nlist = innermost(index).nlist if isinstance(spec, Ivf | Imi) else None
         yield Point(
             nlist,
             space.combination_name(number),
             recall,
-            float(documents.mean()),
+            float(looked_at.mean()),
             float(distances.mean()),
             len(queries) / max(seconds, 1e-9),
         )
-        if recall >= target:
+        if recall >= (spec.target or 0):
             best = min(best, float(distances.mean()))
 
 

@@ -68,7 +68,7 @@ def _measure(run: Retrieved, searches: dict[str, Any], targets: Targets, ks: tup
     """Each metric of a run, (S,)."""
     hit = hits(np.load(run.rows.folder / "retrieved.npy")[searches["at"]], targets)
     metrics = {f"recall@{k}": recall_at_k(hit, targets, k) for k in ks} | {"mrr": reciprocal_rank(hit)}
-    counted = {name: run.rows.folder / f"{name}.npy" for name in ("scanned", "returned")}
+    counted = {name: run.rows.folder / f"{name}.npy" for name in ("scanned", "returned", "kept")}
     return metrics | {
         name: np.load(file)[searches["at"]].astype(float) for name, file in counted.items() if file.exists()
     }
@@ -87,17 +87,14 @@ def _add_index_recall(
         if index in ("exact", "none") or (arm, seed, "exact") not in found:
             continue
         ours = np.load(found[arm, seed, index])[searches["at"]]
-        tuned = found[arm, seed, index].with_name("retrieved_at.npy")
-        ours_at = np.load(tuned)[searches["at"]] if tuned.exists() else ours
         truth = np.load(found[arm, seed, "exact"])[searches["at"]]
         for k in ks:
             nearest = truth[:, :k]
             counts = (nearest >= 0).sum(1)
             offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
             wanted = Targets(offsets, nearest[nearest >= 0])
-            first = ours_at if k <= ours_at.shape[1] else ours
-            metrics[f"index_recall@{k}"] = hits(first[:, :k], wanted).sum(1) / np.maximum(counts, 1)
-            metrics[f"one_recall@{k}"] = ((first[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(float)
+            metrics[f"index_recall@{k}"] = hits(ours[:, :k], wanted).sum(1) / np.maximum(counts, 1)
+            metrics[f"one_recall@{k}"] = ((ours[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(float)
 
 
 def clusters_of(searches: dict[str, Any]) -> Any:

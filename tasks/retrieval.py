@@ -20,7 +20,7 @@ from ebr_core import baselines
 from ebr_core.bags import Float32, Int32
 from ebr_core.config import InputError
 from ebr_core.index import AnyIndex, Exact, Ivf, Scan, build, problem, set_parameters
-from ebr_core.search import scanned, through
+from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.towers import embed, load_towers, stack
 from ebr_core.train import use_threads
 from ebr_core.tuning import tune
@@ -106,9 +106,9 @@ def _build(
 def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifact, k: int, threads: int) -> None:
     """retrieved.npy (S, K): the document rows that the index finds for each sampled search, −1 where it finds fewer.
 
-    scanned.npy (S,): the documents scanned for each. Where the index was tuned at a smaller K, retrieved_at.npy (S, at)
-    is what it finds asked for so few, which is what its target promises: graphs and second looks find more when asked
-    for more.
+    scanned.npy (S,): the documents scanned for each. Where the index was tuned, kept.npy (S,) is its recall@at against
+    exact search asked for no more than `at`, as its target promises: graphs and second looks find more when asked for
+    more.
     """
     use_threads(threads)
     manifest = json.loads((index.folder / "manifest.json").read_text())
@@ -119,13 +119,14 @@ def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifa
     candidates = read_sample(evaluated).candidates
     at = manifest["spec"]["at"] if manifest["setting"] else k
     started = time.perf_counter()
-    rows, _ = through(searched, queries, min(k, at))
+    rows, _ = through(searched, queries, at, slack=0)
     seconds = time.perf_counter() - started
-    if at < k:
-        np.save(folder / "retrieved_at.npy", np.where(rows >= 0, candidates[rows], -1).astype(np.int32))
-        rows, _ = through(searched, queries, k)
+    if manifest["setting"]:
+        documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
+        np.save(folder / "kept.npy", as_near(documents, queries, rows, exact(documents, queries, at)[1]))
+    rows, _ = through(searched, queries, k)
     np.save(folder / "retrieved.npy", np.where(rows >= 0, candidates[rows], -1).astype(np.int32))
-    np.save(folder / "scanned.npy", scanned(searched, queries, min(k, at))[0])
+    np.save(folder / "scanned.npy", scanned(searched, queries, at)[0])
     costs = {"search_s": seconds, "queries_per_s": len(queries) / max(seconds, 1e-9)}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 

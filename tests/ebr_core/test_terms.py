@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.baselines import bm25
-from ebr_core.terms import documents_with, index_terms, match, ranked, stems, words_held
+from ebr_core.terms import documents_with, index_terms, match, ranked, stems, words_held, words_of
 
 WORDS = ["red", "fox", "runs", "blue", "dog", "sleeping"]
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), min_size=1, max_size=12)
@@ -62,7 +62,7 @@ def test_one_query_alone_is_the_same_as_many(texts: list[str], queries: list[str
     terms = index_terms(texts)
     rows, scores = ranked(terms, queries, len(texts), every)
     for q, query in enumerate(queries):
-        documents, its = match(terms, query, every)
+        documents, its = match(terms, words_of(terms, query), every)
         found = int((rows[q] >= 0).sum())
         assert sorted(documents.tolist()) == sorted(rows[q][:found].tolist())
         assert np.allclose(its, scores[q][:found], atol=1e-5)
@@ -70,7 +70,10 @@ def test_one_query_alone_is_the_same_as_many(texts: list[str], queries: list[str
 
 def test_which_words_a_document_holds() -> None:
     terms = index_terms(["red fox", "sleeping dog", "a fox sleeps"])
-    assert words_held(terms, "sleeping foxes fly", np.array([2, 0, 1], np.int32)) == [
+    words = words_of(terms, "sleeping foxes fly")
+    assert list(words) == ["sleep", "fox", "fli"]
+    assert words["fli"] is None
+    assert words_held(terms, words, np.array([2, 0, 1], np.int32)) == [
         ["sleep", "fox"],
         ["fox"],
         ["sleep"],
