@@ -39,7 +39,7 @@ def main() -> None:
     """Prints one line an arm: both times and their ratio."""
     cores = os.cpu_count() or 1
     log = extract.fn(Simulated(layout="simulated").tables(live.fn(World()).folder), Split(), {"files": "simulated"})
-    validation, features = sample.fn(log, "validation", 500, 1), featurise.fn(log, ARMS["random"].text)
+    validation, features = sample.fn(log, "validation", 500, 1), featurise.fn(log, ARMS["random"].reads)
     train_arm.fn(log, features, validation, ARMS["in-batch softmax"], 999)  # compiles
     train_arm.fn(log, features, validation, ARMS["random"], 999)
     for name, arm in ARMS.items():

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
-from pydantic_core import ErrorDetails
 
+from data.invalid import explained
 from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
-from ebr_core.config import Arm, Frozen, InputError
+from ebr_core.config import Arm, Frozen, InputError, laid_over
 from ebr_core.hybrid import Retrieval
 from ebr_core.index import AnyIndex, Exact, Index, Ivf, Scan, problem
+from ebr_core.verdicts import Claim
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
 BASELINES = ("popularity", "bm25", "memory")
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # of a simulated world alone
 MANY = 2**31  # documents: more than any index asks for
-METRIC = r"^(recall@[1-9][0-9]*|mrr)$"
+METRIC = r"^((recall|success|ndcg|popularity_lift)@[1-9][0-9]*|mrr)$"
 Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # what MLflow takes as a tag
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 
@@ -47,7 +48,7 @@ class Question(Frozen):
     baseline: str
     arms: tuple[str, ...] = Field(min_length=1)
     metric: str = Field("recall@10", pattern=METRIC)
-    claim: Literal["gain", "equal", "worse"] | None = None
+    claim: Claim | None = Field(None, description="what is expected of the arms, fixed before the run")
     margin: float = Field(0.01, gt=0, lt=1, description="what counts as equal, fixed before the run")
 
 
@@ -59,6 +60,11 @@ class Experiment(Frozen):
     evaluation: Evaluation = Evaluation()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (0,), min_length=1, description="each arm is trained once for each"
+    )
+    screening: bool = Field(
+        False,
+        description="train every arm with the first seed alone, and with all seeds only each question's baseline and "
+        "its best arm, chosen on validation",
     )
     arms: dict[Name, Arm] = Field(default_factory=dict, description="what is trained; `base` holds what they share")
     indexes: dict[Name, Index] = Field(default_factory=dict, description="besides exact search, which is always there")
@@ -74,7 +80,7 @@ class Experiment(Frozen):
         if not isinstance(arms, dict) or not isinstance(arms.get("base") or {}, dict):
             return arms  # validation says what is wrong
         base = arms.get("base") or {}
-        return {name: _over(base, arm or {}) for name, arm in arms.items() if name != "base"}
+        return {name: laid_over(base, arm or {}) for name, arm in arms.items() if name != "base"}
 
     @field_validator("seeds")
     @classmethod
@@ -98,24 +104,20 @@ class Experiment(Frozen):
         return {"exact": Exact()} | self.indexes
 
 
-def _over(base: Any, own: Any) -> Any:
-    """own laid over base, key by key; where own names another kind of thing, it replaces the whole."""
-    if not isinstance(base, dict) or not isinstance(own, dict):
-        return own
-    if "kind" in own and own["kind"] != base.get("kind", own["kind"]):
-        return own
-    return base | {key: _over(base.get(key), value) for key, value in own.items()}
-
-
 class _NoRepeats(yaml.SafeLoader):
     """Refuses a key that stands twice: the last would win without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node."""
-        keys = [self.construct_object(key, deep) for key, _ in node.value]
-        for at, key in enumerate(keys):
-            if key in keys[:at]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # <<: what it brings, the mapping's own keys may say anew
+            key = self.construct_object(key_node, deep)
+            if key in seen:
+                told = f"the key {key!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, told, key_node.start_mark)
+            seen.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -123,23 +125,28 @@ def load_experiment(path: Path) -> Experiment:
     """The experiment in a YAML file, with the paths of its logs made absolute. Errors: every problem of the file at
     once."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; give the path of an experiment file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start}); save it as one"
+        ) from error
     try:
         content = yaml.load(text, _NoRepeats)  # a SafeLoader
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected sections such as logs, arms, questions; got {type(content).__name__}")
+        got = "an empty file" if content is None else type(content).__name__
+        raise InputError(f"{path}: expected sections such as logs, arms, questions; got {got}")
     problems: list[str] = _name_problems(content)
     experiment = None
     try:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
-        told = [_explain(problem, content) for problem in error.errors()]
-        problems = [*dict.fromkeys(told), *problems]  # what the base says wrong is told once
-    problems += [*_index_problems(experiment), *_retrieval_problems(experiment)] if experiment else []
+        problems = [*explained(error, content, Experiment.model_json_schema()), *problems]
+    if experiment:
+        problems += [*_index_problems(experiment), *_retrieval_problems(experiment), *_trial_problems(experiment)]
     if problems or experiment is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
@@ -186,6 +193,46 @@ def _without_nlist(index: AnyIndex) -> AnyIndex:
     return index.model_copy(update={"nlist": None}) if isinstance(index, Ivf) else index
 
 
+def _trial_problems(experiment: Experiment) -> list[str]:
+    """Questions that would compare arms of which one had more tries to be good than another."""
+    problems = []
+    for name, question in experiment.questions.items():
+        arms = [arm for arm in (question.baseline, *question.arms) if arm in experiment.arms]
+        tries = {arm: len(experiment.arms[arm].tried) for arm in arms}
+        if len(set(tries.values())) > 1:
+            told = ", ".join(f"{arm} {number}" for arm, number in tries.items())
+            problems.append(f"questions.{name}: got arms with different numbers of trials, {told}; give each as many")
+    return problems
+
+
+def _source_problems(arms: dict[str, Any]) -> list[str]:
+    """Arms that mine from, or start from, an arm that is not there, or in the end from themselves."""
+    problems = []
+    sources: dict[str, list[str]] = {}
+    base = _section(arms, "base")
+    for name in (name for name in arms if name != "base"):
+        own = base | _section(arms, name)
+        for key in ("mine_from", "start_from"):
+            source = own.get(key)
+            if source is None:
+                continue
+            sources.setdefault(name, []).append(str(source))
+            if source not in arms or source == "base":
+                near = difflib.get_close_matches(str(source), [arm for arm in arms if arm != "base"], 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                problems.append(f"arms.{name}.{key}: no arm {source!r}{hint}")
+    for name in sources:
+        before, waiting = set(), list(sources[name])
+        while waiting:
+            source = waiting.pop()
+            if source not in before:
+                before.add(source)
+                waiting += sources.get(source, [])
+        if name in before:
+            problems.append(f"arms.{name}: mine_from and start_from lead back to it; break the circle")
+    return problems
+
+
 def _section(content: dict[str, Any], key: str) -> dict[str, Any]:
     return content[key] if isinstance(content.get(key), dict) else {}
 
@@ -201,6 +248,7 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
         for name in arms
         if name in (*BASELINES, *ORACLES)
     ]
+    problems += _source_problems(arms_section)
     for name, question in questions.items():
         if not isinstance(question, dict):
             continue
@@ -215,88 +263,19 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
                 f"questions.{name}.arms: {question['baseline']!r} is the baseline, it cannot be compared with itself"
             )
         metric = str(question.get("metric", "recall@10"))
-        if metric.startswith("recall@") and metric[7:].isdigit() and int(metric[7:]) not in ks:
+        depth = metric.partition("@")[2]
+        if depth.isdigit() and int(depth) not in ks:
             problems.append(f"questions.{name}.metric: got {metric!r}; evaluation.ks holds {list(ks)}")
     return problems
 
 
-def _explain(problem: ErrorDetails, content: dict[str, Any]) -> str:
-    """One line: the key path, what was got, what is allowed."""
-    path = _path_in_file(_where_written(problem["loc"], content))
-    if problem["type"] == "union_tag_invalid":
-        got, allowed = problem["ctx"]["tag"], problem["ctx"]["expected_tags"].replace("'", "").split(", ")
-        near = difflib.get_close_matches(got, allowed, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        key = problem["ctx"]["discriminator"].strip("'")
-        return f"{path}.{key}: got {got!r}{hint}; allowed: {', '.join(allowed)}"
-    if problem["type"] == "extra_forbidden":
-        allowed = _keys_at(problem["loc"][:-1])
-        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        return f"{path}: unknown key{hint}; allowed here: {', '.join(allowed)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
-        return f"{path}: missing; {message}"
-    if problem["type"] == "value_error":
-        return f"{path}: {message}"
-    return f"{path}: got {problem['input']!r}; {message[0].lower()}{message[1:]}"
-
-
-def _where_written(path: tuple[int | str, ...], content: dict[str, Any]) -> tuple[int | str, ...]:
-    """The path of an arm's setting, or that of the base where the arm has it from there."""
-    if len(path) < 3 or path[0] != "arms":
-        return path
-    own: Any = content["arms"].get(path[1]) or {}
-    for part in path[2:]:
-        if not isinstance(own, dict):
-            return path
-        if part in own:
-            own = own[part]
-        elif part not in (own.get("kind"), own.get("layout")):
-            return ("arms", "base", *path[2:])
-    return path
-
-
-def _path_in_file(path: tuple[int | str, ...]) -> str:
-    """The key path as the user wrote it: pydantic names the variant chosen by layout or kind, the file does not."""
-    schema = Experiment.model_json_schema()
-    node, keys = dict(schema), []
-    for part in path:
-        if part not in _deref(schema, node).get("discriminator", {}).get("mapping", {}):
-            keys.append(str(part))
-        node = _step_down(schema, node, str(part))
-    return ".".join(keys) or "the file"
-
-
-def _keys_at(path: tuple[int | str, ...]) -> list[str]:
-    """The keys that the schema allows at a path of an error."""
-    schema = Experiment.model_json_schema()
-    node: dict[str, Any] = schema
-    for part in path:
-        node = _step_down(schema, node, str(part))
-    return sorted(_deref(schema, node).get("properties", {}))
-
-
-def _deref(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    return schema["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
-
-
-def _step_down(schema: dict[str, Any], node: dict[str, Any], part: str) -> dict[str, Any]:
-    node = _deref(schema, node)
-    if "discriminator" in node:  # an error's path names the variant by its tag
-        mapping = node["discriminator"]["mapping"]
-        return {"$ref": mapping[part]} if part in mapping else node
-    if part in node.get("properties", {}):
-        return dict(node["properties"][part])
-    extra: Any = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
-    return dict(extra) if isinstance(extra, dict) else {}
-
-
 def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:
-    """The logs with relative paths made absolute, from the folder of the experiment file."""
+    """The logs with relative paths made absolute, from the folder of the experiment file; ~ is the user's home."""
     named = [key for key, field in type(logs).model_fields.items() if field.annotation in (str, str | None)]
     paths = {key: getattr(logs, key) for key in named if key != "memory_limit" and getattr(logs, key)}
-    full = {key: path if "://" in path else str((start / path).absolute()) for key, path in paths.items()}
+    full = {
+        key: path if "://" in path else str((start / Path(path).expanduser()).absolute()) for key, path in paths.items()
+    }
     return logs.model_copy(update=full)
 
 

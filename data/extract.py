@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from data import schemas
 from data.layouts import LAYOUTS, paths
 from data.logs import Beir, Esci, Split, Tables, Ubi
-from data.reading import UNREADABLE, open_absent, open_table, statement, unreadable
+from data.reading import is_unreadable, open_absent, open_table, statement, unreadable
 from data.report import reported
 from ebr_core.config import InputError
 
@@ -63,8 +62,13 @@ def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path) -> Non
                 f"extraction needs more than logs.memory_limit, {logs.memory_limit}: {error}\n"
                 "Raise it, or lower logs.threads"
             ) from error
-        except UNREADABLE as error:
-            raise InputError(unreadable("logs", ", ".join(paths(logs).values()), error)) from error
+        except duckdb.Error as error:
+            given = paths(logs)
+            every = ("logs", ", ".join(given.values()))
+            table, path = next(((table, path) for table, path in given.items() if path in str(error)), every)
+            if not is_unreadable(path, error):
+                raise
+            raise InputError(unreadable(table, path, error)) from error
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
 
@@ -147,8 +151,8 @@ def _split(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, spl
         _split_as_given(con)
         return
     if split.validation_from and split.test_from:
-        _set(con, "validation_from", _utc(split.validation_from))
-        _set(con, "test_from", _utc(split.test_from))
+        _set(con, "validation_from", split.validation_from)
+        _set(con, "test_from", split.test_from)
         con.execute(statement("split/cuts_by_date"))
     else:
         _set(con, "validation", split.validation)
@@ -156,10 +160,7 @@ def _split(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, spl
         con.execute(statement("split/cuts_by_share"))
     con.execute(statement("split/by_time"))
     _refuse_empty_parts(con)
-
-
-def _utc(instant: datetime) -> datetime:
-    return instant.astimezone(UTC).replace(tzinfo=None) if instant.tzinfo else instant
+    _refuse_dead_parts(con)
 
 
 def _refuse_empty_parts(con: duckdb.DuckDBPyConnection) -> None:
@@ -181,6 +182,17 @@ def _refuse_empty_parts(con: duckdb.DuckDBPyConnection) -> None:
             f"{validation_from} are train, from {test_from} on test. "
             "Set split.validation_from and split.test_from inside that range, or larger split.validation and split.test"
         )
+
+
+def _refuse_dead_parts(con: duckdb.DuckDBPyConnection) -> None:
+    """Where no clicked document of a part was there in its time, nothing is left to train on or to find."""
+    for name, clicks, alive in con.execute(statement("split/alive")).fetchall():
+        if not alive:
+            raise InputError(
+                f"documents: none of the documents of the {clicks:,} clicks in {name} was there at that time, by "
+                "created_at and removed_at. Correct them, or leave the columns out: a document without them is always "
+                "there"
+            )
 
 
 def _refuse_given_split(con: duckdb.DuckDBPyConnection, logs: Esci | Beir, split: Split) -> None:

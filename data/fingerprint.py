@@ -11,7 +11,7 @@ import duckdb
 
 from data.layouts import paths
 from data.logs import Beir, Esci, Tables, Ubi
-from data.reading import UNREADABLE, matched, statement, unreadable
+from data.reading import is_unreadable, matched, statement, unreadable
 from ebr_core.config import InputError
 
 _CHUNK_BYTES = 1 << 20
@@ -29,6 +29,22 @@ def fingerprint(logs: Tables | Ubi | Esci | Beir) -> dict[str, str]:
         return {path: _digest(con, table, path) for table, path in paths(logs).items()}
 
 
+def refuse_absent(logs: Tables | Ubi | Esci | Beir) -> None:
+    """Raises InputError where a path of the logs stands for no file: what can be said at once, before anything starts.
+
+    All such paths are named together.
+    """
+    problems = []
+    with closing(duckdb.connect()) as con:
+        for table, path in paths(logs).items():
+            try:
+                matched(con, table, path)
+            except InputError as error:
+                problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+
+
 def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str) -> str:
     digest = hashlib.sha256()
     try:
@@ -41,7 +57,9 @@ def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str) -> str:
         for file in files:
             digest.update(f"{os.path.relpath(file, folder)}\0{Path(file).stat().st_size}\0".encode())
             _feed(digest, Path(file))
-    except (*UNREADABLE, OSError) as error:
+    except (duckdb.Error, OSError) as error:
+        if not isinstance(error, OSError) and not is_unreadable(path, error):
+            raise
         raise InputError(unreadable(table, path, error)) from error
     return digest.hexdigest()
 

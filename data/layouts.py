@@ -9,7 +9,7 @@ from typing import Literal
 
 from data.logs import Beir, Esci, Tables, Ubi
 
-Kind = Literal["id", "text", "time", "flag", "whole", "number", "object", "list", "type"]
+Kind = Literal["id", "text", "time", "flag", "whole", "number", "object", "list", "type", "values"]
 Columns = dict[str, Kind]
 
 # What each kind becomes in DuckDB.
@@ -23,6 +23,7 @@ TYPES: dict[Kind, str] = {
     "object": "JSON",
     "list": "JSON",
     "type": "VARCHAR",
+    "values": "VARCHAR[]",
 }
 
 # What the reader of an error message is told to write.
@@ -36,6 +37,28 @@ EXPECTED: dict[Kind, str] = {
     "object": 'a nested record, or its JSON such as {"object": {"object_id": "d1"}}',
     "list": 'a list, or its JSON such as ["d1", "d2"]',
     "type": "searcher or document",
+    "values": "a text, a number, or a list of them",
+}
+
+# Where columns that the layout does not know are read from: side → (table, its identity in SQL, the columns of that).
+SIDES: dict[str, dict[str, tuple[str, str, Columns]]] = {
+    "tables": {
+        "searches": ("searches", "search_id", {"search_id": "id"}),
+        "documents": ("documents", "document_id", {"document_id": "id"}),
+    },
+    "ubi": {
+        "searches": ("queries", "query_id", {"query_id": "id"}),
+        "documents": ("documents", "document_id", {"document_id": "id"}),
+    },
+    "esci": {
+        "searches": ("examples", "query_id", {"query_id": "id"}),
+        "documents": (
+            "products",
+            "product_locale || ':' || product_id",
+            {"product_id": "id", "product_locale": "text"},
+        ),
+    },
+    "beir": {"searches": ("queries", "_id", {"_id": "id"}), "documents": ("corpus", "_id", {"_id": "id"})},
 }
 
 _PLACE: Columns = {"city": "text", "region": "text", "country": "text", "language": "text"}

@@ -6,11 +6,11 @@ the experiment file.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from data.world.config import World
 from ebr_core.config import Frozen
@@ -107,6 +107,11 @@ class Split(Frozen):
     test: float = Field(0.1, gt=0, lt=1, description="share of the searches")
     validation_from: datetime | None = Field(None, description="UTC; with test_from, in place of the shares")
     test_from: datetime | None = None
+
+    @field_validator("validation_from", "test_from")
+    @classmethod
+    def _in_utc(cls, instant: datetime | None) -> datetime | None:
+        return instant.astimezone(UTC).replace(tzinfo=None) if instant and instant.tzinfo else instant
 
     @model_validator(mode="after")
     def _ordered(self) -> Split:

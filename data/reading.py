@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -43,8 +45,10 @@ _SAFE = (
     "flag_from_boolean",
     "object_from_nested",
     "list_from_nested",
+    "values_from_",
 )
-# What a damaged, vanished or oversized file makes DuckDB say; anything else it raises is a mistake of ours.
+# What a damaged, vanished or oversized file makes DuckDB say; anything else it raises is a mistake of ours, unless the
+# file is far away: what stands between is told as a plain Error.
 UNREADABLE = (
     duckdb.IOException,
     duckdb.InvalidInputException,
@@ -52,6 +56,11 @@ UNREADABLE = (
     duckdb.HTTPException,
     duckdb.SerializationException,
 )
+# Where DuckDB's message turns to its own options, and the lines that recommend one.
+_ASIDE = re.compile(r"\n\nLINE |\n\n  file = |\nThe search space used was|\nPossible fixes|\n\nFor more info")
+_OPTIONS = ("Possible Solution", "Try increasing")
+_LONGEST_LINE = 300
+_LONGEST_HEADER = 100_000
 
 
 def statement(name: str, /, **values: str) -> str:
@@ -102,9 +111,16 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
     wanted = {**required, **optional}
     try:
         reader = _reader(form, files, wanted)
+        if form == "csv":
+            _refuse_ragged(con, reader, files)
         if con.execute(statement("read/first", reader=reader)).fetchone() is None:
             raise InputError(f"{table}: {path} holds no rows. Expected at least one")
         found = _found(con, form, files)
+        if form == "json" and list(found) == ["json"]:  # DuckDB's name for what is no record
+            raise InputError(
+                f"{table}: {path} holds something else than records. Expected one a line, such as "
+                f'{{"{next(iter(required))}": …}}'
+            )
         _refuse_missing(table, path, required, sorted(name for name, _ in found.values()))
         if form == "json":  # a key may come up for the first time after the sample
             found = {**{name.lower(): (name, "VARCHAR") for name in optional}, **found}
@@ -115,7 +131,9 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
         rows = _count(con, table, path, reader, read)
         columns = ", ".join(f"{value} AS {identifier(column)}" for column, value in values.items())
         con.execute(statement("read/view", table=table, columns=columns, reader=reader))
-    except UNREADABLE as error:
+    except duckdb.Error as error:
+        if not is_unreadable(path, error):
+            raise
         raise InputError(unreadable(table, path, error)) from error
     return rows
 
@@ -128,15 +146,31 @@ def open_absent(con: duckdb.DuckDBPyConnection, table: str, required: Columns, o
     con.execute(statement("read/absent", table=table, columns=columns))
 
 
+def is_unreadable(path: str, error: Exception) -> bool:
+    """Whether an error of DuckDB is about the files that `path` stands for, and not a mistake of ours."""
+    return isinstance(error, UNREADABLE) or (type(error) is duckdb.Error and "://" in path)
+
+
 def unreadable(table: str, path: str, error: Exception) -> str:
-    """The message for a file that DuckDB could not read: its first line says what and where."""
-    said = str(error).strip().split("\n\nLINE ")[0].strip()
+    """The message for a file that DuckDB could not read: its first line says what and where, the last the way out.
+
+    Options that nobody can set here are left out, and long lines are cut: a damaged file may have one of megabytes.
+    """
+    said = _ASIDE.split(str(error).strip())[0]
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.strip().startswith(_OPTIONS)]
+    cut = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …" for line in lines]
     way_out = "Write the file again, or leave it out of the glob"
     if "://" in path:
         way_out = (
             "Check the address, the access, and that DuckDB's httpfs extension can be installed; or copy the file here"
         )
-    return f"{table}: {path} cannot be read: {said}\n{way_out}"
+    elif "not utf-8 encoded" in said:
+        way_out = "Save it as UTF-8"
+    elif "Expected Number of Columns" in said:
+        way_out = "Give every line as many fields as the header has, in quotes where they hold the separator"
+    elif "maximum_object_size" in said or "Maximum line size" in said:
+        way_out = "Shorten its longest text (a line of CSV has at most 2 MB, a record of JSON 16 MB), or bring Parquet"
+    return "\n".join([f"{table}: {path} cannot be read: {cut[0] if cut else type(error).__name__}", *cut[1:], way_out])
 
 
 def _form(table: str, path: str, files: list[str]) -> str:
@@ -176,6 +210,30 @@ def _found(con: duckdb.DuckDBPyConnection, form: str, files: list[str]) -> dict[
     return {row[0].lower(): (row[0], row[1]) for row in described}
 
 
+def _refuse_ragged(con: duckdb.DuckDBPyConnection, reader: str, files: list[str]) -> None:
+    """Makes DuckDB name the line that has more or fewer fields than the header.
+
+    By itself it then takes whole lines for the only field, or gives up on the file without saying where.
+    """
+    try:
+        described = con.execute(statement("read/columns", reader=reader)).fetchall()
+    except UNREADABLE:
+        described = []
+    if len(described) > 1 or "://" in files[0] or files[0].endswith((".gz", ".zst")):
+        return
+    try:
+        with Path(files[0]).open(encoding="utf-8", newline="") as lines:
+            header = lines.readline(_LONGEST_HEADER)
+    except UnicodeDecodeError:
+        return  # which DuckDB says itself
+    between = max(",;|\t", key=header.count)
+    names = list(dict.fromkeys(name.strip() for name in next(csv.reader([header], delimiter=between), [])))
+    if len(names) > 1:
+        columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
+        told = statement("read/ragged", files=_listed(files[:1]), between=literal(between), columns=columns)
+        con.execute(told).fetchall()
+
+
 def _refuse_missing(table: str, path: str, required: Columns, names: list[str]) -> None:
     lowered = {name.lower(): name for name in names}
     for column in required:
@@ -213,6 +271,8 @@ def _family(kind: Kind, type_: str) -> str | None:
             return "nested" if type_.endswith("]") else as_text
         case "type":
             return as_text
+        case "values":
+            return "nested" if type_.endswith("]") else None if nested or type_ == "BLOB" else "any"
 
 
 def _value(table: str, path: str, column: str, kind: Kind, found: tuple[str, str] | None) -> str:

@@ -69,6 +69,11 @@ def _cannot(
         ),
         (not trained, "a training part", "nothing can be trained: only baselines that need no training are measured"),
         (
+            not (columns["documents"]["title"] or columns["documents"]["body"]),
+            "documents.title or body",
+            "no text of documents: BM25 finds nothing, towers of text learn nothing",
+        ),
+        (
             not filled["not_clicked"],
             "results that were shown and not clicked",
             "no impression negatives and no click rates",

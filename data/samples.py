@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ebr_core.bags import Int32
-from ebr_core.positives import Shown
+from ebr_core.positives import Recovered, Shown
+from ebr_core.spelling import near_known
 
 TABLES = ("documents", "queries", "searches", "searchers", "results", "edges", "judgements")
 
@@ -57,12 +59,19 @@ def read_shown(folder: Path) -> Shown:
     )
 
 
+def read_recovered(folder: Path) -> Recovered:
+    """The failed searches of the training window with what was clicked after them, from the extracted log in folder."""
+    table = read(folder, "recovered")
+    return Recovered(*(rows(table, column) for column in ("search_row", "document_row", "query_row", "searcher_row")))
+
+
 def sample(folder: Path, split: str, most: int, judged_from: float, truth: Path | None, into: Path) -> None:
     """Writes the evaluation of a split: up to `most` searches for each target set, and what can be retrieved.
 
     candidates.parquet: the documents alive in the period. targets.parquet: (targets, search_row, document_row, grade),
     with targets "clicked", "judged", "recovered" or "truth" (see sql/samples/relevant.sql). searches.parquet: the
-    searches that have any, with what their slices need. counts.json: for each target set the searches of the period,
+    searches that have any, with what their slices need; slices.parquet: the same for each target set, about its main
+    target. counts.json: for each target set the searches of the period,
     those with a target, those sampled, and the targets that were not alive. truth: the folder of a simulated world's
     intents, for evaluation alone.
     """
@@ -77,8 +86,41 @@ def sample(folder: Path, split: str, most: int, judged_from: float, truth: Path 
         connection.register("candidates", candidates)
         targets = _ask(connection, "targets", period | {"most": most})
         connection.register("targets", targets)
+        connection.execute(_sql("words"))
+        connection.register("near_known", _near_known(connection))
         searches = _ask(connection, "searches")
+        slices = _ask(connection, "slices")
         counts = _ask(connection, "counts", period)
-    for name, table in (("candidates", candidates), ("targets", targets), ("searches", searches)):
+    for name, table in {
+        "candidates": candidates,
+        "targets": targets,
+        "searches": searches,
+        "slices": slices,
+    }.items():
         pq.write_table(table, into / f"{name}.parquet")
     (into / "counts.json").write_text(json.dumps(counts.to_pylist(), indent=1))
+
+
+def _near_known(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The sampled queries with a word that training does not know, but that is near to one it knows."""
+    known = _ask(connection, "known_words")
+    connection.register("known_words", known)
+    unknown = _ask(connection, "unknown_words")
+    words = unknown["word"].combine_chunks().dictionary_encode()
+    near = near_known(words.dictionary, known["word"].combine_chunks())
+    return unknown.filter(pa.array(near[words.indices.to_numpy()]))
+
+
+def find_leaks(folder: Path, targets: pa.Table) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """(one entry a rule: what, looked_at, broken; how far the sampled searches repeat the training window's).
+
+    What training is given is asked of the same questions as training asks, and held against the raw tables.
+    """
+    with _connect(folder) as connection:
+        given = {"searches": _ask(connection, "shown"), "documents": _ask(connection, "trainable")}
+        given |= {"queries": _ask(connection, "training_queries"), "edges": _ask(connection, "edges")}
+        for name, table in given.items():
+            connection.register(f"given_{name}", table)
+        connection.register("targets", targets)
+        connection.execute(_sql("words"))
+        return _ask(connection, "leaks").to_pylist(), _ask(connection, "repeats").to_pylist()[0]

@@ -90,20 +90,31 @@ RESULTS_OF_RUN = pa.schema(
         pa.field("question", pa.string()),  # null: the arm by itself
         pa.field("arm", pa.string(), nullable=False),
         pa.field("seed", pa.int32()),  # null: a baseline, or the mean over seeds
+        pa.field("seeds", pa.int32()),  # how many are meaned in a question's row; 0: a baseline
         pa.field("index", pa.string(), nullable=False),  # "none" for baselines
         pa.field("targets", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
-        pa.field("slice", pa.string(), nullable=False),
+        pa.field("slice", pa.string(), nullable=False),  # "all", or "group: value", which is exploratory
         pa.field("metric", pa.string(), nullable=False),
         pa.field("k", pa.int32()),
         pa.field("n", pa.int32(), nullable=False),  # searches
+        pa.field("clusters", pa.int32(), nullable=False),  # searchers, else sessions, else queries
+        pa.field("small", pa.bool_(), nullable=False),  # too few searches or clusters to say much
         pa.field("value", pa.float64(), nullable=False),
-        pa.field("low", pa.float64()),  # 95 % interval
+        pa.field("low", pa.float64()),  # 95 % interval over clusters, training noise not included
         pa.field("high", pa.float64()),
         pa.field("baseline", pa.string()),
         pa.field("difference", pa.float64()),  # to the baseline, paired
-        pa.field("difference_low", pa.float64()),
+        pa.field("difference_low", pa.float64()),  # by itself
         pa.field("difference_high", pa.float64()),
+        pa.field("family_low", pa.float64()),  # together with all arms of the question; null in slices
+        pa.field("family_high", pa.float64()),
+        pa.field("detectable", pa.float64()),  # the true difference that would have been found with 80 % probability
+        pa.field("training_noise", pa.bool_()),  # whether the interval of the difference includes it
+        pa.field("claim", pa.string()),  # gain, equal or worse, from the experiment file
+        pa.field("margin", pa.float64()),
+        pa.field("finding", pa.string()),  # better, worse, equal, unclear or too few, whatever was claimed
+        pa.field("verdict", pa.string()),  # holds, contradicted, undecided or too few; null without a claim
     ]
 )
 
@@ -116,6 +127,29 @@ PER_SEARCH = pa.schema(
         pa.field("search_row", pa.int32(), nullable=False),
         pa.field("metric", pa.string(), nullable=False),
         pa.field("k", pa.int32()),
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)
+
+MINED = pa.schema(
+    [
+        pa.field("pair_row", pa.int32(), nullable=False),  # of the arm's training pairs
+        pa.field("search_row", pa.int32(), nullable=False),
+        pa.field("positive_row", pa.int32(), nullable=False),  # the pair's document
+        pa.field("place", pa.int32(), nullable=False),  # in the order drawn
+        pa.field("document_row", pa.int32(), nullable=False),  # the negative
+        pa.field("rank", pa.int32(), nullable=False),  # from 1
+        pa.field("similarity", pa.float32(), nullable=False),  # to the query
+    ]
+)
+
+COSTS = pa.schema(
+    [
+        pa.field("arm", pa.string(), nullable=False),
+        pa.field("seed", pa.int32()),
+        pa.field("index", pa.string()),  # null: of the arm, whatever its index
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("cost", pa.string(), nullable=False),  # train_s, index_bytes, queries_per_s …
         pa.field("value", pa.float64(), nullable=False),
     ]
 )

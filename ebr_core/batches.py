@@ -14,17 +14,28 @@ from ebr_core.config import NegativeMix
 from ebr_core.positives import Known, Pairs
 
 Bool = npt.NDArray[np.bool_]
+Float64 = npt.NDArray[np.float64]
+
+
+class Drawn(NamedTuple):
+    """From what a batch draws its negatives."""
+
+    documents: Int32  # (n,) rows of the documents of the training window
+    clicks: Int64  # (N,) clicks of each document in the training window
+    offline: Int32  # (P, keep) mined documents of each pair, −1 behind the last; (P, 0) where nothing was mined
 
 
 class Batch(NamedTuple):
-    """B pairs with a shared pool of R random negatives and H negatives of each pair's own."""
+    """B pairs with R random negatives and M remembered documents for all of them, H negatives of each pair's own."""
 
-    query_rows: Int32  # (B,)
+    search_rows: Int32  # (B,)
     document_rows: Int32  # (B,)
     pool: Int32  # (R,) document rows
-    own: Int32  # (B, H) document rows
-    own_counts: Bool  # (B, H) False where a pair has fewer than H
-    allowed: Bool  # (B, B + R) columns: the batch's documents, then the pool; False for masked positives
+    remembered: Int32  # (M,) document rows: positives of the batches before, the oldest first
+    own: Int32  # (B, H) document rows: not-clicked impressions, then mined ones
+    own_counts: Bool  # (B, H) False where a pair has fewer
+    allowed: Bool  # (B, B + R + M) columns: the batch's documents, the pool, the remembered; False: a known positive
+    mix: NegativeMix
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -48,48 +59,104 @@ def _mask_known(allowed, columns, groups, offsets, documents, head):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def _draw_own(draws, shown_from, shown_to, not_clicked, own, counts):  # type: ignore[no-untyped-def]
-    """H different not-clicked impressions of each pair's search, uniform.
+def _draw_own(draws, there_from, there_to, there, own, counts):  # type: ignore[no-untyped-def]
+    """H different ones of there[there_from[b] : there_to[b]] for each pair b, uniform; none that is −1.
 
     A partial shuffle, driven by draws (B, H) in [0, 1).
     """
     for b in range(own.shape[0]):
-        there = not_clicked[shown_from[b] : shown_to[b]].copy()
-        for h in range(min(own.shape[1], len(there))):
-            other = h + int(draws[b, h] * (len(there) - h))
-            there[h], there[other] = there[other], there[h]
-            own[b, h], counts[b, h] = there[h], True
+        some = there[there_from[b] : there_to[b]].copy()
+        n = 0
+        while n < len(some) and some[n] >= 0:
+            n += 1
+        for h in range(min(own.shape[1], n)):
+            other = h + int(draws[b, h] * (n - h))
+            some[h], some[other] = some[other], some[h]
+            own[b, h], counts[b, h] = some[h], True
+
+
+def deal(rest: Int64, pairs: int, wanted: int, rng: np.random.Generator) -> tuple[Int64, Int64]:
+    """(the next wanted pairs, what is left of their round): rounds of all pairs, each in a new random order.
+
+    >>> deal(np.array([1, 0]), 2, 2, np.random.default_rng(0))[0]
+    array([1, 0])
+    """
+    while len(rest) < wanted:
+        rest = np.concatenate([rest, rng.permutation(pairs)])
+    return rest[:wanted], rest[wanted:]
 
 
 def batches(
     pairs: Pairs,
     known: Known,
-    documents: Int32,
+    drawn: Drawn,
     mix: NegativeMix,
     mask: str,
     batch_size: int,
-    document_count: int,
+    order: Int64,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
-    """One epoch of batches, in random order. documents: the rows that random negatives are drawn from."""
-    head = np.full(document_count, -1, np.int32)
-    order = rng.permutation(len(pairs.query_rows))
+    """The pairs of order, batch by batch, with their negatives."""
+    head = np.full(len(drawn.clicks), -1, np.int32)
+    chances = _chances(drawn, mix.popularity) if mix.random else None
+    remembered = np.zeros(0, np.int32)
     for first in range(0, len(order), batch_size):
         at = order[first : first + batch_size]
-        pool = rng.choice(documents, mix.random).astype(np.int32)
-        allowed = np.ones((len(at), len(at) + mix.random), bool)
+        pool = _draw_pool(drawn, mix.random, chances, rng)
+        columns = np.concatenate([pairs.document_rows[at], pool, remembered])
+        allowed = np.ones((len(at), len(columns)), bool)
         if mask != "none":
-            columns = np.concatenate([pairs.document_rows[at], pool])
             _mask_known(allowed, columns, pairs.groups[at], known.offsets, known.documents, head)
         np.fill_diagonal(allowed[:, : len(at)], False)
-        own, own_counts = _own_negatives(pairs, at, mix.impressions, rng)
-        yield Batch(pairs.query_rows[at], pairs.document_rows[at], pool, own, own_counts, allowed)
+        own, counts = _own_negatives(pairs, drawn, at, mix, rng)
+        yield Batch(
+            pairs.search_rows[at], pairs.document_rows[at], pool, remembered, own, counts, allowed, mix
+        )  # fmt: skip
+        remembered = np.concatenate([remembered, pairs.document_rows[at]])[-mix.memory :] if mix.memory else remembered
 
 
-def _own_negatives(pairs: Pairs, at: Int64, count: int, rng: np.random.Generator) -> tuple[Int32, Bool]:
-    own = np.zeros((len(at), count), np.int32)
-    counts = np.zeros((len(at), count), bool)
-    if count:
-        draws = rng.random((len(at), count))
-        _draw_own(draws, pairs.shown_from[at], pairs.shown_to[at], pairs.not_clicked, own, counts)
+def _chances(drawn: Drawn, exponent: float) -> Float64 | None:
+    """(n,) the chance that a draw lies at or before each document, by (1 + clicks)^exponent; None: all alike."""
+    if not exponent:
+        return None
+    weights = (1.0 + drawn.clicks[drawn.documents]) ** exponent
+    return np.asarray(np.cumsum(weights) / weights.sum())
+
+
+def _draw_pool(drawn: Drawn, count: int, chances: Float64 | None, rng: np.random.Generator) -> Int32:
+    if chances is None:
+        return rng.choice(drawn.documents, count).astype(np.int32)
+    at = np.searchsorted(chances, rng.random(count), side="right")
+    return drawn.documents[np.minimum(at, len(chances) - 1)]
+
+
+def _own_negatives(
+    pairs: Pairs, drawn: Drawn, at: Int64, mix: NegativeMix, rng: np.random.Generator
+) -> tuple[Int32, Bool]:
+    own = np.zeros((len(at), mix.own), np.int32)
+    counts = np.zeros((len(at), mix.own), bool)
+    shown, mined = slice(0, mix.impressions), slice(mix.impressions, mix.own)
+    if mix.impressions:
+        draws = rng.random((len(at), mix.impressions))
+        there = pairs.shown_from[at], pairs.shown_to[at], pairs.not_clicked
+        _draw_own(draws, *there, own[:, shown], counts[:, shown])
+    if mix.offline_hard:
+        draws, keep = rng.random((len(at), mix.offline_hard)), drawn.offline.shape[1]
+        _draw_own(draws, at * keep, (at + 1) * keep, drawn.offline.ravel(), own[:, mined], counts[:, mined])
     return own, counts
+
+
+def drawing_chances(drawn: Drawn, pairs: Pairs, mix: NegativeMix, batch_size: int) -> Float64:
+    """(N,) q, the chance that a negative of the batch is that document: the mixture of the other pairs' positives and
+    of the random pool, in the numbers in which they stand in a batch. [Yi et al. 2019; Yang et al. 2020]
+
+    A document that neither draws has the smallest chance of any other, so that its logarithm exists.
+    """
+    n = len(drawn.clicks)
+    in_batch = batch_size - 1 if mix.in_batch == "all" else int(mix.in_batch)
+    in_batch += mix.in_batch_hard + mix.memory
+    q = in_batch * np.bincount(pairs.document_rows, minlength=n) / max(len(pairs.document_rows), 1)
+    weights = (1.0 + drawn.clicks[drawn.documents]) ** mix.popularity
+    q[drawn.documents] += mix.random * weights / weights.sum()
+    least = q[q > 0].min() if q.any() else 1.0
+    return np.asarray(np.maximum(q, least) / max(in_batch + mix.random, 1))

@@ -12,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ebr_core.bags import Float32, hash_texts, keep_known
+from ebr_core.bags import Float32
 from ebr_core.config import InputError
 from ebr_core.hybrid import Radius
+from ebr_core.inputs import Bagged, with_views
+from ebr_core.model import Model, load_towers, query_inputs, searcher_rows
 from ebr_core.search import scanned
 from ebr_core.terms import Terms
-from ebr_core.towers import Towers, embed, load_towers
+from ebr_core.towers import query_vectors
 
 FORMAT = 1
 TOLERANCE = 1e-5  # of a canary's vector
@@ -33,7 +35,7 @@ class Bundle(NamedTuple):
 
     name: str  # the arm
     manifest: dict[str, Any]
-    towers: Towers
+    towers: Model
     index: faiss.Index
     vectors: Float32  # (N, D) memory-mapped
     documents: pa.Table  # N rows: document_id, title, and what a condition may ask of them
@@ -43,14 +45,26 @@ class Bundle(NamedTuple):
     typical: float  # documents scanned for a query, mean over the canaries
 
 
-def embed_asked(towers: Towers, asked: pa.Table) -> Float32:
+def embed_asked(towers: Model, asked: pa.Table) -> Float32:
     """(Q, D) unit vectors of queries with their context, rows of ASKED: the only way from a question to a vector.
 
-    The zero vector where a query has no n-gram that training saw. Today's towers read the text alone.
+    (h, Q, D) where the towers give a query several vectors; the zero vector where nothing of a question is known.
     """
-    queries = asked["query"].combine_chunks()
-    bags = keep_known(hash_texts(queries, towers.features), towers.vocabulary)
-    return embed(towers.table, bags)
+    given = {name: asked[name].combine_chunks() for name in asked.column_names}
+    ids = np.array([(one or "").encode() for one in given["searcher_id"].to_pylist()], np.bytes_)
+    inputs = query_inputs(towers, given["query"], searcher_rows(towers, ids), given)
+    if towers.towers.query_vectors > 1:
+        known, text = towers.fitted.text_rows(), inputs.groups["text"]
+        assert isinstance(text, Bagged)
+        text = text._replace(table_rows=known if towers.towers.shared else 2 * known, rows_of_queries=known)
+        inputs = with_views(inputs._replace(groups=inputs.groups | {"text": text}), towers.towers.query_vectors)
+    return query_vectors(towers.encoder, inputs, np.arange(asked.num_rows, dtype=np.int32))
+
+
+def as_rows(vectors: Float32) -> Float32:
+    """(Q, h · D): a row for each query, its vectors one behind the other."""
+    views = vectors if vectors.ndim == 3 else vectors[None]
+    return np.ascontiguousarray(views.transpose(1, 0, 2).reshape(views.shape[1], -1))
 
 
 def file_digest(path: Path) -> str:
@@ -87,10 +101,10 @@ def open_bundle(folder: Path) -> Bundle:
     index = faiss.read_index(str(folder / "index.faiss"))
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
     documents = pq.read_table(folder / "documents.parquet").combine_chunks()
-    if not index.ntotal == len(vectors) == documents.num_rows or index.d != towers.table.shape[1]:
+    if not index.ntotal == len(vectors) == documents.num_rows or index.d != towers.encoder.dimensions:
         raise InputError(
             f"{folder}: index of {index.ntotal} × {index.d}, {len(vectors)} vectors, {documents.num_rows} documents, "
-            f"towers of {towers.table.shape[1]} dimensions do not belong together; make the bundle again"
+            f"towers of {towers.encoder.dimensions} dimensions do not belong together; make the bundle again"
         )
     canaries = _check_canaries(folder, towers)
     radius = folder / "radius.json"
@@ -125,13 +139,14 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
         raise InputError(f"{folder}: {', '.join(changed)} changed since it was made; make the bundle again")
 
 
-def _check_canaries(folder: Path, towers: Towers) -> Float32:
+def _check_canaries(folder: Path, towers: Model) -> Float32:
     """The vectors of the canaries, which have to come out as they were when the model was measured."""
     canaries = pq.read_table(folder / "canaries.parquet")
     kept = np.asarray(canaries["vector"].combine_chunks().flatten(), np.float32).reshape(canaries.num_rows, -1)
     vectors = embed_asked(towers, canaries)
-    off = np.abs(vectors - kept).max(initial=0)
-    if vectors.shape != kept.shape or off > TOLERANCE:
+    rows = as_rows(vectors)
+    off = np.abs(rows - kept).max(initial=0) if rows.shape == kept.shape else np.inf
+    if off > TOLERANCE:
         raise InputError(
             f"{folder}: canary queries come out {off:.1e} from their stored vectors, at most {TOLERANCE} is allowed: "
             "this code or these libraries embed differently; serve with the versions of the manifest"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ebr_core.config import Softmax, Triplet
+from ebr_core.config import ThreePart
 
 
 class LossAndGradient(NamedTuple):
@@ -21,6 +21,13 @@ class LossAndGradient(NamedTuple):
     active: float  # share of the counted negatives that push
     by_positive: Tensor  # (B,) ∂loss/∂(positive's similarity)
     by_negative: Tensor  # (B, M) ∂loss/∂(negative's similarity)
+
+
+class Correction(NamedTuple):
+    """What is added to logits for how often each document is drawn."""
+
+    positive: Tensor  # (B,)
+    negative: Tensor  # (B, M), or (1, M) where it is the same for all
 
 
 def triplet(positive: Tensor, negative: Tensor, counts: Tensor, margin: float) -> LossAndGradient:
@@ -34,14 +41,19 @@ def triplet(positive: Tensor, negative: Tensor, counts: Tensor, margin: float) -
     return LossAndGradient(float(loss), float(share), -by_negative.sum(1), by_negative)
 
 
-def softmax(positive: Tensor, negative: Tensor, counts: Tensor, temperature: float) -> LossAndGradient:
+def softmax(
+    positive: Tensor, negative: Tensor, counts: Tensor, temperature: float, correction: Correction | None = None
+) -> LossAndGradient:
     """−log softmax of the positive among itself and its negatives, logits cosine / temperature, meaned over the batch.
 
     A negative is active where it takes more than a hundredth of the probability.
     """
     logits = negative / temperature
-    logits.masked_fill_(~counts, -torch.inf)
     own = positive / temperature
+    if correction is not None:
+        logits += correction.negative
+        own = own + correction.positive
+    logits.masked_fill_(~counts, -torch.inf)
     top = torch.maximum(own, logits.amax(1)) if logits.shape[1] else own
     exponents = logits.sub_(top[:, None]).exp_()
     total = exponents.sum(1) + (own - top).exp()
@@ -52,8 +64,35 @@ def softmax(positive: Tensor, negative: Tensor, counts: Tensor, temperature: flo
     return LossAndGradient(float(loss), float(share), -by_negative.sum(1), by_negative)
 
 
-def loss_and_gradient(loss: Triplet | Softmax, positive: Tensor, negative: Tensor, counts: Tensor) -> LossAndGradient:
-    """The loss that the arm names."""
-    if isinstance(loss, Triplet):
-        return triplet(positive, negative, counts, loss.margin)
-    return softmax(positive, negative, counts, loss.temperature)
+def logq_correction(positive: Tensor, negative: Tensor, counts: Tensor, strength: float, refined: bool) -> Correction:
+    """−α log q of every logit. [Yi et al. 2019]
+
+    positive (B,) and negative (B or 1, M) are log q of the documents, counts (B, M) which negatives count. Refined
+    [arXiv 2507.09331], the positive, which is always there and not drawn, is left as it is, and the negatives stand for
+    the rest of the corpus: their q is that among documents other than the positive, and their sum is a mean of n draws.
+    """
+    if not refined:
+        return Correction(-strength * positive, -strength * negative)
+    others = torch.log1p(-positive.exp().clamp(max=1 - 1e-6))  # log(1 − q(d⁺))
+    drawn = counts.sum(1).clamp(min=1).log()
+    return Correction(torch.zeros_like(positive), -strength * negative + (strength * others - drawn)[:, None])
+
+
+def three_part(positive: Tensor, negative: Tensor, counts: Tensor, middle: slice, bounds: ThreePart) -> LossAndGradient:
+    """Squared hinges: max(0, ε₊ − s⁺)² + mean max(0, s⁰ − ε₀)² + mean max(0, s⁻ − ε₋)², meaned over the batch.
+
+    middle are the columns of not-clicked impressions, s⁰; all others are s⁻. [Amazon semantic product search 2019]
+    """
+    bound = torch.full((1, negative.shape[1]), bounds.negative, dtype=negative.dtype, device=negative.device)
+    bound[:, middle] = bounds.impression
+    over = (negative - bound).clamp_(min=0).mul_(counts)  # (B, M)
+    shown = torch.zeros_like(bound, dtype=torch.bool)
+    shown[:, middle] = True
+    of_shown = (counts & shown).sum(1, keepdim=True).clamp(min=1).to(positive.dtype)
+    of_others = (counts & ~shown).sum(1, keepdim=True).clamp(min=1).to(positive.dtype)
+    weight = torch.where(shown, 1 / of_shown, 1 / of_others)  # (B, M)
+    under = (bounds.positive - positive).clamp(min=0)
+    loss = (under.square() + (over.square() * weight).sum(1)).mean()
+    share = (over > 0).count_nonzero() / counts.count_nonzero().clamp(min=1)
+    by_negative = over.mul_(weight).mul_(2 / len(positive))
+    return LossAndGradient(float(loss), float(share), under.mul(-2 / len(positive)), by_negative)

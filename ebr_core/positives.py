@@ -21,15 +21,25 @@ class Shown(NamedTuple):
     searcher_rows: Int32  # (R,) its searcher, −1 where not signed in
 
 
+class Recovered(NamedTuple):
+    """Searches of the training window without a click, each with what its session clicked next. [EBR §6.1]"""
+
+    search_rows: Int32  # (F,)
+    document_rows: Int32  # (F,)
+    query_rows: Int32  # (F,)
+    searcher_rows: Int32  # (F,)
+
+
 class Pairs(NamedTuple):
     """Training pairs."""
 
-    query_rows: Int32  # (P,)
+    search_rows: Int32  # (P,)
     document_rows: Int32  # (P,)
     groups: Int32  # (P,) the pair's row in Known
     shown_from: Int64  # (P,) its search's not-clicked impressions are not_clicked[shown_from : shown_to]
     shown_to: Int64  # (P,)
     not_clicked: Int32  # (I,) document rows
+    an_epoch: int  # how many pairs make an epoch: as many as there are clicks, whatever the arm
 
 
 class Known(NamedTuple):
@@ -39,44 +49,71 @@ class Known(NamedTuple):
     documents: Int32
 
 
-def select(shown: Shown, positives: Positives, mask: str, seed: int) -> tuple[Pairs, Known]:
+def select(shown: Shown, recovered: Recovered, positives: Positives, mask: str, seed: int) -> tuple[Pairs, Known]:
     """The positive pairs of an arm, and the known positives that its mask keeps from serving as negatives.
 
-    A pair is a result of the training window: clicked, any that was shown, or any with the clicked ones twice. Known
-    are always the clicks and the pairs themselves: of the same (query, searcher) under mask "pair" (of the query alone
-    where the searcher is unknown), of the same query text under "query", of the pair alone under "document".
+    A pair is a result of the training window: clicked, any that was shown, or any with the clicked ones twice; and, as
+    many as hard_share says, a failed search with what was clicked after it. Known are always the clicks and the pairs
+    themselves: of the same (query, searcher) under mask "pair" (of the query alone where the searcher is unknown), of
+    the same query text under "query", of the pair alone under "document".
+
+    Raises InputError where there is no pair, or fewer hard positives than asked for.
     """
-    chosen = np.flatnonzero(shown.clicked) if positives.source == "clicks" else np.arange(len(shown.clicked))
-    if positives.source == "both":
-        chosen = np.sort(np.concatenate([chosen, np.flatnonzero(shown.clicked)]))
-    if positives.equal_volume:
-        clicks = int(shown.clicked.sum())
-        rng = np.random.default_rng([seed, 1])
-        chosen = np.sort(rng.choice(chosen, min(clicks, len(chosen)), replace=False))
-    if len(chosen) == 0:
+    rng, clicks = np.random.default_rng([seed, 1]), np.flatnonzero(shown.clicked)
+    chosen = _from_source(shown, positives, rng)
+    hard = _hard(recovered, positives.hard_share, len(clicks), rng)
+    if len(chosen) + len(hard) == 0:
         raise InputError(f"no positives: {len(shown.clicked)} results in the training window, none of them clicked")
-    known_rows = np.union1d(chosen, np.flatnonzero(shown.clicked))
-    group_of = _groups(shown, mask)
-    known = _known(group_of[known_rows], shown.document_rows[known_rows])
-    not_clicked, offsets = _not_clicked(shown, group_of, known)
-    search = shown.search_rows[chosen]
-    pairs = Pairs(
-        shown.query_rows[chosen],
-        shown.document_rows[chosen],
-        group_of[chosen],
-        offsets[search],
-        offsets[search + 1],
-        not_clicked,
+    # From here on, a recovered target is a result like any other.
+    searches, documents, queries, searchers = (
+        np.concatenate([getattr(shown, name), getattr(recovered, name)]) for name in Recovered._fields
     )
+    chosen = np.concatenate([chosen, len(shown.clicked) + hard])
+    known_rows = np.union1d(chosen, clicks)
+    group_of = _groups(queries, searchers, mask)
+    known = _known(group_of[known_rows], documents[known_rows])
+    count = int(searches.max(initial=-1)) + 1
+    not_clicked, offsets = _not_clicked(shown, group_of[: len(shown.clicked)], known, count)
+    search = searches[chosen]
+    pairs = Pairs(
+        search, documents[chosen], group_of[chosen], offsets[search], offsets[search + 1], not_clicked,
+        len(clicks) or len(chosen),
+    )  # fmt: skip
     return pairs, known
 
 
-def _groups(shown: Shown, mask: str) -> Int32:
+def _from_source(shown: Shown, positives: Positives, rng: np.random.Generator) -> Int64:
+    """The rows of shown that are pairs, in order."""
+    clicks = np.flatnonzero(shown.clicked)
+    chosen = {
+        "none": np.zeros(0, np.int64),
+        "clicks": clicks,
+        "impressions": np.arange(len(shown.clicked)),
+        "both": np.sort(np.concatenate([np.arange(len(shown.clicked)), clicks])),
+    }[positives.source]
+    if positives.equal_volume:
+        chosen = np.sort(rng.choice(chosen, min(len(clicks), len(chosen)), replace=False))
+    return chosen
+
+
+def _hard(recovered: Recovered, share: float, clicks: int, rng: np.random.Generator) -> Int64:
+    """The rows of recovered that are pairs, in order."""
+    wanted, there = round(share * clicks), len(recovered.search_rows)
+    if wanted > there:
+        raise InputError(
+            f"positives.hard_share {share:g} of {clicks:,} clicks are {wanted:,} pairs, but only {there:,} failed "
+            f"searches of the training window are followed by a click in their session"
+            + (f"; at most {there / clicks:.3f} can be had" if there else ": these logs have no hard positives")
+        )
+    return np.sort(rng.choice(there, wanted, replace=False))
+
+
+def _groups(queries: Int32, searchers: Int32, mask: str) -> Int32:
     """(R,) a number for each set of results whose positives mask each other."""
     if mask in ("document", "none"):
-        return np.arange(len(shown.query_rows), dtype=np.int32)
-    searchers = shown.searcher_rows if mask == "pair" else np.full_like(shown.searcher_rows, -1)
-    keys = shown.query_rows.astype(np.int64) * (int(searchers.max(initial=-1)) + 2) + searchers + 1
+        return np.arange(len(queries), dtype=np.int32)
+    searchers = searchers if mask == "pair" else np.full_like(searchers, -1)
+    keys = queries.astype(np.int64) * (int(searchers.max(initial=-1)) + 2) + searchers + 1
     groups: Int32 = np.unique(keys, return_inverse=True)[1].astype(np.int32)
     return groups
 
@@ -88,11 +125,11 @@ def _known(groups: Int32, documents: Int32) -> Known:
     return Known(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), (keys % width).astype(np.int32))
 
 
-def _not_clicked(shown: Shown, group_of: Int32, known: Known) -> tuple[Int32, Int64]:
+def _not_clicked(shown: Shown, group_of: Int32, known: Known, searches: int) -> tuple[Int32, Int64]:
     """Not-clicked impressions in order of search, without the known positives of their group; offsets by search row."""
     width = int(max(shown.document_rows.max(initial=0), known.documents.max(initial=0))) + 1
     known_keys = np.repeat(np.arange(len(known.offsets) - 1), np.diff(known.offsets)) * width + known.documents
     keys = group_of.astype(np.int64) * width + shown.document_rows
     rows = np.flatnonzero(~shown.clicked & ~np.isin(keys, known_keys))
-    counts = np.bincount(shown.search_rows[rows], minlength=int(shown.search_rows.max(initial=-1)) + 1)
+    counts = np.bincount(shown.search_rows[rows], minlength=searches)
     return shown.document_rows[rows], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -37,7 +37,8 @@ def through(
     widen: float = 1,
     slack: int = SLACK,
 ) -> tuple[Int32, Float32]:
-    """The same, through any faiss index over inner products. A zero query finds nothing.
+    """The same, through any faiss index over inner products. A zero query finds nothing. Where queries are (h, Q, D), a
+    document counts as near as to the nearest of a query's h vectors: each is searched, and what they find is merged.
 
     Similarities less than TIED apart are ties, and go by row: the last bits of a float depend on a vector's place in a
     block and on the number of threads. slack more are looked at, so that ties at the K-th place are broken so too; with
@@ -46,6 +47,8 @@ def through(
     allowed (N,): the documents that may be found, which an index by codes alone (kind scan with pq) cannot honour.
     widen: so many times the index's own nprobe or ef, for a condition that leaves few of the documents looked at.
     """
+    if queries.ndim == 3:
+        return _over_views([through(index, view, k, block, allowed, widen, slack) for view in queries], k)
     rows, similarities = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
     depth = max(k, min(k + slack, index.ntotal))
     selector = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
@@ -72,6 +75,19 @@ def through(
     return rows, similarities
 
 
+def _over_views(found: list[tuple[Int32, Float32]], k: int) -> tuple[Int32, Float32]:
+    """The K best of what several vectors of each query found, each document once. [DPSR 2020]"""
+    rows, similarities = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    order = np.lexsort((-similarities, rows), axis=1)  # by document, its nearest first
+    rows, similarities = np.take_along_axis(rows, order, 1), np.take_along_axis(similarities, order, 1)
+    again = np.zeros_like(rows, bool)
+    again[:, 1:] = rows[:, 1:] == rows[:, :-1]
+    similarities[again | (rows < 0)] = -np.inf
+    rows[again] = -1
+    order = np.lexsort((rows, -similarities), axis=1)[:, :k]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(similarities, order, 1)
+
+
 def _parameters(index: faiss.Index, selector: Any, widen: float) -> Any:
     """faiss's search parameters for a selector, nested as the index is."""
     inner = faiss.downcast_index(index)
@@ -91,7 +107,8 @@ def as_near(documents: Float32, queries: Float32, rows: Int32, nearest: Float32)
     """(Q,): recall of rows (Q, K) against exact search, whose similarities are nearest (Q, K): the share as near as its
     K-th. Equal documents stand for each other, since faiss does not say which of them it finds. −∞ is nobody's."""
     last, wanted = nearest.min(1, where=np.isfinite(nearest), initial=np.inf), np.isfinite(nearest).sum(1)
-    similarities = np.einsum("qkd,qd->qk", documents[rows], queries)
+    views = queries if queries.ndim == 3 else queries[None]
+    similarities = np.einsum("qkd,hqd->hqk", documents[rows], views).max(0)
     found = ((similarities >= last[:, None] - TIED) & (rows >= 0)).sum(1)
     recall: npt.NDArray[np.float64] = np.minimum(found, wanted) / np.maximum(wanted, 1)
     return recall
@@ -101,8 +118,11 @@ def scanned(index: faiss.Index, queries: Float32, k: int) -> tuple[Int64, Int64]
     """(documents scanned (Q,), distances computed (Q,)) by a search for the K nearest: what it costs, on any machine.
 
     Distances are those to scanned documents, to the centroids of cells (an IMI's halves count half) and of the second
-    look. A graph is counted over all queries together, so each has the mean.
+    look. A graph is counted over all queries together, so each has the mean. Several vectors (h, Q, D) add up.
     """
+    if queries.ndim == 3:
+        documents, distances = np.stack([scanned(index, view, k) for view in queries]).sum(0)
+        return documents, distances
     inner, chain = innermost(index), _innermost_queries(index, queries)
     looked_at_again = k * int(index.k_factor) if isinstance(faiss.downcast_index(index), faiss.IndexRefine) else 0
     if isinstance(inner, faiss.IndexHNSW):

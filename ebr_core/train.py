@@ -10,26 +10,41 @@ import faiss
 import numba
 import numpy as np
 import torch
-from torch import Tensor
 
-from ebr_core.bags import Bags, Float32, Int32
-from ebr_core.batches import Batch, batches
-from ebr_core.config import Arm, InputError
-from ebr_core.losses import loss_and_gradient
+from ebr_core.bags import Float32, Int32, Int64
+from ebr_core.batches import Batch, Bool, Drawn, batches, deal, drawing_chances
+from ebr_core.config import Arm, InputError, Mining, NegativeMix, Softmax
+from ebr_core.inputs import Inputs
+from ebr_core.mining import Asked, Mined, Searched, mine
 from ebr_core.positives import Known, Pairs
-from ebr_core.towers import embed_bags, learn, through_norm
+from ebr_core.similarity import Sums, similarity_step
+from ebr_core.towers import Encoder, encode, improve, new_encoder, vectors_of
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
 
-class Corpus(NamedTuple):
-    """What an arm reads: bags of the queries, then of the documents, with ids into the table."""
+class Copies(NamedTuple):
+    """Where misspelt copies of searches stand among the inputs' rows: copy c of searches[t] at first + c · T + t."""
 
-    bags: Bags  # (queries + documents)
-    queries: int
-    documents: int
-    table_rows: int
+    first: int
+    each: int  # how many of a search
+    searches: Int32  # (T,) increasing
+
+
+class Corpus(NamedTuple):
+    """What an arm reads."""
+
+    inputs: Inputs
     trainable: Int32  # document rows that existed in the training window
+    clicks: Int64  # (N,) clicks of each document in the training window
+    copies: Copies | None = None  # misspelt ones of the training searches
+
+
+class Start(NamedTuple):
+    """What an arm brings along from other arms."""
+
+    encoder: Encoder | None = None  # whose weights it starts from
+    offline: Int32 | None = None  # (P, keep) mined documents of each pair, −1 behind the last
 
 
 class Epoch(NamedTuple):
@@ -46,21 +61,11 @@ class Epoch(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Pairs seen so far, the epoch if one just ended, and whether its table is the best so far."""
+    """Pairs seen so far, the epoch if one just ended, and whether its towers are the best so far."""
 
     pairs: int
     epoch: Epoch | None = None
     best: bool = False
-
-
-class Sums(NamedTuple):
-    """What a step reports, to be meaned over the epoch."""
-
-    loss: float
-    active: float
-    positive_cosine: float
-    negative_cosine: float
-    gradient_norm: float
 
 
 def use_threads(threads: int) -> None:
@@ -80,44 +85,88 @@ def train(
     known: Known,
     arm: Arm,
     seed: int,
-    recall: Callable[[Float32], float],
+    recall: Callable[[Encoder], float],
+    start: Start | None = None,
     device: str = "cpu",
-) -> Iterator[tuple[Progress, Float32]]:
-    """Progress with the live table, until the epochs are over or validation recall stops rising.
+) -> Iterator[tuple[Progress, Encoder]]:
+    """Progress with the live towers, until the epochs are over or validation recall stops rising.
 
-    recall(table) measures validation recall after each epoch. Errors: NaN, collapse, an arm whose negatives do not
+    recall(encoder) measures validation recall after each epoch. Errors: NaN, collapse, an arm whose negatives do not
     exist.
     """
-    if arm.negatives.impressions and not len(pairs.not_clicked):
-        raise InputError(
-            "negatives.impressions: no impression of the training window is left that was neither clicked nor is a "
-            "positive of this arm; use negatives.random, or positives.source: clicks"
-        )
-    rng, dimensions = np.random.default_rng([seed, 0]), arm.towers.dimensions
-    table = rng.standard_normal((corpus.table_rows, dimensions), np.float32) / np.float32(math.sqrt(dimensions))
-    squares = np.zeros(corpus.table_rows, np.float32)
-    slot = np.full(corpus.table_rows, -1, np.int32)
-    best, since, seen = -1.0, 0, 0
+    start = start or Start()
+    _refuse_missing(pairs, arm, start)
+    rng = np.random.default_rng([seed, 0])
+    encoder = start.encoder or new_encoder(corpus.inputs, arm.towers, arm.text.weighting == "learned", rng)
+    nothing = np.full((len(pairs.search_rows), 0), -1, np.int32)
+    drawn = Drawn(corpus.trainable, corpus.clicks, nothing if start.offline is None else start.offline)
+    log_q = log_chances(drawn, pairs, arm, seed)
+    memory = np.zeros((0, arm.towers.dimensions), np.float32)
+    best, since, seen, rest = -1.0, 0, 0, np.zeros(0, np.int64)
     if not arm.training.epochs:
-        untrained = Sums(0, 0, 0, 0, 0)
-        yield Progress(0, Epoch(0, *untrained, _spread(corpus, table), recall(table)), True), table
+        yield Progress(0, _epoch(0, [], _spread(corpus, encoder), recall(encoder)), True), encoder
     for number in range(1, arm.training.epochs + 1):
-        sums = []
-        for batch in batches(
-            pairs, known, corpus.trainable, arm.negatives, arm.mask, arm.training.batch_size, corpus.documents, rng
-        ):
-            sums.append(_step(corpus, batch, arm, table, squares, slot, device))
-            seen += len(batch.query_rows)
-            yield Progress(seen), table
-        epoch = _epoch(number, sums, _spread(corpus, table), recall(table))
+        if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.offline is None):
+            found = mine_pairs(encoder, corpus, pairs, known, arm.mining, seed + number, arm.training.threads)
+            drawn = drawn._replace(offline=np.concatenate([part.document_rows for part in found]))
+        mix, sums = _mix_of(arm, number), []
+        order, rest = deal(rest, len(pairs.search_rows), pairs.an_epoch, rng)
+        memory = memory[:0]
+        for batch in batches(pairs, known, drawn, mix, arm.mask, arm.training.batch_size, order, rng):
+            told, memory = _step(corpus, batch, arm, encoder, log_q, memory, rng, device)
+            sums.append(told)
+            seen += len(batch.search_rows)
+            yield Progress(seen), encoder
+        epoch = _epoch(number, sums, _spread(corpus, encoder), recall(encoder))
         since = 0 if epoch.validation_recall > best else since + 1
         best = max(best, epoch.validation_recall)
-        yield Progress(seen, epoch, since == 0), table
+        yield Progress(seen, epoch, since == 0), encoder
         if since >= arm.training.patience:
             return
 
 
+def _refuse_missing(pairs: Pairs, arm: Arm, start: Start) -> None:
+    mixes = (arm.negatives, arm.negatives_at_end or arm.negatives)
+    if any(mix.impressions for mix in mixes) and not len(pairs.not_clicked):
+        raise InputError(
+            "negatives.impressions: no impression of the training window is left that was neither clicked nor is a "
+            "positive of this arm; use negatives.random, or positives.source: clicks"
+        )
+    if any(mix.offline_hard for mix in mixes) and start.offline is None and not arm.remine_every:
+        raise InputError("negatives.offline_hard: nothing was mined; name an arm in mine_from, or set remine_every")
+
+
+def _mix_of(arm: Arm, epoch: int) -> NegativeMix:
+    """The negatives of an epoch, from 1: those of the arm, or on the way to those at its end."""
+    if arm.negatives_at_end is None or arm.training.epochs == 1:
+        return arm.negatives
+    return arm.negatives.towards(arm.negatives_at_end, (epoch - 1) / (arm.training.epochs - 1))
+
+
+def log_chances(drawn: Drawn, pairs: Pairs, arm: Arm, seed: int) -> Float32 | None:
+    """(N,) log q of each document, as the arm's loss corrects for; None where it does not."""
+    if not isinstance(arm.loss, Softmax) or not arm.loss.logq:
+        return None
+    chances = drawing_chances(drawn, pairs, arm.negatives, arm.training.batch_size)
+    if arm.loss.logq_form == "shuffled":
+        chances = np.random.default_rng([seed, 4]).permutation(chances)
+    return np.log(chances).astype(np.float32)
+
+
+def mine_pairs(
+    encoder: Encoder, corpus: Corpus, pairs: Pairs, known: Known, mining: Mining, seed: int, threads: int
+) -> list[Mined]:
+    """Offline hard negatives of every pair, in order, among the documents of the training window alone."""
+    if len(corpus.inputs.views) > 1:
+        raise InputError("an arm with towers.query_vectors above 1 cannot be mined from: name another in mine_from")
+    queries = vectors_of(encoder, corpus.inputs, pairs.search_rows)
+    documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(corpus.trainable))
+    asked = Asked(queries, pairs.groups, pairs.document_rows)
+    return list(mine(asked, Searched(documents, corpus.trainable), known, mining, seed, threads))
+
+
 def _epoch(number: int, sums: list[Sums], spread: float, recall: float) -> Epoch:
+    sums = sums or [Sums(0, 0, 0, 0, 0)]
     means = Sums(*(float(np.mean(values)) for values in zip(*sums, strict=True)))
     if not np.isfinite(means).all():
         raise InputError(f"epoch {number}: the loss is not a number; lower training.learning_rate")
@@ -134,74 +183,47 @@ def _epoch(number: int, sums: list[Sums], spread: float, recall: float) -> Epoch
     return Epoch(number, *means, spread, recall)
 
 
-def _spread(corpus: Corpus, table: Float32, most: int = 10_000) -> float:
-    rows = corpus.queries + corpus.trainable[:: max(1, len(corpus.trainable) // most)]
-    vectors, _ = _embed(corpus, table, rows.astype(np.int32))
+def _spread(corpus: Corpus, encoder: Encoder, most: int = 10_000) -> float:
+    documents = corpus.trainable[:: max(1, len(corpus.trainable) // most)]
+    vectors = encode(encoder, corpus.inputs, corpus.inputs.rows_of(documents)).vectors
     return 1 - float(np.linalg.norm(vectors.mean(0)))
 
 
-def _embed(corpus: Corpus, table: Float32, rows: Int32) -> tuple[Float32, Float32]:
-    vectors, norms = np.empty((len(rows), table.shape[1]), np.float32), np.empty(len(rows), np.float32)
-    embed_bags(table, corpus.bags.offsets, corpus.bags.ids, corpus.bags.weights, rows, vectors, norms)
-    return vectors, norms
-
-
-def _step(corpus: Corpus, batch: Batch, arm: Arm, table: Float32, squares: Float32, slot: Int32, device: str) -> Sums:
-    """One batch forward, back and into the table, which is changed in place."""
-    b, r = len(batch.query_rows), len(batch.pool)
+def _step(
+    corpus: Corpus,
+    batch: Batch,
+    arm: Arm,
+    encoder: Encoder,
+    log_q: Float32 | None,
+    memory: Float32,
+    rng: np.random.Generator,
+    device: str,
+) -> tuple[Sums, Float32]:
+    """One batch forward, back and into the towers, which are changed in place; and what the next one remembers."""
+    b = len(batch.search_rows)
     documents = np.concatenate([batch.document_rows, batch.pool, batch.own.ravel()])
-    rows = np.concatenate([batch.query_rows, corpus.queries + documents]).astype(np.int32)
-    vectors, norms = _embed(corpus, table, rows)
-    everything = torch.from_numpy(vectors).to(device)
-    gradient, sums = _similarity_step(everything, batch, arm, b, r)
+    inputs, asked = corpus.inputs, batch.search_rows
+    misspelt = np.zeros(b, bool)
+    if corpus.copies is not None:
+        asked, misspelt = _misspelt(batch.search_rows, corpus.copies, arm.typos.share, rng)
+    rows = np.concatenate([inputs.queries_of(asked), inputs.rows_of(documents)]).astype(np.int32)
+    encoded = encode(encoder, inputs, rows)
+    vectors = torch.from_numpy(encoded.vectors).to(device)
+    gradient, sums = similarity_step(vectors, torch.from_numpy(memory).to(device), batch, arm, log_q)
     back = gradient.to("cpu").numpy()
-    through_norm(back, vectors, norms)
-    learn(table, squares, slot, corpus.bags, rows, back, arm.training.learning_rate)
-    return sums
+    if arm.typos.teaching and misspelt.any():
+        clean = encode(encoder, inputs, batch.search_rows[misspelt]).vectors
+        back[:b][misspelt] -= np.float32(arm.typos.teaching / b) * clean
+    if batch.mix.memory:
+        positives = slice(len(inputs.views) * b, (len(inputs.views) + 1) * b)
+        memory = np.concatenate([memory, encoded.vectors[positives]])[-batch.mix.memory :]
+    improve(encoder, inputs, encoded, back, arm.training.learning_rate)
+    return sums, memory
 
 
-def _similarity_step(everything: Tensor, batch: Batch, arm: Arm, b: int, r: int) -> tuple[Tensor, Sums]:
-    """(∂loss/∂vectors, what to report) for the vectors (B queries + B documents + R pool + B·H own, D)."""
-    device, (h, d) = everything.device, (batch.own.shape[1], everything.shape[1])
-    queries, positives = everything[:b], everything[b : 2 * b]
-    allowed = torch.from_numpy(batch.allowed).to(device)
-    in_batch = bool(arm.negatives.in_batch or arm.negatives.in_batch_hard)
-    first = 0 if in_batch else b  # without in-batch negatives, only the pool's columns are computed
-    columns = everything[b + first : 2 * b + r]  # (C, D)
-    own = everything[2 * b + r :].view(b, h, d)
-    positive = (queries * positives).sum(1)  # (B,)
-    negative = torch.cat([queries @ columns.T, torch.einsum("bd,bhd->bh", queries, own)], 1)  # (B, C + H)
-    counts = torch.cat([allowed[:, first:], torch.from_numpy(batch.own_counts).to(device)], 1)
-    if in_batch:
-        counts[:, :b] = _choose_in_batch(negative[:, :b], allowed[:, :b], arm)
-    counted = negative.mul(counts).sum() / counts.count_nonzero().clamp(
-        min=1
-    )  # negative[counts] takes ten times longer
-    pushed = loss_and_gradient(arm.loss, positive, negative, counts)
-    by_column, by_own = pushed.by_negative[:, : len(columns)], pushed.by_negative[:, len(columns) :]
-    gradient = torch.zeros_like(everything)
-    gradient[:b] = by_column @ columns
-    gradient[:b] += pushed.by_positive[:, None] * positives
-    gradient[:b] += torch.einsum("bh,bhd->bd", by_own, own)
-    gradient[b + first : 2 * b + r] = by_column.T @ queries
-    gradient[b : 2 * b] += pushed.by_positive[:, None] * queries
-    gradient[2 * b + r :] = (by_own[:, :, None] * queries[:, None, :]).reshape(-1, d)
-    norm = float(torch.linalg.vector_norm(gradient))
-    return gradient, Sums(pushed.loss, pushed.active, float(positive.mean()), float(counted), norm)
-
-
-def _choose_in_batch(similarity: Tensor, allowed: Tensor, arm: Arm) -> Tensor:
-    """(B, B): the next in_batch documents of the batch in a ring, and the in_batch_hard nearest; none that is masked.
-
-    [EBR §6.1.1]
-    """
-    b = len(similarity)
-    wanted = b - 1 if arm.negatives.in_batch == "all" else min(int(arm.negatives.in_batch), b - 1)
-    every = torch.ones_like(allowed)
-    chosen = (
-        every.triu(1).tril_(wanted) | every.tril(wanted - b)
-    ) & allowed  # ahead of the diagonal, and round the end
-    if arm.negatives.in_batch_hard:
-        nearest = similarity.masked_fill(~allowed, -torch.inf).topk(min(arm.negatives.in_batch_hard, b), dim=1).indices
-        chosen |= torch.zeros_like(allowed).scatter_(1, nearest, True) & allowed
-    return chosen
+def _misspelt(searches: Int32, copies: Copies, share: float, rng: np.random.Generator) -> tuple[Int32, Bool]:
+    """The rows (B,) of the searches, a share of them in one of their misspelt copies, and which (B,)."""
+    chosen = rng.random(len(searches)) < share
+    copy = rng.integers(copies.each, size=len(searches))
+    there = copies.first + copy * len(copies.searches) + np.searchsorted(copies.searches, searches)
+    return np.where(chosen, there, searches).astype(np.int32), chosen

@@ -5,11 +5,14 @@ from __future__ import annotations
 from prefect.futures import PrefectFuture
 
 from data.experiment import Experiment
+from ebr_core.bundle import CONTEXT
+from ebr_core.config import Arm
 from ebr_core.index import is_tuned
 from flows.names import named
 from flows.retrievals import Embedded, Futures, Run
 from tasks.artifacts import Artifact
 from tasks.bundle import bundle, tabulate
+from tasks.features import wanted_columns
 from tasks.hybrid import calibrate_radius
 
 
@@ -22,8 +25,9 @@ def bundle_all(
     towers: Futures,
     indexes: dict[tuple[Run, str], PrefectFuture[Artifact]],
 ) -> dict[str, PrefectFuture[Artifact]]:
-    """A bundle for each arm whose towers, vectors and served index came out."""
-    runs = {name: (name, asked.seeds[0]) for name in asked.arms}
+    """A bundle for each arm whose towers, vectors and served index came out, and of which a question can tell all that
+    the query tower reads."""
+    runs = {name: (name, asked.seeds[0]) for name, arm in asked.arms.items() if can_be_asked(arm)}
     there = {name: run for name, run in runs.items() if _made(towers[run], indexes[run, served(asked)])}
     if not there:
         return {}
@@ -34,6 +38,11 @@ def bundle_all(
         parts = towers[run], embedded.test[run], indexes[run, served(asked)], radius
         found[name] = named(bundle, name).submit(tables, test, *parts, name, run[1])
     return found
+
+
+def can_be_asked(arm: Arm) -> bool:
+    """Whether its query tower reads nothing of a search but the text, the searcher, the place and the language."""
+    return set(wanted_columns(arm.reads, "searches")) <= set(CONTEXT)
 
 
 def served(asked: Experiment) -> str:

@@ -9,26 +9,32 @@ from typing import Any
 
 from data.check import describe
 from data.experiment import Experiment, load_experiment
+from data.fingerprint import refuse_absent
 from data.logs import Simulated
+from ebr_core.config import InputError
 from ebr_core.index import problem
 from ebr_core.intervals import FEW_CLUSTERS
 from tasks.artifacts import Artifact
-from tasks.logs import contents_of, extract, live
+from tasks.features import examine, extract_columns, needs_columns
+from tasks.logs import ReadLogs, contents_of, extract, live
 
 
 def describe_experiment(path: Path) -> str:
     """Reads the logs as a run would (and keeps the extraction for it), trains nothing, and says what was found."""
     asked = load_experiment(path)
     logs = asked.logs.tables(live.fn(asked.logs.world).folder) if isinstance(asked.logs, Simulated) else asked.logs
+    refuse_absent(logs)
     log: Artifact = extract.fn(logs, asked.split, contents_of(logs))
     report = json.loads((log.folder / "report.json").read_text())
-    return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(asked, report)}"
+    return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(asked, report, log, logs)}"
 
 
-def _plan(asked: Experiment, report: dict[str, Any]) -> str:
+def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLogs) -> str:
     """What would be trained and asked, and which of it these logs do not allow."""
     lines = [f"{len(asked.arms)} arms × {len(asked.seeds)} seeds would be trained: {', '.join(asked.arms) or 'none'}."]
-    lacking = {arm: reason for arm in asked.arms if (reason := _lacks(asked, arm, report))}
+    lacking = {
+        arm: reason for arm in asked.arms if (reason := _lacks(asked, arm, report) or _unread(asked, arm, log, logs))
+    }
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
     for name, question in asked.questions.items():
         missing = [arm for arm in (question.baseline, *question.arms) if arm in lacking]
@@ -49,6 +55,17 @@ def _unbuilt(asked: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, s
         reasons = [reason for d in dimensions if (reason := problem(index, documents, d))]
         if reasons:
             yield name, reasons[0]
+
+
+def _unread(asked: Experiment, name: str, log: Artifact, logs: ReadLogs) -> str | None:
+    """Why the groups of an arm cannot be had of this log, None where they can."""
+    reads = asked.arms[name].reads
+    try:
+        columns = extract_columns.fn(logs, log, contents_of(logs), reads) if needs_columns(reads) else None
+        examine(log, reads, columns)
+    except InputError as error:
+        return str(error).rstrip(".")
+    return None
 
 
 def _lacks(asked: Experiment, name: str, report: dict[str, Any]) -> str | None:

@@ -38,11 +38,16 @@ def run(experiment: FILE) -> None:
     if watched := sys.stderr.isatty():
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the bars say it
     from data.experiment import load_experiment
+    from data.fingerprint import refuse_absent
+    from data.logs import Simulated
+
+    asked = load_experiment(experiment)  # before anything starts
+    if not isinstance(asked.logs, Simulated):
+        refuse_absent(asked.logs)
     from flows.ebr import ebr
     from flows.table import show
     from tasks.progress import BARS
 
-    asked = load_experiment(experiment)  # before anything starts
     for logger in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(logger).addFilter(_without_traceback)
     console = Console(width=None if sys.stdout.isatty() else 170)
@@ -64,6 +69,7 @@ def run(experiment: FILE) -> None:
         raise outcome
     show(outcome, asked, console)
     console.print(f"Results: {outcome.results.folder}", soft_wrap=True)
+    console.print(f"Report:  {outcome.report.folder / 'report.html'}", soft_wrap=True)
     console.print("Pages:   make ui (MLflow to compare arms, Prefect to see the flow)")
     if state.is_failed():
         console.print(f"[red]failed[/red]: {state.message}", soft_wrap=True)
@@ -77,6 +83,35 @@ def check(experiment: FILE) -> None:
     from flows.check import describe_experiment
 
     Console().print(describe_experiment(experiment), markup=False, soft_wrap=True, highlight=False)
+
+
+RUN = Annotated[str, typer.Argument(help="A run: its folder, its name (report-…) or an experiment, for its last run.")]
+
+
+@app.command()
+def report(
+    run: RUN,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; default: reports/ in EBR_HOME.")] = None,
+) -> None:
+    """Make the report of a run again from its result files: report.html, report.md and its pictures."""
+    from tasks.compare import find_run
+    from tasks.home import home
+    from tasks.report import write
+
+    folder = find_run(run)
+    into = out or home() / "reports" / folder.resolve().name
+    write(folder, into)
+    print(into / "report.html")
+
+
+@app.command()
+def compare(
+    run_a: RUN, run_b: RUN, metric: Annotated[str, typer.Option(help="What to compare: recall@K or mrr.")] = "recall@10"
+) -> None:
+    """Compare the arms that two runs share, on the searches that both evaluated."""
+    from flows.compare import show_comparison
+
+    show_comparison(run_a, run_b, metric, Console(width=None if sys.stdout.isatty() else 170))
 
 
 @app.command()
@@ -241,6 +276,10 @@ def main() -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         _leave(2)
+    except SystemExit as ended:
+        if ended.code:  # a failed run's frames, too
+            _leave(ended.code if isinstance(ended.code, int) else 1)
+        raise
 
 
 if __name__ == "__main__":

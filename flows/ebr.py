@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,24 @@ from prefect.futures import PrefectFuture
 from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from data.experiment import BASELINES, ORACLES, load_experiment
+from data.experiment import BASELINES, ORACLES, Experiment, load_experiment
 from data.logs import Simulated
+from ebr_core.config import Arm
+from ebr_core.features import Features
 from flows.bundles import bundle_all
 from flows.names import named
 from flows.retrievals import Embedded, index_of, retrieve_all
 from tasks.artifacts import Artifact, clear_unfinished
+from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.bundle import crown
 from tasks.evaluation import Retrieved, above_oracle, evaluate
-from tasks.features import featurise
-from tasks.logs import live, obtain, sample
-from tasks.retrieval import (
-    embed_texts,
-    refuse_impossible,
-    retrieve,
-    retrieve_baseline,
-    retrieve_oracle,
-)
+from tasks.features import extract_columns, featurise, needs_columns
+from tasks.graph import embed_graph
+from tasks.logs import contents_of, files_of, live, obtain, sample
+from tasks.report import Spent, report
+from tasks.retrieval import embed_texts, refuse_impossible, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.tracking import Outcome, TrainedArm, track
-from tasks.training import train_arm
+from tasks.training import best_recall, mine_negatives, train_arm
 
 DEFAULT = "experiments/default.yaml"
 # With one thread an arm, arms run side by side and share the cores without waiting for each other (see LOG.md).
@@ -42,7 +42,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     """From logs to verdicts, for the experiment file of that path. One arm's failure is told and the others finish."""
     clear_unfinished()
     asked = load_experiment(Path(experiment))
-    arms = {(name, seed): arm for name, arm in asked.arms.items() for seed in asked.seeds}
+    arms = asked.arms
     deepest = max(asked.evaluation.ks)
 
     simulated = asked.logs if isinstance(asked.logs, Simulated) else None
@@ -60,27 +60,32 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     validation = (
         sample(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from) if arms else None
     )
-    features = {text: featurise.submit(log, text) for text in {arm.text for arm in arms.values()}}
-    towers = {
-        key: named(train_arm, *key).submit(log, features[arm.text], validation, arm, key[1])
-        for key, arm in arms.items()
-    }
+    features = read_features(asked, log, world)
+    towers = train_arms(asked, log, features, validation)
     vectors = {
-        key: named(embed_texts, *key).submit(features[arm.text], towers[key], test, arm.training.threads)
-        for key, arm in arms.items()
+        key: named(embed_texts, *key).submit(features[arms[key[0]].reads], trained, test, arms[key[0]].training.threads)
+        for key, trained in towers.items()
     }
     tuned_on = {
-        key: named(embed_texts, *key).submit(features[arm.text], towers[key], validation, arm.training.threads)
-        for key, arm in arms.items()
+        key: named(embed_texts, *key).submit(
+            features[arms[key[0]].reads], trained, validation, arms[key[0]].training.threads
+        )
+        for key, trained in towers.items()
     }
-    embedded = Embedded(vectors, tuned_on, {key: arm.training.threads for key, arm in arms.items()})
+    embedded = Embedded(vectors, tuned_on, {key: arms[key[0]].training.threads for key in towers})
+    ranks = {
+        key: named(rank_targets, *key).submit(made, test, arms[key[0]].training.threads)
+        for key, made in vectors.items()
+    }
     indexes = {
         (key, name): index_of(key, name, spec, embedded, test)
-        for key in arms
+        for key in towers
         for name, spec in asked.all_indexes.items()
     }
     found = {
-        (key, name): named(retrieve, *key, name).submit(vectors[key], index, test, deepest, arms[key].training.threads)
+        (key, name): named(retrieve, *key, name).submit(
+            vectors[key], index, test, deepest, arms[key[0]].training.threads
+        )
         for (key, name), index in indexes.items()
     }
     others = retrieve_all(asked, log, test, validation, embedded, deepest)
@@ -92,10 +97,10 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     for ((name, seed), index), future in found.items():
         if rows := finished(future):
             retrieved.append(Retrieved(arm=name, seed=seed, index=index, rows=rows))
-    for (name, others_seed), future in others.items():
+    for (name, its_seed), future in others.items():
         if rows := finished(future):
             index = asked.retrievals[name].index if asked.retrievals[name].arm else "none"
-            retrieved.append(Retrieved(arm=name, seed=others_seed, index=index, rows=rows))
+            retrieved.append(Retrieved(arm=name, seed=its_seed, index=index, rows=rows))
     results = evaluate(test, retrieved, asked.questions, asked.evaluation)
     trained = [
         TrainedArm(arm=name, seed=seed, towers=finished(future), error=why_failed(future, vectors[name, seed]))
@@ -107,17 +112,96 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         if finished(vectors[name, seed]) and (told := why_failed(indexes[(name, seed), index], future))
     }
     unindexed |= {name: told for (name, _), future in others.items() if (told := why_failed(future))}
-    built: dict[str, dict[str, Artifact]] = {}
-    for ((name, seed), index), future in indexes.items():
-        if artifact := finished(future):
-            built.setdefault(f"{name}-{seed}", {})[index] = artifact
     bundles = bundle_all(asked, log, test, validation, embedded, towers, indexes)
     ready = {arm: artifact for arm, future in bundles.items() if (artifact := finished(future))}
     unindexed |= {f"{arm}, bundle": told for arm, future in bundles.items() if (told := why_failed(future))}
     champion = crown(Path(experiment).stem, ready, {arm: towers[arm, asked.seeds[0]].result() for arm in ready})
-    outcome = track(Path(experiment).stem, asked, log, test, trained, unindexed, results, built, champion, ready)
-    problems = [*outcome.failures, *above_oracle(results)]
+    failures = {f"{run.arm}, seed {run.seed}": run.error for run in trained if run.error} | unindexed
+    ranked = [Ranked(arm=arm, seed=seed, ranks=of) for (arm, seed), future in ranks.items() if (of := finished(future))]
+    audited = audit(
+        log, test, [of for future in features.values() if (of := finished(future))], ranked, asked.evaluation
+    )
+    spent = [Spent(arm=run.arm, seed=run.seed, index=None, made=run.towers) for run in trained if run.towers]
+    spent += [
+        Spent(arm=arm, seed=seed, index=index, made=made)
+        for futures in (indexes, found)
+        for ((arm, seed), index), future in futures.items()
+        if (made := finished(future))
+    ]
+    built: dict[str, dict[str, Artifact]] = {}
+    for ((arm, seed), index), future in indexes.items():
+        if made := finished(future):
+            built.setdefault(f"{arm}-{seed}", {})[index] = made
+    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures)
+    outcome = track(Path(experiment).stem, asked, log, test, trained, failures, results, page, built, champion, ready)
+    problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
+
+
+def read_features(asked: Experiment, log: Artifact, world: Artifact | None) -> dict[Features, PrefectFuture[Artifact]]:
+    """What each arm reads, made once for all arms that read the same; a graph or a column that is not there fails only
+    those that asked for it."""
+    reads = {arm.reads: None for arm in asked.arms.values()}
+    files = files_of(asked.logs, world)
+    graphs = {
+        graph: embed_graph.submit(log, graph)
+        for graph in {graph: None for read in reads for graph in read.graphs.values()}
+    }
+    columns = {
+        read: extract_columns.submit(files, log, contents_of(files), read) for read in reads if needs_columns(read)
+    }
+    return {
+        read: featurise.submit(
+            log, read, {name: graphs[graph] for name, graph in read.graphs.items()}, columns.get(read)
+        )
+        for read in reads
+    }
+
+
+def train_arms(
+    asked: Experiment,
+    log: Artifact,
+    features: Mapping[Features, PrefectFuture[Artifact]],
+    validation: Artifact | None,
+) -> dict[tuple[str, int], PrefectFuture[Artifact]]:
+    """Towers by (arm, seed): every arm with the first seed; with the others every arm too, or, under screening, each
+    question's baseline and its best arm on validation. An arm that mines or starts from another waits for it."""
+    towers: dict[tuple[str, int], PrefectFuture[Artifact]] = {}
+
+    def trained(name: str, seed: int) -> PrefectFuture[Artifact]:
+        if (name, seed) not in towers:
+            arm, first = asked.arms[name], asked.seeds[0]
+            mined = mine(arm.mine_from, arm, seed) if arm.mine_from else None
+            start = trained(arm.start_from, seed) if arm.start_from else None
+            screened = trained(name, first) if seed != first and len(arm.tried) > 1 else None
+            inputs = (log, features[arm.reads], validation, arm, seed, start, mined, screened)
+            towers[name, seed] = named(train_arm, name, seed).submit(*inputs)
+        return towers[name, seed]
+
+    def mine(name: str, arm: Arm, seed: int) -> PrefectFuture[Artifact]:
+        source = asked.arms[name]
+        found = features[source.reads], trained(name, seed), source
+        wanted = arm.positives, arm.mask, arm.mining, seed, arm.training.threads
+        return named(mine_negatives, name, seed).submit(log, *found, *wanted)
+
+    for name in asked.arms:
+        trained(name, asked.seeds[0])
+    again = finalists(asked, towers) if asked.screening else list(asked.arms)
+    for name, seed in ((name, seed) for seed in asked.seeds[1:] for name in again):
+        trained(name, seed)
+    return towers
+
+
+def finalists(asked: Experiment, towers: Mapping[tuple[str, int], PrefectFuture[Artifact]]) -> list[str]:
+    """Each question's baseline and its best arm by validation recall with the first seed, in the order of the arms."""
+    first = asked.seeds[0]
+    recalls = {name: best_recall(rows) for name in asked.arms if (rows := finished(towers[name, first]))}
+    chosen = set()
+    for question in asked.questions.values():
+        there = [name for name in question.arms if name in recalls]
+        chosen |= {question.baseline} & set(recalls)
+        chosen |= {max(there, key=lambda name: recalls[name])} if there else set()
+    return [name for name in asked.arms if name in chosen]
 
 
 def finished(future: PrefectFuture[Artifact]) -> Artifact | None:
@@ -130,6 +214,8 @@ def why_failed(*futures: PrefectFuture[Artifact]) -> str | None:
     """The first failure among the stages of an arm, None where all went well."""
     for future in futures:
         future.wait()
+        if future.state.is_pending():  # it was never begun
+            return "what it mines or starts from failed"
         if not future.state.is_completed():
             error = future.result(raise_on_failure=False)
             return f"{type(error).__name__}: {error}"

@@ -38,7 +38,8 @@ def retrieve_all(
     found = {}
     for name, its in asked.retrievals.items():
         narrowed = choose_documents(log, test, its.documents) if its.documents else test
-        for seed in asked.seeds if its.arm else (None,):
+        seeds = [seed for seed in asked.seeds if (its.arm, seed) in embedded.test] if its.arm else [None]
+        for seed in seeds:
             label = (name,) if seed is None else (name, seed)
             if its.arm is None or seed is None:
                 found[name, seed] = named(retrieve_hybrid, *label).submit(log, narrowed, its, k, 1)

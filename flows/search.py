@@ -123,7 +123,10 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None) -> dict[str,
         for name in CONTEXT:
             if name not in asked.column_names:
                 asked = asked.append_column(name, pa.nulls(asked.num_rows, pa.string()))
-        vectors = _as_lists(embed_asked(bundle.towers, asked.select(ASKED.names).cast(ASKED)))
+        embedded = embed_asked(bundle.towers, asked.select(ASKED.names).cast(ASKED))
+        if embedded.ndim == 3:
+            raise InputError(f"{bundle.name} gives a query {len(embedded)} vectors; leave --queries out")
+        vectors = _as_lists(embedded)
         pq.write_table(pa.table({"query": asked["query"], "vector": vectors}), out / "queries.parquet")
         written["queries.parquet"] = asked.num_rows
     return written

@@ -13,6 +13,8 @@ from rich.text import Text
 
 from data.experiment import BASELINES, ORACLES, Experiment
 from flows.hybrid_table import compare_retrievals
+from tasks.answers import MAIN, ends, noise, signed
+from tasks.slices import WHOLE
 from tasks.tracking import Outcome
 
 WORDS = {
@@ -122,40 +124,51 @@ def _cell(row: dict[str, Any], interval: bool = False) -> str:
 
 def _questions(rows: list[dict[str, Any]], asked: Experiment) -> RenderableType:
     """Each question: the differences to its baseline, paired on the same searches, a column for each target set."""
-    sets = [name for name in WORDS if any(row["targets"] == name for row in rows)]
-    table = Table(
-        title="questions: difference to the baseline on the same searches, with its 95 % interval",
-        title_justify="left",
-        caption="Intervals are over searchers; training noise is not in them"
-        + (": one seed." if len(asked.seeds) == 1 else ", seeds are meaned."),
-        caption_justify="left",
-    )
-    for heading in ("question", "claim", "arm", "baseline", "metric", *sets):
-        table.add_column(heading, justify="right" if heading in sets else "left", no_wrap=heading in sets)
+    sets = [name for name in MAIN if any(row["targets"] == name for row in rows)]
     by_arm: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
-        if row["question"] is not None and row["slice"] == "all" and row["baseline"] is not None:
+        if row["question"] is not None and row["slice"] == WHOLE and row["baseline"] is not None:
             by_arm.setdefault((row["question"], row["arm"]), {})[row["targets"]] = row
+    table = Table(
+        title="questions: difference to the baseline on the same searches, and what became of the claim",
+        title_justify="left",
+        caption=_how_sure(rows),
+        caption_justify="left",
+    )
+    same = len({question.metric for question in asked.questions.values()}) == 1
+    for heading in ("question", "claim", "arm − baseline", *(() if same else ("metric",)), *sets):
+        table.add_column(heading, no_wrap=heading in (*sets, "arm − baseline"))
     for name, question in asked.questions.items():
         table.add_section()
         title, claim = f"{name} {question.title}".strip(), question.claim or ""
         for arm in question.arms:
             found = by_arm.get((name, arm), {})
             cells = [_difference(found[targets]) if targets in found else "not available" for targets in sets]
-            table.add_row(title, claim, arm, question.baseline, question.metric, *cells)
+            metric = [] if same else [question.metric]
+            table.add_row(title, claim, f"{arm} − {question.baseline}", *metric, *cells)
             title = claim = ""
+    if same and asked.questions:
+        table.title = f"{next(iter(asked.questions.values())).metric}: {str(table.title).removeprefix('questions: ')}"
     return table
 
 
+def _how_sure(rows: list[dict[str, Any]]) -> str:
+    told = noise(rows).replace("**", "")
+    return f"95 % intervals over searchers, for all arms of a question together (max-t). {told}"
+
+
+STYLES = {"holds": "green", "contradicted": "red", "undecided": "yellow", "too few": "dim"}
+
+
 def _difference(row: dict[str, Any]) -> str:
-    low, high = row["difference_low"], row["difference_high"]
-    ends = "too few searchers" if low is None or math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
-    return f"{row['difference']:+.3f} {ends}"
+    verdict = row["verdict"] or row["finding"]
+    shown = f"{signed(row['difference'])} {ends(row['family_low'], row['family_high'])}".replace("[", "\\[")
+    return f"{shown} [{STYLES.get(verdict, 'default')}]{verdict}[/]"
 
 
 def _pairs(rows: list[dict[str, Any]]) -> RenderableType:
     """recall@10 (or the nearest K) of searches whose (query, searcher) pair was seen in training, and of new ones."""
-    seen, new = "(query, searcher) seen", "(query, searcher) new"
+    seen, new = "(query, searcher): seen", "(query, searcher): new"
     inside = [
         row
         for row in rows

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from prefect import task
 
 from data import samples
-from ebr_core.bundle import ASKED, CONTEXT, open_bundle, seal, write_terms
+from ebr_core.bundle import ASKED, CONTEXT, as_rows, open_bundle, seal, write_terms
 from ebr_core.config import InputError
 from ebr_core.terms import index_terms
 from tasks.artifacts import Artifact, stage
@@ -23,6 +23,7 @@ from tasks.home import artifacts, home
 from tasks.hybrid import read_documents, texts_of
 from tasks.progress import showing
 from tasks.samples import read_sample
+from tasks.training import best_recall
 
 CANARIES = 20
 
@@ -71,7 +72,7 @@ def bundle(
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(evaluated).candidates]
     np.save(folder / "vectors.npy", documents)
     asked = pq.read_table(tables.folder / "asked.parquet")
-    measured = np.load(vectors.folder / "queries.npy")[asked["at"].to_numpy()]
+    measured = as_rows(np.load(vectors.folder / "queries.npy")[..., asked["at"].to_numpy(), :])
     kept = pa.FixedSizeListArray.from_arrays(pa.array(measured.ravel()), measured.shape[1])
     pq.write_table(asked.drop_columns("at").append_column("vector", kept), folder / "canaries.parquet")
     its = json.loads((index.folder / "manifest.json").read_text())
@@ -99,7 +100,7 @@ def crown(experiment: str, bundles: dict[str, Artifact], towers: dict[str, Artif
     """
     if not bundles:
         return None
-    recalls = {arm: _validation_recall(towers[arm]) for arm in bundles}
+    recalls = {arm: best_recall(towers[arm]) for arm in bundles}
     champion = max(sorted(bundles), key=lambda arm: recalls[arm])
     told = {
         "experiment": experiment,
@@ -121,11 +122,6 @@ def publish(experiment: str, told: dict[str, Any]) -> None:
     written = folder / f".{experiment}.{os.getpid()}"
     written.write_text(json.dumps(told, indent=1))
     written.replace(folder / f"{experiment}.json")
-
-
-def _validation_recall(towers: Artifact) -> float:
-    epochs = json.loads((towers.folder / "epochs.json").read_text())
-    return max((float(epoch["validation_recall"]) for epoch in epochs), default=0.0)
 
 
 def models_of(experiment: str | None) -> dict[str, Any]:

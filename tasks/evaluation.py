@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
-from data.experiment import ORACLES, Evaluation, Question
+from data.experiment import BASELINES, ORACLES, Evaluation, Question
 from data.schemas import PER_SEARCH, RESULTS_OF_RUN
+from ebr_core import metrics
+from ebr_core.bags import Int64
 from ebr_core.config import Frozen
-from ebr_core.intervals import Interval, bootstrap
-from ebr_core.metrics import Float64, Targets, hits, recall_at_k, recall_ceiling, reciprocal_rank
+from ebr_core.intervals import FEW_CLUSTERS, Interval, Measured, bootstrap, compare, compare_by_itself, robust
+from ebr_core.metrics import Bool, Float64, Targets
+from ebr_core.verdicts import find, judge
 from tasks.artifacts import Artifact, stage
 from tasks.progress import showing
-from tasks.samples import read_sample
+from tasks.samples import Sample, read_sample
+from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
+
+COUNTS = ("scanned", "returned")  # documents, where a retrieval counts them
+KEPT = ("recall", "mrr", "index_recall")  # what per_search.parquet holds, beside the metrics of the questions
+DIFFERENCE = ("difference", "difference_low", "difference_high", "family_low", "family_high", "detectable")
 
 
 class Retrieved(Frozen):
@@ -28,6 +36,44 @@ class Retrieved(Frozen):
     seed: int | None  # a baseline has none
     index: str
     rows: Artifact
+
+
+class Run(NamedTuple):
+    """Who retrieved: an arm or baseline, its seed, the index."""
+
+    arm: str
+    seed: int | None
+    through: str  # the index
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Who it was, as result rows say it."""
+        return {"arm": self.arm, "seed": self.seed, "index": self.through}
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing but the arm itself decides what is found."""
+        return self.through in ("exact", "none")
+
+
+class Part(NamedTuple):
+    """A slice of the searches of one target set."""
+
+    targets: str
+    slice: str
+    inside: Bool  # (S,)
+    clusters: Int64  # (those inside,)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What all its result rows share."""
+        n, clusters = int(self.inside.sum()), len(np.unique(self.clusters))
+        small = n < FEW_SEARCHES or clusters < FEW_CLUSTERS
+        shared = {"targets": self.targets, "split": "test", "slice": self.slice}
+        return shared | {"n": n, "clusters": clusters, "small": small}
+
+
+By = dict[Run, dict[str, Float64]]  # metric → (S,) of each run
 
 
 @stage
@@ -40,20 +86,29 @@ def evaluate(
 ) -> None:
     """results.parquet and per_search.parquet of everything that was retrieved, and checks.json."""
     sample = read_sample(evaluated)
-    there = [run for run in retrieved if (run.rows.folder / "retrieved.npy").exists()]
+    found = {
+        Run(run.arm, run.seed, run.index): np.load(run.rows.folder / "retrieved.npy")
+        for run in retrieved
+        if (run.rows.folder / "retrieved.npy").exists()
+    }
     results: list[dict[str, Any]] = []
     per_search: list[pa.Table] = []
     checks: dict[str, Any] = {"unavailable": _unavailable(retrieved), "ceilings": {}}
-    for name in sorted(set(sample.targets["targets"].to_pylist())):
-        searches, targets = sample.for_targets(name)
-        measured = {(run.arm, run.seed, run.index): _measure(run, searches, targets, evaluation.ks) for run in there}
-        _add_index_recall(measured, there, searches, evaluation.ks)
-        with showing(f"evaluate, {name} targets", 1):
-            results += _rows(name, searches, measured, questions, evaluation)
-        if name == "truth":
-            checks["above_oracle"] = _above_oracle(searches, measured, evaluation)
-        per_search += _per_search(name, searches, measured)
-        checks["ceilings"][name] = {f"recall@{k}": float(recall_ceiling(targets, k).mean()) for k in evaluation.ks}
+    with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
+        for name in sample.names:
+            searches, targets = sample.for_targets(name)
+            measured = {run: _measure(of[searches["at"]], targets, sample, evaluation.ks) for run, of in found.items()}
+            _add_counts(measured, retrieved, searches)
+            _add_index_recall(measured, found, retrieved, searches, evaluation.ks)
+            with showing(f"evaluate, {name} targets", 1):
+                results += _coverage_rows(name, searches, found, sample, evaluation.ks)
+                results += _rows(name, searches, measured, questions, evaluation)
+            if name == "truth":
+                checks["above_oracle"] = _above_oracle(searches, measured, evaluation)
+            per_search += _per_search(name, searches, measured, {question.metric for question in questions.values()})
+            checks["ceilings"][name] = {
+                f"recall@{k}": float(metrics.recall_ceiling(targets, k).mean()) for k in evaluation.ks
+            }
     pq.write_table(pa.Table.from_pylist(results, RESULTS_OF_RUN), folder / "results.parquet")
     pq.write_table(pa.concat_tables([PER_SEARCH.empty_table(), *per_search]), folder / "per_search.parquet")
     (folder / "checks.json").write_text(json.dumps(checks, indent=1))
@@ -64,151 +119,174 @@ def _unavailable(retrieved: list[Retrieved]) -> dict[str, str]:
     return {arm: json.loads(file.read_text())["reason"] for arm, file in files.items() if file.exists()}
 
 
-def _measure(run: Retrieved, searches: dict[str, Any], targets: Targets, ks: tuple[int, ...]) -> dict[str, Float64]:
-    """Each metric of a run, (S,)."""
-    hit = hits(np.load(run.rows.folder / "retrieved.npy")[searches["at"]], targets)
-    metrics = {f"recall@{k}": recall_at_k(hit, targets, k) for k in ks} | {"mrr": reciprocal_rank(hit)}
-    counted = {name: run.rows.folder / f"{name}.npy" for name in ("scanned", "returned", "kept")}
-    return metrics | {
-        name: np.load(file)[searches["at"]].astype(float) for name, file in counted.items() if file.exists()
-    }
+def _measure(rows: Any, targets: Targets, sample: Sample, ks: tuple[int, ...]) -> dict[str, Float64]:
+    """Each metric of what a run retrieved for these searches, (S,). [EBR §2.1]"""
+    hit, grades = metrics.hits(rows, targets), metrics.grades_of(rows, targets)
+    best = metrics.best_grades(targets, max(ks))
+    stands = np.zeros(1 + max(int(sample.candidates.max()), int(targets.documents.max())))
+    stands[sample.candidates] = metrics.standing(sample.clicks)
+    measured = {"mrr": metrics.reciprocal_rank(hit)}
+    for k in ks:
+        measured[f"recall@{k}"] = metrics.recall_at_k(hit, targets, k)
+        measured[f"success@{k}"] = metrics.success_at_k(hit, k)
+        measured[f"ndcg@{k}"] = metrics.ndcg_at_k(grades, best, k)
+        measured[f"popularity_lift@{k}"] = metrics.popularity_lift_at_k(rows, targets, stands, k)
+    return measured
+
+
+def _add_counts(measured: By, retrieved: list[Retrieved], searches: dict[str, Any]) -> None:
+    """What a retrieval counted for each search: documents scanned, documents returned."""
+    for each in retrieved:
+        for name in COUNTS:
+            file = each.rows.folder / f"{name}.npy"
+            if file.exists():
+                measured[Run(each.arm, each.seed, each.index)][name] = np.load(file)[searches["at"]].astype(np.float64)
 
 
 def _add_index_recall(
-    measured: dict[tuple[str, int | None, str], dict[str, Float64]],
-    there: list[Retrieved],
-    searches: dict[str, Any],
-    ks: tuple[int, ...],
+    measured: By, found: dict[Run, Any], retrieved: list[Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
 ) -> None:
     """The index's own numbers: the share of the K exactly nearest that it finds among its first K, and whether the one
-    exactly nearest is among them (1-recall@K) [EBR §4.1]."""
-    found = {(run.arm, run.seed, run.index): run.rows.folder / "retrieved.npy" for run in there}
-    for (arm, seed, index), metrics in measured.items():
-        if index in ("exact", "none") or (arm, seed, "exact") not in found:
+    exactly nearest is among them (1-recall@K) [EBR §4.1]. Where an index was tuned for a K, what it finds asked for so
+    few counts, equal documents standing for each other, as it did in the tuning."""
+    folders = {Run(each.arm, each.seed, each.index): each.rows.folder for each in retrieved}
+    for run, of in measured.items():
+        exactly = run._replace(through="exact")
+        if run.exact or exactly not in found:
             continue
-        ours = np.load(found[arm, seed, index])[searches["at"]]
-        truth = np.load(found[arm, seed, "exact"])[searches["at"]]
+        ours, truth = found[run][searches["at"]], found[exactly][searches["at"]]
         for k in ks:
             nearest = truth[:, :k]
             counts = (nearest >= 0).sum(1)
             offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
             wanted = Targets(offsets, nearest[nearest >= 0])
-            metrics[f"index_recall@{k}"] = hits(ours[:, :k], wanted).sum(1) / np.maximum(counts, 1)
-            metrics[f"one_recall@{k}"] = ((ours[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(float)
+            of[f"index_recall@{k}"] = metrics.hits(ours[:, :k], wanted).sum(1) / np.maximum(counts, 1)
+            if (kept := folders[run] / f"kept_at_{k}.npy").exists():
+                of[f"index_recall@{k}"] = np.load(kept)[searches["at"]]
+            of[f"one_recall@{k}"] = ((ours[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(np.float64)
 
 
-def clusters_of(searches: dict[str, Any]) -> Any:
-    """(S,) the searcher of each search, else its session: what is resampled as a whole."""
-    return np.where(
-        searches["searcher_row"] >= 0, searches["searcher_row"], -1 - searches["session_row"].astype(np.int64)
-    )
+def clusters_of(searches: dict[str, Any]) -> Int64:
+    """(S,) the searcher of each search; where nobody is signed in, its session, or, where no session has two of these
+    searches, its query: what is resampled as a whole."""
+    searcher, session = searches["searcher_row"].astype(np.int64), searches["session_row"].astype(np.int64)
+    nobody = searcher < 0
+    alone = len(np.unique(session[nobody])) == nobody.sum()
+    clusters: Int64 = np.where(nobody, -1 - (searches["query_row"] if alone else session), searcher)
+    return clusters
 
 
-def _slices(searches: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Each slice of the searches and who is in it, (S,)."""
-    yield "all", np.ones(len(searches["at"]), bool)
-    if searches["attempt"].any():  # a simulated world, which knows
-        yield "misspelt", searches["misspelt"]
-        yield "spelt right", ~searches["misspelt"]
-        yield "first attempt", searches["attempt"] == 1
-    for slice_of, column in (("query", "query_seen"), ("(query, searcher)", "pair_seen")):
-        yield f"{slice_of} seen", searches[column]
-        yield f"{slice_of} new", ~searches[column]
+def _coverage_rows(
+    name: str, searches: dict[str, Any], found: dict[Run, Any], sample: Sample, ks: tuple[int, ...]
+) -> list[dict[str, Any]]:
+    """Coverage is of all searches together: no interval, no slices."""
+    part = Part(name, WHOLE, np.ones(len(searches["at"]), bool), clusters_of(searches))
+    shared = part.row
+    rows = []
+    for run, documents in found.items():
+        for k in ks:
+            value = metrics.coverage_at_k(documents[searches["at"]], len(sample.candidates), k)
+            rows.append(_row(shared, run, f"coverage@{k}", Interval(value, np.nan, np.nan)))
+    return rows
 
 
 def _rows(
-    name: str,
-    searches: dict[str, Any],
-    measured: dict[tuple[str, int | None, str], dict[str, Float64]],
-    questions: dict[str, Question],
-    evaluation: Evaluation,
+    name: str, searches: dict[str, Any], measured: By, questions: dict[str, Question], evaluation: Evaluation
 ) -> list[dict[str, Any]]:
     """Result rows of one target set: every run by itself, then every question's differences to its baseline."""
-    rows = []
-    for slice_name, inside in _slices(searches):
-        clusters, n = clusters_of(searches)[inside], int(inside.sum())
-        if n == 0:
-            continue
-        shared = {"targets": name, "split": "test", "slice": slice_name, "n": n}
-        columns = [(key, metric, values[inside]) for key, of in measured.items() for metric, values in of.items()]
-        intervals = bootstrap(np.column_stack([column for *_, column in columns]), clusters, evaluation.resamples)
-        for ((arm, seed, index), metric, _), interval in zip(columns, intervals, strict=True):
-            rows.append(_row(shared, arm, seed, index, metric, interval))
-        rows += _question_rows(shared, inside, clusters, measured, questions, evaluation.resamples)
-    return rows
-
-
-def _question_rows(
-    shared: dict[str, Any],
-    inside: Any,
-    clusters: Any,
-    measured: dict[tuple[str, int | None, str], dict[str, Float64]],
-    questions: dict[str, Question],
-    resamples: int,
-) -> list[dict[str, Any]]:
-    """Paired differences on the same searches, each arm's seeds meaned, through exact search."""
-    asked = []
-    for question, its in sorted(questions.items()):
-        means = {arm: _mean_over_seeds(measured, arm, its.metric) for arm in (its.baseline, *its.arms)}
-        base = means[its.baseline]
-        asked += [
-            (question, its, arm, mean[inside], base[inside])
-            for arm, mean in means.items()
-            if mean is not None and base is not None
+    rows, clusters = [], clusters_of(searches)
+    for slice_name, inside in slices_of(searches):
+        part = Part(name, slice_name, inside, clusters[inside])
+        shared, whole = part.row, slice_name == WHOLE
+        columns = [
+            (run, metric, values) for run, of in measured.items() for metric, values in of.items() if whole or run.exact
         ]
-    if not asked:
-        return []
-    values = bootstrap(np.column_stack([mean for *_, mean, _ in asked]), clusters, resamples)
-    differences = bootstrap(np.column_stack([mean - base for *_, mean, base in asked]), clusters, resamples)
-    rows = []
-    for (question, its, arm, *_), value, difference in zip(asked, values, differences, strict=True):
-        row = _row(shared, arm, None, _index_asked(measured, arm), its.metric, value) | {"question": question}
-        if arm != its.baseline:
-            row |= {
-                "baseline": its.baseline,
-                "difference": difference.value,
-                "difference_low": difference.low,
-                "difference_high": difference.high,
-            }
-        rows.append(row)
+        table = np.column_stack([values for *_, values in columns])[inside]
+        intervals = bootstrap(table, part.clusters, evaluation.resamples) if whole else robust(table, part.clusters)
+        for (run, metric, _), interval in zip(columns, intervals, strict=True):
+            rows.append(_row(shared, run, metric, _inside_bounds(metric, interval)))
+        for asked, question in sorted(questions.items()):
+            rows += _question_rows(asked, question, part, measured, evaluation.resamples)
     return rows
 
 
-def _mean_over_seeds(
-    measured: dict[tuple[str, int | None, str], dict[str, Float64]], arm: str, metric: str
-) -> Float64 | None:
-    asked = _index_asked(measured, arm)
-    seeds = [of[metric] for (name, _, index), of in measured.items() if (name, index) == (arm, asked)]
-    return np.mean(seeds, axis=0) if seeds else None
+def _inside_bounds(metric: str, interval: Interval) -> Interval:
+    """A share cannot lie outside 0 and 1, whatever ± t · s says; NaN stays."""
+    if metric in COUNTS:
+        return interval
+    lowest = -1 if metric.startswith("popularity_lift") else 0
+    return interval._replace(low=float(np.clip(interval.low, lowest, 1)), high=float(np.clip(interval.high, lowest, 1)))
 
 
-def _index_asked(measured: dict[tuple[str, int | None, str], dict[str, Float64]], arm: str) -> str:
+def _question_rows(asked: str, question: Question, part: Part, measured: By, resamples: int) -> list[dict[str, Any]]:
+    """Paired differences on the same searches with the verdicts on the whole."""
+    there = {
+        arm: of
+        for arm in (question.baseline, *question.arms)
+        if (of := _by_seed(measured, arm, question.metric, part.inside)) is not None
+    }
+    if question.baseline not in there:
+        return []
+    levels = robust(np.column_stack([of.values.mean(0) for of in there.values()]), part.clusters)
+    shared = part.row | {"question": asked}
+    rows = {}
+    for (arm, of), level in zip(there.items(), levels, strict=True):
+        run = Run(arm, None, _index_asked(measured, arm))
+        rows[arm] = _row(shared, run, question.metric, _inside_bounds(question.metric, level))
+        rows[arm]["seeds"] = len(of.values) if of.trained else 0
+    compared = [arm for arm in there if arm != question.baseline]
+    baseline, arms = there[question.baseline], [there[arm] for arm in compared]
+    if arms and part.slice == WHOLE:
+        found = compare(baseline, arms, part.clusters, resamples)
+        for at, arm in enumerate(compared):
+            rows[arm] |= dict(zip(DIFFERENCE, (float(column[at]) for column in found[:6]), strict=True))
+            rows[arm] |= {"baseline": question.baseline, "training_noise": found.seed_freedom > 0}
+            rows[arm] |= _judged(question, rows[arm]["family_low"], rows[arm]["family_high"])
+    elif arms:
+        for arm, interval in zip(compared, compare_by_itself(baseline, arms, part.clusters), strict=True):
+            rows[arm] |= {"baseline": question.baseline} | dict(zip(DIFFERENCE[:3], interval, strict=True))
+    return list(rows.values())
+
+
+def _by_seed(measured: By, arm: str, metric: str, inside: Bool) -> Measured | None:
+    """An arm's metric by seed on some searches, None where it was not retrieved."""
+    index = _index_asked(measured, arm)
+    seeds = [of[metric][inside] for run, of in measured.items() if (run.arm, run.through) == (arm, index)]
+    return Measured(np.stack(seeds), trained=arm not in BASELINES) if seeds else None
+
+
+def _index_asked(measured: By, arm: str) -> str:
     """The index through which a question looks at an arm: exact search; a retrieval has one of its own."""
-    there = [index for name, _, index in measured if name == arm]
+    there = [run.through for run in measured if run.arm == arm]
     return "exact" if "exact" in there or not there else there[0]
 
 
-def _above_oracle(
-    searches: dict[str, Any],
-    measured: dict[tuple[str, int | None, str], dict[str, Float64]],
-    evaluation: Evaluation,
-) -> list[str]:
+def _judged(question: Question, low: float, high: float) -> dict[str, Any]:
+    return {
+        "claim": question.claim,
+        "margin": question.margin,
+        "finding": find(low, high, question.margin),
+        "verdict": judge(question.claim, low, high, question.margin) if question.claim else None,
+    }
+
+
+def _above_oracle(searches: dict[str, Any], measured: By, evaluation: Evaluation) -> list[str]:
     """The runs that beat the Bayes-optimal list beyond the interval of the difference, which only a leak explains.
 
     On searches that are their session's first: those after a failed one tell more than the oracle hears.
     """
-    first, best = searches["attempt"] == 1, ("oracle-everything", None, "none")
-    runs = [key for key in measured if key[0] not in ORACLES]
+    first, best = searches["attempt"] == 1, Run("oracle-everything", None, "none")
+    runs = [run for run in measured if run.arm not in ORACLES]
     if not first.any() or best not in measured or not runs:
         return []
-    metric = f"recall@{max(evaluation.ks)}", f"recall@{min(evaluation.ks, key=lambda k: abs(k - 10))}"
-    columns = [(key, name, (measured[key][name] - measured[best][name])[first]) for key in runs for name in metric]
+    names = f"recall@{max(evaluation.ks)}", f"recall@{min(evaluation.ks, key=lambda k: abs(k - 10))}"
+    columns = [(run, name, (measured[run][name] - measured[best][name])[first]) for run in runs for name in names]
     clusters = clusters_of(searches)[first]
     intervals = bootstrap(np.column_stack([column for *_, column in columns]), clusters, evaluation.resamples)
     return [
-        f"{arm} through {index} is above the oracle on {name} by {interval.value:.3f} [{interval.low:.3f}, "
+        f"{run.arm} through {run.through} is above the oracle on {name} by {interval.value:.3f} [{interval.low:.3f}, "
         f"{interval.high:.3f}]: something leaks"
-        for ((arm, _seed, index), name, _), interval in zip(columns, intervals, strict=True)
+        for (run, name, _), interval in zip(columns, intervals, strict=True)
         if interval.low > 0
     ]
 
@@ -219,32 +297,22 @@ def above_oracle(results: Artifact) -> list[str]:
     return list(checks.get("above_oracle", []))
 
 
-def _row(
-    shared: dict[str, Any], arm: str, seed: int | None, index: str, metric: str, interval: Interval
-) -> dict[str, Any]:
+def _row(shared: dict[str, Any], run: Run, metric: str, interval: Interval) -> dict[str, Any]:
     name, _, k = metric.partition("@")
-    numbers = {"value": interval.value, "low": interval.low, "high": interval.high}
-    return shared | {"arm": arm, "seed": seed, "index": index, "metric": name, "k": int(k) if k else None} | numbers
+    return shared | run.row | {"metric": name, "k": int(k) if k else None} | interval._asdict()
 
 
-def _per_search(
-    name: str, searches: dict[str, Any], measured: dict[tuple[str, int | None, str], dict[str, Float64]]
-) -> list[pa.Table]:
+def _per_search(name: str, searches: dict[str, Any], measured: By, asked: set[str]) -> list[pa.Table]:
     tables = []
-    for (arm, seed, index), metrics in measured.items():
-        for metric, values in metrics.items():
+    for run, of in measured.items():
+        for metric, values in of.items():
             short, _, k = metric.partition("@")
-            n = len(values)
-            constant = {
-                "arm": arm,
-                "seed": seed,
-                "index": index,
-                "targets": name,
-                "metric": short,
-                "k": int(k) if k else None,
-            }
+            if short not in KEPT and metric not in asked:
+                continue
+            constant = run.row | {"targets": name, "metric": short, "k": int(k) if k else None}
             columns = {
-                key: pa.repeat(pa.scalar(value, PER_SEARCH.field(key).type), n) for key, value in constant.items()
+                key: pa.repeat(pa.scalar(value, PER_SEARCH.field(key).type), len(values))
+                for key, value in constant.items()
             }
             columns |= {"search_row": pa.array(searches["search_row"], pa.int32()), "value": pa.array(values)}
             tables.append(pa.table([columns[field.name] for field in PER_SEARCH], PER_SEARCH))

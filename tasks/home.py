@@ -45,8 +45,8 @@ def prepare_environment() -> None:
         "PREFECT_HOME": str(home() / "prefect"),
         "PREFECT_LOCAL_STORAGE_PATH": str(artifacts()),  # a task's record lies in the artifact that it names
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # a busy machine needs more than its 20
         "PREFECT_CLI_PROMPT": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # its 20 are too few on a busy machine
         "DO_NOT_TRACK": "1",
         "MLFLOW_TRACKING_URI": f"sqlite:///{home() / 'mlflow.db'}",
         "MLFLOW_DISABLE_TELEMETRY": "true",

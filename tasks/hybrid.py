@@ -63,7 +63,7 @@ def calibrate_radius(folder: Path, vectors: Artifact, validation: Artifact, thre
     sample = read_sample(validation)
     searches, targets = sample.for_targets("clicked")
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")
-    queries = np.load(vectors.folder / "queries.npy")[searches["at"]]
+    queries = np.load(vectors.folder / "queries.npy")[..., searches["at"], :]
     rows, similarities = exact(documents[sample.candidates], queries, min(CALIBRATED_AT, len(sample.candidates)))
     found = np.where(rows >= 0, sample.candidates[rows], -1)
     asked = np.repeat(np.arange(len(queries)), targets.counts)

@@ -19,10 +19,16 @@ ReadLogs = Tables | Ubi | Esci | Beir
 
 def obtain(logs: ReadLogs | Simulated, split: Split, world: Artifact | None) -> Artifact:
     """The extracted log: of the user's files as they are now, or of the simulated world."""
-    if isinstance(logs, Simulated):
-        assert world is not None, "a simulated log needs its world to have been lived"
-        logs = logs.tables(world.folder)
-    return extract(logs, split, contents_of(logs))
+    files = files_of(logs, world)
+    return extract(files, split, contents_of(files))
+
+
+def files_of(logs: ReadLogs | Simulated, world: Artifact | None) -> ReadLogs:
+    """Where the tables are to be read: the user's files, or those that the simulated world wrote."""
+    if not isinstance(logs, Simulated):
+        return logs
+    assert world is not None, "a simulated log needs its world to have been lived"
+    return logs.tables(world.folder)
 
 
 def contents_of(logs: ReadLogs) -> dict[str, str]:

@@ -20,12 +20,13 @@ from ebr_core import baselines
 from ebr_core.bags import Float32, Int32
 from ebr_core.config import InputError
 from ebr_core.index import AnyIndex, Exact, Ivf, Scan, build, problem, set_parameters
+from ebr_core.model import load_towers
 from ebr_core.search import as_near, exact, scanned, through
-from ebr_core.towers import embed, load_towers, stack
+from ebr_core.towers import query_vectors, vectors_of
 from ebr_core.train import use_threads
 from ebr_core.tuning import tune
 from tasks.artifacts import Artifact, stage
-from tasks.features import read_bags
+from tasks.features import read_inputs
 from tasks.progress import showing
 from tasks.samples import read_sample
 
@@ -33,14 +34,17 @@ from tasks.samples import read_sample
 @stage
 def embed_texts(folder: Path, features: Artifact, towers: Artifact, evaluated: Artifact, threads: int) -> None:
     """Unit vectors: documents.npy (N, D) of every document, queries.npy (S, D) of the sampled searches in their
-    order."""
+    order, or (h, S, D) where a search has several."""
     use_threads(threads)
     model, sample = load_towers(towers.folder), read_sample(evaluated)
-    queries = read_bags(features, "queries")
-    bags = stack(queries, read_bags(features, "documents"), model.document_offset)
-    documents = np.arange(len(queries), len(bags), dtype=np.int32)
-    np.save(folder / "documents.npy", embed(model.table, bags, documents))
-    np.save(folder / "queries.npy", embed(model.table, bags, sample.searches["query_row"]))
+    inputs = read_inputs(features, model.towers)
+    documents = inputs.rows_of(np.arange(inputs.documents, dtype=np.int32))
+    started = time.perf_counter()
+    np.save(folder / "documents.npy", vectors_of(model.encoder, inputs, documents))
+    seconds = time.perf_counter() - started
+    np.save(folder / "queries.npy", query_vectors(model.encoder, inputs, sample.searches["search_row"]))
+    costs = {"embed_s": seconds, "documents_per_s": inputs.documents / max(seconds, 1e-9)}
+    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 
 def refuse_impossible(evaluated: Artifact, indexes: Iterable[AnyIndex], dimensions: Iterable[int], k: int) -> None:
@@ -97,7 +101,8 @@ def _build(
         set_parameters(index, setting["parameters"])
         return index, setting
     assert tuned_on is not None, "a target needs validation queries"
-    tuned = tune(documents, np.load(tuned_on.folder / "queries.npy"), spec)
+    queries = np.load(tuned_on.folder / "queries.npy")
+    tuned = tune(documents, queries.reshape(-1, queries.shape[-1]), spec)
     (folder / "tuning.json").write_text(json.dumps([point._asdict() for point in tuned.tried], indent=1))
     return tuned.made, tuned.chosen._asdict()
 
@@ -106,9 +111,9 @@ def _build(
 def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifact, k: int, threads: int) -> None:
     """retrieved.npy (S, K): the document rows that the index finds for each sampled search, −1 where it finds fewer.
 
-    scanned.npy (S,): the documents scanned for each. Where the index was tuned, kept.npy (S,) is its recall@at against
-    exact search asked for no more than `at`, as its target promises: graphs and second looks find more when asked for
-    more.
+    scanned.npy (S,): the documents scanned for each. Where the index was tuned, kept_at_10.npy (S,) is its recall@10
+    against exact search asked for no more than those 10, as its target promises: graphs and second looks find more
+    when asked for more.
     """
     use_threads(threads)
     manifest = json.loads((index.folder / "manifest.json").read_text())
@@ -123,11 +128,11 @@ def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifa
     seconds = time.perf_counter() - started
     if manifest["setting"]:
         documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
-        np.save(folder / "kept.npy", as_near(documents, queries, rows, exact(documents, queries, at)[1]))
+        np.save(folder / f"kept_at_{at}.npy", as_near(documents, queries, rows, exact(documents, queries, at)[1]))
     rows, _ = through(searched, queries, k)
     np.save(folder / "retrieved.npy", np.where(rows >= 0, candidates[rows], -1).astype(np.int32))
     np.save(folder / "scanned.npy", scanned(searched, queries, at)[0])
-    costs = {"search_s": seconds, "queries_per_s": len(queries) / max(seconds, 1e-9)}
+    costs = {"search_s": seconds, "queries_per_s": queries.shape[-2] / max(seconds, 1e-9)}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 

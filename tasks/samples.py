@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ebr_core.bags import Int32
+from ebr_core.bags import Int32, Int64
 from ebr_core.metrics import Targets
 from tasks.artifacts import Artifact
 
@@ -20,25 +20,53 @@ class Sample(NamedTuple):
     searches: dict[str, Any]  # columns of searches.parquet, (S,)
     candidates: Int32  # (C,) documents alive in the period
     targets: pa.Table  # targets, search_row, document_row, grade
+    slices: pa.Table  # what slices.parquet says of each target set and search
+    clicks: Int64  # (C,) of each candidate, in the training window
+
+    @property
+    def names(self) -> list[str]:
+        """The target sets that any search has a target in."""
+        return sorted(set(self.targets["targets"].to_pylist()))
 
     def for_targets(self, name: str) -> tuple[dict[str, Any], Targets]:
-        """The searches that have a target in this set, all their columns and `at`, their place among all; and the
-        targets."""
+        """The searches that have a target in this set, all their columns, those of their slices, and `at`, their place
+        among all; and the targets."""
         table = self.targets.filter(pc.equal(self.targets["targets"], name))
         owners, counts = np.unique(table["search_row"].to_numpy(), return_counts=True)
         at = np.searchsorted(self.searches["search_row"], owners)
         columns = {key: column[at] for key, column in self.searches.items()} | {"at": at}
+        own = self.slices.filter(pc.equal(self.slices["targets"], name))
+        columns |= {key: _filled(own, key) for key in own.column_names if key not in ("targets", "search_row")}
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return columns, Targets(offsets, table["document_row"].to_numpy().astype(np.int32))
+        grades = table["grade"].to_numpy().astype(np.float64)
+        return columns, Targets(offsets, table["document_row"].to_numpy().astype(np.int32), grades)
+
+
+UNKNOWN = {
+    "searcher_row": -1,
+    "misspelt": False,
+    "attempt": 0,
+    "kind": "",
+    "place": "",
+    "position": 0,
+}  # what a null stands for
+
+
+def _filled(table: pa.Table, name: str) -> Any:
+    column = table[name].fill_null(UNKNOWN[name]) if name in UNKNOWN else table[name]
+    values = column.to_numpy()
+    return values.astype(str) if values.dtype == object else values
 
 
 def read_sample(sample: Artifact) -> Sample:
     """The sample that a sample stage wrote."""
     table = pq.read_table(sample.folder / "searches.parquet")
-    unknown = {"searcher_row": -1, "misspelt": False, "attempt": 0}  # what a null stands for
-    searches = {
-        name: (table[name].fill_null(unknown[name]) if name in unknown else table[name]).to_numpy()
-        for name in table.column_names
-    }
-    candidates = pq.read_table(sample.folder / "candidates.parquet")["document_row"].to_numpy().astype(np.int32)
-    return Sample(searches, candidates, pq.read_table(sample.folder / "targets.parquet"))
+    searches = {name: _filled(table, name) for name in table.column_names}
+    candidates = pq.read_table(sample.folder / "candidates.parquet")
+    return Sample(
+        searches,
+        candidates["document_row"].to_numpy().astype(np.int32),
+        pq.read_table(sample.folder / "targets.parquet"),
+        pq.read_table(sample.folder / "slices.parquet"),
+        candidates["clicks"].to_numpy(),
+    )

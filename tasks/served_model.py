@@ -13,7 +13,7 @@ import pyarrow as pa
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ebr_core.answer import Question, answer
-from ebr_core.bundle import ASKED, embed_asked, open_bundle
+from ebr_core.bundle import ASKED, as_rows, embed_asked, open_bundle
 from ebr_core.config import InputError
 
 
@@ -37,7 +37,7 @@ class Retriever(PythonModel):
         rows = model_input.astype(object).where(model_input.notna(), None).to_dict("records")
         if output == "vector":
             asked = pa.Table.from_pylist([{name: row.get(name) for name in ASKED.names} for row in rows], ASKED)
-            return pd.DataFrame({"vector": list(embed_asked(self.bundle.towers, asked))})
+            return pd.DataFrame({"vector": list(as_rows(embed_asked(self.bundle.towers, asked)))})
         if output != "documents":
             raise InputError(f"output: got {output!r}; documents or vector")
         radius = told.pop("radius", "none")

@@ -23,19 +23,22 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array
 from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 import ebr_core
 from data.experiment import BASELINES, ORACLES, Experiment
 from ebr_core.bundle import ASKED
 from ebr_core.config import Arm, Frozen
 from tasks import plots
+from tasks.answers import difference_metrics, verdict_tags
 from tasks.artifacts import Artifact
+from tasks.evaluation import COUNTS
 from tasks.home import home
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
 MODEL_NEEDS = (
     *("bm25s", "faiss-cpu", "mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "PyStemmer"),
-    *("safetensors", "scipy"),
+    *("safetensors", "scipy", "torch"),
 )
 MODEL_PARAMS = {"mode": "hybrid", "radius": "none", "where": "", "output": "documents"}
 
@@ -56,6 +59,7 @@ class Outcome(Frozen):
     log: Artifact
     sample: Artifact
     results: Artifact
+    report: Artifact
     mlflow_experiment_id: str
     mlflow_run_id: str
     failures: dict[str, str]  # arm and seed → why
@@ -68,8 +72,9 @@ def track(
     log: Artifact,
     sample: Artifact,
     trained: list[TrainedArm],
-    unindexed: dict[str, str],
+    failures: dict[str, str],
     results: Artifact,
+    report: Artifact,
     indexes: dict[str, dict[str, Artifact]],
     champion: str | None,
     bundles: dict[str, Artifact],
@@ -81,11 +86,11 @@ def track(
         fcntl.flock(lock, fcntl.LOCK_EX)  # the first use makes the tables, and two at once would trip over each other
         experiment_id = _experiment(experiment)
     rows = pq.read_table(results.folder / "results.parquet").to_pylist()
-    failures = {f"{run.arm}, seed {run.seed}": run.error for run in trained if run.error} | unindexed
     with mlflow.start_run(
         experiment_id=experiment_id, run_name=f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
     ) as parent:
         _log_parent(asked, log, sample, results, rows)
+        _log_report(report, rows)
         measured = {row["arm"] for row in rows}
         for name in (name for name in (*BASELINES, *ORACLES) if name in measured):
             _log_child(parent, name, None, asked, log, rows)
@@ -103,6 +108,7 @@ def track(
         log=log,
         sample=sample,
         results=results,
+        report=report,
         mlflow_experiment_id=experiment_id,
         mlflow_run_id=parent.info.run_id,
         failures=failures,
@@ -130,21 +136,24 @@ def _log_parent(
     mlflow.log_artifact(str(sample.folder / "counts.json"), "data")
     for name in ("results.parquet", "per_search.parquet", "checks.json"):
         mlflow.log_artifact(str(results.folder / name), "results")
-    mlflow.log_metrics(
-        {
-            f"{_metric_name(row)}.{row['arm']}": row["value"]
-            for row in rows
-            if row["question"] is None
-            and row["slice"] == "all"
-            and row["index"] in ("exact", "none")
-            and not row["seed"]
-        }
-    )
     for targets in sorted({row["targets"] for row in rows}):
         curves = _curves([row for row in rows if row["targets"] == targets])
-        mlflow.log_figure(
-            plots.recall_by_k(curves, f"recall by K, {targets} targets"), f"plots/recall_by_k.{targets}.png"
-        )
+        mlflow.log_figure(plots.recall_by_k({targets: curves}), f"plots/recall_by_k.{targets}.png")
+
+
+def _log_report(report: Artifact, rows: list[dict[str, Any]]) -> None:
+    """The report and the files that it was made of; its answers stand on the run's page, and on Prefect's."""
+    for file in sorted(report.folder.iterdir()):
+        if file.suffix in (".html", ".md", ".svg"):
+            mlflow.log_artifact(str(file), "report")
+        elif file.name in ("audit.json", "costs.parquet", "run.json"):
+            mlflow.log_artifact(str(file), "results")
+    text = (report.folder / "report.md").read_text(encoding="utf-8")
+    answers = text[: text.find("\n## Differences")] if "\n## Differences" in text else text
+    mlflow.set_tags({"mlflow.note.content": answers, "report": report.folder.name} | verdict_tags(rows))
+    place = (report.folder / "report.html").as_uri()
+    create_markdown_artifact(f"{answers}\n\nThe whole report: {place}\n", key="report", description="What the run says")
+    create_link_artifact(place, "report.html", key="report-page", description="The report as a page of its own")
 
 
 def _dataset(asked: Experiment, log: Artifact) -> MetaDataset:
@@ -182,21 +191,27 @@ def _log_child(
         for row in rows
         if row["arm"] == name and row["question"] is None and row["seed"] == seed and row["slice"] == "all"
     ]
+    metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked)}
+    dataset = _dataset(asked, log)
     label = name if seed is None else f"{name}-{seed}"
     with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=label, nested=True) as child:
-        mlflow.set_tags({"kind": "arm" if run else "baseline", "arm": name} | _question_tags(name, asked))
-        mlflow.log_metrics({_metric_name(row): row["value"] for row in mine})
-        mlflow.log_input(_dataset(asked, log), context="training")
+        kind = "arm" if run else "oracle" if name in ORACLES else "baseline"
+        mlflow.set_tags({"kind": kind, "arm": name} | _question_tags(name, asked) | verdict_tags(rows, name))
+        mlflow.log_input(dataset, context="training" if run else "evaluation")
         if run is None:
+            mlflow.log_metrics(metrics | difference_metrics(rows, name), dataset=dataset)
             return
-        mlflow.log_params(_parameters(asked.arms[name]) | {"seed": run.seed})
+        mlflow.set_tag("seed", run.seed)
+        mlflow.log_params(_parameters(name, asked) | {"seed": run.seed})
+        mlflow.log_text(yaml.safe_dump(asked.arms[name].model_dump(mode="json"), sort_keys=False), "arm.yaml")
+        model = None
         if run.error:
             mlflow.set_tag("error", run.error[:5000])
         elif run.towers:
             _log_training(run.towers)
-            mlflow.log_figure(plots.recall_by_k(_curves(mine), label), "plots/recall_by_k.png")
-            if bundle is not None:
-                _log_model(bundle)
+            mlflow.log_figure(plots.recall_by_k({label: _curves(mine)}), "plots/recall_by_k.png")
+            model = _log_model(bundle) if bundle else None
+        mlflow.log_metrics(metrics | difference_metrics(rows, name), model_id=model, dataset=dataset)
     if run.error:
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
 
@@ -216,11 +231,16 @@ def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[st
     its = asked.retrievals[name]
     seed = asked.seeds[0] if its.arm else None
     with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=name, nested=True):
-        mlflow.set_tags({"kind": "retrieval", "arm": name} | _question_tags(name, asked))
+        tags = {"kind": "retrieval", "arm": name} | _question_tags(name, asked) | verdict_tags(rows, name)
+        mlflow.set_tags(tags)
         mlflow.log_params({key: str(value) for key, value in its.model_dump(mode="json").items() if value is not None})
-        for row in rows:
-            if (row["arm"], row["seed"], row["question"], row["slice"]) == (name, seed, None, "all"):
-                mlflow.log_metric(_metric_name(row | {"index": "none"}), row["value"])
+        mine = [
+            row | {"index": "none"}  # its index is a part of it
+            for row in rows
+            if (row["arm"], row["seed"], row["question"], row["slice"]) == (name, seed, None, "all")
+        ]
+        metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked) or row["metric"] in COUNTS}
+        mlflow.log_metrics(metrics | difference_metrics(rows, name))
 
 
 def _question_tags(arm: str, asked: Experiment) -> dict[str, str]:
@@ -238,14 +258,31 @@ def _metric_name(row: dict[str, Any]) -> str:
     return name if row["index"] in ("exact", "none") else f"{name}.{row['index']}"
 
 
-def _parameters(arm: Arm) -> dict[str, Any]:
-    """The arm's settings, flat: negatives.random = 100."""
+MEASURES = ("ndcg", "coverage", "popularity_lift", "index_recall")  # at one K; recall and MRR at all
+
+
+def _is_shown(row: dict[str, Any], asked: Experiment) -> bool:
+    """Few enough metrics to look at: recall at every K and MRR, the others at the K nearest to 10; through an index
+    only what it is about. All of them are in results.parquet."""
+    at = row["k"] == min(asked.evaluation.ks, key=lambda k: abs(k - 10))
+    if row["index"] in ("exact", "none"):
+        return row["metric"] in ("recall", "mrr") or (at and row["metric"] in MEASURES)
+    return bool(at) and row["metric"] in ("recall", "index_recall")
+
+
+def _parameters(arm: str, asked: Experiment) -> dict[str, Any]:
+    """The arm's settings, flat: negatives.random = 100; only those in which some arm of the experiment differs from the
+    defaults, so that a table of runs shows what was varied. All of them are in arm.yaml."""
+    plain = _flat(Arm().model_dump(mode="json"))
+    every = {name: _flat(of.model_dump(mode="json")) for name, of in asked.arms.items()}
+    varied = sorted({key for of in every.values() for key in of if of[key] != plain.get(key)})
+    return {key: every[arm][key] for key in varied if key in every[arm]}
+
+
+def _flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for section, value in arm.model_dump(mode="json").items():
-        if isinstance(value, dict):
-            flat |= {f"{section}.{key}": part for key, part in value.items()}
-        else:
-            flat[section] = value
+    for key, value in settings.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) and value else {f"{before}{key}": value}
     return flat
 
 
@@ -259,8 +296,9 @@ def _log_training(towers: Artifact) -> None:
     mlflow.log_figure(plots.by_epoch(epochs), "plots/by_epoch.png")
 
 
-def _log_model(bundle: Artifact) -> None:
-    """The bundle with its signature, as a model that can be loaded and served. Code and exact needs travel with it."""
+def _log_model(bundle: Artifact) -> str | None:
+    """The bundle with its signature as a model that can be loaded and served, linked to its run; its id. Code and exact
+    needs travel with it."""
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, name, required=name == "query") for name in ASKED.names
     ]
@@ -270,7 +308,7 @@ def _log_model(bundle: Artifact) -> None:
     ]
     lists = {"document_ids": DataType.string, "titles": DataType.string, "scores": DataType.double}
     output: list[ColSpec | TensorSpec] = [ColSpec(Array(kind), name) for name, kind in lists.items()]
-    mlflow.pyfunc.log_model(
+    model = mlflow.pyfunc.log_model(
         name="retriever",
         python_model=str(MODEL_CODE),
         artifacts={"bundle": str(bundle.folder)},
@@ -279,3 +317,4 @@ def _log_model(bundle: Artifact) -> None:
         input_example=pd.DataFrame({"query": ["an example"]}),
         pip_requirements=[f"{need}=={importlib.metadata.version(need)}" for need in MODEL_NEEDS],
     )
+    return str(model.model_id) if model.model_id else None

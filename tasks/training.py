@@ -1,4 +1,4 @@
-"""Trains one arm with one seed."""
+"""Trains one arm with one seed, and mines the negatives that another arm asked of it."""
 
 from __future__ import annotations
 
@@ -6,83 +6,242 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data import samples
-from ebr_core.bags import Float32
-from ebr_core.config import Arm
+from data.schemas import MINED
+from ebr_core.bags import Int32
+from ebr_core.baselines import count_clicks
+from ebr_core.config import Arm, Mining, Positives, TypoCopies
+from ebr_core.fitted import table_bags, text_bags
+from ebr_core.inputs import with_copies
 from ebr_core.metrics import hits, recall_at_k
-from ebr_core.positives import select
+from ebr_core.mining import Mined
+from ebr_core.model import Model, load_towers, save_towers
+from ebr_core.positives import Known, Pairs, select
 from ebr_core.search import exact
-from ebr_core.towers import Towers, embed, save_towers, stack
-from ebr_core.train import Corpus, train, use_threads
+from ebr_core.towers import Encoder, encoder_of, group_weights, query_vectors, snapshot, vectors_of
+from ebr_core.train import Copies, Corpus, Start, mine_pairs, train, use_threads
+from ebr_core.typos import misspell
 from tasks.artifacts import Artifact, stage
-from tasks.features import read_bags
+from tasks.features import read_fitted, read_graphs, read_inputs
 from tasks.progress import showing
 from tasks.samples import read_sample
 
 VALIDATION_K = 10
 
 
+class Trial(NamedTuple):
+    """What one training gave."""
+
+    best: Encoder
+    epochs: list[dict[str, Any]]
+    costs: dict[str, Any]
+
+    @property
+    def recall(self) -> float:
+        """Its best validation recall."""
+        return max(float(epoch["validation_recall"]) for epoch in self.epochs)
+
+
 @stage
-def train_arm(folder: Path, log: Artifact, features: Artifact, validation: Artifact, arm: Arm, seed: int) -> None:
-    """Towers of the epoch with the best validation recall, the course of the epochs, and what they cost."""
+def train_arm(
+    folder: Path,
+    log: Artifact,
+    features: Artifact,
+    validation: Artifact,
+    arm: Arm,
+    seed: int,
+    start: Artifact | None = None,
+    mined: Artifact | None = None,
+    screened: Artifact | None = None,
+) -> None:
+    """Towers of the epoch with the best validation recall, the course of the epochs, and what they cost.
+
+    start: the towers whose weights it starts from. mined: its offline hard negatives. screened: the same arm with the
+    first seed, whose best trial is taken over; without it, every trial of the arm is run.
+    """
     use_threads(arm.training.threads)
-    corpus, vocabulary = _read_corpus(log, features, arm)
-    pairs, known = select(samples.read_shown(log.folder), arm.positives, arm.mask, seed)
+    corpus = _read_corpus(log, features, arm)
+    pairs, known = _read_pairs(log, arm.positives, arm.mask, seed)
+    if arm.typos.share:
+        corpus = _with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     recall = _validation_recall(corpus, validation)
+    offline = None if mined is None else _read_mined(mined, len(pairs.search_rows))
+    tried = list(enumerate(arm.tried))
+    if screened is not None:
+        chosen = json.loads((screened.folder / "trials.json").read_text())["chosen"]
+        tried = [tried[chosen]]
+    trials: dict[int, Trial] = {}
+    for number, trial in tried:
+        begin = Start(None if start is None else load_towers(start.folder).encoder, offline)
+        told = f"train, seed {seed}" + (f", trial {number + 1} of {len(arm.tried)}" if len(tried) > 1 else "")
+        trials[number] = _run(corpus, pairs, known, trial, seed, recall, begin, told)
+    chosen = max(trials, key=lambda number: trials[number].recall)
+    best = trials[chosen]
+    save_towers(_model(best.best, log, features, arm), folder)
+    (folder / "weights.json").write_text(json.dumps(group_weights(best.best), indent=1))
+    (folder / "epochs.json").write_text(json.dumps(best.epochs, indent=1))
+    (folder / "costs.json").write_text(json.dumps(best.costs | {"table_rows": len(best.best.table)}, indent=1))
+    recalls = {str(number): trial.recall for number, trial in trials.items()}
+    told_trials = {"chosen": chosen, "tried": len(arm.tried), "validation_recall": recalls}
+    (folder / "trials.json").write_text(json.dumps(told_trials, indent=1))
+
+
+def best_recall(towers: Artifact) -> float:
+    """The validation recall of the epoch that was kept."""
+    epochs = json.loads((towers.folder / "epochs.json").read_text())
+    return max(float(epoch["validation_recall"]) for epoch in epochs)
+
+
+def chosen_trial(arm: Arm, towers: Artifact) -> Arm:
+    """The arm as it was trained: its best trial."""
+    chosen: int = json.loads((towers.folder / "trials.json").read_text())["chosen"]
+    return arm.tried[chosen]
+
+
+def _run(
+    corpus: Corpus,
+    pairs: Pairs,
+    known: Known,
+    arm: Arm,
+    seed: int,
+    recall: Callable[[Encoder], float],
+    start: Start,
+    told: str,
+) -> Trial:
+    """One training from begin to end."""
     epochs: list[dict[str, Any]] = []
-    best = np.empty((0, 0), np.float32)
-    total = arm.training.epochs * len(pairs.query_rows)
+    best: Encoder | None = None
     first, started = 0, time.perf_counter()
-    with showing(f"train, seed {seed}", total) as show:
-        for progress, table in train(corpus, pairs, known, arm, seed, recall):
+    with showing(told, arm.training.epochs * pairs.an_epoch) as show:
+        for progress, encoder in train(corpus, pairs, known, arm, seed, recall, start):
             if not first:
                 first, started = progress.pairs, time.perf_counter()  # compilation and reading are behind it
             show(progress.pairs, _note(epochs))
             if progress.epoch:
-                epochs.append(progress.epoch._asdict())
+                epochs.append(progress.epoch._asdict() | _weights(encoder))
             if progress.best:
-                best = table.copy()
-    save_towers(Towers(best, vocabulary, arm.text, arm.towers.shared), folder)
-    (folder / "epochs.json").write_text(json.dumps(epochs, indent=1))
+                best = encoder_of(snapshot(encoder), list(encoder.groups))
+    assert best is not None, "the first epoch is always the best so far"
     seconds = time.perf_counter() - started
-    costs = {
-        "train_s": seconds,
-        "pairs": progress.pairs,
-        "pairs_per_s": (progress.pairs - first) / seconds,
-        "table_rows": len(best),
-    }
-    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+    costs = {"train_s": seconds, "pairs": progress.pairs, "pairs_per_s": (progress.pairs - first) / seconds}
+    return Trial(best, epochs, costs)
 
 
 def _note(epochs: list[dict[str, Any]]) -> str:
     return f"epoch {epochs[-1]['epoch']}: validation recall {epochs[-1]['validation_recall']:.4f}" if epochs else ""
 
 
-def _read_corpus(log: Artifact, features: Artifact, arm: Arm) -> tuple[Corpus, Any]:
-    vocabulary = np.load(features.folder / "vocabulary.npy")
-    known_rows = int(vocabulary.max()) + 1
-    queries, documents = read_bags(features, "queries"), read_bags(features, "documents")
-    bags = stack(queries, documents, 0 if arm.towers.shared else known_rows)
+def _weights(encoder: Encoder) -> dict[str, float]:
+    """How much each side leans on each group, where there are several."""
+    return {f"weight.{name}": weight for name, weight in group_weights(encoder).items() if len(encoder.groups) > 1}
+
+
+def _model(towers: Encoder, log: Artifact, features: Artifact, arm: Arm) -> Model:
+    """The towers with all that a search needs to be embedded without the log."""
+    graphs = {name: np.asarray(vectors) for name, vectors in read_graphs(features, "searchers").items()}
+    ids: list[str] = []
+    if graphs:
+        ids = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
+    encoded = np.array([one.encode() for one in ids], np.bytes_)
+    return Model(towers, read_fitted(features), arm.towers, graphs, encoded)
+
+
+def _read_corpus(log: Artifact, features: Artifact, arm: Arm) -> Corpus:
+    inputs = read_inputs(features, arm.towers)
     trainable = samples.rows(samples.read(log.folder, "trainable"), "document_row")
-    table_rows = known_rows if arm.towers.shared else 2 * known_rows
-    return Corpus(bags, len(queries), len(documents), table_rows, trainable), vocabulary
+    shown = samples.read_shown(log.folder)
+    clicks = count_clicks(shown.document_rows[shown.clicked], inputs.documents)
+    return Corpus(inputs, trainable, clicks)
 
 
-def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Float32], float]:
-    """A function that measures a table's recall@10 on the validation searches, over the whole corpus of their
+def _with_misspelt(
+    corpus: Corpus, pairs: Pairs, log: Artifact, features: Artifact, typos: TypoCopies, seed: int
+) -> Corpus:
+    """The corpus with misspelt copies of the searches of the pairs, over the n-grams that training knows."""
+    searches = np.unique(pairs.search_rows)
+    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
+    queries, place = np.unique(asked.to_numpy(), return_inverse=True)
+    texts = pq.read_table(log.folder / "queries.parquet", columns=["query"])["query"].take(queries).combine_chunks()
+    fitted = read_fitted(features)
+    copies = [
+        table_bags(text_bags(misspell(texts, typos.mix, seed * 1000 + copy), fitted), fitted)
+        for copy in range(typos.copies)
+    ]
+    inputs, first = with_copies(corpus.inputs, copies, place.astype(np.int32), searches)
+    return corpus._replace(inputs=inputs, copies=Copies(first, typos.copies, searches))
+
+
+def _read_pairs(log: Artifact, positives: Positives, mask: str, seed: int) -> tuple[Pairs, Known]:
+    return select(samples.read_shown(log.folder), samples.read_recovered(log.folder), positives, mask, seed)
+
+
+def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Encoder], float]:
+    """A function that measures the towers' recall@10 on the validation searches, over the whole corpus of their
     period."""
     sample = read_sample(validation)
     searches, targets = sample.for_targets("clicked")
 
-    def recall(table: Float32) -> float:
-        documents = embed(table, corpus.bags, corpus.queries + sample.candidates)
-        queries = embed(table, corpus.bags, searches["query_row"])
+    def recall(encoder: Encoder) -> float:
+        documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(sample.candidates))
+        queries = query_vectors(encoder, corpus.inputs, searches["search_row"])
         rows, _ = exact(documents, queries, VALIDATION_K)
         found = np.where(rows >= 0, sample.candidates[rows], -1)
         return float(recall_at_k(hits(found, targets), targets, VALIDATION_K).mean())
 
     return recall
+
+
+@stage
+def mine_negatives(
+    folder: Path,
+    log: Artifact,
+    features: Artifact,
+    towers: Artifact,
+    source: Arm,
+    positives: Positives,
+    mask: str,
+    mining: Mining,
+    seed: int,
+    threads: int,
+) -> None:
+    """mined.parquet: offline hard negatives for the pairs that positives, mask and seed select, from a rank window of
+    what the towers of the arm source retrieve among the documents of the training window."""
+    use_threads(threads)
+    corpus = _read_corpus(log, features, source)
+    pairs, known = _read_pairs(log, positives, mask, seed)
+    encoder = load_towers(towers.folder).encoder
+    with showing("mine", 1):
+        found = mine_pairs(encoder, corpus, pairs, known, mining, seed, threads)
+    with pq.ParquetWriter(folder / "mined.parquet", MINED) as writer:
+        for part in found:
+            writer.write_table(_mined_table(part, pairs))
+
+
+def _mined_table(part: Mined, pairs: Pairs) -> pa.Table:
+    query, place = np.nonzero(part.document_rows >= 0)
+    pair = (part.first + query).astype(np.int32)
+    columns = {
+        "pair_row": pair,
+        "search_row": pairs.search_rows[pair],
+        "positive_row": pairs.document_rows[pair],
+        "place": place.astype(np.int32),
+        "document_row": part.document_rows[query, place],
+        "rank": part.ranks[query, place],
+        "similarity": part.similarities[query, place],
+    }
+    return pa.table(columns, schema=MINED)
+
+
+def _read_mined(mined: Artifact, pairs: int) -> Int32:
+    """(P, keep) the mined documents of each pair, −1 behind the last."""
+    table = pq.read_table(mined.folder / "mined.parquet", columns=["pair_row", "place", "document_row"])
+    place = table["place"].to_numpy()
+    documents = np.full((pairs, int(place.max(initial=-1)) + 1), -1, np.int32)
+    documents[table["pair_row"].to_numpy(), place] = table["document_row"].to_numpy()
+    return documents

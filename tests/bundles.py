@@ -11,13 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ebr_core.bags import fit_vocabulary, hash_texts, keep_known
+from ebr_core.bags import Float32, hash_texts
 from ebr_core.bundle import ASKED, embed_asked, seal, write_terms
-from ebr_core.config import TextFeatures
+from ebr_core.features import Features, TextFeatures, Towers, Values
+from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.hybrid import Radius
 from ebr_core.index import Ivf, build
+from ebr_core.inputs import bagged, inputs_of
+from ebr_core.model import Model, save_towers
 from ebr_core.terms import index_terms
-from ebr_core.towers import Towers, embed, save_towers
+from ebr_core.towers import new_encoder, vectors_of
 
 TITLES = [
     *("Anna Schmidt", "Anna Smith", "Ana Smit", "Smith Brothers Band", "Walking Club Lyon"),
@@ -30,13 +33,8 @@ CITIES = ["Bonn", "Lyon", "Lyon", None, "Lyon", "Bonn", "Bonn", "Lyon", None]
 def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> Path:
     """Writes a sealed bundle into folder."""
     (folder / "towers").mkdir(parents=True)
-    features = TextFeatures(buckets=4096)
-    raw = hash_texts(pa.array(TITLES), features)
-    vocabulary = fit_vocabulary([raw], features.buckets)
-    table = np.random.default_rng(seed).standard_normal((int(vocabulary.max()) + 1, d)).astype(np.float32)
-    towers = Towers(table, vocabulary, features, True)
+    towers, vectors = _untrained(seed, d)
     save_towers(towers, folder / "towers")
-    vectors = embed(table, keep_known(raw, vocabulary))
     faiss.write_index(build(vectors, Ivf(code="flat", nlist=3, nprobe=2)), str(folder / "index.faiss"))
     np.save(folder / "vectors.npy", vectors)
     n = len(TITLES)
@@ -61,6 +59,27 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
     pq.write_table(asked.append_column("vector", kept), folder / "canaries.parquet")
     seal(folder, {"arm": arm, "seed": seed})
     return folder
+
+
+def _untrained(seed: int, d: int) -> tuple[Model, Float32]:
+    """Towers that read the text and the city, and the documents' vectors."""
+    features = Features(
+        text=TextFeatures(buckets=4096), groups={"place": Values(searches=("city",), documents=("city",))}
+    )
+    texts = {"queries": pa.array([], pa.string()), "documents": pa.array(TITLES)}
+    hashed = {side: hash_texts(its, features.text) for side, its in texts.items()}
+    cities = {"city": pa.array(CITIES, pa.string())}
+    known = {"place": fit_group("place", features.groups["place"], cities, cities)}
+    fitted = Fitted(features, *fit_text(hashed["queries"], hashed["documents"], features.text), known)
+    query_of = np.empty(0, np.int32)
+    bags = [table_bags(text_bags(its, fitted), fitted) for its in texts.values()]
+    inputs = inputs_of(bags[0], bags[1], fitted.text_rows(), True, query_of)
+    no_city = group_bags("place", "searches", {"city": cities["city"][:0]}, 0, fitted)
+    places = group_bags("place", "documents", cities, len(CITIES), fitted)
+    inputs.groups["place"] = bagged(no_city, places, fitted.group_rows("place"), True)
+    encoder = new_encoder(inputs, Towers(dimensions=d), False, np.random.default_rng(seed))
+    vectors = vectors_of(encoder, inputs, inputs.rows_of(np.arange(len(TITLES), dtype=np.int32)))
+    return Model(encoder, fitted, Towers(dimensions=d), {}, np.empty(0, "S1")), vectors
 
 
 def publish_bundles(home: Path, experiment: str, folders: dict[str, Path], champion: str) -> None:

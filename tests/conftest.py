@@ -1,15 +1,17 @@
-"""One home for the whole test run, made before prefect is imported."""
+"""One home for each process that runs tests, made before prefect is imported, gone when its tests are done."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-os.environ["EBR_HOME"] = tempfile.mkdtemp(prefix="ebr-tests-")
+HOME = tempfile.mkdtemp(prefix="ebr-tests-")
+os.environ["EBR_HOME"] = HOME
 for _name in ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_LOCAL_STORAGE_PATH", "MLFLOW_TRACKING_URI"):
     os.environ.pop(_name, None)
 
@@ -18,6 +20,19 @@ from tasks.home import prepare_environment  # noqa: E402
 prepare_environment()
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+LONGEST = ("test_cli.py", "test_difficulty.py", "test_ebr.py", "test_oracle.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first: two processes share the files, and neither should wait for the other at
+    the end. While one is busy with the pages, the other compiles the kernels for both."""
+    place = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+def pytest_unconfigure() -> None:
+    """Removes the home; what a process under test still holds open there, the system removes later."""
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

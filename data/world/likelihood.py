@@ -16,9 +16,10 @@ import numpy.typing as npt
 from data.world.chance import mix
 from data.world.documents import TOPIC, TYPE, WIDTH
 from data.world.forming import Forming, Listing, list_forms, list_topic_forms, new_listing, spell
-from data.world.misspelling import ROOM, SHORTEST, Edits, Typos, chance_of_words, list_edits, new_edits
+from data.world.misspelling import ROOM, Edits, Typos, chance_of_words, list_edits, new_edits
 from data.world.places import LANGUAGES
 from data.world.sessions import QUERY, Titles
+from ebr_core.typos import SHORTEST
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

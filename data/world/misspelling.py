@@ -14,14 +14,10 @@ import numpy.typing as npt
 
 from data.world.config import Misspelling
 from data.world.words import fold_table
+from ebr_core.typos import INSERTION, OMISSION, SHORTEST, SUBSTITUTION, TRANSPOSITION, keys_beside
 
-SHORTEST = 3  # words of fewer letters are not misspelt
 ROOM = 32  # letters of a typed word, at most
 EDITS = 1200  # edits of one word, at most
-OMISSION, INSERTION, SUBSTITUTION, TRANSPOSITION = range(4)
-
-KEYS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")  # QWERTY for everybody
-VOWELS = "aeiou"
 
 
 class Typos(NamedTuple):
@@ -53,20 +49,16 @@ def new_edits() -> Edits:
 
 
 def neighbours() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """(256, 12) keys beside a letter's on a QWERTY keyboard; for a vowel the other vowels too, which are most often
-    confused [Yannakoudakis & Fawthrop 1983]. An accented letter has those of its plain one, and that one."""
-    place = {c: (row, column + row * 0.5) for row, keys in enumerate(KEYS) for column, c in enumerate(keys)}
+    """(256, 12) keys beside a letter's, as `ebr_core.typos` has them, and how many. An accented letter has those of its
+    plain one, and that one."""
     near, nears = np.zeros((256, 12), np.uint8), np.zeros(256, np.int64)
     fold = fold_table()
     for code in range(256):
         plain = chr(fold[code])
-        if plain not in place:
+        found = keys_beside(plain)
+        if not found:
             continue
-        row, column = place[plain]
-        found = {c for c, (r, x) in place.items() if abs(r - row) <= 1 and abs(x - column) <= 1 and r > 0} - {plain}
-        found |= set(VOWELS) - {plain} if plain in VOWELS else set()
-        found |= {plain} - {chr(code)}
-        letters = sorted(found) or [plain]
+        letters = sorted(found | ({plain} - {chr(code)}))
         near[code, : len(letters)], nears[code] = [ord(c) for c in letters], len(letters)
     return near, nears
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ colour: red
         "logs.sesions: unknown key; allowed here: documents, edges",
         "split.validation: got 1.5; input should be less than 1",
         "arms.soft.loss.temprature: unknown key (did you mean temperature?)",
-        "arms.soft.positives.source: got 'klicks'; input should be 'clicks', 'impressions' or 'both'",
+        "arms.soft.positives.source: got 'klicks'; input should be 'clicks', 'impressions', 'both' or 'none'",
         "arms.soft.negatives: every count is 0",
         "arms.bm25: this name is taken by a baseline",
         "questions.P02.baseline: no arm 'sft' (did you mean soft?)",
@@ -82,6 +83,15 @@ colour: red
     ("text", "said"),
     [
         ("logs: [", "not YAML"),
+        ("", "got an empty file"),
+        ("logs: {searches: a.csv}", "logs.layout: missing; allowed: tables, ubi, esci, beir"),
+        ("logs: tables", "logs: got 'tables'; expected keys and values, as in {key: value}"),
+        (LOGS + "evaluation: {ks: 10}", "evaluation.ks: got 10; expected a list"),
+        (LOGS + "evaluation: {ks: [0]}", "1 problem\n  evaluation.ks.0: got 0"),
+        (LOGS + "arms: {a: random}", "arms.a: got 'random'; expected keys and values"),
+        (LOGS + "arms: {'A b': {}}", "arms.A b: got 'A b'"),
+        (LOGS + "arms: {base: {loss: {margin: 1}}, a: {loss: {margin: .inf}}}", "arms.a.loss.margin: got inf"),
+        (LOGS + "arms: {base: {loss: {margin: 9}}, a: {}}", "arms.base.loss.margin: got 9"),
         ("just words", "expected sections such as logs"),
         ("arms: {}", "logs: missing"),
         ("logs: {layout: parquet}", "logs.layout: got 'parquet'; allowed: tables, ubi, esci, beir"),
@@ -112,9 +122,32 @@ def test_what_is_said(tmp_path: Path, text: str, said: str) -> None:
     assert said in str(told.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         load_experiment(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("questions: {é: {}}".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin\.yaml: not a text in UTF-8 .* at byte 12"):
+        load_experiment(tmp_path / "latin.yaml")
+
+
+def test_an_anchor_may_be_laid_under_an_arm(tmp_path: Path) -> None:
+    arms = "arms: {a: &a {training: {epochs: 1}, mask: none}, b: {<<: *a, mask: query}}"
+    asked = _load(tmp_path, LOGS + arms)
+    assert (asked.arms["b"].training.epochs, asked.arms["b"].mask) == (1, "query")
+
+
+def test_dates_of_the_split_are_utc(tmp_path: Path) -> None:
+    split = "split: {validation_from: 2020-01-01, test_from: '2020-01-01T01:00:00-01:00'}"
+    asked = _load(tmp_path, LOGS + split)
+    assert asked.split.test_from == datetime(2020, 1, 1, 2)
+
+
+def test_paths_start_from_the_file_or_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    logs = _load(tmp_path, "logs: {layout: tables, searches: ~/s.csv, results: r.csv, documents: 's3://b/*.csv'}").logs
+    assert logs.searches == "/home/ann/s.csv"
+    assert logs.results == str(tmp_path / "r.csv")
+    assert logs.documents == "s3://b/*.csv"
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.name)
@@ -125,3 +158,35 @@ def test_every_experiment_of_the_project_is_valid(path: Path) -> None:
 def test_the_committed_schema_is_the_one_generated() -> None:
     committed = json.loads((EXPERIMENTS / "schema.json").read_text())
     assert committed == json.loads(json.dumps(json_schema())), "run: ebr schema > experiments/schema.json"
+
+
+def test_arms_that_need_arms_and_trials_are_checked_with_all_else(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as told:
+        _load(
+            tmp_path,
+            LOGS
+            + """
+arms:
+  random: {trials: [{loss: {margin: 0.1}}, {loss: {margin: 0.2}}]}
+  hard: {negatives: {offline_hard: 1}, mine_from: randm}
+  first: {start_from: second}
+  second: {start_from: first}
+  window: {negatives: {offline_hard: 1}, mine_from: random, mining: {window: [0.5, 3]}}
+  tried: {trials: [{loss: {margn: 1}}]}
+questions:
+  mine: {baseline: random, arms: [first]}
+""",
+        )
+    for wanted in (
+        "arms.hard.mine_from: no arm 'randm' (did you mean random?)",
+        "arms.first: mine_from and start_from lead back to it",
+        "arms.window.mining.window: got [0.5, 3]; expected two ranks from 1, such as [101, 500], or two shares",
+        "arms.tried: trials.0.loss.triplet.margn: Extra inputs are not permitted",
+    ):
+        assert wanted in str(told.value)
+
+
+def test_a_question_gives_each_arm_as_many_trials(tmp_path: Path) -> None:
+    arms = "arms: {a: {trials: [{loss: {margin: 0.1}}, {loss: {margin: 0.2}}]}, b: {}}\n"
+    with pytest.raises(InputError, match=r"questions\.Q: got arms with different numbers of trials, a 2, b 1"):
+        _load(tmp_path, LOGS + arms + "questions: {Q: {baseline: a, arms: [b]}}\n")

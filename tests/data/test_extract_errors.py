@@ -12,6 +12,7 @@ import pytest
 from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, small, written
 
 from data.extract import extract
+from data.fingerprint import fingerprint, refuse_absent
 from data.logs import Split, Tables
 from ebr_core.config import InputError
 
@@ -68,6 +69,10 @@ def test_columns_and_values(tmp_path: Path, table: str, old: str, new: str, word
         (
             {"results": RESULTS + "1,glove,3,false\n"},
             ["results", "1 of 10", "max_dropped = 0.05", "no such document", "1 / glove"],
+        ),
+        (
+            {"searches": SEARCHES.replace("2020-01-05", "2999-01-05").replace("2020-01-04", "0001-01-01")},
+            ["searches", "2 of 6", "searched_at is before 1970 or after 2100: 2 (5, 6)"],
         ),
         ({"searches": SEARCHES + "6,2020-01-09,hat,\n"}, ["searches", "1 of 7", "search_id seen before", "(6)"]),
         ({"documents": DOCUMENTS + "hat,Hat\n"}, ["documents", "1 of 4", "document_id seen before", "(hat)"]),
@@ -127,6 +132,48 @@ def test_damaged_files(tmp_path: Path, name: str) -> None:
     assert "cannot be read" in message
 
 
+def test_what_is_wrong_in_a_file_is_said_with_its_place(tmp_path: Path) -> None:
+    """… and nothing of DuckDB's options, which nobody can set here."""
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes("search_id,query,searched_at\n1,café,2020-01-01\n".encode("latin-1"))
+    cases = [
+        (latin, ["Line: 2", "not utf-8", "Save it as UTF-8"]),
+        (
+            Path(written(tmp_path, "long.csv", SEARCHES.replace("hat,ann", "hat,ann,x,y"))),
+            ["Line: 6", "hat,ann,x,y", "Expected Number of Columns: 4 Found: 5", "as many fields as the header"],
+        ),
+        (
+            Path(written(tmp_path, "short.csv", SEARCHES.replace(",hat,ann", ""))),
+            ["Line: 6", "5,2020-01-04 10:00:00", "Expected Number of Columns: 4 Found: 2"],
+        ),
+        (Path(written(tmp_path, "huge.csv", SEARCHES.replace("blue", "b" * 2_500_000))), ["2 MB", "Parquet"]),
+        (Path(written(tmp_path, "list.ndjson", '{"search_id": 1}\n[1, 2]\n')), ["something else than records"]),
+    ]
+    for path, words in cases:
+        logs = small(tmp_path / "in").model_copy(update={"searches": str(path)})
+        message = refused(logs, tmp_path / "out")
+        for word in (f"searches: {path}", *words):
+            assert word in message
+        for option in ("strict_mode", "Possible", "max_line_size", "ignore_errors"):
+            assert option not in message
+        assert len(message) < 1000
+
+
+def test_a_file_that_is_far_away_and_cannot_be_had(tmp_path: Path) -> None:
+    url = "https://127.0.0.1:1/searches.parquet"  # nobody listens, and the extension may be missing too
+    logs = small(tmp_path / "in").model_copy(update={"searches": url})
+    assert f"searches: {url} cannot be read" in refused(logs, tmp_path / "out")
+    with pytest.raises(InputError, match="copy the file here"):
+        fingerprint(logs)
+
+
+def test_all_absent_files_are_named_at_once(tmp_path: Path) -> None:
+    logs = small(tmp_path / "in").model_copy(update={"searches": "no.csv", "documents": str(tmp_path / "*.parquet")})
+    with pytest.raises(InputError, match=r"(?s)searches: there is no file no.csv.*documents: no file matches the glob"):
+        refuse_absent(logs)
+    refuse_absent(small(tmp_path / "in"))
+
+
 def test_a_damaged_page_of_a_whole_file(tmp_path: Path) -> None:
     """The footer is there and the rows are not: found only when they are read."""
     path = tmp_path / "results.parquet"
@@ -183,3 +230,18 @@ def test_a_part_without_clicks(tmp_path: Path) -> None:
         small(tmp_path / "in", results=RESULTS.replace("5,hat,1,true", "5,hat,1,false")), tmp_path / "out"
     )
     assert "validation has 1 searches and none of them clicked" in message
+
+
+@pytest.mark.parametrize(
+    ("dates", "part"),
+    [
+        ({"created_at": "2019-12-01", "removed_at": "2020-01-04 09:00"}, "test"),  # all gone by then
+        ({"created_at": "2020-01-03 10:01", "removed_at": ""}, "train"),  # none there yet
+    ],
+)
+def test_a_part_of_whose_documents_none_was_there(tmp_path: Path, dates: dict[str, str], part: str) -> None:
+    ends = ",".join(dates.values())
+    documents = f"document_id,title,{','.join(dates)}\nshoe,Red shoe,{ends}\nboot,Boot,{ends}\nhat,Hat,{ends}\n"
+    message = refused(small(tmp_path / "in", documents=documents), tmp_path / "out")
+    for word in ("documents", f"clicks in {part}", "created_at and removed_at"):
+        assert word in message

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from data import samples
 from data.extract import extract
@@ -100,3 +101,95 @@ def test_the_sample_is_the_same_every_time_and_no_larger_than_asked(tmp_path: Pa
     assert made[0] == made[1]
     sets = pq.read_table(tmp_path / "one" / "targets.parquet").to_pylist()
     assert len({row["search_row"] for row in sets if row["targets"] == "clicked"}) == 1
+
+
+def test_slices_on_a_log_that_a_reader_checks_by_eye(tmp_path: Path) -> None:
+    """Five test searches, each told apart from the first in one thing."""
+    (tmp_path / "log").mkdir()
+    texts = {
+        "searches": """search_id,searched_at,query,searcher_id,session_id,city,country
+1,2024-01-01 10:00:00,john smith,ann,s1,Lyon,FR
+2,2024-01-02 10:00:00,john smith,bob,s2,Nice,FR
+3,2024-01-03 10:00:00,mary,bob,s3,Nice,FR
+4,2024-01-06 10:00:00,mary,bob,s4,Nice,FR
+5,2024-01-09 10:00:00,john smith,ann,s5,Lyon,FR
+6,2024-01-09 11:00:00,jonh smith,ann,s6,Nice,FR
+7,2024-01-09 12:00:00,blackbird,bob,s7,Rome,IT
+8,2024-01-09 12:05:00,mary,bob,s7,Rome,IT
+""",
+        "results": """search_id,document_id,position,clicked
+1,J,1,true
+2,J,1,true
+2,M,2,false
+3,M,1,true
+4,M,1,true
+5,J,3,true
+6,J,2,true
+7,J,1,false
+8,N,1,true
+""",
+        "documents": """document_id,title,kind,city,country,created_at
+J,John Smith,person,Lyon,FR,2020-01-01
+M,Mary,person,Nice,FR,2020-01-01
+N,Mary's bakery,page,Rome,IT,2024-01-08
+""",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    logs = Tables(layout="tables", **{name: str(tmp_path / f"{name}.csv") for name in texts})
+    extract(logs, Split.model_validate({"validation_from": "2024-01-05", "test_from": "2024-01-08"}), tmp_path / "log")
+    samples.sample(tmp_path / "log", "test", 100, 1, None, tmp_path)
+    searches = {row["search_row"]: row for row in pq.read_table(tmp_path / "searches.parquet").to_pylist()}
+    assert {row["search_id"]: row["misspelt"] for row in searches.values()} == {
+        "5": False,
+        "6": True,  # jonh is unknown, john is known
+        "7": False,  # unknown, but near to nothing
+        "8": False,
+    }
+    slices = {}
+    for row in pq.read_table(tmp_path / "slices.parquet").to_pylist():
+        search = searches[row.pop("search_row")]["search_id"]
+        row["document_row"] = _ids(tmp_path / "log", [row["document_row"]])[0]
+        slices[row["targets"], search] = tuple(value for key, value in row.items() if key != "targets")
+    assert slices == {
+        # document, kind, popularity, new, no word shared, place, position, outcome
+        ("clicked", "5"): ("J", "person", "head", False, False, "same city", 3, "clicked"),
+        ("clicked", "6"): ("J", "person", "head", False, False, "same country", 2, "clicked"),
+        ("clicked", "8"): ("N", "page", "tail", True, False, "same city", 1, "clicked"),
+        ("recovered", "7"): ("N", "page", "tail", True, True, "same city", None, "recovered"),
+    }
+    candidates = pq.read_table(tmp_path / "candidates.parquet").to_pylist()
+    assert {_ids(tmp_path / "log", [row["document_row"]])[0]: row["clicks"] for row in candidates} == {
+        "J": 2,
+        "M": 1,
+        "N": 0,
+    }
+
+
+def test_leaks_are_found_where_training_is_given_what_it_must_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The questions that training asks are replaced by careless ones: every check has to tell."""
+    log = _log(tmp_path)
+    (tmp_path / "sample").mkdir()
+    samples.sample(log, "test", 100, 1, None, tmp_path / "sample")
+    targets = pq.read_table(tmp_path / "sample" / "targets.parquet")
+    rules, repeats = samples.find_leaks(log, targets)
+    assert {rule["what"]: rule["broken"] for rule in rules} == dict.fromkeys(
+        ("documents", "labels", "queries", "sessions"), 0
+    )
+    assert repeats["searches"] == 2  # 5 and 7, whose clicked documents are alive
+    assert (repeats["same_query"], repeats["near_query"]) == (2, 0)
+    assert (repeats["same_answer"], repeats["same_searcher_and_answer"]) == (2, 2)
+    careless = {
+        "shown": "SELECT search_row, document_row FROM results",
+        "trainable": "SELECT document_row FROM documents",
+        "training_queries": "SELECT query_row FROM queries",
+        "usable_searches": "CREATE OR REPLACE VIEW searches AS SELECT * FROM every_search",
+    }
+    read = samples._sql
+    monkeypatch.setattr(samples, "_sql", lambda question: careless.get(question) or read(question))
+    broken = {rule["what"]: rule["broken"] for rule in samples.find_leaks(log, targets)[0]}
+    assert broken["labels"] == 5  # searches 3 to 7; 3 lies in a training session, but after the cut
+    assert broken["documents"] == 1  # N
+    assert broken["queries"] == 3  # plum, aple, and late apple, asked in a training session but after the cut

@@ -158,7 +158,7 @@ def test_what_cannot_be_used_is_dropped_and_counted(tmp_path: Path) -> None:
         ",hat,1,true\n1,,1,true\n1,hat,,\n8,hat,1,true\n1,glove,1,true\n2,shoe,0,true\n1,boot,7,true\n1,boot,8,true\n"
     )
     documents = (
-        "document_id,title,created_at,removed_at\nshoe,Red shoe,,\nboot,Boot,2020-01-01,2020-01-01\n"
+        "document_id,title,created_at,removed_at\nshoe,Red shoe,2020-01-01,2020-01-01\nboot,Boot,,\n"
         "hat,,,\nhat,Hat,,\n,nothing,,\ncap,Cap,2020-01-02,2020-01-01\n"
     )
     logs = small(tmp_path / "in", searches=searches, results=results, documents=documents, max_dropped=0.9)

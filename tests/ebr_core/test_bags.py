@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ebr_core.bags import Bags, fit_vocabulary, hash_texts, keep_known, take
+from ebr_core.bags import Bags, fit_vocabulary, hash_texts, keep_known, rarity_of, take, weigh, with_queries
 from ebr_core.config import TextFeatures
 
 BUCKETS = 1021  # small, so that the whole range is hit; not a power of two, so that the division is seen
@@ -155,3 +155,53 @@ def test_take_gives_those_bags_in_that_order(lists: list[list[int]], data: st.Da
     rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=9)) if lists else []
     taken = take(bags_from(lists), np.array(rows, np.int32))
     assert same(taken, bags_from([lists[row] for row in rows]))
+
+
+bag_entries = st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=5)
+
+
+def uniform(lists: list[list[int]]) -> Bags:
+    counts = np.array([len(bag) for bag in lists])
+    ids = np.array([one for bag in lists for one in bag], np.int32)
+    weights = np.repeat((1 / np.maximum(counts, 1)).astype(np.float32), counts)
+    return Bags(np.concatenate([[0], np.cumsum(counts)]), ids, weights)
+
+
+@settings(max_examples=60, deadline=None)
+@given(bag_entries, bag_entries, st.data())
+def test_a_document_is_half_itself_and_half_the_queries_that_led_to_it(
+    documents: list[list[int]], queries: list[list[int]], data: st.DataObject
+) -> None:
+    pairs = data.draw(
+        st.lists(
+            st.tuples(st.integers(0, len(documents) - 1), st.integers(0, len(queries) - 1)), unique=True, max_size=8
+        )
+    )
+    rows = np.array(sorted(pairs), np.int32).reshape(-1, 2)
+    made = with_queries(uniform(documents), uniform(queries), rows[:, 0], rows[:, 1])
+    for d, own in enumerate(documents):
+        led = [queries[q] for document, q in sorted(pairs) if document == d and queries[q]]
+        wanted: Counter[int] = Counter()
+        half = 0.5 if own and led else 1.0
+        for part, share in [(own, half), *((query, half / len(led)) for query in led)]:
+            for one in part:
+                wanted[one] += share / len(part)  # type: ignore[assignment]
+        got: Counter[int] = Counter()
+        for one, weight in zip(
+            made.ids[made.offsets[d] : made.offsets[d + 1]],
+            made.weights[made.offsets[d] : made.offsets[d + 1]],
+            strict=True,
+        ):
+            got[int(one)] += float(weight)  # type: ignore[assignment]
+        assert got == pytest.approx(wanted, abs=1e-5)
+
+
+def test_what_is_rare_weighs_more_and_a_bag_sums_to_one() -> None:
+    bags = uniform([[0, 1], [0, 2, 2], [0], []])
+    rarity = rarity_of(bags, 4)
+    assert rarity.tolist() == pytest.approx([np.log(5 / 3.5), np.log(5 / 1.5), np.log(5 / 1.5), np.log(5 / 0.5)])
+    weighed = weigh(bags, rarity)
+    for first, last in zip(weighed.offsets[:-1], weighed.offsets[1:], strict=True):
+        if last > first:
+            assert weighed.weights[first:last].sum() == pytest.approx(1)
+    assert weighed.weights[1] > weighed.weights[0]

@@ -157,3 +157,14 @@ def test_nothing_in_a_bundle_is_pickled(folder: Path) -> None:
     }
     for path in folder.glob("*.npy"):
         np.load(path, allow_pickle=False)
+
+
+def test_the_place_of_a_question_reaches_its_vector(bundle: Bundle) -> None:
+    """The towers of this bundle read the city on both sides: the same query finds other namesakes elsewhere."""
+    asked = [Question(query="anna", city="Bonn"), Question(query="anna", city="Lyon"), Question(query="anna")]
+    bonn, lyon, nowhere = embed_asked(bundle.towers, as_table(asked))
+    assert not np.allclose(bonn, lyon)
+    assert ask(bundle, "anna", mode="ebr", city="Bonn", k=1) == ["Anna Schmidt"]
+    assert ask(bundle, "anna", mode="ebr", city="Lyon", k=1) == ["Anna Smith"]
+    assert ask(bundle, "anna", mode="ebr", searcher_id="s1") == ask(bundle, "anna", mode="ebr", city="Lyon")
+    assert np.isclose(np.linalg.norm(nowhere), 1)

@@ -6,11 +6,26 @@ import math
 
 import numpy as np
 import pytest
+import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.bags import Int32
-from ebr_core.metrics import Targets, hits, ndcg_at_k, recall_at_k, recall_ceiling, reciprocal_rank
+from ebr_core.metrics import (
+    Targets,
+    best_grades,
+    coverage_at_k,
+    grades_of,
+    hits,
+    ndcg_at_k,
+    popularity_lift_at_k,
+    recall_at_k,
+    recall_ceiling,
+    reciprocal_rank,
+    standing,
+    success_at_k,
+)
+from ebr_core.search import exact
 
 N = 15
 
@@ -78,3 +93,98 @@ def test_ndcg(given_grades: list[list[float]], k: int) -> None:
         assert got[s] == pytest.approx(gained / most)
     assert np.all(got <= 1 + 1e-12)
     assert np.all(ndcg_at_k(-np.sort(-grades, axis=1), ideal, k) == pytest.approx(1))
+
+
+KS = (1, 3, 10)
+
+
+def judged_by_trec_eval(
+    ranked: list[list[int]], targets: Targets, similarities: list[list[float]]
+) -> list[dict[str, float]]:
+    """trec_eval's word on each search. It breaks ties by identity, the last in the alphabet first."""
+    grades = np.ones(len(targets.documents)) if targets.grades is None else targets.grades
+
+    def name(document: int) -> str:
+        return f"{N - document:04d}"
+
+    judged = {
+        str(s): {name(targets.documents[at]): int(grades[at]) for at in range(first, last)}
+        for s, (first, last) in enumerate(zip(targets.offsets, targets.offsets[1:], strict=False))
+    }
+    runs = {
+        str(s): {name(row): float(similarity) for row, similarity in zip(found, close, strict=True) if row >= 0}
+        for s, (found, close) in enumerate(zip(ranked, similarities, strict=True))
+    }
+    cuts = ",".join(map(str, KS))
+    told = pytrec_eval.RelevanceEvaluator(
+        judged, {f"recall.{cuts}", f"success.{cuts}", f"ndcg_cut.{cuts}", "recip_rank"}
+    ).evaluate(runs)
+    names = [f"{metric}_{k}" for metric in ("recall", "success", "ndcg_cut") for k in KS] + ["recip_rank"]
+    return [told.get(str(s)) or dict.fromkeys(names, 0.0) for s in range(len(ranked))]  # it skips empty lists
+
+
+def assert_as_trec_eval(retrieved: Int32, targets: Targets, similarities: list[list[float]]) -> None:
+    hit = hits(retrieved, targets)
+    grades = grades_of(retrieved, targets)
+    wanted = judged_by_trec_eval(retrieved.tolist(), targets, similarities)
+    for k in KS:
+        ours = {
+            f"recall_{k}": recall_at_k(hit, targets, k),
+            f"success_{k}": success_at_k(hit, k),
+            f"ndcg_cut_{k}": ndcg_at_k(grades, best_grades(targets, k), k),
+        }
+        for metric, values in ours.items():
+            assert values == pytest.approx([told[metric] for told in wanted]), metric
+    assert reciprocal_rank(hit) == pytest.approx([told["recip_rank"] for told in wanted])
+
+
+graded = st.lists(st.tuples(search, st.lists(st.integers(1, 4), min_size=6, max_size=6)), min_size=1, max_size=6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(graded, st.booleans())
+def test_metrics_are_trec_evals(
+    given_searches: list[tuple[tuple[list[int], list[int], int], list[int]]], use: bool
+) -> None:
+    """Empty lists, short lists, lists without a hit, one grade or many."""
+    retrieved, targets = read([one for one, _ in given_searches])
+    if use:
+        grades = [grade for (wanted, _, _), grades in given_searches for grade in grades[: len(wanted)]]
+        targets = targets._replace(grades=np.array(grades, np.float64))
+    falling = [[float(N - place) for place in range(N)] for _ in given_searches]
+    assert_as_trec_eval(retrieved, targets, falling)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(0, 3), min_size=N, max_size=N), st.lists(st.integers(0, 3), min_size=1, max_size=5), st.data()
+)
+def test_ties_are_broken_by_row_as_trec_eval_does_by_name(
+    directions: list[int], asked: list[int], data: st.DataObject
+) -> None:
+    """Documents point in four directions only, so that most similarities are tied."""
+    axes = np.eye(4, dtype=np.float32) * 0.8 + 0.1
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    documents, queries = axes[directions], np.eye(4, dtype=np.float32)[asked]
+    rows, close = exact(documents, queries, N)
+    counts = [data.draw(st.integers(1, 4)) for _ in asked]
+    wanted = [data.draw(st.permutations(range(N)))[:count] for count in counts]
+    targets = Targets(np.cumsum([0, *counts]), np.array([row for rows_ in wanted for row in rows_], np.int32))
+    assert_as_trec_eval(rows, targets, np.round(close, 4).tolist())
+
+
+@settings(max_examples=40, deadline=None)
+@given(searches, st.lists(st.integers(0, 5), min_size=N, max_size=N), st.integers(1, N))
+def test_coverage_and_popularity_lift(
+    given_searches: list[tuple[list[int], list[int], int]], clicks: list[int], k: int
+) -> None:
+    retrieved, targets = read(given_searches)
+    shown = {row for _, ranked, found in given_searches for row in ranked[:found][:k]}
+    assert coverage_at_k(retrieved, N, k) == pytest.approx(len(shown) / N)
+    place = [sum((other < own) + (other == own) / 2 for other in clicks) / N for own in clicks]
+    assert standing(np.array(clicks)).tolist() == pytest.approx(place)
+    lift = popularity_lift_at_k(retrieved, targets, standing(np.array(clicks)), k)
+    for s, (wanted, ranked, found) in enumerate(given_searches):
+        first = [place[row] for row in ranked[:found][:k]]
+        mean = float(np.mean([place[row] for row in wanted]))
+        assert lift[s] == pytest.approx(float(np.mean(first)) - mean if first else 0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ebr_core.config import InputError, Positives
-from ebr_core.positives import Known, Pairs, Shown, select
+from ebr_core.positives import Known, Pairs, Recovered, Shown, select
 
 NOBODY = -1
 
@@ -32,8 +32,17 @@ def shown(log: list[tuple[int, int, bool, int, int]] = LOG) -> Shown:
     return Shown(rows[0], rows[1], np.array(clicked, bool), rows[2], rows[3])
 
 
+NONE = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
+
+
 def pairs_of(pairs: Pairs) -> list[tuple[int, int]]:
-    return sorted(zip(pairs.query_rows.tolist(), pairs.document_rows.tolist(), strict=True))
+    return sorted(zip(queries_of(pairs), pairs.document_rows.tolist(), strict=True))
+
+
+def queries_of(pairs: Pairs) -> list[int]:
+    """The query of each pair's search."""
+    query_of = {search: query for search, _, _, query, _ in LOG}
+    return [query_of[search] for search in pairs.search_rows.tolist()]
 
 
 def known_of(pairs: Pairs, known: Known) -> list[set[int]]:
@@ -48,17 +57,17 @@ def not_clicked_of(pairs: Pairs) -> list[list[int]]:
 
 
 def test_clicks() -> None:
-    pairs, _ = select(shown(), Positives(source="clicks"), "pair", 0)
+    pairs, _ = select(shown(), NONE, Positives(source="clicks"), "pair", 0)
     assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 5)]
 
 
 def test_impressions_are_all_that_was_shown() -> None:
-    pairs, _ = select(shown(), Positives(source="impressions"), "pair", 0)
+    pairs, _ = select(shown(), NONE, Positives(source="impressions"), "pair", 0)
     assert pairs_of(pairs) == sorted((query, document) for _, document, _, query, _ in LOG)
 
 
 def test_both_counts_clicks_twice() -> None:
-    pairs, _ = select(shown(), Positives(source="both"), "pair", 0)
+    pairs, _ = select(shown(), NONE, Positives(source="both"), "pair", 0)
     assert pairs_of(pairs) == sorted(
         (query, document) for _, document, clicked, query, _ in LOG for _ in range(1 + clicked)
     )
@@ -66,12 +75,12 @@ def test_both_counts_clicks_twice() -> None:
 
 @pytest.mark.parametrize("source", ["clicks", "impressions", "both"])
 def test_equal_volume_draws_as_many_pairs_as_there_are_clicks(source: str) -> None:
-    everything = pairs_of(select(shown(), Positives.model_validate({"source": source}), "pair", 0)[0])
+    everything = pairs_of(select(shown(), NONE, Positives.model_validate({"source": source}), "pair", 0)[0])
     positives = Positives.model_validate({"source": source, "equal_volume": True})
-    drawn = [pairs_of(select(shown(), positives, "pair", seed)[0]) for seed in range(20)]
+    drawn = [pairs_of(select(shown(), NONE, positives, "pair", seed)[0]) for seed in range(20)]
     assert all(len(one) == 5 for one in drawn)
     assert all(one.count(pair) <= everything.count(pair) for one in drawn for pair in one)
-    assert drawn[3] == pairs_of(select(shown(), positives, "pair", 3)[0])
+    assert drawn[3] == pairs_of(select(shown(), NONE, positives, "pair", 3)[0])
     assert (len({tuple(one) for one in drawn}) > 1) == (source != "clicks")
 
 
@@ -84,7 +93,7 @@ def test_equal_volume_draws_as_many_pairs_as_there_are_clicks(source: str) -> No
     ],
 )
 def test_known_positives_of_clicks(mask: str, wanted: list[set[int]]) -> None:
-    pairs, known = select(shown(), Positives(), mask, 0)
+    pairs, known = select(shown(), NONE, Positives(), mask, 0)
     assert pairs.document_rows.tolist() == [1, 2, 2, 3, 5]
     assert known_of(pairs, known) == wanted
 
@@ -94,14 +103,14 @@ def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -
         positives = Positives.model_validate({"source": source, "equal_volume": True})
         for mask in ("pair", "query"):
             for seed in range(5):
-                pairs, known = select(shown(), positives, mask, seed)
+                pairs, known = select(shown(), NONE, positives, mask, seed)
                 sets = known_of(pairs, known)
                 assert all(document in one for document, one in zip(pairs.document_rows, sets, strict=True))
                 for first, last in zip(known.offsets[:-1], known.offsets[1:], strict=True):
                     assert np.all(np.diff(known.documents[first:last]) > 0)
                 if mask == "query":
                     assert all(
-                        one >= {1, 2, 3, 5} for query, one in zip(pairs.query_rows, sets, strict=True) if query == 0
+                        one >= {1, 2, 3, 5} for query, one in zip(queries_of(pairs), sets, strict=True) if query == 0
                     )
 
 
@@ -115,13 +124,13 @@ def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -
     ],
 )
 def test_impressions_that_were_not_clicked(mask: str, wanted: list[list[int]]) -> None:
-    pairs, _ = select(shown(), Positives(), mask, 0)
+    pairs, _ = select(shown(), NONE, Positives(), mask, 0)
     assert not_clicked_of(pairs) == wanted
 
 
 def test_the_last_searcher_of_a_query_and_the_unknown_one_of_the_next_are_two() -> None:
     log = shown([(0, 1, True, 0, 2), (1, 2, True, 1, NOBODY), (2, 3, True, 1, 0)])
-    pairs, known = select(log, Positives(), "pair", 0)
+    pairs, known = select(log, NONE, Positives(), "pair", 0)
     assert known_of(pairs, known) == [{1}, {2}, {3}]
 
 
@@ -129,5 +138,34 @@ def test_no_click_is_an_error() -> None:
     dull = shown([(0, 1, False, 0, 0), (0, 2, False, 0, 0)])
     for positives in (Positives(), Positives(source="impressions", equal_volume=True)):
         with pytest.raises(InputError, match="no positives: 2 results"):
-            select(dull, positives, "pair", 0)
-    assert len(select(dull, Positives(source="impressions"), "pair", 0)[0].query_rows) == 2
+            select(dull, NONE, positives, "pair", 0)
+    assert len(select(dull, NONE, Positives(source="impressions"), "pair", 0)[0].search_rows) == 2
+
+
+# Ann's search 3 for query 1 failed; later in her session she clicked 6. Bob's search 6 for query 2 failed, then 1.
+FAILED = Recovered(*(np.array(column, np.int32) for column in zip((3, 6, 1, 0), (6, 1, 2, 1), strict=True)))
+
+
+def test_hard_positives_are_as_many_as_asked_and_keep_their_targets_from_serving_as_negatives() -> None:
+    for share, wanted in ((0.2, 1), (0.4, 2)):
+        pairs, known = select(shown(), FAILED, Positives(source="none", hard_share=share), "pair", 0)
+        assert len(pairs.search_rows) == wanted  # of 5 clicks
+        assert pairs.an_epoch == 5
+    assert sorted(zip(pairs.search_rows.tolist(), pairs.document_rows.tolist(), strict=True)) == [(3, 6), (6, 1)]
+    ann = pairs.search_rows.tolist().index(3)
+    assert known_of(pairs, known)[ann] == {6}
+    assert not_clicked_of(pairs)[ann] == [1]  # what search 3 showed
+    assert not_clicked_of(pairs)[1 - ann] == []  # search 6 showed nothing
+
+
+def test_hard_positives_stand_beside_the_others() -> None:
+    pairs, _ = select(shown(), FAILED, Positives(hard_share=0.4), "pair", 0)
+    assert len(pairs.search_rows) == 7
+    assert pairs.an_epoch == 5
+
+
+def test_more_hard_positives_than_there_are_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"hard_share 0\.6 of 5 clicks are 3 pairs, but only 2 failed.*at most 0\.400"):
+        select(shown(), FAILED, Positives(hard_share=0.6), "pair", 0)
+    with pytest.raises(InputError, match="these logs have no hard positives"):
+        select(shown(), NONE, Positives(hard_share=0.6), "pair", 0)

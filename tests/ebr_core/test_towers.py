@@ -1,150 +1,224 @@
-"""The tables of n-gram vectors: forward, back and on disk."""
+"""Both towers over several groups: the embedding, its gradient against autograd, missing groups, what is kept."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
-import oracles
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as st_numpy
+from torch import Tensor
 
-from ebr_core.bags import Bags, Float32, Int32
-from ebr_core.config import TextFeatures
-from ebr_core.towers import Towers, embed, learn, load_towers, save_towers, stack, through_norm
+from ebr_core.bags import Bags, Float32
+from ebr_core.features import Towers
+from ebr_core.fusion import Additive, Network
+from ebr_core.inputs import Bagged, Dense, Inputs
+from ebr_core.towers import (
+    Encoder,
+    Projection,
+    Table,
+    encode,
+    encoder_of,
+    group_weights,
+    improve,
+    new_encoder,
+    parameters,
+    snapshot,
+    vectors_of,
+)
 
-ROWS = 12  # of the table
-
-entry = st.tuples(st.integers(0, ROWS - 1), st.floats(0.125, 2, width=32))
-bag_lists = st.lists(st.lists(entry, max_size=5), min_size=1, max_size=6)
+SEARCHES, DOCUMENTS, GIVEN = 3, 4, 5
+ROWS = SEARCHES + DOCUMENTS
 
 
-def bags_from(lists: list[list[tuple[int, float]]]) -> Bags:
-    entries = [one for bag in lists for one in bag]
-    return Bags(
-        np.cumsum([0, *map(len, lists)]),
-        np.array([row for row, _ in entries], np.int32),
-        np.array([weight for _, weight in entries], np.float32),
-    )
+def random_bags(rng: np.random.Generator, table_rows: int, empty: bool) -> Bags:
+    counts = rng.integers(0 if empty else 1, 4, ROWS)
+    ids = rng.integers(0, table_rows, counts.sum()).astype(np.int32)
+    return Bags(np.concatenate([[0], np.cumsum(counts)]), ids, rng.uniform(0.5, 1, len(ids)).astype(np.float32))
 
 
-def table_of(dimensions: int, seed: int) -> Float32:
-    return np.random.default_rng(seed).standard_normal((ROWS, dimensions), np.float32)
+def random_inputs(seed: int, groups: str, empty: bool = True) -> Inputs:
+    """Groups by letter: t a text, p a place, g a graph. Rows may lack any of them."""
+    rng, made = np.random.default_rng(seed), {}
+    for letter in groups:
+        if letter == "g":
+            vectors = rng.standard_normal((6, GIVEN)).astype(np.float32)
+            at = rng.integers(-1 if empty else 0, 6, ROWS).astype(np.int32)
+            made["friends"] = Dense(vectors, at)
+        else:
+            at = rng.permutation(ROWS).astype(np.int32)
+            name = {"t": "text", "p": "place"}[letter]
+            made[name] = Bagged(random_bags(rng, 5, empty), at, 5)
+    return Inputs(made, SEARCHES, DOCUMENTS)
 
 
-@settings(max_examples=50, deadline=None)
-@given(bag_lists, st.integers(2, 9), st.integers(0, 99), st.data())
-def test_embeddings_are_the_unit_weighted_sums(
-    lists: list[list[tuple[int, float]]], dimensions: int, seed: int, data: st.DataObject
+def leaves(encoder: Encoder) -> dict[str, Tensor]:
+    wanted = ("table", "scales", "maps", "logs", "w", "b", "v", "c")
+    return {
+        name: torch.tensor(array, dtype=torch.float64, requires_grad=True)
+        for name, array in parameters(encoder).items()
+        if name.rsplit(".", 1)[1] in wanted
+    }
+
+
+def unit(vector: Tensor) -> Tensor:
+    return vector / vector.norm() if float(vector.detach().norm()) > 0 else torch.zeros_like(vector)
+
+
+def naive_units(learnt: dict[str, Tensor], inputs: Inputs, row: int) -> list[Tensor]:
+    """The unit vector of each group of a row, entry by entry."""
+    side, units = int(SEARCHES <= row < ROWS), []
+    for name, group in inputs.groups.items():
+        if isinstance(group, Dense):
+            given = group.vectors[group.at[row]] if group.at[row] >= 0 else np.zeros(GIVEN)
+            units.append(unit(learnt[f"{name}.maps"][side] @ torch.tensor(given, dtype=torch.float64)))
+            continue
+        bag, table = group.at[row], learnt[f"{name}.table"]
+        total = torch.zeros(table.shape[1], dtype=torch.float64)
+        for entry in range(group.bags.offsets[bag], group.bags.offsets[bag + 1]):
+            one, weight = int(group.bags.ids[entry]), float(group.bags.weights[entry])
+            scale = learnt[f"{name}.scales"][one] if f"{name}.scales" in learnt else 1
+            total = total + weight * scale * table[one]
+        units.append(unit(total))
+    return units
+
+
+def naive_vector(learnt: dict[str, Tensor], inputs: Inputs, row: int) -> Tensor:
+    side, units = int(SEARCHES <= row < ROWS), naive_units(learnt, inputs, row)
+    if "fusion.logs" in learnt:
+        return unit(sum((learnt["fusion.logs"][side, g].exp() * one for g, one in enumerate(units)), torch.zeros(1)))
+    if not any(one.abs().sum() > 0 for one in units):
+        return torch.zeros_like(units[0])
+    side = side if "fusion.1.w" in learnt else 0
+    w, b, v, c = (learnt[f"fusion.{side}.{part}"] for part in "wbvc")
+    return unit(v @ torch.relu(w @ torch.cat(units) + b) + c)
+
+
+def encoder_for(inputs: Inputs, settings: dict[str, Any], seed: int, learnt_weights: bool) -> Encoder:
+    rng = np.random.default_rng([seed, 1])
+    encoder = new_encoder(inputs, Towers.model_validate({"dimensions": 6} | settings), learnt_weights, rng)
+    if isinstance(encoder.fusion, Additive):
+        encoder.fusion.logs[:] = rng.uniform(-1, 1, encoder.fusion.logs.shape)
+    return encoder
+
+
+CASES = [
+    ("t", {}), ("tp", {}), ("tpg", {}), ("tg", {"dimensions": 5}),
+    ("tpg", {"fusion": "mlp", "hidden": 7}), ("tp", {"fusion": "mlp", "hidden": 7, "shared": False}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("groups", "towers"), CASES, ids=str)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), learnt_weights=st.booleans())
+def test_embeddings_and_their_gradient_are_those_of_autograd(
+    groups: str, towers: dict[str, Any], seed: int, learnt_weights: bool
 ) -> None:
-    table = table_of(dimensions, seed)
-    rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=9))
-    for vectors, asked in [
-        (embed(table, bags_from(lists)), range(len(lists))),
-        (embed(table, bags_from(lists), np.array(rows, np.int32)), rows),
-    ]:
-        assert vectors.shape == (len(asked), dimensions)
-        for vector, row in zip(vectors, asked, strict=True):
-            np.testing.assert_allclose(vector, oracles.embedded(table.astype(float), lists[row]), atol=2e-5)
-            assert np.linalg.norm(vector) == pytest.approx(1 if lists[row] else 0, abs=1e-5)
-
-
-@settings(max_examples=50, deadline=None)
-@given(bag_lists, st.integers(2, 9), st.integers(0, 99), st.data())
-def test_learning_is_row_wise_adagrad_on_the_dense_gradient(
-    lists: list[list[tuple[int, float]]], dimensions: int, seed: int, data: st.DataObject
-) -> None:
-    rows = data.draw(st.lists(st.integers(0, len(lists) - 1), min_size=1, max_size=9))  # with repetitions
-    rng, table = np.random.default_rng(seed), table_of(dimensions, seed)
-    squares, slot = np.zeros(ROWS, np.float32), np.full(ROWS, -1, np.int32)
-    wanted, wanted_squares = table.astype(float), np.zeros(ROWS)
-    for _ in range(2):  # the second step sees the first one's accumulators
-        gradient = rng.standard_normal((len(rows), dimensions), np.float32)
-        learn(table, squares, slot, bags_from(lists), np.array(rows, np.int32), gradient, 0.5)
-        wanted, wanted_squares = oracles.adagrad(
-            wanted, wanted_squares, [lists[row] for row in rows], gradient.astype(float), 0.5
-        )
-        np.testing.assert_allclose(squares, wanted_squares, rtol=1e-3, atol=1e-5)
-        np.testing.assert_allclose(table, wanted, atol=2e-3)
-        assert np.all(slot == -1)
-
-
-def test_a_row_without_gradient_keeps_its_bytes() -> None:
-    table = table_of(4, 0)
-    before = table.copy()
-    bags = bags_from([[(1, 1.0), (2, 1.0)], [(3, 1.0)]])
-    gradient = np.array([[1, 0, 0, 0], [0, 0, 0, 0]], np.float32)
-    learn(
-        table, np.zeros(ROWS, np.float32), np.full(ROWS, -1, np.int32), bags, np.arange(2, dtype=np.int32), gradient, 1
+    inputs = random_inputs(seed, groups)
+    encoder = encoder_for(inputs, towers, seed, learnt_weights)
+    rng = np.random.default_rng([seed, 2])
+    rows = rng.integers(0, ROWS, 9).astype(np.int32)
+    learnt = leaves(encoder)
+    vectors = [naive_vector(learnt, inputs, row) for row in rows]
+    encoded = encode(encoder, inputs, rows)
+    for got, wanted in zip(encoded.vectors, vectors, strict=True):
+        np.testing.assert_allclose(got, wanted.detach().numpy(), atol=3e-5)
+    by_vectors = rng.standard_normal(encoded.vectors.shape).astype(np.float32)
+    loss = sum(
+        (vector @ torch.tensor(by, dtype=torch.float64) for vector, by in zip(vectors, by_vectors, strict=True)),
+        torch.zeros(1),
     )
-    assert np.flatnonzero((table != before).any(1)).tolist() == [1, 2]
+    grads = (
+        torch.autograd.grad(loss, list(learnt.values()), allow_unused=True)
+        if loss.requires_grad
+        else [None] * len(learnt)
+    )
+    before = {name: tensor.detach().numpy() for name, tensor in learnt.items()}
+    improve(encoder, inputs, encoded, by_vectors.copy(), 0.5)
+    after = parameters(encoder)
+    for name, grad in zip(learnt, grads, strict=True):
+        gradient = np.zeros_like(before[name]) if grad is None else grad.numpy()
+        if name.startswith("fusion.") and groups == "t" and "mlp" not in str(towers):
+            continue  # one group alone has no weight to learn
+        moved = np.abs(gradient) > 0.05
+        assert np.all(np.sign(before[name] - after[name])[moved] == np.sign(gradient[moved])), name
+        if "fusion" not in name:
+            kept = f"{name.rsplit('.', 1)[0]}.{'scale_squares' if name.endswith('scales') else 'squares'}"
+            wanted = gradient**2 if name.endswith("scales") else (gradient**2).mean(-1)
+            np.testing.assert_allclose(after[kept], wanted, rtol=2e-2, atol=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_missing_group_adds_nothing_and_nothing_at_all_is_the_zero_vector(seed: int) -> None:
+    inputs = random_inputs(seed, "tpg")
+    encoder = encoder_for(inputs, {}, seed, False)
+    vectors = encode(encoder, inputs, np.arange(ROWS, dtype=np.int32)).vectors
+    units = encode(encoder, inputs, np.arange(ROWS, dtype=np.int32)).units
+    for row in range(ROWS):
+        there = units[:, row].any(1)
+        assert np.linalg.norm(vectors[row]) == pytest.approx(1 if there.any() else 0, abs=1e-5)
+        if there.sum() == 1:
+            np.testing.assert_allclose(vectors[row], units[there][0, row], atol=1e-6)
+
+
+def test_at_the_start_groups_match_themselves_and_not_each_other() -> None:
+    rng = np.random.default_rng(0)
+    one = Bags(np.arange(201), np.arange(200, dtype=np.int32), np.ones(200, np.float32))
+    given = rng.standard_normal((200, 64)).astype(np.float32)
+    at = np.arange(200, dtype=np.int32)
+    inputs = Inputs(
+        {"text": Bagged(one, at, 200), "place": Bagged(one, at, 200), "friends": Dense(given, at)}, 100, 100
+    )
+    encoder = new_encoder(inputs, Towers(dimensions=64), False, rng)
+    units = encode(encoder, inputs, at).units
+    for g in range(3):
+        for h in range(g):
+            assert np.abs((units[g] * units[h]).sum(1)).mean() < 0.15  # 1 / √64 is .125
+    searches, documents = units[2][:100], units[2][100:]
+    raw = given / np.linalg.norm(given, axis=1, keepdims=True)
+    np.testing.assert_allclose(searches @ documents.T, raw[:100] @ raw[100:].T, atol=1e-5)  # one space for both sides
+
+
+@pytest.mark.parametrize(("groups", "towers"), CASES, ids=str)
+def test_parameters_come_back_and_learn_on_as_if_nothing_had_happened(groups: str, towers: dict[str, Any]) -> None:
+    inputs = random_inputs(3, groups)
+    encoder = encoder_for(inputs, towers, 3, True)
+    rows = np.arange(ROWS, dtype=np.int32)
+    gradient = np.random.default_rng(0).standard_normal((ROWS, encoder.dimensions)).astype(np.float32)
+    improve(encoder, inputs, encode(encoder, inputs, rows), gradient.copy(), 0.1)
+    back = encoder_of(snapshot(encoder), list(encoder.groups))
+    assert np.array_equal(vectors_of(back, inputs, rows), vectors_of(encoder, inputs, rows))
+    if isinstance(encoder.fusion, Network):
+        return  # its optimiser begins anew
+    for one in (encoder, back):
+        improve(one, inputs, encode(one, inputs, rows), gradient.copy(), 0.1)
+    assert {name: array.tobytes() for name, array in parameters(encoder).items()} == {
+        name: array.tobytes() for name, array in parameters(back).items()
+    }
 
 
 @pytest.mark.skipif(numba.get_num_threads() < 2, reason="needs two cores")
-def test_learning_gives_the_same_bytes_with_one_thread_and_with_two() -> None:
-    rng = np.random.default_rng(0)
-    lists = [[(int(row), 0.1) for row in rng.integers(ROWS, size=20)] for _ in range(200)]
-    bags, rows = bags_from(lists), rng.integers(200, size=300).astype(np.int32)
-    gradient = rng.standard_normal((300, 16), np.float32)
-    learnt = []
+def test_additive_towers_give_the_same_bytes_with_one_thread_and_with_two() -> None:
+    made = []
     for threads in (1, 2):
         numba.set_num_threads(threads)
-        table = table_of(16, 0)
-        learn(table, np.zeros(ROWS, np.float32), np.full(ROWS, -1, np.int32), bags, rows, gradient, 0.1)
-        learnt.append(table.tobytes() + embed(table, bags).tobytes())
-    assert learnt[0] == learnt[1]
+        inputs = random_inputs(5, "tp")
+        encoder = encoder_for(inputs, {}, 5, True)
+        gradient: Float32 = np.random.default_rng(0).standard_normal((ROWS, 6)).astype(np.float32)
+        rows = np.arange(ROWS, dtype=np.int32)
+        improve(encoder, inputs, encode(encoder, inputs, rows), gradient, 0.1)
+        made.append(b"".join(array.tobytes() for array in parameters(encoder).values()))
+    assert made[0] == made[1]
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    st_numpy.arrays(np.float32, (3, 4), elements=st.floats(-2, 2, width=32)),
-    st_numpy.arrays(np.float32, (3, 4), elements=st.floats(-2, 2, width=32)),
-)
-def test_the_gradient_through_the_norm_is_its_jacobian(sums: Float32, by_unit: Float32) -> None:
-    sums[np.linalg.norm(sums, axis=1) < 0.1] = 0
-    norms = np.linalg.norm(sums, axis=1)
-    units = sums / np.where(norms > 0, norms, 1)[:, None]
-    got = by_unit.copy()
-    through_norm(got, units, norms)
-    for row in range(3):
-        jacobian = np.zeros((4, 4))
-        if norms[row]:
-            jacobian = (np.eye(4) - np.outer(units[row], units[row])) / norms[row]
-        np.testing.assert_allclose(got[row], jacobian @ by_unit[row], atol=2e-4)
-
-
-@settings(max_examples=30, deadline=None)
-@given(bag_lists, bag_lists)
-def test_stacked_bags_read_separate_tables_as_if_they_stood_alone(
-    queries: list[list[tuple[int, float]]], documents: list[list[tuple[int, float]]]
-) -> None:
-    one, other = table_of(5, 1), table_of(5, 2)
-    both = stack(bags_from(queries), bags_from(documents), ROWS)
-    assert len(both) == len(queries) + len(documents)
-    assert both.ids.dtype == np.int32
-    vectors = embed(np.concatenate([one, other]), both)
-    assert np.array_equal(vectors[: len(queries)], embed(one, bags_from(queries)))
-    assert np.array_equal(vectors[len(queries) :], embed(other, bags_from(documents)))
-    shared = embed(one, stack(bags_from(queries), bags_from(documents), 0))
-    assert np.array_equal(shared[len(queries) :], embed(one, bags_from(documents)))
-
-
-@pytest.mark.parametrize(("shared", "offset"), [(True, 0), (False, ROWS // 2)])
-def test_towers_come_back_from_disk_as_they_went(shared: bool, offset: int, tmp_path: Path) -> None:
-    vocabulary: Int32 = np.array([0, -1, 1, 2, -1, 3, 4, 5], np.int32)
-    features = TextFeatures(char_ngrams=(2, 3), word_ngrams=(), body=True, buckets=256)
-    towers = Towers(table_of(6, 3), vocabulary, features, shared)
-    save_towers(towers, tmp_path)
-    back = load_towers(tmp_path)
-    assert back.table.tobytes() == towers.table.tobytes()
-    assert back.table.shape == towers.table.shape
-    assert np.array_equal(back.vocabulary, vocabulary)
-    assert back.features == features
-    assert back.shared is shared
-    assert back.document_offset == offset
-    once = (tmp_path / "towers.safetensors").read_bytes(), (tmp_path / "manifest.json").read_bytes()
-    save_towers(back, tmp_path)
-    assert once == ((tmp_path / "towers.safetensors").read_bytes(), (tmp_path / "manifest.json").read_bytes())
+def test_group_weights_are_shares_of_each_side() -> None:
+    encoder = encoder_for(random_inputs(0, "tpg"), {}, 0, False)
+    weights = group_weights(encoder)
+    assert set(weights) == {f"{side}.{name}" for side in ("query", "document") for name in ("text", "place", "friends")}
+    assert sum(value for name, value in weights.items() if name.startswith("query.")) == pytest.approx(1)
+    assert isinstance(encoder.groups["friends"], Projection)
+    assert isinstance(encoder.groups["text"], Table)

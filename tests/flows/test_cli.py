@@ -43,67 +43,6 @@ def test_every_command_tells_what_it_does_and_stands_in_the_readme(tmp_path: Pat
         assert f"ebr {command.callback.__name__}" in readme or f"make {command.callback.__name__}" in readme
 
 
-def test_check_of_a_simulated_log(tmp_path: Path) -> None:
-    done = _ebr(tmp_path, "check", str(SMOKE))
-    assert done.returncode == 0, done.stderr
-    for wanted in ("the file is valid", "searches", "click rate", "P02", "can be answered"):
-        assert wanted in done.stdout
-
-
-def test_check_says_which_arm_the_logs_do_not_allow(tmp_path: Path) -> None:
-    (tmp_path / "searches.csv").write_text(
-        "search_id,searched_at,query\n" + "".join(f"{i},2024-01-{1 + i:02},word{i}\n" for i in range(20))
-    )
-    (tmp_path / "results.csv").write_text(
-        "search_id,document_id,clicked\n" + "".join(f"{i},d{i},true\n" for i in range(20))
-    )
-    (tmp_path / "documents.csv").write_text("document_id,title\n" + "".join(f"d{i},word{i}\n" for i in range(20)))
-    content = {
-        "logs": {"layout": "tables", **{table: f"{table}.csv" for table in ("searches", "results", "documents")}},
-        "arms": {"random": {}, "shown": {"negatives": {"impressions": 1}}},
-        "questions": {"P02": {"baseline": "random", "arms": ["shown"]}},
-    }
-    (tmp_path / "my.yaml").write_text(yaml.safe_dump(content))
-    done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"))
-    assert done.returncode == 0, done.stderr
-    assert "shown cannot be trained: negatives.impressions needs results that were shown and not clicked" in done.stdout
-    assert "P02 (no title): cannot be answered, for want of shown" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"colour": "red"}, "colour: unknown key"),
-        ({"logs": {"layout": "beir", "corpus": "no.jsonl", "queries": "q", "test_qrels": "t"}}, "no.jsonl"),
-    ],
-)
-def test_what_the_user_can_mend_is_told_without_a_traceback(
-    tmp_path: Path, change: dict[str, object], said: str
-) -> None:
-    path = tmp_path / "my.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | change))
-    for command in ("check", "run"):
-        done = _ebr(tmp_path / "home", command, str(path))
-        assert done.returncode == 2
-        assert "error: " in done.stderr
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
-
-
-def test_simulate_writes_the_tables_layout(tmp_path: Path) -> None:
-    out = tmp_path / "world"
-    done = _ebr(tmp_path, "simulate", "--searches", "500", "--documents", "200", "--days", "3", "--out", str(out))
-    assert done.returncode == 0, done.stderr
-    assert len(list(out.glob("searches/day=*/*.parquet"))) == 3
-    assert (out / "truth").is_dir()
-    again = _ebr(tmp_path, "simulate", "--searches", "500", "--out", str(out))
-    assert again.returncode == 2
-    assert "not empty" in again.stderr
-    wrong = _ebr(tmp_path, "simulate", "--days", "0", "--out", str(tmp_path / "other"))
-    assert wrong.returncode == 2
-    assert "--days: got 0" in wrong.stderr
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -142,3 +81,73 @@ def test_the_pages_come_up_and_all_end_together(tmp_path: Path) -> None:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
     assert not (tmp_path / "prefect-api-url").exists()
+
+
+def test_check_says_which_arm_the_logs_do_not_allow(tmp_path: Path) -> None:
+    (tmp_path / "searches.csv").write_text(
+        "search_id,searched_at,query\n" + "".join(f"{i},2024-01-{1 + i:02},word{i}\n" for i in range(20))
+    )
+    (tmp_path / "results.csv").write_text(
+        "search_id,document_id,clicked\n" + "".join(f"{i},d{i},true\n" for i in range(20))
+    )
+    (tmp_path / "documents.csv").write_text("document_id,title\n" + "".join(f"d{i},word{i}\n" for i in range(20)))
+    content = {
+        "logs": {"layout": "tables", **{table: f"{table}.csv" for table in ("searches", "results", "documents")}},
+        "arms": {"random": {}, "shown": {"negatives": {"impressions": 1}}},
+        "questions": {"P02": {"baseline": "random", "arms": ["shown"]}},
+    }
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(content))
+    done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert "shown cannot be trained: negatives.impressions needs results that were shown and not clicked" in done.stdout
+    assert "P02 (no title): cannot be answered, for want of shown" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colour": "red"}, ["colour: unknown key"]),
+        (
+            {"logs": {"layout": "beir", "corpus": "no.jsonl", "queries": "*.json", "test_qrels": "t.tsv"}},
+            ["no.jsonl", "*.json", "t.tsv"],
+        ),
+    ],
+)
+def test_what_the_user_can_mend_is_told_before_anything_starts(
+    tmp_path: Path, change: dict[str, object], said: list[str]
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | change))
+    for command in ("check", "run"):
+        done = _ebr(tmp_path / "home", command, str(path))
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        for words in said:
+            assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_what_only_the_run_finds_is_told_without_a_traceback(tmp_path: Path) -> None:
+    for name in ("corpus.jsonl", "queries.jsonl", "test.tsv"):
+        (tmp_path / name).write_text('{"_id": "1", "txt": "no such key"}\n')
+    logs = {"layout": "beir", "corpus": "corpus.jsonl", "queries": "queries.jsonl", "test_qrels": "test.tsv"}
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump({"logs": logs}))
+    done = _ebr(tmp_path / "home", "run", str(tmp_path / "my.yaml"))
+    assert done.returncode == 2
+    assert "error: corpus: " in done.stderr
+    assert "has no column 'text'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_simulate_writes_the_tables_layout(tmp_path: Path) -> None:
+    out = tmp_path / "world"
+    done = _ebr(tmp_path, "simulate", "--searches", "500", "--documents", "200", "--days", "3", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert len(list(out.glob("searches/day=*/*.parquet"))) == 3
+    assert (out / "truth").is_dir()
+    again = _ebr(tmp_path, "simulate", "--searches", "500", "--out", str(out))
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
+    wrong = _ebr(tmp_path, "simulate", "--days", "0", "--out", str(tmp_path / "other"))
+    assert wrong.returncode == 2
+    assert "--days: got 0" in wrong.stderr

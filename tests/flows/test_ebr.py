@@ -20,6 +20,8 @@ from prefect.client.schemas.sorting import TaskRunSort
 
 from ebr_core.answer import Question, answer
 from ebr_core.bundle import open_bundle
+from ebr_core.intervals import FEW_CLUSTERS
+from ebr_core.verdicts import judge
 from flows.ebr import ebr
 from tasks.bundle import bundle_of, models_of
 from tasks.tracking import Outcome
@@ -62,10 +64,26 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
     rows = pq.read_table(first[1].results.folder / "results.parquet").to_pylist()
     plain = [row for row in rows if row["question"] is None and row["targets"] == "clicked" and row["slice"] == "all"]
     oracles = {"oracle-text", "oracle-place", "oracle-everything"}
-    assert {row["arm"] for row in plain} == {"random", "impressions", "popularity", "bm25", "memory"} | oracles
+    hybrids = {"boolean", "ebr", "hybrid", "pages", "recent", "triggered"}
+    assert {row["arm"] for row in plain} == {
+        "random",
+        "impressions",
+        "popularity",
+        "bm25",
+        "memory",
+    } | oracles | hybrids
+    exact, tuned = (
+        next(row for row in plain if (row["arm"], row["index"], row["metric"]) == ("random", index, "scanned"))
+        for index in ("exact", "tuned")
+    )
+    assert tuned["value"] < exact["value"]
     for row in plain:
-        assert 0 <= row["low"] <= row["value"] <= row["high"]
-        assert row["high"] <= 1 or row["metric"] == "scanned"
+        if row["metric"] == "coverage":  # of all searches together: it has no interval
+            assert np.isnan(row["low"])
+            assert 0 < row["value"] <= 1
+        else:
+            assert -1 <= row["low"] <= row["value"] <= row["high"]
+            assert row["high"] <= 1 or row["metric"] in ("scanned", "returned")
     for arm in ("random", "popularity"):  # recall never falls as K grows
         values = [
             row["value"]
@@ -74,18 +92,22 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
             and row["index"] in ("exact", "none")
         ]
         assert values == sorted(values)
-    exact, tuned = (
-        next(row for row in plain if (row["arm"], row["index"], row["metric"]) == ("random", index, "scanned"))
-        for index in ("exact", "tuned")
-    )
-    assert tuned["value"] < exact["value"]
     asked = [row for row in rows if row["question"] == "P02" and row["baseline"] and row["slice"] == "all"]
     by_arm = {
         row["arm"]: row["value"]
         for row in plain
         if row["metric"] == "recall" and row["k"] == 10 and row["index"] == "exact"
     }
-    assert asked[0]["difference"] == pytest.approx(by_arm["impressions"] - by_arm["random"])
+    for row in asked:
+        if row["targets"] == "clicked":
+            assert row["difference"] == pytest.approx(by_arm["impressions"] - by_arm["random"])
+        if row["clusters"] < FEW_CLUSTERS:
+            assert (row["verdict"], row["small"]) == ("too few", True)
+            assert np.isnan([row["low"], row["high"], row["difference_low"], row["family_high"]]).all()
+            continue
+        assert row["family_low"] <= row["difference_low"] <= row["difference"] <= row["difference_high"]
+        assert (row["claim"], row["training_noise"], row["seeds"]) == ("worse", False, 1)
+        assert row["verdict"] == judge("worse", row["family_low"], row["family_high"], row["margin"])
 
 
 def test_per_search_means_are_the_results(first: tuple[Path, Outcome]) -> None:
@@ -205,10 +227,10 @@ def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) 
         if document["created_at"] is not None and document["created_at"].isoformat() >= cut.rstrip("Z"):
             assert document["document_row"] not in trainable
     # An n-gram that only later texts hold has no row in the vocabulary.
-    features = featurise.fn(first[1].log, load_experiment(first[0]).arms["random"].text)
-    queries = read_bags(features, "queries")
+    features = featurise.fn(first[1].log, load_experiment(first[0]).arms["random"].reads)
+    queries = read_bags(features, "text", "searches")
     trained_on = samples.rows(samples.read(log, "training_queries"), "query_row")
-    document_bags = read_bags(features, "documents")
+    document_bags = read_bags(features, "text", "documents")
     held = set()
     for bags, rows in ((queries, trained_on), (document_bags, sorted(trainable))):
         for row in rows:
@@ -231,7 +253,7 @@ def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path
     def train() -> bytes:
         log = extract.fn(asked.logs.tables(world.folder), asked.split, {"files": "as simulated"})
         validation = sample.fn(log, "validation", 200, 1)
-        towers = train_arm.fn(log, featurise.fn(log, arm.text), validation, arm, 0)
+        towers = train_arm.fn(log, featurise.fn(log, arm.reads), validation, arm, 0)
         names = {path.name for stage in (log, validation, towers) for path in stage.folder.iterdir()}
         assert "truth" not in names
         made = (towers.folder / "towers.safetensors").read_bytes()

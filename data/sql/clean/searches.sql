@@ -6,6 +6,8 @@ WITH looked_at AS (
         CASE
             WHEN search_id IS NULL THEN 'search_id is missing'
             WHEN searched_at IS NULL THEN 'searched_at is missing'
+            WHEN searched_at NOT BETWEEN TIMESTAMP '1970-01-01' AND TIMESTAMP '2100-01-01'
+                THEN 'searched_at is before 1970 or after 2100'
             WHEN coalesce(trimmed(query), '') = '' THEN 'query is blank'
         END AS fault
     FROM raw_searches

@@ -38,6 +38,14 @@ CREATE MACRO list_from_text(x) AS CASE
 END;
 CREATE MACRO list_from_nested(x) AS to_json(x);
 
+-- Several values in a cell: a list, or its JSON.
+CREATE MACRO values_from_any(x) AS CASE
+    WHEN starts_with(CAST(x AS VARCHAR), '[') AND json_valid(CAST(x AS VARCHAR))
+        THEN json_extract_string(CAST(x AS VARCHAR), '$[*]')
+    WHEN x IS NOT NULL THEN [CAST(x AS VARCHAR)]
+END;
+CREATE MACRO values_from_nested(x) AS list_transform(x, lambda one: CAST(one AS VARCHAR));
+
 CREATE MACRO type_from_text(x) AS CASE WHEN lower(trim(x)) IN ('searcher', 'document') THEN lower(trim(x)) END;
 
 -- Values that are there and cannot be read. A blank cell and not-a-number are how CSV and floats write null.

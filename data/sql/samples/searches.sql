@@ -1,5 +1,6 @@
 -- The sampled searches with what their slices need. Seen means: in the training window. misspelt and attempt are known of a
--- simulated world alone.
+-- simulated world alone; elsewhere a search counts as misspelt if one of its words is unknown to the training window but near to
+-- a word of it.
 SELECT
     search_row, search_id, query_row, searcher_row, session_row,
     query_row IN (SELECT query_row FROM searches WHERE split = 'train') AS query_seen,
@@ -8,7 +9,8 @@ SELECT
         WHERE earlier.split = 'train' AND earlier.query_row = searches.query_row
             AND earlier.searcher_row IS NOT DISTINCT FROM searches.searcher_row
     ) AS pair_seen,
-    told.misspelt, told.attempt
+    coalesce(told.misspelt, query_row IN (SELECT query_row FROM near_known)) AS misspelt,
+    query_row IN (SELECT query_row FROM near_known) AS looks_misspelt, told.attempt
 FROM searches LEFT JOIN (SELECT DISTINCT search_id, misspelt, attempt FROM truth) AS told USING (search_id)
 WHERE search_row IN (SELECT search_row FROM targets)
 ORDER BY search_row

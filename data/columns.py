@@ -1,0 +1,51 @@
+"""Columns of the user's tables that no layout knows: read where an experiment names them as features."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.layouts import SIDES, Kind, paths
+from data.logs import Beir, Esci, Tables, Ubi
+from data.reading import identifier, literal, open_table, statement
+from ebr_core.config import InputError
+
+
+def read_columns(logs: Tables | Ubi | Esci | Beir, log: Path, wanted: dict[str, list[str]], folder: Path) -> None:
+    """Writes `<side>.parquet`: the columns wanted of "searches" or "documents", a list of texts or null for each row.
+
+    log: the folder of the extracted log, whose rows they follow. Errors: a column that is not there.
+    """
+    with closing(duckdb.connect()) as con:
+        con.execute(statement("read/macros"))
+        for side, columns in wanted.items():
+            if columns:
+                pq.write_table(_read_side(con, logs, log, side, columns), folder / f"{side}.parquet")
+
+
+def _read_side(
+    con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, log: Path, side: str, columns: list[str]
+) -> pa.Table:
+    table, identity, keys = SIDES[logs.layout][side]
+    given: dict[str, Kind] = dict.fromkeys(columns, "values")
+    try:
+        open_table(con, table, paths(logs)[table], {**keys, **given}, {})
+    except InputError as error:
+        raise InputError(f"groups name a column of the {side} that cannot be read. {error}") from error
+    singular = side.removesuffix("s") if side == "documents" else "search"
+    return con.sql(
+        statement(
+            "write/columns",
+            identity=identity,
+            columns=", ".join(f"min({identifier(column)}) AS {identifier(column)}" for column in columns),
+            names=", ".join(identifier(column) for column in columns),
+            table=table,
+            log=literal(str(log / f"{side}.parquet")),
+            id=f"{singular}_id",
+            row=f"{singular}_row",
+        )
+    ).to_arrow_table()

@@ -1,0 +1,130 @@
+"""What is wrong with an experiment file, in words: the key path as written, what was got, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+Place = tuple[int | str, ...]
+
+
+def explained(error: ValidationError, content: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    """One line for each problem of a file's content, in order; what many arms have from their base is told once.
+
+    schema: the JSON schema that the content should follow.
+    """
+    told = [_explain(problem, content, schema) for problem in _without_echoes(error.errors())]
+    return list(dict.fromkeys(told))
+
+
+def _without_echoes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leaves out that a list is too short, where it is so only because its items are wrong."""
+    inside = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
+    return [problem for problem in problems if problem["type"] != "too_short" or problem["loc"] not in inside]
+
+
+# What pydantic says of the wrong kind of value, in the words of YAML.
+_SHAPES = {
+    "model_type": "expected keys and values, as in {key: value}",
+    "model_attributes_type": "expected keys and values, as in {key: value}",
+    "dict_type": "expected keys and values, as in {key: value}",
+    "tuple_type": "expected a list, as in [1, 2]",
+    "string_type": "expected a text",
+}
+
+
+def _explain(problem: ErrorDetails, content: dict[str, Any], schema: dict[str, Any]) -> str:
+    """One line: the key path, what was got, what is allowed."""
+    place, got, kind = _where_written(problem["loc"], content, schema), problem["input"], problem["type"]
+    if place[-1:] == ("[key]",):  # the name itself is wrong, not what stands under it
+        place, kind = place[:-1], "name"
+    path = _path_in_file(place, schema)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        key, allowed = problem["ctx"]["discriminator"].strip("'"), _tags_at(problem["loc"], schema)
+        if kind == "union_tag_not_found" and isinstance(got, dict):
+            return f"{path}.{key}: missing; allowed: {', '.join(allowed)}"
+        got = problem["ctx"].get("tag", got)
+        near = difflib.get_close_matches(str(got), allowed, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"{path}.{key}: got {got!r}{hint}; allowed: {', '.join(allowed)}"
+    if kind == "extra_forbidden":
+        allowed = _keys_at(problem["loc"][:-1], schema)
+        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"{path}: unknown key{hint}; allowed here: {', '.join(allowed)}"
+    message = _SHAPES.get(kind, problem["msg"].removeprefix("Value error, "))
+    if kind == "missing":
+        return f"{path}: missing; it is required"
+    if kind == "value_error":
+        return f"{path}: {message}"
+    return f"{path}: got {got!r}; {message[0].lower()}{message[1:]}"
+
+
+def _where_written(path: Place, content: dict[str, Any], schema: dict[str, Any]) -> Place:
+    """The path of an arm's setting, or that of the base where the arm has it from there."""
+    if len(path) < 3 or path[0] != "arms" or path[-1] == "[key]":
+        return path
+    own: Any = content["arms"].get(path[1]) or {}
+    node = _step_down(schema, _step_down(schema, schema, "arms"), str(path[1]))
+    for part in path[2:]:
+        if not isinstance(own, dict):
+            return path
+        if part not in _mapping(schema, node):  # which names the variant; the file does not
+            if part not in own:
+                return ("arms", "base", *path[2:])
+            own = own[part]
+        node = _step_down(schema, node, str(part))
+    return path
+
+
+def _path_in_file(path: Place, schema: dict[str, Any]) -> str:
+    """The key path as the user wrote it: pydantic names the variant chosen by layout or kind, the file does not."""
+    node, keys = dict(schema), []
+    for part in path:
+        if part not in _mapping(schema, node):
+            keys.append(str(part))
+        node = _step_down(schema, node, str(part))
+    return ".".join(keys) or "the file"
+
+
+def _keys_at(path: Place, schema: dict[str, Any]) -> list[str]:
+    """The keys that the schema allows at a path of an error."""
+    node: dict[str, Any] = schema
+    for part in path:
+        node = _step_down(schema, node, str(part))
+    return sorted(_deref(schema, node).get("properties", {}))
+
+
+def _tags_at(path: Place, schema: dict[str, Any]) -> list[str]:
+    """The kinds that the schema allows at a path of an error."""
+    node: dict[str, Any] = schema
+    for part in path:
+        node = _step_down(schema, node, str(part))
+    variants = _deref(schema, node)
+    listed = [_deref(schema, variant) for variant in variants.get("oneOf", [])]
+    key = variants.get("discriminator", {}).get("propertyName", "")
+    return [variant["properties"][key]["const"] for variant in listed]
+
+
+def _mapping(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, str]:
+    """Kind → the schema of that variant, where the node has variants."""
+    mapping: dict[str, str] = _deref(schema, node).get("discriminator", {}).get("mapping", {})
+    return mapping
+
+
+def _deref(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    return schema["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
+
+
+def _step_down(schema: dict[str, Any], node: dict[str, Any], part: str) -> dict[str, Any]:
+    node = _deref(schema, node)
+    if "discriminator" in node:  # an error's path names the variant by its tag
+        mapping = node["discriminator"]["mapping"]
+        return {"$ref": mapping[part]} if part in mapping else node
+    if part in node.get("properties", {}):
+        return dict(node["properties"][part])
+    extra: Any = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
+    return dict(extra) if isinstance(extra, dict) else {}

@@ -1,0 +1,29 @@
+-- What training was given, held against the cut once more, by the raw tables: one row a check, with how much was looked at and how
+-- much of it breaks the rule. The cut is the first search of validation or test; where searches have no time, the split is all.
+WITH cut AS (
+    SELECT min(searched_at) FILTER (WHERE split <> 'train') AS cut_at,
+        count(DISTINCT searched_at) > 1 AS timed
+    FROM every_search
+),
+used AS (SELECT search_row, session_row, split FROM searches)
+SELECT 'labels' AS what, count(*)::BIGINT AS looked_at,
+    (count(*) FILTER (WHERE split <> 'train' OR (timed AND searched_at >= cut_at)))::BIGINT AS broken
+FROM (SELECT DISTINCT search_row FROM given_searches) JOIN every_search USING (search_row), cut
+UNION ALL
+SELECT 'documents', count(*), count(*) FILTER (WHERE timed AND created_at >= cut_at)
+FROM (SELECT DISTINCT document_row FROM given_documents) JOIN documents USING (document_row), cut
+UNION ALL
+SELECT 'queries', count(*), count(*) FILTER (WHERE first_at IS NULL OR (timed AND first_at >= cut_at))
+FROM (SELECT DISTINCT query_row FROM given_queries) LEFT JOIN (
+    SELECT query_row, min(searched_at) AS first_at FROM every_search WHERE split = 'train' GROUP BY query_row
+) USING (query_row), cut
+UNION ALL
+SELECT 'sessions', count(*), count(*) FILTER (WHERE parts > 1)
+FROM (SELECT session_row, count(DISTINCT split) AS parts FROM used GROUP BY session_row)
+UNION ALL
+SELECT 'edges', count(*), greatest(
+    0, count(*) FILTER (WHERE NOT undated) - (SELECT count(*) FROM edges, cut WHERE created_at < cut_at OR NOT timed)
+)
+FROM given_edges
+HAVING count(*) > 0
+ORDER BY what

@@ -1,0 +1,5 @@
+-- Which query texts of the training window led to a click on which document.
+SELECT DISTINCT document_row, query_row
+FROM results JOIN searches USING (search_row)
+WHERE split = 'train' AND clicked
+ORDER BY document_row, query_row

@@ -1,0 +1,21 @@
+-- Hard positives: a search of the training window without a click, with what the next search of its session that has one
+-- clicked. Both lie in the training window: `searches` leaves out what a long session did after the cut.
+WITH clicks AS (
+    SELECT search_row, document_row FROM results WHERE clicked
+),
+training AS (
+    SELECT search_row, session_row, query_row, searcher_row, searched_at,
+        search_row IN (SELECT search_row FROM clicks) AS clicked
+    FROM searches WHERE split = 'train'
+),
+followed AS (
+    SELECT failed.search_row, arg_min(later.search_row, (later.searched_at, later.search_row)) AS later_row
+    FROM training AS failed JOIN training AS later USING (session_row)
+    WHERE NOT failed.clicked AND later.clicked
+        AND (later.searched_at, later.search_row) > (failed.searched_at, failed.search_row)
+    GROUP BY failed.search_row
+)
+SELECT followed.search_row, clicks.document_row, training.query_row,
+    coalesce(training.searcher_row, -1)::INTEGER AS searcher_row
+FROM followed JOIN clicks ON clicks.search_row = later_row JOIN training ON training.search_row = followed.search_row
+ORDER BY ALL

@@ -1,0 +1,10 @@
+-- Columns that the layout does not know, in the order of the extracted rows. Of rows that repeat an identity, the least value.
+WITH given AS (
+    SELECT $identity AS given_id, $columns
+    FROM read_$table
+    GROUP BY ALL
+)
+SELECT $names
+FROM read_parquet($log) AS known
+LEFT JOIN given ON given_id = known.$id
+ORDER BY known.$row

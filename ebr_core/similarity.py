@@ -1,0 +1,154 @@
+"""The middle of a training step: from embeddings to the loss and back, over all pairs of a batch at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ebr_core.bags import Float32
+from ebr_core.batches import Batch
+from ebr_core.config import Arm, Softmax, ThreePart, Triplet
+from ebr_core.kernels import choose_in_batch, softmax_in_place, triplet_in_place
+from ebr_core.losses import Correction, LossAndGradient, logq_correction, softmax, three_part, triplet
+
+
+class Sums(NamedTuple):
+    """What a step reports, to be meaned over the epoch."""
+
+    loss: float
+    active: float
+    positive_cosine: float
+    negative_cosine: float
+    gradient_norm: float
+
+
+class Parts(NamedTuple):
+    """The embeddings of a batch by what they are for."""
+
+    queries: Tensor  # (h, B, D)
+    positives: Tensor  # (B, D)
+    columns: Tensor  # (C, D) negatives of every pair: other pairs' documents (if any serve), the pool, the remembered
+    own: Tensor  # (B, H, D) negatives of one pair each
+
+
+def similarity_step(
+    vectors: Tensor, memory: Tensor, batch: Batch, arm: Arm, log_q: Float32 | None
+) -> tuple[Tensor, Sums]:
+    """(∂loss/∂vectors, what to report) for the vectors (h·B queries + B documents + R pool + B·H own, D).
+
+    memory (M, D): the remembered embeddings, which are not changed. log_q (N,): see train.log_chances.
+    """
+    b, r, views = len(batch.search_rows), len(batch.pool), arm.towers.query_vectors
+    d = vectors.shape[1]
+    first = (views if batch.mix.compares_batch else views + 1) * b  # without in-batch negatives, the pool comes first
+    last = (views + 1) * b + r
+    parts = Parts(
+        vectors[: views * b].view(views, b, d),
+        vectors[views * b : (views + 1) * b],
+        torch.cat([vectors[first:last], memory]) if len(memory) else vectors[first:last],
+        vectors[last:].view(b, batch.own.shape[1], d),
+    )
+    positive, of_positive = _nearest([(query * parts.positives).sum(1) for query in parts.queries])
+    negative, of_negative = _nearest([_against(query, parts) for query in parts.queries])
+    pushed, counted = _push(positive, negative, _counted(negative, batch), batch, arm, log_q)
+    gradient = torch.zeros_like(vectors)
+    for view, query in enumerate(parts.queries):
+        by_positive, by_negative = pushed.by_positive, pushed.by_negative
+        if views > 1:
+            by_positive, by_negative = by_positive * (of_positive == view), by_negative * (of_negative == view)
+        by_column, by_own = by_negative[:, : len(parts.columns)], by_negative[:, len(parts.columns) :]
+        by_query = by_column @ parts.columns
+        by_query += by_positive[:, None] * parts.positives
+        by_query += torch.einsum("bh,bhd->bd", by_own, parts.own)
+        gradient[view * b : (view + 1) * b] = by_query
+        gradient[first:last] += by_column[:, : last - first].T @ query
+        gradient[views * b : (views + 1) * b] += by_positive[:, None] * query
+        gradient[last:] += (by_own[:, :, None] * query[:, None, :]).reshape(-1, d)
+    norm = float(torch.linalg.vector_norm(gradient))
+    return gradient, Sums(pushed.loss, pushed.active, float(positive.mean()), counted, norm)
+
+
+def _nearest(by_view: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The largest similarity over a query's vectors, and which of them has it. [DPSR 2020]"""
+    if len(by_view) == 1:
+        return by_view[0], torch.empty(0)
+    best = torch.stack(by_view).max(0)
+    return best.values, best.indices
+
+
+def _against(query: Tensor, parts: Parts) -> Tensor:
+    """(B, C + H) similarities of each query to the shared negatives, then to its own."""
+    shared = query @ parts.columns.T
+    return torch.cat([shared, torch.einsum("bd,bhd->bh", query, parts.own)], 1) if parts.own.shape[1] else shared
+
+
+def _counted(negative: Tensor, batch: Batch) -> Tensor:
+    """(B, C + H) which negatives count."""
+    b, mix, device = len(batch.search_rows), batch.mix, negative.device
+    allowed = torch.from_numpy(batch.allowed).to(device)
+    if not mix.compares_batch:
+        return torch.cat([allowed[:, b:], torch.from_numpy(batch.own_counts).to(device)], 1)
+    counts = torch.cat([allowed, torch.from_numpy(batch.own_counts).to(device)], 1) if mix.own else allowed.clone()
+    ring = b - 1 if mix.in_batch == "all" else min(int(mix.in_batch), b - 1)
+    if ring < b - 1:  # else every document of the batch that is allowed serves
+        chosen = np.empty((b, b), bool)
+        near = negative[:, :b].to("cpu").numpy()
+        choose_in_batch(near, batch.allowed[:, :b], ring, min(mix.in_batch_hard, b), chosen)
+        counts[:, :b] = torch.from_numpy(chosen).to(device)
+    return counts
+
+
+def _push(
+    positive: Tensor, negative: Tensor, counts: Tensor, batch: Batch, arm: Arm, log_q: Float32 | None
+) -> tuple[LossAndGradient, float]:
+    """(the loss that the arm names, the mean similarity of the negatives that count); negative may be used up."""
+    loss, fused = arm.loss, negative.device.type == "cpu" and not (log_q is not None and batch.mix.own)
+    if fused and isinstance(loss, Triplet | Softmax):
+        similarity = negative.numpy()
+        if isinstance(loss, Triplet):
+            told = triplet_in_place(similarity, positive.numpy(), counts.numpy(), loss.margin)
+        else:
+            offsets = _offsets(counts, batch, loss, log_q)
+            told = softmax_in_place(similarity, positive.numpy(), counts.numpy(), loss.temperature, *offsets)
+        by_positive = torch.from_numpy(told.by_positive)
+        return LossAndGradient(told.loss, told.active, by_positive, negative), told.negative_cosine
+    counted = float(negative.mul(counts).sum() / counts.count_nonzero().clamp(min=1))
+    if isinstance(loss, Triplet):
+        return triplet(positive, negative, counts, loss.margin), counted
+    if isinstance(loss, ThreePart):
+        shared = negative.shape[1] - batch.own.shape[1]
+        return three_part(positive, negative, counts, slice(shared, shared + batch.mix.impressions), loss), counted
+    correction = None if log_q is None else _correction(counts, batch, loss, log_q)
+    return softmax(positive, negative, counts, loss.temperature, correction), counted
+
+
+def _columns(batch: Batch, log_q: Float32) -> Float32:
+    """(C,) log q of the shared negatives' documents."""
+    in_batch = batch.document_rows if batch.mix.compares_batch else batch.document_rows[:0]
+    return np.asarray(log_q[np.concatenate([in_batch, batch.pool, batch.remembered])])
+
+
+def _offsets(counts: Tensor, batch: Batch, loss: Softmax, log_q: Float32 | None) -> tuple[Float32, Float32]:
+    """What is added to the logits of the shared negatives (C,) and of the positives (B,).
+
+    What the refined correction adds to all negatives of a row is taken off the positive: only differences count.
+    """
+    if log_q is None:
+        return np.zeros(counts.shape[1], np.float32), np.zeros(len(counts), np.float32)
+    columns, own = torch.from_numpy(_columns(batch, log_q)), torch.from_numpy(log_q[batch.document_rows])
+    correction = logq_correction(own, columns[None], counts, loss.logq, loss.logq_form == "refined")
+    shift = correction.negative + loss.logq * columns[None]  # (B or 1, C), the same along a row
+    added = correction.positive - (shift[:, 0] if shift.shape[1] else 0)
+    return (-loss.logq * columns).numpy(), added.to(torch.float32).numpy()
+
+
+def _correction(counts: Tensor, batch: Batch, loss: Softmax, log_q: Float32) -> Correction:
+    """What the logits of the batch are corrected by, for how often their documents are drawn."""
+    columns = _columns(batch, log_q)
+    every = np.broadcast_to(columns, (len(batch.search_rows), len(columns)))
+    negative = torch.from_numpy(np.concatenate([every, log_q[batch.own]], 1)).to(counts.device)
+    positive = torch.from_numpy(log_q[batch.document_rows]).to(counts.device)
+    return logq_correction(positive, negative, counts, loss.logq, loss.logq_form == "refined")

@@ -1,0 +1,124 @@
+"""The report of a run: what its result files say, as one HTML page and the same in Markdown."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from data.experiment import Experiment
+from data.schemas import COSTS
+from ebr_core.config import Frozen
+from tasks.artifacts import LIBRARIES, Artifact, stage
+from tasks.page import as_html, as_markdown
+from tasks.sections import Result, blocks, pictures
+
+RESULTS = ("results.parquet", "per_search.parquet", "checks.json")
+MORE_LIBRARIES = ("matplotlib", "mlflow", "prefect", "pydantic", "scipy")
+
+
+class Spent(Frozen):
+    """Something that was made for an arm, whose folder says what it cost."""
+
+    arm: str
+    seed: int | None
+    index: str | None
+    made: Artifact
+
+
+@stage
+def report(
+    folder: Path,
+    experiment: str,
+    asked: Experiment,
+    log: Artifact,
+    evaluated: Artifact,
+    results: Artifact,
+    audited: Artifact,
+    spent: list[Spent],
+    failures: dict[str, str],
+) -> None:
+    """All result files of a run in one folder that needs no other, and the report of them."""
+    for name in RESULTS:
+        shutil.copyfile(results.folder / name, folder / name)
+    shutil.copyfile(audited.folder / "audit.json", folder / "audit.json")
+    shutil.copyfile(log.folder / "report.json", folder / "data.json")
+    shutil.copyfile(evaluated.folder / "counts.json", folder / "counts.json")
+    pq.write_table(_searches(log, evaluated), folder / "searches.parquet")
+    pq.write_table(_costs(spent), folder / "costs.parquet")
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(asked.model_dump(mode="json"), sort_keys=False))
+    run = {
+        "experiment": experiment,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "log": log.folder.name,
+        "sample": evaluated.folder.name,
+        "results": results.folder.name,
+        "failures": failures,
+        "versions": _versions(),
+    }
+    (folder / "run.json").write_text(json.dumps(run, indent=1))
+    write(folder, folder)
+
+
+def write(run: Path, into: Path) -> None:
+    """report.html, report.md and its pictures, from the result files of a run alone."""
+    result = read(run)
+    title = f"{result.run['experiment']}: which arm retrieves best"
+    page = blocks(result)
+    into.mkdir(parents=True, exist_ok=True)
+    (into / "report.html").write_text(as_html(title, page), encoding="utf-8")
+    (into / "report.md").write_text(as_markdown(title, page), encoding="utf-8")
+    for picture in pictures(page):
+        (into / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
+
+
+def read(run: Path) -> Result:
+    """The result files in the folder of a run."""
+    told = {
+        name: json.loads((run / f"{name}.json").read_text()) for name in ("checks", "audit", "data", "counts", "run")
+    }
+    return Result(
+        rows=pq.read_table(run / "results.parquet").to_pylist(),
+        costs=pq.read_table(run / "costs.parquet").to_pylist(),
+        asked=yaml.safe_load((run / "experiment.yaml").read_text()),
+        **told,
+    )
+
+
+def _searches(log: Artifact, evaluated: Artifact) -> pa.Table:
+    """What `ebr compare` needs to know of each sampled search: who, where, and that it is the same."""
+    columns = ["search_row", "search_id", "query_row", "searcher_row", "session_row"]
+    table = pq.read_table(evaluated.folder / "searches.parquet", columns=columns)
+    queries = pq.read_table(log.folder / "queries.parquet")["query"]
+    return table.append_column("query", queries.take(table["query_row"]))
+
+
+def _costs(spent: list[Spent]) -> pa.Table:
+    """A row for each number in a costs.json."""
+    rows: list[dict[str, Any]] = []
+    for each in spent:
+        file = each.made.folder / "costs.json"
+        numbers = json.loads(file.read_text()) if file.exists() else {}
+        who = {"arm": each.arm, "seed": each.seed, "index": each.index, "stage": each.made.stage}
+        rows += [who | {"cost": name, "value": float(value)} for name, value in numbers.items()]
+    return pa.Table.from_pylist(rows, COSTS)
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in sorted({*LIBRARIES, *MORE_LIBRARIES}, key=str.lower)}
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return {
+        "ebr": importlib.metadata.version("ebr"),
+        "python": platform.python_version(),
+        **versions,
+        "machine": machine,
+    }

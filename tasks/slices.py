@@ -1,0 +1,55 @@
+"""The slices of an evaluation: who is in each. All but the whole are exploratory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ebr_core.metrics import Bool
+
+WHOLE = "all"
+MOST_KINDS = 8
+FEW_SEARCHES = 100  # below it a slice is marked as small
+POSITIONS = {"1": (1, 1), "2–3": (2, 3), "4–10": (4, 10), "11 and on": (11, 1 << 30)}
+
+
+def slices_of(searches: dict[str, Any]) -> Iterator[tuple[str, Bool]]:
+    """Each slice, as "group: value", and its searches, (S,); a group that does not divide the searches is left out."""
+    yield WHOLE, np.ones(len(searches["at"]), bool)
+    for group, parts in _groups(searches):
+        filled = {name: inside for name, inside in parts if inside.any()}
+        if len(filled) > 1 or any(0 < inside.sum() < len(inside) for inside in filled.values()):
+            yield from ((f"{group}: {name}", inside) for name, inside in filled.items())
+
+
+def _groups(searches: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, Bool]]]]:
+    yield "kind", _kinds(searches["kind"])
+    yield "popularity", [(tier, searches["popularity"] == tier) for tier in ("head", "torso", "tail")]
+    yield "target", _two(searches["target_new"], "new", "known")
+    yield "query", _two(searches["query_seen"], "seen", "new")
+    yield "(query, searcher)", _two(searches["pair_seen"], "seen", "new")
+    yield "spelling", _two(searches["misspelt"], "misspelt", "right")
+    yield "words", _two(searches["shares_no_word"], "none shared", "shared")
+    yield "place", [(name, searches["place"] == name) for name in ("same city", "same country", "elsewhere")]
+    position = searches["position"]
+    yield (
+        "logged position",
+        [(name, (first <= position) & (position <= last)) for name, (first, last) in POSITIONS.items()],
+    )
+    yield "log", [(name, searches["outcome"] == name) for name in ("clicked", "recovered", "abandoned")]
+    if searches["attempt"].any():  # a simulated world, which knows
+        yield "attempt", _two(searches["attempt"] == 1, "first", "later")
+
+
+def _two(inside: Bool, yes: str, no: str) -> list[tuple[str, Bool]]:
+    return [(yes, inside), (no, ~inside)]
+
+
+def _kinds(kind: Any) -> list[tuple[str, Bool]]:
+    """The most frequent kinds, and the others together."""
+    names, counts = np.unique(kind[kind != ""], return_counts=True)
+    kept = names[np.argsort(-counts, kind="stable")][:MOST_KINDS]
+    others = (kind != "") & ~np.isin(kind, kept)
+    return [*((str(name), kind == name) for name in kept), ("others", others)]
