@@ -71,7 +71,7 @@ def url(home: Path) -> Iterator[str]:
         stderr=subprocess.STDOUT,
     )
     url = f"http://127.0.0.1:{port}"
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until and service.poll() is None:
         try:
             _get(f"{url}/health")
