@@ -35,7 +35,7 @@ prove: .venv/installed ## Prove what takes minutes: that intervals cover what th
 
 lock: ## Write constraints.txt anew from the newest versions that pyproject.toml allows
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install -q torch==2.13.0 && .venv-lock/bin/pip install -q -c constraints-known.txt -e '.[dev]'
+	.venv-lock/bin/pip install -q torch==2.13.0 && .venv-lock/bin/pip install -q -c constraints-known.txt -e '.[dev,bench]'
 	.venv-lock/bin/pip freeze --exclude-editable | sed -e 's/+cpu//' > constraints.txt && rm -rf .venv-lock
 
 clean: ## Remove the environment and all state (trained models included)

@@ -131,7 +131,7 @@ def case_of(which: str) -> Case:
     return Case(corpus, pairs, known, *texts, query_of, searches["search_row"], validation.candidates, recall)
 
 
-def ours(case: Case, rate: float, epochs: int = EPOCHS) -> Course:
+def ours(case: Case, rate: float, epochs: int) -> Course:
     use_threads(THREADS)
     arm = Arm(
         loss=Softmax(temperature=0.05),
@@ -170,7 +170,7 @@ def wordpieces(case: Case) -> Any:
     return tokenizer._tokenizer
 
 
-def peer(case: Case, tokenizer: Any, rate: float, epochs: int = EPOCHS) -> Course:
+def peer(case: Case, tokenizer: Any, rate: float, epochs: int) -> Course:
     from datasets import Dataset
     from sentence_transformers import (
         SentenceTransformer,
@@ -231,7 +231,7 @@ def main(which: str) -> None:
     runs: dict[str, list[Course]] = {"ours": [], "peer": []}
     for our_rate, peer_rate in zip(OUR_RATES, PEER_RATES, strict=True):  # in turn, so that a slow minute hits both
         for who, rate in (("peer", peer_rate), ("ours", our_rate)):
-            runs[who].append(peer(case, tokenizer, rate) if who == "peer" else ours(case, rate))
+            runs[who].append(peer(case, tokenizer, rate, EPOCHS) if who == "peer" else ours(case, rate, EPOCHS))
             course = runs[who][-1]
             clock, processors = course.speed
             print(

@@ -102,8 +102,10 @@ class Graph(Frozen):
     """
 
     kind: Literal["graph"] = "graph"
-    method: Literal["walks", "neighbours", "svd"] = Field(
-        "walks", description="how nodes get vectors: trained on random walks, by their neighbours', or by factorisation"
+    method: Literal["neighbours", "walks", "svd"] = Field(
+        "neighbours",
+        description="how nodes get vectors: a random projection of their neighbourhoods, trained on random walks, or a "
+        "factorisation; the first costs a second and finds as much (LOG.md)",
     )
     epochs: int = Field(10, ge=1, le=1000, description="of method: walks")
     dimensions: int = Field(128, ge=2, le=2048, description="of a node's vector")

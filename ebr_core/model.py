@@ -12,6 +12,7 @@ import pyarrow as pa
 from safetensors.numpy import load_file, save_file
 
 from ebr_core.bags import Float32, Int32
+from ebr_core.config import InputError
 from ebr_core.features import Features, Graph, Towers, named
 from ebr_core.fitted import ColumnData, Fitted, group_bags, table_bags, text_bags
 from ebr_core.inputs import Bagged, Dense, Inputs, with_views
@@ -105,6 +106,8 @@ def embed_queries(
 
     A search of which nothing is known is the zero vector.
     """
+    if model.towers.query_vectors > 1:
+        raise InputError("towers.query_vectors above 1: such an arm is measured, but cannot be asked by itself yet")
     searchers = np.full(len(queries), -1, np.int32) if searchers is None else searchers
     inputs = query_inputs(model, queries, searchers, columns or {})
     return query_vectors(model.encoder, inputs, np.arange(len(queries), dtype=np.int32))

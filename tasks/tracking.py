@@ -123,8 +123,7 @@ def _log_parent(
     mlflow.log_artifact(str(sample.folder / "counts.json"), "data")
     for name in ("results.parquet", "per_search.parquet", "checks.json"):
         mlflow.log_artifact(str(results.folder / name), "results")
-    for targets in sorted({row["targets"] for row in rows}):
-        curves = _curves([row for row in rows if row["targets"] == targets])
+    for targets, curves in _panels(rows).items():
         mlflow.log_figure(plots.recall_by_k({targets: curves}), f"plots/recall_by_k.{targets}.png")
 
 
@@ -151,6 +150,12 @@ def _log_report(report: Artifact, rows: list[dict[str, Any]], experiment_id: str
 def _dataset(asked: Experiment, log: Artifact) -> MetaDataset:
     source = CodeDatasetSource({"layout": asked.logs.layout, "artifact": log.folder.name})
     return MetaDataset(source, name=f"log-{log.digest[:8]}", digest=log.digest)  # type: ignore[abstract] # its stub
+
+
+def _panels(rows: list[dict[str, Any]]) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """The curves of each target set: one set's recall says nothing of another's."""
+    names = sorted({row["targets"] for row in rows})
+    return {targets: _curves([row for row in rows if row["targets"] == targets]) for targets in names}
 
 
 def _curves(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
@@ -195,12 +200,12 @@ def _log_child(
         model = None
         if run.error:
             mlflow.set_tag("error", run.error[:5000])
-        elif run.towers:
+        elif run.towers and asked.arms[name].towers.query_vectors == 1:  # else it has no single answer
             model = _log_model(run.towers, asked.arms[name])
         mlflow.log_metrics(metrics, model_id=model, dataset=dataset)  # the first is what the page compares first
         if run.towers and not run.error:
             _log_training(run.towers)
-            mlflow.log_figure(plots.recall_by_k({label: _curves(mine)}), "plots/recall_by_k.png")
+            mlflow.log_figure(plots.recall_by_k(_panels(mine)), "plots/recall_by_k.png")
     if run.error:
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
 

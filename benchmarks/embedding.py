@@ -1,0 +1,82 @@
+"""How fast are the towers? The latency of one query on one core, and documents a second on all.
+
+python -m benchmarks.embedding [one-network]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("EBR_HOME", tempfile.mkdtemp(prefix="ebr-benchmark-"))
+
+from tasks.home import prepare_environment
+
+prepare_environment()
+
+import numpy as np  # noqa: E402
+import pyarrow as pa  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+
+from data.logs import Simulated, Split  # noqa: E402
+from data.world.config import World  # noqa: E402
+from ebr_core.config import Arm  # noqa: E402
+from ebr_core.model import embed_queries, load_towers  # noqa: E402
+from ebr_core.towers import vectors_of  # noqa: E402
+from ebr_core.train import use_threads  # noqa: E402
+from tasks.features import featurise, read_inputs  # noqa: E402
+from tasks.graph import embed_graph  # noqa: E402
+from tasks.logs import contents_of, extract, live, sample  # noqa: E402
+from tasks.training import train_arm  # noqa: E402
+
+COLUMNS = ["city", "region", "country", "language"]
+QUERIES = 2_000
+TIMES = 40  # the corpus, one copy after the other
+
+
+def main(fusion: str) -> None:
+    """Prints the percentiles of the latency, and the rate of the corpus."""
+    groups = {
+        "place": {"kind": "values", "searches": COLUMNS, "documents": COLUMNS},
+        "friends": {"kind": "graph"},
+    }
+    arm = Arm.model_validate({"groups": groups, "towers": {"fusion": fusion}, "training": {"epochs": 0}})
+    files = Simulated(layout="simulated").tables(live.fn(World()).folder)
+    log = extract.fn(files, Split(), contents_of(files))
+    features = featurise.fn(log, arm.reads, {"friends": embed_graph.fn(log, arm.reads.graphs["friends"])})
+    towers = train_arm.fn(log, features, sample.fn(log, "validation", 500, 1), arm, 0)
+    model = load_towers(towers.folder)
+
+    use_threads(1)
+    searches = pq.read_table(log.folder / "searches.parquet").slice(0, QUERIES)
+    texts = pq.read_table(log.folder / "queries.parquet")["query"].take(searches["query_row"]).combine_chunks()
+    asked = [
+        (
+            texts[at : at + 1],
+            np.array([searches["searcher_row"][at].as_py()], np.int32),
+            {name: pa.array([searches[name][at].as_py()], pa.string()) for name in COLUMNS},
+        )
+        for at in range(QUERIES)
+    ]
+    taken = []
+    for one in asked[:50] + asked:
+        started = time.perf_counter()
+        embed_queries(model, *one)
+        taken.append(1e3 * (time.perf_counter() - started))
+    shown = ", ".join(f"p{p} {np.percentile(taken[50:], p):.3f}" for p in (5, 50, 90, 99))
+    print(f"one query on one core, ms: {shown}")
+
+    cores = os.cpu_count() or 1
+    use_threads(cores)
+    inputs = read_inputs(features, model.towers)
+    rows = np.tile(inputs.rows_of(np.arange(inputs.documents, dtype=np.int32)), TIMES)
+    vectors_of(model.encoder, inputs, rows[:1000])
+    started = time.perf_counter()
+    vectors_of(model.encoder, inputs, rows)
+    print(f"documents on {cores} cores: {len(rows) / (time.perf_counter() - started):,.0f} a second")
+
+
+if __name__ == "__main__":
+    main("mlp" if sys.argv[1:] == ["one-network"] else "additive")

@@ -1,0 +1,73 @@
+"""Speed of turning text into n-gram bags: `ebr_core.bags.hash_texts` against scikit-learn's HashingVectorizer on the
+same n-grams: character trigrams of each word with its marks, and the words; 2²⁰ buckets, one thread each.
+
+    python -m benchmarks.hashing [texts]
+
+Both count each n-gram. The peer needs one vectoriser for the characters and one for the words, whose results are left
+apart; it does not strip accents, which would slow it down further. Prints, for the titles of a simulated world (short,
+some with accents) and for long texts made of them, texts/s of both by the processors' seconds, medians of five turns.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+
+os.environ["EBR_HOME"] = tempfile.mkdtemp(prefix="ebr-hashing-")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from tasks.home import prepare_environment
+
+prepare_environment()
+
+import numpy as np  # noqa: E402
+import pyarrow as pa  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+from sklearn.feature_extraction.text import HashingVectorizer  # noqa: E402
+
+from data.world.config import World  # noqa: E402
+from ebr_core.bags import hash_texts  # noqa: E402
+from ebr_core.config import TextFeatures  # noqa: E402
+from ebr_core.train import use_threads  # noqa: E402
+from tasks.logs import live  # noqa: E402
+
+TURNS = 5
+
+
+def main(texts: int) -> None:
+    """Prints a line for each kind of text."""
+    use_threads(1)
+    titles = pq.read_table(live.fn(World()).folder / "documents.parquet", columns=["title"])["title"].to_pylist()
+    short = [titles[i % len(titles)] for i in range(texts)]
+    long = [" ".join(short[i : i + 50]) for i in range(0, len(short), 50)]
+    features = TextFeatures()
+    peer = [
+        HashingVectorizer(analyzer=kind, ngram_range=size, n_features=features.buckets, norm=None)
+        for kind, size in (("char_wb", (3, 3)), ("word", (1, 1)))
+    ]
+    for name, some in (("titles", short), ("50 titles in one", long)):
+        array = pa.array(some)
+        bags = hash_texts(array, features)  # compiles
+        times: dict[str, list[float]] = {"ours": [], "peer": []}
+        for _ in range(TURNS):
+            for who, run in (
+                ("ours", lambda a=array: hash_texts(a, features)),
+                ("peer", lambda s=some: [part.transform(s) for part in peer]),
+            ):
+                started = time.process_time()
+                run()
+                times[who].append(time.process_time() - started)
+        mine, other = (statistics.median(times[who]) for who in ("ours", "peer"))
+        print(
+            f"{name}: {len(some):,} texts, {np.mean([len(text) for text in some]):.0f} letters, "
+            f"{len(bags.ids) / len(some):.0f} n-grams: ours {len(some) / mine:,.0f} texts/s "
+            f"({mine / len(bags.ids) * 1e9:.0f} ns an n-gram), peer {len(some) / other:,.0f}, "
+            f"{other / mine:.1f} × (goal 10)"
+        )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
