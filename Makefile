@@ -4,7 +4,7 @@ EXPERIMENT ?= experiments/default.yaml
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui check lint prove lock clean
+.PHONY: help run test ui check lint paper prove lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -26,6 +26,9 @@ lint: .venv/installed-dev ## Lint, check types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+paper: .venv/installed ## Run the paper's comparisons and write docs/paper-results.md; a killed run goes on where it was
+	$(BIN)/ebr paper
 
 prove: .venv/installed ## Prove what takes minutes: that intervals cover what they promise, on 2,000 planted data sets a setting
 	$(BIN)/python -m benchmarks.coverage

@@ -144,6 +144,25 @@ def explain(
 
 
 @app.command()
+def paper(
+    experiments: Annotated[list[Path] | None, typer.Argument(help="Default: experiments/paper-*.yaml.")] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/paper-results.md"),
+) -> None:
+    """Run the paper's comparisons and write what they say, question by question; a killed run goes on where it was."""
+    from flows.ui import use_served
+
+    use_served()
+    from flows.paper import run_paper
+
+    failed = run_paper(experiments or [], out)
+    print(out)
+    for told in failed:
+        print(f"failed: {told}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="A new folder for the log.")],
     searches: Annotated[int, typer.Option(help="Searches in the log, reformulations included.")] = 80_000,

@@ -1,0 +1,47 @@
+"""`ebr paper`: runs the paper's experiments and writes the page of what they say."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ebr_core.config import InputError
+from flows.ebr import ebr
+from tasks.home import ROOT
+from tasks.page import as_markdown
+from tasks.paper import describe_paper, read_claims
+
+CLAIMS = Path(__file__).with_name("paper.yaml")
+
+
+def run_paper(experiments: list[Path], out: Path) -> list[str]:
+    """Runs each experiment (what is already there is not made again), writes the page, returns what failed."""
+    experiments = experiments or sorted((ROOT / "experiments").glob("paper-*.yaml"))
+    if not experiments:
+        raise InputError("experiments/ holds no paper-*.yaml; name the experiment files")
+    started, runs, failed = time.monotonic(), {}, []
+    for path in experiments:
+        state = ebr(str(path), return_state=True)
+        outcome: Any = state.result(raise_on_failure=False)
+        if isinstance(outcome, BaseException):
+            failed.append(f"{path}: {outcome}")
+            continue
+        runs[path.stem] = outcome.report.folder
+        if state.is_failed():
+            failed.append(f"{path}: {state.message}")
+    page = describe_paper(read_claims(CLAIMS), runs, _facts(experiments, time.monotonic() - started))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(as_markdown("The paper, question by question", page), encoding="utf-8")
+    return failed
+
+
+def _facts(experiments: list[Path], seconds: float) -> str:
+    names = ", ".join(f"`{path.name}`" for path in experiments)
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, `make paper`: {names}; {seconds / 60:.0f} minutes on {os.cpu_count()} cores "
+        f"({platform.machine()}), what was already there not made again."
+    )
