@@ -216,7 +216,7 @@ def why_failed(*futures: PrefectFuture[Artifact]) -> str | None:
     for future in futures:
         future.wait()
         if future.state.is_pending():  # it was never begun
-            return "what it mines or starts from failed"
+            return "a stage that it needs failed"
         if not future.state.is_completed():
             error = future.result(raise_on_failure=False)
             return f"{type(error).__name__}: {error}"

@@ -51,8 +51,9 @@ def choose_documents(folder: Path, log: Artifact, evaluated: Artifact, its: Docu
         start = pc.min(period.filter(pc.equal(period["split"], "test"))["searched_at"]).as_py()
         since = pa.scalar(start - timedelta(days=its.recent_days), pa.timestamp("us"))
         kept |= pc.fill_null(pc.greater_equal(documents["created_at"], since), False).to_numpy()
-    pq.write_table(pa.table({"document_row": candidates[kept[candidates]]}), folder / "candidates.parquet")
-    for name in ("searches.parquet", "targets.parquet", "counts.json"):
+    every = pq.read_table(evaluated.folder / "candidates.parquet")
+    pq.write_table(every.filter(pa.array(kept[candidates])), folder / "candidates.parquet")
+    for name in ("searches.parquet", "targets.parquet", "slices.parquet", "counts.json"):
         shutil.copy(evaluated.folder / name, folder / name)
 
 
