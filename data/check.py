@@ -60,6 +60,8 @@ def _time(report: dict[str, Any]) -> str:
     time, cuts = report["time"], report["cuts"]
     if time is None:
         return "These logs carry no time: their own split stands in for one."
+    if cuts["test_from"] is None:
+        return "The split is not of time: training knows the test's future. It is for `ebr audit` alone."
     return (
         f"Searches run from {_instant(time['first'])} to {_instant(time['last'])} (UTC). Sessions that start from "
         f"{_instant(cuts['validation_from'])} on are validation, from {_instant(cuts['test_from'])} on test."

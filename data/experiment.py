@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
@@ -52,6 +52,18 @@ class Question(Frozen):
     margin: float = Field(0.01, gt=0, lt=1, description="what counts as equal, fixed before the run")
 
 
+class Audit(Frozen):
+    """What `ebr audit` trains again: a few arms, under splits that others use, and with less of the log."""
+
+    arms: tuple[str, ...] = Field(min_length=1, max_length=3, description="whose order and level are looked at")
+    splits: tuple[Literal["random", "last_click"], ...] = Field(
+        ("random", "last_click"), description="sessions at random; each searcher's last clicked session left out"
+    )
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.1, 0.3, 1), description="shares of the training sessions: is more data the lever, or a better arm?"
+    )
+
+
 class Experiment(Frozen):
     """A whole experiment, as validated."""
 
@@ -72,6 +84,7 @@ class Experiment(Frozen):
         default_factory=dict, description="terms and embeddings together, under conditions; compared like arms"
     )
     questions: dict[Title, Question] = Field(default_factory=dict, description="who is compared with whom")
+    audit: Audit | None = Field(None, description="what `ebr audit` trains again")
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -249,6 +262,12 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
         if name in (*BASELINES, *ORACLES)
     ]
     problems += _source_problems(arms_section)
+    audited = _section(content, "audit").get("arms")
+    problems += [
+        f"audit.arms: no arm {arm!r}; there are {', '.join(arms)}"
+        for arm in (audited if isinstance(audited, list) else [])
+        if arm not in arms
+    ]
     for name, question in questions.items():
         if not isinstance(question, dict):
             continue

@@ -150,20 +150,32 @@ def _split(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, spl
     if isinstance(logs, Esci | Beir):
         _split_as_given(con)
         return
+    _set(con, "validation", split.validation)
+    _set(con, "test", split.test)
+    if split.kind == "random":
+        con.execute(statement("split/at_random"))
+    elif split.kind == "last_click":
+        con.execute(statement("split/last_click"))
+    else:
+        _split_by_time(con, split)
+    if split.train_share < 1:
+        _set(con, "train_share", split.train_share)
+        con.execute(statement("split/thin"))
+    _refuse_empty_parts(con, split)
+    _refuse_dead_parts(con)
+
+
+def _split_by_time(con: duckdb.DuckDBPyConnection, split: Split) -> None:
     if split.validation_from and split.test_from:
         _set(con, "validation_from", split.validation_from)
         _set(con, "test_from", split.test_from)
         con.execute(statement("split/cuts_by_date"))
     else:
-        _set(con, "validation", split.validation)
-        _set(con, "test", split.test)
         con.execute(statement("split/cuts_by_share"))
     con.execute(statement("split/by_time"))
-    _refuse_empty_parts(con)
-    _refuse_dead_parts(con)
 
 
-def _refuse_empty_parts(con: duckdb.DuckDBPyConnection) -> None:
+def _refuse_empty_parts(con: duckdb.DuckDBPyConnection, split: Split) -> None:
     parts = {name: (searches, clicked) for name, searches, clicked in con.execute(statement("split/parts")).fetchall()}
     validation_from, test_from = _one(con, "split/cuts")
     first, last = _one(con, "split/time_range")
@@ -171,6 +183,8 @@ def _refuse_empty_parts(con: duckdb.DuckDBPyConnection) -> None:
         searches, clicked = parts.get(name, (0, 0))
         if clicked:
             continue
+        if split.kind != "time":
+            raise InputError(f"split: kind {split.kind} leaves no clicked search to {name}; these logs are too small")
         if test_from is None or validation_from is None:
             raise InputError(
                 f"split: sessions start at fewer than three instants between {first} and {last} (UTC), so there is no "
@@ -197,9 +211,10 @@ def _refuse_dead_parts(con: duckdb.DuckDBPyConnection) -> None:
 
 def _refuse_given_split(con: duckdb.DuckDBPyConnection, logs: Esci | Beir, split: Split) -> None:
     """A collection's own split: no dates beside it, three known names, every query in one part."""
-    if split.validation_from:
+    if split.validation_from or split.kind != "time" or split.train_share < 1:
         raise InputError(
-            f"split: the {logs.layout} layout brings its own split. Leave out validation_from and test_from"
+            f"split: the {logs.layout} layout brings its own split. Leave out validation_from and test_from, kind and "
+            "train_share"
         )
     twice, names = _one(con, "split/two_parts")
     if twice:

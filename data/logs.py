@@ -107,6 +107,14 @@ class Split(Frozen):
     test: float = Field(0.1, gt=0, lt=1, description="share of the searches")
     validation_from: datetime | None = Field(None, description="UTC; with test_from, in place of the shares")
     test_from: datetime | None = None
+    kind: Literal["time", "random", "last_click"] = Field(
+        "time",
+        description="random: sessions at random, last_click: each searcher's last clicked session; they leak, and are "
+        "for `ebr audit` alone",
+    )
+    train_share: float = Field(
+        1, gt=0, le=1, description="share of the training sessions that is kept, for `ebr audit`"
+    )
 
     @field_validator("validation_from", "test_from")
     @classmethod
@@ -119,6 +127,8 @@ class Split(Frozen):
             raise ValueError("validation_from and test_from go together: give both or neither")
         if self.validation_from and self.test_from and self.validation_from >= self.test_from:
             raise ValueError(f"validation_from {self.validation_from} is not before test_from {self.test_from}")
+        if self.kind != "time" and self.validation_from:
+            raise ValueError(f"kind: {self.kind} takes no dates: leave out validation_from and test_from")
         if self.validation + self.test >= 1:
             raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
         return self

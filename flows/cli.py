@@ -144,6 +144,19 @@ def explain(
 
 
 @app.command()
+def audit(experiment: FILE) -> None:
+    """Train the arms of the audit section again, under other splits and with less of the log, and say what it shows."""
+    from flows.ui import use_served
+
+    use_served()
+    from flows.audit import run_audit
+
+    folder = run_audit(experiment)
+    Console().print((folder / "audit.md").read_text(), markup=False, highlight=False, soft_wrap=True)
+    print(folder / "audit.html")
+
+
+@app.command()
 def paper(
     experiments: Annotated[list[Path] | None, typer.Argument(help="Default: experiments/paper-*.yaml.")] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/paper-results.md"),

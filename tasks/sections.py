@@ -434,7 +434,7 @@ def _data(result: Result) -> list[Block]:
     ]
     page: list[Block] = [Heading("Data"), Grid(["table", "read", "kept", "dropped"], tables)]
     page.append(Grid(["part", "searches", "clicks", "impressions", "distinct queries", "searchers"], parts))
-    if data["cuts"]:
+    if data["cuts"] and data["cuts"]["test_from"]:
         page.append(
             Paragraph(f"Validation from {data['cuts']['validation_from']}, test from {data['cuts']['test_from']} on.")
         )

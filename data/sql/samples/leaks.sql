@@ -1,7 +1,7 @@
 -- What training was given, held against the cut once more, by the raw tables: one row a check, with how much was looked at and how
 -- much of it breaks the rule. The cut is the first search of validation or test; where searches have no time, the split is all.
 WITH cut AS (
-    SELECT min(searched_at) FILTER (WHERE split <> 'train') AS cut_at,
+    SELECT min(searched_at) FILTER (WHERE split IN ('validation', 'test')) AS cut_at,
         count(DISTINCT searched_at) > 1 AS timed
     FROM every_search
 ),

@@ -1,17 +1,22 @@
 -- A session that runs on past a cut belongs to its own part, but what it did after the cut is of nobody's use: training must not
--- see the validation's time, nor validation the test's. Splits that are not of time have one instant for all, and lose nothing.
-CREATE OR REPLACE VIEW searches AS
-WITH cuts AS (
-    SELECT
-        min(searched_at) AS first_at,
-        min(searched_at) FILTER (WHERE split = 'validation') AS validation_from,
-        min(searched_at) FILTER (WHERE split = 'test') AS test_from
-    FROM every_search
+-- see the validation's time, nor validation the test's. Splits that are not of time, in which sessions of training begin after
+-- others of the test, lose nothing.
+CREATE OR REPLACE TEMP TABLE cuts AS
+WITH starts AS (
+    SELECT session_row, any_value(split) AS split, min(searched_at) AS started_at FROM every_search GROUP BY session_row
 )
+SELECT
+    min(started_at) FILTER (WHERE split = 'validation') AS validation_from,
+    min(started_at) FILTER (WHERE split = 'test') AS test_from,
+    max(started_at) FILTER (WHERE split = 'train') < min(started_at) FILTER (WHERE split IN ('validation', 'test')) AS timed
+FROM starts;
+CREATE OR REPLACE TEMP VIEW searches AS
 SELECT every_search.*
 FROM every_search, cuts
 WHERE NOT coalesce(
-    (split = 'train' AND first_at < least(validation_from, test_from) AND searched_at >= least(validation_from, test_from))
-    OR (split = 'validation' AND first_at < test_from AND searched_at >= test_from),
+    timed AND (
+        (split = 'train' AND searched_at >= least(validation_from, test_from))
+        OR (split = 'validation' AND searched_at >= test_from)
+    ),
     false
 )

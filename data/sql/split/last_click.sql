@@ -1,0 +1,22 @@
+-- For an audit alone: of each searcher with at least three sessions that have a click, the last one is the test, the one before
+-- it the validation, and all else training, whatever the time.
+CREATE TABLE parts AS
+WITH clicked AS (
+    SELECT searcher_id, session_row, max(search_row) AS last_row
+    FROM sessions
+    JOIN numbered_searches USING (search_row)
+    JOIN (SELECT DISTINCT search_row FROM merged_results WHERE clicked) USING (search_row)
+    WHERE searcher_id IS NOT NULL
+    GROUP BY searcher_id, session_row
+),
+placed AS (
+    SELECT session_row, row_number() OVER (PARTITION BY searcher_id ORDER BY last_row DESC) AS place,
+        count(*) OVER (PARTITION BY searcher_id) AS sessions
+    FROM clicked
+)
+SELECT search_row, session_row, CASE
+    WHEN sessions >= 3 AND place = 1 THEN 'test' WHEN sessions >= 3 AND place = 2 THEN 'validation' ELSE 'train'
+END AS split
+FROM sessions LEFT JOIN placed USING (session_row);
+
+CREATE TABLE cuts AS SELECT CAST(NULL AS TIMESTAMP) AS validation_from, CAST(NULL AS TIMESTAMP) AS test_from;
