@@ -148,6 +148,8 @@ def open_absent(con: duckdb.DuckDBPyConnection, table: str, required: Columns, o
 
 def is_unreadable(path: str, error: Exception) -> bool:
     """Whether an error of DuckDB is about the files that `path` stands for, and not a mistake of ours."""
+    if "No space left on device" in str(error):
+        return False  # nothing is wrong with what was read
     return isinstance(error, UNREADABLE) or (type(error) is duckdb.Error and "://" in path)
 
 

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from ebr_core.config import InputError
-from tasks.home import prepare_environment
+from tasks.home import home, prepare_environment
 
 app = typer.Typer(
     help="Embedding-based retrieval on your own search logs: which positives, negatives and index are best.",
@@ -336,6 +336,12 @@ def main() -> None:
         app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        _leave(2)
+    except Exception as error:
+        if "No space left on device" not in str(error):
+            raise
+        told = "what is finished is kept, so the same command goes on. Free some, or set EBR_HOME to a larger disk"
+        print(f"error: no space is left where EBR_HOME lies, {home()}; {told}", file=sys.stderr)
         _leave(2)
     except SystemExit as ended:
         if ended.code:  # a failed run's frames, too

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, small, written
 from data.extract import extract
 from data.fingerprint import fingerprint, refuse_absent
 from data.logs import Split, Tables
+from data.reading import is_unreadable
 from ebr_core.config import InputError
 
 
@@ -165,6 +167,11 @@ def test_a_file_that_is_far_away_and_cannot_be_had(tmp_path: Path) -> None:
     assert f"searches: {url} cannot be read" in refused(logs, tmp_path / "out")
     with pytest.raises(InputError, match="copy the file here"):
         fingerprint(logs)
+
+
+def test_a_full_disk_is_not_blamed_on_what_was_read() -> None:
+    assert is_unreadable("a.csv", duckdb.IOException("IO Error: Could not read file"))
+    assert not is_unreadable("a.csv", duckdb.IOException('Could not write file "x.wal": No space left on device'))
 
 
 def test_all_absent_files_are_named_at_once(tmp_path: Path) -> None:
