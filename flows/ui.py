@@ -22,7 +22,7 @@ from tasks.home import home
 
 HOST = "127.0.0.1"
 PROJECT = Path(__file__).parent.parent
-PATIENCE_S = 120
+PATIENCE_S = 300
 RUN = "EBR_RUN_PROCESS"
 
 

@@ -213,7 +213,7 @@ def test_one_failing_arm_is_told_and_the_others_finish(first: tuple[Path, Outcom
 
 
 def test_no_arms_is_a_valid_experiment(first: tuple[Path, Outcome], tmp_path: Path) -> None:
-    content = yaml.safe_load(SMOKE.read_text()) | {"arms": {}, "questions": {}, "indexes": {}}
+    content = yaml.safe_load(SMOKE.read_text()) | {"arms": {}, "questions": {}, "indexes": {}, "retrievals": {}}
     path = tmp_path / "baselines.yaml"
     path.write_text(yaml.safe_dump(content))
     state, _ = _run(path)

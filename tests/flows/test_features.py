@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -15,7 +16,7 @@ from data.experiment import Experiment, load_experiment
 from data.logs import Simulated, Split, Tables
 from ebr_core.config import Arm, InputError
 from ebr_core.features import Graph
-from ebr_core.model import load_towers, query_columns
+from ebr_core.model import embed_queries, load_towers, query_columns, searcher_rows
 from flows.check import describe_experiment
 from flows.cli import explain
 from tasks.artifacts import Artifact
@@ -56,28 +57,18 @@ def test_all_groups_go_from_the_log_to_vectors_and_to_the_query_tower(log: Artif
     assert len(documents) == pq.read_metadata(log.folder / "documents.parquet").num_rows
     np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-5)
 
-    import pandas as pd
-
-    from tasks.served_model import QueryTower
-
-    served = QueryTower()
-    served.model = load_towers(towers.folder)
-    assert query_columns(served.model) == ["city", "country"]
+    model = load_towers(towers.folder)
+    assert query_columns(model) == ["city", "country"]
     rows = pq.read_table(test.folder / "searches.parquet").to_pylist()
     searches = pq.read_table(log.folder / "searches.parquet").to_pylist()
     texts = pq.read_table(log.folder / "queries.parquet")["query"].to_pylist()
     searchers = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
     asked = [searches[row["search_row"]] for row in rows]
-    frame = pd.DataFrame(
-        {
-            "query": [texts[one["query_row"]] for one in asked],
-            "searcher_id": [searchers[one["searcher_row"]] for one in asked],
-            "city": [one["city"] for one in asked],
-            "country": [one["country"] for one in asked],
-        }
-    )
-    np.testing.assert_allclose(served.predict(frame), queries, atol=1e-5)
-    assert served.predict(frame[["query"]]).shape == queries.shape
+    typed = pa.array([texts[one["query_row"]] for one in asked])
+    ids = np.array([searchers[one["searcher_row"]].encode() for one in asked], np.bytes_)
+    columns = {name: pa.array([one[name] for one in asked], pa.string()) for name in ("city", "country")}
+    np.testing.assert_allclose(embed_queries(model, typed, searcher_rows(model, ids), columns), queries, atol=1e-5)
+    assert embed_queries(model, typed).shape == queries.shape
 
 
 def test_the_graph_reads_no_edge_from_after_the_cut(log: Artifact) -> None:
