@@ -197,7 +197,7 @@ def _hits(
     places: dict[str, dict[int, int]],
 ) -> list[Hit]:
     documents = bundle.documents.select(SHOWN).take(rows).to_pylist()
-    cosines = (np.asarray(bundle.vectors[rows]) @ vector[..., 0, :].T).reshape(len(rows), -1).max(1, initial=-1)
+    cosines = (bundle.vectors[rows] @ vector.reshape(-1, vector.shape[-1]).T).max(1, initial=-1)
     held = words_held(bundle.terms, words, rows)
     return [
         Hit(

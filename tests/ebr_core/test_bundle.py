@@ -14,8 +14,14 @@ import pytest
 from pydantic import ValidationError
 
 from ebr_core.answer import Question, answer, as_table
-from ebr_core.bundle import Bundle, embed_asked, open_bundle, seal
+from ebr_core.bags import hash_texts
+from ebr_core.bundle import Bundle, as_rows, embed_asked, open_bundle, seal
 from ebr_core.config import InputError
+from ebr_core.features import Features, TextFeatures, Towers
+from ebr_core.fitted import Fitted, fit_text, table_bags, text_bags
+from ebr_core.inputs import inputs_of, with_views
+from ebr_core.model import Model
+from ebr_core.towers import new_encoder, query_vectors
 from tests.bundles import CITIES, KINDS, TITLES, make_bundle
 
 
@@ -168,3 +174,20 @@ def test_the_place_of_a_question_reaches_its_vector(bundle: Bundle) -> None:
     assert ask(bundle, "anna", mode="ebr", city="Lyon", k=1) == ["Anna Smith"]
     assert ask(bundle, "anna", mode="ebr", searcher_id="s1") == ask(bundle, "anna", mode="ebr", city="Lyon")
     assert np.isclose(np.linalg.norm(nowhere), 1)
+
+
+def test_several_vectors_of_a_question_are_those_of_the_log() -> None:
+    """Towers with two vectors a query: a question gets the same two as a search of the log with that text."""
+    towers, text = Towers(dimensions=16, query_vectors=2), TextFeatures(buckets=4096)
+    queries, titles = pa.array(["anna smith", "chess lyon"]), pa.array(TITLES)
+    fitted = Fitted(Features(text=text), *fit_text(*(hash_texts(part, text) for part in (queries, titles)), text), {})
+    bags = [table_bags(text_bags(part, fitted), fitted) for part in (queries, titles)]
+    inputs = with_views(inputs_of(bags[0], bags[1], fitted.text_rows(), True, np.arange(2, dtype=np.int32)), 2)
+    encoder = new_encoder(inputs, towers, False, np.random.default_rng(0))
+    model = Model(encoder, fitted, towers, {}, np.empty(0, "S1"))
+    asked = as_table([Question(query=query) for query in queries.to_pylist()])
+    wanted = query_vectors(encoder, inputs, np.arange(2, dtype=np.int32))
+    assert wanted.shape == (2, 2, 16)
+    assert np.array_equal(embed_asked(model, asked), wanted)
+    assert not np.allclose(wanted[0], wanted[1])
+    assert np.array_equal(as_rows(wanted)[1], np.concatenate([wanted[0, 1], wanted[1, 1]]))
