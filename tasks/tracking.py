@@ -34,7 +34,7 @@ from tasks.artifacts import Artifact
 from tasks.home import home
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
-MODEL_NEEDS = ("mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "safetensors")
+MODEL_NEEDS = ("mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch")
 
 
 class TrainedArm(Frozen):
@@ -255,13 +255,14 @@ def _log_training(towers: Artifact) -> None:
 def _log_model(towers: Artifact, arm: Arm) -> str | None:
     """The query tower with its signature, linked to its run; its id. Its code and exact needs travel with it."""
     output = TensorSpec(type=np.dtype("float32"), shape=(-1, arm.towers.dimensions))
+    beside = [ColSpec(DataType.string, name, required=False) for name in arm.reads.query_columns]
     model = mlflow.pyfunc.log_model(
         name="query-tower",
         python_model=str(MODEL_CODE),
         artifacts={"towers": str(towers.folder)},
         code_paths=[str(Path(ebr_core.__file__).parent)],
-        signature=ModelSignature(Schema([ColSpec(DataType.string, "query")]), Schema([output])),
+        signature=ModelSignature(Schema([ColSpec(DataType.string, "query"), *beside]), Schema([output])),
         input_example=pd.DataFrame({"query": ["an example"]}),
-        pip_requirements=[f"{need}=={importlib.metadata.version(need)}" for need in MODEL_NEEDS],
+        pip_requirements=[f"{need}=={importlib.metadata.version(need).split('+')[0]}" for need in MODEL_NEEDS],
     )
     return str(model.model_id) if model.model_id else None
