@@ -131,6 +131,17 @@ class Features(Frozen):
         """The groups that are graphs."""
         return {name: group for name, group in self.groups.items() if isinstance(group, Graph)}
 
+    @property
+    def search_columns(self) -> list[str]:
+        """The columns of a search that its groups read."""
+        groups = [group for group in self.groups.values() if not isinstance(group, Graph)]
+        return sorted({column.column for group in groups for column in named(group.searches)})
+
+    @property
+    def query_columns(self) -> list[str]:
+        """What a search may bring beside its text: those, and searcher_id where there is a graph."""
+        return sorted({*self.search_columns, *(["searcher_id"] if self.graphs else [])})
+
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
 

@@ -117,6 +117,8 @@ def _flat(column: pa.Array, group: Values | Numbers, where: str) -> tuple[pa.Arr
     """(values, the row of each) without nulls and blanks: lists and separated texts give several a row."""
     if isinstance(group, Numbers):
         return _numbers(column, where)
+    if pa.types.is_null(column.type):
+        column = pc.cast(column, pa.string())
     if not pa.types.is_list(column.type) and group.separator:
         column = pc.split_pattern(column, group.separator)
     if pa.types.is_list(column.type):

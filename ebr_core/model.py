@@ -12,7 +12,7 @@ import pyarrow as pa
 from safetensors.numpy import load_file, save_file
 
 from ebr_core.bags import Float32, Int32
-from ebr_core.features import Features, Graph, Towers, named
+from ebr_core.features import Features, Graph, Towers
 from ebr_core.fitted import ColumnData, Fitted, group_bags, table_bags, text_bags
 from ebr_core.inputs import Bagged, Dense, Inputs, with_views
 from ebr_core.towers import Encoder, encoder_of, parameters
@@ -75,8 +75,7 @@ def searcher_rows(model: Model, ids: npt.NDArray[np.bytes_]) -> Int32:
 
 def query_columns(model: Model) -> list[str]:
     """The columns of a search that the query tower reads beside the text."""
-    groups = [group for group in model.fitted.features.groups.values() if not isinstance(group, Graph)]
-    return sorted({column.column for group in groups for column in named(group.searches)})
+    return model.fitted.features.search_columns
 
 
 def query_inputs(model: Model, queries: pa.Array, searchers: Int32, columns: ColumnData) -> Inputs:

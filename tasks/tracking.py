@@ -335,6 +335,6 @@ def _log_model(bundle: Artifact) -> str | None:
         code_paths=[str(Path(ebr_core.__file__).parent)],
         signature=ModelSignature(Schema(columns), Schema(output), ParamSchema(params)),
         input_example=pd.DataFrame({"query": ["an example"]}),
-        pip_requirements=[f"{need}=={importlib.metadata.version(need)}" for need in MODEL_NEEDS],
+        pip_requirements=[f"{need}=={importlib.metadata.version(need).split('+')[0]}" for need in MODEL_NEEDS],
     )
     return str(model.model_id) if model.model_id else None

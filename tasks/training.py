@@ -16,7 +16,7 @@ from data import samples
 from data.schemas import MINED
 from ebr_core.bags import Int32
 from ebr_core.baselines import count_clicks
-from ebr_core.config import Arm, Mining, Positives, TypoCopies
+from ebr_core.config import Arm, InputError, Mining, Positives, TypoCopies
 from ebr_core.fitted import table_bags, text_bags
 from ebr_core.inputs import with_copies
 from ebr_core.metrics import hits, recall_at_k
@@ -78,7 +78,7 @@ def train_arm(
         tried = [tried[chosen]]
     trials: dict[int, Trial] = {}
     for number, trial in tried:
-        begin = Start(None if start is None else load_towers(start.folder).encoder, offline)
+        begin = Start(None if start is None else _started(start, arm), offline)
         told = f"train, seed {seed}" + (f", trial {number + 1} of {len(arm.tried)}" if len(tried) > 1 else "")
         trials[number] = _run(corpus, pairs, known, trial, seed, recall, begin, told)
     chosen = max(trials, key=lambda number: trials[number].recall)
@@ -90,6 +90,17 @@ def train_arm(
     recalls = {str(number): trial.recall for number, trial in trials.items()}
     told_trials = {"chosen": chosen, "tried": len(arm.tried), "validation_recall": recalls}
     (folder / "trials.json").write_text(json.dumps(told_trials, indent=1))
+
+
+def _started(start: Artifact, arm: Arm) -> Encoder:
+    """The towers to start from. Errors: they read something else, or are of another shape."""
+    model = load_towers(start.folder)
+    if (model.fitted.features, model.towers) != (arm.reads, arm.towers):
+        raise InputError(
+            "start_from: that arm's text, groups or towers differ from this one's, so its weights do not fit. "
+            "Make them alike"
+        )
+    return model.encoder
 
 
 def best_recall(towers: Artifact) -> float:
