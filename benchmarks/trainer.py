@@ -35,19 +35,19 @@ import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
 
-from data import samples  # noqa: E402
 from data.logs import Simulated, Split, Tables  # noqa: E402
 from data.world.config import World  # noqa: E402
 from ebr_core.config import Arm, NegativeMix, Softmax, Training  # noqa: E402
 from ebr_core.metrics import hits, recall_at_k  # noqa: E402
-from ebr_core.positives import Known, Pairs, select  # noqa: E402
+from ebr_core.positives import Known, Pairs  # noqa: E402
 from ebr_core.search import exact  # noqa: E402
-from ebr_core.towers import Encoder, encode, inputs_of  # noqa: E402
+from ebr_core.towers import Encoder, query_vectors, vectors_of  # noqa: E402
 from ebr_core.train import Corpus, train, use_threads  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
-from tasks.features import featurise, read_bags  # noqa: E402
+from tasks.features import featurise  # noqa: E402
 from tasks.logs import contents_of, extract, live, sample  # noqa: E402
 from tasks.samples import read_sample  # noqa: E402
+from tasks.training import read_corpus, read_pairs  # noqa: E402
 
 BATCH, K, WORDPIECES = 1024, 10, 30_000
 EPOCHS = 8
@@ -105,17 +105,9 @@ def extracted(which: str) -> Artifact:
 def case_of(which: str) -> Case:
     log = extracted(which)
     started = time.perf_counter()
-    features = featurise.fn(log, Arm().text)
+    features = featurise.fn(log, Arm().reads)
     print(f"n-gram bags of all texts: {time.perf_counter() - started:.1f} s, compilation included")
-    queries, documents = read_bags(features, "queries"), read_bags(features, "documents")
-    query_of = samples.rows(pq.read_table(log.folder / "searches.parquet", columns=["query_row"]), "query_row")
-    corpus = Corpus(
-        inputs_of(queries, documents, 0, query_of),
-        len(documents),
-        int(np.load(features.folder / "vocabulary.npy").max()) + 1,
-        samples.rows(samples.read(log.folder, "trainable"), "document_row"),
-    )
-    pairs, known = select(samples.read_shown(log.folder), Arm().positives, "pair", 0)
+    corpus, (pairs, known) = read_corpus(log, features, Arm()), read_pairs(log, Arm().positives, "pair", 0)
     validation = read_sample(sample.fn(log, "validation", 2000, 1))
     searches, targets = validation.for_targets("clicked")
 
@@ -128,6 +120,7 @@ def case_of(which: str) -> Case:
         pq.read_table(log.folder / f"{t}.parquet")[c].to_pylist()
         for t, c in (("queries", "query"), ("documents", "title"))
     )
+    query_of = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].to_numpy()
     return Case(corpus, pairs, known, *texts, query_of, searches["search_row"], validation.candidates, recall)
 
 
@@ -144,8 +137,8 @@ def ours(case: Case, rate: float, epochs: int) -> Course:
         nonlocal paused
         before = now()
         inputs = case.corpus.inputs
-        rows = (case.asked, inputs.rows_of(case.candidates))
-        found = case.recall(*(encode(encoder, inputs, np.asarray(r, np.int32)).vectors for r in rows))
+        there = vectors_of(encoder, inputs, inputs.rows_of(case.candidates))
+        found = case.recall(query_vectors(encoder, inputs, np.asarray(case.asked, np.int32)), there)
         paused = paused + now() - before
         return found
 
@@ -227,7 +220,9 @@ def main(which: str) -> None:
     case = case_of(which)
     tokenizer = wordpieces(case)
     ours(case, 0.1, 1)  # compiles
-    print(f"{which}: {len(case.pairs.search_rows):,} pairs, {case.corpus.documents:,} documents, {THREADS} threads")
+    print(
+        f"{which}: {len(case.pairs.search_rows):,} pairs, {case.corpus.inputs.documents:,} documents, {THREADS} threads"
+    )
     runs: dict[str, list[Course]] = {"ours": [], "peer": []}
     for our_rate, peer_rate in zip(OUR_RATES, PEER_RATES, strict=True):  # in turn, so that a slow minute hits both
         for who, rate in (("peer", peer_rate), ("ours", our_rate)):

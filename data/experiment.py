@@ -12,12 +12,14 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 from data.invalid import explained
 from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
 from ebr_core.config import Arm, Frozen, InputError, laid_over
-from ebr_core.index import Exact, Index, IvfPq
+from ebr_core.hybrid import Retrieval
+from ebr_core.index import AnyIndex, Exact, Index, Ivf, Scan, problem
 from ebr_core.verdicts import Claim
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
 BASELINES = ("popularity", "bm25", "memory")
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # of a simulated world alone
+MANY = 2**31  # documents: more than any index asks for
 METRIC = r"^((recall|success|ndcg|popularity_lift)@[1-9][0-9]*|mrr)$"
 Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # what MLflow takes as a tag
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
@@ -78,6 +80,9 @@ class Experiment(Frozen):
     )
     arms: dict[Name, Arm] = Field(default_factory=dict, description="what is trained; `base` holds what they share")
     indexes: dict[Name, Index] = Field(default_factory=dict, description="besides exact search, which is always there")
+    retrievals: dict[Name, Retrieval] = Field(
+        default_factory=dict, description="terms and embeddings together, under conditions; compared like arms"
+    )
     questions: dict[Title, Question] = Field(default_factory=dict, description="who is compared with whom")
     audit: Audit | None = Field(None, description="what `ebr audit` trains again")
 
@@ -107,7 +112,7 @@ class Experiment(Frozen):
         return indexes
 
     @property
-    def all_indexes(self) -> dict[str, Exact | Any]:
+    def all_indexes(self) -> dict[str, AnyIndex]:
         """The indexes by name, exact search first."""
         return {"exact": Exact()} | self.indexes
 
@@ -153,7 +158,8 @@ def load_experiment(path: Path) -> Experiment:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
         problems = [*explained(error, content, Experiment.model_json_schema()), *problems]
-    problems += [*_index_problems(experiment), *_trial_problems(experiment)] if experiment else []
+    if experiment:
+        problems += [*_index_problems(experiment), *_retrieval_problems(experiment), *_trial_problems(experiment)]
     if problems or experiment is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
@@ -161,14 +167,43 @@ def load_experiment(path: Path) -> Experiment:
 
 
 def _index_problems(experiment: Experiment) -> list[str]:
-    """Indexes that cannot be built over the vectors of some arm."""
+    """Indexes that cannot be built over the vectors of some arm, whatever the corpus, and settings of nobody."""
     dimensions = sorted({arm.towers.dimensions for arm in experiment.arms.values()})
-    return [
-        f"indexes.{name}.pq_bytes: got {index.pq_bytes}; must divide {d}, towers.dimensions, as {max(1, d // 4)} does"
+    told = [
+        f"indexes.{name}: {reason}"
         for name, index in experiment.indexes.items()
         for d in dimensions
-        if isinstance(index, IvfPq) and d % index.pq_bytes
+        if (reason := problem(_without_nlist(index), MANY, d))
     ]
+    for name, index in experiment.indexes.items():
+        if (arm := getattr(index, "parameters_of", None)) is not None and arm not in experiment.arms:
+            near = difflib.get_close_matches(arm, experiment.arms, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            told.append(f"indexes.{name}.parameters_of: no arm {arm!r}{hint}; there are {', '.join(experiment.arms)}")
+        if not isinstance(index, Exact | Scan) and index.at > max(experiment.evaluation.ks):
+            told.append(f"indexes.{name}.at: got {index.at}; at most {max(experiment.evaluation.ks)}, the largest K")
+    return told
+
+
+def _retrieval_problems(experiment: Experiment) -> list[str]:
+    """Retrievals through arms or indexes that are not there, or under a name that is taken."""
+    known = {"arm": list(experiment.arms), "index": list(experiment.all_indexes)}
+    told = [
+        f"retrievals.{name}: this name is taken by an arm or a baseline; choose another"
+        for name in experiment.retrievals
+        if name in (*experiment.arms, *BASELINES, *ORACLES)
+    ]
+    for name, its in experiment.retrievals.items():
+        for key, value in (("arm", its.arm), ("index", its.index)):
+            if value is not None and value not in known[key]:
+                near = difflib.get_close_matches(value, known[key], 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                told.append(f"retrievals.{name}.{key}: no {key} {value!r}{hint}; there are {', '.join(known[key])}")
+    return told
+
+
+def _without_nlist(index: AnyIndex) -> AnyIndex:
+    return index.model_copy(update={"nlist": None}) if isinstance(index, Ivf) else index
 
 
 def _trial_problems(experiment: Experiment) -> list[str]:
@@ -220,7 +255,7 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
     else."""
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [name for name in arms_section if name != "base"]
-    known, ks = [*arms, *BASELINES], evaluation.get("ks", Evaluation().ks)
+    known, ks = [*arms, *_section(content, "retrievals"), *BASELINES], evaluation.get("ks", Evaluation().ks)
     problems = [
         f"arms.{name}: this name is taken by a baseline; choose another"
         for name in arms

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import faiss
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ebr_core.bags import Float32
 from ebr_core.config import Frozen, InputError
@@ -21,29 +22,272 @@ class Exact(Frozen):
     kind: Literal["exact"] = "exact"
 
 
-class IvfPq(Frozen):
-    """A coarse quantiser of nlist cells of which nprobe are scanned, residuals in pq_bytes bytes. [EBR §4.1]"""
-
-    kind: Literal["ivfpq"] = "ivfpq"
-    nlist: int | None = Field(None, ge=1, description="cells; default: 4·√N, at most N/39, so that each can be trained")
-    nprobe: int = Field(16, ge=1, description="cells scanned for a query")
-    pq_bytes: int = Field(32, ge=1, description="bytes of a compressed vector; must divide the dimensions [EBR: d/4]")
-
-
-Index = Annotated[Exact | IvfPq, Field(discriminator="kind")]
+Code = Annotated[
+    str,
+    Field(
+        pattern=r"^(flat|sq8|o?pq[1-9][0-9]*(x4fs)?)$",
+        description="flat: 4 bytes a dimension; sq8: 1 byte a dimension; pq32: product quantiser of 32 bytes, opq32 "
+        "with a learnt rotation before it; pq64x4fs: 64 parts of 4 bits, scanned in registers [EBR: d/4 bytes]",
+    ),
+]
 
 
-def build(vectors: Float32, spec: Exact | IvfPq) -> faiss.Index:
+class _Kept(Frozen):
+    """What is kept of a vector before its code, whichever family finds it. [EBR §4.1]"""
+
+    prefix: int | None = Field(
+        None, ge=1, description="only the first so many dimensions, brought to unit length again (Matryoshka)"
+    )
+    pca: int | None = Field(None, ge=1, description="principal directions kept, before the code")
+    refine: bool = Field(False, description="whether a second look at exact vectors orders what the codes found")
+
+
+class _Tuned(_Kept):
+    """A family with a setting that trades documents scanned for recall."""
+
+    target: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="recall against exact search that the setting is tuned to, on validation queries, scanning as few "
+        "documents as it can; without it, the setting stays as it is given",
+    )
+    at: int = Field(10, ge=1, le=1000, description="K of the target")
+    parameters_of: str | None = Field(
+        None, description="the arm whose tuned setting is taken over, to see what becomes of it on another model"
+    )
+
+    @model_validator(mode="after")
+    def _tuned_for_somebody(self) -> _Tuned:
+        if self.parameters_of is not None and self.target is None:
+            raise ValueError("parameters_of needs a target: what is taken over is a tuned setting")
+        return self
+
+
+class Scan(_Kept):
+    """Every document is compared by its code."""
+
+    kind: Literal["scan"] = "scan"
+    code: Code = "pq32"
+
+
+class Ivf(_Tuned):
+    """An inverted file: nlist cells, of which the nprobe nearest to a query are scanned. [EBR §4.1]"""
+
+    kind: Literal["ivf"] = "ivf"
+    code: Code = "pq32"
+    nlist: int | Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = Field(
+        None, description="cells; several to tune among; default: 4·√N, at most N/39, so that each can be trained"
+    )
+    nprobe: int = Field(16, ge=1, description="cells scanned for a query, where no target tunes it")
+
+    @model_validator(mode="after")
+    def _several_to_tune_among(self) -> Ivf:
+        if isinstance(self.nlist, tuple) and self.target is None:
+            raise ValueError(f"nlist: got {list(self.nlist)}; several need a target to choose among them")
+        if isinstance(self.nlist, int) and self.nlist < 1:
+            raise ValueError(f"nlist: got {self.nlist}; at least one cell")
+        return self
+
+
+class Imi(_Tuned):
+    """An inverted multi-index: each half of a vector has 2^bits centroids, every pair of them is a cell. [EBR §4.1]"""
+
+    kind: Literal["imi"] = "imi"
+    code: Code = "pq32"
+    bits: int = Field(6, ge=1, le=12, description="4^bits cells in all")
+    nprobe: int = Field(64, ge=1, description="cells scanned for a query, where no target tunes it")
+
+
+class Hnsw(_Tuned):
+    """A graph of neighbours, walked greedily with a list of ef candidates. [Malkov & Yashunin 2016]"""
+
+    kind: Literal["hnsw"] = "hnsw"
+    code: Literal["flat", "sq8"] = Field("flat", description="faiss's graphs over product codes know L2 alone")
+    links: int = Field(32, ge=2, le=256, description="neighbours of a node, twice as many on the ground")
+    ef_construction: int = Field(80, ge=1, description="candidates while the graph is built")
+    ef: int = Field(64, ge=1, description="candidates while it is searched, where no target tunes it")
+
+
+AnyIndex = Exact | Scan | Ivf | Imi | Hnsw
+Index = Annotated[AnyIndex, Field(discriminator="kind")]
+
+
+def is_tuned(spec: AnyIndex) -> bool:
+    """Whether its setting is found by tuning."""
+    return isinstance(spec, Ivf | Imi | Hnsw) and spec.target is not None
+
+
+def cells(n: int) -> int:
+    """The default number of cells for n documents: 4·√n, at most n/39."""
+    return max(1, min(int(4 * np.sqrt(n)), n // POINTS_A_LIST))
+
+
+def problem(spec: AnyIndex, n: int, d: int) -> str | None:
+    """Why no such index can be built over n vectors of d dimensions, with the way out; None where it can."""
+    if isinstance(spec, Exact):
+        return None if n else "the corpus is empty: no document is alive in the period, so there is nothing to index"
+    kept = spec.pca or spec.prefix or d
+    if spec.prefix is not None and spec.prefix > d:
+        return f"prefix {spec.prefix} is more than the {d} dimensions; at most {d}"
+    if spec.pca is not None and spec.pca > (spec.prefix or d):
+        return f"pca {spec.pca} is more than the {spec.prefix or d} dimensions that it starts from; lower it"
+    parts = _parts(spec.code)
+    if parts and kept % parts:
+        return f"code {spec.code} does not divide the {kept} dimensions; try pq{max(1, kept // 4)}"
+    if isinstance(spec, Imi) and kept % 2:
+        return f"imi splits vectors into two halves, which {kept} dimensions do not allow; use ivf"
+    if n == 0:
+        return "the corpus is empty: no document is alive in the period, so there is nothing to index"
+    fewest = FEWEST_FOR_PQ if parts and not spec.code.endswith("x4fs") else 16 if parts else 1
+    if n < fewest:
+        return (
+            f"{spec.code} needs at least {fewest} documents to train its {fewest} centroids a part, got {n}; use "
+            "code: flat, or kind: exact"
+        )
+    if isinstance(spec, Imi) and n < 2**spec.bits:
+        return f"imi with {spec.bits} bits needs at least {2**spec.bits} documents, got {n}; lower bits, or use ivf"
+    most = max(_nlists(spec, n)) if isinstance(spec, Ivf) else 1
+    return f"nlist {most} is more than the {n} documents; lower it, or leave it out" if n < most else None
+
+
+def _parts(code: str) -> int:
+    """How many parts a product quantiser cuts a vector into, 0 for other codes."""
+    found = re.search(r"pq(\d+)", code)
+    return int(found.group(1)) if found else 0
+
+
+def _nlists(spec: Ivf, n: int) -> tuple[int, ...]:
+    return spec.nlist if isinstance(spec.nlist, tuple) else (spec.nlist or cells(n),)
+
+
+def variants(spec: Ivf | Imi | Hnsw) -> list[Ivf | Imi | Hnsw]:
+    """The indexes to be tuned among: one for each nlist, the spec alone where it names no several."""
+    if isinstance(spec, Ivf) and isinstance(spec.nlist, tuple):
+        return [spec.model_copy(update={"nlist": nlist}) for nlist in spec.nlist]
+    return [spec]
+
+
+def build(vectors: Float32, spec: AnyIndex) -> faiss.Index:
     """A trained and filled index over vectors (N, D). Errors: no or too few vectors, NaN, not of unit length."""
+    n, d = vectors.shape
+    if told := problem(spec, n, d):
+        raise InputError(told)
     _check_vectors(vectors)
-    index = faiss.IndexFlatIP(vectors.shape[1]) if isinstance(spec, Exact) else _ivfpq(vectors, spec)
-    index.add(np.ascontiguousarray(vectors))
+    vectors = np.ascontiguousarray(vectors)
+    if isinstance(spec, Exact):
+        index: faiss.Index = faiss.IndexFlatIP(d)
+        index.add(vectors)
+        return index
+    index = _shortened(_family(spec, n, spec.pca or spec.prefix or d), spec, vectors)
+    if spec.refine:
+        index = faiss.IndexRefineFlat(index)
+    index.train(vectors)
+    index.add(vectors)
+    for name, value in _setting(spec).items():
+        set_parameters(index, f"{name}={value}")
     return index
 
 
+def _setting(spec: Scan | Ivf | Imi | Hnsw) -> dict[str, int]:
+    """The setting as given, under faiss's names."""
+    if isinstance(spec, Scan):
+        return {}
+    return {"efSearch": spec.ef} if isinstance(spec, Hnsw) else {"nprobe": spec.nprobe}
+
+
+def set_parameters(index: faiss.Index, parameters: str) -> None:
+    """Sets what faiss's ParameterSpace names, such as "nprobe=16,k_factor_rf=4"; nprobe is at most the cells."""
+    space = faiss.ParameterSpace()
+    for parameter in filter(None, parameters.split(",")):
+        name, value = parameter.split("=")
+        most = faiss.extract_index_ivf(index).nlist if name == "nprobe" else float("inf")
+        space.set_index_parameter(index, name, min(float(value), most))
+
+
+def _family(spec: Scan | Ivf | Imi | Hnsw, n: int, d: int) -> faiss.Index:
+    """The empty index of its family and code, by faiss's factory: "OPQ16,IVF512,PQ16np" and the like."""
+    parts = _parts(spec.code)
+    # np: no polysemous training, an annealing that costs 20 times the rest and serves Hamming search alone
+    code = {"flat": "Flat", "sq8": "SQ8"}.get(spec.code, f"PQ{parts}{'x4fs' if spec.code.endswith('x4fs') else 'np'}")
+    rotation = f"OPQ{parts}," if spec.code.startswith("opq") else ""
+    if isinstance(spec, Scan):
+        index = faiss.index_factory(d, rotation + code, faiss.METRIC_INNER_PRODUCT)
+    elif isinstance(spec, Hnsw):
+        index = faiss.index_factory(d, f"HNSW{spec.links}_{code}", faiss.METRIC_INNER_PRODUCT)
+        innermost(index).hnsw.efConstruction = spec.ef_construction
+    elif isinstance(spec, Ivf):
+        nlist = _nlists(spec, n)[0]
+        index = faiss.index_factory(d, f"{rotation}IVF{nlist},{code}", faiss.METRIC_INNER_PRODUCT)
+        faiss.extract_index_ivf(index).cp.min_points_per_centroid = 1  # few documents: less exact, not wrong
+    else:
+        index = _multi_index(f"{rotation}IMI2x{spec.bits},{code}", d)
+    quantiser = getattr(innermost(index), "pq", None)
+    if quantiser is not None:
+        quantiser.cp.min_points_per_centroid = 1
+    return index
+
+
+def _multi_index(factory: str, d: int) -> faiss.Index:
+    """An IMI whose cells are chosen by L2, which orders as the cosine does on unit vectors, and scanned by the inner
+    product: faiss's factory knows it under L2 alone, where a document without a known word (the zero vector) would be
+    nearer than one of cosine 0.4."""
+    index = faiss.index_factory(d, factory, faiss.METRIC_L2)
+    inner = faiss.extract_index_ivf(index)
+    inner.metric_type = index.metric_type = faiss.METRIC_INNER_PRODUCT
+    if factory.endswith("SQ8"):
+        inner.by_residual = False  # its residuals would be added to L2 distances of the cells
+    return index
+
+
+def innermost(index: faiss.Index) -> Any:
+    """The index behind rotations and second looks. The outer one has to outlive it."""
+    inner = faiss.downcast_index(index)
+    if isinstance(inner, faiss.IndexPreTransform):
+        return innermost(inner.index)
+    if isinstance(inner, faiss.IndexRefine):
+        return innermost(inner.base_index)
+    return inner
+
+
+def _shortened(index: faiss.Index, spec: Scan | Ivf | Imi | Hnsw, vectors: Float32) -> faiss.Index:
+    """The index behind what shortens vectors: a prefix of unit length, the principal directions."""
+    if spec.prefix is None and spec.pca is None:
+        return index
+    d = vectors.shape[1]
+    chain = index if isinstance(index, faiss.IndexPreTransform) else faiss.IndexPreTransform(index)
+    if chain is not index:
+        index.this.disown()  # the chain frees what it holds, as those of faiss's factory do
+        chain.own_fields = True
+    steps: list[Any] = []
+    start = spec.prefix or d
+    if spec.pca is not None:
+        steps.append(_principal(vectors[:, :start], spec.pca, renormalised=spec.prefix is not None))
+    if spec.prefix is not None:
+        steps += [faiss.NormalizationTransform(start, 2.0), faiss.RemapDimensionsTransform(d, start, False)]
+    for step in steps:
+        chain.prepend_transform(step)
+        step.this.disown()
+    return chain
+
+
+def _principal(vectors: Float32, kept: int, renormalised: bool) -> faiss.LinearTransform:
+    """The projection on the leading eigenvectors of E[x xᵀ], which keeps inner products best.
+
+    Unlike faiss's PCAMatrix it takes no mean off: that would add a term of its own to each document's inner product.
+    """
+    sample = vectors.astype(np.float64)
+    if renormalised:
+        sample = sample / np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), 1e-12)
+    _, directions = np.linalg.eigh(sample.T @ sample)
+    rows = np.ascontiguousarray(directions.T[::-1][:kept], np.float32)
+    projection = faiss.LinearTransform(vectors.shape[1], kept, False)
+    faiss.copy_array_to_vector(rows.ravel(), projection.A)
+    projection.is_trained = True
+    return projection
+
+
 def _check_vectors(vectors: Float32) -> None:
-    if len(vectors) == 0:
-        raise InputError("the corpus is empty: no document is alive in the period, so there is nothing to index")
     if not np.isfinite(vectors).all():
         raise InputError(
             "the embeddings hold values that are not numbers; train the arm again with a lower learning_rate"
@@ -52,23 +296,3 @@ def _check_vectors(vectors: Float32) -> None:
     wrong = (np.abs(lengths - 1) > 1e-3) & (lengths != 0)  # a document without a known n-gram has the zero vector
     if wrong.any():
         raise InputError(f"{wrong.sum()} of {len(vectors)} embeddings are not of unit length: normalise them first")
-
-
-def _ivfpq(vectors: Float32, spec: IvfPq) -> faiss.Index:
-    n, d = vectors.shape
-    if d % spec.pq_bytes:
-        raise InputError(f"pq_bytes {spec.pq_bytes} does not divide the {d} dimensions; try {max(1, d // 4)}")
-    nlist = spec.nlist or max(1, min(int(4 * np.sqrt(n)), n // POINTS_A_LIST))
-    if n < FEWEST_FOR_PQ:
-        raise InputError(
-            f"ivfpq needs at least 256 documents to train its 256 centroids a byte, got {n}; use kind: exact"
-        )
-    if n < nlist:
-        raise InputError(f"ivfpq: nlist {nlist} is more than the {n} documents; lower it, or leave it out")
-    # np: no polysemous training, an annealing that costs 20 times the rest and serves Hamming search alone
-    index = faiss.index_factory(d, f"IVF{nlist},PQ{spec.pq_bytes}np", faiss.METRIC_INNER_PRODUCT)
-    cells: Any = index  # an IndexIVFPQ, which the factory's type does not say
-    cells.cp.min_points_per_centroid = cells.pq.cp.min_points_per_centroid = 1  # few documents: less exact, not wrong
-    index.train(np.ascontiguousarray(vectors))
-    cells.nprobe = min(spec.nprobe, nlist)
-    return index

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import faiss
 import numpy as np
+import numpy.typing as npt
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.bags import Float32, Int32, Int64
+from ebr_core.index import innermost
 
 TIED = 1e-6  # in cosine; float32 noise is a tenth of it
 SLACK = 32
+_GRAPHS = threading.Lock()  # faiss counts the steps through all graphs of a process in one place
 
 
 def exact(documents: Float32, queries: Float32, k: int, block: int = 1024) -> tuple[Int32, Float32]:
@@ -22,20 +28,39 @@ def exact(documents: Float32, queries: Float32, k: int, block: int = 1024) -> tu
     return through(index, queries, k, block)
 
 
-def through(index: faiss.Index, queries: Float32, k: int, block: int = 1024) -> tuple[Int32, Float32]:
+def through(
+    index: faiss.Index,
+    queries: Float32,
+    k: int,
+    block: int = 1024,
+    allowed: npt.NDArray[np.bool_] | None = None,
+    widen: float = 1,
+    slack: int = SLACK,
+) -> tuple[Int32, Float32]:
     """The same, through any faiss index over inner products. A zero query finds nothing. Where queries are (h, Q, D), a
     document counts as near as to the nearest of a query's h vectors: each is searched, and what they find is merged.
 
     Similarities less than TIED apart are ties, and go by row: the last bits of a float depend on a vector's place in a
-    block and on the number of threads. SLACK more are looked at, so that ties at the K-th place are broken so too.
+    block and on the number of threads. slack more are looked at, so that ties at the K-th place are broken so too; with
+    0 it costs what the index alone costs, and which of the equal ones at the K-th place are found is left to faiss.
+
+    allowed (N,): the documents that may be found, which an index by codes alone (kind scan with pq) cannot honour.
+    widen: so many times the index's own nprobe or ef, for a condition that leaves few of the documents looked at.
     """
     if queries.ndim == 3:
-        return _over_views([through(index, view, k, block) for view in queries], k)
+        return _over_views([through(index, view, k, block, allowed, widen, slack) for view in queries], k)
     rows, similarities = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
-    depth = max(k, min(k + SLACK, index.ntotal))
+    depth = max(k, min(k + slack, index.ntotal))
+    selector = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+    parameters = None if selector is None else _parameters(index, selector, widen)
     for first in range(0, len(queries), block):
-        found, nearest = index.search(np.ascontiguousarray(queries[first : first + block]), depth)
-        blank = ~queries[first : first + block].any(axis=1)  # no known n-gram: as near to all, so it finds nothing
+        some = np.ascontiguousarray(queries[first : first + block])
+        if isinstance(innermost(index), faiss.IndexHNSW):
+            with _GRAPHS:
+                found, nearest = index.search(some, depth, params=parameters)
+        else:
+            found, nearest = index.search(some, depth, params=parameters)
+        blank = ~some.any(axis=1)  # no known n-gram: as near to all, so it finds nothing
         nearest[blank] = -1
         found[nearest < 0] = -np.inf
         nearest[nearest < 0] = np.iinfo(np.int32).max  # behind every document of equal similarity
@@ -61,3 +86,71 @@ def _over_views(found: list[tuple[Int32, Float32]], k: int) -> tuple[Int32, Floa
     rows[again] = -1
     order = np.lexsort((rows, -similarities), axis=1)[:, :k]
     return np.take_along_axis(rows, order, 1), np.take_along_axis(similarities, order, 1)
+
+
+def _parameters(index: faiss.Index, selector: Any, widen: float) -> Any:
+    """faiss's search parameters for a selector, nested as the index is."""
+    inner = faiss.downcast_index(index)
+    if isinstance(inner, faiss.IndexPreTransform):
+        return faiss.SearchParametersPreTransform(index_params=_parameters(inner.index, selector, widen))
+    if isinstance(inner, faiss.IndexRefine):
+        base = _parameters(inner.base_index, selector, widen)
+        return faiss.IndexRefineSearchParameters(k_factor=inner.k_factor, base_index_params=base)
+    if isinstance(inner, faiss.IndexIVF):
+        return faiss.SearchParametersIVF(sel=selector, nprobe=min(inner.nlist, int(np.ceil(widen * inner.nprobe))))
+    if isinstance(inner, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(sel=selector, efSearch=int(np.ceil(widen * inner.hnsw.efSearch)))
+    return faiss.SearchParameters(sel=selector)
+
+
+def as_near(documents: Float32, queries: Float32, rows: Int32, nearest: Float32) -> npt.NDArray[np.float64]:
+    """(Q,): recall of rows (Q, K) against exact search, whose similarities are nearest (Q, K): the share as near as its
+    K-th. Equal documents stand for each other, since faiss does not say which of them it finds. −∞ is nobody's."""
+    last, wanted = nearest.min(1, where=np.isfinite(nearest), initial=np.inf), np.isfinite(nearest).sum(1)
+    views = queries if queries.ndim == 3 else queries[None]
+    similarities = np.einsum("qkd,hqd->hqk", documents[rows], views).max(0)
+    found = ((similarities >= last[:, None] - TIED) & (rows >= 0)).sum(1)
+    recall: npt.NDArray[np.float64] = np.minimum(found, wanted) / np.maximum(wanted, 1)
+    return recall
+
+
+def scanned(index: faiss.Index, queries: Float32, k: int) -> tuple[Int64, Int64]:
+    """(documents scanned (Q,), distances computed (Q,)) by a search for the K nearest: what it costs, on any machine.
+
+    Distances are those to scanned documents, to the centroids of cells (an IMI's halves count half) and of the second
+    look. A graph is counted over all queries together, so each has the mean. Several vectors (h, Q, D) add up.
+    """
+    if queries.ndim == 3:
+        documents, distances = np.stack([scanned(index, view, k) for view in queries]).sum(0)
+        return documents, distances
+    inner, chain = innermost(index), _innermost_queries(index, queries)
+    looked_at_again = k * int(index.k_factor) if isinstance(faiss.downcast_index(index), faiss.IndexRefine) else 0
+    if isinstance(inner, faiss.IndexHNSW):
+        with _GRAPHS:
+            faiss.cvar.hnsw_stats.reset()
+            inner.search(chain, max(k, looked_at_again))
+            steps = round(faiss.cvar.hnsw_stats.ndis / max(1, len(queries)))
+        documents = np.full(len(queries), steps, np.int64)
+        return documents, documents + looked_at_again
+    if not isinstance(inner, faiss.IndexIVF):
+        documents = np.full(len(queries), index.ntotal, np.int64)
+        return documents, documents + looked_at_again
+    sizes = np.array([inner.get_list_size(cell) for cell in range(inner.nlist)], np.int64)
+    _, cells = inner.quantizer.search(chain, inner.nprobe)
+    documents = np.where(cells >= 0, sizes[cells], 0).sum(1)
+    quantiser = faiss.downcast_index(inner.quantizer)
+    halves = isinstance(quantiser, faiss.MultiIndexQuantizer)
+    centroids = 1 << quantiser.pq.nbits if halves else inner.nlist
+    return documents, documents + centroids + looked_at_again
+
+
+def _innermost_queries(index: faiss.Index, queries: Float32) -> Float32:
+    """The queries as they reach the innermost index, after rotations and projections."""
+    inner, queries = faiss.downcast_index(index), np.ascontiguousarray(queries, np.float32)
+    if isinstance(inner, faiss.IndexRefine):
+        return _innermost_queries(inner.base_index, queries)
+    if isinstance(inner, faiss.IndexPreTransform):
+        for at in range(inner.chain.size()):
+            queries = faiss.downcast_VectorTransform(inner.chain.at(at)).apply(queries)
+        return _innermost_queries(inner.index, queries)
+    return queries

@@ -12,7 +12,7 @@ from data.experiment import Experiment, load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.config import InputError
-from ebr_core.index import FEWEST_FOR_PQ, IvfPq
+from ebr_core.index import problem
 from ebr_core.intervals import FEW_CLUSTERS
 from tasks.artifacts import Artifact
 from tasks.features import examine, extract_columns, needs_columns
@@ -50,9 +50,11 @@ def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLo
 def _unbuilt(asked: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The indexes that the corpus is too small for, with the reason."""
     documents = report["tables"]["documents"]["kept"]
+    dimensions = sorted({arm.towers.dimensions for arm in asked.arms.values()})
     for name, index in asked.indexes.items():
-        if isinstance(index, IvfPq) and documents < max(FEWEST_FOR_PQ, index.nlist or 0):
-            yield name, f"it needs {max(FEWEST_FOR_PQ, index.nlist or 0)} documents, these logs have {documents}"
+        reasons = [reason for d in dimensions if (reason := problem(index, documents, d))]
+        if reasons:
+            yield name, reasons[0]
 
 
 def _unread(asked: Experiment, name: str, log: Artifact, logs: ReadLogs) -> str | None:

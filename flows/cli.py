@@ -213,6 +213,90 @@ def ui(
     serve(prefect_port, mlflow_port, Console())
 
 
+EXPERIMENT = Annotated[str | None, typer.Option(help="The experiment whose models answer; default: the last that ran.")]
+MODEL = Annotated[str | None, typer.Option(help="The arm that answers; default: the champion, by validation recall.")]
+BUNDLE = Annotated[Path | None, typer.Option(help="A bundle's folder, in place of an experiment and model.")]
+TOP = Annotated[int | None, typer.Option(help="Documents wanted; default: 10.")]
+MODE = Annotated[str, typer.Option(help="boolean (every word), ebr (near by the embedding) or hybrid (both).")]
+RADIUS = Annotated[str, typer.Option(help="none, model or query (as calibrated), or a cosine distance.")]
+WHERE = Annotated[str | None, typer.Option(help="A condition on documents: kind = person AND NOT country = DE.")]
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="The text, as typed.")],
+    searcher: Annotated[
+        str | None, typer.Option(help="Who asks; the place is then theirs unless one is given.")
+    ] = None,
+    city: Annotated[str | None, typer.Option(help="Where the searcher is.")] = None,
+    region: Annotated[str | None, typer.Option()] = None,
+    country: Annotated[str | None, typer.Option()] = None,
+    language: Annotated[str | None, typer.Option(help="The searcher's.")] = None,
+    where: WHERE = None,
+    k: TOP = None,
+    mode: MODE = "hybrid",
+    radius: RADIUS = "none",
+    experiment: EXPERIMENT = None,
+    model: MODEL = None,
+    bundle: BUNDLE = None,
+) -> None:
+    """Ask a model: prints ranked titles with scores and why."""
+    from flows.search import open_model, question_of, show_hits
+
+    place = {"city": city, "region": region, "country": country, "language": language}
+    told = {"query": query, "searcher_id": searcher, "where": where, "k": k, "mode": mode, "radius": radius} | place
+    question = question_of(told)
+    show_hits(open_model(experiment, model, bundle), question, Console(width=None if sys.stdout.isatty() else 170))
+
+
+@app.command()
+def batch(
+    queries: Annotated[Path, typer.Argument(help="Parquet with the column query; searcher_id, city … if there are.")],
+    out: Annotated[Path, typer.Argument(help="Parquet: query_row, rank, document_id, title, score, cosine.")],
+    where: WHERE = None,
+    k: TOP = None,
+    mode: MODE = "hybrid",
+    radius: RADIUS = "none",
+    experiment: EXPERIMENT = None,
+    model: MODEL = None,
+    bundle: BUNDLE = None,
+) -> None:
+    """Answer every query of a Parquet file into another."""
+    from flows.search import answer_file, open_model
+
+    opened, settings = open_model(experiment, model, bundle), {"k": k, "mode": mode, "radius": radius, "where": where}
+    print(f"{out}: answers to {answer_file(opened, queries, out, settings, Console(stderr=True)):,} queries")
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    queries: Annotated[Path | None, typer.Option(help="Parquet with the column query, embedded beside.")] = None,
+    experiment: EXPERIMENT = None,
+    model: MODEL = None,
+    bundle: BUNDLE = None,
+) -> None:
+    """Write a model's vectors and identities as Parquet, for other engines."""
+    from flows.search import export_vectors, open_model
+
+    for name, rows in export_vectors(open_model(experiment, model, bundle), out, queries).items():
+        print(f"{out / name}: {rows:,} vectors")
+
+
+@app.command()
+def serve(
+    experiment: EXPERIMENT = None,
+    models: Annotated[str, typer.Option(help="Arms beside the champion, with commas; default: the next best.")] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    at_once: Annotated[int, typer.Option(help="Requests at a time; more are told to come again.")] = 256,
+) -> None:
+    """Serve models over HTTP with a page that compares two; a new champion is taken over as it comes."""
+    from flows.serve import serve_models
+
+    serve_models(experiment, tuple(filter(None, models.split(","))), host, port, at_once)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON schema of experiment files, for editors."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, flow
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
@@ -17,14 +17,18 @@ from data.experiment import BASELINES, ORACLES, Experiment, load_experiment
 from data.logs import Simulated
 from ebr_core.config import Arm
 from ebr_core.features import Features
+from flows.bundles import bundle_all
+from flows.names import named
+from flows.retrievals import Embedded, index_of, retrieve_all
 from tasks.artifacts import Artifact, clear_unfinished
 from tasks.audit import Ranked, audit, leaks, rank_targets
+from tasks.bundle import crown
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import extract_columns, featurise, needs_columns
 from tasks.graph import embed_graph, leak_of
 from tasks.logs import contents_of, files_of, live, obtain, sample
 from tasks.report import Spent, report
-from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
+from tasks.retrieval import embed_texts, refuse_impossible, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.tracking import Outcome, TrainedArm, track
 from tasks.training import best_recall, mine_negatives, train_arm
 
@@ -45,6 +49,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     world = live(simulated.world) if simulated else None
     log = obtain(asked.logs, asked.split, world)
     test = sample(log, "test", asked.evaluation.searches, asked.logs.judged_from, world)
+    refuse_impossible(test, asked.indexes.values(), {arm.towers.dimensions for arm in arms.values()}, deepest)
     ceilings = {
         name: named(retrieve_oracle, name).submit(simulated.world, world, log, test, name.split("-")[1], deepest)
         for name in ORACLES
@@ -61,12 +66,19 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         key: named(embed_texts, *key).submit(features[arms[key[0]].reads], trained, test, arms[key[0]].training.threads)
         for key, trained in towers.items()
     }
+    tuned_on = {
+        key: named(embed_texts, *key).submit(
+            features[arms[key[0]].reads], trained, validation, arms[key[0]].training.threads
+        )
+        for key, trained in towers.items()
+    }
+    embedded = Embedded(vectors, tuned_on, {key: arms[key[0]].training.threads for key in towers})
     ranks = {
         key: named(rank_targets, *key).submit(made, test, arms[key[0]].training.threads)
         for key, made in vectors.items()
     }
     indexes = {
-        (key, name): named(build_index, *key, name).submit(vectors[key], test, spec, arms[key[0]].training.threads)
+        (key, name): index_of(key, name, spec, embedded, test)
         for key in towers
         for name, spec in asked.all_indexes.items()
     }
@@ -76,6 +88,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         )
         for (key, name), index in indexes.items()
     }
+    others = retrieve_all(asked, log, test, validation, embedded, deepest)
 
     retrieved = [
         Retrieved(arm=name, seed=None, index="none", rows=rows.result())
@@ -85,6 +98,10 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         if rows := finished(future):
             leak = leak_of(log, arms[name].reads)
             retrieved.append(Retrieved(arm=name, seed=seed, index=index, rows=rows, leak=leak))
+    for (name, its_seed), future in others.items():
+        if rows := finished(future):
+            index = asked.retrievals[name].index if asked.retrievals[name].arm else "none"
+            retrieved.append(Retrieved(arm=name, seed=its_seed, index=index, rows=rows))
     results = evaluate(test, retrieved, asked.questions, asked.evaluation)
     trained = [
         TrainedArm(arm=name, seed=seed, towers=finished(future), error=why_failed(future, vectors[name, seed]))
@@ -95,6 +112,11 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         for ((name, seed), index), future in found.items()
         if finished(vectors[name, seed]) and (told := why_failed(indexes[(name, seed), index], future))
     }
+    unindexed |= {name: told for (name, _), future in others.items() if (told := why_failed(future))}
+    bundles = bundle_all(asked, log, test, validation, embedded, towers, indexes)
+    ready = {arm: artifact for arm, future in bundles.items() if (artifact := finished(future))}
+    unindexed |= {f"{arm}, bundle": told for arm, future in bundles.items() if (told := why_failed(future))}
+    champion = crown(Path(experiment).stem, ready, {arm: towers[arm, asked.seeds[0]].result() for arm in ready})
     failures = {f"{run.arm}, seed {run.seed}": run.error for run in trained if run.error} | unindexed
     ranked = [Ranked(arm=arm, seed=seed, ranks=of) for (arm, seed), future in ranks.items() if (of := finished(future))]
     audited = audit(
@@ -107,8 +129,12 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         for ((arm, seed), index), future in futures.items()
         if (made := finished(future))
     ]
+    built: dict[str, dict[str, Artifact]] = {}
+    for ((arm, seed), index), future in indexes.items():
+        if made := finished(future):
+            built.setdefault(f"{arm}-{seed}", {})[index] = made
     page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures)
-    outcome = track(Path(experiment).stem, asked, log, test, trained, failures, results, page)
+    outcome = track(Path(experiment).stem, asked, log, test, trained, failures, results, page, built, champion, ready)
     problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
 
@@ -179,11 +205,6 @@ def finalists(asked: Experiment, towers: Mapping[tuple[str, int], PrefectFuture[
     return [name for name in asked.arms if name in chosen]
 
 
-def named(stage: Task[..., Artifact], *parts: str | int) -> Task[..., Artifact]:
-    """The stage under a name that says for whom it runs, on the pages and beside the bars."""
-    return stage.with_options(task_run_name=" ".join([stage.name, *map(str, parts)]))
-
-
 def finished(future: PrefectFuture[Artifact]) -> Artifact | None:
     """What the task made, or None where it, or one that it needed, failed."""
     future.wait()
@@ -195,7 +216,7 @@ def why_failed(*futures: PrefectFuture[Artifact]) -> str | None:
     for future in futures:
         future.wait()
         if future.state.is_pending():  # it was never begun
-            return "what it mines or starts from failed"
+            return "a stage that it needs failed"
         if not future.state.is_completed():
             error = future.result(raise_on_failure=False)
             return f"{type(error).__name__}: {error}"

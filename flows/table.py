@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.experiment import BASELINES, ORACLES, Experiment
+from flows.hybrid_table import compare_retrievals
 from tasks.answers import MAIN, ends, noise, signed
 from tasks.slices import WHOLE
 from tasks.tracking import Outcome
@@ -36,6 +37,8 @@ def show(outcome: Outcome, asked: Experiment, console: Console) -> None:
     if asked.questions:
         console.print(_questions(rows, asked), Text(""))
     console.print(_pairs(rows), Text(""))
+    if asked.retrievals:
+        console.print(compare_retrievals(rows, asked), Text(""))
     for arm, error in outcome.failures.items():
         console.print(f"[red]failed[/red] {arm}: {error}")
 
@@ -54,6 +57,7 @@ def _recall_table(
         table.add_column(f"recall@{k}", justify="right")
     table.add_column(f"MRR@{ks[-1]}", justify="right")
     table.add_column(f"index recall@{ks[len(ks) // 2]}", justify="right")
+    table.add_column("scanned", justify="right")
     oracle = next((row["value"] for row in rows if _is_best(row, ks[len(ks) // 2])), None)
     if count["targets"] != "truth":  # clicks and their like are not what the oracle aims at
         rows, oracle = [row for row in rows if row["arm"] not in ORACLES], None
@@ -64,7 +68,8 @@ def _recall_table(
         if row["question"] is None and row["slice"] == "all":
             runs.setdefault((row["arm"], row["seed"], row["index"]), {})[row["metric"], row["k"]] = row
     main = ks[len(ks) // 2]
-    exact = {run[:2]: of["recall", main]["value"] for run, of in runs.items() if run[2] in ("exact", "none")}
+    exact = {run[:2]: of["recall", main]["value"] for run, of in runs.items()}  # of a retrieval, through its index
+    exact |= {run[:2]: of["recall", main]["value"] for run, of in runs.items() if run[2] in ("exact", "none")}
     for (arm, seed, index), metrics in sorted(
         runs.items(), key=lambda run: (run[0][0] in ORACLES, -exact[run[0][:2]], str(run[0][:2]), run[0][2] != "exact")
     ):
@@ -72,13 +77,20 @@ def _recall_table(
             table.add_section()
         name = arm if seed is None or len(asked.seeds) == 1 else f"{arm}, seed {seed}"
         cells = [_cell(metrics["recall", k], interval=k == main) for k in ks]
-        inside = metrics.get(("index_recall", main))
+        inside, looked_at = metrics.get(("index_recall", main)), metrics.get(("scanned", None))
         style = "dim" if arm in BASELINES else "italic" if arm in ORACLES else ""
         name += _mark(checks["leaks"].get(arm))
-        name = name if index in ("exact", "none") else ""  # an index stands under its arm
+        name = name if index in ("exact", "none") or arm in asked.retrievals else ""  # an index stands under its arm
         share = [f"{metrics['recall', main]['value'] / oracle:.0%}"] if oracle else []
         table.add_row(
-            name, index, *cells, _cell(metrics["mrr", None]), _cell(inside) if inside else "", *share, style=style
+            name,
+            index,
+            *cells,
+            _cell(metrics["mrr", None]),
+            _cell(inside) if inside else "",
+            f"{looked_at['value']:,.0f}" if looked_at else "",
+            *share,
+            style=style,
         )
     for arm in checks["unavailable"]:
         table.add_row(arm, "none", *["not available"] * len(ks), "not available", "", style="dim")

@@ -149,22 +149,22 @@ def _add_index_recall(
     measured: By, found: dict[Run, Any], retrieved: list[Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
 ) -> None:
     """The index's own numbers: the share of the K exactly nearest that it finds among its first K, and whether the one
-    exactly nearest is among them (1-recall@K) [EBR §4.1]. Where an index was tuned for a smaller K than it retrieved,
-    what it finds with that K counts."""
-    tuned = {Run(each.arm, each.seed, each.index): each.rows.folder / "retrieved_at.npy" for each in retrieved}
+    exactly nearest is among them (1-recall@K) [EBR §4.1]. Where an index was tuned for a K, what it finds asked for so
+    few counts, equal documents standing for each other, as it did in the tuning."""
+    folders = {Run(each.arm, each.seed, each.index): each.rows.folder for each in retrieved}
     for run, of in measured.items():
         exactly = run._replace(through="exact")
         if run.exact or exactly not in found:
             continue
-        every, truth = found[run][searches["at"]], found[exactly][searches["at"]]
-        few = np.load(tuned[run])[searches["at"]] if tuned[run].exists() else every
+        ours, truth = found[run][searches["at"]], found[exactly][searches["at"]]
         for k in ks:
-            ours = few if k <= few.shape[1] else every
             nearest = truth[:, :k]
             counts = (nearest >= 0).sum(1)
             offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
             wanted = Targets(offsets, nearest[nearest >= 0])
             of[f"index_recall@{k}"] = metrics.hits(ours[:, :k], wanted).sum(1) / np.maximum(counts, 1)
+            if (kept := folders[run] / f"kept_at_{k}.npy").exists():
+                of[f"index_recall@{k}"] = np.load(kept)[searches["at"]]
             of[f"one_recall@{k}"] = ((ours[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(np.float64)
 
 

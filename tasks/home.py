@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 def home() -> Path:
     """The folder of all state; it need not exist yet."""
-    return Path(os.environ.get("EBR_HOME", ".ebr")).resolve()
+    return Path(os.environ.get("EBR_HOME") or ".ebr").resolve()
 
 
 def artifacts() -> Path:
@@ -41,7 +41,6 @@ def prepare_environment() -> None:
     Has to come before the first import of prefect, which reads its settings once. What the user has set stays.
     """
     settings = {
-        "EBR_HOME": str(home()),
         "PREFECT_HOME": str(home() / "prefect"),
         "PREFECT_LOCAL_STORAGE_PATH": str(artifacts()),  # a task's record lies in the artifact that it names
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -54,6 +53,7 @@ def prepare_environment() -> None:
         "NUMBA_THREADING_LAYER": "omp",  # the only layer at hand that lets arms run side by side
         "TOKENIZERS_PARALLELISM": "false",
     }
+    os.environ["EBR_HOME"] = str(home())  # absolute: a worker starts elsewhere
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     try:

@@ -129,3 +129,20 @@ def _plain(axes: Axes) -> None:
     axes.grid(axis="x", alpha=0.25)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def recall_by_scanned(tried: dict[str, list[dict[str, Any]]], title: str) -> Figure:
+    """Recall against documents scanned, a curve for each index: the settings that its tuning tried. [EBR §4.1]"""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, points in sorted(tried.items()):
+        for nlist in sorted({point["nlist"] for point in points}, key=str):
+            its = sorted((point["scanned"], point["recall"]) for point in points if point["nlist"] == nlist)
+            label = name if nlist is None else f"{name}, {nlist:,} cells"
+            axes.plot([x for x, _ in its], [y for _, y in its], marker=".", label=label)
+    axes.set(
+        xscale="log", xlabel="documents scanned", ylabel="recall against exact search", title=title, ylim=(0, 1.02)
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -15,12 +17,14 @@ from data import samples
 from data.world.config import Sees, World
 from data.world.oracle import oracle
 from ebr_core import baselines
-from ebr_core.bags import Int32
-from ebr_core.index import Exact, IvfPq, build
+from ebr_core.bags import Float32, Int32
+from ebr_core.config import InputError
+from ebr_core.index import AnyIndex, Exact, Ivf, Scan, build, problem, set_parameters
 from ebr_core.model import load_towers
-from ebr_core.search import through
+from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.towers import query_vectors, vectors_of
 from ebr_core.train import use_threads
+from ebr_core.tuning import tune
 from tasks.artifacts import Artifact, stage
 from tasks.features import read_inputs
 from tasks.progress import showing
@@ -43,33 +47,91 @@ def embed_texts(folder: Path, features: Artifact, towers: Artifact, evaluated: A
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 
+def refuse_impossible(evaluated: Artifact, indexes: Iterable[AnyIndex], dimensions: Iterable[int], k: int) -> None:
+    """Tells before any training what the corpus is too small for: the K retrieved, an index."""
+    alive = len(read_sample(evaluated).candidates)
+    if k > alive:
+        raise InputError(
+            f"evaluation.ks holds {k}, but {alive} documents are alive in the test period: lower it to {alive} or less"
+        )
+    for spec in indexes:
+        for d in dimensions:
+            if told := problem(spec, alive, d):
+                raise InputError(f"index of kind {spec.kind}: {told}")
+
+
 @stage
-def build_index(folder: Path, vectors: Artifact, evaluated: Artifact, spec: Exact | IvfPq, threads: int) -> None:
-    """A faiss index over the documents alive; the manifest names the vectors that it belongs to."""
+def build_index(
+    folder: Path,
+    vectors: Artifact,
+    evaluated: Artifact,
+    spec: AnyIndex,
+    threads: int,
+    tuned_on: Artifact | None = None,
+    setting_of: Artifact | None = None,
+) -> None:
+    """A faiss index over the documents alive; the manifest names the vectors that it belongs to, and its setting.
+
+    tuned_on: embed_texts of validation queries, needed where the spec has a target; tuning.json then holds every
+    setting tried. setting_of: an index whose tuned setting is taken over in place of one of its own.
+    """
     use_threads(threads)
-    started = time.perf_counter()
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(evaluated).candidates]
+    started = time.perf_counter()
     with showing(f"index {spec.kind}", 1):
-        index = build(documents, spec)
+        index, setting = _build(documents, spec, tuned_on, setting_of, folder)
+    seconds = time.perf_counter() - started
     faiss.write_index(index, str(folder / "index.faiss"))
-    (folder / "manifest.json").write_text(json.dumps({"vectors": vectors.digest, **spec.model_dump()}))
-    costs = {"build_s": time.perf_counter() - started, "index_bytes": (folder / "index.faiss").stat().st_size}
+    manifest = {"vectors": vectors.digest, "spec": spec.model_dump(), "setting": setting}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    costs = {"build_s": seconds, "index_bytes": (folder / "index.faiss").stat().st_size}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+
+
+def _build(
+    documents: Float32, spec: AnyIndex, tuned_on: Artifact | None, setting_of: Artifact | None, folder: Path
+) -> tuple[faiss.Index, dict[str, Any] | None]:
+    """The index, and its setting where that was tuned."""
+    if isinstance(spec, Exact | Scan) or spec.target is None:
+        return build(documents, spec), None
+    if setting_of is not None:
+        setting = json.loads((setting_of.folder / "manifest.json").read_text())["setting"]
+        its = spec.model_copy(update={"nlist": setting["nlist"]}) if isinstance(spec, Ivf) else spec
+        index = build(documents, its)
+        set_parameters(index, setting["parameters"])
+        return index, setting
+    assert tuned_on is not None, "a target needs validation queries"
+    queries = np.load(tuned_on.folder / "queries.npy")
+    tuned = tune(documents, queries.reshape(-1, queries.shape[-1]), spec)
+    (folder / "tuning.json").write_text(json.dumps([point._asdict() for point in tuned.tried], indent=1))
+    return tuned.made, tuned.chosen._asdict()
 
 
 @stage
 def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifact, k: int, threads: int) -> None:
-    """retrieved.npy (S, K): the document rows that the index finds for each sampled search, −1 where it finds fewer."""
+    """retrieved.npy (S, K): the document rows that the index finds for each sampled search, −1 where it finds fewer.
+
+    scanned.npy (S,): the documents scanned for each. Where the index was tuned, kept_at_10.npy (S,) is its recall@10
+    against exact search asked for no more than those 10, as its target promises: graphs and second looks find more
+    when asked for more.
+    """
     use_threads(threads)
     manifest = json.loads((index.folder / "manifest.json").read_text())
     if manifest["vectors"] != vectors.digest:
         raise ValueError(f"this index belongs to vectors {manifest['vectors']}, not to {vectors.digest}")
     queries = np.load(vectors.folder / "queries.npy")
-    started = time.perf_counter()
-    rows, _ = through(faiss.read_index(str(index.folder / "index.faiss")), queries, k)
-    seconds = time.perf_counter() - started
+    searched = faiss.read_index(str(index.folder / "index.faiss"))
     candidates = read_sample(evaluated).candidates
+    at = manifest["spec"]["at"] if manifest["setting"] else k
+    started = time.perf_counter()
+    rows, _ = through(searched, queries, at, slack=0)
+    seconds = time.perf_counter() - started
+    if manifest["setting"]:
+        documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
+        np.save(folder / f"kept_at_{at}.npy", as_near(documents, queries, rows, exact(documents, queries, at)[1]))
+    rows, _ = through(searched, queries, k)
     np.save(folder / "retrieved.npy", np.where(rows >= 0, candidates[rows], -1).astype(np.int32))
+    np.save(folder / "scanned.npy", scanned(searched, queries, at)[0])
     costs = {"search_s": seconds, "queries_per_s": queries.shape[-2] / max(seconds, 1e-9)}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 

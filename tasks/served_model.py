@@ -1,38 +1,55 @@
-"""The query tower as an MLflow model: searches in, unit vectors out. MLflow keeps this file as the model's code."""
+"""A bundle as an MLflow model: queries with their context in, ranked documents out. MLflow keeps this file as the
+model's code."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import faiss
 import mlflow
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from ebr_core.bags import Float32
-from ebr_core.model import embed_queries, load_towers, query_columns, searcher_rows
+from ebr_core.answer import Question, answer
+from ebr_core.bundle import ASKED, as_rows, embed_asked, open_bundle
+from ebr_core.config import InputError
 
 
-class QueryTower(PythonModel):
-    """f(Q) of one arm."""
+class Retriever(PythonModel):
+    """One arm's bundle. Nothing in it is unpickled, and it refuses to open where its canaries have moved."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Reads the towers; weights are safetensors, nothing is unpickled."""
-        self.model = load_towers(Path(context.artifacts["towers"]))
+        """Opens and checks the bundle."""
+        faiss.omp_set_num_threads(1)
+        self.bundle = open_bundle(Path(context.artifacts["bundle"]))
 
-    def predict(self, model_input: pd.DataFrame) -> Float32:  # type: ignore[override] # mlflow lets both others out
-        """(n, D) unit vectors of the searches: `query`, and where given `searcher_id` and the columns of the groups.
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """A row for each query: document_ids, titles and scores, best first; with output=vector, its unit vector.
 
-        What is not given, or not known, counts as missing.
+        Params: k, mode, radius, where, as in ebr_core.answer.Question, and output (documents or vector).
         """
-        given = {name: pa.array(model_input[name].tolist(), from_pandas=True) for name in model_input.columns}
-        columns = {name: given[name] for name in query_columns(self.model) if name in given}
-        searchers = None
-        if "searcher_id" in given:
-            ids = np.array([str(one or "").encode() for one in given["searcher_id"].to_pylist()], np.bytes_)
-            searchers = searcher_rows(self.model, ids)
-        return embed_queries(self.model, given["query"].cast(pa.string()), searchers, columns)
+        told = {key: value for key, value in (params or {}).items() if value != ""}
+        output = told.pop("output", "documents")
+        rows = model_input.astype(object).where(model_input.notna(), None).to_dict("records")
+        if output == "vector":
+            asked = pa.Table.from_pylist([{name: row.get(name) for name in ASKED.names} for row in rows], ASKED)
+            return pd.DataFrame({"vector": list(as_rows(embed_asked(self.bundle.towers, asked)))})
+        if output != "documents":
+            raise InputError(f"output: got {output!r}; documents or vector")
+        radius = told.pop("radius", "none")
+        told["radius"] = radius if radius in ("none", "model", "query") else float(radius)
+        answers = [answer(self.bundle, Question.model_validate({**row, **told})) for row in rows]
+        return pd.DataFrame(
+            {
+                "document_ids": [[hit.document_id for hit in hits] for hits in answers],
+                "titles": [[hit.title for hit in hits] for hits in answers],
+                "scores": [[hit.score for hit in hits] for hits in answers],
+            }
+        )
 
 
-mlflow.models.set_model(QueryTower())
+mlflow.models.set_model(Retriever())

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
@@ -21,20 +20,27 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Run
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import Array
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 import ebr_core
 from data.experiment import BASELINES, ORACLES, Experiment
+from ebr_core.bundle import ASKED
 from ebr_core.config import Arm, Frozen
 from tasks import plots
 from tasks.answers import difference_metrics, verdict_tags
 from tasks.artifacts import Artifact
+from tasks.evaluation import COUNTS
 from tasks.home import home
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
-MODEL_NEEDS = ("mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "safetensors")
+MODEL_NEEDS = (
+    *("bm25s", "faiss-cpu", "mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "PyStemmer"),
+    *("safetensors", "scipy", "torch"),
+)
+MODEL_PARAMS = {"mode": "hybrid", "radius": "none", "where": "", "output": "documents"}
 
 
 class TrainedArm(Frozen):
@@ -69,9 +75,12 @@ def track(
     failures: dict[str, str],
     results: Artifact,
     report: Artifact,
+    indexes: dict[str, dict[str, Artifact]],
+    champion: str | None,
+    bundles: dict[str, Artifact],
 ) -> Outcome:
-    """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots,
-    models."""
+    """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
+    champion's bundle as a model."""
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     with (home() / "mlflow.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the first use makes the tables, and two at once would trip over each other
@@ -85,9 +94,13 @@ def track(
         measured = {row["arm"] for row in rows}
         for name in (name for name in (*BASELINES, *ORACLES) if name in measured):
             _log_child(parent, name, None, asked, log, rows)
+        for name in (name for name in asked.retrievals if name in measured):
+            _log_retrieval(parent, name, asked, rows)
         for run in trained:
-            _log_child(parent, run.arm, run, asked, log, rows)
-        mlflow.set_tag("failures", len(failures))
+            crowned = run.arm == champion and run.seed == asked.seeds[0]
+            _log_child(parent, run.arm, run, asked, log, rows, bundles[run.arm] if crowned else None)
+        _log_tuning(indexes)
+        mlflow.set_tags({"failures": len(failures), "champion": champion or "none"})
     if failures:
         mlflow.MlflowClient().set_terminated(parent.info.run_id, "FAILED")
     return Outcome(
@@ -174,7 +187,13 @@ def _curves(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
 
 
 def _log_child(
-    parent: Run, name: str, run: TrainedArm | None, asked: Experiment, log: Artifact, rows: list[dict[str, Any]]
+    parent: Run,
+    name: str,
+    run: TrainedArm | None,
+    asked: Experiment,
+    log: Artifact,
+    rows: list[dict[str, Any]],
+    bundle: Artifact | None = None,
 ) -> None:
     seed = run.seed if run else None
     mine = [
@@ -200,14 +219,41 @@ def _log_child(
         model = None
         if run.error:
             mlflow.set_tag("error", run.error[:5000])
-        elif run.towers and asked.arms[name].towers.query_vectors == 1:  # else it has no single answer
-            model = _log_model(run.towers, asked.arms[name])
+        elif bundle:
+            model = _log_model(bundle)
         mlflow.log_metrics(metrics, model_id=model, dataset=dataset)  # the first is what the page compares first
         if run.towers and not run.error:
             _log_training(run.towers)
             mlflow.log_figure(plots.recall_by_k(_panels(mine)), "plots/recall_by_k.png")
     if run.error:
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
+
+
+def _log_tuning(indexes: dict[str, dict[str, Artifact]]) -> None:
+    """For each arm and seed the settings that the tuning of its indexes tried, as a plot and as they are."""
+    for label, by_name in indexes.items():
+        files = {name: index.folder / "tuning.json" for name, index in by_name.items()}
+        tried = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+        if tried:
+            mlflow.log_figure(plots.recall_by_scanned(tried, label), f"plots/recall_by_scanned.{label}.png")
+            mlflow.log_text(json.dumps(tried, indent=1), f"results/tuning.{label}.json")
+
+
+def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[str, Any]]) -> None:
+    """A child run of one of the `retrievals`, its first seed's figures."""
+    its = asked.retrievals[name]
+    seed = asked.seeds[0] if its.arm else None
+    with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=name, nested=True):
+        tags = {"kind": "retrieval", "arm": name} | _question_tags(name, asked) | verdict_tags(rows, name)
+        mlflow.set_tags(tags)
+        mlflow.log_params({key: str(value) for key, value in its.model_dump(mode="json").items() if value is not None})
+        mine = [
+            row | {"index": "none"}  # its index is a part of it
+            for row in rows
+            if (row["arm"], row["seed"], row["question"], row["slice"]) == (name, seed, None, "all")
+        ]
+        metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked) or row["metric"] in COUNTS}
+        mlflow.log_metrics(metrics | difference_metrics(rows, name))
 
 
 def _question_tags(arm: str, asked: Experiment) -> dict[str, str]:
@@ -270,15 +316,24 @@ def _log_training(towers: Artifact) -> None:
     mlflow.log_figure(plots.by_epoch(epochs), "plots/by_epoch.png")
 
 
-def _log_model(towers: Artifact, arm: Arm) -> str | None:
-    """The query tower with its signature, linked to its run; its id. Its code and exact needs travel with it."""
-    output = TensorSpec(type=np.dtype("float32"), shape=(-1, arm.towers.dimensions))
+def _log_model(bundle: Artifact) -> str | None:
+    """The bundle with its signature as a model that can be loaded and served, linked to its run; its id. Code and exact
+    needs travel with it."""
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, name, required=name == "query") for name in ASKED.names
+    ]
+    params = [
+        ParamSpec("k", DataType.long, 10),
+        *(ParamSpec(name, DataType.string, value) for name, value in MODEL_PARAMS.items()),
+    ]
+    lists = {"document_ids": DataType.string, "titles": DataType.string, "scores": DataType.double}
+    output: list[ColSpec | TensorSpec] = [ColSpec(Array(kind), name) for name, kind in lists.items()]
     model = mlflow.pyfunc.log_model(
-        name="query-tower",
+        name="retriever",
         python_model=str(MODEL_CODE),
-        artifacts={"towers": str(towers.folder)},
+        artifacts={"bundle": str(bundle.folder)},
         code_paths=[str(Path(ebr_core.__file__).parent)],
-        signature=ModelSignature(Schema([ColSpec(DataType.string, "query")]), Schema([output])),
+        signature=ModelSignature(Schema(columns), Schema(output), ParamSchema(params)),
         input_example=pd.DataFrame({"query": ["an example"]}),
         pip_requirements=[f"{need}=={importlib.metadata.version(need)}" for need in MODEL_NEEDS],
     )

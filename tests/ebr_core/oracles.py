@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 WORD = 2**64
@@ -132,3 +133,16 @@ def bm25_scores(corpus: list[list[str]], query: list[str], k1: float = 1.2, b: f
                 score += idf * times / (times + k1 * (1 - b + b * len(document) / average))
         scores.append(score)
     return scores
+
+
+def units(n: int, d: int, seed: int) -> Float32:
+    """Vectors (n, D) of unit length in all directions."""
+    vectors = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def near(documents: Float32, n: int, seed: int = 1) -> Float32:
+    """Queries (n, D) that lie near documents, as real ones do."""
+    rng = np.random.default_rng(seed)
+    queries = documents[:n] + 0.1 * rng.standard_normal((n, documents.shape[1])).astype(np.float32)
+    return (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)

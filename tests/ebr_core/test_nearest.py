@@ -7,18 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import units
 from pydantic import TypeAdapter, ValidationError
 
 from ebr_core.bags import Float32, Int32
 from ebr_core.config import InputError
-from ebr_core.index import Exact, Index, IvfPq, build
+from ebr_core.index import AnyIndex, Exact, Index, Ivf, build
 from ebr_core.search import exact, through
 from ebr_core.train import use_threads
-
-
-def units(n: int, d: int, seed: int) -> Float32:
-    vectors = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def brute(documents: Float32, queries: Float32, k: int) -> tuple[Int32, Float32]:
@@ -99,7 +95,7 @@ def test_a_compressed_index_is_built_as_it_was_described_and_more_cells_find_mor
     wanted, _ = exact(documents, queries, 10)
     found = []
     for nprobe in (1, 16):
-        index = build(documents, IvfPq(nlist=16, nprobe=nprobe, pq_bytes=8))
+        index = build(documents, Ivf(nlist=16, nprobe=nprobe, code="pq8"))
         assert (index.nlist, index.nprobe, index.pq.M, index.ntotal) == (16, nprobe, 8, 1000)
         assert index.metric_type == faiss.METRIC_INNER_PRODUCT
         rows, _ = through(index, queries, 10)
@@ -109,14 +105,14 @@ def test_a_compressed_index_is_built_as_it_was_described_and_more_cells_find_mor
 
 @pytest.mark.parametrize(("n", "nlist"), [(300, 7), (2000, 51), (25_000, 632)])
 def test_cells_by_default_are_few_enough_to_be_trained(n: int, nlist: int) -> None:
-    index = build(units(n, 2, 0), IvfPq(pq_bytes=1, nprobe=10_000))
+    index = build(units(n, 2, 0), Ivf(code="pq1", nprobe=10_000))
     assert index.nlist == nlist
     assert index.nprobe == index.nlist
 
 
 def test_a_build_gives_the_same_bytes_twice() -> None:
     documents = units(600, 8, 0)
-    one, other = (faiss.serialize_index(build(documents, IvfPq(nlist=8, pq_bytes=4))) for _ in range(2))
+    one, other = (faiss.serialize_index(build(documents, Ivf(nlist=8, code="pq4"))) for _ in range(2))
     assert np.array_equal(one, other)
 
 
@@ -137,14 +133,14 @@ def not_a_number() -> Float32:
     [
         (units(0, 8, 0), Exact(), "the corpus is empty"),
         (not_a_number(), Exact(), "not numbers.*lower learning_rate"),
-        (not_a_number() * np.float32(np.inf), IvfPq(), "not numbers"),
+        (not_a_number() * np.float32(np.inf), Ivf(code="pq4"), "not numbers"),
         (2 * units(300, 8, 0), Exact(), "300 of 300 embeddings are not of unit length"),
-        (units(300, 8, 0), IvfPq(pq_bytes=3), "pq_bytes 3 does not divide the 8 dimensions; try 2"),
-        (units(255, 8, 0), IvfPq(pq_bytes=4), "at least 256 documents.*got 255; use kind: exact"),
-        (units(300, 8, 0), IvfPq(pq_bytes=4, nlist=301), "nlist 301 is more than the 300 documents"),
+        (units(300, 8, 0), Ivf(code="pq3"), "pq3 does not divide the 8 dimensions; try pq2"),
+        (units(255, 8, 0), Ivf(code="pq4"), "at least 256 documents.*got 255; use.*kind: exact"),
+        (units(300, 8, 0), Ivf(code="pq4", nlist=301), "nlist 301 is more than the 300 documents"),
     ],
 )
-def test_what_cannot_be_indexed_is_refused(vectors: Float32, spec: Exact | IvfPq, message: str) -> None:
+def test_what_cannot_be_indexed_is_refused(vectors: Float32, spec: AnyIndex, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build(vectors, spec)
 
@@ -152,13 +148,22 @@ def test_what_cannot_be_indexed_is_refused(vectors: Float32, spec: Exact | IvfPq
 @pytest.mark.parametrize(
     "spec",
     [
-        {"kind": "hnsw"},
+        {"kind": "annoy"},
         {},
         {"kind": "exact", "nlist": 3},
-        {"kind": "ivfpq", "nlist": 0},
-        {"kind": "ivfpq", "nprobe": 0},
-        {"kind": "ivfpq", "pq_bytes": 0},
-        {"kind": "ivfpq", "typo": 1},
+        {"kind": "ivf", "nlist": 0},
+        {"kind": "ivf", "nlist": [4, 8]},
+        {"kind": "ivf", "nlist": [], "target": 0.9},
+        {"kind": "ivf", "nprobe": 0},
+        {"kind": "ivf", "code": "pq0"},
+        {"kind": "ivf", "code": "pq"},
+        {"kind": "ivf", "target": 1.1},
+        {"kind": "ivf", "parameters_of": "other"},
+        {"kind": "ivf", "typo": 1},
+        {"kind": "scan", "target": 0.9},
+        {"kind": "imi", "bits": 13},
+        {"kind": "hnsw", "code": "pq8"},
+        {"kind": "hnsw", "links": 1},
     ],
 )
 def test_an_index_that_does_not_exist_is_refused(spec: dict[str, object]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -17,9 +18,12 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 
+from ebr_core.answer import Question, answer
+from ebr_core.bundle import open_bundle
 from ebr_core.intervals import FEW_CLUSTERS
 from ebr_core.verdicts import judge
 from flows.ebr import ebr
+from tasks.bundle import bundle_of, models_of
 from tasks.tracking import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
@@ -60,18 +64,32 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
     rows = pq.read_table(first[1].results.folder / "results.parquet").to_pylist()
     plain = [row for row in rows if row["question"] is None and row["targets"] == "clicked" and row["slice"] == "all"]
     oracles = {"oracle-text", "oracle-place", "oracle-everything"}
-    assert {row["arm"] for row in plain} == {"random", "impressions", "popularity", "bm25", "memory"} | oracles
+    hybrids = {"boolean", "ebr", "hybrid", "pages", "recent", "triggered"}
+    assert {row["arm"] for row in plain} == {
+        "random",
+        "impressions",
+        "popularity",
+        "bm25",
+        "memory",
+    } | oracles | hybrids
+    exact, tuned = (
+        next(row for row in plain if (row["arm"], row["index"], row["metric"]) == ("random", index, "scanned"))
+        for index in ("exact", "tuned")
+    )
+    assert tuned["value"] < exact["value"]
     for row in plain:
         if row["metric"] == "coverage":  # of all searches together: it has no interval
             assert np.isnan(row["low"])
             assert 0 < row["value"] <= 1
         else:
-            assert -1 <= row["low"] <= row["value"] <= row["high"] <= 1
+            assert -1 <= row["low"] <= row["value"] <= row["high"]
+            assert row["high"] <= 1 or row["metric"] in ("scanned", "returned")
     for arm in ("random", "popularity"):  # recall never falls as K grows
         values = [
             row["value"]
             for row in plain
-            if (row["arm"], row["index"], row["metric"]) == (arm, row["index"], "recall") and row["index"] != "ivfpq"
+            if (row["arm"], row["index"], row["metric"]) == (arm, row["index"], "recall")
+            and row["index"] in ("exact", "none")
         ]
         assert values == sorted(values)
     asked = [row for row in rows if row["question"] == "P02" and row["baseline"] and row["slice"] == "all"]
@@ -146,9 +164,14 @@ def test_the_logged_model_embeds_queries_as_the_run_did(first: tuple[Path, Outco
     model = mlflow.pyfunc.load_model(models[0].model_uri)
     searches = pq.read_table(outcome.sample.folder / "searches.parquet")
     queries = pq.read_table(outcome.log.folder / "queries.parquet")["query"].take(searches["query_row"]).to_pylist()
-    embedded = model.predict([{"query": query} for query in queries[:20]])
+    asked = pd.DataFrame({"query": queries[:20]})
+    embedded = np.stack(model.predict(asked, params={"output": "vector"})["vector"])
     candidates = [np.load(path)[:20] for path in outcome.log.folder.parent.glob("embed_texts-*/queries.npy")]
-    assert any(np.array_equal(embedded, vectors) for vectors in candidates)
+    assert any(np.allclose(embedded, vectors, atol=1e-6) for vectors in candidates)
+    answers = model.predict(asked, params={"k": 3, "mode": "ebr"})
+    champion = open_bundle(bundle_of(models_of("experiment"), None))
+    for query, ids in zip(queries[:20], answers["document_ids"], strict=True):
+        assert [hit.document_id for hit in answer(champion, Question(query=query, k=3, mode="ebr"))] == list(ids)
 
 
 def test_an_added_arm_trains_alone(first: tuple[Path, Outcome], tmp_path: Path) -> None:

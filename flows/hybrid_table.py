@@ -1,0 +1,43 @@
+"""The `retrievals` of an experiment side by side: whom each rescues, and what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from data.experiment import Experiment
+
+SLICES = ("all", "misspelt")
+
+
+def compare_retrievals(rows: list[dict[str, Any]], asked: Experiment) -> Table:
+    """recall@10 (or the nearest K) by target set and slice, documents scanned and returned, for every retrieval."""
+    k = min(asked.evaluation.ks, key=lambda k: abs(k - 10))
+    mine = [row for row in rows if row["arm"] in asked.retrievals and row["question"] is None]
+    sets = sorted({row["targets"] for row in mine})
+    there = {(row["targets"], row["slice"]) for row in mine}
+    columns = [(targets, part) for targets in sets for part in SLICES if (targets, part) in there]
+    values = {
+        (row["arm"], row["seed"], row["targets"], row["slice"], row["metric"]): row["value"]
+        for row in mine
+        if row["metric"] in ("scanned", "returned") or (row["metric"], row["k"]) == ("recall", k)
+    }
+    table = Table(
+        title=f"retrievals: recall@{k} by targets and slice",
+        title_justify="left",
+        caption="Scanned: documents compared by the embedding, mean over the searches. Returned: documents listed.",
+        caption_justify="left",
+    )
+    table.add_column("retrieval")
+    for targets, part in columns:
+        table.add_column(targets if part == "all" else f"{targets}, {part}", justify="right")
+    table.add_column("scanned", justify="right")
+    table.add_column("returned", justify="right")
+    for name in asked.retrievals:
+        for seed in sorted({run[1] for run in values if run[0] == name}, key=str):
+            label = name if seed is None or len(asked.seeds) == 1 else f"{name}, seed {seed}"
+            cells = [f"{values[name, seed, *column, 'recall']:.3f}" for column in columns]
+            costs = [f"{values[name, seed, sets[0], 'all', cost]:,.0f}" for cost in ("scanned", "returned")]
+            table.add_row(label, *cells, *costs)
+    return table

@@ -1,0 +1,146 @@
+"""From what a run made to models that can be asked: a bundle for each arm, and which of them is the champion."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from prefect import task
+
+from data import samples
+from ebr_core.bundle import ASKED, CONTEXT, as_rows, open_bundle, seal, write_terms
+from ebr_core.config import InputError
+from ebr_core.terms import index_terms
+from tasks.artifacts import Artifact, stage
+from tasks.home import artifacts, home
+from tasks.hybrid import read_documents, texts_of
+from tasks.progress import showing
+from tasks.samples import read_sample
+from tasks.training import best_recall
+
+CANARIES = 20
+
+
+@stage
+def tabulate(folder: Path, log: Artifact, evaluated: Artifact) -> None:
+    """What every bundle of a log holds: documents alive, their terms, searchers, canary queries with their context."""
+    sample = read_sample(evaluated)
+    documents = read_documents(log, sample.candidates)
+    pq.write_table(documents, folder / "documents.parquet")
+    write_terms(index_terms(texts_of(documents)), folder)
+    pq.write_table(samples.read(log.folder, "searchers"), folder / "searchers.parquet")
+    _, first = np.unique(sample.searches["query_row"], return_index=True)
+    chosen = np.sort(first)[:CANARIES]
+    searches = pq.read_table(log.folder / "searches.parquet").take(sample.searches["search_row"][chosen])
+    queries = pq.read_table(log.folder / "queries.parquet")["query"].take(searches["query_row"])
+    searchers = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].take(searches["searcher_row"])
+    columns = {"query": queries, "searcher_id": searchers} | {name: searches[name] for name in CONTEXT[1:]}
+    asked = pa.table([columns[name] for name in ASKED.names], ASKED)
+    pq.write_table(asked.append_column("at", pa.array(chosen)), folder / "asked.parquet")
+
+
+@stage
+def bundle(
+    folder: Path,
+    tables: Artifact,
+    evaluated: Artifact,
+    towers: Artifact,
+    vectors: Artifact,
+    index: Artifact,
+    radius: Artifact,
+    arm: str,
+    seed: int,
+) -> None:
+    """A folder that can be asked: see ebr_core.bundle. It is opened once before it counts as made."""
+    (folder / "towers").mkdir()
+    for path in towers.folder.iterdir():
+        if path.suffix in (".safetensors", ".json", ".npy"):
+            _link(path, folder / "towers" / path.name)
+    for path in tables.folder.iterdir():
+        if path.suffix in (".parquet", ".npy") and path.name != "asked.parquet":
+            _link(path, folder / path.name)
+    _link(index.folder / "index.faiss", folder / "index.faiss")
+    if (radius.folder / "radius.json").exists():
+        _link(radius.folder / "radius.json", folder / "radius.json")
+    documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(evaluated).candidates]
+    np.save(folder / "vectors.npy", documents)
+    asked = pq.read_table(tables.folder / "asked.parquet")
+    measured = as_rows(np.load(vectors.folder / "queries.npy")[..., asked["at"].to_numpy(), :])
+    kept = pa.FixedSizeListArray.from_arrays(pa.array(measured.ravel()), measured.shape[1])
+    pq.write_table(asked.drop_columns("at").append_column("vector", kept), folder / "canaries.parquet")
+    its = json.loads((index.folder / "manifest.json").read_text())
+    if its["vectors"] != vectors.digest:
+        raise ValueError(f"this index belongs to vectors {its['vectors']}, not to {vectors.digest}")
+    told = {"arm": arm, "seed": seed, "towers": towers.digest, "index": its["spec"], "setting": its["setting"]}
+    seal(folder, told)
+    with showing(f"bundle {arm}", 1):
+        open_bundle(folder)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name where the file system allows it: artifacts do not change."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@task(name="crown")
+def crown(experiment: str, bundles: dict[str, Artifact], towers: dict[str, Artifact]) -> str | None:
+    """Names the arm with the highest validation recall (never the test's) champion, and says where all bundles are.
+
+    The pages and the command line read EBR_HOME/models/<experiment>.json; it is replaced in one step.
+    """
+    if not bundles:
+        return None
+    recalls = {arm: best_recall(towers[arm]) for arm in bundles}
+    champion = max(sorted(bundles), key=lambda arm: recalls[arm])
+    told = {
+        "experiment": experiment,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "champion": champion,
+        "models": {
+            arm: {"bundle": bundles[arm].folder.name, "validation_recall": recalls[arm]}
+            for arm in sorted(bundles, key=lambda arm: -recalls[arm])
+        },
+    }
+    publish(experiment, told)
+    return champion
+
+
+def publish(experiment: str, told: dict[str, Any]) -> None:
+    """Replaces what is said of an experiment's models."""
+    folder = home() / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = folder / f".{experiment}.{os.getpid()}"
+    written.write_text(json.dumps(told, indent=1))
+    written.replace(folder / f"{experiment}.json")
+
+
+def models_of(experiment: str | None) -> dict[str, Any]:
+    """What crown wrote of an experiment, by default of the one that ran last. Errors: none has run."""
+    folder = home() / "models"
+    files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    if experiment is not None:
+        files = [path for path in files if path.stem == experiment]
+    if not files:
+        there = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none yet"
+        asked = f"no model of experiment {experiment!r}" if experiment else "no model"
+        raise InputError(f"{asked} under {home()} (there are: {there}); run an experiment with arms first: ebr run …")
+    told: dict[str, Any] = json.loads(files[-1].read_text())
+    return told
+
+
+def bundle_of(told: dict[str, Any], arm: str | None) -> Path:
+    """The folder of an arm's bundle, by default the champion's. Errors: no such arm."""
+    arm = arm or told["champion"]
+    if arm not in told["models"]:
+        raise InputError(f"no model {arm!r} of {told['experiment']}; there are {', '.join(told['models'])}")
+    return artifacts() / str(told["models"][arm]["bundle"])

@@ -1,0 +1,92 @@
+"""A bundle made by hand, in a blink: random n-gram vectors, nine documents, nobody trained."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ebr_core.bags import Float32, hash_texts
+from ebr_core.bundle import ASKED, embed_asked, seal, write_terms
+from ebr_core.features import Features, TextFeatures, Towers, Values
+from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.hybrid import Radius
+from ebr_core.index import Ivf, build
+from ebr_core.inputs import bagged, inputs_of
+from ebr_core.model import Model, save_towers
+from ebr_core.terms import index_terms
+from ebr_core.towers import new_encoder, vectors_of
+
+TITLES = [
+    *("Anna Schmidt", "Anna Smith", "Ana Smit", "Smith Brothers Band", "Walking Club Lyon"),
+    *("Chess Club Bonn", "Bonn Walks", "Lyon Chess Open", "Jazz Night"),
+]
+KINDS = ["person", "person", "person", "page", "group", "group", "page", "event", "event"]
+CITIES = ["Bonn", "Lyon", "Lyon", None, "Lyon", "Bonn", "Bonn", "Lyon", None]
+
+
+def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> Path:
+    """Writes a sealed bundle into folder."""
+    (folder / "towers").mkdir(parents=True)
+    towers, vectors = _untrained(seed, d)
+    save_towers(towers, folder / "towers")
+    faiss.write_index(build(vectors, Ivf(code="flat", nlist=3, nprobe=2)), str(folder / "index.faiss"))
+    np.save(folder / "vectors.npy", vectors)
+    n = len(TITLES)
+    columns = {
+        "title": pa.array(TITLES),
+        "body": pa.nulls(n, pa.string()),
+        "document_id": pa.array([f"d{at}" for at in range(n)]),
+        "kind": pa.array(KINDS),
+        "city": pa.array(CITIES, pa.string()),
+        **{name: pa.nulls(n, pa.string()) for name in ("region", "country", "language")},
+        "created_at": pa.array([datetime(2024, 1, 1 + at) for at in range(n)], pa.timestamp("us")),
+        "removed_at": pa.nulls(n, pa.timestamp("us")),
+    }
+    pq.write_table(pa.table(columns), folder / "documents.parquet")
+    write_terms(index_terms(TITLES), folder)
+    searchers = [{"searcher_id": "s1", "city": "Lyon", "region": None, "country": "FR", "language": "fr"}]
+    searcher_schema = pa.schema([ASKED.field(name) for name in ASKED.names[1:]])
+    pq.write_table(pa.Table.from_pylist(searchers, searcher_schema), folder / "searchers.parquet")
+    (folder / "radius.json").write_text(Radius(model=0.6, beyond=0.3, targets=9).model_dump_json())
+    asked = pa.Table.from_pylist([{"query": query} for query in ("anna smith", "chess", "wlaking clb")], ASKED)
+    kept = pa.FixedSizeListArray.from_arrays(pa.array(embed_asked(towers, asked).ravel()), d)
+    pq.write_table(asked.append_column("vector", kept), folder / "canaries.parquet")
+    seal(folder, {"arm": arm, "seed": seed})
+    return folder
+
+
+def _untrained(seed: int, d: int) -> tuple[Model, Float32]:
+    """Towers that read the text and the city, and the documents' vectors."""
+    features = Features(
+        text=TextFeatures(buckets=4096), groups={"place": Values(searches=("city",), documents=("city",))}
+    )
+    texts = {"queries": pa.array([], pa.string()), "documents": pa.array(TITLES)}
+    hashed = {side: hash_texts(its, features.text) for side, its in texts.items()}
+    cities = {"city": pa.array(CITIES, pa.string())}
+    known = {"place": fit_group("place", features.groups["place"], cities, cities)}
+    fitted = Fitted(features, *fit_text(hashed["queries"], hashed["documents"], features.text), known)
+    query_of = np.empty(0, np.int32)
+    bags = [table_bags(text_bags(its, fitted), fitted) for its in texts.values()]
+    inputs = inputs_of(bags[0], bags[1], fitted.text_rows(), True, query_of)
+    no_city = group_bags("place", "searches", {"city": cities["city"][:0]}, 0, fitted)
+    places = group_bags("place", "documents", cities, len(CITIES), fitted)
+    inputs.groups["place"] = bagged(no_city, places, fitted.group_rows("place"), True)
+    encoder = new_encoder(inputs, Towers(dimensions=d), False, np.random.default_rng(seed))
+    vectors = vectors_of(encoder, inputs, inputs.rows_of(np.arange(len(TITLES), dtype=np.int32)))
+    return Model(encoder, fitted, Towers(dimensions=d), {}, np.empty(0, "S1")), vectors
+
+
+def publish_bundles(home: Path, experiment: str, folders: dict[str, Path], champion: str) -> None:
+    """Says of an experiment which bundles it has, as a run does; folders lie under home/artifacts."""
+    (home / "models").mkdir(parents=True, exist_ok=True)
+    models = {arm: {"bundle": folder.name, "validation_recall": 0.5} for arm, folder in folders.items()}
+    told = {"experiment": experiment, "made_at": f"after {champion}", "champion": champion, "models": models}
+    written = home / "models" / ".new"
+    written.write_text(json.dumps(told))
+    written.replace(home / "models" / f"{experiment}.json")
