@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
-from data.experiment import BASELINES, ORACLES, Evaluation, Question
+from data.experiment import ORACLES, Evaluation, Question
 from data.schemas import PER_SEARCH, RESULTS_OF_RUN
 from ebr_core import metrics
 from ebr_core.bags import Int64
@@ -251,10 +251,12 @@ def _question_rows(asked: str, question: Question, part: Part, measured: By, res
 
 
 def _by_seed(measured: By, arm: str, metric: str, inside: Bool) -> Measured | None:
-    """An arm's metric by seed on some searches, None where it was not retrieved."""
+    """An arm's metric by seed on some searches, None where it was not retrieved; what has no seed was not trained."""
     index = _index_asked(measured, arm)
-    seeds = [of[metric][inside] for run, of in measured.items() if (run.arm, run.through) == (arm, index)]
-    return Measured(np.stack(seeds), trained=arm not in BASELINES) if seeds else None
+    runs = [run for run in measured if (run.arm, run.through) == (arm, index)]
+    if not runs:
+        return None
+    return Measured(np.stack([measured[run][metric][inside] for run in runs]), trained=runs[0].seed is not None)
 
 
 def _index_asked(measured: By, arm: str) -> str:
