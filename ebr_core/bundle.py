@@ -15,11 +15,9 @@ import pyarrow.parquet as pq
 from ebr_core.bags import Float32
 from ebr_core.config import InputError
 from ebr_core.hybrid import Radius
-from ebr_core.inputs import Bagged, with_views
-from ebr_core.model import Model, load_towers, query_inputs, searcher_rows
+from ebr_core.model import Model, embed_queries, load_towers, searcher_rows
 from ebr_core.search import scanned
 from ebr_core.terms import Terms
-from ebr_core.towers import query_vectors
 
 FORMAT = 1
 TOLERANCE = 1e-5  # of a canary's vector
@@ -52,13 +50,7 @@ def embed_asked(towers: Model, asked: pa.Table) -> Float32:
     """
     given = {name: asked[name].combine_chunks() for name in asked.column_names}
     ids = np.array([(one or "").encode() for one in given["searcher_id"].to_pylist()], np.bytes_)
-    inputs = query_inputs(towers, given["query"], searcher_rows(towers, ids), given)
-    if towers.towers.query_vectors > 1:
-        known, text = towers.fitted.text_rows(), inputs.groups["text"]
-        assert isinstance(text, Bagged)
-        text = text._replace(table_rows=known if towers.towers.shared else 2 * known, rows_of_queries=known)
-        inputs = with_views(inputs._replace(groups=inputs.groups | {"text": text}), towers.towers.query_vectors)
-    return query_vectors(towers.encoder, inputs, np.arange(asked.num_rows, dtype=np.int32))
+    return embed_queries(towers, given["query"], searcher_rows(towers, ids), given)
 
 
 def as_rows(vectors: Float32) -> Float32:

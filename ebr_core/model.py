@@ -15,7 +15,7 @@ from ebr_core.bags import Float32, Int32
 from ebr_core.features import Features, Graph, Towers
 from ebr_core.fitted import ColumnData, Fitted, group_bags, table_bags, text_bags
 from ebr_core.inputs import Bagged, Dense, Inputs, with_views
-from ebr_core.towers import Encoder, encoder_of, parameters
+from ebr_core.towers import Encoder, encoder_of, parameters, query_vectors
 
 _GRAPH = "graph."  # before the name of a graph group, its searchers' vectors
 
@@ -95,3 +95,15 @@ def query_inputs(model: Model, queries: pa.Array, searchers: Int32, columns: Col
             groups[name] = Bagged(group_bags(name, "searches", given, n, model.fitted), at, 0)
     inputs = Inputs(groups, n, 0)
     return with_views(inputs, model.towers.query_vectors) if model.towers.query_vectors > 1 else inputs
+
+
+def embed_queries(
+    model: Model, queries: pa.Array, searchers: Int32 | None = None, columns: ColumnData | None = None
+) -> Float32:
+    """(n, D) unit vectors f(Q) of searches, whoever asks, or (h, n, D) where a search has several.
+
+    A search of which nothing is known is the zero vector.
+    """
+    searchers = np.full(len(queries), -1, np.int32) if searchers is None else searchers
+    inputs = query_inputs(model, queries, searchers, columns or {})
+    return query_vectors(model.encoder, inputs, np.arange(len(queries), dtype=np.int32))

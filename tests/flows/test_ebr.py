@@ -167,7 +167,8 @@ def test_the_logged_model_embeds_queries_as_the_run_did(first: tuple[Path, Outco
     asked = pd.DataFrame({"query": queries[:20]})
     embedded = np.stack(model.predict(asked, params={"output": "vector"})["vector"])
     candidates = [np.load(path)[:20] for path in outcome.log.folder.parent.glob("embed_texts-*/queries.npy")]
-    assert any(np.allclose(embedded, vectors, atol=1e-6) for vectors in candidates)
+    same = [vectors for vectors in candidates if vectors.shape == embedded.shape]  # other tests train here too
+    assert any(np.allclose(embedded, vectors, atol=1e-6) for vectors in same)
     answers = model.predict(asked, params={"k": 3, "mode": "ebr"})
     champion = open_bundle(bundle_of(models_of("experiment"), None))
     for query, ids in zip(queries[:20], answers["document_ids"], strict=True):

@@ -14,12 +14,9 @@ import yaml
 
 from data.experiment import Experiment, load_experiment
 from data.logs import Simulated, Split, Tables
-from ebr_core.bags import Float32, Int32
 from ebr_core.config import Arm, InputError
 from ebr_core.features import Graph
-from ebr_core.fitted import ColumnData
-from ebr_core.model import Model, load_towers, query_columns, query_inputs, searcher_rows
-from ebr_core.towers import query_vectors
+from ebr_core.model import embed_queries, load_towers, query_columns, searcher_rows
 from flows.check import describe_experiment
 from flows.cli import explain
 from tasks.artifacts import Artifact
@@ -70,14 +67,8 @@ def test_all_groups_go_from_the_log_to_vectors_and_to_the_query_tower(log: Artif
     typed = pa.array([texts[one["query_row"]] for one in asked])
     ids = np.array([searchers[one["searcher_row"]].encode() for one in asked], np.bytes_)
     columns = {name: pa.array([one[name] for one in asked], pa.string()) for name in ("city", "country")}
-    np.testing.assert_allclose(asked_vectors(model, typed, searcher_rows(model, ids), columns), queries, atol=1e-5)
-    nobody = np.full(len(ids), -1, np.int32)
-    assert asked_vectors(model, typed, nobody, {}).shape == queries.shape
-
-
-def asked_vectors(model: Model, queries: pa.Array, searchers: Int32, columns: ColumnData) -> Float32:
-    inputs = query_inputs(model, queries, searchers, columns)
-    return query_vectors(model.encoder, inputs, np.arange(len(queries), dtype=np.int32))
+    np.testing.assert_allclose(embed_queries(model, typed, searcher_rows(model, ids), columns), queries, atol=1e-5)
+    assert embed_queries(model, typed).shape == queries.shape
 
 
 def test_the_graph_reads_no_edge_from_after_the_cut(log: Artifact) -> None:
