@@ -168,7 +168,9 @@ def without_removed(groups: object) -> object:
 
 
 def refuse_text(groups: dict[str, Values | Numbers | Graph]) -> dict[str, Values | Numbers | Graph]:
-    """The groups, none of which may take the name of the one that is always there."""
+    """The groups, none of which may take the name of the one that is always there, or of what joins them."""
     if "text" in groups:
         raise ValueError("text: n-grams are set under `text`, beside `groups`; choose another name")
+    if "fusion" in groups:
+        raise ValueError("fusion: this name is taken by towers.fusion; choose another")
     return groups

@@ -17,7 +17,7 @@ from ebr_core.fitted import ColumnData, Fitted, group_bags, table_bags, text_bag
 from ebr_core.inputs import Bagged, Dense, Inputs, with_views
 from ebr_core.towers import Encoder, encoder_of, parameters, query_vectors
 
-_GRAPH = "graph."  # before the name of a graph group, its searchers' vectors
+_GRAPH = "searchers/"  # before the name of a graph group, its searchers' vectors; no group's name holds a slash
 
 
 class Model(NamedTuple):

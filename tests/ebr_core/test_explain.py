@@ -31,7 +31,7 @@ def built(text: dict[str, Any], towers: dict[str, Any], seed: int = 0) -> tuple[
         text=TextFeatures.model_validate(text),
         groups={
             "place": Values(searches=("city",), documents=("city",), allow_identifier=True),
-            "friends": Graph(dimensions=5),
+            "graph": Graph(dimensions=5),
         },
     )
     queries, titles, city = pa.array(QUERIES), pa.array(TITLES), {"city": pa.array(CITIES)}
@@ -45,12 +45,12 @@ def built(text: dict[str, Any], towers: dict[str, Any], seed: int = 0) -> tuple[
     places = [group_bags("place", side, city, 4, fitted) for side in ("searches", "documents")]
     groups["place"] = bagged(*places, fitted.group_rows("place"), True)
     nodes = rng.standard_normal((6, 5)).astype(np.float32)
-    groups["friends"] = Dense(nodes, np.array([0, 1, -1, 1, 2, 3, 4, 5], np.int32))
+    groups["graph"] = Dense(nodes, np.array([0, 1, -1, 1, 2, 3, 4, 5], np.int32))
     inputs = Inputs(groups, 4, 4)
     encoder = new_encoder(inputs, settings_, features.text.weighting == "learned", rng)
     if isinstance(encoder.fusion, Additive):
         encoder.fusion.logs[:] = rng.uniform(-1, 1, encoder.fusion.logs.shape)
-    return Model(encoder, fitted, settings_, {"friends": nodes[:2]}, np.array([b"ann", b"bob"])), inputs
+    return Model(encoder, fitted, settings_, {"graph": nodes[:2]}, np.array([b"ann", b"bob"])), inputs
 
 
 CASES = [
@@ -67,7 +67,7 @@ def test_the_parts_sum_to_the_cosine(text: dict[str, Any], towers: dict[str, Any
     told = explain(model.encoder, model.fitted, inputs, QUERIES[search], search, document)
     vectors = encode(model.encoder, inputs, np.array([search, document], np.int32)).vectors
     assert told.cosine == pytest.approx(float(vectors[0] @ vectors[1]), abs=1e-6)
-    assert told.groups == ["text", "place", "friends"]
+    assert told.groups == ["text", "place", "graph"]
     if told.matrix is None:
         assert towers["fusion"] == "mlp"
     else:
@@ -84,7 +84,7 @@ def test_the_parts_sum_to_the_cosine(text: dict[str, Any], towers: dict[str, Any
 def test_what_is_left_out_is_the_cosine_less_that_of_towers_without_the_group() -> None:
     model, inputs = built({}, {"fusion": "mlp", "hidden": 6})
     told = explain(model.encoder, model.fitted, inputs, QUERIES[0], 0, 4)
-    alone = Inputs({**inputs.groups, "friends": Dense(np.zeros((1, 5), np.float32), np.zeros(8, np.int32))}, 4, 4)
+    alone = Inputs({**inputs.groups, "graph": Dense(np.zeros((1, 5), np.float32), np.zeros(8, np.int32))}, 4, 4)
     vectors = encode(model.encoder, alone, np.array([0, 4], np.int32)).vectors
     assert told.left_out[2] == pytest.approx(told.cosine - float(vectors[0] @ vectors[1]), abs=1e-6)
 
