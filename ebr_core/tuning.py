@@ -11,10 +11,11 @@ import numpy as np
 
 from ebr_core.bags import Float32, Int32
 from ebr_core.config import InputError
-from ebr_core.index import AnyIndex, Hnsw, Imi, Ivf, build, innermost, set_parameters, variants
+from ebr_core.index import Hnsw, Imi, Ivf, build, innermost, set_parameters, variants
 from ebr_core.search import as_near, exact, scanned, through
 
 SECOND_LOOKS = (1, 2, 4, 8, 16)  # candidates for each document wanted
+STEPS = 4  # to a doubling, near the target
 DEARER = 2  # times the distances of the best setting so far, beyond which none is tried
 
 
@@ -55,14 +56,17 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
     points = faiss.OperatingPoints()
     tried: list[Point] = []
     built: list[faiss.Index] = []
+    best = float("inf")
     for variant in variants(spec):
         index = build(documents, variant)
-        for point in _explore(index, variant, documents, queries, nearest):
-            points.add(point.recall, point.distances, point.parameters, len(tried))
-            tried.append(point)
-            built.append(index)
-    best = [points.optimal_pts.at(at) for at in range(points.optimal_pts.size())]
-    enough = [point.cno for point in best if point.perf >= target]
+        for second_looks in reversed(SECOND_LOOKS) if isinstance(index, faiss.IndexRefine) else (1,):
+            for point in _explore(index, variant, second_looks, documents, queries, nearest, best):
+                points.add(point.recall, point.distances, point.parameters, len(tried))
+                tried.append(point)
+                built.append(index)
+                if point.recall >= target:
+                    best = min(best, point.distances)
+    enough = [point.cno for point in _optimal(points) if point.perf >= target]
     if not enough:
         raise InputError(_missed(spec, tried))
     at = enough[0]  # they stand in order of recall, and so of distances
@@ -70,54 +74,73 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
     return Tuned(built[at], tried[at], tried)
 
 
+def _optimal(points: Any) -> list[Any]:
+    return [points.optimal_pts.at(at) for at in range(points.optimal_pts.size())]
+
+
 def _explore(
-    index: faiss.Index, spec: Ivf | Imi | Hnsw, documents: Float32, queries: Float32, nearest: Float32
+    index: faiss.Index,
+    spec: Ivf | Imi | Hnsw,
+    second_looks: int,
+    documents: Float32,
+    queries: Float32,
+    nearest: Float32,
+    best: float,
 ) -> Iterator[Point]:
-    """Tries faiss's combinations of settings, the cheap ones first, as long as they may be of use."""
-    at, best = spec.at, float("inf")
-    space = _space(index, spec, at)
-    for number in range(space.n_combinations()):
-        space.set_index_parameters(index, number)
-        looked_at, distances = scanned(index, queries, at)
-        if distances.mean() > DEARER * best:
-            continue
-        started = time.perf_counter()
-        rows, _ = through(index, queries, at, slack=0)
-        seconds = time.perf_counter() - started
-        recall = float(as_near(documents, queries, rows, nearest).mean())
-        nlist = innermost(index).nlist if isinstance(spec, Ivf | Imi) else None
-        yield Point(
-            nlist,
-            space.combination_name(number),
-            recall,
-            float(looked_at.mean()),
-            float(distances.mean()),
-            len(queries) / max(seconds, 1e-9),
-        )
-        if recall >= (spec.target or 0):
-            best = min(best, float(distances.mean()))
+    """Doubles how far is looked, as long as that may be of use, then tries the steps between the last setting that
+    misses the target and the first that reaches it. best: the fewest distances that have reached it so far."""
+    below, reached = 0, None
+    first, last = (spec.at, max(spec.at, 1024)) if isinstance(spec, Hnsw) else (1, innermost(index).nlist)
+    for far in _steps(first, last, 1):  # faiss's own range of nprobe stops short of the last cell
+        point = _try(index, spec, far, second_looks, documents, queries, nearest, DEARER * best)
+        if point is None:
+            break
+        yield point
+        if point.recall >= (spec.target or 0):
+            best, reached = min(best, point.distances), reached or far
+        below = below if reached else far
+    if reached and below:
+        for far in _steps(below, reached, STEPS)[1:-1]:
+            point = _try(index, spec, far, second_looks, documents, queries, nearest, DEARER * best)
+            if point is not None:
+                yield point
 
 
-def _space(index: faiss.Index, spec: AnyIndex, at: int) -> Any:
-    """faiss's parameter space of an index: its own range of nprobe doubles at each step and stops short of nlist; this
-    one goes by the fourth root of 2 to the last cell, or ef up to 1,024."""
-    space = faiss.ParameterSpace()
-    if isinstance(spec, Ivf | Imi):
-        _add(space, "nprobe", _ladder(1, innermost(index).nlist))
-    elif isinstance(spec, Hnsw):
-        _add(space, "efSearch", _ladder(at, max(at, 1024)))
+def _steps(first: int, last: int, to_a_doubling: int) -> list[int]:
+    """From first to last by equal factors, both of them among the steps."""
+    exponents = np.arange(0, to_a_doubling * np.log2(last / first)) / to_a_doubling
+    return sorted({*(int(step) for step in np.ceil(first * 2**exponents)), last})
+
+
+def _try(
+    index: faiss.Index,
+    spec: Ivf | Imi | Hnsw,
+    far: int,
+    second_looks: int,
+    documents: Float32,
+    queries: Float32,
+    nearest: Float32,
+    most: float,
+) -> Point | None:
+    """What comes of one setting; None where it computes more than most distances."""
+    parameters = f"{'efSearch' if isinstance(spec, Hnsw) else 'nprobe'}={far}"
     if isinstance(index, faiss.IndexRefine):
-        _add(space, "k_factor_rf", np.array(SECOND_LOOKS, float))
-    return space
-
-
-def _ladder(first: int, last: int) -> Any:
-    steps = np.arange(0, 4 * np.log2(last / first) + 1) / 4
-    return np.unique(np.minimum(np.ceil(first * 2**steps), last)).astype(float)
-
-
-def _add(space: Any, name: str, values: Any) -> None:
-    faiss.copy_array_to_vector(values, space.add_range(name).values)
+        parameters += f",k_factor_rf={second_looks}"
+    set_parameters(index, parameters)
+    looked_at, distances = scanned(index, queries, spec.at)
+    if distances.mean() > most:
+        return None
+    started = time.perf_counter()
+    rows, _ = through(index, queries, spec.at, slack=0)
+    seconds = time.perf_counter() - started
+    return Point(
+        innermost(index).nlist if isinstance(spec, Ivf | Imi) else None,
+        parameters,
+        float(as_near(documents, queries, rows, nearest).mean()),
+        float(looked_at.mean()),
+        float(distances.mean()),
+        len(queries) / max(seconds, 1e-9),
+    )
 
 
 def _missed(spec: Ivf | Imi | Hnsw, tried: list[Point]) -> str:
