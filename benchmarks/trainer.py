@@ -21,10 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ["EBR_HOME"] = tempfile.mkdtemp(prefix="ebr-trainer-")
+os.environ.setdefault("EBR_HOME", tempfile.mkdtemp(prefix="ebr-trainer-"))
 THREADS = int(sys.argv[2]) if len(sys.argv) > 2 else os.cpu_count() or 1
 os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # the peer's
 
 from tasks.home import prepare_environment  # noqa: E402
