@@ -125,6 +125,16 @@ class Experiment(Frozen):
         """The indexes by name, exact search first."""
         return {"exact": Exact()} | self.indexes
 
+    def made_of(self, name: str) -> tuple[str, ...]:
+        """The arms of an ensemble, an arm itself."""
+        return self.ensembles[name].parts if name in self.ensembles else (name,)
+
+    def index_within(self, name: str) -> str:
+        """The index that a retrieval or a cascade looks through, none where it embeds nothing."""
+        if name in self.cascades:
+            return self.cascades[name].index
+        return self.retrievals[name].index if self.retrievals[name].arm else "none"
+
     @property
     def dimensions(self) -> list[int]:
         """The different dimensions of arms and ensembles, in order."""

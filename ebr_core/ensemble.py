@@ -20,12 +20,12 @@ class Ensemble(Frozen):
     parts: tuple[str, ...] = Field(
         min_length=2,
         max_length=4,
-        description="arms; one that stands again is trained again with another seed, so that [random, random] tells what "
-        "averaging alone is worth",
+        description="arms; one that stands again is trained again with another seed, so that [random, random] tells "
+        "what averaging alone is worth",
     )
     weights: tuple[Weight, ...] | None = Field(
         None,
-        description="one for each part, the first 1; without them, those with the best recall@10 on validation searches",
+        description="one for each part, the first 1; without them, those with the best recall@10 on the validation",
     )
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import Bounds, direct
 
-from ebr_core.bags import Float32, Int64
+from ebr_core.bags import Float32, Int32, Int64
 from ebr_core.metrics import Bool, Float64, Targets
 from ebr_core.search import TIED
 
@@ -67,7 +67,7 @@ def contest(documents: Sequence[Float32], queries: Sequence[Float32], targets: T
 
 
 def _rivals(
-    documents: Sequence[Float32], queries: Sequence[Float32], rows: Int64, k: int
+    documents: Sequence[Float32], queries: Sequence[Float32], rows: Int32, k: int
 ) -> tuple[Int64, tuple[Int64, Float32, Bool]]:
     """(always (T,), rivals) of some targets, rows (T,), and their queries (T, Dᵢ)."""
     ahead = np.empty((len(rows), len(documents[0]), len(documents)), np.float32)
@@ -136,9 +136,9 @@ def _share(weight: float) -> float:
 def described(of: Contest, weights: Weights) -> Chosen:
     """The same of weights that are given."""
     n = len(weights)
-    alone = tuple(recall(of, np.eye(n)[part]) for part in range(n))
+    alone = tuple(recall(of, np.eye(n)[part].tolist()) for part in range(n))
     lines = []
     for part in range(1, n):
         grid = sorted({*GRID, weights[part]})
         lines.append(tuple((one, recall(of, (*weights[:part], one, *weights[part + 1 :]))) for one in grid))
-    return Chosen(weights, recall(of, weights), recall(of, np.ones(n)), alone, tuple(lines))
+    return Chosen(weights, recall(of, weights), recall(of, (1.0,) * n), alone, tuple(lines))

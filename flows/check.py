@@ -32,7 +32,9 @@ def describe_experiment(path: Path) -> str:
 def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLogs) -> str:
     """What would be trained and asked, and which of it these logs do not allow."""
     lines = [f"{len(asked.arms)} arms × {len(asked.seeds)} seeds would be trained: {', '.join(asked.arms) or 'none'}."]
-    if again := {run for its in asked.ensembles.values() for seed in asked.seeds for run in its.runs(seed, asked.seeds)}:
+    if again := {
+        run for its in asked.ensembles.values() for seed in asked.seeds for run in its.runs(seed, asked.seeds)
+    }:
         others = sorted(f"{arm}, seed {seed}" for arm, seed in again if seed not in asked.seeds)
         lines += [f"  and again for ensembles: {'; '.join(others)}."] if others else []
     lacking = {

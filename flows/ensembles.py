@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect.futures import PrefectFuture
-
 from data.experiment import Experiment
 from flows.names import named
 from flows.retrievals import Embedded, Futures, Run, index_of
@@ -36,7 +34,7 @@ def runs_needed(asked: Experiment) -> list[Run]:
     return list(dict.fromkeys(every))
 
 
-def cascade_all(asked: Experiment, test: Artifact, embedded: Embedded, k: int) -> dict[Run, PrefectFuture[Artifact]]:
+def cascade_all(asked: Experiment, test: Artifact, embedded: Embedded, k: int) -> Futures:
     """Every cascade, once for each seed that both its models have."""
     found = {}
     for name, its in asked.cascades.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -42,8 +43,8 @@ def weigh(
     given: tuple[float, ...] | None,
     threads: int,
 ) -> None:
-    """weights.json: the weights, given or chosen by recall@10 of validation searches (what was clicked), their recall,
-    that of equal weights and of each part alone, and recall along each weight; costs.json: what the parts cost together.
+    """ensemble.json: the weights, given or chosen by recall@10 of validation searches (what was clicked), their recall,
+    that of equal weights and of each part alone, and recall along each weight. costs.json: what all parts cost.
 
     parts: embed_texts of the validation, one for each of the towers.
     """
@@ -54,7 +55,7 @@ def weigh(
         chosen = choose(of) if given is None else described(of, given)
     seconds = time.perf_counter() - started
     told = {"chosen": given is None, "k": VALIDATION_K, **chosen._asdict()}
-    (folder / "weights.json").write_text(json.dumps(told, indent=1))
+    (folder / "ensemble.json").write_text(json.dumps(told, indent=1))
     spent = [json.loads((each.folder / "costs.json").read_text()) for each in towers]
     costs = {name: sum(each[name] for each in spent) for name in ("train_s", "pairs", "table_rows")}
     (folder / "costs.json").write_text(json.dumps(costs | {"weigh_s": seconds}, indent=1))
@@ -76,14 +77,15 @@ def _contest(parts: list[Artifact], validation: Artifact) -> Contest:
     return contest(documents, queries, Targets(targets.offsets, place[targets.documents]), VALIDATION_K)
 
 
-def weights_of(weights: Artifact) -> tuple[float, ...]:
-    """The weights that were chosen or given."""
-    return tuple(json.loads((weights.folder / "weights.json").read_text())["weights"])
+def weighed(weights: Artifact) -> dict[str, Any]:
+    """What weigh told: weights, whether they were chosen, recall, equal, alone, lines."""
+    told: dict[str, Any] = json.loads((weights.folder / "ensemble.json").read_text())
+    return told
 
 
 def weighted_recall(weights: Artifact) -> float:
-    """The validation recall with them, as best_recall is an arm's."""
-    return float(json.loads((weights.folder / "weights.json").read_text())["recall"])
+    """The validation recall with the weights, as best_recall is an arm's."""
+    return float(weighed(weights)["recall"])
 
 
 @stage
@@ -96,7 +98,7 @@ def join_vectors(folder: Path, parts: list[Artifact], weights: Artifact) -> None
     for first in range(0, len(joined), BLOCK):
         joined[first : first + BLOCK] = join_documents([part[first : first + BLOCK] for part in documents])
     queries = [np.load(part.folder / "queries.npy") for part in parts]
-    np.save(folder / "queries.npy", join_queries(queries, weights_of(weights)))
+    np.save(folder / "queries.npy", join_queries(queries, weighed(weights)["weights"]))
     costs = {"join_s": time.perf_counter() - started}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 

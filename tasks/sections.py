@@ -23,6 +23,7 @@ from tasks.answers import (
     share,
     signed,
 )
+from tasks.ensemble_section import ensemble_blocks
 from tasks.page import Block, Bullets, Grid, Heading, Paragraph, Picture
 from tasks.slices import FEW_SEARCHES, WHOLE
 
@@ -39,6 +40,7 @@ class Result:
     data: dict[str, Any]
     counts: list[dict[str, Any]]
     run: dict[str, Any]
+    ensembles: list[dict[str, Any]]  # ensembles.json
 
     @cached_property
     def plain(self) -> list[Row]:
@@ -78,6 +80,7 @@ def blocks(result: Result) -> list[Block]:
         *_curves(result),
         *_slices(result),
         *_levels(result),
+        *_ensembles(result),
         *_indexes(result),
         *_leaks(result),
         *_sampled(result),
@@ -320,6 +323,11 @@ def _level(row: Row, with_ends: bool) -> str:
     if row["metric"] == "popularity_lift":
         return signed(row["value"])
     return share(row["value"], row["low"], row["high"]) if with_ends else share(row["value"])
+
+
+def _ensembles(result: Result) -> list[Block]:
+    rows = [row for row in result.plain if row["targets"] == result.main]
+    return ensemble_blocks(result.ensembles, result.asked, rows, result.costs, result.k)
 
 
 def _indexes(result: Result) -> list[Block]:
