@@ -74,7 +74,7 @@ colour: red
         "arms.bm25: this name is taken by a baseline",
         "questions.P02.baseline: no arm 'sft' (did you mean soft?)",
         "questions.P02.metric: got 'recall@11'",
-        "colour: unknown key; allowed here: arms, audit, evaluation",
+        "colour: unknown key; allowed here: arms, audit, cascades, ensembles, evaluation",
     ):
         assert sum(wanted in line for line in lines) == 1, (wanted, lines)
 
