@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.check import describe
-from data.experiment import Experiment, load_experiment
+from data.experiment import Experiment, arm_of, load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.config import InputError
@@ -42,7 +42,8 @@ def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLo
     }
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
     for name, question in asked.questions.items():
-        asked_of = [part for arm in (question.baseline, *question.arms) for part in (arm, *_made_of(asked, arm))]
+        compared = [arm_of(arm) for arm in (question.baseline, *question.arms)]
+        asked_of = [part for arm in compared for part in (arm, *_made_of(asked, arm))]
         missing = [arm for arm in dict.fromkeys(asked_of) if arm in lacking]
         verdict = f"cannot be answered, for want of {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from data.experiment import arm_of
 from tasks import plots
 from tasks.answers import Row, share, signed
 from tasks.page import Block, Grid, Heading, Paragraph, Picture
@@ -32,7 +33,7 @@ def _compared(asked: dict[str, Any]) -> list[str]:
     ensembles = asked["ensembles"]
     names = [*ensembles, *(part for its in ensembles.values() for part in its["parts"])]
     for question in asked["questions"].values():
-        inside = [question["baseline"], *question["arms"]]
+        inside = [arm_of(label) for label in (question["baseline"], *question["arms"])]
         names += inside if set(inside) & set(ensembles) else []
     return [name for name in dict.fromkeys(names) if name in ensembles or name in asked["arms"]]
 

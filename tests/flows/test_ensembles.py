@@ -42,7 +42,7 @@ CHANGES: dict[str, Any] = {
     },
     "questions": {
         "P21": {"title": "ensemble", "baseline": "random", "arms": ["both", "again", "one", "deep"], "claim": "gain"},
-        "P22": {"title": "quantised", "baseline": "both", "arms": ["quantised"], "claim": "worse"},
+        "P22": {"title": "quantised", "baseline": "both", "arms": ["quantised", "both@tuned"], "claim": "worse"},
     },
 }
 
