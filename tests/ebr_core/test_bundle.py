@@ -240,5 +240,5 @@ def test_an_ensemble_with_another_weight_or_part_does_not_open(joined: Path, tmp
     with pytest.raises(InputError, match="the index belongs to towers"):
         open_bundle(folder)
     seal(folder, {"arm": "both", "seed": 0})  # even sealed anew, its canaries moved, or its sizes do not fit
-    with pytest.raises(InputError, match="canary queries come out|do not belong together"):
+    with pytest.raises(InputError, match=r"canary queries come out|do not belong together"):
         open_bundle(folder)
