@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -65,8 +66,9 @@ def _opening(result: Result) -> list[Block]:
         told = "; ".join([*(check["says"] for check in leaks), *above])
         page.append(Paragraph(f"**Something leaks, do not believe these numbers**: {told}.", "bad"))
     else:
-        clean = [check["check"] for check in result.audit["leaks"] if check["status"] == "clean"]
-        page.append(Paragraph(f"**No leak found** in {len(clean)} checks ({', '.join(clean)}): see below.", "good"))
+        clean = Counter(check["check"] for check in result.audit["leaks"] if check["status"] == "clean")
+        kinds = ", ".join(f"{number} × {name}" if number > 1 else name for name, number in clean.items())
+        page.append(Paragraph(f"**No leak found** in {clean.total()} checks ({kinds}): see below.", "good"))
     page += [
         Paragraph(f"**Do not believe the numbers of {arm}**: it {told}.", "bad")
         for arm, told in result.checks.get("leaks", {}).items()
