@@ -107,7 +107,8 @@ def seal(folder: Path, told: dict[str, Any]) -> None:
 
     index.json says to which towers the index belongs.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".record")
+    own = (folder / "manifest.json", folder / ".record")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path not in own)
     digests = {str(path.relative_to(folder)): file_digest(path) for path in files}
     belongs = {"towers": _of_towers(digests), "index": digests["index.faiss"]}
     (folder / "index.json").write_text(json.dumps(belongs, indent=1))

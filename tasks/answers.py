@@ -70,7 +70,8 @@ def answer(row: Row, title: str) -> str:
         return f"{about}: `{row['arm']}` − `{row['baseline']}` = {signed(row['difference'])} {metric_name(row)}, {few}."
     words = FINDINGS | ({"better": "scans more than", "worse": "scans less than"} if row["metric"] == "scanned" else {})
     found = f"`{row['arm']}` {words[row['finding']]} `{row['baseline']}`"
-    within = f", within ± {share(row['margin'])}" if row["finding"] == "equal" else ""
+    inside = row["finding"] == "equal" or (row["claim"], row["verdict"]) == ("equal", "holds")
+    within = f", within ± {share(row['margin'])}" if inside else ""
     number = f"{signed(row['difference'])} {metric_name(row)} {ends(row['family_low'], row['family_high'])}"
     return f"{about}: {found}{within}: {number}. {_verdict(row)}".rstrip()
 

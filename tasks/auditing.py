@@ -13,7 +13,7 @@ from ebr_core.config import InputError
 from tasks.answers import SETS, Row, share, signed
 from tasks.page import Block, Bullets, Grid, Heading, Paragraph
 from tasks.report import read
-from tasks.sections import Result
+from tasks.result import Result
 
 WHOLE_LOG = "split by time, whole log"
 NOT_AUDITED = {"audit", "questions", "indexes", "screening", "ensembles", "retrievals", "cascades"}

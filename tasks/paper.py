@@ -12,7 +12,7 @@ from ebr_core.config import Frozen, InputError
 from tasks.answers import Row, ends, metric_name, questions, signed
 from tasks.page import Block, Grid, Heading, Paragraph
 from tasks.report import read
-from tasks.sections import Result
+from tasks.result import Result
 
 
 class Claim(Frozen):

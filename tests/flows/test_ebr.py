@@ -304,6 +304,10 @@ def test_the_oracle_is_above_every_arm(first: tuple[Path, Outcome]) -> None:
     assert best["oracle-everything"] >= best["oracle-text"]
     checks = json.loads((first[1].results.folder / "checks.json").read_text())
     assert checks["above_oracle"] == []
+    page = (first[1].report.folder / "report.md").read_text()
+    section = page[page.index("## What is attainable") :].split("\n## ")[0]
+    line = next(line for line in section.splitlines() if line.startswith("| bm25 |"))
+    assert f"{best['bm25'] / best['oracle-everything']:.0%}" in line.split("|")[2]
 
 
 def test_an_arm_that_knows_the_truth_fails_the_run(first: tuple[Path, Outcome]) -> None:
