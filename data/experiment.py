@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
+from data.combined import ensemble_problems, named_problem, reference_problems
 from data.invalid import explained
 from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
+from ebr_core.cascade import Cascade
 from ebr_core.config import Arm, Frozen, InputError, laid_over
+from ebr_core.ensemble import Ensemble
 from ebr_core.hybrid import Retrieval
 from ebr_core.index import AnyIndex, Exact, Index, Ivf, Scan, problem
 from ebr_core.verdicts import Claim
@@ -94,9 +97,15 @@ class Experiment(Frozen):
         "its best arm, chosen on validation",
     )
     arms: dict[Name, Arm] = Field(default_factory=dict, description="what is trained; `base` holds what they share")
+    ensembles: dict[Name, Ensemble] = Field(
+        default_factory=dict, description="weighted sums of arms, searched as one; arms in all that follows"
+    )
     indexes: dict[Name, Index] = Field(default_factory=dict, description="besides exact search, which is always there")
     retrievals: dict[Name, Retrieval] = Field(
         default_factory=dict, description="terms and embeddings together, under conditions; compared like arms"
+    )
+    cascades: dict[Name, Cascade] = Field(
+        default_factory=dict, description="an arm's first documents in the order of another; compared like arms"
     )
     questions: dict[Title, Question] = Field(default_factory=dict, description="who is compared with whom")
     audit: Audit | None = Field(None, description="what `ebr audit` trains again")
@@ -130,6 +139,23 @@ class Experiment(Frozen):
     def all_indexes(self) -> dict[str, AnyIndex]:
         """The indexes by name, exact search first."""
         return {"exact": Exact()} | self.indexes
+
+    def made_of(self, name: str) -> tuple[str, ...]:
+        """The arms of an ensemble, an arm itself."""
+        return self.ensembles[name].parts if name in self.ensembles else (name,)
+
+    def index_within(self, name: str) -> str:
+        """The index that a retrieval or a cascade looks through, none where it embeds nothing."""
+        if name in self.cascades:
+            return self.cascades[name].index
+        return self.retrievals[name].index if self.retrievals[name].arm else "none"
+
+    @property
+    def dimensions(self) -> list[int]:
+        """The different dimensions of arms and ensembles, in order."""
+        of = {name: arm.towers.dimensions for name, arm in self.arms.items()}
+        joined = {sum(of[part] for part in its.parts) for its in self.ensembles.values()}
+        return sorted({*of.values(), *joined})
 
 
 class _NoRepeats(yaml.SafeLoader):
@@ -174,7 +200,9 @@ def load_experiment(path: Path) -> Experiment:
     except ValidationError as error:
         problems = [*explained(error, content, Experiment.model_json_schema()), *problems]
     if experiment:
-        problems += [*_index_problems(experiment), *_retrieval_problems(experiment), *_trial_problems(experiment)]
+        unlike = ensemble_problems(experiment.ensembles, experiment.arms)
+        problems += unlike or _index_problems(experiment)  # an ensemble's dimensions are those of its parts
+        problems += [*_reference_problems(experiment), *_trial_problems(experiment)]
     if problems or experiment is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
@@ -183,37 +211,30 @@ def load_experiment(path: Path) -> Experiment:
 
 def _index_problems(experiment: Experiment) -> list[str]:
     """Indexes that cannot be built over the vectors of some arm, whatever the corpus, and settings of nobody."""
-    dimensions = sorted({arm.towers.dimensions for arm in experiment.arms.values()})
     told = [
         f"indexes.{name}: {reason}"
         for name, index in experiment.indexes.items()
-        for d in dimensions
+        for d in experiment.dimensions
         if (reason := problem(_without_nlist(index), MANY, d))
     ]
+    there = [*experiment.arms, *experiment.ensembles]
     for name, index in experiment.indexes.items():
-        if (arm := getattr(index, "parameters_of", None)) is not None and arm not in experiment.arms:
-            near = difflib.get_close_matches(arm, experiment.arms, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            told.append(f"indexes.{name}.parameters_of: no arm {arm!r}{hint}; there are {', '.join(experiment.arms)}")
+        arm = getattr(index, "parameters_of", None)
+        told += named_problem(f"indexes.{name}.parameters_of", "arm", arm, there)
         if not isinstance(index, Exact | Scan) and index.at > max(experiment.evaluation.ks):
             told.append(f"indexes.{name}.at: got {index.at}; at most {max(experiment.evaluation.ks)}, the largest K")
     return told
 
 
-def _retrieval_problems(experiment: Experiment) -> list[str]:
-    """Retrievals through arms or indexes that are not there, or under a name that is taken."""
-    known = {"arm": list(experiment.arms), "index": list(experiment.all_indexes)}
-    told = [
-        f"retrievals.{name}: this name is taken by an arm or a baseline; choose another"
-        for name in experiment.retrievals
-        if name in (*experiment.arms, *BASELINES, *ORACLES)
-    ]
+def _reference_problems(experiment: Experiment) -> list[str]:
+    """Retrievals and cascades of arms or indexes that are not there."""
+    arms, indexes = [*experiment.arms, *experiment.ensembles], list(experiment.all_indexes)
+    told = []
     for name, its in experiment.retrievals.items():
-        for key, value in (("arm", its.arm), ("index", its.index)):
-            if value is not None and value not in known[key]:
-                near = difflib.get_close_matches(value, known[key], 1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
-                told.append(f"retrievals.{name}.{key}: no {key} {value!r}{hint}; there are {', '.join(known[key])}")
+        told += reference_problems(f"retrievals.{name}", {"arm": its.arm}, its.index, arms, indexes)
+    for name, cascade in experiment.cascades.items():
+        both = {"first": cascade.first, "then": cascade.then}
+        told += reference_problems(f"cascades.{name}", both, cascade.index, arms, indexes)
     return told
 
 
@@ -261,6 +282,17 @@ def _source_problems(arms: dict[str, Any]) -> list[str]:
     return problems
 
 
+def _taken_names(sections: dict[str, list[Any]]) -> list[str]:
+    """Names that a baseline bears, or two things that questions compare."""
+    problems, taken = [], dict.fromkeys((*BASELINES, *ORACLES), "a baseline")
+    for section, names in sections.items():
+        problems += [
+            f"{section}.{name}: this name is taken by {taken[name]}; choose another" for name in names if name in taken
+        ]
+        taken = {str(name): f"one of the {section}" for name in names} | taken
+    return problems
+
+
 def _section(content: dict[str, Any], key: str) -> dict[str, Any]:
     return content[key] if isinstance(content.get(key), dict) else {}
 
@@ -270,13 +302,11 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
     else."""
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [name for name in arms_section if name != "base"]
-    known, ks = [*arms, *_section(content, "retrievals"), *BASELINES], evaluation.get("ks", Evaluation().ks)
+    combined = {key: list(_section(content, key)) for key in ("ensembles", "retrievals", "cascades")}
+    known = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
+    ks = evaluation.get("ks", Evaluation().ks)
     indexes = ["exact", *_section(content, "indexes")]
-    problems = [
-        f"arms.{name}: this name is taken by a baseline; choose another"
-        for name in arms
-        if name in (*BASELINES, *ORACLES)
-    ]
+    problems = _taken_names({"arms": arms} | combined)
     problems += _source_problems(arms_section)
     audited = _section(content, "audit").get("arms")
     problems += [

@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 
 from ebr_core.bags import Float32
 from ebr_core.config import InputError
+from ebr_core.ensemble import join_queries
 from ebr_core.hybrid import Radius
 from ebr_core.model import Model, embed_queries, load_towers, searcher_rows
 from ebr_core.search import scanned
 from ebr_core.terms import Terms
 
 FORMAT = 1
+WEIGHTS = "ensemble.json"  # beside the folders 0, 1 … of an ensemble's towers
 TOLERANCE = 1e-5  # of a canary's vector
 ASKED = pa.schema(  # a query and who asks it from where; all but the query may be null
     [(name, pa.string()) for name in ("query", "searcher_id", "city", "region", "country", "language")]
@@ -28,12 +30,19 @@ CONTEXT = tuple(ASKED.names[1:])
 _CHUNK_BYTES = 1 << 20
 
 
+class Parts(NamedTuple):
+    """The towers of an ensemble, whose query vectors are joined by weight."""
+
+    models: tuple[Model, ...]
+    weights: tuple[float, ...]
+
+
 class Bundle(NamedTuple):
     """An opened bundle, checked."""
 
     name: str  # the arm
     manifest: dict[str, Any]
-    towers: Model
+    towers: Model | Parts
     index: faiss.Index
     vectors: Float32  # (N, D) memory-mapped
     documents: pa.Table  # N rows: document_id, title, and what a condition may ask of them
@@ -43,11 +52,13 @@ class Bundle(NamedTuple):
     typical: float  # documents scanned for a query, mean over the canaries
 
 
-def embed_asked(towers: Model, asked: pa.Table) -> Float32:
+def embed_asked(towers: Model | Parts, asked: pa.Table) -> Float32:
     """(Q, D) unit vectors of queries with their context, rows of ASKED: the only way from a question to a vector.
 
     (h, Q, D) where the towers give a query several vectors; the zero vector where nothing of a question is known.
     """
+    if isinstance(towers, Parts):
+        return join_queries([embed_asked(model, asked) for model in towers.models], towers.weights)
     given = {name: asked[name].combine_chunks() for name in asked.column_names}
     ids = np.array([(one or "").encode() for one in given["searcher_id"].to_pylist()], np.bytes_)
     return embed_queries(towers, given["query"], searcher_rows(towers, ids), given)
@@ -68,15 +79,40 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def load_query_towers(folder: Path) -> Model | Parts:
+    """The towers in a bundle's folder towers: one arm's, or those of an ensemble's parts."""
+    if not (folder / WEIGHTS).exists():
+        return load_towers(folder)
+    weights = tuple(json.loads((folder / WEIGHTS).read_text())["weights"])
+    return Parts(tuple(load_towers(folder / str(at)) for at in range(len(weights))), weights)
+
+
+def _dimensions(towers: Model | Parts) -> int:
+    models = towers.models if isinstance(towers, Parts) else (towers,)
+    return sum(model.encoder.dimensions for model in models)
+
+
+def _of_towers(digests: dict[str, str]) -> str:
+    """The digest of the towers among files' digests: one file's, or, of an ensemble, that of all parts and weights."""
+    if (one := digests.get("towers/towers.safetensors")) is not None:
+        return one
+    its = [
+        digests[name] for name in sorted(digests) if name == f"towers/{WEIGHTS}" or name.endswith("towers.safetensors")
+    ]
+    return hashlib.sha256("".join(its).encode()).hexdigest()
+
+
 def seal(folder: Path, told: dict[str, Any]) -> None:
     """Writes manifest.json over all files of a bundle's folder: their digests, and what is told of it.
 
     index.json says to which towers the index belongs.
     """
-    towers, index = file_digest(folder / "towers" / "towers.safetensors"), file_digest(folder / "index.faiss")
-    (folder / "index.json").write_text(json.dumps({"towers": towers, "index": index}, indent=1))
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".record")
+    own = (folder / "manifest.json", folder / ".record")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path not in own)
     digests = {str(path.relative_to(folder)): file_digest(path) for path in files}
+    belongs = {"towers": _of_towers(digests), "index": digests["index.faiss"]}
+    (folder / "index.json").write_text(json.dumps(belongs, indent=1))
+    digests["index.json"] = file_digest(folder / "index.json")
     (folder / "manifest.json").write_text(json.dumps({"format": FORMAT, **told, "files": digests}, indent=1))
 
 
@@ -89,14 +125,14 @@ def open_bundle(folder: Path) -> Bundle:
     if manifest.get("format") != FORMAT:
         raise InputError(f"{folder}: a bundle of format {manifest.get('format')}, this version reads {FORMAT}")
     _check_files(folder, manifest)
-    towers = load_towers(folder / "towers")
+    towers = load_query_towers(folder / "towers")
     index = faiss.read_index(str(folder / "index.faiss"))
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
     documents = pq.read_table(folder / "documents.parquet").combine_chunks()
-    if not index.ntotal == len(vectors) == documents.num_rows or index.d != towers.encoder.dimensions:
+    if not index.ntotal == len(vectors) == documents.num_rows or index.d != _dimensions(towers):
         raise InputError(
             f"{folder}: index of {index.ntotal} × {index.d}, {len(vectors)} vectors, {documents.num_rows} documents, "
-            f"towers of {towers.encoder.dimensions} dimensions do not belong together; make the bundle again"
+            f"towers of {_dimensions(towers)} dimensions do not belong together; make the bundle again"
         )
     canaries = _check_canaries(folder, towers)
     radius = folder / "radius.json"
@@ -120,7 +156,7 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
         raise InputError(f"{folder}: {', '.join(missing)} missing; make the bundle again")
     found = {name: file_digest(folder / name) for name in manifest["files"]}
     belongs = json.loads((folder / "index.json").read_text())
-    towers = found["towers/towers.safetensors"]
+    towers = _of_towers(found)
     if (belongs["towers"], belongs["index"]) != (towers, found["index.faiss"]):
         raise InputError(
             f"{folder}: the index belongs to towers {belongs['towers'][:12]}, these are {towers[:12]}; an index "
@@ -131,7 +167,7 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
         raise InputError(f"{folder}: {', '.join(changed)} changed since it was made; make the bundle again")
 
 
-def _check_canaries(folder: Path, towers: Model) -> Float32:
+def _check_canaries(folder: Path, towers: Model | Parts) -> Float32:
     """The vectors of the canaries, which have to come out as they were when the model was measured."""
     canaries = pq.read_table(folder / "canaries.parquet")
     kept = np.asarray(canaries["vector"].combine_chunks().flatten(), np.float32).reshape(canaries.num_rows, -1)

@@ -23,21 +23,28 @@ def bundle_all(
     validation: Artifact | None,
     embedded: Embedded,
     towers: Futures,
+    weights: Futures,
     indexes: dict[tuple[Run, str], PrefectFuture[Artifact]],
 ) -> dict[str, PrefectFuture[Artifact]]:
-    """A bundle for each arm whose towers, vectors and served index came out, and of which a question can tell all that
-    the query tower reads."""
-    runs = {name: (name, asked.seeds[0]) for name, arm in asked.arms.items() if can_be_asked(arm)}
-    there = {name: run for name, run in runs.items() if _made(towers[run], indexes[run, served(asked)])}
+    """A bundle for each arm and ensemble whose towers, vectors and served index came out, and of which a question can
+    tell all that the query tower reads."""
+    runs = {name: (name, asked.seeds[0]) for name in (*asked.arms, *asked.ensembles) if _can_be_asked(asked, name)}
+    there = {name: run for name, run in runs.items() if _made(indexes[run, served(asked)])}
     if not there:
         return {}
     tables = tabulate.submit(log, test)
     found = {}
     for name, run in there.items():
         radius = named(calibrate_radius, *run).submit(embedded.validation[run], validation, embedded.threads[run])
-        parts = towers[run], embedded.test[run], indexes[run, served(asked)], radius
-        found[name] = named(bundle, name).submit(tables, test, *parts, name, run[1])
+        parts = asked.ensembles[name].runs(run[1], asked.seeds) if name in asked.ensembles else [run]
+        asked_of = [towers[part] for part in parts]
+        made = embedded.test[run], indexes[run, served(asked)], radius, weights.get(run)
+        found[name] = named(bundle, name).submit(tables, test, asked_of, *made, name, run[1])
     return found
+
+
+def _can_be_asked(asked: Experiment, name: str) -> bool:
+    return all(can_be_asked(asked.arms[part]) for part in asked.made_of(name))
 
 
 def can_be_asked(arm: Arm) -> bool:

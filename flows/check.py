@@ -32,12 +32,19 @@ def describe_experiment(path: Path) -> str:
 def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLogs) -> str:
     """What would be trained and asked, and which of it these logs do not allow."""
     lines = [f"{len(asked.arms)} arms × {len(asked.seeds)} seeds would be trained: {', '.join(asked.arms) or 'none'}."]
+    if again := {
+        run for its in asked.ensembles.values() for seed in asked.seeds for run in its.runs(seed, asked.seeds)
+    }:
+        others = sorted(f"{arm}, seed {seed}" for arm, seed in again if seed not in asked.seeds)
+        lines += [f"  and again for ensembles: {'; '.join(others)}."] if others else []
     lacking = {
         arm: reason for arm in asked.arms if (reason := _lacks(asked, arm, report) or _unread(asked, arm, log, logs))
     }
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
     for name, question in asked.questions.items():
-        missing = [arm for arm in (question.baseline, *question.arms) if arm_of(arm) in lacking]
+        compared = [arm_of(arm) for arm in (question.baseline, *question.arms)]
+        asked_of = [part for arm in compared for part in (arm, *_made_of(asked, arm))]
+        missing = [arm for arm in dict.fromkeys(asked_of) if arm in lacking]
         verdict = f"cannot be answered, for want of {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
     lines += [f"  index {name} cannot be built: {reason}." for name, reason in _unbuilt(asked, report)]
@@ -47,12 +54,22 @@ def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLo
     return "\n".join(lines)
 
 
+def _made_of(asked: Experiment, name: str) -> list[str]:
+    """The arms that an ensemble, a cascade or a retrieval of this name is made of."""
+    if name in asked.ensembles:
+        return list(dict.fromkeys(asked.ensembles[name].parts))
+    if name in asked.cascades:
+        both = asked.cascades[name].first, asked.cascades[name].then
+        return [part for one in both for part in (_made_of(asked, one) or [one])]
+    its = asked.retrievals[name].arm if name in asked.retrievals else None
+    return [] if its is None else _made_of(asked, its) or [its]
+
+
 def _unbuilt(asked: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The indexes that the corpus is too small for, with the reason."""
     documents = report["tables"]["documents"]["kept"]
-    dimensions = sorted({arm.towers.dimensions for arm in asked.arms.values()})
     for name, index in asked.indexes.items():
-        reasons = [reason for d in dimensions if (reason := problem(index, documents, d))]
+        reasons = [reason for d in asked.dimensions if (reason := problem(index, documents, d))]
         if reasons:
             yield name, reasons[0]
 

@@ -18,11 +18,13 @@ from data.logs import Simulated
 from ebr_core.config import Arm
 from ebr_core.features import Features
 from flows.bundles import bundle_all
+from flows.ensembles import cascade_all, join_all, runs_needed
 from flows.names import named
-from flows.retrievals import Embedded, index_of, retrieve_all
+from flows.retrievals import Embedded, Futures, Run, index_of, retrieve_all
 from tasks.artifacts import Artifact, clear_unfinished
 from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.bundle import crown
+from tasks.ensembles import Joined, weighted_recall
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import extract_columns, featurise, needs_columns
 from tasks.graph import embed_graph, leak_of
@@ -49,7 +51,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     world = live(simulated.world) if simulated else None
     log = obtain(asked.logs, asked.split, world)
     test = sample(log, "test", asked.evaluation.searches, asked.logs.judged_from, world)
-    refuse_impossible(test, asked.indexes.values(), {arm.towers.dimensions for arm in arms.values()}, deepest)
+    refuse_impossible(test, asked.indexes.values(), asked.dimensions, deepest)
     ceilings = {
         name: named(retrieve_oracle, name).submit(simulated.world, world, log, test, name.split("-")[1], deepest)
         for name in ORACLES
@@ -72,23 +74,21 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         )
         for key, trained in towers.items()
     }
-    embedded = Embedded(vectors, tuned_on, {key: arms[key[0]].training.threads for key in towers})
-    ranks = {
-        key: named(rank_targets, *key).submit(made, test, arms[key[0]].training.threads)
-        for key, made in vectors.items()
-    }
+    own = Embedded(vectors, tuned_on, {key: arms[key[0]].training.threads for key in towers})
+    weights, embedded = join_all(asked, towers, own, validation)
+    runs = [run for run in embedded.test if run[1] in asked.seeds]  # another seed is a part of an ensemble, no more
+    ranks = {key: named(rank_targets, *key).submit(embedded.test[key], test, embedded.threads[key]) for key in runs}
     indexes = {
         (key, name): index_of(key, name, spec, embedded, test)
-        for key in towers
+        for key in runs
         for name, spec in asked.all_indexes.items()
     }
     found = {
-        (key, name): named(retrieve, *key, name).submit(
-            vectors[key], index, test, deepest, arms[key[0]].training.threads
-        )
+        (key, name): named(retrieve, *key, name).submit(embedded.test[key], index, test, deepest, embedded.threads[key])
         for (key, name), index in indexes.items()
     }
     others = retrieve_all(asked, log, test, validation, embedded, deepest)
+    others.update(cascade_all(asked, test, embedded, deepest))
 
     retrieved = [
         Retrieved(arm=name, seed=None, index="none", rows=rows.result())
@@ -96,12 +96,11 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     ]
     for ((name, seed), index), future in found.items():
         if rows := finished(future):
-            leak = leak_of(log, arms[name].reads)
+            leak = next((told for part in asked.made_of(name) if (told := leak_of(log, arms[part].reads))), None)
             retrieved.append(Retrieved(arm=name, seed=seed, index=index, rows=rows, leak=leak))
     for (name, its_seed), future in others.items():
         if rows := finished(future):
-            index = asked.retrievals[name].index if asked.retrievals[name].arm else "none"
-            retrieved.append(Retrieved(arm=name, seed=its_seed, index=index, rows=rows))
+            retrieved.append(Retrieved(arm=name, seed=its_seed, index=asked.index_within(name), rows=rows))
     results = evaluate(test, retrieved, asked.questions, asked.evaluation)
     trained = [
         TrainedArm(arm=name, seed=seed, towers=finished(future), error=why_failed(future, vectors[name, seed]))
@@ -110,19 +109,30 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     unindexed = {
         f"{name}, seed {seed}, index {index}": told
         for ((name, seed), index), future in found.items()
-        if finished(vectors[name, seed]) and (told := why_failed(indexes[(name, seed), index], future))
+        if finished(embedded.test[name, seed]) and (told := why_failed(indexes[(name, seed), index], future))
+    }
+    unindexed |= {
+        f"{name}, seed {seed}": told
+        for (name, seed), future in weights.items()
+        if (told := why_not_joined(asked, (name, seed), towers, future, embedded))
     }
     unindexed |= {name: told for (name, _), future in others.items() if (told := why_failed(future))}
-    bundles = bundle_all(asked, log, test, validation, embedded, towers, indexes)
+    bundles = bundle_all(asked, log, test, validation, embedded, towers, weights, indexes)
     ready = {arm: artifact for arm, future in bundles.items() if (artifact := finished(future))}
     unindexed |= {f"{arm}, bundle": told for arm, future in bundles.items() if (told := why_failed(future))}
-    champion = crown(Path(experiment).stem, ready, {arm: towers[arm, asked.seeds[0]].result() for arm in ready})
+    joined = [
+        Joined(arm=run[0], seed=run[1], weights=of) for run, future in weights.items() if (of := finished(future))
+    ]
+    recalls = {name: best_recall(towers[name, asked.seeds[0]].result()) for name in ready if name in arms}
+    recalls |= {each.arm: weighted_recall(each.weights) for each in joined if each.seed == asked.seeds[0]}
+    champion = crown(Path(experiment).stem, ready, recalls)
     failures = {f"{run.arm}, seed {run.seed}": run.error for run in trained if run.error} | unindexed
     ranked = [Ranked(arm=arm, seed=seed, ranks=of) for (arm, seed), future in ranks.items() if (of := finished(future))]
     audited = audit(
         log, test, [of for future in features.values() if (of := finished(future))], ranked, asked.evaluation
     )
     spent = [Spent(arm=run.arm, seed=run.seed, index=None, made=run.towers) for run in trained if run.towers]
+    spent += [Spent(arm=each.arm, seed=each.seed, index=None, made=each.weights) for each in joined]
     spent += [
         Spent(arm=arm, seed=seed, index=index, made=made)
         for futures in (indexes, found)
@@ -133,8 +143,11 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     for ((arm, seed), index), future in indexes.items():
         if made := finished(future):
             built.setdefault(f"{arm}-{seed}", {})[index] = made
-    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures)
-    outcome = track(Path(experiment).stem, asked, log, test, trained, failures, results, page, built, champion, ready)
+    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures, joined)
+    shown = [run for run in trained if run.seed in asked.seeds]
+    outcome = track(
+        Path(experiment).stem, asked, log, test, shown, failures, results, page, built, champion, ready, joined
+    )
     problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
 
@@ -166,7 +179,8 @@ def train_arms(
     validation: Artifact | None,
 ) -> dict[tuple[str, int], PrefectFuture[Artifact]]:
     """Towers by (arm, seed): every arm with the first seed; with the others every arm too, or, under screening, each
-    question's baseline and its best arm on validation. An arm that mines or starts from another waits for it."""
+    question's baseline and its best arm on validation; and the parts of ensembles. An arm that mines or starts from
+    another waits for it."""
     towers: dict[tuple[str, int], PrefectFuture[Artifact]] = {}
 
     def trained(name: str, seed: int) -> PrefectFuture[Artifact]:
@@ -190,6 +204,8 @@ def train_arms(
     again = finalists(asked, towers) if asked.screening else list(asked.arms)
     for name, seed in ((name, seed) for seed in asked.seeds[1:] for name in again):
         trained(name, seed)
+    for name, seed in runs_needed(asked):
+        trained(name, seed)
     return towers
 
 
@@ -209,6 +225,16 @@ def finished(future: PrefectFuture[Artifact]) -> Artifact | None:
     """What the task made, or None where it, or one that it needed, failed."""
     future.wait()
     return future.result() if future.state.is_completed() else None
+
+
+def why_not_joined(
+    asked: Experiment, run: Run, towers: Futures, weights: PrefectFuture[Artifact], embedded: Embedded
+) -> str | None:
+    """Why an ensemble could not be made, the parts that failed first; None where it was."""
+    for arm, seed in asked.ensembles[run[0]].runs(run[1], asked.seeds):
+        if told := why_failed(towers[arm, seed]):
+            return f"its part {arm}, seed {seed}, could not be trained: {told}"
+    return why_failed(weights, embedded.validation[run], embedded.test[run])
 
 
 def why_failed(*futures: PrefectFuture[Artifact]) -> str | None:

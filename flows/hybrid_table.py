@@ -1,4 +1,4 @@
-"""The `retrievals` of an experiment side by side: whom each rescues, and what it costs."""
+"""The `retrievals` and `cascades` of an experiment side by side: whom each rescues, and what it costs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ SLICES = ("all", "misspelt")
 
 
 def compare_retrievals(rows: list[dict[str, Any]], asked: Experiment) -> Table:
-    """recall@10 (or the nearest K) by target set and slice, documents scanned and returned, for every retrieval."""
+    """recall@10 (or the nearest K) by target set and slice, documents scanned and returned, of every one."""
     k = min(asked.evaluation.ks, key=lambda k: abs(k - 10))
-    mine = [row for row in rows if row["arm"] in asked.retrievals and row["question"] is None]
+    named = [*asked.retrievals, *asked.cascades]
+    mine = [row for row in rows if row["arm"] in named and row["question"] is None]
     sets = sorted({row["targets"] for row in mine})
     there = {(row["targets"], row["slice"]) for row in mine}
     columns = [(targets, part) for targets in sets for part in SLICES if (targets, part) in there]
@@ -26,7 +27,7 @@ def compare_retrievals(rows: list[dict[str, Any]], asked: Experiment) -> Table:
     table = Table(
         title=f"retrievals: recall@{k} by targets and slice",
         title_justify="left",
-        caption="Scanned: documents compared by the embedding, mean over the searches. Returned: documents listed.",
+        caption="Scanned: documents compared by an embedding, mean over the searches. Returned: documents listed.",
         caption_justify="left",
     )
     table.add_column("retrieval")
@@ -34,7 +35,7 @@ def compare_retrievals(rows: list[dict[str, Any]], asked: Experiment) -> Table:
         table.add_column(targets if part == "all" else f"{targets}, {part}", justify="right")
     table.add_column("scanned", justify="right")
     table.add_column("returned", justify="right")
-    for name in asked.retrievals:
+    for name in named:
         for seed in sorted({run[1] for run in values if run[0] == name}, key=str):
             label = name if seed is None or len(asked.seeds) == 1 else f"{name}, seed {seed}"
             cells = [f"{values[name, seed, *column, 'recall']:.3f}" for column in columns]

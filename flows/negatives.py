@@ -46,7 +46,8 @@ def _alone(asked: Experiment, arm: str) -> Experiment:
         needed |= new
         waiting += new
     arms = {name: its for name, its in asked.arms.items() if name in needed}
-    return asked.model_copy(update={"arms": arms, "seeds": asked.seeds[:1], "questions": {}, "screening": False})
+    alone = {"arms": arms, "seeds": asked.seeds[:1], "ensembles": {}, "questions": {}, "screening": False}
+    return asked.model_copy(update=alone)
 
 
 def show(pairs: list[Fed], console: Console) -> None:

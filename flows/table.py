@@ -37,7 +37,7 @@ def show(outcome: Outcome, asked: Experiment, console: Console) -> None:
     if asked.questions:
         console.print(_questions(rows, asked), Text(""))
     console.print(_pairs(rows), Text(""))
-    if asked.retrievals:
+    if asked.retrievals or asked.cascades:
         console.print(compare_retrievals(rows, asked), Text(""))
     for arm, error in outcome.failures.items():
         console.print(f"[red]failed[/red] {arm}: {error}")
@@ -80,7 +80,9 @@ def _recall_table(
         inside, looked_at = metrics.get(("index_recall", main)), metrics.get(("scanned", None))
         style = "dim" if arm in BASELINES else "italic" if arm in ORACLES else ""
         name += _mark(checks["leaks"].get(arm))
-        name = name if index in ("exact", "none") or arm in asked.retrievals else ""  # an index stands under its arm
+        name = (
+            name if index in ("exact", "none") or arm in (*asked.retrievals, *asked.cascades) else ""
+        )  # an index stands under its arm
         share = [f"{metrics['recall', main]['value'] / oracle:.0%}"] if oracle else []
         table.add_row(
             name,

@@ -16,15 +16,16 @@ from tasks.report import read
 from tasks.result import Result
 
 WHOLE_LOG = "split by time, whole log"
+NOT_AUDITED = {"audit", "questions", "indexes", "screening", "ensembles", "retrievals", "cascades"}
 NAMES = {"random": "random split", "last_click": "last click left out"}
 
 
 def variants(asked: Experiment) -> dict[str, dict[str, Any]]:
     """The experiment once for each split and share of its audit section, as content of experiment files: the audited
-    arms and those that they need, one seed, no indexes, no questions. Errors: no audit section."""
+    arms and those that they need, one seed, nothing made of them, no questions. Errors: no audit section."""
     if asked.audit is None:
         raise InputError("audit: missing; name up to three arms: audit: {arms: [random, softmax]}")
-    plain = asked.model_dump(mode="json", exclude={"audit", "questions", "indexes", "screening"})
+    plain = asked.model_dump(mode="json", exclude=NOT_AUDITED)
     kept = _with_needed(asked, asked.audit.arms)
     plain |= {"seeds": [asked.seeds[0]], "arms": {name: plain["arms"][name] for name in kept}}
     split = plain["split"]

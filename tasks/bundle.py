@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from prefect import task
 
 from data import samples
-from ebr_core.bundle import ASKED, CONTEXT, as_rows, open_bundle, seal, write_terms
+from ebr_core.bundle import ASKED, CONTEXT, WEIGHTS, as_rows, open_bundle, seal, write_terms
 from ebr_core.config import InputError
 from ebr_core.terms import index_terms
 from tasks.artifacts import Artifact, stage
@@ -23,7 +23,6 @@ from tasks.home import artifacts, home
 from tasks.hybrid import read_documents, texts_of
 from tasks.progress import showing
 from tasks.samples import read_sample
-from tasks.training import best_recall
 
 CANARIES = 20
 
@@ -51,18 +50,26 @@ def bundle(
     folder: Path,
     tables: Artifact,
     evaluated: Artifact,
-    towers: Artifact,
+    towers: list[Artifact],
     vectors: Artifact,
     index: Artifact,
     radius: Artifact,
+    weights: Artifact | None,
     arm: str,
     seed: int,
 ) -> None:
-    """A folder that can be asked: see ebr_core.bundle. It is opened once before it counts as made."""
-    (folder / "towers").mkdir()
-    for path in towers.folder.iterdir():
-        if path.suffix in (".safetensors", ".json", ".npy"):
-            _link(path, folder / "towers" / path.name)
+    """A folder that can be asked: see ebr_core.bundle. It is opened once before it counts as made.
+
+    towers: one, or the parts of an ensemble, which has weights.
+    """
+    for at, part in enumerate(towers):
+        into = folder / "towers" if weights is None else folder / "towers" / str(at)
+        into.mkdir(parents=True)
+        for path in part.folder.iterdir():
+            if path.suffix in (".safetensors", ".json", ".npy"):
+                _link(path, into / path.name)
+    if weights is not None:
+        _link(weights.folder / WEIGHTS, folder / "towers" / WEIGHTS)
     for path in tables.folder.iterdir():
         if path.suffix in (".parquet", ".npy") and path.name != "asked.parquet":
             _link(path, folder / path.name)
@@ -78,7 +85,8 @@ def bundle(
     its = json.loads((index.folder / "manifest.json").read_text())
     if its["vectors"] != vectors.digest:
         raise ValueError(f"this index belongs to vectors {its['vectors']}, not to {vectors.digest}")
-    told = {"arm": arm, "seed": seed, "towers": towers.digest, "index": its["spec"], "setting": its["setting"]}
+    made_by = [part.digest for part in towers]
+    told = {"arm": arm, "seed": seed, "towers": made_by, "index": its["spec"], "setting": its["setting"]}
     seal(folder, told)
     with showing(f"bundle {arm}", 1):
         open_bundle(folder)
@@ -93,14 +101,13 @@ def _link(source: Path, target: Path) -> None:
 
 
 @task(name="crown")
-def crown(experiment: str, bundles: dict[str, Artifact], towers: dict[str, Artifact]) -> str | None:
+def crown(experiment: str, bundles: dict[str, Artifact], recalls: dict[str, float]) -> str | None:
     """Names the arm with the highest validation recall (never the test's) champion, and says where all bundles are.
 
     The pages and the command line read EBR_HOME/models/<experiment>.json; it is replaced in one step.
     """
     if not bundles:
         return None
-    recalls = {arm: best_recall(towers[arm]) for arm in bundles}
     champion = max(sorted(bundles), key=lambda arm: recalls[arm])
     told = {
         "experiment": experiment,

@@ -146,3 +146,17 @@ def recall_by_scanned(tried: dict[str, list[dict[str, Any]]], title: str) -> Fig
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
+
+
+def recall_by_weight(panels: dict[str, dict[str, list[tuple[float, float]]]], k: int) -> Figure:
+    """Recall along each weight of an ensemble, a panel for each ensemble, a line for each part but the first."""
+    figure = Figure(figsize=(3.6 * max(1, len(panels)), 3.2), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (name, lines) in zip(every, panels.items(), strict=True):
+        for part, line in lines.items():
+            axes.plot([x / (1 + x) for x, _ in line], [y for _, y in line], marker=".", label=part)
+        axes.set_xticks([0, 1 / 6, 0.5, 5 / 6, 1], ["0", ".2", "1", "5", "∞"])  # as far as a weight goes beside 1
+        axes.set(title=name, xlabel="weight", ylabel=f"validation recall@{k}", xlim=(-0.02, 1.02))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    return figure

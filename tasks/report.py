@@ -19,6 +19,7 @@ from data.experiment import Experiment
 from data.schemas import COSTS
 from ebr_core.config import Frozen
 from tasks.artifacts import LIBRARIES, Artifact, stage
+from tasks.ensembles import Joined, weighed
 from tasks.page import as_html, as_markdown
 from tasks.result import Result
 from tasks.sections import blocks, pictures
@@ -47,6 +48,7 @@ def report(
     audited: Artifact,
     spent: list[Spent],
     failures: dict[str, str],
+    joined: list[Joined],
 ) -> None:
     """All result files of a run in one folder that needs no other, and the report of them."""
     for name in RESULTS:
@@ -67,6 +69,8 @@ def report(
         "versions": _versions(),
     }
     (folder / "run.json").write_text(json.dumps(run, indent=1))
+    told = [{"arm": each.arm, "seed": each.seed} | weighed(each.weights) for each in joined]
+    (folder / "ensembles.json").write_text(json.dumps(told, indent=1))
     write(folder, folder)
 
 
@@ -87,7 +91,9 @@ def read(run: Path) -> Result:
     told = {
         name: json.loads((run / f"{name}.json").read_text()) for name in ("checks", "audit", "data", "counts", "run")
     }
+    joined = run / "ensembles.json"  # runs of earlier versions have none
     return Result(
+        ensembles=json.loads(joined.read_text()) if joined.exists() else [],
         rows=pq.read_table(run / "results.parquet").to_pylist(),
         costs=pq.read_table(run / "costs.parquet").to_pylist(),
         asked=yaml.safe_load((run / "experiment.yaml").read_text()),

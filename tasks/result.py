@@ -22,6 +22,7 @@ class Result:
     data: dict[str, Any]
     counts: list[dict[str, Any]]
     run: dict[str, Any]
+    ensembles: list[dict[str, Any]]  # ensembles.json
 
     @cached_property
     def plain(self) -> list[Row]:

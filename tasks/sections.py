@@ -21,6 +21,7 @@ from tasks.answers import (
     signed,
 )
 from tasks.attainable import attainable
+from tasks.ensemble_section import ensemble_blocks
 from tasks.page import Block, Bullets, Grid, Heading, Paragraph, Picture
 from tasks.result import Result
 from tasks.slices import FEW_SEARCHES, WHOLE
@@ -38,6 +39,7 @@ def blocks(result: Result) -> list[Block]:
         *attainable(result),
         *_slices(result),
         *_levels(result),
+        *_ensembles(result),
         *_indexes(result),
         *_leaks(result),
         *_sampled(result),
@@ -281,6 +283,11 @@ def _level(row: Row, with_ends: bool) -> str:
     if row["metric"] == "popularity_lift":
         return signed(row["value"])
     return share(row["value"], row["low"], row["high"]) if with_ends else share(row["value"])
+
+
+def _ensembles(result: Result) -> list[Block]:
+    rows = [row for row in result.plain if row["targets"] == result.main]
+    return ensemble_blocks(result.ensembles, result.asked, rows, result.costs, result.k)
 
 
 def _indexes(result: Result) -> list[Block]:

@@ -29,9 +29,11 @@ import ebr_core
 from data.experiment import BASELINES, ORACLES, Experiment, arm_of
 from ebr_core.bundle import ASKED
 from ebr_core.config import Arm, Frozen
+from ebr_core.hybrid import Retrieval
 from tasks import plots
 from tasks.answers import difference_metrics, verdict_tags
 from tasks.artifacts import Artifact
+from tasks.ensembles import Joined, weighed
 from tasks.evaluation import COUNTS
 from tasks.home import home
 
@@ -78,6 +80,7 @@ def track(
     indexes: dict[str, dict[str, Artifact]],
     champion: str | None,
     bundles: dict[str, Artifact],
+    joined: list[Joined],
 ) -> Outcome:
     """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
@@ -94,8 +97,11 @@ def track(
         measured = {row["arm"] for row in rows}
         for name in (name for name in (*BASELINES, *ORACLES) if name in measured):
             _log_child(parent, name, None, asked, log, rows)
-        for name in (name for name in asked.retrievals if name in measured):
+        for name in (name for name in (*asked.retrievals, *asked.cascades) if name in measured):
             _log_retrieval(parent, name, asked, rows)
+        for each in joined:
+            crowned = each.arm == champion and each.seed == asked.seeds[0]
+            _log_ensemble(parent, each, asked, log, rows, bundles[each.arm] if crowned else None)
         for run in trained:
             crowned = run.arm == champion and run.seed == asked.seeds[0]
             _log_child(parent, run.arm, run, asked, log, rows, bundles[run.arm] if crowned else None)
@@ -240,11 +246,12 @@ def _log_tuning(indexes: dict[str, dict[str, Artifact]]) -> None:
 
 
 def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[str, Any]]) -> None:
-    """A child run of one of the `retrievals`, its first seed's figures."""
-    its = asked.retrievals[name]
-    seed = asked.seeds[0] if its.arm else None
+    """A child run of one of the `retrievals` or `cascades`, its first seed's figures."""
+    its = asked.cascades[name] if name in asked.cascades else asked.retrievals[name]
+    seed = None if isinstance(its, Retrieval) and its.arm is None else asked.seeds[0]
+    kind = "retrieval" if isinstance(its, Retrieval) else "cascade"
     with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=name, nested=True):
-        tags = {"kind": "retrieval", "arm": name} | _question_tags(name, asked) | verdict_tags(rows, name)
+        tags = {"kind": kind, "arm": name} | _question_tags(name, asked) | verdict_tags(rows, name)
         mlflow.set_tags(tags)
         mlflow.log_params({key: str(value) for key, value in its.model_dump(mode="json").items() if value is not None})
         mine = [
@@ -254,6 +261,37 @@ def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[st
         ]
         metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked) or row["metric"] in COUNTS}
         mlflow.log_metrics(metrics | difference_metrics(rows, name))
+
+
+def _log_ensemble(
+    parent: Run,
+    each: Joined,
+    asked: Experiment,
+    log: Artifact,
+    rows: list[dict[str, Any]],
+    bundle: Artifact | None,
+) -> None:
+    """A child run of an ensemble with one seed, as an arm has it: its parts and weights, its figures, its bundle."""
+    name, dataset = each.arm, _dataset(asked, log)
+    mine = [row for row in rows if row["arm"] == name and row["question"] is None and row["slice"] == "all"]
+    mine = [row for row in mine if row["seed"] == each.seed]
+    mine.sort(key=lambda row: (row["metric"] != "recall", row["k"] != _main_k(asked)))
+    with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=f"{name}-{each.seed}", nested=True):
+        tags = {"kind": "ensemble", "arm": name, "seed": each.seed}
+        mlflow.set_tags(tags | _question_tags(name, asked) | verdict_tags(rows, name))
+        mlflow.log_input(dataset, context="training")
+        told, parts = weighed(each.weights), asked.ensembles[name].parts
+        dimensions = sum(asked.arms[part].towers.dimensions for part in parts)
+        mlflow.log_params({"parts": ", ".join(parts), "seed": each.seed, "towers.dimensions": dimensions})
+        mlflow.log_text(json.dumps(told, indent=1), "results/ensemble.json")
+        model = _log_model(bundle) if bundle else None
+        metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked)}
+        mlflow.log_metrics(metrics | difference_metrics(rows, name), model_id=model, dataset=dataset)
+        mlflow.log_metrics({f"weight.{at}.{part}": told["weights"][at] for at, part in enumerate(parts)})
+        costs = json.loads((each.weights.folder / "costs.json").read_text())
+        mlflow.log_metrics({f"cost/{key}": value for key, value in costs.items()})
+        mlflow.log_metrics({"validation_recall": told["recall"], "validation_recall.equal_weights": told["equal"]})
+        mlflow.log_figure(plots.recall_by_k(_panels(mine)), "plots/recall_by_k.png")
 
 
 def _question_tags(arm: str, asked: Experiment) -> dict[str, str]:

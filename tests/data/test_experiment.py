@@ -77,7 +77,7 @@ colour: red
         "questions.P02.metric: got 'recall@11'",
         "questions.P26.baseline: no index 'pq'; there are exact",
         "questions.P26: metric one_recall@10 is of an index, and soft@exact names none: write arm@index",
-        "colour: unknown key; allowed here: arms, audit, evaluation",
+        "colour: unknown key; allowed here: arms, audit, cascades, ensembles, evaluation",
     ):
         assert sum(wanted in line for line in lines) == 1, (wanted, lines)
 

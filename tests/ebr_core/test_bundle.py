@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from ebr_core.answer import Question, answer, as_table
 from ebr_core.bags import hash_texts
-from ebr_core.bundle import Bundle, as_rows, embed_asked, open_bundle, seal
+from ebr_core.bundle import WEIGHTS, Bundle, Parts, as_rows, embed_asked, open_bundle, seal
 from ebr_core.config import InputError
+from ebr_core.ensemble import join_documents, join_queries
 from ebr_core.features import Features, TextFeatures, Towers
 from ebr_core.fitted import Fitted, fit_text, table_bags, text_bags
 from ebr_core.inputs import inputs_of, with_views
@@ -191,3 +192,53 @@ def test_several_vectors_of_a_question_are_those_of_the_log() -> None:
     assert np.array_equal(embed_asked(model, asked), wanted)
     assert not np.allclose(wanted[0], wanted[1])
     assert np.array_equal(as_rows(wanted)[1], np.concatenate([wanted[0, 1], wanted[1, 1]]))
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ensemble of two bundles' towers, of 24 and 16 dimensions, the second with weight 0.5."""
+    folder = tmp_path_factory.mktemp("joined")
+    parts = [make_bundle(folder / f"part{at}", seed=at, d=d) for at, d in enumerate((24, 16))]
+    made = folder / "ensemble"
+    shutil.copytree(parts[0], made)
+    shutil.rmtree(made / "towers")
+    for at, part in enumerate(parts):
+        shutil.copytree(part / "towers", made / "towers" / str(at))
+    (made / "towers" / WEIGHTS).write_text(json.dumps({"weights": [1, 0.5]}))
+    vectors = join_documents([np.load(part / "vectors.npy") for part in parts])
+    np.save(made / "vectors.npy", vectors)
+    index = faiss.IndexFlatIP(40)
+    index.add(vectors)
+    faiss.write_index(index, str(made / "index.faiss"))
+    asked = pq.read_table(parts[0] / "canaries.parquet").drop_columns("vector")
+    models = [open_bundle(part).towers for part in parts]
+    kept = join_queries([embed_asked(model, asked) for model in models], (1, 0.5))
+    column = pa.FixedSizeListArray.from_arrays(pa.array(kept.ravel()), 40)
+    pq.write_table(asked.append_column("vector", column), made / "canaries.parquet")
+    seal(made, {"arm": "both", "seed": 0})
+    return made
+
+
+def test_an_ensemble_answers_by_its_parts_weighted(joined: Path) -> None:
+    bundle = open_bundle(joined)
+    assert isinstance(bundle.towers, Parts)
+    one, other = (embed_asked(model, as_table([Question(query="chess lyon")]))[0] for model in bundle.towers.models)
+    theirs = bundle.vectors * np.sqrt(2)
+    score = theirs[:, :24] @ one + 0.5 * (theirs[:, 24:] @ other)
+    wanted = [TITLES[row] for row in np.argsort(-score, kind="stable")]
+    assert ask(bundle, "chess lyon", mode="ebr") == wanted
+
+
+@pytest.mark.parametrize("changed", [WEIGHTS, "1/towers.safetensors"])
+def test_an_ensemble_with_another_weight_or_part_does_not_open(joined: Path, tmp_path: Path, changed: str) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(joined, folder)
+    if changed == WEIGHTS:
+        (folder / "towers" / WEIGHTS).write_text(json.dumps({"weights": [1, 0.6]}))
+    else:
+        shutil.copyfile(folder / "towers" / "0" / "towers.safetensors", folder / "towers" / changed)
+    with pytest.raises(InputError, match="the index belongs to towers"):
+        open_bundle(folder)
+    seal(folder, {"arm": "both", "seed": 0})  # even sealed anew, its canaries moved, or its sizes do not fit
+    with pytest.raises(InputError, match=r"canary queries come out|do not belong together"):
+        open_bundle(folder)

@@ -1,0 +1,135 @@
+"""Ensembles and cascades: from the vectors of arms to vectors and lists that are treated as an arm's."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from ebr_core.bags import Float32
+from ebr_core.cascade import Cascade, rerank
+from ebr_core.config import Frozen, InputError
+from ebr_core.ensemble import join_documents, join_queries
+from ebr_core.metrics import Targets
+from ebr_core.search import scanned, through
+from ebr_core.train import use_threads
+from ebr_core.weights import Contest, choose, contest, described
+from tasks.artifacts import Artifact, stage
+from tasks.progress import showing
+from tasks.samples import read_sample
+from tasks.training import VALIDATION_K
+
+BLOCK = 65_536  # documents joined at a time
+
+
+class Joined(Frozen):
+    """An ensemble with one seed, and its weights."""
+
+    arm: str
+    seed: int
+    weights: Artifact
+
+
+@stage
+def weigh(
+    folder: Path,
+    towers: list[Artifact],
+    parts: list[Artifact],
+    validation: Artifact,
+    given: tuple[float, ...] | None,
+    threads: int,
+) -> None:
+    """ensemble.json: the weights, given or chosen by recall@10 of validation searches (what was clicked), their recall,
+    that of equal weights and of each part alone, and recall along each weight. costs.json: what all parts cost.
+
+    parts: embed_texts of the validation, one for each of the towers.
+    """
+    use_threads(threads)
+    started = time.perf_counter()
+    with showing("weigh", 1):
+        of = _contest(parts, validation)
+        chosen = choose(of) if given is None else described(of, given)
+    seconds = time.perf_counter() - started
+    told = {"chosen": given is None, "k": VALIDATION_K, **chosen._asdict()}
+    (folder / "ensemble.json").write_text(json.dumps(told, indent=1))
+    spent = [json.loads((each.folder / "costs.json").read_text()) for each in towers]
+    costs = {name: sum(each[name] for each in spent) for name in ("train_s", "pairs", "table_rows")}
+    (folder / "costs.json").write_text(json.dumps(costs | {"weigh_s": seconds}, indent=1))
+
+
+def _contest(parts: list[Artifact], validation: Artifact) -> Contest:
+    """What the validation recall hangs on. Errors: parts of different corpora, nothing clicked to choose by."""
+    sample = read_sample(validation)
+    if "clicked" not in sample.names:
+        raise InputError("no validation search has a clicked document to weigh parts by; pin them with weights: [1, …]")
+    searches, targets = sample.for_targets("clicked")
+    every = [np.load(part.folder / "documents.npy", mmap_mode="r") for part in parts]
+    if len({len(vectors) for vectors in every}) > 1:
+        raise InputError(f"the parts have {', '.join(str(len(one)) for one in every)} documents: different corpora")
+    place = np.full(int(sample.candidates.max(initial=0)) + 1, -1, np.int32)
+    place[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
+    documents = [vectors[sample.candidates] for vectors in every]
+    queries = [np.load(part.folder / "queries.npy")[searches["at"]] for part in parts]
+    return contest(documents, queries, Targets(targets.offsets, place[targets.documents]), VALIDATION_K)
+
+
+def weighed(weights: Artifact) -> dict[str, Any]:
+    """What weigh told: weights, whether they were chosen, recall, equal, alone, lines."""
+    told: dict[str, Any] = json.loads((weights.folder / "ensemble.json").read_text())
+    return told
+
+
+def weighted_recall(weights: Artifact) -> float:
+    """The validation recall with the weights, as best_recall is an arm's."""
+    return float(weighed(weights)["recall"])
+
+
+@stage
+def join_vectors(folder: Path, parts: list[Artifact], weights: Artifact) -> None:
+    """documents.npy (N, ΣD) and queries.npy (S, ΣD) of an ensemble, as embed_texts makes an arm's. [EBR §6.2]"""
+    started = time.perf_counter()
+    documents = [np.load(part.folder / "documents.npy", mmap_mode="r") for part in parts]
+    shape = len(documents[0]), sum(part.shape[1] for part in documents)
+    joined: Float32 = np.lib.format.open_memmap(folder / "documents.npy", "w+", np.float32, shape)
+    for first in range(0, len(joined), BLOCK):
+        joined[first : first + BLOCK] = join_documents([part[first : first + BLOCK] for part in documents])
+    queries = [np.load(part.folder / "queries.npy") for part in parts]
+    np.save(folder / "queries.npy", join_queries(queries, weighed(weights)["weights"]))
+    costs = {"join_s": time.perf_counter() - started}
+    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+
+
+@stage
+def retrieve_cascade(
+    folder: Path,
+    evaluated: Artifact,
+    its: Cascade,
+    k: int,
+    threads: int,
+    first: Artifact,
+    index: Artifact,
+    then: Artifact,
+) -> None:
+    """retrieved.npy (S, K): what the first vectors find through their index, the first `depth` of it in the order of
+    the second's cosine; scanned.npy: documents compared by either; returned.npy."""
+    use_threads(threads)
+    candidates = read_sample(evaluated).candidates
+    queries, searched = np.load(first.folder / "queries.npy"), faiss.read_index(str(index.folder / "index.faiss"))
+    documents: Float32 = np.load(then.folder / "documents.npy", mmap_mode="r")[candidates]
+    asked = np.load(then.folder / "queries.npy")
+    deep = min(max(its.depth, k), len(candidates))
+    started = time.perf_counter()
+    with showing("cascade", 1):
+        found, _ = through(searched, queries, deep)
+        rows = rerank(found, documents, asked, its.depth)[:, :k]
+    seconds = time.perf_counter() - started
+    ordered = (found[:, : its.depth] >= 0).sum(1)
+    np.save(folder / "retrieved.npy", np.where(rows >= 0, candidates[rows], -1).astype(np.int32))
+    np.save(folder / "scanned.npy", scanned(searched, queries, deep)[0] + ordered)
+    np.save(folder / "returned.npy", (rows >= 0).sum(1))
+    costs = {"search_s": seconds, "queries_per_s": len(rows) / max(seconds, 1e-9)}
+    (folder / "costs.json").write_text(json.dumps(costs, indent=1))

@@ -1,0 +1,87 @@
+"""What is said of ensembles and cascades that an experiment cannot have, all at once and before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data.experiment import load_experiment
+from ebr_core.config import InputError
+
+ARMS = """
+logs: {layout: simulated, world: {}}
+arms:
+  a: {}
+  b: {towers: {dimensions: 64}}
+  views: {towers: {query_vectors: 2}}
+"""
+
+
+def _problems(folder: Path, text: str) -> str:
+    path = folder / "my.yaml"
+    path.write_text(ARMS + text)
+    with pytest.raises(InputError) as told:
+        load_experiment(path)
+    return str(told.value)
+
+
+def test_shapes_are_told(tmp_path: Path) -> None:
+    told = _problems(
+        tmp_path,
+        """
+ensembles:
+  one: {parts: [a]}
+  five: {parts: [a, b, a, b, a]}
+  short: {parts: [a, b], weights: [1]}
+  below: {parts: [a, b], weights: [1, -2]}
+  first: {parts: [a, b], weights: [2, 1]}
+cascades: {none: {first: a, then: b, depth: 0}}
+""",
+    )
+    for wanted in (
+        "ensembles.one.parts: got ['a']; tuple should have at least 2 items",
+        "ensembles.five.parts: got ['a', 'b', 'a', 'b', 'a']; tuple should have at most 4 items",
+        "ensembles.short: got 1 weights for 2 parts; give one for each",
+        "ensembles.below.weights.1: got -2; input should be greater than or equal to 0",
+        "ensembles.first: weights: the first is 2; it is always 1",
+        "cascades.none.depth: got 0; input should be greater than or equal to 1",
+    ):
+        assert wanted in told
+
+
+def test_names_are_told(tmp_path: Path) -> None:
+    told = _problems(
+        tmp_path,
+        """
+ensembles:
+  b: {parts: [a, b]}
+  lost: {parts: [a, bb]}
+  several: {parts: [a, views]}
+retrievals: {through: {arm: loost}}
+cascades:
+  bm25: {first: a, index: tuned, then: lost}
+  through: {first: aa, then: b}
+questions: {Q: {baseline: a, arms: [several, cascade]}}
+""",
+    )
+    for wanted in (
+        "ensembles.b: this name is taken by one of the arms; choose another",
+        "ensembles.lost.parts.1: no arm 'bb' (did you mean b?); there are a, b, views",
+        "ensembles.several.parts.1: views gives a query 2 vectors, a part of an ensemble gives one",
+        "retrievals.through.arm: no arm 'loost' (did you mean lost?)",
+        "cascades.bm25: this name is taken by a baseline",
+        "cascades.bm25.index: no index 'tuned'; there are exact",
+        "cascades.through: this name is taken by one of the retrievals",
+        "cascades.through.first: no arm 'aa' (did you mean a?)",
+        "questions.Q.arms: no arm 'cascade'",
+    ):
+        assert wanted in told
+
+
+def test_the_indexes_must_suit_the_dimensions_of_ensembles(tmp_path: Path) -> None:
+    text = "ensembles: {both: {parts: [a, b]}}\nindexes: {cut: {kind: scan, code: pq64, prefix: 128}}\n"
+    assert "indexes.cut: prefix 128 is more than the 64 dimensions" in _problems(tmp_path, text)
+    path = tmp_path / "good.yaml"
+    path.write_text(ARMS + "ensembles: {both: {parts: [a, b]}, three: {parts: [a, b, b]}}\n")
+    assert load_experiment(path).dimensions == [64, 128, 192, 256]

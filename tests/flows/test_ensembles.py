@@ -1,0 +1,205 @@
+"""Ensembles and cascades end to end: trained parts used again, rows, report, MLflow run, bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from data.experiment import Experiment, load_experiment
+from ebr_core.answer import Question, answer
+from ebr_core.bundle import Parts, embed_asked, open_bundle
+from ebr_core.config import InputError
+from ebr_core.ensemble import join_queries
+from ebr_core.search import through
+from flows.check import describe_experiment
+from flows.ebr import ebr
+from tasks.artifacts import Artifact, artifacts
+from tasks.bundle import bundle_of, models_of
+from tasks.samples import read_sample
+from tasks.tracking import Outcome
+
+SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
+CHANGES: dict[str, Any] = {
+    "ensembles": {
+        "both": {"parts": ["random", "impressions"]},
+        "again": {"parts": ["random", "random"]},
+        "pinned": {"parts": ["random", "random", "impressions"], "weights": [1, 3, 0.25]},
+        "one": {"parts": ["random", "impressions"], "weights": [1, 0]},
+    },
+    "indexes": {"tuned": {"kind": "ivf", "code": "pq8", "refine": True, "target": 0.9}},
+    "retrievals": {"quantised": {"arm": "both", "index": "tuned"}},
+    "cascades": {
+        "deep": {"first": "random", "index": "tuned", "then": "both", "depth": 50},
+        "all": {"first": "impressions", "then": "random", "depth": 1000},
+        "shallow": {"first": "random", "then": "impressions", "depth": 5},
+    },
+    "questions": {
+        "P21": {"title": "ensemble", "baseline": "random", "arms": ["both", "again", "one", "deep"], "claim": "gain"},
+        "P22": {"title": "quantised", "baseline": "both", "arms": ["quantised", "both@tuned"], "claim": "worse"},
+    },
+}
+
+
+def _write(folder: Path, **changes: Any) -> Path:
+    path = folder / "ensembles.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | CHANGES | changes))
+    return path
+
+
+@pytest.fixture(scope="module")
+def outcome(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """The smoke experiment with ensembles and cascades, run once."""
+    state = ebr(str(_write(tmp_path_factory.mktemp("ensembles"))), return_state=True)
+    assert state.is_completed(), state.message
+    result = state.result()
+    assert isinstance(result, Outcome)
+    return result
+
+
+def _rows(outcome: Outcome) -> list[dict[str, Any]]:
+    return pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+
+
+def _level(rows: list[dict[str, Any]], arm: str, index: str = "exact", metric: str = "recall", k: int = 10) -> float:
+    key = (None, arm, index, "clicked", "all", metric, k)
+    names = ("question", "arm", "index", "targets", "slice", "metric", "k")
+    return float(next(row["value"] for row in rows if tuple(row[name] for name in names) == key))
+
+
+def _joined(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    return {each["arm"]: each for each in json.loads((outcome.report.folder / "ensembles.json").read_text())}
+
+
+def test_ensembles_and_cascades_have_rows_as_arms_have(outcome: Outcome) -> None:
+    rows = _rows(outcome)
+    for name in ("both", "again", "pinned", "one"):
+        assert 0 < _level(rows, name) <= 1
+        assert 0.7 < _level(rows, name, "tuned", "index_recall") <= 1
+    assert {row["arm"] for row in rows if row["question"] == "P21" and row["baseline"]} >= {"both", "again", "deep"}
+    assert {row["seed"] for row in rows if row["arm"] == "random" and row["question"] is None} == {0}
+    assert _level(rows, "quantised", "tuned") == _level(rows, "both", "tuned")
+
+
+def test_a_weight_of_0_leaves_the_part_out(outcome: Outcome) -> None:
+    rows = _rows(outcome)
+    for metric, k in (("recall", 1), ("recall", 10), ("recall", 100), ("ndcg", 10)):
+        assert _level(rows, "one", "exact", metric, k) == _level(rows, "random", "exact", metric, k)
+
+
+def test_a_cascade_over_all_is_the_second_model_and_behind_its_depth_the_first(outcome: Outcome) -> None:
+    rows = _rows(outcome)
+    assert _level(rows, "all", "exact", "recall", 10) == _level(rows, "random", "exact", "recall", 10)
+    assert _level(rows, "shallow", "exact", "recall", 10) == _level(rows, "random", "exact", "recall", 10)
+    assert _level(rows, "shallow", "exact", "recall", 1) != _level(rows, "random", "exact", "recall", 1)
+    scanned = {row["arm"]: row["value"] for row in rows if row["metric"] == "scanned" and row["index"] != "exact"}
+    assert scanned["deep"] > 50
+
+
+def test_parts_are_trained_once_and_again_only_with_another_seed(outcome: Outcome) -> None:
+    costs = pq.read_table(outcome.report.folder / "costs.parquet").to_pylist()
+    spent = {(row["arm"], row["seed"]): row["value"] for row in costs if row["cost"] == "train_s"}
+    assert {run for run in spent if run[0] in ("random", "impressions")} == {
+        *(("random", 0), ("random", 1), ("impressions", 0))
+    }
+    assert spent["pinned", 0] == pytest.approx(spent["random", 0] + spent["random", 1] + spent["impressions", 0])
+
+
+def test_the_validation_chose_and_the_report_says_how_flat_it_is(outcome: Outcome) -> None:
+    told = _joined(outcome)
+    assert set(told) == {"both", "again", "pinned", "one"}
+    assert (told["pinned"]["weights"], told["pinned"]["chosen"]) == ([1, 3, 0.25], False)
+    both = told["both"]
+    assert both["chosen"]
+    assert both["recall"] >= max(both["equal"], *both["alone"][:1], *(value for _, value in both["lines"][0]))
+    epochs = [json.loads(path.read_text()) for path in artifacts().glob("train_arm-*/epochs.json")]
+    best = {round(max(epoch["validation_recall"] for epoch in of), 9) for of in epochs}
+    assert {round(value, 9) for value in both["alone"]} <= best  # what training measured, measured another way
+    page = (outcome.report.folder / "report.md").read_text()
+    for wanted in ("## Ensembles", "random 1, random 3, impressions 0.25", "96", "over its best part", "weights.svg"):
+        assert wanted in page
+
+
+def test_mlflow_has_a_run_of_each(outcome: Outcome) -> None:
+    client, where = MlflowClient(), [outcome.mlflow_experiment_id]
+    runs = [run for kind in ("ensemble", "cascade") for run in client.search_runs(where, f"tags.kind = '{kind}'")]
+    by_name = {run.data.tags["arm"]: run for run in runs}
+    assert set(by_name) == {"both", "again", "pinned", "one", "deep", "all", "shallow"}
+    assert by_name["pinned"].data.params["towers.dimensions"] == "96"
+    assert by_name["pinned"].data.metrics["weight.2.impressions"] == 0.25
+    assert by_name["both"].data.metrics["recall_at_10"] == pytest.approx(_level(_rows(outcome), "both"))
+
+
+def test_a_bundle_of_an_ensemble_answers_by_all_its_parts(outcome: Outcome) -> None:
+    told = models_of("ensembles")
+    assert set(told["models"]) == {"random", "impressions", "both", "again", "pinned", "one"}
+    best = max(told["models"].values(), key=lambda model: model["validation_recall"])
+    assert told["models"][told["champion"]]["validation_recall"] == best["validation_recall"]
+    folder = bundle_of(told, "pinned")
+    bundle = open_bundle(folder)
+    assert isinstance(bundle.towers, Parts)
+    assert bundle.towers.weights == (1, 3, 0.25)
+    asked = pq.read_table(folder / "canaries.parquet")
+    vectors = np.stack(asked["vector"].to_pylist()).astype(np.float32)
+    parts = [embed_asked(model, asked.drop_columns("vector")) for model in bundle.towers.models]
+    np.testing.assert_allclose(join_queries(parts, (1, 3, 0.25)), vectors, atol=1e-5)
+    nearest, _ = through(bundle.index, vectors, 3)
+    for at, row in enumerate(asked.drop_columns("vector").to_pylist()[:5]):
+        hits = answer(bundle, Question.model_validate({**row, "k": 3, "mode": "ebr"}))
+        assert [hit.document_id for hit in hits] == bundle.documents["document_id"].take(nearest[at]).to_pylist()
+
+
+@pytest.mark.parametrize("file", ["towers/ensemble.json", "towers/1/towers.safetensors"])
+def test_a_bundle_with_another_weight_or_part_does_not_open(outcome: Outcome, tmp_path: Path, file: str) -> None:
+    folder = tmp_path / "changed"
+    shutil.copytree(bundle_of(models_of("ensembles"), "pinned"), folder)
+    path = folder / file
+    path.write_bytes(path.read_bytes().replace(b"0.25", b"0.75") + (b"" if path.suffix == ".json" else b" "))
+    with pytest.raises(InputError, match="the index belongs to towers"):
+        open_bundle(folder)
+
+
+def test_a_part_that_cannot_be_trained_is_told_and_the_others_finish(outcome: Outcome, tmp_path: Path) -> None:
+    content = yaml.safe_load(SMOKE.read_text()) | CHANGES
+    broken = {"positives": {"source": "impressions"}, "negatives": {"random": 0, "impressions": 2}}
+    arms = content["arms"] | {"broken": broken}
+    ensembles = CHANGES["ensembles"] | {"lame": {"parts": ["random", "broken"]}}
+    path = _write(tmp_path, arms=arms, ensembles=ensembles)
+    state = ebr(str(path), return_state=True)
+    assert state.is_failed()
+    told = state.result(raise_on_failure=False).failures
+    assert "its part broken, seed 0, could not be trained" in told["lame, seed 0"]
+    assert "negatives.impressions" in told["lame, seed 0"]
+    assert not any(name.startswith(("both", "random")) for name in told)
+
+
+def test_check_says_what_is_trained_again(outcome: Outcome, tmp_path: Path) -> None:
+    assert "and again for ensembles: random, seed 1." in describe_experiment(_write(tmp_path))
+
+
+def test_dimensions_of_all_are_asked_of_an_index(tmp_path: Path) -> None:
+    path = _write(tmp_path, indexes={"tuned": {"kind": "ivf", "code": "pq64", "target": 0.9}})
+    with pytest.raises(InputError, match="code pq64 does not divide the 32 dimensions"):
+        load_experiment(path)
+    asked: Experiment = load_experiment(_write(tmp_path))
+    assert asked.dimensions == [32, 64, 96]
+
+
+def test_the_joined_vectors_are_those_of_the_parts(outcome: Outcome) -> None:
+    alive = len(read_sample(outcome.sample).candidates)
+    shapes = set()
+    for folder in artifacts().glob("join_vectors-*"):
+        joined = Artifact(stage="join_vectors", digest=folder.name.partition("-")[2])
+        documents, queries = (np.load(joined.folder / f"{side}.npy") for side in ("documents", "queries"))
+        np.testing.assert_allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-5)
+        assert documents.shape[1] == queries.shape[1]
+        assert len(documents) >= alive
+        shapes.add(documents.shape[1])
+    assert shapes == {64, 96}
