@@ -25,7 +25,7 @@ class Checks(Frozen):
         gt=0,
         le=100,
         description="click rate, shares of nulls, new documents and unseen queries may differ from their median by so "
-        "many times the median distance from it",
+        "many times the median distance from it, or the standard error of a share of the day's searches",
     )
     floor: float = Field(
         0.02, ge=0, le=1, description="and always by this much: a share that never moved has a distance of 0"

@@ -31,17 +31,19 @@ class Compared(Frozen):
     bound: float | None  # the one-sided 95 % lower bound of the difference; None: too few searchers for one
 
 
-def band(before: Sequence[float], mads: float, floor: float) -> Band:
-    """median ± max(mads · MAD, floor), MAD the median distance from the median.
+def band(before: Sequence[float], mads: float, floor: float, searches: float = np.inf) -> Band:
+    """median ± max(mads · MAD, mads · s, floor), MAD the median distance from the median, s² = p (1 − p) / searches.
 
-    floor: half the width at least, since a figure that never moved has a MAD of 0.
+    The figure is a share. p: the median as a share of the day's searches, whose own chance is no news; floor: half the
+    width at least, since a share that never moved has a MAD of 0.
 
-    >>> band([0.30, 0.32, 0.31], mads=4, floor=0.02)
-    Band(low=0.27, high=0.35, typical=0.31)
+    >>> band([0.25, 0.5, 0.5], mads=4, floor=0.25)
+    Band(low=0.25, high=0.75, typical=0.5)
     """
     typical = float(np.median(before))
-    reach = max(mads * float(np.median(np.abs(np.asarray(before) - typical))), floor)
-    return Band(low=round(typical - reach, 12), high=round(typical + reach, 12), typical=typical)
+    chance = math.sqrt(max(typical * (1 - typical), 0) / searches)
+    reach = max(mads * float(np.median(np.abs(np.asarray(before) - typical))), mads * chance, floor)
+    return Band(low=typical - reach, high=typical + reach, typical=typical)
 
 
 def around(before: Sequence[float], share: float) -> Band:

@@ -11,10 +11,12 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
 from prefect.states import Failed
 
-from data.experiment import load_experiment
+from data.experiment import Experiment, load_experiment
 from data.extract import days as days_of
+from data.extract import refuse_timeless
 from data.logs import Simulated
 from ebr_core.config import InputError
+from ebr_core.metrics import Float64
 from ebr_core.promotion import promote
 from flows.bundles import can_be_asked
 from flows.challenger import (
@@ -63,6 +65,9 @@ def retrain(
     clear_unfinished()
     asked, name = load_experiment(Path(experiment)), Path(experiment).stem
     with alone(name):
+        choose_arm(name, asked, read_nights(name))  # before anything starts
+        if not isinstance(asked.logs, Simulated):
+            refuse_timeless(asked.logs)
         world = live(asked.logs.world) if isinstance(asked.logs, Simulated) else None
         there = list(days_of(files_of(asked.logs, world)))
         made: list[Night] = []
@@ -95,7 +100,7 @@ def choose_days(there: list[date], day: date | None, first: date | None, last: d
 def night(asked: Asked) -> Night:
     """Runs the night of a day and records it, whatever becomes of it. A day that was judged is not judged again."""
     nights = read_nights(asked.name)
-    arm = choose_arm(asked, nights)
+    arm = choose_arm(asked.name, asked.experiment, nights)
     if (done := _settled(asked, nights)) is not None:
         return done
     champions = champions_of(nights)
@@ -184,19 +189,19 @@ def decide(asked: Asked, nights: list[Night], empty: Night, name: str) -> Night:
     )
 
 
-def choose_arm(asked: Asked, nights: list[Night]) -> str:
+def choose_arm(experiment: str, asked: Experiment, nights: list[Night]) -> str:
     """The arm that is retrained. Errors: there is none, it is not clear which, or it cannot be asked."""
-    arms, champions = asked.experiment.arms, champions_of(nights)
+    arms, champions = asked.arms, champions_of(nights)
     if not arms:
-        raise InputError(f"{asked.name} has no arms, so there is nothing to retrain; give it one")
-    name = asked.experiment.nightly.arm
+        raise InputError(f"{experiment} has no arms, so there is nothing to retrain; give it one")
+    name = asked.nightly.arm
     if name is None and champions and champions[-1].arm in arms:
         name = champions[-1].arm
     if name is None:
-        name = next(iter(arms)) if len(arms) == 1 else _winner(asked.name)
+        name = next(iter(arms)) if len(arms) == 1 else _winner(experiment)
     if name not in arms:
         raise InputError(
-            f"{asked.name} has several arms ({', '.join(arms)}) and none was found the best yet: name one in "
+            f"{experiment} has several arms ({', '.join(arms)}) and none was found the best yet: name one in "
             "nightly.arm, or let `ebr run` choose"
         )
     if not can_be_asked(arms[name]):
@@ -207,10 +212,10 @@ def choose_arm(asked: Asked, nights: list[Night]) -> str:
     return name
 
 
-def _winner(name: str) -> str:
+def _winner(experiment: str) -> str:
     """The champion of `ebr run` by validation, or nobody."""
     try:
-        return str(models_of(name)["champion"])
+        return str(models_of(experiment)["champion"])
     except InputError:
         return ""
 
@@ -225,8 +230,7 @@ def choose_training(asked: Asked, nights: list[Night], empty: Night, name: str, 
     if last is None or (asked.day - last).days >= settings.full_every:
         return "full"
     before = [one.champion_recall for one in nights if one.champion_recall is not None and one.day < asked.day]
-    recall = float(_recalls(measured).mean())
-    return "full" if drifted(recall, before, settings.drift_mads, settings.checks) else "warm"
+    return "full" if drifted(_recalls(measured), before, settings.drift_mads, settings.checks) else "warm"
 
 
 def _same(looked: Night, nights: list[Night]) -> Night | None:
@@ -242,5 +246,6 @@ def _same(looked: Night, nights: list[Night]) -> Night | None:
     )
 
 
-def _recalls(measured: Artifact) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.load(measured.folder / "recall.npy")  # type: ignore[no-any-return]
+def _recalls(measured: Artifact) -> Float64:
+    recalls: Float64 = np.load(measured.folder / "recall.npy")
+    return recalls

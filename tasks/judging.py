@@ -19,7 +19,7 @@ from ebr_core.bags import Float32
 from ebr_core.carry import carried
 from ebr_core.config import Arm
 from ebr_core.intervals import lower_bound
-from ebr_core.metrics import hits, recall_at_k
+from ebr_core.metrics import Float64, hits, recall_at_k
 from ebr_core.model import Model, load_towers, save_towers
 from ebr_core.promotion import Compared, around, band
 from ebr_core.search import exact
@@ -47,7 +47,10 @@ def check_day(figures: dict[date, dict[str, float]], day: date, checks: Checks) 
     for name, value in figures[day].items():
         known = [its[name] for its in before if name in its]
         if len(known) >= checks.fewest:
-            its = around(known, checks.volume) if name == "searches" else band(known, checks.mads, checks.floor)
+            if name == "searches":
+                its = around(known, checks.volume)
+            else:
+                its = band(known, checks.mads, checks.floor, figures[day]["searches"])
             made.append(Check(figure=name, value=value, low=its.low, high=its.high, typical=its.typical))
     return tuple(made)
 
@@ -110,7 +113,7 @@ def compare_on_day(evaluated: Artifact, challenger: Artifact, other: Artifact, d
     return Compared(day=str(day), recall=float(theirs.mean()), difference=found.value, bound=low)
 
 
-def drifted(recall: float, before: Sequence[float], mads: float, checks: Checks) -> bool:
-    """Whether the champion's recall on the newest day lies below the band of what it was on the days before."""
+def drifted(recalls: Float64, before: Sequence[float], mads: float, checks: Checks) -> bool:
+    """Whether the champion's recall on the newest day's searches (S,) lies below the band of the nights before."""
     known = list(before)[-checks.days :]
-    return len(known) >= checks.fewest and recall < band(known, mads, checks.floor).low
+    return len(known) >= checks.fewest and recalls.mean() < band(known, mads, checks.floor, len(recalls)).low
