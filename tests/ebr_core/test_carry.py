@@ -18,7 +18,7 @@ GROUPS = {
     "place": Values(searches=("city",), documents=("city",), allow_identifier=True),
     "size": Numbers(documents=("size",), buckets=3),
 }
-OLD = ["anna smith", "chess club"]
+OLD = ["anna smith", "chess club", "bonn open"]
 NEW = ["chess club", "anna smith", "jazz night", "anna walks"]
 
 
@@ -59,7 +59,7 @@ def _vectors(encoder: Encoder, inputs: Inputs, documents: list[int]) -> np.ndarr
 @pytest.mark.parametrize("text", [{}, {"weighting": "learned"}, {"remainders": 32}])
 def test_what_both_logs_know_keeps_its_embedding(shared: bool, views: int, text: dict[str, object]) -> None:
     its, towers = TextFeatures(buckets=512, **text), Towers(dimensions=8, shared=shared, query_vectors=views)
-    old, before = _made(OLD, ["Bonn", "Lyon"], towers, its, 0)
+    old, before = _made(OLD, ["Bonn", "Lyon", "Bonn"], towers, its, 0)
     new, after = _made(NEW, ["Lyon", "Bonn", "Aix", "Bonn"], towers, its, 1)
     started = carried(old, new.fitted, new.encoder)
     np.testing.assert_allclose(
@@ -81,7 +81,7 @@ def _without_sizes(encoder: Encoder, inputs: Inputs, documents: list[int]) -> np
 
 def test_values_and_buckets_go_by_meaning_and_place() -> None:
     its, towers = TextFeatures(buckets=512), Towers(dimensions=8)
-    old, _ = _made(OLD, ["Bonn", "Lyon"], towers, its, 0)
+    old, _ = _made(OLD, ["Bonn", "Lyon", "Bonn"], towers, its, 0)
     new, _ = _made(NEW, ["Lyon", "Bonn", "Aix", "Bonn"], towers, its, 1)
     fresh = {name: group.table.copy() for name, group in new.encoder.groups.items() if isinstance(group, Table)}
     started = carried(old, new.fitted, new.encoder)
