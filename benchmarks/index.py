@@ -64,7 +64,7 @@ def vectors(documents: int, searches: int) -> tuple[Float32, Float32]:
     log_of = Simulated(layout="simulated", world=World(documents=documents, searches=searches))
     log = extract.fn(log_of.tables(live.fn(log_of.world).folder), Split(), {"files": f"{documents} {searches}"})
     arm, test = Arm(loss=Softmax()), sample.fn(log, "test", 10_000, 1)
-    features = featurise.fn(log, arm.text)
+    features = featurise.fn(log, arm.reads)
     towers = train_arm.fn(log, features, sample.fn(log, "validation", 500, 1), arm, 0)
     embedded = embed_texts.fn(features, towers, test, 1).folder
     queries = np.unique(np.load(embedded / "queries.npy"), axis=0)

@@ -30,7 +30,7 @@ ARMS = {
     "triplet, 100 random": Arm(),
 }
 PARTS = (
-    (training, "encode"), (towers, "embed_bags"), (towers, "fuse"), (training, "similarity_step"),
+    (training, "encode"), (towers, "embed_bags"), (towers, "fuse"), (training, "nested_step"),
     (similarity, "_counted"), (similarity, "softmax_in_place"), (similarity, "triplet_in_place"),
     (training, "improve"), (towers, "through_fusion"), (towers, "through_norm"), (towers, "learn"),
     (tables, "_occurrences"), (tables, "_update"),

@@ -21,7 +21,8 @@ AnyLogs = Tables | Ubi | Esci | Beir | Simulated
 BASELINES = ("popularity", "bm25", "memory")
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # of a simulated world alone
 MANY = 2**31  # documents: more than any index asks for
-METRIC = r"^((recall|success|ndcg|popularity_lift)@[1-9][0-9]*|mrr)$"
+METRIC = r"^((recall|success|ndcg|popularity_lift|index_recall|one_recall)@[1-9][0-9]*|mrr|scanned)$"
+OF_INDEX = ("index_recall", "one_recall")  # metrics that exact search has none of
 Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # what MLflow takes as a tag
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 
@@ -46,11 +47,25 @@ class Question(Frozen):
     """Arms compared with a baseline, and what is claimed of them before the run."""
 
     title: str = ""
-    baseline: str
-    arms: tuple[str, ...] = Field(min_length=1)
-    metric: str = Field("recall@10", pattern=METRIC)
+    baseline: str = Field(description="an arm, a retrieval or a baseline; softmax@pq32: the arm through that index")
+    arms: tuple[str, ...] = Field(min_length=1, description="who is compared with it, named in the same way")
+    metric: str = Field(
+        "recall@10",
+        pattern=METRIC,
+        description="index_recall@K and one_recall@K, of an arm through an index: the share of the K exactly nearest "
+        "among its first K, and whether the exactly nearest is; scanned: documents, of which a gain is more",
+    )
     claim: Claim | None = Field(None, description="what is expected of the arms, fixed before the run")
     margin: float = Field(0.01, gt=0, lt=1, description="what counts as equal, fixed before the run")
+
+
+def arm_of(label: str) -> str:
+    """Whom a question names.
+
+    >>> arm_of("softmax@pq32")
+    'softmax'
+    """
+    return label.partition("@")[0]
 
 
 class Audit(Frozen):
@@ -212,7 +227,7 @@ def _trial_problems(experiment: Experiment) -> list[str]:
     """Questions that would compare arms of which one had more tries to be good than another."""
     problems = []
     for name, question in experiment.questions.items():
-        arms = [arm for arm in (question.baseline, *question.arms) if arm in experiment.arms]
+        arms = [arm for label in (question.baseline, *question.arms) if (arm := arm_of(label)) in experiment.arms]
         tries = {arm: len(experiment.arms[arm].tried) for arm in arms}
         if len(set(tries.values())) > 1:
             told = ", ".join(f"{arm} {number}" for arm, number in tries.items())
@@ -258,6 +273,7 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [name for name in arms_section if name != "base"]
     known, ks = [*arms, *_section(content, "retrievals"), *BASELINES], evaluation.get("ks", Evaluation().ks)
+    indexes = ["exact", *_section(content, "indexes")]
     problems = [
         f"arms.{name}: this name is taken by a baseline; choose another"
         for name in arms
@@ -278,19 +294,38 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
             continue
         others = question["arms"] if isinstance(question.get("arms"), list) else []
         for key, arm in [("baseline", question.get("baseline")), *(("arms", other) for other in others)]:
-            if arm is not None and arm not in known:
-                near = difflib.get_close_matches(str(arm), known, 1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
-                problems.append(f"questions.{name}.{key}: no arm {arm!r}{hint}; there are {', '.join(known)}")
+            if arm is not None:
+                problems += [f"questions.{name}.{key}: {told}" for told in _label_problems(str(arm), known, indexes)]
         if question.get("baseline") in others:
             problems.append(
                 f"questions.{name}.arms: {question['baseline']!r} is the baseline, it cannot be compared with itself"
             )
         metric = str(question.get("metric", "recall@10"))
+        problems += [f"questions.{name}: {told}" for told in _unmeasured(metric, [question.get("baseline"), *others])]
         depth = metric.partition("@")[2]
         if depth.isdigit() and int(depth) not in ks:
             problems.append(f"questions.{name}.metric: got {metric!r}; evaluation.ks holds {list(ks)}")
     return problems
+
+
+def _label_problems(label: str, known: list[str], indexes: list[str]) -> list[str]:
+    """Whether a question's arm, or the index through which it is looked at, is not there."""
+    problems = []
+    arm, through, index = label.partition("@")
+    for kind, value, there in (("arm", arm, known), *((("index", index, indexes),) if through else ())):
+        if value not in there:
+            near = difflib.get_close_matches(value, there, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            problems.append(f"no {kind} {value!r}{hint}; there are {', '.join(there)}")
+    return problems
+
+
+def _unmeasured(metric: str, labels: list[Any]) -> list[str]:
+    """Metrics of an index that are asked of exact search."""
+    if metric.partition("@")[0] not in OF_INDEX:
+        return []
+    lacking = [str(label) for label in labels if str(label).partition("@")[2] in ("", "exact")]
+    return [f"metric {metric} is of an index, and {', '.join(lacking)} names none: write arm@index"] if lacking else []
 
 
 def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:

@@ -177,6 +177,9 @@ def _fold(texts: pa.Array) -> pa.Array:
 
 def _blocks(texts: pa.Array, block: int) -> Iterator[tuple[int, int]]:
     """(first, last) of runs of at most block texts and _BLOCK_BYTES, or of one text that is longer."""
+    if len(texts) <= block and texts.nbytes <= _BLOCK_BYTES:
+        yield from [(0, len(texts))] if len(texts) else []
+        return
     starts = np.concatenate([[0], np.cumsum(pc.binary_length(texts).to_numpy())])
     first = 0
     while first < len(texts):

@@ -154,12 +154,23 @@ class Towers(Frozen):
     query_vectors: int = Field(
         1, ge=1, le=16, description="h embeddings of a query; the score of a document is the largest of h [DPSR 2020]"
     )
+    prefixes: tuple[int, ...] = Field(
+        (),
+        description="the first so many dimensions, at unit length, for which the loss counts as well, as much as for "
+        "all of them: prefixes that can be searched by themselves [Matryoshka 2022]",
+    )
     fusion: Literal["additive", "mlp"] = Field(
         "additive",
         description="how the groups become one embedding: each of unit length by itself and summed with learned "
         "weights, or through one network over all of them",
     )
     hidden: int = Field(256, ge=2, le=8192, description="units of the hidden layer of fusion: mlp")
+
+    @model_validator(mode="after")
+    def _prefixes_are_shorter(self) -> Towers:
+        if any(not 1 <= prefix < self.dimensions for prefix in self.prefixes):
+            raise ValueError(f"prefixes: got {list(self.prefixes)}; each from 1 to {self.dimensions - 1}")
+        return self
 
 
 def without_removed(groups: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from ebr_core.bags import (
 from ebr_core.config import InputError
 from ebr_core.features import Features, Graph, Numbers, TextFeatures, Values, named
 
+FEW = 16  # rows
+_BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f"
 IDENTIFIER = 0.5  # share of different values above which a column is an identity in disguise
 
 ColumnData = dict[str, pa.Array]  # column → values: texts, lists of texts, or numbers
@@ -155,16 +158,41 @@ def group_bags(name: str, side: str, data: ColumnData, rows: int, fitted: Fitted
     columns = {column.means: column.column for column in named(getattr(group, side))}
     for means, known in fitted.known[name].items():
         if means in columns:
-            values, at = _flat(data[columns[means]], group, f"groups.{name}: {side}.{columns[means]}")
-            ids = _ids(values, known)
-            ids_of.append(base + ids[ids >= 0])
-            rows_of.append(at[ids >= 0])
+            column = data[columns[means]]
+            found = _of_a_few(column, group, known) if isinstance(group, Values) and len(column) <= FEW else None
+            if found is None:
+                values, at = _flat(column, group, f"groups.{name}: {side}.{columns[means]}")
+                ids = _ids(values, known)
+                found = ids[ids >= 0], at[ids >= 0]
+            ids_of.append(base + found[0])
+            rows_of.append(found[1])
         base += len(known) + isinstance(group, Numbers)
     owners, ids = np.concatenate(rows_of), np.concatenate(ids_of)
     order = np.argsort(owners, kind="stable")
     counts = np.bincount(owners, minlength=rows)
     weights = np.repeat((1 / np.maximum(counts, 1)).astype(np.float32), counts)
     return Bags(np.concatenate([[0], np.cumsum(counts)]), ids[order].astype(np.int32), weights)
+
+
+def _of_a_few(column: pa.Array, group: Values, known: list[str] | list[float]) -> tuple[Int32, Int32] | None:
+    """(ids, the row of each) of known values, as `_flat` and `_ids` find them, for a few rows, of which each call of
+    Arrow's would cost more than all of this. None where a value is no ASCII text."""
+    ids, rows = [], []
+    for row, value in enumerate(column.to_pylist()):
+        parts = value if isinstance(value, list) else [value]
+        if group.separator and isinstance(value, str):
+            parts = value.split(group.separator)
+        for part in parts:
+            if part is None:
+                continue
+            if not isinstance(part, str) or not part.isascii():
+                return None
+            text = part.strip(_BLANKS)
+            at = bisect_left(known, text)  # they are in order
+            if at < len(known) and known[at] == text:
+                ids.append(at)
+                rows.append(row)
+    return np.array(ids, np.int32), np.array(rows, np.int32)
 
 
 def _ids(values: pa.Array, known: list[str] | list[float]) -> Int32:

@@ -85,8 +85,9 @@ def query_inputs(model: Model, queries: pa.Array, searchers: Int32, columns: Col
     """
     n, at = len(queries), np.arange(len(queries), dtype=np.int32)
     text = table_bags(text_bags(queries, model.fitted), model.fitted)
-    known = model.fitted.text_rows()
-    groups: dict[str, Bagged | Dense] = {"text": Bagged(text, at, known if model.towers.shared else 2 * known, known)}
+    towers = model.towers
+    known = len(model.encoder.table) // (towers.query_vectors + (not towers.shared))  # rows of one of them
+    groups: dict[str, Bagged | Dense] = {"text": Bagged(text, at, known if towers.shared else 2 * known, known)}
     given = {name: columns.get(name, pa.nulls(n, pa.string())) for name in query_columns(model)}
     for name, group in model.fitted.features.groups.items():
         if isinstance(group, Graph):
@@ -94,7 +95,7 @@ def query_inputs(model: Model, queries: pa.Array, searchers: Int32, columns: Col
         else:
             groups[name] = Bagged(group_bags(name, "searches", given, n, model.fitted), at, 0)
     inputs = Inputs(groups, n, 0)
-    return with_views(inputs, model.towers.query_vectors) if model.towers.query_vectors > 1 else inputs
+    return with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
 
 
 def embed_queries(

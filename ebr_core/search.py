@@ -8,11 +8,13 @@ from typing import Any
 import faiss
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from ebr_core.bags import Float32, Int32, Int64
 from ebr_core.index import innermost
 
 TIED = 1e-6  # in cosine; float32 noise is a tenth of it
+_TIED = np.float32(TIED)
 SLACK = 32
 _GRAPHS = threading.Lock()  # faiss counts the steps through all graphs of a process in one place
 
@@ -60,19 +62,38 @@ def through(
                 found, nearest = index.search(some, depth, params=parameters)
         else:
             found, nearest = index.search(some, depth, params=parameters)
-        blank = ~some.any(axis=1)  # no known n-gram: as near to all, so it finds nothing
-        nearest[blank] = -1
-        found[nearest < 0] = -np.inf
-        nearest[nearest < 0] = np.iinfo(np.int32).max  # behind every document of equal similarity
-        order = np.argsort(-found, axis=1, kind="stable")
-        found, nearest = np.take_along_axis(found, order, 1), np.take_along_axis(nearest, order, 1)
-        apart = found[:, :-1] > found[:, 1:] + TIED
-        place = np.concatenate([np.zeros((len(found), 1), int), apart.cumsum(1)], axis=1)
-        order = np.lexsort((nearest, place), axis=1)[:, :k]
-        rows[first : first + block] = np.take_along_axis(nearest, order, 1)
-        similarities[first : first + block] = np.take_along_axis(found, order, 1)
-    rows[rows == np.iinfo(np.int32).max] = -1
+        nearest[~some.any(axis=1)] = -1  # no known n-gram: as near to all, so it finds nothing
+        _settle(found, nearest, rows[first : first + block], similarities[first : first + block])
     return rows, similarities
+
+
+@njit(cache=True, nogil=True)
+def _settle(found, nearest, rows, similarities):  # type: ignore[no-untyped-def]
+    """Fills rows and similarities (Q, K) with the best of found and nearest (Q, depth), both used up; ties by row."""
+    for q in range(len(found)):
+        n = 0
+        for at in range(found.shape[1]):  # what is there, in order: as it mostly comes
+            if nearest[q, at] < 0:
+                continue
+            similarity, row, place = found[q, at], nearest[q, at], n
+            while place > 0 and found[q, place - 1] < similarity:
+                found[q, place], nearest[q, place] = found[q, place - 1], nearest[q, place - 1]
+                place -= 1
+            found[q, place], nearest[q, place] = similarity, row
+            n += 1
+        first = 0
+        while first < n:
+            last = first + 1
+            while last < n and found[q, last - 1] <= found[q, last] + _TIED:
+                last += 1
+            if last - first > 1:
+                order = np.argsort(nearest[q, first:last])
+                found[q, first:last] = found[q, first:last][order]
+                nearest[q, first:last] = nearest[q, first:last][order]
+            first = last
+        for at in range(rows.shape[1]):
+            rows[q, at] = nearest[q, at] if at < n else -1
+            similarities[q, at] = found[q, at] if at < n else -np.inf
 
 
 def _over_views(found: list[tuple[Int32, Float32]], k: int) -> tuple[Int32, Float32]:

@@ -34,6 +34,23 @@ class Parts(NamedTuple):
     own: Tensor  # (B, H, D) negatives of one pair each
 
 
+def nested_step(vectors: Tensor, memory: Tensor, batch: Batch, arm: Arm, log_q: Float32 | None) -> tuple[Tensor, Sums]:
+    """similarity_step, its loss meaned over the embeddings and their prefixes at unit length. [Kusupati et al. 2022]
+
+    What is reported is of the whole embeddings.
+    """
+    gradient, sums = similarity_step(vectors, memory, batch, arm, log_q)
+    for prefix in arm.towers.prefixes:
+        lengths = torch.linalg.vector_norm(vectors[:, :prefix], dim=1, keepdim=True)
+        there = lengths > 0
+        units = vectors[:, :prefix] / lengths.where(there, 1)
+        remembered = torch.nn.functional.normalize(memory[:, :prefix], dim=1)
+        by_units, _ = similarity_step(units, remembered, batch, arm, log_q)
+        by_units -= (by_units * units).sum(1, keepdim=True) * units
+        gradient[:, :prefix] += torch.where(there, by_units / lengths, 0)
+    return gradient / (1 + len(arm.towers.prefixes)), sums
+
+
 def similarity_step(
     vectors: Tensor, memory: Tensor, batch: Batch, arm: Arm, log_q: Float32 | None
 ) -> tuple[Tensor, Sums]:

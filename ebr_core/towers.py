@@ -168,7 +168,8 @@ def _project(learnt: Projection, given: Float32, side: Int32, units: Float32, no
     """Fills units (n, D) with the given vectors (n, D′), each through its side's map, at unit length."""
     for one in (0, 1):
         here = np.flatnonzero(side == one)
-        units[here] = (torch.from_numpy(given[here]) @ torch.from_numpy(learnt.maps[one]).T).numpy()
+        if len(here):
+            units[here] = (torch.from_numpy(given[here]) @ torch.from_numpy(learnt.maps[one]).T).numpy()
     to_units(units, norms)
 
 

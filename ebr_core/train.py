@@ -17,7 +17,7 @@ from ebr_core.config import Arm, InputError, Mining, NegativeMix, Softmax
 from ebr_core.inputs import Inputs
 from ebr_core.mining import Asked, Mined, Searched, mine
 from ebr_core.positives import Known, Pairs
-from ebr_core.similarity import Sums, similarity_step
+from ebr_core.similarity import Sums, nested_step
 from ebr_core.towers import Encoder, encode, improve, new_encoder, vectors_of
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
@@ -209,7 +209,7 @@ def _step(
     rows = np.concatenate([inputs.queries_of(asked), inputs.rows_of(documents)]).astype(np.int32)
     encoded = encode(encoder, inputs, rows)
     vectors = torch.from_numpy(encoded.vectors).to(device)
-    gradient, sums = similarity_step(vectors, torch.from_numpy(memory).to(device), batch, arm, log_q)
+    gradient, sums = nested_step(vectors, torch.from_numpy(memory).to(device), batch, arm, log_q)
     back = gradient.to("cpu").numpy()
     if arm.typos.teaching and misspelt.any():
         clean = encode(encoder, inputs, batch.search_rows[misspelt]).vectors

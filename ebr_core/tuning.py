@@ -15,6 +15,7 @@ from ebr_core.index import Hnsw, Imi, Ivf, build, innermost, set_parameters, var
 from ebr_core.search import as_near, exact, scanned, through
 
 SECOND_LOOKS = (1, 2, 4, 8, 16)  # candidates for each document wanted
+ONE_SIDED = 1.645  # standard errors below the mean that 95 of 100 means stay above
 STEPS = 4  # to a doubling, near the target
 DEARER = 2  # times the distances of the best setting so far, beyond which none is tried
 
@@ -25,6 +26,7 @@ class Point(NamedTuple):
     nlist: int | None  # cells, where the family has them
     parameters: str  # under faiss's names, as in "nprobe=16,k_factor_rf=4"
     recall: float  # share of the K exactly nearest among its first K, over the queries
+    surely: float  # its lower 95 % bound: what other queries may be promised
     scanned: float  # documents, mean over the queries
     distances: float  # computed, mean: documents, centroids, second looks
     queries_per_s: float
@@ -39,11 +41,12 @@ class Tuned(NamedTuple):
 
 
 def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
-    """The built index at the operating point with the fewest distances whose recall@at ≥ target, over the queries.
+    """The built index at the operating point with the fewest distances whose recall@at is surely ≥ target.
 
-    Recall is against exact search, equal documents standing for each other, which faiss's own IntersectionCriterion
-    does not allow; its OperatingPoints keeps the settings of which no other has more recall at fewer distances. Errors:
-    no setting reaches the target.
+    Surely: by the lower bound over the queries, so that other queries find the promise kept; where no setting's bound
+    reaches the target, by the mean. Recall is against exact search, equal documents standing for each other, which
+    faiss's own IntersectionCriterion does not allow; its OperatingPoints keeps the settings of which no other has more
+    recall at fewer distances. Errors: no setting reaches the target.
     """
     queries = queries[queries.any(axis=1)]  # the others find nothing, in any index
     target = spec.target or 0.0
@@ -61,15 +64,18 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
         index = build(documents, variant)
         for second_looks in reversed(SECOND_LOOKS) if isinstance(index, faiss.IndexRefine) else (1,):
             for point in _explore(index, variant, second_looks, documents, queries, nearest, best):
-                points.add(point.recall, point.distances, point.parameters, len(tried))
+                points.add(point.surely, point.distances, point.parameters, len(tried))
                 tried.append(point)
                 built.append(index)
-                if point.recall >= target:
+                if point.surely >= target:
                     best = min(best, point.distances)
-    enough = [point.cno for point in _optimal(points) if point.perf >= target]
+    enough = [point.cno for point in _optimal(points) if point.perf >= target]  # in order of recall, so of distances
+    enough += sorted(
+        (at for at, point in enumerate(tried) if point.recall >= target), key=lambda at: tried[at].distances
+    )
     if not enough:
         raise InputError(_missed(spec, tried))
-    at = enough[0]  # they stand in order of recall, and so of distances
+    at = enough[0]
     set_parameters(built[at], tried[at].parameters)
     return Tuned(built[at], tried[at], tried)
 
@@ -96,7 +102,7 @@ def _explore(
         if point is None:
             break
         yield point
-        if point.recall >= (spec.target or 0):
+        if point.surely >= (spec.target or 0):
             best, reached = min(best, point.distances), reached or far
         below = below if reached else far
     if reached and below:
@@ -133,10 +139,12 @@ def _try(
     started = time.perf_counter()
     rows, _ = through(index, queries, spec.at, slack=0)
     seconds = time.perf_counter() - started
+    recalls = as_near(documents, queries, rows, nearest)
     return Point(
         innermost(index).nlist if isinstance(spec, Ivf | Imi) else None,
         parameters,
-        float(as_near(documents, queries, rows, nearest).mean()),
+        float(recalls.mean()),
+        float(recalls.mean() - ONE_SIDED * recalls.std() / np.sqrt(len(recalls))),
         float(looked_at.mean()),
         float(distances.mean()),
         len(queries) / max(seconds, 1e-9),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.check import describe
-from data.experiment import Experiment, load_experiment
+from data.experiment import Experiment, arm_of, load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.config import InputError
@@ -37,7 +37,7 @@ def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLo
     }
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
     for name, question in asked.questions.items():
-        missing = [arm for arm in (question.baseline, *question.arms) if arm in lacking]
+        missing = [arm for arm in (question.baseline, *question.arms) if arm_of(arm) in lacking]
         verdict = f"cannot be answered, for want of {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
     lines += [f"  index {name} cannot be built: {reason}." for name, reason in _unbuilt(asked, report)]

@@ -213,7 +213,9 @@ def status(experiment: NIGHTS = None) -> None:
 
 @app.command()
 def paper(
-    experiments: Annotated[list[Path] | None, typer.Argument(help="Default: experiments/paper-*.yaml.")] = None,
+    experiments: Annotated[
+        list[Path] | None, typer.Argument(help="Default: experiments/paper-*.yaml and the real logs that are there.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/paper-results.md"),
 ) -> None:
     """Run the paper's comparisons and write what they say, question by question; a killed run goes on where it was."""

@@ -13,7 +13,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from data.experiment import BASELINES, ORACLES, Experiment, load_experiment
+from data.experiment import BASELINES, ORACLES, Experiment, arm_of, load_experiment
 from data.logs import Simulated
 from ebr_core.config import Arm
 from ebr_core.features import Features
@@ -199,8 +199,8 @@ def finalists(asked: Experiment, towers: Mapping[tuple[str, int], PrefectFuture[
     recalls = {name: best_recall(rows) for name in asked.arms if (rows := finished(towers[name, first]))}
     chosen = set()
     for question in asked.questions.values():
-        there = [name for name in question.arms if name in recalls]
-        chosen |= {question.baseline} & set(recalls)
+        there = [name for label in question.arms if (name := arm_of(label)) in recalls]
+        chosen |= {arm_of(question.baseline)} & set(recalls)
         chosen |= {max(there, key=lambda name: recalls[name])} if there else set()
     return [name for name in asked.arms if name in chosen]
 

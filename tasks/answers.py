@@ -15,6 +15,7 @@ SETS = {
     "recovered": "what a failed search's session clicked later",
     "truth": "what the searcher wanted",
 }
+COUNTED = 10  # no share is as much: a number of documents
 FINDINGS = {"better": "is better than", "worse": "is worse than", "equal": "equals", "unclear": "cannot be told from"}
 
 
@@ -30,8 +31,11 @@ def metric_name(row: Row) -> str:
 
 
 def signed(value: float) -> str:
-    """+.012 and −.012: a difference as it stands in tables."""
-    return "–" if math.isnan(value) else f"{value:+.3f}".replace("-", "−").replace("0.", ".", 1)
+    """+.012 and −.012, +1,204 of documents: a difference as it stands in tables."""
+    if math.isnan(value):
+        return "–"
+    shown = f"{value:+,.0f}" if abs(value) >= COUNTED else f"{value:+.3f}".replace("0.", ".", 1)
+    return shown.replace("-", "−")
 
 
 def ends(low: float | None, high: float | None) -> str:
@@ -43,7 +47,7 @@ def ends(low: float | None, high: float | None) -> str:
 
 def share(value: float, low: float | None = None, high: float | None = None) -> str:
     """.683, with its interval where there is one."""
-    text = f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")
+    text = f"{value:,.0f}" if abs(value) >= COUNTED else f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")
     if low is None or high is None or math.isnan(low):
         return text
     return f"{text} [{share(low)}, {share(high)}]"
@@ -64,8 +68,10 @@ def answer(row: Row, title: str) -> str:
     if row["finding"] == "too few":
         few = f"only {row['clusters']} searchers (or sessions): too few for an interval"
         return f"{about}: `{row['arm']}` − `{row['baseline']}` = {signed(row['difference'])} {metric_name(row)}, {few}."
-    found = f"`{row['arm']}` {FINDINGS[row['finding']]} `{row['baseline']}`"
-    within = f", within ± {share(row['margin'])}" if row["finding"] == "equal" else ""
+    words = FINDINGS | ({"better": "scans more than", "worse": "scans less than"} if row["metric"] == "scanned" else {})
+    found = f"`{row['arm']}` {words[row['finding']]} `{row['baseline']}`"
+    inside = row["finding"] == "equal" or (row["claim"], row["verdict"]) == ("equal", "holds")
+    within = f", within ± {share(row['margin'])}" if inside else ""
     number = f"{signed(row['difference'])} {metric_name(row)} {ends(row['family_low'], row['family_high'])}"
     return f"{about}: {found}{within}: {number}. {_verdict(row)}".rstrip()
 

@@ -13,7 +13,7 @@ from ebr_core.config import InputError
 from tasks.answers import SETS, Row, share, signed
 from tasks.page import Block, Bullets, Grid, Heading, Paragraph
 from tasks.report import read
-from tasks.sections import Result
+from tasks.result import Result
 
 WHOLE_LOG = "split by time, whole log"
 NAMES = {"random": "random split", "last_click": "last click left out"}

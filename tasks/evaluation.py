@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
-from data.experiment import ORACLES, Evaluation, Question
+from data.experiment import ORACLES, Evaluation, Question, arm_of
 from data.schemas import PER_SEARCH, RESULTS_OF_RUN
 from ebr_core import metrics
 from ebr_core.bags import Int64
@@ -253,14 +253,17 @@ def _question_rows(asked: str, question: Question, part: Part, measured: By, res
 def _by_seed(measured: By, arm: str, metric: str, inside: Bool) -> Measured | None:
     """An arm's metric by seed on some searches, None where it was not retrieved; what has no seed was not trained."""
     index = _index_asked(measured, arm)
-    runs = [run for run in measured if (run.arm, run.through) == (arm, index)]
+    runs = [run for run in measured if (run.arm, run.through) == (arm_of(arm), index)]
     if not runs:
         return None
     return Measured(np.stack([measured[run][metric][inside] for run in runs]), trained=runs[0].seed is not None)
 
 
 def _index_asked(measured: By, arm: str) -> str:
-    """The index through which a question looks at an arm: exact search; a retrieval has one of its own."""
+    """The index through which a question looks at an arm: the one after its @, else exact search; a retrieval has one
+    of its own."""
+    if "@" in arm:
+        return arm.partition("@")[2]
     there = [run.through for run in measured if run.arm == arm]
     return "exact" if "exact" in there or not there else there[0]
 

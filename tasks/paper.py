@@ -12,7 +12,7 @@ from ebr_core.config import Frozen, InputError
 from tasks.answers import Row, ends, metric_name, questions, signed
 from tasks.page import Block, Grid, Heading, Paragraph
 from tasks.report import read
-from tasks.sections import Result
+from tasks.result import Result
 
 
 class Claim(Frozen):
@@ -29,10 +29,12 @@ def read_claims(path: Path) -> dict[str, Claim]:
     return {name: Claim.model_validate(claim) for name, claim in yaml.safe_load(path.read_text()).items()}
 
 
-def describe_paper(claims: dict[str, Claim], runs: dict[str, Path], facts: str) -> list[Block]:
+def describe_paper(
+    claims: dict[str, Claim], runs: dict[str, Path], facts: str, absent: dict[str, str] | None = None
+) -> list[Block]:
     """A line for each question and arm, from the result files of the runs (by name); facts says when and how they were
-    made. A question's name begins with the paper's: P02, or P02 people. Errors: a question that the claims do not
-    know."""
+    made, absent why an experiment was not run. A question's name begins with the paper's: P02, or P02 people. Errors: a
+    question that the claims do not know."""
     results = {name: read(folder) for name, folder in runs.items()}
     asked = _asked(results)
     unknown = sorted({name for name in asked if name.startswith("P")} - set(claims))
@@ -47,6 +49,7 @@ def describe_paper(claims: dict[str, Claim], runs: dict[str, Path], facts: str) 
     page += _explained(claims, asked)
     page += [Heading("Later work"), _later(asked)] if any(not name.startswith("P") for name in asked) else []
     page += [Heading("Real logs"), *_real(claims, {name: results[name] for name in real}, asked)]
+    page += [Paragraph(f"`{name}` was left out: {told}.") for name, told in (absent or {}).items()]
     missing = [f"{name} ({claims[name].asks})" for name in claims if name not in asked]
     if missing:
         page += [Heading("Not built"), Paragraph("; ".join(missing) + ".")]

@@ -20,7 +20,8 @@ from data.schemas import COSTS
 from ebr_core.config import Frozen
 from tasks.artifacts import LIBRARIES, Artifact, stage
 from tasks.page import as_html, as_markdown
-from tasks.sections import Result, blocks, pictures
+from tasks.result import Result
+from tasks.sections import blocks, pictures
 
 RESULTS = ("results.parquet", "per_search.parquet", "checks.json")
 MORE_LIBRARIES = ("matplotlib", "mlflow", "prefect", "pydantic", "scipy")

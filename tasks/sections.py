@@ -2,69 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from data.experiment import BASELINES, ORACLES
 from tasks import plots
 from tasks.answers import (
-    MAIN,
     SETS,
     Row,
     answer,
     ends,
     for_whom,
-    main_targets,
     metric_name,
     noise,
     questions,
     share,
     signed,
 )
+from tasks.attainable import attainable
 from tasks.page import Block, Bullets, Grid, Heading, Paragraph, Picture
+from tasks.result import Result
 from tasks.slices import FEW_SEARCHES, WHOLE
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result files of a run, read."""
-
-    rows: list[Row]  # results.parquet
-    costs: list[Row]  # costs.parquet
-    asked: dict[str, Any]  # experiment.yaml
-    checks: dict[str, Any]
-    audit: dict[str, Any]
-    data: dict[str, Any]
-    counts: list[dict[str, Any]]
-    run: dict[str, Any]
-
-    @cached_property
-    def plain(self) -> list[Row]:
-        """The rows of arms by themselves, through exact search, over all searches."""
-        return [row for row in self.levels if row["slice"] == WHOLE]
-
-    @cached_property
-    def levels(self) -> list[Row]:
-        """The same with their slices."""
-        return [row for row in self.rows if row["question"] is None and row["index"] in ("exact", "none")]
-
-    @cached_property
-    def sets(self) -> list[str]:
-        """The target sets that there are, the main one first."""
-        return [name for name in MAIN if any(row["targets"] == name for row in self.plain)]
-
-    @cached_property
-    def main(self) -> str:
-        """The target set that answers."""
-        return main_targets(self.rows)
-
-    @cached_property
-    def k(self) -> int:
-        """The K of the ones in evaluation.ks that is nearest to 10."""
-        return int(min(self.asked["evaluation"]["ks"], key=lambda k: abs(k - 10)))
-
 
 PANELS = 5  # of slices, side by side
 
@@ -76,6 +35,7 @@ def blocks(result: Result) -> list[Block]:
         *_answers(result),
         *_differences(result),
         *_curves(result),
+        *attainable(result),
         *_slices(result),
         *_levels(result),
         *_indexes(result),
@@ -106,8 +66,9 @@ def _opening(result: Result) -> list[Block]:
         told = "; ".join([*(check["says"] for check in leaks), *above])
         page.append(Paragraph(f"**Something leaks, do not believe these numbers**: {told}.", "bad"))
     else:
-        clean = [check["check"] for check in result.audit["leaks"] if check["status"] == "clean"]
-        page.append(Paragraph(f"**No leak found** in {len(clean)} checks ({', '.join(clean)}): see below.", "good"))
+        clean = Counter(check["check"] for check in result.audit["leaks"] if check["status"] == "clean")
+        kinds = ", ".join(f"{number} × {name}" if number > 1 else name for name, number in clean.items())
+        page.append(Paragraph(f"**No leak found** in {clean.total()} checks ({kinds}): see below.", "good"))
     page += [
         Paragraph(f"**Do not believe the numbers of {arm}**: it {told}.", "bad")
         for arm, told in result.checks.get("leaks", {}).items()

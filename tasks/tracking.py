@@ -26,7 +26,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 import ebr_core
-from data.experiment import BASELINES, ORACLES, Experiment
+from data.experiment import BASELINES, ORACLES, Experiment, arm_of
 from ebr_core.bundle import ASKED
 from ebr_core.config import Arm, Frozen
 from tasks import plots
@@ -317,10 +317,13 @@ def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[st
 
 
 def _question_tags(arm: str, asked: Experiment) -> dict[str, str]:
-    baseline = {
-        f"question.{name}": "baseline" for name, question in asked.questions.items() if arm == question.baseline
-    }
-    return baseline | {f"question.{name}": "arm" for name, question in asked.questions.items() if arm in question.arms}
+    tags = {}
+    for name, question in asked.questions.items():
+        if arm == arm_of(question.baseline):
+            tags[f"question.{name}"] = "baseline"
+        elif arm in map(arm_of, question.arms):
+            tags[f"question.{name}"] = "arm"
+    return tags
 
 
 def _metric_name(row: dict[str, Any]) -> str:

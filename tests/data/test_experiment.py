@@ -60,11 +60,12 @@ arms:
   bm25: {}
 questions:
   P02: {baseline: sft, arms: [soft], metric: recall@11}
+  P26: {baseline: soft@pq, arms: [soft@exact], metric: one_recall@10}
 colour: red
 """,
         )
     lines = str(told.value).splitlines()
-    assert lines[0] == f"{tmp_path / 'my.yaml'}: 9 problems"
+    assert lines[0] == f"{tmp_path / 'my.yaml'}: 11 problems"
     for wanted in (
         "logs.sesions: unknown key; allowed here: documents, edges",
         "split.validation: got 1.5; input should be less than 1",
@@ -74,6 +75,8 @@ colour: red
         "arms.bm25: this name is taken by a baseline",
         "questions.P02.baseline: no arm 'sft' (did you mean soft?)",
         "questions.P02.metric: got 'recall@11'",
+        "questions.P26.baseline: no index 'pq'; there are exact",
+        "questions.P26: metric one_recall@10 is of an index, and soft@exact names none: write arm@index",
         "colour: unknown key; allowed here: arms, audit, evaluation",
     ):
         assert sum(wanted in line for line in lines) == 1, (wanted, lines)

@@ -73,6 +73,7 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     ),
     (Towers, "dimensions", [2, 2048], [1, 2049, 0, -1, 3.5]),
     (Towers, "shared", [True, False], ["perhaps"]),
+    (Towers, "prefixes", [[], [1], [127, 16]], [[0], [128], [3.5]]),
     (Positives, "source", ["clicks", "impressions", "both"], ["click", "", None]),
     (Positives, "equal_volume", [True, False], [2]),
     (Positives, "hard_share", [0, 1], [-0.1, 1.1, float("nan")]),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ebr_core.bags import Bags
 from ebr_core.config import InputError
 from ebr_core.features import Column, Features, Numbers, TextFeatures, Values
-from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.fitted import FEW, Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
 
 NOTHING = np.empty(0, np.float32)
 
@@ -46,6 +46,24 @@ def test_values_are_looked_up_one_by_one(texts: list[str | None], lists: list[li
     assert listed(bags) == wanted
     for first, last in zip(bags.offsets[:-1], bags.offsets[1:], strict=True):
         assert np.all(bags.weights[first:last] == np.float32(1 / max(1, last - first)))
+
+
+odd = st.text(st.sampled_from("ab|\t\n\v\f\r \x00\x1c\x1f\x7f\x85\u00a0\u2003é"), max_size=4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.none(), odd), min_size=1, max_size=FEW), st.sampled_from([None, "|"]), st.booleans())
+def test_a_few_rows_mean_what_they_mean_among_many(
+    texts: list[str | None], separator: str | None, several: bool
+) -> None:
+    group = Values(searches=("city",), separator=separator)
+    kind = pa.list_(pa.string()) if several else pa.string()
+    cells = [None if text is None else [text, None, "b"] for text in texts] if several else texts
+    fitted = fitted_for(group, {"city": sorted({"a", "ab", "b", "aé", "\x00"})})
+    few = group_bags("g", "searches", {"city": pa.array(cells, kind)}, len(texts), fitted)
+    many = group_bags("g", "searches", {"city": pa.array(cells * 17, kind)}, 17 * len(texts), fitted)
+    assert listed(few) == listed(many)[: len(texts)]
+    assert np.array_equal(few.weights, many.weights[: len(few.weights)])
 
 
 def test_a_text_may_hold_several_values() -> None:

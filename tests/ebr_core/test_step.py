@@ -13,7 +13,7 @@ from ebr_core.bags import Float32
 from ebr_core.batches import Batch
 from ebr_core.config import Arm, Loss, NegativeMix, Softmax, ThreePart, Towers, Triplet
 from ebr_core.kernels import choose_in_batch
-from ebr_core.similarity import similarity_step
+from ebr_core.similarity import nested_step, similarity_step
 from ebr_core.tables import through_norm
 
 MIXES = [
@@ -151,6 +151,36 @@ def test_the_gradient_of_a_step_is_that_of_autograd(
     assert told.gradient_norm == pytest.approx(float(np.linalg.norm(gradient.numpy())), rel=1e-4, abs=1e-6)
     assert told.negative_cosine == pytest.approx(np.mean(cosines) if cosines else 0, abs=1e-5)
     assert told.positive_cosine == pytest.approx(np.mean(positives), abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@settings(max_examples=8, deadline=None)
+@given(mix=st.sampled_from(MIXES), b=st.integers(2, 5), seed=st.integers(0, 10_000))
+def test_prefixes_count_as_much_as_the_whole(loss: Loss, mix: NegativeMix, b: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    batch = batch_of(mix, b, rng, 1.0)
+    arm = Arm.model_construct(negatives=mix, loss=loss, towers=Towers(prefixes=(2, 5)))
+    log_q = np.log(rng.dirichlet(np.ones(DOCUMENTS))).clip(-6).astype(np.float32)
+    remembered = torch.from_numpy(rng.standard_normal((mix.memory, 8)))
+    remembered = remembered / remembered.norm(dim=1, keepdim=True)
+    sums = rng.standard_normal((2 * b + mix.random + b * mix.own, 8))
+    leaf = torch.tensor(sums, requires_grad=True)
+    nested = [
+        naive_loss(leaf[:, :d], remembered[:, :d] / remembered[:, :d].norm(dim=1, keepdim=True), batch, arm, log_q)
+        for d in (8, 5, 2)
+    ]
+    torch.autograd.backward(torch.stack([loss for loss, *_ in nested]).mean())
+    assert leaf.grad is not None
+
+    norms = np.linalg.norm(sums, axis=1).astype(np.float32)
+    units = (sums / norms[:, None]).astype(np.float32)
+    corrects = isinstance(loss, Softmax) and loss.logq > 0
+    whole = torch.from_numpy(units), remembered.float(), batch, arm, log_q if corrects else None
+    gradient, told = nested_step(*whole)
+    back = gradient.numpy().copy()
+    through_norm(back, units, norms)
+    np.testing.assert_allclose(back, leaf.grad.numpy(), atol=1e-3, rtol=5e-3)
+    assert told.loss == pytest.approx(nested[0][0].item(), rel=1e-4, abs=1e-5)  # told of the whole embeddings
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,7 +7,7 @@ import pytest
 from oracles import near, units
 
 from ebr_core.config import InputError
-from ebr_core.index import Hnsw, Imi, Ivf
+from ebr_core.index import Hnsw, Imi, Ivf, build
 from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.tuning import recall_of, tune
 
@@ -27,13 +27,22 @@ def test_the_setting_with_the_fewest_distances_that_reaches_the_target_is_chosen
     queries = near(documents, 100)
     queries[3] = 0  # finds nothing, and counts for nothing
     tuned = tune(documents, queries, spec)
-    assert tuned.chosen.recall >= 0.9
-    assert tuned.chosen.distances == min(point.distances for point in tuned.tried if point.recall >= 0.9)
+    assert tuned.chosen.recall > tuned.chosen.surely >= 0.9
+    assert tuned.chosen.distances == min(point.distances for point in tuned.tried if point.surely >= 0.9)
     told = queries[queries.any(1)]  # the index comes with its setting
     assert recall_of(through(tuned.made, told, 5, slack=0)[0], exact(documents, told, 5)[0]) == pytest.approx(
         tuned.chosen.recall
     )
     assert scanned(tuned.made, told, 5)[1].mean() == pytest.approx(tuned.chosen.distances)
+
+
+def test_where_no_bound_reaches_the_target_the_mean_decides() -> None:
+    documents = units(1200, 16, 0)
+    queries, spec = near(documents, 100), Ivf(code="pq8", nlist=4, nprobe=4)
+    rows, _ = through(build(documents, spec), queries, 10, slack=0)
+    most = as_near(documents, queries, rows, exact(documents, queries, 10)[1]).mean()
+    tuned = tune(documents, queries, spec.model_copy(update={"target": float(most)}))
+    assert tuned.chosen.surely < most <= tuned.chosen.recall
 
 
 def test_a_higher_target_scans_more() -> None:

@@ -92,6 +92,16 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
             and row["index"] in ("exact", "none")
         ]
         assert values == sorted(values)
+    for question, metric in (("P26", "index_recall"), ("P28", "scanned")):  # of one arm through two indexes
+        level = {
+            row["index"]: row["value"]
+            for row in plain
+            if (row["arm"], row["metric"]) == ("random", metric) and row["k"] in (10, None)
+        }
+        wanted = (question, "random@tuned", "all", "clicked")
+        told = next(r for r in rows if (r["question"], r["arm"], r["slice"], r["targets"]) == wanted)
+        assert (told["index"], told["baseline"]) == ("tuned", "random@ivfpq")
+        assert told["difference"] == pytest.approx(level["tuned"] - level["ivfpq"])
     asked = [row for row in rows if row["question"] == "P02" and row["baseline"] and row["slice"] == "all"]
     by_arm = {
         row["arm"]: row["value"]
@@ -294,6 +304,10 @@ def test_the_oracle_is_above_every_arm(first: tuple[Path, Outcome]) -> None:
     assert best["oracle-everything"] >= best["oracle-text"]
     checks = json.loads((first[1].results.folder / "checks.json").read_text())
     assert checks["above_oracle"] == []
+    page = (first[1].report.folder / "report.md").read_text()
+    section = page[page.index("## What is attainable") :].split("\n## ")[0]
+    line = next(line for line in section.splitlines() if line.startswith("| bm25 |"))
+    assert f"{best['bm25'] / best['oracle-everything']:.0%}" in line.split("|")[2]
 
 
 def test_an_arm_that_knows_the_truth_fails_the_run(first: tuple[Path, Outcome]) -> None:

@@ -29,7 +29,9 @@ def test_a_line_for_each_question_and_a_word_on_what_real_logs_lack(tmp_path: Pa
     (real / "data.json").write_text(json.dumps(data))
     claims = read_claims(CLAIMS)
     claims["P01"] = claims["P01"].model_copy(update={"contradicted": "because it is planted"})
-    text = as_markdown("The paper", describe_paper(claims, {"world": world, "real": real}, "today"))
+    text = as_markdown(
+        "The paper", describe_paper(claims, {"world": world, "real": real}, "today", {"other": "no file"})
+    )
     lines = [line for line in text.splitlines() if "other − plain" in line]
     assert len(lines) == 2
     assert "**P01**" in lines[0]
@@ -37,6 +39,7 @@ def test_a_line_for_each_question_and_a_word_on_what_real_logs_lack(tmp_path: Pa
     assert "; contradicted" in lines[1]
     assert "n 400" in lines[0]
     assert "because it is planted" in text
+    assert "`other` was left out: no file." in text
     assert "| P08 | edges |" in text
     assert "P02 (not-clicked impressions" in text[text.index("## Not built") :]
 
