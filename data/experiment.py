@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 from data.combined import ensemble_problems, named_problem, reference_problems
 from data.invalid import explained
 from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
+from data.nightly import Nightly
 from ebr_core.cascade import Cascade
 from ebr_core.config import Arm, Frozen, InputError, laid_over
 from ebr_core.ensemble import Ensemble
@@ -109,6 +110,7 @@ class Experiment(Frozen):
     )
     questions: dict[Title, Question] = Field(default_factory=dict, description="who is compared with whom")
     audit: Audit | None = Field(None, description="what `ebr audit` trains again")
+    nightly: Nightly = Field(Nightly(), description="how `ebr nightly` keeps a model fresh")
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -314,6 +316,9 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
         for arm in (audited if isinstance(audited, list) else [])
         if arm not in arms
     ]
+    nightly = _section(content, "nightly").get("arm")
+    if isinstance(nightly, str) and nightly not in arms:
+        problems.append(f"nightly.arm: no arm {nightly!r}; there are {', '.join(arms) or 'none'}")
     for name, question in questions.items():
         if not isinstance(question, dict):
             continue

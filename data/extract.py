@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -49,6 +50,8 @@ def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path) -> Non
     with TemporaryDirectory(prefix=".extract-", dir=folder) as scratch, closing(_database(logs, Path(scratch))) as con:
         try:
             _read(con, logs)
+            if split.until or split.without:
+                _narrow(con, logs, split)
             if isinstance(logs, Esci | Beir):
                 _refuse_given_split(con, logs, split)
             _clean(con, logs)
@@ -112,6 +115,40 @@ def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> N
 
 def _set(con: duckdb.DuckDBPyConnection, name: str, value: object) -> None:
     con.execute(statement("read/set", name=name), [value])
+
+
+def _narrow(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
+    """Hides the searches that are not to be read, and their results."""
+    refuse_timeless(logs)
+    _set(con, "until", split.until)
+    _set(con, "without", list(split.without))
+    con.execute(statement("read/narrow"))
+
+
+def refuse_timeless(logs: Tables | Ubi | Esci | Beir) -> None:
+    """Raises InputError where the layout knows no time, so that there are no days."""
+    if isinstance(logs, Esci | Beir):
+        raise InputError(
+            f"logs: the {logs.layout} layout carries no times, so it has no days; days need the layout tables or ubi"
+        )
+
+
+def days(logs: Tables | Ubi | Esci | Beir) -> dict[date, int]:
+    """The days (UTC) that have searches, in order, and how many; null and absurd times are left out.
+
+    Raises InputError where the layout carries no times, or a file is missing or damaged.
+    """
+    refuse_timeless(logs)
+    with TemporaryDirectory(prefix="ebr-days-") as scratch, closing(_database(logs, Path(scratch))) as con:
+        try:
+            _read(con, logs)
+            return dict(con.execute(statement("read/days")).fetchall())
+        except duckdb.Error as error:
+            given = paths(logs)
+            table, path = next(((table, path) for table, path in given.items() if path in str(error)), ("logs", ""))
+            if not path or not is_unreadable(path, error):
+                raise
+            raise InputError(unreadable(table, path, error)) from error
 
 
 def _clean(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> None:

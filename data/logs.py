@@ -6,7 +6,7 @@ the experiment file.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -115,8 +115,12 @@ class Split(Frozen):
     train_share: float = Field(
         1, gt=0, le=1, description="share of the training sessions that is kept, for `ebr audit`"
     )
+    until: datetime | None = Field(
+        None, description="UTC; searches from here on are not read, as if the log ended here"
+    )
+    without: tuple[date, ...] = Field((), description="days (UTC) whose searches are not read")
 
-    @field_validator("validation_from", "test_from")
+    @field_validator("validation_from", "test_from", "until")
     @classmethod
     def _in_utc(cls, instant: datetime | None) -> datetime | None:
         return instant.astimezone(UTC).replace(tzinfo=None) if instant and instant.tzinfo else instant

@@ -66,7 +66,7 @@ def join_queries(parts: Sequence[Float32], weights: Sequence[float]) -> Float32:
     _refuse_unlike(parts, "queries")
     joined = np.concatenate([np.float32(weight) * part for weight, part in zip(weights, parts, strict=True)], axis=1)
     lengths = np.linalg.norm(joined, axis=1, keepdims=True)
-    return np.divide(joined, lengths, out=np.zeros_like(joined), where=lengths > 0)
+    return np.asarray(np.divide(joined, lengths, out=np.zeros_like(joined), where=lengths > 0))
 
 
 def _refuse_unlike(parts: Sequence[Float32], side: str) -> None:

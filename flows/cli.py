@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from contextlib import nullcontext
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -25,6 +26,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 FILE = Annotated[Path, typer.Argument(help="The experiment file (YAML).", metavar="EXPERIMENT")]
+NIGHTS = Annotated[
+    str | None, typer.Argument(help="The experiment's name; default: that of the last night.", metavar="[NAME]")
+]
+DAY = Annotated[
+    datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The newest day; default: the newest that is over.")
+]
 
 
 @app.command()
@@ -154,6 +161,54 @@ def audit(experiment: FILE) -> None:
     folder = run_audit(experiment)
     Console().print((folder / "audit.md").read_text(), markup=False, highlight=False, soft_wrap=True)
     print(folder / "audit.html")
+
+
+@app.command()
+def nightly(
+    experiment: FILE,
+    day: DAY = None,
+    first: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="Back-fill from here.")] = None,
+    last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Back-fill up to here.")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Take the day for right, whatever its figures.")] = False,
+) -> None:
+    """Retrain on all days but the newest, judge on the newest, and crown the challenger if that shows it; a day that
+    was judged is not judged again."""
+    from flows.ui import end_orphans, use_served
+
+    end_orphans()
+    use_served()
+    from flows.nightly import retrain
+    from tasks.nights import described
+
+    for logger in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(logger).addFilter(_without_traceback)
+    one, begin, end = (given.date() if given else None for given in (day, first, last))
+    state = retrain(str(experiment), one, begin, end, accept, return_state=True)
+    nights: Any = state.result(raise_on_failure=False)
+    if isinstance(nights, BaseException):
+        raise nights
+    for night in nights:
+        print(described(night))
+    if state.is_failed():
+        raise typer.Exit(1)
+
+
+@app.command()
+def rollback(experiment: NIGHTS = None) -> None:
+    """Make the previous champion answer again; the one that is taken back is no yardstick any more."""
+    from tasks.nights import described
+    from tasks.promoting import name_of, roll_back
+
+    print(described(roll_back(name_of(experiment))))
+
+
+@app.command()
+def status(experiment: NIGHTS = None) -> None:
+    """Say which champion answers, since when, on what data, what the last night decided and why, when the next is."""
+    from flows.status import told_status
+    from flows.ui import use_served
+
+    print(told_status(experiment, os.environ.get("PREFECT_API_URL") or use_served()))
 
 
 @app.command()

@@ -88,7 +88,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         for (key, name), index in indexes.items()
     }
     others = retrieve_all(asked, log, test, validation, embedded, deepest)
-    others.update(cascade_all(asked, test, embedded, deepest))
+    others |= {(name, seed): rows for (name, seed), rows in cascade_all(asked, test, embedded, deepest).items()}
 
     retrieved = [
         Retrieved(arm=name, seed=None, index="none", rows=rows.result())

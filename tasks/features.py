@@ -18,6 +18,7 @@ from ebr_core.features import Features, Graph, Towers, named
 from ebr_core.fitted import ColumnData, Fitted, Known, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.graph import refuse_silent
 from ebr_core.inputs import Bagged, Dense, Inputs, bagged, with_views
+from ebr_core.model import load_towers
 from tasks.artifacts import Artifact, stage
 from tasks.graph import read_graph
 from tasks.logs import ReadLogs
@@ -44,14 +45,33 @@ def featurise(
     """
     data = {side: read_columns(log, features, side, columns) for side in SIDES}
     texts = texts_of(log, features)
-    fitted = _fit(log, features, texts, data)
+    _write(folder, log, _fit(log, features, texts, data), texts, data, graphs or {})
+
+
+@stage
+def featurise_as(
+    folder: Path, log: Artifact, towers: Artifact, graphs: dict[str, Artifact], columns: Artifact | None = None
+) -> None:
+    """The same bags by what the training window of those towers decided: what they read of a log that is newer."""
+    fitted = load_towers(towers.folder).fitted
+    data = {side: read_columns(log, fitted.features, side, columns) for side in SIDES}
+    _write(folder, log, fitted, texts_of(log, fitted.features), data, graphs)
+
+
+def _write(
+    folder: Path,
+    log: Artifact,
+    fitted: Fitted,
+    texts: tuple[pa.Array, pa.Array],
+    data: dict[str, ColumnData],
+    graphs: dict[str, Artifact],
+) -> None:
+    features = fitted.features
     np.save(folder / "vocabulary.npy", fitted.vocabulary)
     np.save(folder / "rarity.npy", fitted.rarity)
     (folder / "known.json").write_text(json.dumps(fitted.known, ensure_ascii=False))
     (folder / "features.json").write_text(features.model_dump_json())
-    (folder / "graphs.json").write_text(
-        json.dumps({name: graph.model_dump() for name, graph in (graphs or {}).items()})
-    )
+    (folder / "graphs.json").write_text(json.dumps({name: graph.model_dump() for name, graph in graphs.items()}))
     queries, documents = (text_bags(side, fitted) for side in texts)
     if features.text.clicked_queries:
         led = samples.read(log.folder, "led_queries")

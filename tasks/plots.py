@@ -160,3 +160,32 @@ def recall_by_weight(panels: dict[str, dict[str, list[tuple[float, float]]]], k:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     return figure
+
+
+def freshness(nights: list[dict[str, Any]], metric: str) -> Figure:
+    """Recall on each new day of the champion that answered on it, and of a model that was never retrained.
+
+    nights: day, decision, champion, never, rolled_back. Promotions and refusals are marked at the day's end.
+    """
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    axes = figure.subplots()
+    places = list(range(len(nights)))
+    for key, label, colour in (
+        ("champion", "nightly champion", "#1a7f4b"),
+        ("never", "never retrained", "#8a8f98"),
+    ):
+        known = [(at, night[key]) for at, night in enumerate(nights) if night[key] is not None]
+        axes.plot([at for at, _ in known], [value for _, value in known], marker="o", ms=3, color=colour, label=label)
+    marks = (("promoted", "^", "#1a7f4b"), ("kept", "_", "#8a8f98"), ("refused", "x", "#c0392b"))
+    low = min(night["never"] for night in nights if night["never"] is not None)
+    for decision, marker, colour in marks:
+        at = [place for place in places if nights[place]["decision"] == decision]
+        axes.scatter(at, [low - 0.02] * len(at), marker=marker, color=colour, label=decision)
+    for place in places:
+        if nights[place]["rolled_back"]:
+            axes.axvline(place + 0.5, color="#2b6cb0", lw=1, ls="--", label="rolled back")
+    axes.set_xticks(places[::3], [nights[place]["day"][5:] for place in places[::3]], fontsize=8)
+    axes.set(xlabel="newest day", ylabel=f"{metric} on it")
+    axes.legend(fontsize=8, frameon=False, ncols=3)
+    axes.grid(alpha=0.25)
+    return figure

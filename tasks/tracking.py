@@ -36,6 +36,7 @@ from tasks.artifacts import Artifact
 from tasks.ensembles import Joined, weighed
 from tasks.evaluation import COUNTS
 from tasks.home import home
+from tasks.nights import Champion, Night
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
 MODEL_NEEDS = (
@@ -119,6 +120,65 @@ def track(
         mlflow_run_id=parent.info.run_id,
         failures=failures,
     )
+
+
+@task(name="track night")
+def track_night(night: Night) -> None:
+    """Writes a night into MLflow: a run with its figures, the same one if it is told again."""
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    with _night_run(night.experiment, str(night.day)):
+        mlflow.set_tags(
+            {"decision": night.decision, "reason": night.reason[:5000], "training": night.training or "none"}
+            | {"champion": str(night.champion.day) if night.champion else "none"}
+        )
+        measured = {"challenger_recall": night.recall, "champion_recall": night.champion_recall}
+        if night.against:
+            measured |= {"difference": night.against[0].difference, "difference_bound": night.against[0].bound}
+        measured |= {f"day/{name}": value for name, value in night.figures.items()}
+        mlflow.log_metrics({name: value for name, value in measured.items() if value is not None})
+        mlflow.log_text(night.model_dump_json(indent=1), "night.json")
+
+
+@task(name="register")
+def register(experiment: str, champion: Champion) -> None:
+    """Makes the champion's bundle a version of the experiment's registered model, once however often it is told."""
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    if champion.bundle.folder.name in _versions(experiment):
+        return
+    with _night_run(experiment, str(champion.day)):
+        model = _log_model(champion.bundle)
+        tags = {"bundle": champion.bundle.folder.name, "day": str(champion.day), "arm": champion.arm}
+        mlflow.register_model(f"models:/{model}", experiment, tags=tags)
+
+
+@task(name="point at champions")
+def point_at(experiment: str, champion: Champion, previous: Champion | None) -> None:
+    """Moves the aliases `champion` and `previous` of the registered model. Both have to be registered."""
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    client, versions = mlflow.MlflowClient(), _versions(experiment)
+    client.set_registered_model_alias(experiment, "champion", versions[champion.bundle.folder.name])
+    if previous:
+        client.set_registered_model_alias(experiment, "previous", versions[previous.bundle.folder.name])
+    else:
+        client.delete_registered_model_alias(experiment, "previous")
+
+
+def _night_run(experiment: str, day: str) -> mlflow.ActiveRun:
+    """The run of a night, found again by its tags or begun."""
+    with (home() / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        experiment_id = _experiment(experiment)
+    found = mlflow.MlflowClient().search_runs([experiment_id], f"tags.kind = 'night' and tags.day = '{day}'")
+    if found:
+        return mlflow.start_run(run_id=found[0].info.run_id)
+    tags = {"kind": "night", "day": day}
+    return mlflow.start_run(experiment_id=experiment_id, run_name=f"night {day}", tags=tags)
+
+
+def _versions(experiment: str) -> dict[str, str]:
+    """The bundles that are registered → the version of each."""
+    found = mlflow.MlflowClient().search_model_versions(f"name = '{experiment}'")
+    return {str(version.tags.get("bundle")): str(version.version) for version in found}
 
 
 def _experiment(name: str) -> str:
@@ -207,7 +267,7 @@ def _log_child(
         for row in rows
         if row["arm"] == name and row["question"] is None and row["seed"] == seed and row["slice"] == "all"
     ]
-    mine.sort(key=lambda row: (row["metric"] != "recall", row["k"] != _main_k(asked)))
+    mine.sort(key=lambda row: (row["metric"] != "recall", row["k"] != main_k(asked)))
     metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked)}
     metrics |= difference_metrics(rows, name)
     dataset = _dataset(asked, log)
@@ -275,7 +335,7 @@ def _log_ensemble(
     name, dataset = each.arm, _dataset(asked, log)
     mine = [row for row in rows if row["arm"] == name and row["question"] is None and row["slice"] == "all"]
     mine = [row for row in mine if row["seed"] == each.seed]
-    mine.sort(key=lambda row: (row["metric"] != "recall", row["k"] != _main_k(asked)))
+    mine.sort(key=lambda row: (row["metric"] != "recall", row["k"] != main_k(asked)))
     with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=f"{name}-{each.seed}", nested=True):
         tags = {"kind": "ensemble", "arm": name, "seed": each.seed}
         mlflow.set_tags(tags | _question_tags(name, asked) | verdict_tags(rows, name))
@@ -316,14 +376,15 @@ def _metric_name(row: dict[str, Any]) -> str:
 MEASURES = ("ndcg", "coverage", "popularity_lift", "index_recall")  # at one K; recall and MRR at all
 
 
-def _main_k(asked: Experiment) -> int:
+def main_k(asked: Experiment) -> int:
+    """The K of the metric that is shown first: the nearest to 10."""
     return min(asked.evaluation.ks, key=lambda k: abs(k - 10))
 
 
 def _is_shown(row: dict[str, Any], asked: Experiment) -> bool:
     """Few enough metrics to look at: recall at every K and MRR, the others at the K nearest to 10; through an index
     only what it is about. All of them are in results.parquet."""
-    at = row["k"] == _main_k(asked)
+    at = row["k"] == main_k(asked)
     if row["index"] in ("exact", "none"):
         return row["metric"] in ("recall", "mrr") or (at and row["metric"] in MEASURES)
     return bool(at) and row["metric"] in ("recall", "index_recall")

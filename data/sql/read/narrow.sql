@@ -1,0 +1,19 @@
+-- What stands in for the raw tables where the log is to end earlier, or days are left out: a temporary view comes before the table
+-- or view of the same name.
+CREATE TEMP TABLE narrowed AS
+SELECT DISTINCT search_id, coalesce(
+    searched_at >= CAST(getvariable('until') AS TIMESTAMP), false
+) OR coalesce(list_contains(CAST(getvariable('without') AS DATE[]), CAST(searched_at AS DATE)), false) AS hidden
+FROM logs.main.raw_searches;
+
+CREATE TEMP VIEW raw_searches AS
+SELECT * FROM logs.main.raw_searches
+WHERE NOT coalesce(searched_at >= CAST(getvariable('until') AS TIMESTAMP), false)
+    AND NOT coalesce(list_contains(CAST(getvariable('without') AS DATE[]), CAST(searched_at AS DATE)), false);
+
+CREATE TEMP VIEW raw_results AS
+SELECT * FROM logs.main.raw_results
+WHERE search_id IS NULL
+    OR search_id NOT IN (
+        SELECT search_id FROM narrowed WHERE search_id IS NOT NULL GROUP BY search_id HAVING bool_and(hidden)
+    );

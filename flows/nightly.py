@@ -1,0 +1,251 @@
+"""The nightly flow: a challenger trained on all days but the newest, judged on the newest, crowned if that shows it."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.logging import get_logger
+from prefect.states import Failed
+
+from data.experiment import Experiment, load_experiment
+from data.extract import days as days_of
+from data.extract import refuse_timeless
+from data.logs import Simulated
+from ebr_core.config import InputError
+from ebr_core.metrics import Float64
+from ebr_core.promotion import promote
+from flows.bundles import can_be_asked
+from flows.challenger import (
+    Asked,
+    bundle_challenger,
+    compare_with_champions,
+    measure_champion,
+    read_data,
+    train_challenger,
+)
+from flows.ebr import DEFAULT, RUNNER
+from tasks.artifacts import Artifact, clear_unfinished
+from tasks.bundle import models_of
+from tasks.judging import check_day, drifted, figures_of, fits, measure
+from tasks.logs import files_of, live
+from tasks.nights import (
+    JUDGED,
+    Champion,
+    Night,
+    alone,
+    champions_of,
+    described,
+    next_number,
+    read_nights,
+    refused_days,
+    write_night,
+)
+from tasks.notice import notify
+from tasks.promoting import crown_night
+from tasks.tracking import main_k, track_night
+
+
+@flow(name="retrain", task_runner=RUNNER, flow_run_name="{experiment}")
+def retrain(
+    experiment: str = DEFAULT,
+    day: date | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    accept: bool = False,
+) -> list[Night] | State[list[Night]]:
+    """One night for the experiment file of that path: of `day`, by default the newest that is over; or, one after
+    another, for each day of the logs from `first` to `last`. A refused or failed night fails the run.
+
+    accept: days that are unlike those before them are taken for right.
+    """
+    clear_unfinished()
+    asked, name = load_experiment(Path(experiment)), Path(experiment).stem
+    with alone(name):
+        choose_arm(name, asked, read_nights(name))  # before anything starts
+        if not isinstance(asked.logs, Simulated):
+            refuse_timeless(asked.logs)
+        world = live(asked.logs.world) if isinstance(asked.logs, Simulated) else None
+        there = list(days_of(files_of(asked.logs, world)))
+        made: list[Night] = []
+        for one in choose_days(there, day, first, last):
+            made.append(night(Asked(name, asked, world, one, there, accept)))
+            if made[-1].decision == "failed":
+                break
+    bad = [described(one) for one in made if one.decision in ("refused", "failed")]
+    return Failed(data=made, message="\n".join(bad)) if bad else made
+
+
+def choose_days(there: list[date], day: date | None, first: date | None, last: date | None) -> list[date]:
+    """The days asked for, of those in the logs; by default the newest that is over. Errors: none is."""
+    over = [one for one in there if one < datetime.now(UTC).date()]
+    if day and (first or last):
+        raise InputError("got a day and a range of days; give one of them")
+    if not over:
+        raise InputError("the logs hold no search of a day that is over, so there is no night to run")
+    span = f"the logs hold days from {over[0]} to {over[-1]} (UTC)"
+    if not (first or last):
+        if day and day not in over:
+            raise InputError(f"day {day} is not in the logs, or not over; {span}")
+        return [day or over[-1]]
+    chosen = [one for one in over if (first or over[0]) <= one <= (last or over[-1])]
+    if not chosen:
+        raise InputError(f"no day from {first or 'the first'} to {last or 'the last'} is in the logs; {span}")
+    return chosen
+
+
+def night(asked: Asked) -> Night:
+    """Runs the night of a day and records it, whatever becomes of it. A day that was judged is not judged again."""
+    nights = read_nights(asked.name)
+    arm = choose_arm(asked.name, asked.experiment, nights)
+    if (done := _settled(asked, nights)) is not None:
+        return done
+    champions = champions_of(nights)
+    empty = Night(
+        number=next_number(nights),
+        experiment=asked.name,
+        day=asked.day,
+        at=datetime.now(UTC),
+        decision="failed",
+        reason="",
+        champion=champions[-1] if champions else None,
+    )
+    try:
+        made = decide(asked, nights, empty, arm)
+        if made in nights:
+            return made
+        track_night(made)
+        if made.decision == "promoted" and made.champion:
+            crown_night(asked.name, made.champion, champions[-1] if champions else None)
+    except Exception as error:  # whatever it was, it is recorded and told, and the champion answers on
+        made = empty.model_copy(update={"reason": f"{type(error).__name__}: {error}"[:2000]})
+    write_night(made)
+    notice = asked.experiment.nightly.notice
+    if notice and made.decision in notice.on and (problem := notify(notice, made)):
+        get_logger("flow_runs").warning(problem)
+    return made
+
+
+def _settled(asked: Asked, nights: list[Night]) -> Night | None:
+    """What the day's night came to, where that stands. Errors: the day lies before one that was judged."""
+    done = next((one for one in nights if one.day == asked.day and one.decision != "rolled back"), None)
+    if done and done.decision in JUDGED:
+        return done
+    last = max((one.day for one in nights if one.decision in JUDGED), default=None)
+    if last is None or asked.day > last:
+        return None
+    if done and done.decision == "refused" and asked.accept:
+        reason = "taken for right by hand; not judged, since a later day was"
+        made = done.model_copy(update={"decision": "kept", "reason": reason, "number": next_number(nights)})
+        write_night(made)
+        return made
+    if done:
+        return done
+    raise InputError(
+        f"day {asked.day} lies before {last}, which was judged: a model that has learnt from a day cannot be judged on "
+        "it. Nights run forward"
+    )
+
+
+def decide(asked: Asked, nights: list[Night], empty: Night, name: str) -> Night:
+    """What a night finds and decides; only artifacts are written."""
+    settings, champion = asked.experiment.nightly, empty.champion
+    arm, k = asked.experiment.arms[name], main_k(asked.experiment)
+    data = read_data(asked, refused_days([one for one in nights if one.day != asked.day]))
+    figures = figures_of(data.log)
+    checks = check_day(figures, asked.day, settings.checks)
+    searches = int(sum(of["searches"] for of in figures.values()))
+    seen = {"first": str(min(figures)), "last": str(max(figures)), "days": len(figures), "searches": searches}
+    looked = empty.model_copy(update={"log": data.log, "seen": seen, "figures": figures[asked.day], "checks": checks})
+    if (outside := [check.figure for check in checks if not check.holds]) and not asked.accept:
+        reason = f"the day is unlike the days before it: {', '.join(outside)}"
+        return _same(looked, nights) or looked.model_copy(update={"decision": "refused", "reason": reason})
+
+    measured = measure_champion(asked, data, champion) if champion else None
+    training = choose_training(asked, nights, empty, name, measured)
+    made = train_challenger(asked, data, name, champion if training == "warm" else None)
+    ours = measure(made.vectors, data.test, k, arm.training.threads)
+    against = compare_with_champions(asked, data, ours, measured, champions_of(nights))
+    promoted, reason = promote(against[0] if against else None, against[1:], settings.tolerance)
+    if promoted:
+        parts = {"log": data.log, "features": made.features, "towers": made.towers}
+        champion = Champion(day=asked.day, arm=name, bundle=bundle_challenger(asked, data, made), **parts)
+    return looked.model_copy(
+        update={
+            "decision": "promoted" if promoted else "kept",
+            "reason": reason,
+            "training": training,
+            "challenger": made.towers,
+            "k": k,
+            "searches": len(_recalls(ours)),
+            "recall": float(_recalls(ours).mean()),
+            "champion_recall": float(_recalls(measured).mean()) if measured else None,
+            "against": against,
+            "champion": champion,
+        }
+    )
+
+
+def choose_arm(experiment: str, asked: Experiment, nights: list[Night]) -> str:
+    """The arm that is retrained. Errors: there is none, it is not clear which, or it cannot be asked."""
+    arms, champions = asked.arms, champions_of(nights)
+    if not arms:
+        raise InputError(f"{experiment} has no arms, so there is nothing to retrain; give it one")
+    name = asked.nightly.arm
+    if name is None and champions and champions[-1].arm in arms:
+        name = champions[-1].arm
+    if name is None:
+        name = next(iter(arms)) if len(arms) == 1 else _winner(experiment)
+    if name not in arms:
+        raise InputError(
+            f"{experiment} has several arms ({', '.join(arms)}) and none was found the best yet: name one in "
+            "nightly.arm, or let `ebr run` choose"
+        )
+    if not can_be_asked(arms[name]):
+        raise InputError(
+            f"arms.{name} reads columns of a search that no question brings, or has several query vectors, so it "
+            "cannot answer; name another in nightly.arm"
+        )
+    return name
+
+
+def _winner(experiment: str) -> str:
+    """The champion of `ebr run` by validation, or nobody."""
+    try:
+        return str(models_of(experiment)["champion"])
+    except InputError:
+        return ""
+
+
+def choose_training(asked: Asked, nights: list[Night], empty: Night, name: str, measured: Artifact | None) -> str:
+    """full where there is no champion to start from, the last full training is too old, or the champion drifts; else
+    warm."""
+    settings, champion = asked.experiment.nightly, empty.champion
+    if champion is None or measured is None or not fits(champion.towers, asked.experiment.arms[name]):
+        return "full"
+    last = max((one.day for one in nights if one.training == "full"), default=None)
+    if last is None or (asked.day - last).days >= settings.full_every:
+        return "full"
+    before = [one.champion_recall for one in nights if one.champion_recall is not None and one.day < asked.day]
+    return "full" if drifted(_recalls(measured), before, settings.drift_mads, settings.checks) else "warm"
+
+
+def _same(looked: Night, nights: list[Night]) -> Night | None:
+    """The refusal of the same day with the same figures, if there was one: nothing is to be told again."""
+    return next(
+        (
+            one
+            for one in nights
+            if (one.decision, one.day, one.figures, one.checks)
+            == ("refused", looked.day, looked.figures, looked.checks)
+        ),
+        None,
+    )
+
+
+def _recalls(measured: Artifact) -> Float64:
+    recalls: Float64 = np.load(measured.folder / "recall.npy")
+    return recalls

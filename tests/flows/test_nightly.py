@@ -1,0 +1,286 @@
+"""Nights end to end on a tiny world's day partitions: a real Prefect server, MLflow, webhook, and real files."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import date
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import mlflow
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from data.nightly import Notice
+from data.world.config import World
+from data.world.simulate import simulate
+from ebr_core.bundle import open_bundle
+from ebr_core.config import InputError
+from flows.nightly import choose_days, retrain
+from flows.status import told_status
+from tasks.bundle import bundle_of, models_of
+from tasks.home import home
+from tasks.nights import Night, champions_of, folder_of, read_nights
+from tasks.notice import notify
+from tasks.promoting import roll_back
+
+WORLD = World(searches=4000, documents=500, days=8, seed=1)
+DAYS = [date(2026, 1, 5 + at) for at in range(8)]
+
+
+class _Webhook(BaseHTTPRequestHandler):
+    """Keeps what it is sent."""
+
+    told: ClassVar[list[tuple[str | None, dict[str, Any]]]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.told.append((self.headers["authorization"], body))
+        self.send_response(500 if self.path == "/broken" else 204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def webhook() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Webhook)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of a tiny world, a folder a day; on its last day but one the clicks are lost."""
+    folder = tmp_path_factory.mktemp("world") / "log"
+    for _ in simulate(WORLD, folder):
+        pass
+    poisoned = next((folder / "results").glob(f"*{DAYS[6]}/part.parquet"))
+    shutil.copy(poisoned, folder / "kept-aside")
+    rows = pq.read_table(poisoned, partitioning=None)
+    lost = pc.and_(rows["clicked"], pc.equal(pc.bit_wise_and(rows["search_id"], 3), 0))
+    pq.write_table(rows.set_column(rows.column_names.index("clicked"), "clicked", lost), poisoned)
+    return folder
+
+
+def _experiment(logs: Path, folder: Path, **nightly: Any) -> Path:
+    content = {
+        "logs": {
+            "layout": "tables",
+            "searches": str(logs / "searches" / "*" / "*.parquet"),
+            "results": str(logs / "results" / "*" / "*.parquet"),
+            "documents": str(logs / "documents.parquet"),
+            "edges": str(logs / "edges.parquet"),
+        },
+        "evaluation": {"resamples": 200, "ks": [1, 10]},
+        "arms": {
+            "softmax": {
+                "loss": {"kind": "softmax"},
+                "negatives": {"random": 0, "in_batch": "all"},
+                "groups": {
+                    "place": {"kind": "values", "searches": ["city"], "documents": ["city"]},
+                    "friends": {"kind": "graph", "dimensions": 16},
+                },
+                "towers": {"dimensions": 16},
+                "training": {"batch_size": 256, "epochs": 2},
+            }
+        },
+        "nightly": {"checks": {"fewest": 3}} | nightly,
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def experiment(
+    prefect_server: None, logs: Path, webhook: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Night]]:
+    """Three nights and the poisoned one."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NIGHT_TOKEN", "secret")
+        path = _experiment(
+            logs, tmp_path_factory.mktemp("nights"), notice={"url": webhook, "token_from": "NIGHT_TOKEN"}
+        )
+        state = retrain(str(path), first=DAYS[3], last=DAYS[6], return_state=True)
+    assert state.is_failed()  # a refused night is one to look at
+    return path, state.result(raise_on_failure=False)
+
+
+def _aliases() -> dict[str, str]:
+    client = mlflow.MlflowClient()
+    aliases = client.get_registered_model("tiny").aliases
+    return {name: client.get_model_version("tiny", version).tags["bundle"] for name, version in aliases.items()}
+
+
+def test_three_nights_and_a_poisoned_one(experiment: tuple[Path, list[Night]]) -> None:
+    nights = experiment[1]
+    assert [night.day for night in nights] == DAYS[3:7]
+    assert (nights[0].decision, nights[0].reason) == ("promoted", "there was no champion")
+    assert [night.training for night in nights] == ["full", "warm", "warm", None]
+    for night in nights[1:3]:
+        assert night.decision in ("promoted", "kept")
+        assert night.against[0].difference == pytest.approx(night.recall - night.champion_recall)
+        assert (night.decision == "promoted") == (night.against[0].bound > -0.005)
+    assert nights[3].decision == "refused"
+    assert "click_rate" in nights[3].reason
+    assert nights == read_nights("tiny")
+
+
+def test_a_challenger_never_sees_the_newest_day(experiment: tuple[Path, list[Night]]) -> None:
+    for night in experiment[1][:3]:
+        assert night.log is not None
+        searches = pq.read_table(night.log.folder / "searches.parquet")
+        newest = pc.max(pc.cast(searches["searched_at"], pa.date32())).as_py()
+        assert newest == night.day
+        trained = searches.filter(pc.not_equal(searches["split"], "test"))
+        assert pc.max(pc.cast(trained["searched_at"], pa.date32())).as_py() <= night.day
+        test = searches.filter(pc.equal(searches["split"], "test"))
+        assert pc.min(pc.cast(test["searched_at"], pa.date32())).as_py() == night.day
+
+
+def test_a_refusal_keeps_the_champion_and_is_told(experiment: tuple[Path, list[Night]]) -> None:
+    nights = experiment[1]
+    champion = champions_of(nights)[-1]
+    assert nights[3].champion == champion
+    assert bundle_of(models_of("tiny"), None) == champion.bundle.folder
+    assert _aliases()["champion"] == champion.bundle.folder.name
+    assert open_bundle(champion.bundle.folder).name == "softmax"
+    [(token, told)] = _Webhook.told
+    assert token == "Bearer secret"
+    assert (told["decision"], told["day"]) == ("refused", str(DAYS[6]))
+    assert "click_rate" in told["text"]
+
+
+def test_every_night_is_a_run_of_mlflow(experiment: tuple[Path, list[Night]]) -> None:
+    found = mlflow.get_experiment_by_name("tiny")
+    assert found is not None
+    runs = mlflow.MlflowClient().search_runs([found.experiment_id], "tags.kind = 'night'", order_by=["tags.day"])
+    assert [run.data.tags["decision"] for run in runs] == [night.decision for night in experiment[1]]
+    assert runs[1].data.metrics["champion_recall"] == pytest.approx(experiment[1][1].champion_recall)
+
+
+def test_the_same_days_again_change_nothing(experiment: tuple[Path, list[Night]]) -> None:
+    before = _state_of(home())
+    state = retrain(str(experiment[0]), first=DAYS[3], last=DAYS[6], return_state=True)
+    assert state.result(raise_on_failure=False) == experiment[1]
+    assert _state_of(home()) == before
+    assert len(_Webhook.told) == 1
+
+
+def _state_of(folder: Path) -> dict[str, bytes | None]:
+    """Records and models as they are, artifacts by name, and the versions in the registry."""
+    state: dict[str, bytes | None] = {}
+    for path in [*(folder / "nights").rglob("*.json"), *(folder / "models").rglob("*.json")]:
+        state[str(path)] = path.read_bytes()
+    state |= {path.name: None for path in (folder / "artifacts").iterdir()}
+    found = mlflow.MlflowClient().search_model_versions("name = 'tiny'")
+    return state | {f"version {version.version}": None for version in found}
+
+
+def test_the_next_night_leaves_the_refused_day_out(experiment: tuple[Path, list[Night]]) -> None:
+    made = retrain(str(experiment[0]), day=DAYS[7])
+    assert isinstance(made, list)
+    assert made[0].decision in ("promoted", "kept")
+    assert made[0].log is not None
+    searches = pq.read_table(made[0].log.folder / "searches.parquet")["searched_at"]
+    assert DAYS[6] not in pc.unique(pc.cast(searches, pa.date32())).to_pylist()
+    with pytest.raises(InputError, match="Nights run forward"):
+        retrain(str(experiment[0]), day=DAYS[2])
+
+
+def test_rollback_brings_the_previous_champion_back(experiment: tuple[Path, list[Night]]) -> None:
+    before = champions_of(read_nights("tiny"))
+    assert len(before) > 1, "the world of this test should have promoted twice"
+    told = told_status("tiny", None)
+    assert f"of {before[-1].day}" in told
+    assert "refused" not in told.splitlines()[0]
+    made = roll_back("tiny")
+    assert (made.decision, made.champion) == ("rolled back", before[-2])
+    assert champions_of(read_nights("tiny")) == before[:-1]
+    assert bundle_of(models_of("tiny"), None) == before[-2].bundle.folder
+    assert _aliases()["champion"] == before[-2].bundle.folder.name
+    assert "taken back by hand" in told_status("tiny", None)
+    for _ in before[2:]:
+        roll_back("tiny")
+    assert set(_aliases()) == {"champion"}
+    with pytest.raises(InputError, match="none to go back to"):
+        roll_back("tiny")
+
+
+def test_a_night_under_way_is_told(experiment: tuple[Path, list[Night]]) -> None:
+    with (folder_of("tiny") / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="a night of tiny is under way"):
+            retrain(str(experiment[0]))
+
+
+def test_what_cannot_be_retrained_is_told(prefect_server: None, logs: Path, tmp_path: Path) -> None:
+    path = _experiment(logs, tmp_path)
+    content = yaml.safe_load(path.read_text())
+    several = content | {"arms": content["arms"] | {"other": content["arms"]["softmax"]}}
+    beir = {"layout": "beir", "corpus": "c.jsonl", "queries": "q.jsonl", "test_qrels": "t.tsv"}
+    wrong = {
+        "has no arms": content | {"arms": {}},
+        "several arms": several,
+        "carries no times": content | {"logs": beir},
+        "no arm 'missing'": content | {"nightly": {"arm": "missing"}},
+    }
+    for at, (told, its) in enumerate(wrong.items()):
+        (tmp_path / f"wrong-{at}.yaml").write_text(yaml.safe_dump(its))
+        with pytest.raises(InputError, match=told):
+            retrain(str(tmp_path / f"wrong-{at}.yaml"))
+        assert not list(folder_of(f"wrong-{at}").glob("[!.]*.json"))
+
+
+def test_a_night_that_fails_is_recorded_and_told(
+    prefect_server: None, logs: Path, tmp_path: Path, webhook: str
+) -> None:
+    path = _experiment(logs, tmp_path, notice={"command": ["sh", "-c", f"cat > {tmp_path}/told"]})
+    path = path.rename(tmp_path / "failing.yaml")
+    [night] = retrain(str(path), day=DAYS[1], return_state=True).result(raise_on_failure=False)
+    assert (night.decision, night.champion) == ("failed", None)
+    assert "1 usable days lie before it" in night.reason
+    assert json.loads((tmp_path / "told").read_text())["decision"] == "failed"
+    assert read_nights("failing") == [night]
+
+
+def test_a_notice_that_fails_says_why_and_no_secret(
+    webhook: str, experiment: tuple[Path, list[Night]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = experiment[1][0]
+    monkeypatch.setenv("NIGHT_URL", f"{webhook}/broken")
+    assert notify(Notice(url_from="NIGHT_URL"), night) == "nightly.notice: the address in NIGHT_URL answered 500"
+    assert "NOT_SET is not set" in str(notify(Notice(url_from="NOT_SET"), night))
+    assert "cannot be reached" in str(notify(Notice(url="http://127.0.0.1:9/x"), night))
+    assert "did not end within" in str(notify(Notice(command=("sleep", "20"), timeout_s=0.2), night))
+    assert "code 3: why" in str(notify(Notice(command=("sh", "-c", "echo why >&2; exit 3")), night))
+    assert "cannot be run" in str(notify(Notice(command=("/nowhere",)), night))
+
+
+def test_days_are_chosen_among_those_that_are_there_and_over() -> None:
+    there = [date(2026, 1, 1), date(2026, 1, 3), date(2999, 1, 1)]
+    assert choose_days(there, None, None, None) == [date(2026, 1, 3)]
+    assert choose_days(there, date(2026, 1, 1), None, None) == [date(2026, 1, 1)]
+    assert choose_days(there, None, date(2026, 1, 1), None) == there[:2]
+    for day, first, last, told in (
+        (date(2026, 1, 2), None, None, "is not in the logs"),
+        (date(2999, 1, 1), None, None, "is not in the logs, or not over"),
+        (date(2026, 1, 1), date(2026, 1, 1), None, "give one of them"),
+        (None, date(2026, 2, 1), None, "no day from"),
+    ):
+        with pytest.raises(InputError, match=told):
+            choose_days(there, day, first, last)
