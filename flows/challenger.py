@@ -152,4 +152,5 @@ def bundle_challenger(asked: Asked, data: Data, made: Challenger) -> Artifact:
     index = build_index(made.vectors, data.test, spec, threads, validation)
     radius = calibrate_radius(validation, data.validation, threads)
     tables = tabulate(data.log, data.test)
-    return bundle(tables, data.test, made.towers, made.vectors, index, radius, made.arm, seed)
+    parts = [made.towers], made.vectors, index, radius, None
+    return bundle(tables, data.test, *parts, made.arm, seed)
