@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.layouts import SIDES, Kind, paths
+from data.layouts import SIDES, Columns, Kind, paths
 from data.logs import Beir, Esci, Tables, Ubi
 from data.reading import identifier, literal, open_table, statement
 from ebr_core.config import InputError
@@ -31,7 +31,7 @@ def _read_side(
     con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, log: Path, side: str, columns: list[str]
 ) -> pa.Table:
     table, identity, keys = SIDES[logs.layout][side]
-    given: dict[str, Kind] = dict.fromkeys(columns, "values")
+    given: dict[str, Kind] = dict.fromkeys((column for column in columns if column.lower() not in keys), "values")
     try:
         open_table(con, table, paths(logs)[table], {**keys, **given}, {})
     except InputError as error:
@@ -41,7 +41,7 @@ def _read_side(
         statement(
             "write/columns",
             identity=identity,
-            columns=", ".join(f"min({identifier(column)}) AS {identifier(column)}" for column in columns),
+            columns=", ".join(f"min({_listed(column, keys)}) AS {identifier(column)}" for column in columns),
             names=", ".join(f"given.{identifier(column)}" for column in columns),
             table=table,
             log=literal(str(log / f"{side}.parquet")),
@@ -49,3 +49,8 @@ def _read_side(
             row=f"{singular}_row",
         )
     ).to_arrow_table()
+
+
+def _listed(column: str, keys: Columns) -> str:
+    """The values of a column as a list; one that rows are joined by was read as a single value."""
+    return f"[{identifier(column)}]" if column.lower() in keys else identifier(column)

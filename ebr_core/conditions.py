@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -198,9 +198,11 @@ def _value(reader: _Reader) -> str:
 
 
 def _instant(attribute: str, text: str) -> str:
+    """The instant in UTC, as documents hold theirs; a text without a zone is taken to be in it."""
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=None).isoformat()
-    except ValueError as error:
+        instant = datetime.fromisoformat(text)
+        return (instant.astimezone(UTC) if instant.tzinfo else instant).replace(tzinfo=None).isoformat()
+    except (ValueError, OverflowError) as error:  # a zone may lead out of the calendar
         raise InputError(
             f"condition: {attribute} compared with {text!r}; expected a date such as 2024-01-31, in quotes "
             "with a time of day"

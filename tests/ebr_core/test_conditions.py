@@ -51,6 +51,8 @@ def nearest(near: Near, among: Mask) -> Mask:
         ("country IN (DE, FR)", [0, 1]),
         ("created_at >= 2024-02-01", [1, 3]),
         ('created_at < "2024-02-10T00:00:01"', [0, 3]),
+        ('created_at < "2024-02-10T00:00:01+02:00"', [0]),  # two hours earlier in UTC
+        ('created_at <= "2024-02-09T22:00:00-02:00"', [0, 3]),
         ("kind = person OR kind = page AND country = DE", [0, 1]),
         ("(kind = person or kind = page) and country = DE", [1]),
         ("term:smith", [0, 1]),  # stemmed
