@@ -73,20 +73,30 @@ def why(hit: Hit) -> str:
 
 def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any], console: Console) -> int:
     """Answers every row of a Parquet file with a column query (and any of the context) into another; how many."""
+    asked = _read_queries(source)
+    columns = [name for name in ASKED.names if name in asked.column_names]
+    asked = asked.select(columns)
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    try:
+        with pq.ParquetWriter(unfinished, FOUND) as writer:
+            for first in track(range(0, asked.num_rows, BATCH), description="queries", console=console):
+                rows = asked.slice(first, BATCH).to_pylist()
+                found = [_rows(bundle, first + at, {**settings, **row}) for at, row in enumerate(rows)]
+                writer.write_table(pa.Table.from_pylist([row for part in found for row in part], FOUND))
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return int(asked.num_rows)
+
+
+def _read_queries(source: Path) -> pa.Table:
     try:
         asked = pq.read_table(source)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{source}: cannot be read as Parquet: {error}") from error
     if "query" not in asked.column_names:
         raise InputError(f"{source}: no column query; there are {', '.join(asked.column_names)}")
-    columns = [name for name in ASKED.names if name in asked.column_names]
-    asked = asked.select(columns)
-    with pq.ParquetWriter(out, FOUND) as writer:
-        for first in track(range(0, asked.num_rows, BATCH), description="queries", console=console):
-            rows = asked.slice(first, BATCH).to_pylist()
-            found = [_rows(bundle, first + at, {**settings, **row}) for at, row in enumerate(rows)]
-            writer.write_table(pa.Table.from_pylist([row for part in found for row in part], FOUND))
-    return int(asked.num_rows)
+    return asked
 
 
 def _rows(bundle: Bundle, query_row: int, told: dict[str, Any]) -> list[dict[str, Any]]:
@@ -104,6 +114,7 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None) -> dict[str,
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; name a new folder")
+    asked = None if queries is None else _read_queries(queries)
     out.mkdir(parents=True, exist_ok=True)
     d = bundle.vectors.shape[1]
     schema = pa.schema(
@@ -116,10 +127,7 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None) -> dict[str,
             vectors = _as_lists(bundle.vectors[first : first + BLOCK])
             writer.write_table(pa.table([part["document_id"], part["title"], vectors], schema))
     written = {"documents.parquet": len(bundle.vectors)}
-    if queries is not None:
-        asked = pq.read_table(queries)
-        if "query" not in asked.column_names:
-            raise InputError(f"{queries}: no column query; there are {', '.join(asked.column_names)}")
+    if asked is not None:
         for name in CONTEXT:
             if name not in asked.column_names:
                 asked = asked.append_column(name, pa.nulls(asked.num_rows, pa.string()))

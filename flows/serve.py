@@ -93,6 +93,8 @@ def make_app(served: Served) -> FastAPI:
     @app.middleware("http")
     async def small(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         """Refuses what is larger than any question."""
+        if "transfer-encoding" in request.headers:
+            return JSONResponse({"detail": "a body in chunks; send it with its content-length"}, 411)
         size = request.headers.get("content-length", "0")
         if not size.isdigit() or int(size) > LARGEST_BODY_BYTES:
             return JSONResponse({"detail": f"a body of {size} bytes; at most {LARGEST_BODY_BYTES}"}, 413)

@@ -56,6 +56,7 @@ def describe_paper(
     return page
 
 
+COUNTS_SAY = {"better": "more", "worse": "less"}  # of documents scanned
 SETS = ("truth", "clicked", "judged")
 HOW = (
     "Differences are paired on the same searches, with simultaneous 95 % intervals over all arms of a question, "
@@ -76,8 +77,15 @@ def _asked(results: dict[str, Result]) -> dict[str, list[Entry]]:
             for row in rows:
                 by_arm.setdefault(row["arm"], {})[row["targets"]] = row
             if match:
-                found.setdefault(match[0], []).extend((run, arm, of) for arm, of in by_arm.items())
+                leaks = result.checks.get("leaks", {})
+                named = [(arm + _mark(leaks[arm]) if arm in leaks else arm, of) for arm, of in by_arm.items()]
+                found.setdefault(match[0], []).extend((run, arm, of) for arm, of in named)
     return dict(sorted(found.items()))
+
+
+def _mark(told: str) -> str:
+    """What stands behind an arm that the test may have helped."""
+    return " (leaks)" if told.startswith("leaks") else " (may leak)"
 
 
 def _simulated(result: Result) -> bool:
@@ -100,7 +108,8 @@ def _said(run: str, arm: str, of: dict[str, Row]) -> list[str]:
 def _cell(row: Row) -> str:
     number = f"{signed(row['difference'])} {ends(row['family_low'], row['family_high'])}"
     metric = "" if metric_name(row) == "recall@10" else f" {metric_name(row)}"
-    return f"{number}{metric}, n {row['n']:,}; {row['verdict'] or row['finding']}"
+    finding = COUNTS_SAY.get(row["finding"], row["finding"]) if row["metric"] == "scanned" else row["finding"]
+    return f"{number}{metric}, n {row['n']:,}; {row['verdict'] or finding}"
 
 
 def _explained(claims: dict[str, Claim], asked: dict[str, list[Entry]]) -> list[Block]:
@@ -132,11 +141,13 @@ def _real(claims: dict[str, Claim], results: dict[str, Result], asked: dict[str,
     for run, result in results.items():
         absent = {each["needs"] for each in result.data["cannot"]}
         answered = [name for name, entries in asked.items() if any(of == run for of, *_ in entries)]
-        lines = [
-            [name, ", ".join(lacking)] for name in claims if (lacking := [n for n in claims[name].needs if n in absent])
-        ]
+        lacks: dict[str, list[str]] = {}
+        for name, claim in claims.items():
+            if lacking := [need for need in claim.needs if need in absent]:
+                lacks.setdefault(", ".join(lacking), []).append(name)
+        short = {name for names in lacks.values() for name in names}
         searches = result.data["tables"].get("searches", {}).get("kept", 0)
-        open_ = [name for name in claims if name not in answered and name not in {line[0] for line in lines}]
+        open_ = [name for name in claims if name not in answered and name not in short]
         page.append(Heading(run, 3))
         page.append(
             Paragraph(
@@ -144,6 +155,8 @@ def _real(claims: dict[str, Claim], results: dict[str, Result], asked: dict[str,
                 f"It could answer, and was not asked: {', '.join(open_) or 'none'}."
             )
         )
-        if lines:
+        page += [Paragraph(f"`{arm}`: {told}.") for arm, told in result.checks.get("leaks", {}).items()]
+        if lacks:
+            lines = [[", ".join(names), lacking] for lacking, names in lacks.items()]
             page.append(Grid(["", "this log lacks"], lines))
     return page

@@ -137,6 +137,11 @@ def test_a_large_body_and_a_wrong_one_are_refused(url: str) -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=20)
         assert refused.value.code == status
+    chunks = iter([b"{", b" " * 20_000, b"}"])  # sent without a length
+    request = urllib.request.Request(f"{url}/search", chunks, {"content-type": "application/json"}, method="POST")  # type: ignore[arg-type]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=20)
+    assert refused.value.code == 411
 
 
 def test_the_description_of_the_service(url: str) -> None:
@@ -226,6 +231,8 @@ def test_a_batch_is_the_same_as_asking_one_by_one(home: Path, tmp_path: Path) ->
     wrong = _ebr(home, "batch", str(tmp_path / "wrong.parquet"), str(out), "--k", "4")
     assert wrong.returncode == 2
     assert "row 1: query" in wrong.stderr
+    assert pq.read_table(out).to_pylist() == rows  # what was there is not half overwritten
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "queries.parquet", "wrong.parquet"]
 
 
 def test_exported_vectors_rank_as_the_model_does(home: Path, tmp_path: Path) -> None:
@@ -243,6 +250,10 @@ def test_exported_vectors_rank_as_the_model_does(home: Path, tmp_path: Path) -> 
     order = np.argsort(-(vectors @ query), kind="stable")[:3]
     hits = answer(open_bundle(home / "artifacts" / "bundle-left"), Question(query="walks", mode="ebr", k=3))
     assert [hit.document_id for hit in hits][:2] == documents["document_id"].take(order).to_pylist()[:2]
+    missing = _ebr(home, "export", str(tmp_path / "new"), "--queries", str(tmp_path / "none.parquet"))
+    assert missing.returncode == 2
+    assert "none.parquet: cannot be read as Parquet" in missing.stderr
+    assert not (tmp_path / "new").exists()
     again = _ebr(home, "export", str(tmp_path / "out"))
     assert again.returncode == 2
     assert "is not empty" in again.stderr

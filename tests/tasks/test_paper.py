@@ -40,7 +40,7 @@ def test_a_line_for_each_question_and_a_word_on_what_real_logs_lack(tmp_path: Pa
     assert "n 400" in lines[0]
     assert "because it is planted" in text
     assert "`other` was left out: no file." in text
-    assert "| P08 | edges |" in text
+    assert "| P06, P08 | edges |" in text
     assert "P02 (not-clicked impressions" in text[text.index("## Not built") :]
 
 
