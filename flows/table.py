@@ -13,7 +13,7 @@ from rich.text import Text
 
 from data.experiment import BASELINES, ORACLES, Experiment
 from flows.hybrid_table import compare_retrievals
-from tasks.answers import MAIN, ends, noise, signed
+from tasks.answers import MAIN, ends, noise, signed, verdict_of
 from tasks.slices import WHOLE
 from tasks.tracking import Outcome
 
@@ -170,7 +170,7 @@ STYLES = {"holds": "green", "contradicted": "red", "undecided": "yellow", "too f
 
 
 def _difference(row: dict[str, Any]) -> str:
-    verdict = row["verdict"] or row["finding"]
+    verdict = verdict_of(row)
     shown = f"{signed(row['difference'])} {ends(row['family_low'], row['family_high'])}".replace("[", "\\[")
     return f"{shown} [{STYLES.get(verdict, 'default')}]{verdict}[/]"
 

@@ -62,6 +62,12 @@ def questions(rows: list[Row]) -> dict[str, list[Row]]:
     return asked
 
 
+def verdict_of(row: Row) -> str:
+    """What became of the claim, or, without one, what was found: of documents scanned, more or less of them."""
+    found = {"better": "more", "worse": "less"} if row["metric"] == "scanned" else {}
+    return str(row["verdict"] or found.get(row["finding"], row["finding"]))
+
+
 def answer(row: Row, title: str) -> str:
     """One arm's answer to its question: what was found, how sure that is, and what became of the claim."""
     about = f"**{row['question']}**" + (f", {title}" if title else "")
@@ -123,7 +129,7 @@ def verdict_tags(rows: list[Row], arm: str | None = None) -> dict[str, str]:
     main, found = main_targets(rows), dict[str, dict[str, str]]()
     for row in (row for each in questions(rows).values() for row in each if arm in (None, row["arm"])):
         name = f"verdict.{row['question']}" + ("" if row["targets"] == main else f".{row['targets']}")
-        found.setdefault(name, {})[row["arm"]] = row["verdict"] or row["finding"]
+        found.setdefault(name, {})[row["arm"]] = verdict_of(row)
     return {name: _together(of) for name, of in found.items()}
 
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field
 
 from ebr_core.config import Frozen, InputError
-from tasks.answers import Row, ends, metric_name, questions, signed
+from tasks.answers import Row, ends, metric_name, questions, signed, verdict_of
 from tasks.page import Block, Grid, Heading, Paragraph
 from tasks.report import read
 from tasks.result import Result
@@ -56,7 +56,6 @@ def describe_paper(
     return page
 
 
-COUNTS_SAY = {"better": "more", "worse": "less"}  # of documents scanned
 SETS = ("truth", "clicked", "judged")
 HOW = (
     "Differences are paired on the same searches, with simultaneous 95 % intervals over all arms of a question, "
@@ -108,8 +107,7 @@ def _said(run: str, arm: str, of: dict[str, Row]) -> list[str]:
 def _cell(row: Row) -> str:
     number = f"{signed(row['difference'])} {ends(row['family_low'], row['family_high'])}"
     metric = "" if metric_name(row) == "recall@10" else f" {metric_name(row)}"
-    finding = COUNTS_SAY.get(row["finding"], row["finding"]) if row["metric"] == "scanned" else row["finding"]
-    return f"{number}{metric}, n {row['n']:,}; {row['verdict'] or finding}"
+    return f"{number}{metric}, n {row['n']:,}; {verdict_of(row)}"
 
 
 def _explained(claims: dict[str, Claim], asked: dict[str, list[Entry]]) -> list[Block]:

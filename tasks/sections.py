@@ -19,6 +19,7 @@ from tasks.answers import (
     questions,
     share,
     signed,
+    verdict_of,
 )
 from tasks.attainable import attainable
 from tasks.ensemble_section import ensemble_blocks
@@ -152,7 +153,7 @@ def _differences(result: Result) -> list[Block]:
         for row in rows:
             label = f"{name}: {row['arm']} − {row['baseline']}"
             panels[row["targets"]].append(_line(row, label))
-            verdict = row["verdict"] or row["finding"]
+            verdict = verdict_of(row)
             text = f"{signed(row['difference'])} {ends(row['family_low'], row['family_high'])}; {verdict}"
             cells.setdefault((name, row["arm"]), {})[row["targets"]] = text
     metrics = sorted({metric_name(row) for rows in asked.values() for row in rows})
