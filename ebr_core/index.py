@@ -134,7 +134,8 @@ def problem(spec: AnyIndex, n: int, d: int) -> str | None:
         return f"pca {spec.pca} is more than the {spec.prefix or d} dimensions that it starts from; lower it"
     parts = _parts(spec.code)
     if parts and kept % parts:
-        return f"code {spec.code} does not divide the {kept} dimensions; try pq{max(1, kept // 4)}"
+        default = "" if "code" in spec.model_fields_set else ", the default,"
+        return f"code {spec.code}{default} does not divide the {kept} dimensions; try pq{max(1, kept // 4)}, or flat"
     if isinstance(spec, Imi) and kept % 2:
         return f"imi splits vectors into two halves, which {kept} dimensions do not allow; use ivf"
     if n == 0:

@@ -137,6 +137,7 @@ def test_only_allowed_documents_are_found(spec: AnyIndex) -> None:
         (Imi(code="flat", bits=6), 60, 8, "at least 64 documents"),
         (Imi(code="flat"), 600, 7, "two halves"),
         (Scan(code="pq4", pca=6), 600, 8, "pq4 does not divide the 6 dimensions"),
+        (Scan(prefix=16), 600, 64, "pq32, the default, does not divide the 16 dimensions"),
         (Scan(code="flat", prefix=9), 600, 8, "prefix 9 is more than the 8"),
         (Scan(code="flat", prefix=4, pca=5), 600, 8, "pca 5 is more than the 4"),
     ],
