@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402
 from data.logs import Simulated, Split  # noqa: E402
 from data.world.config import World  # noqa: E402
 from ebr_core.bags import Float32, Int32  # noqa: E402
-from ebr_core.config import Arm, Softmax  # noqa: E402
+from ebr_core.config import Arm, InputError, Softmax  # noqa: E402
 from ebr_core.index import AnyIndex, Hnsw, Ivf  # noqa: E402
 from ebr_core.search import as_near, exact, through  # noqa: E402
 from ebr_core.train import use_threads  # noqa: E402
@@ -72,10 +72,14 @@ def vectors(documents: int, searches: int) -> tuple[Float32, Float32]:
     return np.load(embedded / "documents.npy")[read_sample(test).candidates], queries
 
 
-def ours(name: str, spec: Any, documents: Float32, tuning: Float32) -> Built:
-    """One of our families at its tuned point."""
+def ours(name: str, spec: Any, documents: Float32, tuning: Float32) -> Built | None:
+    """One of our families at its tuned point; None, and a line, where it has none."""
     started = time.process_time()
-    made = tune(documents, tuning, spec).made
+    try:
+        made = tune(documents, tuning, spec).made
+    except InputError as error:
+        print(f"{name}: {error}", flush=True)
+        return None
     seconds = time.process_time() - started
     return Built(name, seconds, len(faiss.serialize_index(made)), lambda q, _: through(made, q, K, slack=0)[0], (0,))
 
@@ -138,7 +142,7 @@ def main(documents_asked: int, searches: int) -> None:
     half = len(queries) // 2
     tuning, test = queries[:half], queries[half:]
     nearest = {"tuning": exact(documents, tuning, K)[1], "test": exact(documents, test, K)[1]}
-    built = [ours(name, spec, documents, tuning) for name, spec in OURS.items()]
+    built = [made for name, spec in OURS.items() if (made := ours(name, spec, documents, tuning)) is not None]
     built += [peer(documents) for peer in (faiss_hnsw, usearch_hnsw, voyager_hnsw)]
     enough = {
         index.name: [

@@ -153,10 +153,12 @@ def _try(
 
 def _missed(spec: Ivf | Imi | Hnsw, tried: list[Point]) -> str:
     most = max(tried, key=lambda point: point.recall)
+    better = f"refine: true, a longer code than {spec.code}"
+    if isinstance(spec, Hnsw):
+        better = f"more links than {spec.links}, a larger ef_construction than {spec.ef_construction}"
     return (
         f"no setting of this {spec.kind} index reaches recall@{spec.at} {spec.target}: the highest is "
-        f"{most.recall:.3f} at {most.parameters}; give it refine: true, a longer code than "
-        f"{spec.code}, or a lower target"
+        f"{most.recall:.3f} at {most.parameters}; give it {better}, or a lower target"
     )
 
 

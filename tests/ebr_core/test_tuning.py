@@ -59,6 +59,13 @@ def test_a_code_too_short_for_the_target_is_told_with_what_it_reaches() -> None:
         tune(documents, near(documents, 50), Ivf(code="pq2", target=0.99))
 
 
+def test_a_graph_that_misses_its_target_is_told_what_graphs_need() -> None:
+    documents = units(3000, 32, 0)
+    spec = Hnsw(links=2, ef_construction=1, target=1.0, at=100)
+    with pytest.raises(InputError, match="more links than 2, a larger ef_construction than 1, or a lower target"):
+        tune(documents, near(documents, 50), spec)
+
+
 def test_too_little_to_tune_on_is_told() -> None:
     for documents, queries in ((units(9, 8, 0), units(5, 8, 1)), (units(50, 8, 0), np.zeros((3, 8), np.float32))):
         with pytest.raises(InputError, match="at least one query and 10 documents"):
