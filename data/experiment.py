@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -145,6 +146,15 @@ class Experiment(Frozen):
     def made_of(self, name: str) -> tuple[str, ...]:
         """The arms of an ensemble, an arm itself."""
         return self.ensembles[name].parts if name in self.ensembles else (name,)
+
+    def needed(self, names: Iterable[str]) -> list[str]:
+        """These arms and all that they mine or start from, in the end, in the order of the file."""
+        found, waiting = set[str](), list(names)
+        while waiting:
+            name = waiting.pop()
+            found.add(name)
+            waiting += [other for other in (self.arms[name].mine_from, self.arms[name].start_from) if other]
+        return [name for name in self.arms if name in found]
 
     def index_within(self, name: str) -> str:
         """The index that a retrieval or a cascade looks through, none where it embeds nothing."""
@@ -325,7 +335,7 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
         others = question["arms"] if isinstance(question.get("arms"), list) else []
         for key, arm in [("baseline", question.get("baseline")), *(("arms", other) for other in others)]:
             if arm is not None:
-                problems += [f"questions.{name}.{key}: {told}" for told in _label_problems(str(arm), known, indexes)]
+                problems += _label_problems(f"questions.{name}.{key}", str(arm), known, indexes)
         if question.get("baseline") in others:
             problems.append(
                 f"questions.{name}.arms: {question['baseline']!r} is the baseline, it cannot be compared with itself"
@@ -338,16 +348,13 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _label_problems(label: str, known: list[str], indexes: list[str]) -> list[str]:
+def _label_problems(place: str, label: str, known: list[str], indexes: list[str]) -> list[str]:
     """Whether a question's arm, or the index through which it is looked at, is not there."""
-    problems = []
     arm, through, index = label.partition("@")
-    for kind, value, there in (("arm", arm, known), *((("index", index, indexes),) if through else ())):
-        if value not in there:
-            near = difflib.get_close_matches(value, there, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            problems.append(f"no {kind} {value!r}{hint}; there are {', '.join(there)}")
-    return problems
+    return [
+        *named_problem(place, "arm", arm, known),
+        *named_problem(place, "index", index if through else None, indexes),
+    ]
 
 
 def _unmeasured(metric: str, labels: list[Any]) -> list[str]:

@@ -40,6 +40,8 @@ def nested_step(vectors: Tensor, memory: Tensor, batch: Batch, arm: Arm, log_q: 
     What is reported is of the whole embeddings.
     """
     gradient, sums = similarity_step(vectors, memory, batch, arm, log_q)
+    if not arm.towers.prefixes:
+        return gradient, sums
     for prefix in arm.towers.prefixes:
         lengths = torch.linalg.vector_norm(vectors[:, :prefix], dim=1, keepdim=True)
         there = lengths > 0

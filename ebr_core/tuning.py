@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -69,7 +69,8 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
                 built.append(index)
                 if point.surely >= target:
                     best = min(best, point.distances)
-    enough = [point.cno for point in _optimal(points) if point.perf >= target]  # in order of recall, so of distances
+    optimal = [points.optimal_pts.at(at) for at in range(points.optimal_pts.size())]  # by recall, and so by distances
+    enough = [point.cno for point in optimal if point.perf >= target]
     enough += sorted(
         (at for at, point in enumerate(tried) if point.recall >= target), key=lambda at: tried[at].distances
     )
@@ -78,10 +79,6 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
     at = enough[0]
     set_parameters(built[at], tried[at].parameters)
     return Tuned(built[at], tried[at], tried)
-
-
-def _optimal(points: Any) -> list[Any]:
-    return [points.optimal_pts.at(at) for at in range(points.optimal_pts.size())]
 
 
 def _explore(

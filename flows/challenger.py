@@ -83,8 +83,8 @@ def train_challenger(asked: Asked, data: Data, name: str, champion: Champion | N
     Arms that it mines or starts from are trained as the experiment says.
     """
     every, seed = asked.experiment.arms, asked.experiment.seeds[0]
-    needed = _needed(every, name)
-    narrowed = asked.experiment.model_copy(update={"arms": {one: every[one] for one in needed}})
+    needed = {one: every[one] for one in asked.experiment.needed([name])}
+    narrowed = asked.experiment.model_copy(update={"arms": needed})
     features = {reads: made.result() for reads, made in read_features(narrowed, data.log, asked.world).items()}
 
     def train(one: str, warm: Champion | None = None) -> Artifact:
@@ -102,17 +102,6 @@ def train_challenger(asked: Asked, data: Data, name: str, champion: Champion | N
     towers = train(name, champion)
     vectors = embed_texts(features[arm.reads], towers, data.test, arm.training.threads)
     return Challenger(name, features[arm.reads], towers, vectors)
-
-
-def _needed(arms: dict[str, Arm], name: str) -> list[str]:
-    """The arm and all that it mines or starts from, in the end."""
-    found, waiting = [], [name]
-    while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found.append(one)
-            waiting += [source for source in (arms[one].mine_from, arms[one].start_from) if source]
-    return found
 
 
 def measure_champion(asked: Asked, data: Data, champion: Champion) -> Artifact:

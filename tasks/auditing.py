@@ -26,7 +26,7 @@ def variants(asked: Experiment) -> dict[str, dict[str, Any]]:
     if asked.audit is None:
         raise InputError("audit: missing; name up to three arms: audit: {arms: [random, softmax]}")
     plain = asked.model_dump(mode="json", exclude=NOT_AUDITED)
-    kept = _with_needed(asked, asked.audit.arms)
+    kept = asked.needed(asked.audit.arms)
     plain |= {"seeds": [asked.seeds[0]], "arms": {name: plain["arms"][name] for name in kept}}
     split = plain["split"]
     dates = {"validation_from": None, "test_from": None}
@@ -34,16 +34,6 @@ def variants(asked: Experiment) -> dict[str, dict[str, Any]]:
     every |= {NAMES[kind]: plain | {"split": split | dates | {"kind": kind}} for kind in asked.audit.splits}
     shares = sorted(share for share in asked.audit.shares if share < 1)
     return every | {f"{part:.0%} of the log": plain | {"split": split | {"train_share": part}} for part in shares}
-
-
-def _with_needed(asked: Experiment, arms: tuple[str, ...]) -> list[str]:
-    """The arms and all that they mine or start from, in the order of the file."""
-    needed, waiting = set[str](), list(arms)
-    while waiting:
-        name = waiting.pop()
-        needed.add(name)
-        waiting += [other for other in (asked.arms[name].mine_from, asked.arms[name].start_from) if other]
-    return [name for name in asked.arms if name in needed]
 
 
 def describe_audit(arms: tuple[str, ...], runs: dict[str, Path]) -> list[Block]:

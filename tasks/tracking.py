@@ -252,6 +252,13 @@ def _curves(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     return {name: sorted(points) for name, points in curves.items()}
 
 
+def _own_rows(rows: list[dict[str, Any]], name: str, seed: int | None, asked: Experiment) -> list[dict[str, Any]]:
+    """What one run reached over all searches, the main recall first: the page compares by what is logged first."""
+    wanted = (name, seed, None, "all")
+    mine = [row for row in rows if (row["arm"], row["seed"], row["question"], row["slice"]) == wanted]
+    return sorted(mine, key=lambda row: (row["metric"] != "recall", row["k"] != main_k(asked)))
+
+
 def _log_child(
     parent: Run,
     name: str,
@@ -262,12 +269,7 @@ def _log_child(
     bundle: Artifact | None = None,
 ) -> None:
     seed = run.seed if run else None
-    mine = [
-        row
-        for row in rows
-        if row["arm"] == name and row["question"] is None and row["seed"] == seed and row["slice"] == "all"
-    ]
-    mine.sort(key=lambda row: (row["metric"] != "recall", row["k"] != main_k(asked)))
+    mine = _own_rows(rows, name, seed, asked)
     metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked)}
     metrics |= difference_metrics(rows, name)
     dataset = _dataset(asked, log)
@@ -314,11 +316,7 @@ def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[st
         tags = {"kind": kind, "arm": name} | _question_tags(name, asked) | verdict_tags(rows, name)
         mlflow.set_tags(tags)
         mlflow.log_params({key: str(value) for key, value in its.model_dump(mode="json").items() if value is not None})
-        mine = [
-            row | {"index": "none"}  # its index is a part of it
-            for row in rows
-            if (row["arm"], row["seed"], row["question"], row["slice"]) == (name, seed, None, "all")
-        ]
+        mine = [row | {"index": "none"} for row in _own_rows(rows, name, seed, asked)]  # its index is a part of it
         metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked) or row["metric"] in COUNTS}
         mlflow.log_metrics(metrics | difference_metrics(rows, name))
 
@@ -333,9 +331,7 @@ def _log_ensemble(
 ) -> None:
     """A child run of an ensemble with one seed, as an arm has it: its parts and weights, its figures, its bundle."""
     name, dataset = each.arm, _dataset(asked, log)
-    mine = [row for row in rows if row["arm"] == name and row["question"] is None and row["slice"] == "all"]
-    mine = [row for row in mine if row["seed"] == each.seed]
-    mine.sort(key=lambda row: (row["metric"] != "recall", row["k"] != main_k(asked)))
+    mine = _own_rows(rows, name, each.seed, asked)
     with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=f"{name}-{each.seed}", nested=True):
         tags = {"kind": "ensemble", "arm": name, "seed": each.seed}
         mlflow.set_tags(tags | _question_tags(name, asked) | verdict_tags(rows, name))
