@@ -185,7 +185,7 @@ class _NoRepeats(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node."""
         seen: list[Any] = []
-        for key_node, _ in node.value:
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue  # <<: what it brings, the mapping's own keys may say anew
             key = self.construct_object(key_node, deep)
@@ -211,6 +211,10 @@ def load_experiment(path: Path) -> Experiment:
         content = yaml.load(text, _NoRepeats)  # a SafeLoader
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: lists or mappings are nested too deep; an experiment has few levels") from error
+    except (ValueError, TypeError, AttributeError) as error:  # a number, date or tag that is none, as yaml tells it
+        raise InputError(f"{path}: holds a value that cannot be read: {error}; write it as a text in quotes") from error
     if not isinstance(content, dict):
         got = "an empty file" if content is None else type(content).__name__
         raise InputError(f"{path}: expected sections such as logs, arms, questions; got {got}")

@@ -66,12 +66,9 @@ def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path) -> Non
                 "Raise it, or lower logs.threads"
             ) from error
         except duckdb.Error as error:
-            given = paths(logs)
-            every = ("logs", ", ".join(given.values()))
-            table, path = next(((table, path) for table, path in given.items() if path in str(error)), every)
-            if not is_unreadable(path, error):
+            if not is_unreadable(error):
                 raise
-            raise InputError(unreadable(table, path, error)) from error
+            raise InputError(unreadable(*_blamed(con, paths(logs), error), error)) from error
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
 
@@ -144,11 +141,23 @@ def days(logs: Tables | Ubi | Esci | Beir) -> dict[date, int]:
             _read(con, logs)
             return dict(con.execute(statement("read/days")).fetchall())
         except duckdb.Error as error:
-            given = paths(logs)
-            table, path = next(((table, path) for table, path in given.items() if path in str(error)), ("logs", ""))
-            if not path or not is_unreadable(path, error):
+            if not is_unreadable(error):
                 raise
-            raise InputError(unreadable(table, path, error)) from error
+            raise InputError(unreadable(*_blamed(con, paths(logs), error), error)) from error
+
+
+def _blamed(con: duckdb.DuckDBPyConnection, given: dict[str, str], error: duckdb.Error) -> tuple[str, str]:
+    """The table that cannot be read, and its path: the one that the error names, else the first that fails by
+    itself."""
+    for table, path in given.items():
+        if path in str(error):
+            return table, path
+    for table, path in given.items():
+        try:
+            con.execute(statement("read/whole", table=table)).fetchall()
+        except duckdb.Error:
+            return table, path
+    return "logs", ", ".join(given.values())
 
 
 def _clean(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> None:

@@ -58,7 +58,7 @@ def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str) -> str:
             digest.update(f"{os.path.relpath(file, folder)}\0{Path(file).stat().st_size}\0".encode())
             _feed(digest, Path(file))
     except (duckdb.Error, OSError) as error:
-        if not isinstance(error, OSError) and not is_unreadable(path, error):
+        if not isinstance(error, OSError) and not is_unreadable(error):
             raise
         raise InputError(unreadable(table, path, error)) from error
     return digest.hexdigest()

@@ -47,8 +47,8 @@ _SAFE = (
     "list_from_nested",
     "values_from_",
 )
-# What a damaged, vanished or oversized file makes DuckDB say; anything else it raises is a mistake of ours, unless the
-# file is far away: what stands between is told as a plain Error.
+# What a damaged, vanished or oversized file makes DuckDB say, beside a plain Error: what reads Parquet, or what stands
+# between here and a file far away, is told as that. Any other kind of error is a mistake of ours.
 UNREADABLE = (
     duckdb.IOException,
     duckdb.InvalidInputException,
@@ -82,7 +82,7 @@ def identifier(name: str) -> str:
 def matched(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[str]:
     """The files that `path` stands for, sorted: one file, the matches of a glob, or a URL as it is.
 
-    Raises InputError where there is none.
+    Raises InputError where there is none, or something that is no file: reading a pipe would wait for ever.
     """
     if "://" in path:
         return [path]
@@ -92,6 +92,8 @@ def matched(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[str]:
         if Path(path).is_dir():
             raise InputError(f"{table}: {path} is a folder. Name its files, for example {path.rstrip('/')}/*.parquet")
         files = [row[0] for row in con.execute(statement("read/glob"), [path]).fetchall()]
+        if other := [file for file in files if not Path(file).is_file()]:
+            raise InputError(f"{table}: {other[0]} is no file but a pipe, a device or a link to nothing. Name files")
     except OSError as error:
         raise InputError(f"{table}: {path!r} is not a path that can be read ({error})") from error
     if not files:
@@ -132,7 +134,7 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
         columns = ", ".join(f"{value} AS {identifier(column)}" for column, value in values.items())
         con.execute(statement("read/view", table=table, columns=columns, reader=reader))
     except duckdb.Error as error:
-        if not is_unreadable(path, error):
+        if not is_unreadable(error):
             raise
         raise InputError(unreadable(table, path, error)) from error
     return rows
@@ -146,11 +148,11 @@ def open_absent(con: duckdb.DuckDBPyConnection, table: str, required: Columns, o
     con.execute(statement("read/absent", table=table, columns=columns))
 
 
-def is_unreadable(path: str, error: Exception) -> bool:
-    """Whether an error of DuckDB is about the files that `path` stands for, and not a mistake of ours."""
+def is_unreadable(error: Exception) -> bool:
+    """Whether an error of DuckDB is about the files that it reads, and not a mistake of ours."""
     if "No space left on device" in str(error):
         return False  # nothing is wrong with what was read
-    return isinstance(error, UNREADABLE) or (type(error) is duckdb.Error and "://" in path)
+    return isinstance(error, UNREADABLE) or type(error) is duckdb.Error
 
 
 def unreadable(table: str, path: str, error: Exception) -> str:

@@ -86,6 +86,13 @@ colour: red
     ("text", "said"),
     [
         ("logs: [", "not YAML"),
+        ("x: !!float abc", "could not convert string to float: 'abc'; write it as a text in quotes"),
+        ("x: !!timestamp abc", "holds a value that cannot be read"),
+        ("x: 2024-99-99", "month must be in 1..12"),
+        ("x: " + "1" * 5000, "holds a value that cannot be read"),
+        ("x: !!python/object/apply:os.system [true]", "not YAML"),
+        ("x: !<tag:yaml.org,2002:map> 3", "expected a mapping node"),
+        ("x: " + "[" * 3000 + "]" * 3000, "nested too deep"),
         ("", "got an empty file"),
         ("logs: {searches: a.csv}", "logs.layout: missing; allowed: tables, ubi, esci, beir"),
         ("logs: tables", "logs: got 'tables'; expected keys and values, as in {key: value}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,8 @@ def test_tables(tmp_path: Path, tables: dict[str, str], words: list[str]) -> Non
         ("in", ["is a folder", "*.parquet"]),
         ("in/notes.xlsx", ["notes.xlsx", ".parquet", ".csv", ".ndjson"]),
         ("in/*", ["several kinds", "csv"]),
+        ("in/pipe.csv", ["searches", "pipe.csv", "no file but a pipe"]),  # reading it would wait for ever
+        ("in/link.csv", ["searches", "link.csv"]),
     ],
 )
 def test_paths(tmp_path: Path, path: str, words: list[str]) -> None:
@@ -105,6 +108,9 @@ def test_paths(tmp_path: Path, path: str, words: list[str]) -> None:
         written(tmp_path / "in", "notes.xlsx", "x")
     else:
         written(tmp_path / "in", "more.ndjson", "{}")
+    if "csv" in path:
+        os.mkfifo(tmp_path / "in" / "pipe.csv")
+        (tmp_path / "in" / "link.csv").symlink_to(tmp_path / "nowhere.csv")
     message = refused(logs, tmp_path / "out")
     for word in words:
         assert word in message
@@ -170,8 +176,8 @@ def test_a_file_that_is_far_away_and_cannot_be_had(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_not_blamed_on_what_was_read() -> None:
-    assert is_unreadable("a.csv", duckdb.IOException("IO Error: Could not read file"))
-    assert not is_unreadable("a.csv", duckdb.IOException('Could not write file "x.wal": No space left on device'))
+    assert is_unreadable(duckdb.IOException("IO Error: Could not read file"))
+    assert not is_unreadable(duckdb.IOException('Could not write file "x.wal": No space left on device'))
 
 
 def test_all_absent_files_are_named_at_once(tmp_path: Path) -> None:
@@ -195,6 +201,19 @@ def test_a_damaged_page_of_a_whole_file(tmp_path: Path) -> None:
     message = refused(small(tmp_path / "in").model_copy(update={"results": str(path)}), tmp_path / "out")
     assert "results.parquet" in message
     assert "cannot be read" in message
+
+
+def test_a_damaged_header_of_a_page(tmp_path: Path) -> None:
+    """DuckDB tells it as an error of no kind."""
+    path = tmp_path / "results.parquet"
+    columns = {"search_id": ["1", "2"], "document_id": ["hat", "shoe"], "clicked": [True, False]}
+    pq.write_table(pa.table(columns), path)
+    data = bytearray(path.read_bytes())
+    data[4:12] = b"\xff" * 8
+    path.write_bytes(data)
+    message = refused(small(tmp_path / "in").model_copy(update={"results": str(path)}), tmp_path / "out")
+    assert "results.parquet cannot be read" in message
+    assert "Write the file again" in message
 
 
 def test_types_that_cannot_be(tmp_path: Path) -> None:
