@@ -39,10 +39,7 @@ def run(experiment: FILE) -> None:
     """Run an experiment: extract, train, index, evaluate; prints the table. What is already there is not made again."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from flows.ui import end_orphans, use_served
-
-    end_orphans()
-    use_served()
+    _prepare_flow()
     if watched := sys.stderr.isatty():
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the bars say it
     from data.experiment import load_experiment
@@ -130,10 +127,9 @@ def negatives(
 ) -> None:
     """Show what an arm is trained on: some of its pairs, with negatives of every kind, titles and similarities."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    _prepare_flow()
     from flows.negatives import look, show
-    from flows.ui import use_served
 
-    use_served()
     show(look(str(experiment), arm, queries), Console(width=None if sys.stdout.isatty() else 120))
 
 
@@ -153,9 +149,7 @@ def explain(
 @app.command()
 def audit(experiment: FILE) -> None:
     """Train the arms of the audit section again, under other splits and with less of the log, and say what it shows."""
-    from flows.ui import use_served
-
-    use_served()
+    _prepare_flow()
     from flows.audit import run_audit
 
     folder = run_audit(experiment)
@@ -173,10 +167,7 @@ def nightly(
 ) -> None:
     """Retrain on all days but the newest, judge on the newest, and crown the challenger if that shows it; a day that
     was judged is not judged again."""
-    from flows.ui import end_orphans, use_served
-
-    end_orphans()
-    use_served()
+    _prepare_flow()
     from flows.nightly import retrain
     from tasks.nights import described
 
@@ -219,9 +210,7 @@ def paper(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/paper-results.md"),
 ) -> None:
     """Run the paper's comparisons and write what they say, question by question; a killed run goes on where it was."""
-    from flows.ui import use_served
-
-    use_served()
+    _prepare_flow()
     from flows.paper import run_paper
 
     failed = run_paper(experiments or [], out)
@@ -360,6 +349,18 @@ def schema() -> None:
     from data.experiment import json_schema
 
     print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+
+
+def _prepare_flow() -> None:
+    """What comes before a flow, and before prefect is imported: an end to what killed runs left, and the server that
+    runs already, if one does. From then on Ctrl-C ends the run in one line."""
+    from flows import stop
+    from flows.leftovers import end_orphans
+    from flows.ui import use_served
+
+    stop.arm()
+    end_orphans()
+    use_served()
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -19,9 +19,10 @@ from ebr_core.config import Arm
 from ebr_core.features import Features
 from flows.bundles import bundle_all
 from flows.ensembles import cascade_all, join_all, runs_needed
+from flows.leftovers import begin
 from flows.names import named
 from flows.retrievals import Embedded, Futures, Run, index_of, retrieve_all
-from tasks.artifacts import Artifact, clear_unfinished
+from tasks.artifacts import Artifact
 from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.bundle import crown
 from tasks.ensembles import Joined, weighted_recall
@@ -42,7 +43,7 @@ RUNNER: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner(max_workers=os.cpu
 @flow(name="ebr", task_runner=RUNNER, flow_run_name="{experiment}")
 def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     """From logs to verdicts, for the experiment file of that path. One arm's failure is told and the others finish."""
-    clear_unfinished()
+    begin()
     asked = load_experiment(Path(experiment))
     arms = asked.arms
     deepest = max(asked.evaluation.ks)
