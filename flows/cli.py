@@ -100,7 +100,6 @@ def report(
 ) -> None:
     """Make the report of a run again from its result files: report.html, report.md and its pictures."""
     from tasks.compare import find_run
-    from tasks.home import home
     from tasks.report import write
 
     folder = find_run(run)
@@ -356,11 +355,13 @@ def _prepare_flow() -> None:
     runs already, if one does. From then on Ctrl-C ends the run in one line."""
     from flows import stop
     from flows.leftovers import end_orphans
+    from flows.room import refuse_unusable
     from flows.ui import use_served
 
     stop.arm()
     end_orphans()
     use_served()
+    refuse_unusable(served="PREFECT_API_URL" in os.environ)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -381,7 +382,10 @@ def _leave(code: int) -> None:
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     """Lets every record pass, what the user can mend without the traceback that only a developer needs."""
-    if record.exc_info and isinstance(record.exc_info[1], InputError):
+    from flows.room import mishap
+
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, InputError) or (error and mishap(error)):
         record.exc_info = record.exc_text = None
     return True
 
@@ -396,10 +400,11 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         _leave(2)
     except Exception as error:
-        if "No space left on device" not in str(error):
+        from flows.room import mishap
+
+        if (told := mishap(error)) is None:
             raise
-        told = "what is finished is kept, so the same command goes on. Free some, or set EBR_HOME to a larger disk"
-        print(f"error: no space is left where EBR_HOME lies, {home()}; {told}", file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
         _leave(2)
     except SystemExit as ended:
         if ended.code:  # a failed run's frames, too

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from ebr_core.config import InputError
 from flows.leftovers import close_runs, end_orphans, end_own
+from flows.room import refuse_unusable
 from tasks.home import home
 
 HOST = "127.0.0.1"
@@ -34,6 +35,7 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
     if other := use_served():
         raise InputError(f"`ebr ui` of {home()} is running already, its Prefect server at {other}; use that, or end it")
     end_orphans()
+    refuse_unusable(served=False)
     api = f"http://{HOST}:{prefect_port}/api"
     mlflow_url = f"http://{HOST}:{mlflow_port}"
     for port, flag in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
