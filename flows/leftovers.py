@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.home import home
+from tasks.process import identity, is_gone, myself
 
 RUN = "EBR_RUN_PROCESS"  # in the environment of all that a run or `ebr ui` starts: who it was
 HOST, PROCESS = "ebr.host", "ebr.process"  # labels of a flow run
@@ -34,30 +35,21 @@ def begin() -> None:
         return
     stop.watch(context.flow_run.id)
     with get_client(sync_client=True) as client:
-        labels: dict[str, Any] = {HOST: socket.gethostname(), PROCESS: identity(os.getpid())}
+        labels: dict[str, Any] = {HOST: socket.gethostname(), PROCESS: myself()}
         client.update_flow_run_labels(context.flow_run.id, labels)
     close_runs()
-
-
-def identity(pid: int) -> str | None:
-    """A process's number and when it began, which no later process shares; None where there is none."""
-    try:
-        began = Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return None
-    return None if began[0] == "Z" else f"{pid}:{began[19]}"
 
 
 def end_orphans() -> None:
     """Ends what is left of runs and pages of this home that were killed and could not end it: temporary Prefect
     servers, or `ebr ui`'s servers, worker and runs. Then leaves this process's own name to all that it starts."""
-    _end(lambda run: identity(int(run.partition(":")[0])) != run)
-    os.environ[RUN] = str(identity(os.getpid()))
+    _end(is_gone)
+    os.environ[RUN] = myself()
 
 
 def end_own() -> None:
     """Ends what this process started and what those started, in whatever session."""
-    _end(lambda run: run == identity(os.getpid()))
+    _end(lambda run: run == myself())
 
 
 def close_runs(starting: bool = False) -> list[str]:
@@ -90,8 +82,7 @@ def _is_dead(labels: dict[str, Any], run: str, starting: bool) -> bool:
         return False
     if PROCESS not in labels:
         return starting
-    host, process = labels[HOST], str(labels[PROCESS])
-    return bool(host == socket.gethostname() and identity(int(process.partition(":")[0])) != process)
+    return is_gone(str(labels[PROCESS]), str(labels[HOST]))
 
 
 def _end(meant: Callable[[str], bool]) -> None:
