@@ -50,6 +50,7 @@ def run(experiment: FILE) -> None:
     if not isinstance(asked.logs, Simulated):
         refuse_absent(asked.logs)
     from flows.ebr import ebr
+    from flows.room import start_server
     from flows.table import show
     from tasks.progress import BARS
 
@@ -65,6 +66,7 @@ def run(experiment: FILE) -> None:
         console=Console(stderr=True),
         transient=True,
     )
+    start_server()
     with bars if watched else nullcontext():
         token = BARS.set(bars if watched else None)
         state = ebr(str(experiment), return_state=True)
@@ -128,7 +130,9 @@ def negatives(
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     _prepare_flow()
     from flows.negatives import look, show
+    from flows.room import start_server
 
+    start_server()
     show(look(str(experiment), arm, queries), Console(width=None if sys.stdout.isatty() else 120))
 
 
@@ -150,7 +154,9 @@ def audit(experiment: FILE) -> None:
     """Train the arms of the audit section again, under other splits and with less of the log, and say what it shows."""
     _prepare_flow()
     from flows.audit import run_audit
+    from flows.room import start_server
 
+    start_server()
     folder = run_audit(experiment)
     Console().print((folder / "audit.md").read_text(), markup=False, highlight=False, soft_wrap=True)
     print(folder / "audit.html")
@@ -168,11 +174,13 @@ def nightly(
     was judged is not judged again."""
     _prepare_flow()
     from flows.nightly import retrain
+    from flows.room import start_server
     from tasks.nights import described
 
     for logger in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(logger).addFilter(_without_traceback)
     one, begin, end = (given.date() if given else None for given in (day, first, last))
+    start_server()
     state = retrain(str(experiment), one, begin, end, accept, return_state=True)
     nights: Any = state.result(raise_on_failure=False)
     if isinstance(nights, BaseException):
@@ -211,7 +219,9 @@ def paper(
     """Run the paper's comparisons and write what they say, question by question; a killed run goes on where it was."""
     _prepare_flow()
     from flows.paper import run_paper
+    from flows.room import start_server
 
+    start_server()
     failed = run_paper(experiments or [], out)
     print(out)
     for told in failed:

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from tasks.home import home
 LEAST = 64 * 2**20  # bytes: the databases and the smallest of runs
 LOCKED_S = 10.0
 GOES_ON = "what is finished is kept, and the same command goes on"
+TRIES = 2  # Prefect takes a server that cannot start for one whose port is taken, and starts others for ever
 WHERE = "EBR_HOME lies"
 
 
@@ -47,6 +49,40 @@ def _refuse_full() -> None:
         ) from error
     finally:
         place.unlink(missing_ok=True)
+
+
+def start_server() -> None:
+    """Starts Prefect's temporary server where no other is used. What it says goes into a file: with a disk full it says
+    thousands of lines. Errors: it ended, which Prefect itself would notice after minutes."""
+    if "PREFECT_API_URL" in os.environ:
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    log = home() / "logs" / "temporary-server.log"
+    log.parent.mkdir(exist_ok=True)
+    server, ours, failed = SubprocessASGIServer(), os.dup(2), list[Exception]()
+
+    def start() -> None:
+        try:
+            server.start()
+        except Exception as error:
+            failed.append(error)
+
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)  # the server inherits it
+    try:
+        starting = threading.Thread(target=start, daemon=True)
+        starting.start()
+        tried: set[int] = set()
+        while starting.is_alive() and len(tried) <= TRIES:
+            starting.join(0.05)
+            tried |= {server.server_process.pid} if server.server_process else set()
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)
+    if failed or len(tried) > TRIES:
+        server.stop()
+        raise InputError(f"Prefect's temporary server did not start, {log} says why; {GOES_ON}")
 
 
 def _full(told: str) -> str:
@@ -89,7 +125,7 @@ def mishap(error: BaseException) -> str | None:
             if words in told:
                 return f"a database in {home()}: {_about(sqlite3.OperationalError(words))}"
         if "ephemeral Prefect API server" in told:
-            return f"Prefect's temporary server did not start; its own words stand above; {GOES_ON}"
+            return f"Prefect's temporary server did not start; {home() / 'logs'} says why; {GOES_ON}"
         if type(one).__module__.startswith(("httpx", "httpcore")) and ("onnect" in type(one).__name__ + told):
             served = os.environ.get("PREFECT_API_URL")
             whose = f"the Prefect server at {served}" if served else "the run's Prefect server"

@@ -54,6 +54,23 @@ def test_a_running_server_holds_its_database_itself(home: Path) -> None:
         refuse_unusable(served=True)
 
 
+def test_a_server_that_cannot_start_is_told_and_its_words_are_kept(tmp_path: Path) -> None:
+    """By a setting that it refuses, seen by nobody before."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
+    environment |= {
+        "EBR_HOME": str(tmp_path),
+        "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////no/such/a.db",
+    }
+    command = [sys.executable, "-m", "flows.cli", "run", str(SMOKE)]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: Prefect's temporary server did not start")
+    assert "Traceback" not in done.stderr
+    assert "unable to open database" in (tmp_path / "logs" / "temporary-server.log").read_text()
+
+
 def _as_cause(error: Exception) -> Exception:
     outer = RuntimeError("the stage failed")
     outer.__cause__ = error
