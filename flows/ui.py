@@ -32,9 +32,9 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
     Ctrl-C."""
     for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(wish, _interrupt)
+    end_orphans()  # first: the server of killed pages still answers
     if other := use_served():
         raise InputError(f"`ebr ui` of {home()} is running already, its Prefect server at {other}; use that, or end it")
-    end_orphans()
     refuse_unusable(served=False)
     api = f"http://{HOST}:{prefect_port}/api"
     mlflow_url = f"http://{HOST}:{mlflow_port}"
