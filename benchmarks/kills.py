@@ -246,7 +246,15 @@ def lane(home: Path, victims: list[str], paged: bool, reference: Reference, seed
         number += 1
         shutil.rmtree(home if number % 4 == 0 and not paged else home / "artifacts", ignore_errors=True)
         (home / "artifacts").mkdir(parents=True, exist_ok=True)
-        told, pages = chain(home, victims[len(found) : len(found) + length], draw, reference, pages)
+        chosen = victims[len(found) : len(found) + length]
+        try:
+            told, pages = chain(home, chosen, draw, reference, pages)
+        except (OSError, subprocess.TimeoutExpired) as error:  # a wait without an end, or pages that did not come up
+            told = [
+                Told(one, "unknown", False, False, 0, 0, 0, 0, f"{type(error).__name__}: {error}") for one in chosen
+            ]
+            kill(home, "")
+            pages = open_pages(home) if paged else None
         found += told
         for one in told:
             print(f"{time.strftime('%H:%M:%S')} {len(found)}/{len(victims)} {one}", file=sys.stderr, flush=True)
