@@ -59,7 +59,9 @@ def test_held_out_lists_are_the_retrieved_ones_with_one_click_each(seed: int, se
             wanted.append([(search, row, row == document, weight) for row in line])
             gained.append(1 / np.log2(2 + line.index(document)))
             weights.append(weight)
-    got = list(zip(held.searches.tolist(), held.documents.tolist(), held.clicked.tolist(), held.weights.tolist()))
+    got = list(
+        zip(held.searches.tolist(), held.documents.tolist(), held.clicked.tolist(), held.weights.tolist(), strict=True)
+    )
     assert got == [pair for group in wanted for pair in group]
     assert held.sizes.tolist() == [len(group) for group in wanted]
     if wanted:
