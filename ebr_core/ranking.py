@@ -77,6 +77,16 @@ def those(placed: Placed, kept: Bool) -> Placed:
     return Placed(placed.searches[kept], placed.documents[kept], placed.positions[kept], placed.weights[kept])
 
 
+def both(one: Placed, other: Placed) -> Placed:
+    """The results of one, then those of the other."""
+    return Placed(
+        np.concatenate([one.searches, other.searches]),
+        np.concatenate([one.documents, other.documents]),
+        np.concatenate([one.positions, other.positions]),
+        np.concatenate([one.weights, other.weights]),
+    )
+
+
 class Examples(NamedTuple):
     """Pairs to learn an order from, a group behind the other: one click, and what was not clicked."""
 
