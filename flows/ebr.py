@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from data.experiment import BASELINES, ORACLES, Experiment, arm_of, load_experiment
 from data.logs import Simulated
@@ -22,6 +20,7 @@ from flows.ensembles import cascade_all, join_all, runs_needed
 from flows.names import named
 from flows.ranking import rank_all
 from flows.retrievals import Embedded, Futures, Run, index_of, retrieve_all
+from flows.runner import RUNNER, cluster_of, reachable
 from tasks.artifacts import Artifact, clear_unfinished
 from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.bundle import crown
@@ -37,8 +36,6 @@ from tasks.tracking import Outcome, TrainedArm, track
 from tasks.training import best_recall, mine_negatives, train_arm
 
 DEFAULT = "experiments/default.yaml"
-# With one thread an arm, arms run side by side and share the cores without waiting for each other (see LOG.md).
-RUNNER: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)  # type: ignore[assignment]
 
 
 @flow(name="ebr", task_runner=RUNNER, flow_run_name="{experiment}")
@@ -46,6 +43,10 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     """From logs to verdicts, for the experiment file of that path. One arm's failure is told and the others finish."""
     clear_unfinished()
     asked = load_experiment(Path(experiment))
+    if (cluster := cluster_of(asked.runner)) is not None:
+        with reachable():
+            on_it: State[Any] = ebr.with_options(task_runner=cluster)(experiment, return_state=True)
+            return on_it
     arms = asked.arms
     deepest = max(asked.evaluation.ks)
 

@@ -27,7 +27,8 @@ from flows.challenger import (
     read_data,
     train_challenger,
 )
-from flows.ebr import DEFAULT, RUNNER
+from flows.ebr import DEFAULT
+from flows.runner import RUNNER
 from tasks.artifacts import Artifact, clear_unfinished
 from tasks.bundle import models_of
 from tasks.judging import check_day, drifted, figures_of, fits, measure
