@@ -10,6 +10,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
+from prefect.task_runners import TaskRunner
 
 from data.experiment import BASELINES, ORACLES, Experiment, arm_of, load_experiment
 from data.logs import Simulated
@@ -44,9 +45,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     clear_unfinished()
     asked = load_experiment(Path(experiment))
     if (cluster := cluster_of(asked.runner)) is not None:
-        with reachable():
-            on_it: State[Any] = ebr.with_options(task_runner=cluster)(experiment, return_state=True)
-            return on_it
+        return on_cluster(cluster, experiment)
     arms = asked.arms
     deepest = max(asked.evaluation.ks)
 
@@ -163,6 +162,16 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     )
     problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
+
+
+def on_cluster(cluster: TaskRunner[Any], experiment: str) -> Outcome | State[Outcome]:
+    """The same flow as a part of this one, its stages run by the cluster."""
+    with reachable():
+        state: State[Any] = ebr.with_options(task_runner=cluster)(experiment, return_state=True)
+    outcome = state.result(raise_on_failure=False)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return Failed(data=outcome, message=state.message) if state.is_failed() else outcome
 
 
 def read_features(asked: Experiment, log: Artifact, world: Artifact | None) -> dict[Features, PrefectFuture[Artifact]]:
