@@ -4,7 +4,7 @@ EXPERIMENT ?= experiments/default.yaml
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui check lint paper prove lock clean
+.PHONY: help run test ui check lint paper prove audit lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -30,9 +30,14 @@ lint: .venv/installed-dev ## Lint, check types and layers
 paper: .venv/installed ## Run the paper's comparisons and write docs/paper-results.md; a killed run goes on where it was
 	$(BIN)/ebr paper
 
-prove: .venv/installed ## Prove what takes minutes: intervals cover what they promise (2,000 data sets a setting), 2,000 broken inputs are read or refused
+prove: .venv/installed ## Prove what takes an hour or more: that intervals cover what they promise, that 50 kills change nothing, that 2,000 broken inputs are read or refused
 	$(BIN)/python -m benchmarks.coverage
+	$(BIN)/python -m benchmarks.kills
 	$(BIN)/python -m benchmarks.fuzz
+
+audit: ## Look up known holes of everything in constraints.txt; asks a service on the network for each package
+	@test -x .venv-audit/bin/pip-audit || ($(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install -q --disable-pip-version-check pip-audit==2.10.1)
+	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 lock: ## Write constraints.txt anew from the newest versions that pyproject.toml allows
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
@@ -40,7 +45,7 @@ lock: ## Write constraints.txt anew from the newest versions that pyproject.toml
 	.venv-lock/bin/pip freeze --exclude-editable | sed -e 's/+cpu//' > constraints.txt && rm -rf .venv-lock
 
 clean: ## Remove the environment and all state (trained models included)
-	rm -rf .venv .ebr
+	rm -rf .venv .venv-audit .ebr
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else f"Python 3.11 is needed, {sys.version.split()[0]} found: make PYTHON=/path/to/python3.11 …")'

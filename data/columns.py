@@ -7,10 +7,11 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.layouts import SIDES, Columns, Kind, paths
-from data.logs import Beir, Esci, Tables, Ubi
+from data.logs import LONGEST_ID, Beir, Esci, Tables, Ubi, itself
 from data.reading import identifier, literal, open_table, statement
 from ebr_core.config import InputError
 
@@ -37,18 +38,25 @@ def _read_side(
     except InputError as error:
         raise InputError(f"groups name a column of the {side} that cannot be read. {error}") from error
     singular = side.removesuffix("s") if side == "documents" else "search"
-    return con.sql(
+    read = con.sql(
         statement(
             "write/columns",
             identity=identity,
             columns=", ".join(f"min({_listed(column, keys)}) AS {identifier(column)}" for column in columns),
             names=", ".join(f"given.{identifier(column)}" for column in columns),
             table=table,
-            log=literal(str(log / f"{side}.parquet")),
+            log=literal(itself(str(log / f"{side}.parquet"))),
             id=f"{singular}_id",
             row=f"{singular}_row",
         )
     ).to_arrow_table()
+    for column in read.column_names:
+        if (longest := pc.max(pc.utf8_length(pc.list_flatten(read[column]))).as_py() or 0) > LONGEST_ID:
+            raise InputError(
+                f"{table}: column {column!r} holds a value of {longest:,} characters. Expected at most {LONGEST_ID:,}: "
+                "a group takes values, not texts"
+            )
+    return read
 
 
 def _listed(column: str, keys: Columns) -> str:

@@ -20,6 +20,7 @@ from ebr_core.config import Arm, Frozen, InputError, laid_over
 from ebr_core.ensemble import Ensemble
 from ebr_core.hybrid import Retrieval
 from ebr_core.index import AnyIndex, Exact, Index, Ivf, Scan, problem
+from ebr_core.ranking import Ranker
 from ebr_core.verdicts import Claim
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
@@ -38,7 +39,9 @@ class Evaluation(Frozen):
     ks: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
         (1, 10, 100), min_length=1, description="K of recall@K"
     )
-    searches: int = Field(10_000, ge=1, description="test searches sampled, at most, for each target set")
+    searches: int = Field(
+        10_000, ge=1, description="test searches sampled, at most, for each target set; rankers learn from as many"
+    )
     validation_searches: int = Field(2_000, ge=1, description="validation searches sampled, at most")
     resamples: int = Field(2_000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
 
@@ -110,6 +113,11 @@ class Experiment(Frozen):
     cascades: dict[Name, Cascade] = Field(
         default_factory=dict, description="an arm's first documents in the order of another; compared like arms"
     )
+    rankers: dict[Name, Ranker] = Field(
+        default_factory=dict,
+        description="an arm's documents in an order learnt from clicks of the later half of the validation period, of "
+        "which all else then uses the earlier half; compared like arms",
+    )
     questions: dict[Title, Question] = Field(default_factory=dict, description="who is compared with whom")
     audit: Audit | None = Field(None, description="what `ebr audit` trains again")
     nightly: Nightly = Field(Nightly(), description="how `ebr nightly` keeps a model fresh")
@@ -147,6 +155,11 @@ class Experiment(Frozen):
             )
         return indexes
 
+    def shown(self) -> str:
+        """The file's sections as YAML for reports and MLflow: all that decides the results. Who hears of a night is
+        left out, because the arguments of a command may hold a secret."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude={"nightly": {"notice"}}), sort_keys=False)
+
     @property
     def all_indexes(self) -> dict[str, AnyIndex]:
         """The indexes by name, exact search first."""
@@ -166,9 +179,9 @@ class Experiment(Frozen):
         return [name for name in self.arms if name in found]
 
     def index_within(self, name: str) -> str:
-        """The index that a retrieval or a cascade looks through, none where it embeds nothing."""
-        if name in self.cascades:
-            return self.cascades[name].index
+        """The index that a retrieval, a cascade or a ranker looks through, none where it embeds nothing."""
+        if name in self.cascades or name in self.rankers:
+            return (self.cascades.get(name) or self.rankers[name]).index
         return self.retrievals[name].index if self.retrievals[name].arm else "none"
 
     @property
@@ -252,7 +265,7 @@ def _index_problems(experiment: Experiment) -> list[str]:
 
 
 def _reference_problems(experiment: Experiment) -> list[str]:
-    """Retrievals and cascades of arms or indexes that are not there."""
+    """Retrievals, cascades and rankers of arms or indexes that are not there."""
     arms, indexes = [*experiment.arms, *experiment.ensembles], list(experiment.all_indexes)
     told = []
     for name, its in experiment.retrievals.items():
@@ -260,6 +273,8 @@ def _reference_problems(experiment: Experiment) -> list[str]:
     for name, cascade in experiment.cascades.items():
         both = {"first": cascade.first, "then": cascade.then}
         told += reference_problems(f"cascades.{name}", both, cascade.index, arms, indexes)
+    for name, ranker in experiment.rankers.items():
+        told += reference_problems(f"rankers.{name}", {"of": ranker.of}, ranker.index, arms, indexes)
     return told
 
 
@@ -327,7 +342,7 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
     else."""
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [name for name in arms_section if name != "base"]
-    combined = {key: list(_section(content, key)) for key in ("ensembles", "retrievals", "cascades")}
+    combined = {key: list(_section(content, key)) for key in ("ensembles", "retrievals", "cascades", "rankers")}
     known = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
     ks = evaluation.get("ks", Evaluation().ks)
     indexes = ["exact", *_section(content, "indexes")]

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from data import schemas
 from data.layouts import LAYOUTS, paths
-from data.logs import Beir, Esci, Split, Tables, Ubi
+from data.logs import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Beir, Esci, Split, Tables, Ubi
 from data.reading import is_unreadable, open_absent, open_table, statement, unreadable
 from data.report import reported
 from ebr_core.config import InputError
@@ -91,6 +91,8 @@ def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> N
     """The five raw tables of the layout."""
     con.execute(statement("read/macros"))
     con.execute(statement("clean/start"))
+    for name, most in (("longest_id", LONGEST_ID), ("longest_query", LONGEST_QUERY), ("longest_text", LONGEST_TEXT)):
+        _set(con, name, most)
     given = paths(logs)
     for table, (required, optional) in LAYOUTS[logs.layout].items():
         if table in given:

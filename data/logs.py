@@ -6,6 +6,7 @@ the experiment file.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,21 @@ from pydantic import Field, field_validator, model_validator
 
 from data.world.config import World
 from ebr_core.config import Frozen
+
+# What a path is refused for: a user or a query in an address may be a password or a key.
+_SECRET = re.compile(r"^[a-z0-9+.-]+://([^/]*@|.*\?.*=)", re.IGNORECASE)
+LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT = 1_000, 5_000, 1_000_000  # characters; a row that holds more is dropped
+
+
+def itself(path: str) -> str:
+    """A path as a glob that matches it alone: a star or a bracket of its own must not be taken for one."""
+    return path.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]")
+
+
+def refuse_secret(address: str | None, way_out: str) -> None:
+    """Raises ValueError, which does not say the address, where one with a user or a query stands in a file."""
+    if address and _SECRET.match(address):
+        raise ValueError(f"an address with a user or a query may hold a secret, and this file is kept; {way_out}")
 
 
 class _Reading(Frozen):
@@ -25,6 +41,13 @@ class _Reading(Frozen):
     )
     threads: int = Field(2, ge=1, le=256, description="of DuckDB; whatever their number, the same bytes come out")
     judged_from: float = Field(1, ge=0, description="the grade from which on a judged document is a target")
+
+    @field_validator("*")
+    @classmethod
+    def _no_secret(cls, value: object) -> object:
+        if isinstance(value, str):
+            refuse_secret(value, "let DuckDB keep it (CREATE PERSISTENT SECRET), as in docs/security.md")
+        return value
 
     def named_by(self) -> dict[str, object]:
         """What of it decides the extracted tables, the files' contents aside: not where they lie or how fast they
@@ -89,7 +112,7 @@ class Simulated(_Reading):
     def tables(self, folder: Path) -> Tables:
         """The tables that the world wrote into folder, to be read like anybody's."""
         reading = {key: getattr(self, key) for key in _Reading.model_fields}
-        days = {table: str(folder / table / "*" / "*.parquet") for table in ("searches", "results")}
+        days = {table: f"{itself(str(folder))}/{table}/*/*.parquet" for table in ("searches", "results")}
         plain = {table: str(folder / f"{table}.parquet") for table in ("documents", "edges")}
         return Tables(layout="tables", **days, **plain, **reading)
 

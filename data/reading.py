@@ -12,6 +12,7 @@ from string import Template
 import duckdb
 
 from data.layouts import EXPECTED, TYPES, Columns, Kind
+from data.logs import itself
 from ebr_core.config import InputError
 
 _READERS = {
@@ -193,9 +194,7 @@ def _form(table: str, path: str, files: list[str]) -> str:
 
 
 def _listed(files: list[str]) -> str:
-    # A file whose own name holds a star or a bracket must not be taken for a glob.
-    names = (f if "://" in f else f.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]") for f in files)
-    return "[" + ", ".join(literal(name) for name in names) + "]"
+    return "[" + ", ".join(literal(file if "://" in file else itself(file)) for file in files) + "]"
 
 
 def _reader(form: str, files: list[str], wanted: Columns) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from data.logs import refuse_secret
 from ebr_core.config import Frozen
 
 
@@ -18,3 +19,9 @@ class Dask(Frozen):
         None, pattern=r"^[a-z]+://\S+$", description="its scheduler, tcp://host:8786; none: a cluster on this machine"
     )
     workers: int = Field(2, ge=1, le=256, description="processes of the cluster on this machine")
+
+    @field_validator("address")
+    @classmethod
+    def _no_secret(cls, address: str | None) -> str | None:
+        refuse_secret(address, "keys of a scheduler belong into Dask's own settings")
+        return address

@@ -10,6 +10,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
+from prefect.task_runners import TaskRunner
 
 from data.experiment import BASELINES, ORACLES, Experiment, arm_of, load_experiment
 from data.logs import Simulated
@@ -17,10 +18,12 @@ from ebr_core.config import Arm
 from ebr_core.features import Features
 from flows.bundles import bundle_all
 from flows.ensembles import cascade_all, join_all, runs_needed
+from flows.leftovers import begin
 from flows.names import named
+from flows.ranking import rank_all
 from flows.retrievals import Embedded, Futures, Run, index_of, retrieve_all
 from flows.runner import RUNNER, cluster_of, reachable
-from tasks.artifacts import Artifact, clear_unfinished
+from tasks.artifacts import Artifact
 from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.bundle import crown
 from tasks.ensembles import Joined, weighted_recall
@@ -28,6 +31,7 @@ from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import extract_columns, featurise, needs_columns
 from tasks.graph import embed_graph, leak_of
 from tasks.logs import contents_of, files_of, live, obtain, sample
+from tasks.ranking import RankerTrained, refuse_deep
 from tasks.report import Spent, report
 from tasks.retrieval import embed_texts, refuse_impossible, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.tracking import Outcome, TrainedArm, track
@@ -39,12 +43,10 @@ DEFAULT = "experiments/default.yaml"
 @flow(name="ebr", task_runner=RUNNER, flow_run_name="{experiment}")
 def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     """From logs to verdicts, for the experiment file of that path. One arm's failure is told and the others finish."""
-    clear_unfinished()
+    begin()
     asked = load_experiment(Path(experiment))
     if (cluster := cluster_of(asked.runner)) is not None:
-        with reachable():
-            on_it: State[Any] = ebr.with_options(task_runner=cluster)(experiment, return_state=True)
-            return on_it
+        return on_cluster(cluster, experiment)
     arms = asked.arms
     deepest = max(asked.evaluation.ks)
 
@@ -53,6 +55,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     log = obtain(asked.logs, asked.split, world)
     test = sample(log, "test", asked.evaluation.searches, asked.logs.judged_from, world)
     refuse_impossible(test, asked.indexes.values(), asked.dimensions, deepest)
+    refuse_deep(test, asked.rankers)
     ceilings = {
         name: named(retrieve_oracle, name).submit(simulated.world, world, log, test, name.split("-")[1], deepest)
         for name in ORACLES
@@ -60,9 +63,9 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     }
     baselines = {name: named(retrieve_baseline, name).submit(log, test, name, deepest) for name in BASELINES}
 
-    validation = (
-        sample(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from) if arms else None
-    )
+    tried = asked.evaluation.validation_searches
+    halved = bool(asked.rankers)  # they learn from the later half
+    validation = sample(log, "validation", tried, asked.logs.judged_from, halved=halved) if arms else None
     features = read_features(asked, log, world)
     towers = train_arms(asked, log, features, validation)
     vectors = {
@@ -90,6 +93,8 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     }
     others = retrieve_all(asked, log, test, validation, embedded, deepest)
     others |= {(name, seed): rows for (name, seed), rows in cascade_all(asked, test, embedded, deepest).items()}
+    rankers, ordered = rank_all(asked, log, test, features, towers, weights, embedded, deepest)
+    others |= {(name, seed): rows for (name, seed), rows in ordered.items()}
 
     retrieved = [
         Retrieved(arm=name, seed=None, index="none", rows=rows.result())
@@ -118,6 +123,12 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         if (told := why_not_joined(asked, (name, seed), towers, future, embedded))
     }
     unindexed |= {name: told for (name, _), future in others.items() if (told := why_failed(future))}
+    unindexed |= {name: told for (name, _), future in rankers.items() if (told := why_failed(future))}
+    learnt = [
+        RankerTrained(arm=name, seed=seed, ranker=made)
+        for (name, seed), future in rankers.items()
+        if (made := finished(future))
+    ]
     bundles = bundle_all(asked, log, test, validation, embedded, towers, weights, indexes)
     ready = {arm: artifact for arm, future in bundles.items() if (artifact := finished(future))}
     unindexed |= {f"{arm}, bundle": told for arm, future in bundles.items() if (told := why_failed(future))}
@@ -134,6 +145,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     )
     spent = [Spent(arm=run.arm, seed=run.seed, index=None, made=run.towers) for run in trained if run.towers]
     spent += [Spent(arm=each.arm, seed=each.seed, index=None, made=each.weights) for each in joined]
+    spent += [Spent(arm=each.arm, seed=each.seed, index=None, made=each.ranker) for each in learnt]
     spent += [
         Spent(arm=arm, seed=seed, index=index, made=made)
         for futures in (indexes, found)
@@ -144,13 +156,23 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     for ((arm, seed), index), future in indexes.items():
         if made := finished(future):
             built.setdefault(f"{arm}-{seed}", {})[index] = made
-    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures, joined)
+    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures, joined, learnt)
     shown = [run for run in trained if run.seed in asked.seeds]
     outcome = track(
-        Path(experiment).stem, asked, log, test, shown, failures, results, page, built, champion, ready, joined
+        Path(experiment).stem, asked, log, test, shown, failures, results, page, built, champion, ready, joined, learnt
     )
     problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
+
+
+def on_cluster(cluster: TaskRunner[Any], experiment: str) -> Outcome | State[Outcome]:
+    """The same flow as a part of this one, its stages run by the cluster."""
+    with reachable():
+        state: State[Any] = ebr.with_options(task_runner=cluster)(experiment, return_state=True)
+    outcome = state.result(raise_on_failure=False)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return Failed(data=outcome, message=state.message) if state.is_failed() else outcome
 
 
 def read_features(asked: Experiment, log: Artifact, world: Artifact | None) -> dict[Features, PrefectFuture[Artifact]]:

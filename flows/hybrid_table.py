@@ -1,4 +1,4 @@
-"""The `retrievals` and `cascades` of an experiment side by side: whom each rescues, and what it costs."""
+"""The `retrievals`, `cascades` and `rankers` of an experiment side by side: whom each rescues, and what it costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SLICES = ("all", "misspelt")
 def compare_retrievals(rows: list[dict[str, Any]], asked: Experiment) -> Table:
     """recall@10 (or the nearest K) by target set and slice, documents scanned and returned, of every one."""
     k = min(asked.evaluation.ks, key=lambda k: abs(k - 10))
-    named = [*asked.retrievals, *asked.cascades]
+    named = [*asked.retrievals, *asked.cascades, *asked.rankers]
     mine = [row for row in rows if row["arm"] in named and row["question"] is None]
     sets = sorted({row["targets"] for row in mine})
     there = {(row["targets"], row["slice"]) for row in mine}

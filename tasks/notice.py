@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ import urllib.request
 from data.nightly import Notice
 from ebr_core.config import InputError
 from tasks.nights import Night, described
+
+SHORTEST_SECRET = 6  # characters of an argument that is kept out of messages
 
 
 def notify(notice: Notice, night: Night) -> str | None:
@@ -33,7 +36,10 @@ def _run(notice: Notice, body: bytes) -> str | None:
     except OSError as error:
         return f"nightly.notice: {notice.command[0]} cannot be run: {error.strerror}"
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()[-300:]
+        said = done.stderr.decode(errors="replace")
+        for argument in notice.command[1:]:  # which may hold a secret that the command repeats
+            said = said.replace(argument, "…") if len(argument) >= SHORTEST_SECRET else said
+        said = said.strip()[-300:]
         return f"nightly.notice: {notice.command[0]} ended with code {done.returncode}: {said}"
     return None
 
@@ -42,16 +48,16 @@ def _post(notice: Notice, body: bytes) -> str | None:
     url = notice.url or _secret(notice.url_from or "", "url_from")
     if not url.startswith(("http://", "https://")):
         return f"nightly.notice: {notice.url_from} holds no http:// or https:// address"
-    headers = {"content-type": "application/json"}
-    if notice.token_from:
-        headers["authorization"] = f"Bearer {_secret(notice.token_from, 'token_from')}"
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})
+    if notice.token_from:  # and not to where it redirects
+        request.add_unredirected_header("authorization", f"Bearer {_secret(notice.token_from, 'token_from')}")
     place = notice.url or f"the address in {notice.url_from}"
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=notice.timeout_s):
+        with urllib.request.urlopen(request, timeout=notice.timeout_s):
             return None
     except urllib.error.HTTPError as error:
         return f"nightly.notice: {place} answered {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else type(error).__name__
         return f"nightly.notice: {place} cannot be reached: {reason}"
 

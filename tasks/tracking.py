@@ -8,6 +8,8 @@ import fcntl
 import importlib.metadata
 import json
 import os
+import socket
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 import yaml
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array
@@ -37,6 +39,9 @@ from tasks.ensembles import Joined, weighed
 from tasks.evaluation import COUNTS
 from tasks.home import home
 from tasks.nights import Champion, Night
+from tasks.process import is_gone, myself
+from tasks.ranker_section import importance
+from tasks.ranking import RankerTrained, trained_of
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
 MODEL_NEEDS = (
@@ -82,6 +87,7 @@ def track(
     champion: str | None,
     bundles: dict[str, Artifact],
     joined: list[Joined],
+    rankers: list[RankerTrained],
 ) -> Outcome:
     """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
@@ -89,10 +95,11 @@ def track(
     with (home() / "mlflow.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the first use makes the tables, and two at once would trip over each other
         experiment_id = _experiment(experiment)
+        close_dead(experiment_id)
     rows = pq.read_table(results.folder / "results.parquet").to_pylist()
-    with mlflow.start_run(
-        experiment_id=experiment_id, run_name=f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
-    ) as parent:
+    name = f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
+    tags = {"host": socket.gethostname(), "process": myself()}
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as parent:
         _log_parent(asked, log, sample, results, rows)
         _log_report(report, rows, experiment_id)
         measured = {row["arm"] for row in rows}
@@ -100,6 +107,8 @@ def track(
             _log_child(parent, name, None, asked, log, rows)
         for name in (name for name in (*asked.retrievals, *asked.cascades) if name in measured):
             _log_retrieval(parent, name, asked, rows)
+        for ranker in rankers:
+            _log_ranker(parent, ranker, asked, rows)
         for each in joined:
             crowned = each.arm == champion and each.seed == asked.seeds[0]
             _log_ensemble(parent, each, asked, log, rows, bundles[each.arm] if crowned else None)
@@ -120,6 +129,21 @@ def track(
         mlflow_run_id=parent.info.run_id,
         failures=failures,
     )
+
+
+def close_dead(experiment_id: str) -> None:
+    """Marks as killed what a process that is gone began to tell, with its children; the next run tells it whole."""
+    client = mlflow.MlflowClient()
+    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
+    dead = {run.info.run_id for run in running if _is_of_the_dead(run)}
+    for run in running:
+        if dead & {run.info.run_id, run.data.tags.get("mlflow.parentRunId")}:
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _is_of_the_dead(run: Run) -> bool:
+    tags = run.data.tags
+    return "process" in tags and is_gone(tags["process"], tags.get("host"))
 
 
 @task(name="track night")
@@ -197,7 +221,7 @@ def _log_parent(
     mlflow.set_tags({f"question.{name}": "asked" for name in asked.questions} | {"kind": "experiment"})
     mlflow.log_params({"layout": asked.logs.layout, "arms": len(asked.arms), "seeds": str(list(asked.seeds))})
     mlflow.log_input(_dataset(asked, log), context="training")
-    mlflow.log_text(yaml.safe_dump(asked.model_dump(mode="json"), sort_keys=False), "experiment.yaml")
+    mlflow.log_text(asked.shown(), "experiment.yaml")
     mlflow.log_artifact(str(log.folder / "report.json"), "data")
     mlflow.log_artifact(str(sample.folder / "counts.json"), "data")
     for name in ("results.parquet", "per_search.parquet", "checks.json"):
@@ -319,6 +343,29 @@ def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[st
         mine = [row | {"index": "none"} for row in _own_rows(rows, name, seed, asked)]  # its index is a part of it
         metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked) or row["metric"] in COUNTS}
         mlflow.log_metrics(metrics | difference_metrics(rows, name))
+
+
+def _log_ranker(parent: Run, each: RankerTrained, asked: Experiment, rows: list[dict[str, Any]]) -> None:
+    """A child run of a ranker with one seed: its settings, figures, course, trees and what mattered to them."""
+    told = trained_of(each.ranker)
+    label = f"{each.arm}-{each.seed}"
+    with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=label, nested=True) as child:
+        tags = {"kind": "ranker", "arm": each.arm, "seed": each.seed, "bias": told["bias"]}
+        mlflow.set_tags(tags | _question_tags(each.arm, asked) | verdict_tags(rows, each.arm))
+        mlflow.log_params(asked.rankers[each.arm].model_dump(mode="json") | {"seed": each.seed})
+        mine = [
+            row | {"index": "none"} for row in _own_rows(rows, each.arm, each.seed, asked)
+        ]  # its index is a part of it
+        metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked) or row["metric"] in COUNTS}
+        mlflow.log_metrics(metrics | difference_metrics(rows, each.arm) | {"trees": told["trees"]})
+        now = int(time.time() * 1000)
+        course = [Metric("held_out/ndcg_at_10", value, now, step) for step, value in enumerate(told["held_out"], 1)]
+        mlflow.MlflowClient().log_batch(
+            child.info.run_id, course[:1000]
+        )  # as many as it takes at once; ranker.json has all
+        mlflow.log_text(json.dumps(told, indent=1), "results/ranker.json")
+        mlflow.log_artifact(str(each.ranker.folder / "ranker.txt"), "model")
+        mlflow.log_figure(plots.importance({each.arm: importance(told)}), "plots/importance.png")
 
 
 def _log_ensemble(

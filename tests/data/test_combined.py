@@ -37,6 +37,7 @@ ensembles:
   below: {parts: [a, b], weights: [1, -2]}
   first: {parts: [a, b], weights: [2, 1]}
 cascades: {none: {first: a, then: b, depth: 0}}
+rankers: {none: {of: a, depth: 0}, dot: {of: a, embedding: dot}, nobody: {}}
 """,
     )
     for wanted in (
@@ -46,6 +47,9 @@ cascades: {none: {first: a, then: b, depth: 0}}
         "ensembles.below.weights.1: got -2; input should be greater than or equal to 0",
         "ensembles.first: weights: the first is 2; it is always 1",
         "cascades.none.depth: got 0; input should be greater than or equal to 1",
+        "rankers.none.depth: got 0; input should be greater than or equal to 1",
+        "rankers.dot.embedding: got 'dot'; input should be 'none', 'cosine', 'hadamard' or 'raw'",
+        "rankers.nobody.of: missing",
     ):
         assert wanted in told
 
@@ -62,7 +66,11 @@ retrievals: {through: {arm: loost}}
 cascades:
   bm25: {first: a, index: tuned, then: lost}
   through: {first: aa, then: b}
-questions: {Q: {baseline: a, arms: [several, cascade]}}
+rankers:
+  cascade: {of: loost}
+  memory: {of: lost, index: tuned}
+  lost: {of: through}
+questions: {Q: {baseline: a, arms: [several, cascaade]}}
 """,
     )
     for wanted in (
@@ -74,7 +82,12 @@ questions: {Q: {baseline: a, arms: [several, cascade]}}
         "cascades.bm25.index: no index 'tuned'; there are exact",
         "cascades.through: this name is taken by one of the retrievals",
         "cascades.through.first: no arm 'aa' (did you mean a?)",
-        "questions.Q.arms: no arm 'cascade'",
+        "rankers.cascade.of: no arm 'loost' (did you mean lost?)",
+        "rankers.memory: this name is taken by a baseline",
+        "rankers.memory.index: no index 'tuned'; there are exact",
+        "rankers.lost: this name is taken by one of the ensembles",
+        "rankers.lost.of: no arm 'through'",
+        "questions.Q.arms: no arm 'cascaade' (did you mean cascade?)",
     ):
         assert wanted in told
 

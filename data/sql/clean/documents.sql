@@ -5,6 +5,9 @@ WITH looked_at AS (
         created_at, removed_at,
         CASE
             WHEN document_id IS NULL THEN 'document_id is missing'
+            WHEN greatest(length(title), length(body)) > getvariable('longest_text') THEN 'title or body is too long'
+            WHEN longest(document_id, kind, city, region, country, language) > getvariable('longest_id')
+                THEN 'an identity or a place is too long'
             WHEN removed_at < created_at THEN 'removed_at is before created_at'
         END AS fault
     FROM raw_documents
@@ -24,7 +27,7 @@ FROM checked_documents
 WHERE reason IS NULL;
 
 INSERT INTO dropped
-SELECT 'documents', reason, count(*), min(coalesce(document_id, title), 3)
+SELECT 'documents', reason, count(*), min(shortened(coalesce(document_id, title)), 3)
 FROM checked_documents
 WHERE reason IS NOT NULL
 GROUP BY reason;

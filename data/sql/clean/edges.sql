@@ -22,6 +22,7 @@ CREATE TABLE checked_edges AS
 SELECT *, CASE
     WHEN source_id IS NULL THEN 'source_id is missing'
     WHEN target_id IS NULL THEN 'target_id is missing'
+    WHEN longest(source_id, target_id, kind, NULL, NULL, NULL) > getvariable('longest_id') THEN 'an identity is too long'
     WHEN NOT coalesce(TRY_CAST(weight AS REAL) > 0, weight IS NULL) THEN 'weight is not above 0'
     WHEN source_type IS NULL OR (source_type = 'document' AND source_document_row IS NULL) THEN 'unknown source_id'
     WHEN target_type IS NULL OR (target_type = 'document' AND target_document_row IS NULL) THEN 'unknown target_id'
@@ -29,7 +30,7 @@ END AS reason
 FROM typed_edges;
 
 INSERT INTO dropped
-SELECT 'edges', reason, count(*), min(concat_ws(' → ', source_id, target_id), 3)
+SELECT 'edges', reason, count(*), min(shortened(concat_ws(' → ', source_id, target_id)), 3)
 FROM checked_edges
 WHERE reason IS NOT NULL
 GROUP BY reason;

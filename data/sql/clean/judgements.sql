@@ -22,6 +22,7 @@ WITH looked_at AS (
         WHEN document_id IS NULL THEN 'document_id is missing'
         WHEN grade IS NULL THEN 'grade is missing'
         WHEN grade < 0 THEN 'grade is below 0'
+        WHEN TRY_CAST(grade AS REAL) IS NULL THEN 'grade is absurd'
         WHEN searched IS NOT TRUE THEN 'nobody searched it'
         WHEN document_row IS NULL THEN 'no such document, or it was dropped'
     END AS fault
@@ -34,7 +35,7 @@ END) AS reason
 FROM looked_at;
 
 INSERT INTO dropped
-SELECT 'judgements', reason, count(*), min(concat_ws(' / ', search_id, topic, query, document_id), 3)
+SELECT 'judgements', reason, count(*), min(shortened(concat_ws(' / ', search_id, topic, query, document_id)), 3)
 FROM checked_judgements
 WHERE reason IS NOT NULL
 GROUP BY reason;

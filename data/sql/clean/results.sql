@@ -16,7 +16,7 @@ WITH looked_at AS (
     LEFT JOIN numbered_documents USING (document_id)
 )
 SELECT search_row, document_row, TRY_CAST(position AS INTEGER) AS position, clicked, randomised, reason,
-    CASE WHEN reason IS NOT NULL THEN concat_ws(' / ', search_id, document_id) END AS example
+    CASE WHEN reason IS NOT NULL THEN shortened(concat_ws(' / ', search_id, document_id)) END AS example
 FROM looked_at;
 
 -- A document twice in a search becomes one result: clicked if it ever was, at the position of the click.
@@ -38,7 +38,7 @@ GROUP BY reason;
 
 INSERT INTO dropped
 SELECT 'results', 'the same document again in the same search', sum(copies - 1),
-    min(search_id || ' / ' || document_id, 3)
+    min(shortened(search_id || ' / ' || document_id), 3)
 FROM merged_results
 JOIN numbered_searches USING (search_row)
 JOIN numbered_documents USING (document_row)

@@ -9,6 +9,9 @@ WITH looked_at AS (
             WHEN searched_at NOT BETWEEN TIMESTAMP '1970-01-01' AND TIMESTAMP '2100-01-01'
                 THEN 'searched_at is before 1970 or after 2100'
             WHEN coalesce(trimmed(query), '') = '' THEN 'query is blank'
+            WHEN length(query) > getvariable('longest_query') THEN 'query is too long'
+            WHEN greatest(longest(search_id, searcher_id, session_id, topic, city, region), longest(country, language,
+                split, NULL, NULL, NULL)) > getvariable('longest_id') THEN 'an identity or a place is too long'
         END AS fault
     FROM raw_searches
 )
@@ -26,7 +29,7 @@ FROM checked_searches
 WHERE reason IS NULL;
 
 INSERT INTO dropped
-SELECT 'searches', reason, count(*), min(coalesce(search_id, query), 3)
+SELECT 'searches', reason, count(*), min(shortened(coalesce(search_id, query)), 3)
 FROM checked_searches
 WHERE reason IS NOT NULL
 GROUP BY reason;

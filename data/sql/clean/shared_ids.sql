@@ -1,6 +1,6 @@
 -- Edges without a type, and up to three identities that are both a searcher's and a document's.
 SELECT count(*) FILTER (WHERE source_type IS NULL OR target_type IS NULL) AS untyped, (
-    SELECT min(document_id, 3)
+    SELECT min(shortened(document_id), 3)
     FROM numbered_documents
     SEMI JOIN numbered_searches ON numbered_documents.document_id = numbered_searches.searcher_id
 ) AS shared

@@ -14,3 +14,9 @@ CREATE MACRO part_of(split) AS CASE
     WHEN lower(trim(split)) IN ('valid', 'val', 'dev') THEN 'validation'
     ELSE lower(trim(split))
 END;
+
+-- What is too long to be what it should be: bytes in the wrong column, a whole page in the search field.
+CREATE MACRO longest(a, b, c, d, e, f) AS
+    coalesce(greatest(length(a), length(b), length(c), length(d), length(e), length(f)), 0);
+-- What stands in a report for a value, however long.
+CREATE MACRO shortened(x) AS CASE WHEN length(x) > 100 THEN left(x, 100) || '…' ELSE x END;

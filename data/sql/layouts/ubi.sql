@@ -14,15 +14,15 @@ INSERT INTO dropped
 SELECT 'events', 'query_id is missing', count(*), [] FROM read_events WHERE query_id IS NULL;
 
 INSERT INTO dropped
-SELECT 'events', 'neither a click nor an impression', count(*), min(query_id, 3) FROM query_events WHERE action IS NULL;
+SELECT 'events', 'neither a click nor an impression', count(*), min(shortened(query_id), 3) FROM query_events WHERE action IS NULL;
 
 INSERT INTO dropped
-SELECT 'events', 'object_id is missing', count(*), min(query_id, 3)
+SELECT 'events', 'object_id is missing', count(*), min(shortened(query_id), 3)
 FROM query_events
 WHERE action IS NOT NULL AND document_id IS NULL;
 
 INSERT INTO dropped
-SELECT 'events', 'the same action on the same document again', sum(times - 1), min(query_id || ' / ' || document_id, 3)
+SELECT 'events', 'the same action on the same document again', sum(times - 1), min(shortened(query_id || ' / ' || document_id), 3)
 FROM (
     SELECT query_id, document_id, count(*) AS times
     FROM query_events

@@ -49,7 +49,7 @@ CREATE MACRO values_from_nested(x) AS list_transform(x, lambda one: CAST(one AS 
 CREATE MACRO type_from_text(x) AS CASE WHEN lower(trim(x)) IN ('searcher', 'document') THEN lower(trim(x)) END;
 
 -- Values that are there and cannot be read. A blank cell and not-a-number are how CSV and floats write null.
-CREATE MACRO unread(x, value) AS min(CAST(x AS VARCHAR), 3) FILTER (
+CREATE MACRO unread(x, value) AS min(left(CAST(x AS VARCHAR), 200), 3) FILTER (
     WHERE x IS NOT NULL AND value IS NULL AND lower(trim(CAST(x AS VARCHAR))) NOT IN ('', 'nan', 'null')
 );
 

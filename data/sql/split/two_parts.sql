@@ -1,7 +1,7 @@
 -- Searches that the split given with the collection puts into two parts, and the names of parts that it uses.
 SELECT (
-    SELECT min(search_id, 3) FROM (
+    SELECT min(shortened(search_id), 3) FROM (
         SELECT search_id FROM raw_searches WHERE search_id IS NOT NULL
         GROUP BY search_id HAVING count(DISTINCT split) > 1
     )
-) AS twice, (SELECT list_sort(list(DISTINCT coalesce(split, 'null'))) FROM raw_searches) AS names
+) AS twice, (SELECT list_sort(list(DISTINCT shortened(coalesce(split, 'null')))) FROM raw_searches) AS names
