@@ -33,8 +33,9 @@ def reference_problems(
 
 def named_problem(place: str, kind: str, name: str | None, known: Sequence[str]) -> list[str]:
     """That nothing of this kind bears the name, with what does."""
-    if name is None or name in known:
+    there = list(map(str, known))  # as written, and YAML has other keys than texts
+    if name is None or name in there:
         return []
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name, there, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return [f"{place}: no {kind} {name!r}{hint}; there are {', '.join(known)}"]
+    return [f"{place}: no {kind} {name!r}{hint}; there are {', '.join(there)}"]

@@ -307,7 +307,7 @@ def _source_problems(arms: dict[str, Any]) -> list[str]:
                 continue
             sources.setdefault(name, []).append(str(source))
             if source not in arms or source == "base":
-                near = difflib.get_close_matches(str(source), [arm for arm in arms if arm != "base"], 1)
+                near = difflib.get_close_matches(str(source), [str(arm) for arm in arms if arm != "base"], 1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
                 problems.append(f"arms.{name}.{key}: no arm {source!r}{hint}")
     for name in sources:
@@ -341,7 +341,7 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
     """Names in the questions that nothing bears. Looks at the file as written, so that it is told along with all
     else."""
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
-    arms = [name for name in arms_section if name != "base"]
+    arms = [str(name) for name in arms_section if name != "base"]
     combined = {key: list(_section(content, key)) for key in ("ensembles", "retrievals", "cascades", "rankers")}
     known = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
     ks = evaluation.get("ks", Evaluation().ks)

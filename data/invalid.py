@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+_LONGEST_VALUE = 200
 Place = tuple[int | str, ...]
 
 
@@ -60,7 +61,13 @@ def _explain(problem: ErrorDetails, content: dict[str, Any], schema: dict[str, A
         return f"{path}: missing; it is required"
     if kind == "value_error":
         return f"{path}: {message}"
-    return f"{path}: got {got!r}; {message[0].lower()}{message[1:]}"
+    return f"{path}: got {_told(got)}; {message[0].lower()}{message[1:]}"
+
+
+def _told(got: Any) -> str:
+    """What was got: a value, shortened; of a section only that it is one, since it may hold what is not to be told."""
+    told = "keys and values" if isinstance(got, dict) and got else repr(got)
+    return told if len(told) <= _LONGEST_VALUE else f"{told[:_LONGEST_VALUE]} …"
 
 
 def _where_written(path: Place, content: dict[str, Any], schema: dict[str, Any]) -> Place:

@@ -24,6 +24,7 @@ from ebr_core.config import Frozen, InputError
 from tasks.bundle import bundle_of, models_of
 
 LARGEST_BODY_BYTES = 16 * 1024
+LARGEST_HEAD_BYTES = 16 * 1024  # the address with its query, and the headers
 LOOK_S = 1.0  # between looks for a new champion
 CHOICES = 200  # places and searchers that the page offers
 
@@ -93,6 +94,12 @@ def make_app(served: Served) -> FastAPI:
     @app.middleware("http")
     async def small(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         """Refuses what is larger than any question."""
+        head = len(request.scope["path"]) + len(request.scope["query_string"])
+        head += sum(len(name) + len(value) for name, value in request.headers.raw)
+        if head > LARGEST_HEAD_BYTES:
+            return JSONResponse(
+                {"detail": f"an address and headers of {head} bytes; at most {LARGEST_HEAD_BYTES}"}, 431
+            )
         if "transfer-encoding" in request.headers:
             return JSONResponse({"detail": "a body in chunks; send it with its content-length"}, 411)
         size = request.headers.get("content-length", "0")

@@ -44,6 +44,7 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
         "PREFECT_API_URL": api,
         "PREFECT_UI_API_URL": api,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # six processes for features that nobody uses here
+        "MLFLOW_BACKEND_STORE_URI": os.environ["MLFLOW_TRACKING_URI"],  # no argument: all may read those, passwords too
     }
     with ExitStack() as running:
         running.callback(end_own)  # after the others: a worker's runs are in sessions of their own
@@ -55,7 +56,6 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
                 "prefect-server",
             )
         )
-        store = os.environ["MLFLOW_TRACKING_URI"]
         console.print("Starting the MLflow page …")
         mlflow = running.enter_context(
             _process(
@@ -68,8 +68,6 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
                     str(mlflow_port),
                     "--workers",
                     "1",
-                    "--backend-store-uri",
-                    store,
                     "--default-artifact-root",
                     (home() / "mlflow-artifacts").as_uri(),
                 ],

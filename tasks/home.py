@@ -9,6 +9,7 @@ from pathlib import Path
 from ebr_core.config import InputError
 
 ROOT = Path(__file__).parent.parent
+REFUSED = "?\\"  # in the home's path: DuckDB and SQLite cut a database's path at the one and split it at the other
 
 
 def home() -> Path:
@@ -40,6 +41,10 @@ def prepare_environment() -> None:
 
     Has to come before the first import of prefect, which reads its settings once. What the user has set stays.
     """
+    if held := [sign for sign in REFUSED if sign in str(home())]:
+        raise InputError(
+            f"EBR_HOME is {home()}, whose path holds {held[0]}, which databases take for something else: choose another"
+        )
     settings = {
         "PREFECT_HOME": str(home() / "prefect"),
         "PREFECT_LOCAL_STORAGE_PATH": str(artifacts()),  # a task's record lies in the artifact that it names

@@ -33,6 +33,7 @@ from tasks.notice import notify
 from tasks.promoting import roll_back
 
 WORLD = World(searches=4000, documents=500, days=8, seed=1)
+CANARY = "canary-5d1f0c"  # a token that must be found nowhere
 DAYS = [date(2026, 1, 5 + at) for at in range(8)]
 
 
@@ -40,11 +41,22 @@ class _Webhook(BaseHTTPRequestHandler):
     """Keeps what it is sent."""
 
     told: ClassVar[list[tuple[str | None, dict[str, Any]]]] = []
+    redirected: ClassVar[list[str | None]] = []  # the tokens that came along
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("location", "/there")
+            self.end_headers()
+            return
         self.told.append((self.headers["authorization"], body))
         self.send_response(500 if self.path == "/broken" else 204)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.redirected.append(self.headers["authorization"])
+        self.send_response(204)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
@@ -111,7 +123,7 @@ def experiment(
 ) -> tuple[Path, list[Night]]:
     """Three nights and the poisoned one."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("NIGHT_TOKEN", "secret")
+        environment.setenv("NIGHT_TOKEN", CANARY)
         path = _experiment(
             logs, tmp_path_factory.mktemp("nights"), notice={"url": webhook, "token_from": "NIGHT_TOKEN"}
         )
@@ -160,9 +172,16 @@ def test_a_refusal_keeps_the_champion_and_is_told(experiment: tuple[Path, list[N
     assert _aliases()["champion"] == champion.bundle.folder.name
     assert open_bundle(champion.bundle.folder).name == "softmax"
     [(token, told)] = _Webhook.told
-    assert token == "Bearer secret"
+    assert token == f"Bearer {CANARY}"
     assert (told["decision"], told["day"]) == ("refused", str(DAYS[6]))
     assert "click_rate" in told["text"]
+
+
+def test_a_token_from_the_environment_is_nowhere_in_the_home(experiment: tuple[Path, list[Night]]) -> None:
+    """Neither in artifacts, MLflow, Prefect's database, reports nor records; the name of its variable may be."""
+    files = [path for path in home().rglob("*") if path.is_file()]
+    assert any(path.suffix == ".db" for path in files)
+    assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
 
 
 def test_every_night_is_a_run_of_mlflow(experiment: tuple[Path, list[Night]]) -> None:
@@ -269,6 +288,38 @@ def test_a_notice_that_fails_says_why_and_no_secret(
     assert "did not end within" in str(notify(Notice(command=("sleep", "20"), timeout_s=0.2), night))
     assert "code 3: why" in str(notify(Notice(command=("sh", "-c", "echo why >&2; exit 3")), night))
     assert "cannot be run" in str(notify(Notice(command=("/nowhere",)), night))
+
+
+def test_no_message_of_a_notice_holds_a_secret(
+    experiment: tuple[Path, list[Night]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = experiment[1][0]
+    for address in (
+        "http://127.0.0.1:9/hunter2",
+        "http://127.0.0.1:9/hunter2 x",
+        "hunter2",
+        "http://[hunter2/",
+        "http://",
+    ):
+        monkeypatch.setenv("NIGHT_URL", address)
+        told = notify(Notice(url_from="NIGHT_URL"), night)
+        assert told is not None
+        assert "NIGHT_URL" in told
+        assert "hunter2" not in told
+    monkeypatch.setenv("NIGHT_TOKEN", "hunter2\nhunter2")  # no header can hold it
+    told = notify(Notice(url="http://127.0.0.1:9/", token_from="NIGHT_TOKEN"), night)
+    assert told is not None
+    assert "hunter2" not in told
+    told = notify(Notice(command=("sh", "-c", 'echo "no way: $1" >&2; exit 1', "sh", "key=hunter2")), night)
+    assert told == "nightly.notice: sh ended with code 1: no way: …"
+
+
+def test_a_token_does_not_follow_a_redirect(
+    webhook: str, experiment: tuple[Path, list[Night]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHT_TOKEN", CANARY)
+    assert notify(Notice(url=f"{webhook}/elsewhere", token_from="NIGHT_TOKEN"), experiment[1][0]) is None
+    assert _Webhook.redirected == [None]
 
 
 def test_days_are_chosen_among_those_that_are_there_and_over() -> None:

@@ -144,6 +144,17 @@ def test_a_large_body_and_a_wrong_one_are_refused(url: str) -> None:
     assert refused.value.code == 411
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [("/search?query=" + "x" * 20_000, {}), ("/health", {"x": "y" * 20_000}), ("/" + "z" * 20_000, {})],
+)
+def test_a_large_head_is_refused(url: str, path: str, headers: dict[str, str]) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(url + path, headers=headers), timeout=20)
+    assert refused.value.code == 431
+    assert "at most 16384" in refused.value.read().decode()
+
+
 def test_the_description_of_the_service(url: str) -> None:
     told = _get(f"{url}/openapi.json")
     assert {"/search", "/health", "/choices"} <= set(told["paths"])
