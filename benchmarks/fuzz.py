@@ -69,6 +69,7 @@ class Input(NamedTuple):
     experiment: Path
     known: dict[str, set[str]] | None  # identities and queries that may come out; None: bytes were changed
     counts: dict[str, int | None]  # table → rows
+    filled: dict[str, dict[str, int]]  # table → column in small letters → values, where only columns were changed
 
 
 def made(number: int, folder: Path) -> Input:
@@ -109,7 +110,8 @@ def made(number: int, folder: Path) -> Input:
         spoil = OF_BYTES[rng.integers(len(OF_BYTES))]
         experiment.write_bytes(spoil(experiment.read_bytes(), rng))
         mutation = spoil.__name__
-    return Input(layout, mutation, experiment, known or None, counts)
+    filled = _filled(tables) if mutation == "columns" and layout.startswith("tables") else {}
+    return Input(layout, mutation, experiment, known or None, counts, filled)
 
 
 def _content(layout: str, named: dict[str, str], rng: Rng) -> dict[str, Any]:
@@ -137,6 +139,14 @@ def _known(tables: dict[str, pa.Table]) -> dict[str, set[str]]:
             return {}
         known[what] = {str(text).strip() for part in parts for text in part.to_pylist() if text is not None}
     return known
+
+
+def _filled(tables: dict[str, pa.Table]) -> dict[str, dict[str, int]]:
+    """How many values each column has, of the tables in which no name stands twice, in whatever letters."""
+    once = {name: its for name, its in tables.items() if len({c.lower() for c in its.column_names}) == its.num_columns}
+    return {
+        name: {c.lower(): len(its) - its.column(c).null_count for c in its.column_names} for name, its in once.items()
+    }
 
 
 def tried(number: int) -> Outcome:
@@ -197,7 +207,8 @@ def _wrong(given: Input, text: str) -> Iterator[str]:
     if len(folders) != 1:
         yield f"{len(folders)} extractions"
         return
-    tables = json.loads((folders[0] / "report.json").read_text())["tables"]
+    report = json.loads((folders[0] / "report.json").read_text())
+    tables = report["tables"]
     for name, of in tables.items():
         dropped = sum(each["rows"] for each in of["dropped"])
         if of["read"] != of["kept"] + dropped:
@@ -214,6 +225,10 @@ def _wrong(given: Input, text: str) -> Iterator[str]:
         count = sum(given.counts[name] or 0 for name in ("train_qrels", "test_qrels"))
         if tables["results"]["read"] != count:
             yield f"qrels: {count} rows, of which {tables['results']['read']} were read"
+    for name, its in given.filled.items():
+        for column, count in report["columns"].get(name, {}).items():
+            if tables[name]["kept"] == tables[name]["read"] and count != its.get(column, 0):
+                yield f"{name}.{column}: {its.get(column, 0)} values, of which {count} were read"
     for name, column in (("documents", "document_id"), ("queries", "query")):
         out = set(pq.read_table(folders[0] / f"{name}.parquet")[column].to_pylist())
         known = (given.known or {}).get(name, out)

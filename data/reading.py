@@ -125,8 +125,9 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
                 f'{{"{next(iter(required))}": …}}'
             )
         _refuse_missing(table, path, required, sorted(name for name, _ in found.values()))
-        if form == "json":  # a key may come up for the first time after the sample
+        if form == "json":  # a key may come up for the first time after the sample, and is looked up as it is written
             found = {**{name.lower(): (name, "VARCHAR") for name in optional}, **found}
+            reader = _reader(form, files, {found[column.lower()][0]: kind for column, kind in wanted.items()})
         values = {
             column: _value(table, path, column, kind, found.get(column.lower())) for column, kind in wanted.items()
         }

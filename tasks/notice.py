@@ -48,11 +48,12 @@ def _post(notice: Notice, body: bytes) -> str | None:
     url = notice.url or _secret(notice.url_from or "", "url_from")
     if not url.startswith(("http://", "https://")):
         return f"nightly.notice: {notice.url_from} holds no http:// or https:// address"
-    request = urllib.request.Request(url, body, {"content-type": "application/json"})
-    if notice.token_from:  # and not to where it redirects
-        request.add_unredirected_header("authorization", f"Bearer {_secret(notice.token_from, 'token_from')}")
+    token = _secret(notice.token_from, "token_from") if notice.token_from else None
     place = notice.url or f"the address in {notice.url_from}"
     try:
+        request = urllib.request.Request(url, body, {"content-type": "application/json"})
+        if token:  # and not to where it redirects
+            request.add_unredirected_header("authorization", f"Bearer {token}")
         with urllib.request.urlopen(request, timeout=notice.timeout_s):
             return None
     except urllib.error.HTTPError as error:

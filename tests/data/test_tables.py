@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 from small_logs import RESULTS, SEARCHES, SPLIT, extracted, small
@@ -278,3 +279,23 @@ def test_globs_and_extra_columns(tmp_path: Path) -> None:
         (tmp_path / "in" / f"part-{place}.csv").write_text(text)
     logs = logs.model_copy(update={"results": str(tmp_path / "in" / "part-*.csv")})
     assert len(extracted(logs, tmp_path / "out")["results"]) == 9
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
+def test_names_of_columns_in_other_letters(tmp_path: Path, form: str) -> None:
+    """NDJSON's keys were looked up in small letters: optional columns in others came out null, without a word."""
+    documents = pa.table({"DOCUMENT_ID": ["shoe", "boot", "hat"], "Title": ["a", "b", "c"], "City": ["x", "y", "z"]})
+    path = tmp_path / f"documents.{form}"
+    if form == "ndjson":
+        path.write_text("\n".join(map(json.dumps, documents.to_pylist())))
+    elif form == "csv":
+        csv.write_csv(documents, path)
+    else:
+        pq.write_table(documents, path)
+    logs = small(tmp_path / "in").model_copy(update={"documents": str(path)})
+    read = extracted(logs, tmp_path / "out")["documents"]
+    assert {(row["document_id"], row["title"], row["city"]) for row in read} == {
+        ("shoe", "a", "x"),
+        ("boot", "b", "y"),
+        ("hat", "c", "z"),
+    }
