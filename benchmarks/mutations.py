@@ -183,7 +183,7 @@ def columns(table: pa.Table, rng: Rng) -> pa.Table:
         case 1:
             return table.rename_columns([*names[:at], names[at] + "s", *names[at + 1 :]])
         case 2:
-            return table.rename_columns([name.upper() for name in names])
+            return table.rename_columns([name.upper() if rng.random() < 0.4 else name for name in names])
         case 3:
             twice = names[at] if rng.random() < 0.5 else names[at].upper()
             return table.append_column(twice, table.column(at).take(rng.permutation(table.num_rows)))
