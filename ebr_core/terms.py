@@ -17,6 +17,7 @@ from ebr_core.bags import Float32, Int32, Int64
 
 NONE = np.int32(-1)
 BLOCK = 512  # queries at a time
+PAIRS = 65_536  # pairs at a time
 
 
 class Terms(NamedTuple):
@@ -100,6 +101,21 @@ def ranked(
         q, d, s, rank = (part[rank < k] for part in (q, d, s, rank))
         rows[first + q, rank], scores[first + q, rank] = d, s
     return rows, scores
+
+
+def scores_of(terms: Terms, queries: list[str], at: Int32, documents: Int32) -> tuple[Float32, Float32]:
+    """(BM25, the share of the query's different words that the document holds), (n,) each, of the pairs of query at[n]
+    with document documents[n]; 0 where the query has no word."""
+    shape = (len(terms.words), terms.total)
+    weights = sparse.csr_array((terms.weights, terms.documents, terms.starts), shape).T.tocsr()
+    asked, needed = _asked(terms, queries)
+    scores, held = np.zeros(len(at), np.float32), np.zeros(len(at), np.float32)
+    for first in range(0, len(at), PAIRS):
+        part = slice(first, first + PAIRS)
+        common = asked[at[part]].multiply(weights[documents[part]]).tocsr()
+        scores[part] = np.asarray(common.sum(1)).ravel()
+        held[part] = np.diff(common.indptr) / np.maximum(needed[at[part]], 1)
+    return scores, held
 
 
 def words_of(terms: Terms, query: str) -> dict[str, int | None]:

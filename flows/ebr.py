@@ -19,6 +19,7 @@ from ebr_core.config import Arm
 from ebr_core.features import Features
 from flows.bundles import bundle_all
 from flows.ensembles import cascade_all, join_all, runs_needed
+from flows.feedback import Rated, Source, filter_all, ratings_of
 from flows.names import named
 from flows.retrievals import Embedded, Futures, Run, index_of, retrieve_all
 from tasks.artifacts import Artifact, clear_unfinished
@@ -63,7 +64,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         sample(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from) if arms else None
     )
     features = read_features(asked, log, world)
-    towers = train_arms(asked, log, features, validation)
+    towers, rated = train_arms(asked, log, features, validation, world)
     vectors = {
         key: named(embed_texts, *key).submit(features[arms[key[0]].reads], trained, test, arms[key[0]].training.threads)
         for key, trained in towers.items()
@@ -89,6 +90,8 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     }
     others = retrieve_all(asked, log, test, validation, embedded, deepest)
     others |= {(name, seed): rows for (name, seed), rows in cascade_all(asked, test, embedded, deepest).items()}
+    filtered = filter_all(asked, log, test, features, towers, rated, embedded, deepest)
+    others |= {(name, seed): rows for (name, seed), rows in filtered.items()}
 
     retrieved = [
         Retrieved(arm=name, seed=None, index="none", rows=rows.result())
@@ -177,27 +180,34 @@ def train_arms(
     log: Artifact,
     features: Mapping[Features, PrefectFuture[Artifact]],
     validation: Artifact | None,
-) -> dict[tuple[str, int], PrefectFuture[Artifact]]:
+    world: Artifact | None = None,
+) -> tuple[dict[tuple[str, int], PrefectFuture[Artifact]], Rated]:
     """Towers by (arm, seed): every arm with the first seed; with the others every arm too, or, under screening, each
-    question's baseline and its best arm on validation; and the parts of ensembles. An arm that mines or starts from
-    another waits for it."""
+    question's baseline and its best arm on validation; and the parts of ensembles. An arm that mines, starts or takes
+    ratings from another waits for it. And how to have what an arm with a seed retrieves rated."""
     towers: dict[tuple[str, int], PrefectFuture[Artifact]] = {}
 
     def trained(name: str, seed: int) -> PrefectFuture[Artifact]:
         if (name, seed) not in towers:
             arm, first = asked.arms[name], asked.seeds[0]
-            mined = mine(arm.mine_from, arm, seed) if arm.mine_from else None
+            ratings = [rated(one, seed) for one in arm.ratings.of] if arm.ratings else None
+            mined = mine(arm.mine_from, arm, seed, ratings) if arm.mine_from else None
             start = trained(arm.start_from, seed) if arm.start_from else None
             screened = trained(name, first) if seed != first and len(arm.tried) > 1 else None
-            inputs = (log, features[arm.reads], validation, arm, seed, start, mined, screened)
+            inputs = (log, features[arm.reads], validation, arm, seed, start, mined, screened, ratings)
             towers[name, seed] = named(train_arm, name, seed).submit(*inputs)
         return towers[name, seed]
 
-    def mine(name: str, arm: Arm, seed: int) -> PrefectFuture[Artifact]:
+    def mine(name: str, arm: Arm, seed: int, ratings: list[PrefectFuture[Artifact]] | None) -> PrefectFuture[Artifact]:
         source = asked.arms[name]
         found = features[source.reads], trained(name, seed), source
-        wanted = arm.positives, arm.mask, arm.mining, seed, arm.training.threads
+        wanted = arm.positives, arm.mask, arm.mining, seed, arm.training.threads, arm.ratings, ratings
         return named(mine_negatives, name, seed).submit(log, *found, *wanted)
+
+    def source(name: str, seed: int) -> Source:
+        return Source(features[asked.arms[name].reads], trained(name, seed), asked.arms[name])
+
+    rated = ratings_of(asked, log, world, source, lambda task, *label: named(task, *label).submit)
 
     for name in asked.arms:
         trained(name, asked.seeds[0])
@@ -206,7 +216,7 @@ def train_arms(
         trained(name, seed)
     for name, seed in runs_needed(asked):
         trained(name, seed)
-    return towers
+    return towers, rated
 
 
 def finalists(asked: Experiment, towers: Mapping[tuple[str, int], PrefectFuture[Artifact]]) -> list[str]:
