@@ -287,7 +287,7 @@ def _trial_problems(experiment: Experiment) -> list[str]:
 
 
 def _source_problems(arms: dict[str, Any]) -> list[str]:
-    """Arms that mine from, start from, or learn from ratings of, an arm that is not there, or in the end from themselves."""
+    """Arms that mine, start or take ratings from an arm that is not there, or in the end from themselves."""
     problems = []
     sources: dict[str, list[str]] = {}
     base = _section(arms, "base")

@@ -169,8 +169,8 @@ def as_rated(imported: pa.Table, folder: Path, good_from: int) -> pa.Table:
     if len(outside):
         row = imported.slice(int(outside[0]), 1).to_pylist()[0]
         raise InputError(
-            f"{len(outside)} of {imported.num_rows} imported ratings are of searches outside the training window, or of "
-            f"documents that are gone; the first: search {row['search_id']}, document {row['document_id']}. Move the "
+            f"{len(outside)} of {imported.num_rows} imported ratings are of searches outside the training window, "
+            f"or of documents that are gone; the first: search {row['search_id']}, document {row['document_id']}. Move the "
             "split back, or remove the imported file and import one without them"
         )
     grades = imported["grade"].to_numpy()

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from pydantic import Field
+from pydantic import Field, field_validator
+from scipy.stats import binom
 
 from ebr_core.bags import Float32, Int32, Int64, _mix
 from ebr_core.config import Frozen
@@ -20,8 +21,27 @@ SCALE = (0, 1, 2, 3)  # the grades that a rater can give
 class Rater(Frozen):
     """Who rates on a simulated world: the truth, with noise."""
 
-    noise: float = Field(0.1, ge=0, le=0.5, description="probability with which a rating says the opposite")
+    noise: float = Field(0.1, ge=0, le=0.5, description="probability with which one rater says the opposite")
+    raters: int = Field(
+        3, ge=1, le=99, description="how many rate each result, an odd number: what most of them say is its rating"
+    )
     seed: int = Field(0, ge=0, description="of the noise; a pair is rated alike whoever retrieved it")
+
+    @field_validator("raters")
+    @classmethod
+    def _odd(cls, raters: int) -> int:
+        if raters % 2 == 0:
+            raise ValueError(f"got {raters}; an odd number never splits evenly")
+        return raters
+
+    @property
+    def error(self) -> float:
+        """The probability that most raters say the opposite, P(X > n/2) for X of Binomial(n, noise).
+
+        >>> round(Rater(noise=0.1, raters=3).error, 6)
+        0.028
+        """
+        return float(binom.sf(self.raters // 2, self.raters, self.noise))
 
 
 class Feedback(Frozen):
@@ -75,13 +95,13 @@ def keys_of(search_rows: Int32, document_rows: Int32) -> Int64:
 
 
 def with_noise(grades: Float32, keys: Int64, good_from: int, rater: Rater) -> Float32:
-    """The grades as the rater gives them: with probability noise a good one is told as 0, a bad one as good_from.
+    """The grades as rated: with the probability of the raters' error a good one is told as 0, a bad one as good_from.
 
     The noise is a hash of (seed, pair), so that it depends on no order.
     """
     draws = uniform(keys, np.random.default_rng([rater.seed, 5]).integers(0, 2**63, dtype=np.uint64))
     opposite = np.where(grades >= good_from, 0, good_from)
-    return np.where(draws < rater.noise, opposite, grades).astype(np.float32)
+    return np.where(draws < rater.error, opposite, grades).astype(np.float32)
 
 
 @njit(cache=True, nogil=True)

@@ -72,8 +72,9 @@ def select(
 
     A pair is a result of the training window: clicked, any that was shown, or any with the clicked ones twice; and, as
     many as hard_share says, a failed search with what was clicked after it; and, under rated_good, what was rated good.
-    Known are always the clicks, what was rated good, and the pairs themselves: of the same (query, searcher) under mask "pair" (of the query alone where the searcher is unknown), of
-    the same query text under "query", of the pair alone under "document".
+    Known are always the clicks, what was rated good, and the pairs themselves: of the same (query, searcher) under mask
+    "pair" (of the query alone where the searcher is unknown), of the same query text under "query", of the pair alone
+    under "document".
 
     Raises InputError where there is no pair, or fewer hard positives than asked for.
     """
