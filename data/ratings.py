@@ -168,10 +168,11 @@ def as_rated(imported: pa.Table, folder: Path, good_from: int) -> pa.Table:
     outside = np.flatnonzero(~np.isin(search_rows, training) | (document_rows < 0))
     if len(outside):
         row = imported.slice(int(outside[0]), 1).to_pylist()[0]
+        first = f"search {row['search_id']}, document {row['document_id']}"
         raise InputError(
             f"{len(outside)} of {imported.num_rows} imported ratings are of searches outside the training window, "
-            f"or of documents that are gone; the first: search {row['search_id']}, document {row['document_id']}. Move the "
-            "split back, or remove the imported file and import one without them"
+            f"or of documents that are gone; the first: {first}. Move the split back, or remove the imported file and "
+            "import one without them"
         )
     grades = imported["grade"].to_numpy()
     order = np.lexsort((document_rows, search_rows))
