@@ -20,6 +20,7 @@ from ebr_core.ensemble import Ensemble
 from ebr_core.feedback import Feedback, Filter
 from ebr_core.hybrid import Retrieval
 from ebr_core.index import AnyIndex, Exact, Index, Ivf, Scan, problem
+from ebr_core.ranking import Ranker
 from ebr_core.verdicts import Claim
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
@@ -38,7 +39,9 @@ class Evaluation(Frozen):
     ks: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
         (1, 10, 100), min_length=1, description="K of recall@K"
     )
-    searches: int = Field(10_000, ge=1, description="test searches sampled, at most, for each target set")
+    searches: int = Field(
+        10_000, ge=1, description="test searches sampled, at most, for each target set; rankers learn from as many"
+    )
     validation_searches: int = Field(2_000, ge=1, description="validation searches sampled, at most")
     resamples: int = Field(2_000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
 
@@ -110,6 +113,11 @@ class Experiment(Frozen):
     cascades: dict[Name, Cascade] = Field(
         default_factory=dict, description="an arm's first documents in the order of another; compared like arms"
     )
+    rankers: dict[Name, Ranker] = Field(
+        default_factory=dict,
+        description="an arm's documents in an order learnt from clicks of the later half of the validation period, of "
+        "which all else then uses the earlier half; compared like arms",
+    )
     feedback: Feedback = Field(Feedback(), description="which retrieved results are rated, and by whom")
     filters: dict[Name, Filter] = Field(
         default_factory=dict,
@@ -163,11 +171,10 @@ class Experiment(Frozen):
         return [name for name in self.arms if name in found]
 
     def index_within(self, name: str) -> str:
-        """The index that a retrieval, a cascade or a filter looks through, none where it embeds nothing."""
-        if name in self.cascades:
-            return self.cascades[name].index
-        if name in self.filters:
-            return self.filters[name].index
+        """The index that a retrieval, a cascade, a ranker or a filter looks through, none where it embeds nothing."""
+        looking = self.cascades | self.rankers | self.filters
+        if name in looking:
+            return str(looking[name].index)
         return self.retrievals[name].index if self.retrievals[name].arm else "none"
 
     @property
@@ -252,7 +259,7 @@ def _index_problems(experiment: Experiment) -> list[str]:
 
 
 def _reference_problems(experiment: Experiment) -> list[str]:
-    """Retrievals and cascades of arms or indexes that are not there."""
+    """Retrievals, cascades and rankers of arms or indexes that are not there."""
     arms, indexes = [*experiment.arms, *experiment.ensembles], list(experiment.all_indexes)
     told = []
     for name, its in experiment.retrievals.items():
@@ -260,6 +267,8 @@ def _reference_problems(experiment: Experiment) -> list[str]:
     for name, cascade in experiment.cascades.items():
         both = {"first": cascade.first, "then": cascade.then}
         told += reference_problems(f"cascades.{name}", both, cascade.index, arms, indexes)
+    for name, ranker in experiment.rankers.items():
+        told += reference_problems(f"rankers.{name}", {"of": ranker.of}, ranker.index, arms, indexes)
     for name, its_filter in experiment.filters.items():
         learnt = {f"of.{at}": arm for at, arm in enumerate(its_filter.of)}
         one = {"arm": its_filter.arm} | learnt
@@ -336,7 +345,9 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
     else."""
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [name for name in arms_section if name != "base"]
-    combined = {key: list(_section(content, key)) for key in ("ensembles", "retrievals", "cascades", "filters")}
+    combined = {
+        key: list(_section(content, key)) for key in ("ensembles", "retrievals", "cascades", "rankers", "filters")
+    }
     known = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
     ks = evaluation.get("ks", Evaluation().ks)
     indexes = ["exact", *_section(content, "indexes")]

@@ -33,13 +33,6 @@ def true_grades(folder: Path, truth: Path, asked: pa.Table) -> pa.Table:
         return ask(connection, "true_grades")
 
 
-def pair_columns(folder: Path, asked: pa.Table) -> pa.Table:
-    """What a relevance filter reads of the pairs asked (place, search_row, document_row, own), in order of place."""
-    with connect(folder) as connection:
-        connection.register("asked", asked)
-        return ask(connection, "pairs_of")
-
-
 def write_csv(folder: Path, asked: pa.Table, out: Path) -> int:
     """Writes the pairs asked (search_row, document_row, rank) as people read them, with an empty column grade; how
     many."""
@@ -168,10 +161,10 @@ def as_rated(imported: pa.Table, folder: Path, good_from: int) -> pa.Table:
     outside = np.flatnonzero(~np.isin(search_rows, training) | (document_rows < 0))
     if len(outside):
         row = imported.slice(int(outside[0]), 1).to_pylist()[0]
-        first = f"search {row['search_id']}, document {row['document_id']}"
+        told = f"search {row['search_id']}, document {row['document_id']}"
         raise InputError(
             f"{len(outside)} of {imported.num_rows} imported ratings are of searches outside the training window, "
-            f"or of documents that are gone; the first: {first}. Move the split back, or remove the imported file and "
+            f"or of documents that are gone; the first: {told}. Move the split back, or remove the imported file and "
             "import one without them"
         )
     grades = imported["grade"].to_numpy()

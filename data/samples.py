@@ -13,25 +13,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ebr_core.bags import Int32
+from ebr_core.config import InputError
+from ebr_core.examination import Shuffled
 from ebr_core.positives import Recovered, Shown
 from ebr_core.spelling import near_known
 
 TABLES = ("documents", "queries", "searches", "searchers", "results", "edges", "judgements")
 
 
-def read(folder: Path, question: str, parameters: dict[str, object] | None = None) -> pa.Table:
-    """The answer to one of the questions in sql/samples about the extracted log in folder."""
-    with connect(folder) as connection:
+def read(folder: Path, question: str, parameters: dict[str, object] | None = None, halved: bool = False) -> pa.Table:
+    """The answer to one of the questions in sql/samples about the extracted log in folder.
+
+    halved: the later half of the validation is a part of its own, "ranking".
+    """
+    with connect(folder, halved) as connection:
         return ask(connection, question, parameters)
 
 
-def connect(folder: Path) -> duckdb.DuckDBPyConnection:
+def connect(folder: Path, halved: bool = False) -> duckdb.DuckDBPyConnection:
     """A connection that knows the extracted log in folder, of its searches only those that may be used."""
     connection = duckdb.connect()
     for table in TABLES:
         connection.from_parquet(str(folder / f"{table}.parquet")).create_view(table)
     connection.from_parquet(str(folder / "searches.parquet")).create_view("every_search")
     connection.execute(_sql("usable_searches"))
+    if halved:
+        connection.execute(_sql("halves"))
+        if not connection.sql("FROM halves LIMIT 1").fetchall():
+            raise InputError(
+                "rankers need a validation period of at least two moments, to be cut in halves by time: the first for "
+                "early stopping, the second for them; take rankers out, or make split.validation larger"
+            )
     return connection
 
 
@@ -72,7 +84,15 @@ def read_recovered(folder: Path) -> Recovered:
     return Recovered(*(rows(table, column) for column in ("search_row", "document_row", "query_row", "searcher_row")))
 
 
-def sample(folder: Path, split: str, most: int, judged_from: float, truth: Path | None, into: Path) -> None:
+def read_shuffled(folder: Path) -> Shuffled:
+    """The lists shown in random order before the test, counted, from the extracted log in folder."""
+    table = read(folder, "shuffled")
+    return Shuffled(*(table[name].to_numpy() for name in ("position", "length", "shown", "clicked")))
+
+
+def sample(
+    folder: Path, split: str, most: int, judged_from: float, truth: Path | None, into: Path, halved: bool = False
+) -> None:
     """Writes the evaluation of a split: up to `most` searches for each target set, and what can be retrieved.
 
     candidates.parquet: the documents alive in the period. targets.parquet: (targets, search_row, document_row, grade),
@@ -80,10 +100,10 @@ def sample(folder: Path, split: str, most: int, judged_from: float, truth: Path 
     searches that have any, with what their slices need; slices.parquet: the same for each target set, about its main
     target. counts.json: for each target set the searches of the period,
     those with a target, those sampled, and the targets that were not alive. truth: the folder of a simulated world's
-    intents, for evaluation alone.
+    intents, for evaluation alone. halved: as in `read`.
     """
     period: dict[str, object] = {"split": split}
-    with connect(folder) as connection:
+    with connect(folder, halved) as connection:
         if truth is None:
             connection.execute(_sql("no_truth"))
         else:

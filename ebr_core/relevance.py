@@ -12,7 +12,6 @@ from ebr_core.config import InputError
 from ebr_core.feedback import uniform
 from ebr_core.metrics import Bool, Float64
 
-FEATURES = ("cosine", "bm25", "words", "popularity", "city", "region", "country", "language", "age")
 HELD_OUT = 4  # of so many searches one is held out
 ROUNDS = 100  # trees
 
@@ -31,8 +30,10 @@ def held_out(search_rows: Int32) -> Bool:
     return draws
 
 
-def fit(features: Float32, good: Bool, held: Bool, recall_weight: float, threads: int, seed: int) -> Judge:
-    """A gradient-boosted classifier of good (n,) by features (n, F), and the threshold with the best F measure,
+def fit(
+    names: list[str], features: Float32, good: Bool, held: Bool, recall_weight: float, threads: int, seed: int
+) -> Judge:
+    """A gradient-boosted classifier of good (n,) by named features (n, F), and the threshold with the best F measure,
 
     F = (1 + β²) P R / (β² P + R), on the pairs held out. Errors: nothing good, or nothing bad, on either side.
     """
@@ -53,7 +54,10 @@ def fit(features: Float32, good: Bool, held: Bool, recall_weight: float, threads
         "seed": seed,
         "verbosity": -1,
     }
-    data = lightgbm.Dataset(features[~held], good[~held].astype(np.int8), feature_name=list(FEATURES))
+    kinds = [name for name in names if name == "kind"]
+    data = lightgbm.Dataset(
+        features[~held], good[~held].astype(np.int8), feature_name=names, categorical_feature=kinds, params=settings
+    )
     model = lightgbm.train(settings, data, num_boost_round=ROUNDS)
     scores = probabilities(model, features[held], threads)
     threshold, told = best_threshold(scores, good[held], recall_weight)

@@ -17,7 +17,7 @@ from ebr_core.bags import Float32, Int32, Int64
 
 NONE = np.int32(-1)
 BLOCK = 512  # queries at a time
-PAIRS = 65_536  # pairs at a time
+PAIRS = 2**20  # pairs of a query and a document at a time
 
 
 class Terms(NamedTuple):
@@ -103,18 +103,27 @@ def ranked(
     return rows, scores
 
 
-def scores_of(terms: Terms, queries: list[str], at: Int32, documents: Int32) -> tuple[Float32, Float32]:
-    """(BM25, the share of the query's different words that the document holds), (n,) each, of the pairs of query at[n]
-    with document documents[n]; 0 where the query has no word."""
-    shape = (len(terms.words), terms.total)
-    weights = sparse.csr_array((terms.weights, terms.documents, terms.starts), shape).T.tocsr()
+def scores_of(terms: Terms, queries: list[str], at: Int32, rows: Int32) -> tuple[Float32, Float32]:
+    """((P,) BM25, (P,) share of the query's different words that the document holds) of pairs: queries[at], rows.
+
+    A query without a word has 0 and 0.
+    """
     asked, needed = _asked(terms, queries)
+    holders = np.repeat(np.arange(len(terms.words), dtype=np.int64), np.diff(terms.starts))
+    keys = holders * terms.total + terms.documents  # ascending: by word, then by document
     scores, held = np.zeros(len(at), np.float32), np.zeros(len(at), np.float32)
+    if not len(keys):
+        return scores, held
     for first in range(0, len(at), PAIRS):
-        part = slice(first, first + PAIRS)
-        common = asked[at[part]].multiply(weights[documents[part]]).tocsr()
-        scores[part] = np.asarray(common.sum(1)).ravel()
-        held[part] = np.diff(common.indptr) / np.maximum(needed[at[part]], 1)
+        q, d = at[first : first + PAIRS], rows[first : first + PAIRS].astype(np.int64)
+        counts = np.diff(asked.indptr)[q]
+        owner = np.repeat(np.arange(len(q)), counts)
+        place = asked.indptr[q][owner] + np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+        wanted = asked.indices[place] * np.int64(terms.total) + d[owner]
+        found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hit = keys[found] == wanted
+        scores[first : first + PAIRS] = np.bincount(owner[hit], terms.weights[found[hit]], len(q))
+        held[first : first + PAIRS] = np.bincount(owner[hit], minlength=len(q)) / np.maximum(needed[q], 1)
     return scores, held
 
 

@@ -55,7 +55,7 @@ def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLo
 
 
 def _made_of(asked: Experiment, name: str) -> list[str]:
-    """The arms that an ensemble, a cascade, a filter or a retrieval of this name is made of."""
+    """The arms that an ensemble, a cascade, a ranker, a filter or a retrieval of this name is made of."""
     if name in asked.ensembles:
         return list(dict.fromkeys(asked.ensembles[name].parts))
     if name in asked.cascades:
@@ -64,6 +64,7 @@ def _made_of(asked: Experiment, name: str) -> list[str]:
     if name in asked.filters:
         return list(dict.fromkeys((asked.filters[name].arm, *asked.filters[name].of)))
     its = asked.retrievals[name].arm if name in asked.retrievals else None
+    its = asked.rankers[name].of if name in asked.rankers else its
     return [] if its is None else _made_of(asked, its) or [its]
 
 

@@ -21,6 +21,7 @@ from flows.bundles import bundle_all
 from flows.ensembles import cascade_all, join_all, runs_needed
 from flows.feedback import Rated, Source, filter_all, ratings_of
 from flows.names import named
+from flows.ranking import rank_all
 from flows.retrievals import Embedded, Futures, Run, index_of, retrieve_all
 from tasks.artifacts import Artifact, clear_unfinished
 from tasks.audit import Ranked, audit, leaks, rank_targets
@@ -30,6 +31,7 @@ from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import extract_columns, featurise, needs_columns
 from tasks.graph import embed_graph, leak_of
 from tasks.logs import contents_of, files_of, live, obtain, sample
+from tasks.ranking import RankerTrained, refuse_deep
 from tasks.report import Spent, report
 from tasks.retrieval import embed_texts, refuse_impossible, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.tracking import Outcome, TrainedArm, track
@@ -53,6 +55,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     log = obtain(asked.logs, asked.split, world)
     test = sample(log, "test", asked.evaluation.searches, asked.logs.judged_from, world)
     refuse_impossible(test, asked.indexes.values(), asked.dimensions, deepest)
+    refuse_deep(test, asked.rankers)
     ceilings = {
         name: named(retrieve_oracle, name).submit(simulated.world, world, log, test, name.split("-")[1], deepest)
         for name in ORACLES
@@ -60,9 +63,9 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     }
     baselines = {name: named(retrieve_baseline, name).submit(log, test, name, deepest) for name in BASELINES}
 
-    validation = (
-        sample(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from) if arms else None
-    )
+    tried = asked.evaluation.validation_searches
+    halved = bool(asked.rankers)  # they learn from the later half
+    validation = sample(log, "validation", tried, asked.logs.judged_from, halved=halved) if arms else None
     features = read_features(asked, log, world)
     towers, rated = train_arms(asked, log, features, validation, world)
     vectors = {
@@ -90,6 +93,8 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     }
     others = retrieve_all(asked, log, test, validation, embedded, deepest)
     others |= {(name, seed): rows for (name, seed), rows in cascade_all(asked, test, embedded, deepest).items()}
+    rankers, ordered = rank_all(asked, log, test, features, towers, weights, embedded, deepest)
+    others |= {(name, seed): rows for (name, seed), rows in ordered.items()}
     filtered = filter_all(asked, log, test, features, towers, rated, embedded, deepest)
     others |= {(name, seed): rows for (name, seed), rows in filtered.items()}
 
@@ -120,6 +125,12 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         if (told := why_not_joined(asked, (name, seed), towers, future, embedded))
     }
     unindexed |= {name: told for (name, _), future in others.items() if (told := why_failed(future))}
+    unindexed |= {name: told for (name, _), future in rankers.items() if (told := why_failed(future))}
+    learnt = [
+        RankerTrained(arm=name, seed=seed, ranker=made)
+        for (name, seed), future in rankers.items()
+        if (made := finished(future))
+    ]
     bundles = bundle_all(asked, log, test, validation, embedded, towers, weights, indexes)
     ready = {arm: artifact for arm, future in bundles.items() if (artifact := finished(future))}
     unindexed |= {f"{arm}, bundle": told for arm, future in bundles.items() if (told := why_failed(future))}
@@ -136,6 +147,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     )
     spent = [Spent(arm=run.arm, seed=run.seed, index=None, made=run.towers) for run in trained if run.towers]
     spent += [Spent(arm=each.arm, seed=each.seed, index=None, made=each.weights) for each in joined]
+    spent += [Spent(arm=each.arm, seed=each.seed, index=None, made=each.ranker) for each in learnt]
     spent += [
         Spent(arm=arm, seed=seed, index=index, made=made)
         for futures in (indexes, found)
@@ -146,10 +158,10 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     for ((arm, seed), index), future in indexes.items():
         if made := finished(future):
             built.setdefault(f"{arm}-{seed}", {})[index] = made
-    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures, joined)
+    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures, joined, learnt)
     shown = [run for run in trained if run.seed in asked.seeds]
     outcome = track(
-        Path(experiment).stem, asked, log, test, shown, failures, results, page, built, champion, ready, joined
+        Path(experiment).stem, asked, log, test, shown, failures, results, page, built, champion, ready, joined, learnt
     )
     problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome

@@ -1,4 +1,4 @@
-"""The `retrievals`, `cascades` and `filters` of an experiment side by side: whom each rescues, and what it costs."""
+"""The `retrievals`, `cascades`, `rankers` and `filters` side by side: whom each rescues, and what it costs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def compare_retrievals(rows: list[dict[str, Any]], asked: Experiment) -> Table:
     """recall@10 (or the nearest K) by target set and slice, precision@10, documents scanned and returned, of every
     one."""
     k = min(asked.evaluation.ks, key=lambda k: abs(k - 10))
-    named = [*asked.retrievals, *asked.cascades, *asked.filters]
+    named = [*asked.retrievals, *asked.cascades, *asked.rankers, *asked.filters]
     mine = [row for row in rows if row["arm"] in named and row["question"] is None]
     sets = sorted({row["targets"] for row in mine})
     there = {(row["targets"], row["slice"]) for row in mine}

@@ -36,9 +36,9 @@ _PARSING = threading.Lock()
 OURS = ("flows", "tasks", "data", "ebr_core")
 MACHINERY = ("tasks.artifacts", "tasks.home", "tasks.progress")  # what a stage makes does not depend on these
 LIBRARIES = (
-    "bm25s", "duckdb", "faiss-cpu", "lightgbm", "numba", "numpy",
-    "pyarrow", "PyStemmer", "safetensors", "scipy", "torch",
-)  # fmt: skip
+    *("bm25s", "duckdb", "faiss-cpu", "lightgbm", "numba", "numpy", "pyarrow", "PyStemmer", "safetensors", "scipy"),
+    "torch",
+)
 UNFINISHED = ".unfinished-"
 
 

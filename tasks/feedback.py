@@ -21,7 +21,8 @@ from ebr_core.config import Arm, InputError
 from ebr_core.feedback import Feedback, Filter, Rater, first_there, keys_of, packed, with_noise
 from ebr_core.metrics import Bool
 from ebr_core.model import load_towers
-from ebr_core.relevance import FEATURES, fit, held_out, probabilities
+from ebr_core.ranking import describe, embedded
+from ebr_core.relevance import fit, held_out, probabilities
 from ebr_core.search import exact, scanned, through
 from ebr_core.terms import index_terms, scores_of
 from ebr_core.towers import query_vectors, vectors_of
@@ -30,11 +31,12 @@ from tasks.artifacts import Artifact, stage
 from tasks.home import home
 from tasks.hybrid import read_documents, texts_of
 from tasks.progress import showing
+from tasks.ranking import read_ordinary
 from tasks.samples import read_sample
 from tasks.training import read_corpus
 
-SLACK = 3  # of a list three times as long as asked for, the first documents that existed are kept
 PAIRS = 2**18  # pairs whose cosines are computed at a time
+SLACK = 3  # of a list three times as long as asked for, the first documents that existed are kept
 
 
 @stage
@@ -172,23 +174,34 @@ def fit_filter(
     threads = source.training.threads
     use_threads(threads)
     corpus = read_corpus(log, features, source)
-    searches, documents, good, own = _examples(log, rated)
-    asked, at = np.unique(searches, return_inverse=True)
+    searches, documents, good, own = _examples(log, rated, corpus.trainable)
+    asked, at = (part.astype(np.int32) for part in np.unique(searches, return_inverse=True))
     encoder = load_towers(towers.folder).encoder
     queries = query_vectors(encoder, corpus.inputs, asked)
-    there, place = np.unique(documents, return_inverse=True)
-    near = _cosines(queries, vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(there)), at, place)
-    columns = _columns(log, corpus.trainable, searches, documents, near, own)
+    there, place = (part.astype(np.int32) for part in np.unique(documents, return_inverse=True))
+    vectors = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(there))
+    near = _cosines(queries, vectors, at, place)
+    names, columns = _columns(log, corpus.trainable, asked, at, documents, near, own)
     with showing("fit filter", 1):
-        judge = fit(columns, good, held_out(searches), its.recall_weight, threads, seed)
+        judge = fit(names, columns, good, held_out(searches), its.recall_weight, threads, seed)
     judge.model.save_model(folder / "filter.txt")
-    gains = dict(zip(FEATURES, judge.model.feature_importance("gain").tolist(), strict=True))
+    gains = dict(zip(names, judge.model.feature_importance("gain").tolist(), strict=True))
     told = {"threshold": judge.threshold, "held_out": judge.held_out, "gain": gains, "examples": len(good)}
     (folder / "filter.json").write_text(json.dumps(told, indent=1))
 
 
-def _examples(log: Artifact, rated: list[Artifact]) -> tuple[Int32, Int32, Bool, Bool]:
-    """(searches, documents, good, whether the search clicked it) of all rounds' ratings and their searches' clicks."""
+def _cosines(queries: Float32, documents: Float32, at: Int32, place: Int32) -> Float32:
+    """(n,) the cosine of query at[n], the nearest of its vectors, with document place[n]."""
+    near = np.empty(len(at), np.float32)
+    for first in range(0, len(at), PAIRS):
+        part = slice(first, first + PAIRS)
+        near[part] = embedded("cosine", queries, documents, at[part], place[part])[1][0]
+    return near
+
+
+def _examples(log: Artifact, rated: list[Artifact], corpus: Int32) -> tuple[Int32, Int32, Bool, Bool]:
+    """(searches, documents of the corpus, good, whether the search clicked it) of all rounds' ratings and their
+    searches' clicks."""
     table = pa.concat_tables([pq.read_table(one.folder / "rated.parquet") for one in rated])
     shown = samples.read_shown(log.folder)
     searches, documents = samples.rows(table, "search_row"), samples.rows(table, "document_row")
@@ -198,41 +211,27 @@ def _examples(log: Artifact, rated: list[Artifact]) -> tuple[Int32, Int32, Bool,
     searches = np.concatenate([searches, shown.search_rows[clicked]])
     documents = np.concatenate([documents, shown.document_rows[clicked]])
     first = np.unique(keys_of(searches, documents), return_index=True)[1]
+    first = first[np.isin(documents[first], corpus)]
     return searches[first], documents[first], good[first], own[first]
 
 
-def _cosines(queries: Float32, documents: Float32, at: Int64, place: Int64) -> Float32:
-    """(n,) the cosine of query at[n], the nearest of its vectors, with document place[n]."""
-    views = queries if queries.ndim == 3 else queries[None]
-    near = np.empty(len(at), np.float32)
-    for first in range(0, len(at), PAIRS):
-        part = slice(first, first + PAIRS)
-        near[part] = np.einsum("hnd,nd->hn", views[:, at[part]], documents[place[part]]).max(0)
-    return near
-
-
 def _columns(
-    log: Artifact,
-    corpus: Int32,
-    searches: Int32,
-    documents: Int32,
-    near: Float32,
-    own: Bool | None = None,
-) -> Float32:
-    """(n, F) the FEATURES of pairs of a search with a document of the corpus (in order of row)."""
-    count = len(searches)
-    told = np.zeros(count, bool) if own is None else own
-    place = np.arange(count, dtype=np.int64)
-    asked = {"place": place, "search_row": searches, "document_row": documents, "own": told.astype(np.int32)}
-    table = ratings.pair_columns(log.folder, pa.table(asked))
+    log: Artifact, corpus: Int32, searches: Int32, at: Int32, documents: Int32, near: Float32, own: Bool | None = None
+) -> tuple[list[str], Float32]:
+    """(names, (n, F)) of what a filter reads of the pairs of searches[at] with documents of the corpus (in order of
+    row): what a ranker reads, and the cosine. own: whether the search clicked the document, which is not told."""
+    ordinary, _ = read_ordinary(log, searches)
+    names, columns = describe(ordinary, at, documents)
+    told = dict(zip(names, columns, strict=True)) | {"cosine": near}
+    if own is not None and "popularity" in told:
+        told["popularity"] = np.log1p(np.maximum(np.expm1(told["popularity"]) - own, 0))
     terms = index_terms(texts_of(read_documents(log, corpus)))
-    queries = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
-    texts, at = np.unique(queries.to_numpy(), return_inverse=True)
+    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
+    texts, place = np.unique(asked.to_numpy(), return_inverse=True)
     words = pq.read_table(log.folder / "queries.parquet", columns=["query"])["query"].take(texts).to_pylist()
-    bm25, held = scores_of(terms, words, at.astype(np.int32), np.searchsorted(corpus, documents).astype(np.int32))
-    columns = {"cosine": near, "bm25": bm25, "words": held}
-    columns |= {name: pc.fill_null(table[name], np.nan).to_numpy() for name in table.column_names}
-    return np.column_stack([columns[name] for name in FEATURES]).astype(np.float32)
+    rows = np.searchsorted(corpus, documents).astype(np.int32)
+    told["bm25"], told["words_held"] = scores_of(terms, words, place[at].astype(np.int32), rows)
+    return list(told), np.column_stack([column.astype(np.float32) for column in told.values()])
 
 
 @stage
@@ -251,17 +250,19 @@ def retrieve_filtered(
     use_threads(threads)
     sample = read_sample(evaluated)
     queries, searched = np.load(vectors.folder / "queries.npy"), faiss.read_index(str(index.folder / "index.faiss"))
-    documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
+    vectors_of_all: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
     model = lightgbm.Booster(model_file=fitted.folder / "filter.txt")
     threshold = json.loads((fitted.folder / "filter.json").read_text())["threshold"]
     started = time.perf_counter()
     with showing("filter", 1):
         found, _ = through(searched, queries, k)
         rows = np.where(found >= 0, sample.candidates[found], -1).astype(np.int32)
-        at, place = np.nonzero(rows >= 0)
-        pairs = sample.searches["search_row"][at].astype(np.int32), rows[at, place]
-        near = _cosines(queries, documents, at, pairs[1].astype(np.int64))
-        scores = probabilities(model, _columns(log, sample.candidates, *pairs, near), threads)
+        at, place = (part.astype(np.int32) for part in np.nonzero(rows >= 0))
+        documents = rows[at, place]
+        near = _cosines(queries, vectors_of_all, at, documents)
+        names, columns = _columns(log, sample.candidates, sample.searches["search_row"], at, documents, near)
+        assert names == model.feature_name(), "a filter reads what it was fitted on"
+        scores = probabilities(model, columns, threads)
         rows[at[scores < threshold], place[scores < threshold]] = -1
         rows = packed(rows)
     seconds = time.perf_counter() - started

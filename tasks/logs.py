@@ -55,10 +55,17 @@ def extract(folder: Path, logs: ReadLogs, split: Split, contents: dict[str, str]
 
 @stage
 def sample(
-    folder: Path, log: Artifact, split: str, most: int, judged_from: float, world: Artifact | None = None
+    folder: Path,
+    log: Artifact,
+    split: str,
+    most: int,
+    judged_from: float,
+    world: Artifact | None = None,
+    halved: bool = False,
 ) -> None:
     """Chooses the searches of a period that an evaluation runs, with their targets and the documents alive.
 
-    world: the simulated world whose truth is a target set of its own; only the test is ever given it.
+    world: the simulated world whose truth is a target set of its own; only the test is ever given it. halved: the later
+    half of the validation is a part of its own, "ranking".
     """
-    samples.sample(log.folder, split, most, judged_from, world.folder / "truth" if world else None, folder)
+    samples.sample(log.folder, split, most, judged_from, world.folder / "truth" if world else None, folder, halved)

@@ -162,6 +162,21 @@ def recall_by_weight(panels: dict[str, dict[str, list[tuple[float, float]]]], k:
     return figure
 
 
+def importance(panels: dict[str, dict[str, float]]) -> Figure:
+    """The share of the gain that each feature brought as bars, a panel for each ranker."""
+    features = list(dict.fromkeys(name for shares in panels.values() for name in shares))
+    figure = Figure(figsize=(2 + 2.6 * max(1, len(panels)), 0.9 + 0.24 * len(features)), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (ranker, shares) in zip(every, panels.items(), strict=True):
+        axes.barh(features, [shares.get(name, 0) for name in features], color="#2b6cb0")
+        axes.set(xlabel="share of the gain", xlim=(0, 1))
+        axes.set_title(ranker, fontsize=10)
+        axes.tick_params(labelsize=8)
+        _plain(axes)
+    every[0].invert_yaxis()
+    return figure
+
+
 def freshness(nights: list[dict[str, Any]], metric: str) -> Figure:
     """Recall on each new day of the champion that answered on it, and of a model that was never retrained.
 

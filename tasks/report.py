@@ -21,6 +21,7 @@ from ebr_core.config import Frozen
 from tasks.artifacts import LIBRARIES, Artifact, stage
 from tasks.ensembles import Joined, weighed
 from tasks.page import as_html, as_markdown
+from tasks.ranking import RankerTrained, trained_of
 from tasks.result import Result
 from tasks.sections import blocks, pictures
 
@@ -49,6 +50,7 @@ def report(
     spent: list[Spent],
     failures: dict[str, str],
     joined: list[Joined],
+    rankers: list[RankerTrained],
 ) -> None:
     """All result files of a run in one folder that needs no other, and the report of them."""
     for name in RESULTS:
@@ -71,6 +73,8 @@ def report(
     (folder / "run.json").write_text(json.dumps(run, indent=1))
     told = [{"arm": each.arm, "seed": each.seed} | weighed(each.weights) for each in joined]
     (folder / "ensembles.json").write_text(json.dumps(told, indent=1))
+    told = [{"arm": each.arm, "seed": each.seed} | trained_of(each.ranker) for each in rankers]
+    (folder / "rankers.json").write_text(json.dumps(told, indent=1))
     write(folder, folder)
 
 
@@ -91,14 +95,19 @@ def read(run: Path) -> Result:
     told = {
         name: json.loads((run / f"{name}.json").read_text()) for name in ("checks", "audit", "data", "counts", "run")
     }
-    joined = run / "ensembles.json"  # runs of earlier versions have none
     return Result(
-        ensembles=json.loads(joined.read_text()) if joined.exists() else [],
+        ensembles=_made(run / "ensembles.json"),
+        rankers=_made(run / "rankers.json"),
         rows=pq.read_table(run / "results.parquet").to_pylist(),
         costs=pq.read_table(run / "costs.parquet").to_pylist(),
         asked=yaml.safe_load((run / "experiment.yaml").read_text()),
         **told,
     )
+
+
+def _made(file: Path) -> list[dict[str, Any]]:
+    """What was told of the ensembles or rankers of a run; runs of earlier versions have none."""
+    return list(json.loads(file.read_text())) if file.exists() else []
 
 
 def _searches(log: Artifact, evaluated: Artifact) -> pa.Table:

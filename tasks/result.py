@@ -23,6 +23,7 @@ class Result:
     counts: list[dict[str, Any]]
     run: dict[str, Any]
     ensembles: list[dict[str, Any]]  # ensembles.json
+    rankers: list[dict[str, Any]]  # rankers.json
 
     @cached_property
     def plain(self) -> list[Row]:

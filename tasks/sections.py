@@ -24,6 +24,7 @@ from tasks.answers import (
 from tasks.attainable import attainable
 from tasks.ensemble_section import ensemble_blocks
 from tasks.page import Block, Bullets, Grid, Heading, Paragraph, Picture
+from tasks.ranker_section import ranker_blocks
 from tasks.result import Result
 from tasks.slices import FEW_SEARCHES, WHOLE
 
@@ -41,6 +42,7 @@ def blocks(result: Result) -> list[Block]:
         *_slices(result),
         *_levels(result),
         *_ensembles(result),
+        *ranker_blocks(result.rankers),
         *_indexes(result),
         *_leaks(result),
         *_sampled(result),

@@ -38,6 +38,8 @@ from tasks.ensembles import Joined, weighed
 from tasks.evaluation import COUNTS
 from tasks.home import home
 from tasks.nights import Champion, Night
+from tasks.ranker_section import importance
+from tasks.ranking import RankerTrained, trained_of
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
 MODEL_NEEDS = (
@@ -83,6 +85,7 @@ def track(
     champion: str | None,
     bundles: dict[str, Artifact],
     joined: list[Joined],
+    rankers: list[RankerTrained],
 ) -> Outcome:
     """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
@@ -101,6 +104,8 @@ def track(
             _log_child(parent, name, None, asked, log, rows)
         for name in (name for name in (*asked.retrievals, *asked.cascades, *asked.filters) if name in measured):
             _log_retrieval(parent, name, asked, rows)
+        for ranker in rankers:
+            _log_ranker(parent, ranker, asked, rows)
         for each in joined:
             crowned = each.arm == champion and each.seed == asked.seeds[0]
             _log_ensemble(parent, each, asked, log, rows, bundles[each.arm] if crowned else None)
@@ -320,6 +325,25 @@ def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[st
         mine = [row | {"index": "none"} for row in _own_rows(rows, name, seed, asked)]  # its index is a part of it
         metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked) or row["metric"] in COUNTS}
         mlflow.log_metrics(metrics | difference_metrics(rows, name))
+
+
+def _log_ranker(parent: Run, each: RankerTrained, asked: Experiment, rows: list[dict[str, Any]]) -> None:
+    """A child run of a ranker with one seed: its settings, figures, course, trees and what mattered to them."""
+    told = trained_of(each.ranker)
+    with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=f"{each.arm}-{each.seed}", nested=True):
+        tags = {"kind": "ranker", "arm": each.arm, "seed": each.seed, "bias": told["bias"]}
+        mlflow.set_tags(tags | _question_tags(each.arm, asked) | verdict_tags(rows, each.arm))
+        mlflow.log_params(asked.rankers[each.arm].model_dump(mode="json") | {"seed": each.seed})
+        mine = [
+            row | {"index": "none"} for row in _own_rows(rows, each.arm, each.seed, asked)
+        ]  # its index is a part of it
+        metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked) or row["metric"] in COUNTS}
+        mlflow.log_metrics(metrics | difference_metrics(rows, each.arm) | {"trees": told["trees"]})
+        for step, value in enumerate(told["held_out"][:: max(1, len(told["held_out"]) // 100)]):
+            mlflow.log_metric("held_out/ndcg_at_10", value, step=step * max(1, len(told["held_out"]) // 100))
+        mlflow.log_text(json.dumps(told, indent=1), "results/ranker.json")
+        mlflow.log_artifact(str(each.ranker.folder / "ranker.txt"), "model")
+        mlflow.log_figure(plots.importance({each.arm: importance(told)}), "plots/importance.png")
 
 
 def _log_ensemble(

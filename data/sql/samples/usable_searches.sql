@@ -10,7 +10,7 @@ SELECT
     min(started_at) FILTER (WHERE split = 'test') AS test_from,
     max(started_at) FILTER (WHERE split = 'train') < min(started_at) FILTER (WHERE split IN ('validation', 'test')) AS timed
 FROM starts;
-CREATE OR REPLACE TEMP VIEW searches AS
+CREATE OR REPLACE TEMP VIEW usable AS
 SELECT every_search.*
 FROM every_search, cuts
 WHERE NOT coalesce(
@@ -19,4 +19,5 @@ WHERE NOT coalesce(
         OR (split = 'validation' AND searched_at >= test_from)
     ),
     false
-)
+);
+CREATE OR REPLACE TEMP VIEW searches AS FROM usable

@@ -1,0 +1,373 @@
+"""Rankers: trained on clicks of the validation's later half; what an arm retrieves in the order that they learnt."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import faiss
+import lightgbm
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data import samples
+from ebr_core.bags import Float32, Int32
+from ebr_core.baselines import count_clicks
+from ebr_core.config import Frozen, InputError
+from ebr_core.examination import FEWEST_CLICKS, Examination, estimate, inverse_propensities
+from ebr_core.metrics import Bool
+from ebr_core.ranking import (
+    MEASURED_AT,
+    Examples,
+    Ordinary,
+    Placed,
+    Ranker,
+    by_click,
+    describe,
+    embedded,
+    first_of,
+    group_of,
+    grow,
+    those,
+    unshown,
+)
+from ebr_core.search import scanned, through
+from ebr_core.terms import Terms, index_terms, scores_of
+from ebr_core.train import use_threads
+from tasks.artifacts import Artifact, stage
+from tasks.features import GIVEN
+from tasks.hybrid import read_documents, texts_of
+from tasks.progress import showing
+from tasks.samples import Sample, read_sample
+
+DAY_US = 86_400_000_000
+CELLS = 2**25  # numbers of features at a time
+BIAS = {
+    "propensities": "clicks are weighted by inverse propensities from shuffled lists",
+    "position": "the position is a feature, held at 1 when scoring: some position bias remains",
+    "none": "nothing is done about position bias: it remains",
+}
+
+
+class RankerTrained(Frozen):
+    """A ranker with one seed."""
+
+    arm: str
+    seed: int
+    ranker: Artifact
+
+
+class Lists(NamedTuple):
+    """What stands to be ordered, and all that a ranker may read of it."""
+
+    sample: Sample
+    queries: Float32  # (S, D) or (h, S, D)
+    documents: Float32  # (N, D)
+    ordinary: Ordinary
+    terms: Terms  # over the candidates
+    texts: list[str]  # of distinct queries
+    asked: Int32  # (S,) into texts
+    place: Int32  # (N,) of a document among the candidates, −1 elsewhere
+    missing: dict[str, str]  # feature → why these logs have none
+
+
+@stage
+def estimate_examination(folder: Path, log: Artifact) -> None:
+    """examination.json: how likely each position is examined, from the lists shuffled before the test."""
+    counts = samples.read_shuffled(log.folder)
+    found = estimate(counts)
+    told = {name: [float(value) for value in column] for name, column in found._asdict().items()}
+    lists = int(counts.shown[counts.positions == 1].sum())
+    (folder / "examination.json").write_text(json.dumps(told | {"lists": lists}, indent=1))
+
+
+def read_examination(examination: Artifact) -> Examination:
+    """What estimate_examination found."""
+    told = json.loads((examination.folder / "examination.json").read_text())
+    return Examination(np.array(told["rates"]), np.array(told["errors"]), np.array(told["clicks"], np.int64))
+
+
+def refuse_deep(evaluated: Artifact, rankers: Mapping[str, Ranker]) -> None:
+    """Tells before any training of rankers that would order more than there is."""
+    alive = len(read_sample(evaluated).candidates)
+    for name, its in rankers.items():
+        if its.depth > alive:
+            raise InputError(
+                f"rankers.{name}.depth: got {its.depth}, but {alive} documents are alive in the test period: lower it "
+                f"to {alive} or less"
+            )
+
+
+@stage
+def train_ranker(
+    folder: Path,
+    log: Artifact,
+    ranking: Artifact,
+    its: Ranker,
+    seed: int,
+    threads: int,
+    vectors: Artifact,
+    index: Artifact,
+    examination: Artifact,
+) -> None:
+    """ranker.txt: trees in LightGBM's own text; ranker.json: what they read, what it gained, how bias was treated.
+
+    ranking: the sample of the validation's later half; vectors and index: of the arm, over its documents. The
+    newest searches of that half decide how many trees are kept.
+    """
+    use_threads(threads)
+    lists, started = _read(log, ranking, vectors), time.perf_counter()
+    with showing("train ranker", 1):
+        found = _retrieve(lists, index, its.depth)
+        learnt, held, bias = _examples(log, lists, found, its, seed, read_examination(examination))
+        names, rows = _matrix(lists, its, bias, learnt.searches, learnt.documents, learnt.positions)
+        _, held_rows = _matrix(lists, its, bias, held.searches, held.documents, np.ones_like(held.positions))
+        trees = grow(rows, learnt, held_rows, held, names, its, seed, threads)
+    (folder / "ranker.txt").write_text(trees.text)
+    gains: dict[str, float] = {}
+    for name, gain in zip(names, trees.gains, strict=True):
+        gains[group_of(name)] = gains.get(group_of(name), 0.0) + float(gain)
+    told = {
+        "features": names, "missing": lists.missing, "bias": bias, "clicks": len(learnt.sizes),
+        "pairs": len(learnt.searches), "held_out_clicks": len(held.sizes), "trees": trees.trees,
+        "held_out": trees.held_out, "held_out_retrieved": _as_retrieved(held), "gains": gains,
+    }  # fmt: skip
+    (folder / "ranker.json").write_text(json.dumps(told, indent=1))
+    costs = {"train_s": time.perf_counter() - started, "pairs": len(learnt.searches)}
+    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+
+
+def trained_of(ranker: Artifact) -> dict[str, Any]:
+    """What train_ranker told: features, missing, bias, clicks, trees, held_out …, gains."""
+    told: dict[str, Any] = json.loads((ranker.folder / "ranker.json").read_text())
+    return told
+
+
+@stage
+def retrieve_ranked(
+    folder: Path,
+    log: Artifact,
+    evaluated: Artifact,
+    its: Ranker,
+    k: int,
+    threads: int,
+    vectors: Artifact,
+    index: Artifact,
+    ranker: Artifact,
+) -> None:
+    """retrieved.npy (S, K): what the vectors find through their index, the first `depth` of it as the ranker orders;
+    scanned.npy: documents compared or scored; returned.npy."""
+    use_threads(threads)
+    lists, told = _read(log, evaluated, vectors), trained_of(ranker)
+    booster = lightgbm.Booster(model_str=(ranker.folder / "ranker.txt").read_text())
+    searched = faiss.read_index(str(index.folder / "index.faiss"))
+    started = time.perf_counter()
+    with showing("rank", 1):
+        found = _retrieve(lists, index, max(its.depth, k))
+        head = found[:, : its.depth]
+        for first, part in _blocks(head, len(told["features"])):
+            at, place = np.nonzero(part >= 0)
+            ones = np.ones(len(at), np.int32)
+            names, rows = _matrix(lists, its, told["bias"], (first + at).astype(np.int32), part[at, place], ones)
+            assert names == told["features"], "a ranker reads what it was trained on"
+            scores = np.full(part.shape, -np.inf, np.float32)
+            scores[at, place] = booster.predict(rows, num_threads=threads)
+            found[first : first + len(part), : its.depth] = first_of(scores, part)
+    seconds = time.perf_counter() - started
+    np.save(folder / "retrieved.npy", found[:, :k])
+    np.save(folder / "scanned.npy", scanned(searched, lists.queries, found.shape[1])[0] + (head >= 0).sum(1))
+    np.save(folder / "returned.npy", (found[:, :k] >= 0).sum(1))
+    costs = {"search_s": seconds, "queries_per_s": len(found) / max(seconds, 1e-9)}
+    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+
+
+def _blocks(lists: Int32, features: int) -> Iterator[tuple[int, Int32]]:
+    """(first, some of the lists), so many that their features fit into CELLS."""
+    step = max(1, CELLS // max(1, lists.shape[1] * features))
+    for first in range(0, len(lists), step):
+        yield first, lists[first : first + step].copy()
+
+
+def _retrieve(lists: Lists, index: Artifact, depth: int) -> Int32:
+    """(S, depth) document rows, or as many as there are."""
+    candidates = lists.sample.candidates
+    searched = faiss.read_index(str(index.folder / "index.faiss"))
+    rows, _ = through(searched, lists.queries, min(depth, len(candidates)))
+    return np.where(rows >= 0, candidates[rows], -1).astype(np.int32)
+
+
+def _examples(
+    log: Artifact, lists: Lists, found: Int32, its: Ranker, seed: int, examined: Examination
+) -> tuple[Examples, Examples, str]:
+    """(what is learnt from, what is held out, how bias is treated)."""
+    searches, candidates = lists.sample.searches["search_row"], lists.place >= 0
+    table = samples.read(log.folder, "lists", {"split": "ranking"}, halved=True)
+    rows, documents = samples.rows(table, "search_row"), samples.rows(table, "document_row")
+    at = np.minimum(np.searchsorted(searches, rows), len(searches) - 1)
+    kept = (searches[at] == rows) & candidates[documents]
+    at, documents = at[kept].astype(np.int32), documents[kept]
+    positions, clicked = samples.rows(table, "position")[kept], table["clicked"].to_numpy()[kept]
+    if not clicked.any():
+        raise InputError(
+            "no result was clicked in the later half of the validation period, so a ranker has nothing to learn from; "
+            "take rankers out, or make split.validation larger"
+        )
+    bias = _bias(its, examined, positions)
+    weights = np.ones(len(at))
+    if bias == "propensities":
+        weights = inverse_propensities(positions.astype(np.int64), examined, its.clip)
+    shown = Placed(at, documents, positions, weights.astype(np.float32))
+    clicks, refused = those(shown, clicked), those(shown, ~clicked)
+    fresh = _newest(lists.sample, its.held_out)
+    extra = unshown(found, at, documents, its.unshown, np.random.default_rng(seed))
+    ones = np.ones(len(extra[0]))  # as if it had been examined and refused
+    others = Placed(
+        np.concatenate([refused.searches, extra[0]]),
+        np.concatenate([refused.documents, extra[1]]),
+        np.concatenate([refused.positions, ones.astype(np.int32)]),
+        np.concatenate([refused.weights, ones.astype(np.float32)]),
+    )
+    learnt = by_click(those(clicks, ~fresh[clicks.searches]), others, len(searches))
+    if not len(learnt.sizes):
+        raise InputError("no click of the later half of the validation stands beside anything that was not clicked")
+    return learnt, _held_out(those(clicks, fresh[clicks.searches]), clicks, found), bias
+
+
+def _bias(its: Ranker, examined: Examination, positions: Int32) -> str:
+    """What is done about position bias, as far as the log allows. Errors: it was asked for by name and cannot be."""
+    enough, known = examined.clicks.sum() >= FEWEST_CLICKS, bool((positions > 0).any())
+    if its.debias == "propensities" and not enough:
+        raise InputError(
+            f"debias: propensities needs {FEWEST_CLICKS} clicks in lists flagged as randomised before the test; there "
+            f"are {examined.clicks.sum()}. Say debias: auto, or shuffle more lists"
+        )
+    if its.debias == "position" and not known:
+        raise InputError("debias: position needs results.position; say debias: auto or none")
+    if its.debias != "auto":
+        return its.debias
+    return "propensities" if enough and known else "position" if known else "none"
+
+
+def _newest(sample: Sample, share: float) -> Bool:
+    """(S,) the searches of the newest sessions that have about that share of them."""
+    session = sample.searches["session_row"]  # sessions are numbered by their first search
+    first = np.sort(session)[min(len(session) - 1, int(np.ceil(len(session) * (1 - share))))]
+    fresh: Bool = session >= first
+    return fresh if not fresh.all() else np.zeros(len(session), bool)
+
+
+def _held_out(clicks: Placed, every: Placed, found: Int32) -> Examples:
+    """A group for each held-out click that was retrieved: the list as the test will order it, without the search's
+    other clicks. Pairs stand as they were retrieved."""
+    searches, documents, positions, weights = clicks
+    width = np.int64(max(found.max(initial=0), every.documents.max(initial=0)) + 1)
+    part = found[searches]
+    hit = part == documents[:, None]
+    clicked = np.isin(searches[:, None] * width + part, every.searches * width + every.documents)
+    kept = (part >= 0) & (hit | ~clicked) & hit.any(1, keepdims=True)
+    sizes = kept.sum(1)
+    owner, place = np.nonzero(kept)
+    return Examples(
+        searches[owner], part[owner, place], hit[owner, place], positions[owner], weights[owner], sizes[sizes > 0]
+    )
+
+
+def _as_retrieved(held: Examples) -> float | None:
+    """The weighted nDCG@10 of the held-out lists as the arm retrieved them; None where there is none."""
+    if not len(held.sizes):
+        return None
+    first = np.cumsum(held.sizes) - held.sizes
+    rank = 1 + np.flatnonzero(held.clicked) - first
+    gained = np.where(rank <= MEASURED_AT, 1 / np.log2(1 + rank), 0)
+    return float(np.average(gained, weights=held.weights[first]))
+
+
+def _matrix(
+    lists: Lists, its: Ranker, bias: str, searches: Int32, documents: Int32, positions: Int32
+) -> tuple[list[str], Float32]:
+    """(names, (P, F)) of pairs: searches are places in the sample, documents rows, among the candidates."""
+    names, columns = describe(lists.ordinary, searches, documents)
+    if len(lists.terms.words):
+        both = scores_of(lists.terms, lists.texts, lists.asked[searches], lists.place[documents])
+        names, columns = ["bm25", "words_held", *names], [*both, *columns]
+    if bias == "position":
+        names, columns = [*names, "position"], [*columns, np.where(positions > 0, positions, np.nan)]
+    more, vectors = embedded(its.embedding, lists.queries, lists.documents, searches, documents)
+    rows = np.empty((len(searches), len(names) + len(more)), np.float32)
+    for at, column in enumerate((*columns, *vectors)):
+        rows[:, at] = column
+    return [*names, *more], rows
+
+
+def _read(log: Artifact, evaluated: Artifact, vectors: Artifact) -> Lists:
+    """Everything that is read, once for all pairs."""
+    sample = read_sample(evaluated)
+    ordinary, missing = read_ordinary(log, sample.searches["search_row"])
+    asked, place = np.unique(sample.searches["query_row"], return_inverse=True)
+    texts = pq.read_table(log.folder / "queries.parquet")["query"].take(asked).to_pylist()
+    terms = index_terms(texts_of(read_documents(log, sample.candidates)))
+    if not len(terms.words):
+        missing["bm25"] = "documents have no text"
+    count = pq.read_metadata(log.folder / "documents.parquet").num_rows
+    at = np.full(count, -1, np.int32)
+    at[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
+    documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
+    queries: Float32 = np.load(vectors.folder / "queries.npy")
+    return Lists(sample, queries, documents, ordinary, terms, texts, place.astype(np.int32), at, missing)
+
+
+def read_ordinary(log: Artifact, search_rows: Int32) -> tuple[Ordinary, dict[str, str]]:
+    """(what is known beside the embedding of every document and of these searches, by feature why the others are
+    not)."""
+    missing: dict[str, str] = {}
+    documents = pq.read_table(log.folder / "documents.parquet").drop_columns(["body", "document_id"])
+    every = pq.read_table(log.folder / "searches.parquet").drop_columns(["search_id"])
+    searches = every.take(search_rows)
+    shown = samples.read_shown(log.folder)
+    clicks = count_clicks(shown.document_rows[shown.clicked], documents.num_rows)
+    if not clicks.any():
+        missing["popularity"] = "no click in the training window"
+    kinds = _numbered(documents["kind"].combine_chunks(), documents["kind"].combine_chunks())
+    if (kinds < 0).all():
+        missing["kind"] = "documents have none"
+    created = _days(documents["created_at"])
+    if np.isnan(created).all():
+        missing["age_days"] = "no document says when it was created"
+    timed = not pc.all(pc.equal(every["searched_at"], every["searched_at"][0])).as_py()
+    titles = pc.utf8_length(documents["title"]).to_numpy().astype(np.float32)
+    places = {}
+    for name in (column for column in GIVEN["searches"] if column in GIVEN["documents"]):
+        ours, theirs = (side[name].combine_chunks() for side in (every, documents))
+        if ours.null_count == len(ours) or theirs.null_count == len(theirs):
+            missing[f"same_{name}"] = f"searches or documents have no {name}"
+            continue
+        places[name] = (_numbered(searches[name].combine_chunks(), theirs), _numbered(theirs, theirs))
+    queries = pq.read_table(log.folder / "queries.parquet")["query"].take(searches["query_row"])
+    return Ordinary(
+        np.log1p(clicks).astype(np.float32) if clicks.any() else None,
+        None if "kind" in missing else np.where(kinds < 0, np.nan, kinds).astype(np.float32),
+        _days(searches["searched_at"]) if timed else None,
+        None if "age_days" in missing else created,
+        titles if titles.any() else None,
+        pc.utf8_length(queries).to_numpy().astype(np.float32),
+        places,
+    ), missing
+
+
+def _numbered(values: pa.Array, known: pa.Array) -> Int32:
+    """(n,) for each value its number among the known ones in order; −2 where it is none of them, −1 for null."""
+    ordered = pc.unique(known.drop_null()).sort()
+    found = pc.fill_null(pc.index_in(values, ordered), -2).to_numpy().astype(np.int32)
+    return np.where(values.is_null().to_numpy(zero_copy_only=False), -1, found).astype(np.int32)
+
+
+def _days(instants: pa.ChunkedArray) -> Float32:
+    """(n,) days since 1970, NaN where null; within a minute."""
+    micros = instants.cast(pa.int64())
+    there = pc.fill_null(micros, 0).to_numpy().astype(np.float64) / DAY_US
+    return np.where(micros.is_null().to_numpy(), np.nan, there).astype(np.float32)
