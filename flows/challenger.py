@@ -11,7 +11,7 @@ from ebr_core.config import Arm, InputError
 from ebr_core.promotion import Compared
 from flows.bundles import served
 from flows.ebr import read_features
-from flows.feedback import Source, ratings_of
+from flows.feedback import Source, feeding
 from tasks.artifacts import Artifact
 from tasks.bundle import bundle, tabulate
 from tasks.features import extract_columns, featurise_as, needs_columns, read_fitted
@@ -105,7 +105,7 @@ def train_challenger(asked: Asked, data: Data, name: str, champion: Champion | N
     def source(one: str, _seed: int) -> Source:
         return Source(features[every[one].reads], train(one), every[one])
 
-    rated = ratings_of(asked.experiment, data.log, asked.world, source, lambda task, *_: task)
+    rated = feeding(asked.experiment, data.log, asked.world, source, lambda task, *_: task).rated
     arm = every[name]
     towers = train(name, champion)
     vectors = embed_texts(features[arm.reads], towers, data.test, arm.training.threads)

@@ -19,7 +19,7 @@ from ebr_core.config import Arm
 from ebr_core.features import Features
 from flows.bundles import bundle_all
 from flows.ensembles import cascade_all, join_all, runs_needed
-from flows.feedback import Rated, Source, filter_all, ratings_of
+from flows.feedback import Feeding, Source, feeding, filter_all
 from flows.names import named
 from flows.ranking import rank_all
 from flows.retrievals import Embedded, Futures, Run, index_of, retrieve_all
@@ -67,7 +67,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     halved = bool(asked.rankers)  # they learn from the later half
     validation = sample(log, "validation", tried, asked.logs.judged_from, halved=halved) if arms else None
     features = read_features(asked, log, world)
-    towers, rated = train_arms(asked, log, features, validation, world)
+    towers, fed = train_arms(asked, log, features, validation, world)
     vectors = {
         key: named(embed_texts, *key).submit(features[arms[key[0]].reads], trained, test, arms[key[0]].training.threads)
         for key, trained in towers.items()
@@ -95,7 +95,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     others |= {(name, seed): rows for (name, seed), rows in cascade_all(asked, test, embedded, deepest).items()}
     rankers, ordered = rank_all(asked, log, test, features, towers, weights, embedded, deepest)
     others |= {(name, seed): rows for (name, seed), rows in ordered.items()}
-    filtered = filter_all(asked, log, test, features, towers, rated, embedded, deepest)
+    filtered = filter_all(asked, log, test, features, towers, fed.rated, embedded, deepest)
     others |= {(name, seed): rows for (name, seed), rows in filtered.items()}
 
     retrieved = [
@@ -193,16 +193,16 @@ def train_arms(
     features: Mapping[Features, PrefectFuture[Artifact]],
     validation: Artifact | None,
     world: Artifact | None = None,
-) -> tuple[dict[tuple[str, int], PrefectFuture[Artifact]], Rated]:
+) -> tuple[dict[tuple[str, int], PrefectFuture[Artifact]], Feeding]:
     """Towers by (arm, seed): every arm with the first seed; with the others every arm too, or, under screening, each
     question's baseline and its best arm on validation; and the parts of ensembles. An arm that mines, starts or takes
-    ratings from another waits for it. And how to have what an arm with a seed retrieves rated."""
+    ratings from another waits for it. And how to have rated what an arm with a seed retrieves."""
     towers: dict[tuple[str, int], PrefectFuture[Artifact]] = {}
 
     def trained(name: str, seed: int) -> PrefectFuture[Artifact]:
         if (name, seed) not in towers:
             arm, first = asked.arms[name], asked.seeds[0]
-            ratings = [rated(one, seed) for one in arm.ratings.of] if arm.ratings else None
+            ratings = [fed.rated(one, seed) for one in arm.ratings.of] if arm.ratings else None
             mined = mine(arm.mine_from, arm, seed, ratings) if arm.mine_from else None
             start = trained(arm.start_from, seed) if arm.start_from else None
             screened = trained(name, first) if seed != first and len(arm.tried) > 1 else None
@@ -219,7 +219,7 @@ def train_arms(
     def source(name: str, seed: int) -> Source:
         return Source(features[asked.arms[name].reads], trained(name, seed), asked.arms[name])
 
-    rated = ratings_of(asked, log, world, source, lambda task, *label: named(task, *label).submit)
+    fed = feeding(asked, log, world, source, lambda task, *label: named(task, *label).submit)
 
     for name in asked.arms:
         trained(name, asked.seeds[0])
@@ -228,7 +228,7 @@ def train_arms(
         trained(name, seed)
     for name, seed in runs_needed(asked):
         trained(name, seed)
-    return towers, rated
+    return towers, fed
 
 
 def finalists(asked: Experiment, towers: Mapping[tuple[str, int], PrefectFuture[Artifact]]) -> list[str]:

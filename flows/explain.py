@@ -21,7 +21,7 @@ from ebr_core.fitted import table_bags, text_bags
 from ebr_core.inputs import Inputs, with_search
 from ebr_core.model import Model, load_towers
 from ebr_core.towers import vectors_of
-from flows.feedback import Source, ratings_of
+from flows.feedback import Source, feeding
 from tasks.artifacts import Artifact
 from tasks.features import extract_columns, featurise, needs_columns, read_inputs
 from tasks.graph import embed_graph
@@ -82,7 +82,7 @@ def _trained(asked: Experiment, name: str, log: Artifact, world: Artifact | None
         def rateable(one: str, _seed: int) -> Source:
             return Source(*_trained(asked, one, log, world), asked.arms[one])
 
-        rated = ratings_of(asked, log, world, rateable, lambda task, *_: task.fn)
+        rated = feeding(asked, log, world, rateable, lambda task, *_: task.fn).rated
         ratings = [rated(one, seed) for one in arm.ratings.of]
     if arm.mine_from:
         source = asked.arms[arm.mine_from]

@@ -1,4 +1,4 @@
-"""The feedback loop as a part of the DAG, and its two doors: ratings written out for people, and read in again."""
+"""The feedback loop as a part of the DAG: what arms retrieve is rated, and filters learn from it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,16 @@ class Source(NamedTuple):
     arm: Arm
 
 
-def ratings_of(
+class Feeding(NamedTuple):
+    """How to have what an arm with a seed retrieves listed for raters, and rated."""
+
+    listed: Rated
+    rated: Rated
+
+
+def feeding(
     asked: Experiment, log: Artifact, world: Artifact | None, source: Callable[[str, int], Source], ask: Asking
-) -> Rated:
+) -> Feeding:
     """How to have what an arm with a seed retrieves rated: by a simulated world's truth, else by what was imported.
 
     What the arm itself was trained on, ratings of earlier rounds, is not rated again. source(arm, seed) trains it.
@@ -50,7 +57,7 @@ def ratings_of(
             return ask(take_imported, name)(log, name, imported_of(its.imported, name), its.good_from)
         return ask(rate, name, seed)(log, world, listed(name, seed), its.rater, its.good_from)
 
-    return rated
+    return Feeding(listed, rated)
 
 
 def filter_all(
