@@ -29,6 +29,7 @@ from tasks.bundle import crown
 from tasks.ensembles import Joined, weighted_recall
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import extract_columns, featurise, needs_columns
+from tasks.feedback import Told
 from tasks.graph import embed_graph, leak_of
 from tasks.logs import contents_of, files_of, live, obtain, sample
 from tasks.ranking import RankerTrained, refuse_deep
@@ -95,7 +96,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     others |= {(name, seed): rows for (name, seed), rows in cascade_all(asked, test, embedded, deepest).items()}
     rankers, ordered = rank_all(asked, log, test, features, towers, weights, embedded, deepest)
     others |= {(name, seed): rows for (name, seed), rows in ordered.items()}
-    filtered = filter_all(asked, log, test, features, towers, fed.rated, embedded, deepest)
+    judges, filtered = filter_all(asked, log, test, features, towers, fed.rated, embedded, deepest)
     others |= {(name, seed): rows for (name, seed), rows in filtered.items()}
 
     retrieved = [
@@ -111,7 +112,12 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
             retrieved.append(Retrieved(arm=name, seed=its_seed, index=asked.index_within(name), rows=rows))
     results = evaluate(test, retrieved, asked.questions, asked.evaluation)
     trained = [
-        TrainedArm(arm=name, seed=seed, towers=finished(future), error=why_failed(future, vectors[name, seed]))
+        TrainedArm(
+            arm=name,
+            seed=seed,
+            towers=finished(future),
+            error=why_untrained(asked, (name, seed), fed, future, vectors[name, seed]),
+        )
         for (name, seed), future in towers.items()
     ]
     unindexed = {
@@ -125,10 +131,15 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         if (told := why_not_joined(asked, (name, seed), towers, future, embedded))
     }
     unindexed |= {name: told for (name, _), future in others.items() if (told := why_failed(future))}
-    unindexed |= {name: told for (name, _), future in rankers.items() if (told := why_failed(future))}
+    unindexed |= {name: told for (name, _), future in (rankers | judges).items() if (told := why_failed(future))}
     learnt = [
         RankerTrained(arm=name, seed=seed, ranker=made)
         for (name, seed), future in rankers.items()
+        if (made := finished(future))
+    ]
+    feedback = [
+        Told(arm=name, seed=seed, made=made)
+        for (name, seed), future in (*fed.made.items(), *judges.items())
         if (made := finished(future))
     ]
     bundles = bundle_all(asked, log, test, validation, embedded, towers, weights, indexes)
@@ -158,7 +169,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     for ((arm, seed), index), future in indexes.items():
         if made := finished(future):
             built.setdefault(f"{arm}-{seed}", {})[index] = made
-    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures, joined, learnt)
+    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures, joined, learnt, feedback)
     shown = [run for run in trained if run.seed in asked.seeds]
     outcome = track(
         Path(experiment).stem, asked, log, test, shown, failures, results, page, built, champion, ready, joined, learnt
@@ -257,6 +268,12 @@ def why_not_joined(
         if told := why_failed(towers[arm, seed]):
             return f"its part {arm}, seed {seed}, could not be trained: {told}"
     return why_failed(weights, embedded.validation[run], embedded.test[run])
+
+
+def why_untrained(asked: Experiment, run: Run, fed: Feeding, *futures: PrefectFuture[Artifact]) -> str | None:
+    """Why an arm could not be trained, ratings that could not be had first; None where it was."""
+    ratings = asked.arms[run[0]].ratings
+    return why_failed(*(fed.rated(one, run[1]) for one in ratings.of) if ratings else (), *futures)
 
 
 def why_failed(*futures: PrefectFuture[Artifact]) -> str | None:

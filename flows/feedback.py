@@ -12,7 +12,7 @@ from data.experiment import Experiment
 from ebr_core.config import Arm
 from ebr_core.features import Features
 from flows.names import named
-from flows.retrievals import Embedded, Futures, index_of
+from flows.retrievals import Embedded, Futures, Run, index_of
 from tasks.artifacts import Artifact
 from tasks.feedback import fit_filter, imported_of, rate, retrieve_filtered, take_imported, to_rate
 
@@ -33,6 +33,7 @@ class Feeding(NamedTuple):
 
     listed: Rated
     rated: Rated
+    made: dict[Run, Any]  # the ratings that were asked for so far
 
 
 def feeding(
@@ -43,6 +44,7 @@ def feeding(
     What the arm itself was trained on, ratings of earlier rounds, is not rated again. source(arm, seed) trains it.
     """
     its = asked.feedback
+    made: dict[Run, Any] = {}
 
     @functools.cache
     def listed(name: str, seed: int) -> Any:
@@ -50,14 +52,18 @@ def feeding(
         before = [rated(one, seed) for one in ratings.of] if ratings else []
         return ask(to_rate, name, seed)(log, *source(name, seed), before, its)
 
-    @functools.cache
     def rated(name: str, seed: int) -> Any:
+        if (name, seed) not in made:
+            made[name, seed] = _rated(name, seed)
+        return made[name, seed]
+
+    def _rated(name: str, seed: int) -> Any:
         if world is None or its.rater is None:
             assert its.imported is not None, "load_experiment names it"
             return ask(take_imported, name)(log, name, imported_of(its.imported, name), its.good_from)
         return ask(rate, name, seed)(log, world, listed(name, seed), its.rater, its.good_from)
 
-    return Feeding(listed, rated)
+    return Feeding(listed, rated, made)
 
 
 def filter_all(
@@ -69,18 +75,18 @@ def filter_all(
     rated: Rated,
     embedded: Embedded,
     k: int,
-) -> Futures:
-    """Every filter, once for each seed that its arm has."""
-    found = {}
+) -> tuple[Futures, Futures]:
+    """(every filter as it was fitted, what it lets through), once for each seed that its arm has."""
+    judges, found = {}, {}
     for name, its in asked.filters.items():
         arm = asked.arms[its.arm]
         for seed in (seed for seed in asked.seeds if (its.arm, seed) in embedded.test):
             run, threads = (its.arm, seed), embedded.threads[its.arm, seed]
             ratings = [rated(one, seed) for one in its.of]
-            fitted = named(fit_filter, name, seed).submit(
+            judges[name, seed] = named(fit_filter, name, seed).submit(
                 log, features[arm.reads], towers[run], arm, ratings, its, seed
             )
             index = index_of(run, its.index, asked.all_indexes[its.index], embedded, test)
-            inputs = embedded.test[run], index, fitted
+            inputs = embedded.test[run], index, judges[name, seed]
             found[name, seed] = named(retrieve_filtered, name, seed).submit(log, test, *inputs, k, threads)
-    return found
+    return judges, found

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import faiss
 import lightgbm
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from data import ratings, samples
 from data.schemas import IMPORTED, RATED, TO_RATE
 from ebr_core.bags import Float32, Int32, Int64
-from ebr_core.config import Arm, InputError
+from ebr_core.config import Arm, Frozen, InputError
 from ebr_core.feedback import Feedback, Filter, Rater, first_there, keys_of, packed, with_noise
 from ebr_core.metrics import Bool
 from ebr_core.model import load_towers
@@ -37,6 +38,21 @@ from tasks.training import read_corpus
 
 PAIRS = 2**18  # pairs whose cosines are computed at a time
 SLACK = 3  # of a list three times as long as asked for, the first documents that existed are kept
+
+
+class Told(Frozen):
+    """Ratings, or a filter, of an arm with a seed."""
+
+    arm: str
+    seed: int
+    made: Artifact
+
+
+def told_of(each: Told) -> dict[str, Any]:
+    """What the stage told of it, with the arm and the seed: see _write and fit_filter."""
+    file = "filter.json" if each.made.stage == fit_filter.name else "ratings.json"
+    told: dict[str, Any] = json.loads((each.made.folder / file).read_text())
+    return {"arm": each.arm, "seed": each.seed} | told
 
 
 @stage

@@ -42,6 +42,7 @@ ARMS: dict[str, Any] = {
 
 def _write(folder: Path, name: str = "loop", arms: dict[str, Any] = ARMS, **changes: Any) -> Path:
     content = yaml.safe_load(SMOKE.read_text()) | CHANGES | changes
+    content["evaluation"] = {"ks": [1, 10], "searches": 300, "validation_searches": 200, "resamples": 100}
     base = content["arms"]["base"]
     content["arms"] = {"base": base, "random": {"negatives": {"random": 20}}} | arms
     path = folder / f"{name}.yaml"
@@ -121,6 +122,9 @@ def test_the_filter_gives_no_longer_lists_in_the_same_order(done: tuple[Path, Ou
     (filtered,) = artifacts().glob("retrieve_filtered-*")
     (fitted,) = artifacts().glob("fit_filter-*")
     told = json.loads((fitted / "filter.json").read_text())
+    page = (done[1].report.folder / "report.md").read_text()
+    for wanted in ("## Feedback", "rated results of", f"| filtered | {told['examples']:,} |"):
+        assert wanted in page
     assert told["held_out"]["precision"] > told["held_out"]["good"]
     kept = np.load(filtered / "retrieved.npy")
     returned = np.load(filtered / "returned.npy")
@@ -181,6 +185,7 @@ def test_what_an_arm_is_fed_shows_what_was_rated_bad(done: tuple[Path, Outcome])
 def _fill(out: Path, grades: dict[tuple[str, str], float]) -> int:
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
+    assert all(row["grade"] == "" for row in rows) or grades == {}
     for row in rows:
         row["grade"] = str(int(grades.get((row["search_id"], row["document_id"]), 0)))
     with out.open("w", newline="") as file:
