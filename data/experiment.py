@@ -178,6 +178,11 @@ class Experiment(Frozen):
         return self.retrievals[name].index if self.retrievals[name].arm else "none"
 
     @property
+    def people_rate(self) -> bool:
+        """Whether ratings are imported; else a simulated world's truth gives them."""
+        return not isinstance(self.logs, Simulated) or self.feedback.rater is None
+
+    @property
     def dimensions(self) -> list[int]:
         """The different dimensions of arms and ensembles, in order."""
         of = {name: arm.towers.dimensions for name, arm in self.arms.items()}

@@ -16,6 +16,7 @@ from ebr_core.index import problem
 from ebr_core.intervals import FEW_CLUSTERS
 from tasks.artifacts import Artifact
 from tasks.features import examine, extract_columns, needs_columns
+from tasks.feedback import imported_of
 from tasks.logs import ReadLogs, contents_of, extract, live
 
 
@@ -38,7 +39,9 @@ def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLo
         others = sorted(f"{arm}, seed {seed}" for arm, seed in again if seed not in asked.seeds)
         lines += [f"  and again for ensembles: {'; '.join(others)}."] if others else []
     lacking = {
-        arm: reason for arm in asked.arms if (reason := _lacks(asked, arm, report) or _unread(asked, arm, log, logs))
+        arm: reason
+        for arm in asked.arms
+        if (reason := _lacks(asked, arm, report) or _unread(asked, arm, log, logs) or _unrated(asked, arm))
     }
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
     for name, question in asked.questions.items():
@@ -86,6 +89,15 @@ def _unread(asked: Experiment, name: str, log: Artifact, logs: ReadLogs) -> str 
     except InputError as error:
         return str(error).rstrip(".")
     return None
+
+
+def _unrated(asked: Experiment, name: str) -> str | None:
+    """Why the ratings of an arm cannot be had, None where they can, or it needs none."""
+    ratings, imported = asked.arms[name].ratings, asked.feedback.imported
+    if ratings is None or not asked.people_rate or imported is None:
+        return None
+    missing = [arm for arm in ratings.of if not imported_of(imported, arm)]
+    return f"nobody has rated what {', '.join(missing)} retrieves (ebr ratings export)" if missing else None
 
 
 def _lacks(asked: Experiment, name: str, report: dict[str, Any]) -> str | None:

@@ -288,7 +288,7 @@ def simulate(
         raise InputError("; ".join(problems)) from error
     for _ in track(live(world, out), description="days", total=days, console=Console(stderr=True)):
         pass
-    print(f"{out}: searches, results, documents, edges, and truth/ (for evaluation alone)")
+    print(f"{out}: searches, results, documents, edges, and truth/ (for evaluation and raters alone)")
 
 
 @app.command()

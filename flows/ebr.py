@@ -239,6 +239,10 @@ def train_arms(
         trained(name, seed)
     for name, seed in runs_needed(asked):
         trained(name, seed)
+    for its in asked.filters.values():  # whose ratings may be of an arm that screening left out
+        for seed in (seed for seed in asked.seeds if (its.arm, seed) in towers):
+            for one in its.of:
+                fed.rated(one, seed)
     return towers, fed
 
 

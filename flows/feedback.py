@@ -58,7 +58,7 @@ def feeding(
         return made[name, seed]
 
     def _rated(name: str, seed: int) -> Any:
-        if world is None or its.rater is None:
+        if asked.people_rate:
             assert its.imported is not None, "load_experiment names it"
             return ask(take_imported, name)(log, name, imported_of(its.imported, name), its.good_from)
         return ask(rate, name, seed)(log, world, listed(name, seed), its.rater, its.good_from)

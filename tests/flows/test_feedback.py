@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from data.experiment import load_experiment
 from ebr_core.config import InputError
+from flows.check import describe_experiment
 from flows.ebr import ebr
 from flows.negatives import look
 from flows.ratings import export_ratings, import_ratings
@@ -200,6 +201,7 @@ def test_people_who_know_the_truth_rate_as_the_truth_does(done: tuple[Path, Outc
     arms = {"one": ARMS["one"]}
     path = _write(tmp_path, "people", arms, feedback={"searches": 300, "rater": None}, filters={}, questions={})
     out = tmp_path / "out.csv"
+    assert "one cannot be trained: nobody has rated what random retrieves" in describe_experiment(path)
     state = ebr(str(path), return_state=True)
     assert state.is_failed()
     assert "nobody has rated what random retrieves" in state.result(raise_on_failure=False).failures["one, seed 0"]
