@@ -133,7 +133,7 @@ def _allowed(bundle: Bundle, where: str, vector: Float32) -> Mask:
     def nearest(near: Near, among: Mask) -> Mask:
         depth = near.k or min(DEEP, bundle.documents.num_rows)
         while True:
-            found = search_within(bundle.index, bundle.vectors, vector, depth, among, bundle.typical)
+            found = search_within(bundle.searched, bundle.vectors, vector, depth, among, bundle.typical)
             last = 1 - found.similarities[0, -1]
             if near.radius is None or not last <= near.radius or depth >= bundle.documents.num_rows:
                 break
@@ -160,7 +160,7 @@ def _near(
     if question.mode == "boolean":
         return np.empty(0, np.int32), np.empty(0, np.float32)
     depth = question.k if question.mode == "ebr" else max(question.k, min(DEEP, bundle.documents.num_rows))
-    found = search_within(bundle.index, bundle.vectors, vector, depth, allowed, bundle.typical)
+    found = search_within(bundle.searched, bundle.vectors, vector, depth, allowed, bundle.typical)
     rows = found.rows
     if question.radius != "none":
         rows = within(rows, found.similarities, _radius(bundle, question.radius, found.similarities))

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +17,7 @@ from ebr_core.ensemble import join_queries
 from ebr_core.hybrid import Radius
 from ebr_core.model import Model, embed_queries, load_towers, searcher_rows
 from ebr_core.search import scanned
+from ebr_core.searchable import Searchable, load
 from ebr_core.terms import Terms
 
 FORMAT = 1
@@ -43,7 +43,7 @@ class Bundle(NamedTuple):
     name: str  # the arm
     manifest: dict[str, Any]
     towers: Model | Parts
-    index: faiss.Index
+    searched: Searchable
     vectors: Float32  # (N, D) memory-mapped
     documents: pa.Table  # N rows: document_id, title, and what a condition may ask of them
     searchers: pa.Table  # searcher_id with the place and language of their latest search
@@ -126,13 +126,14 @@ def open_bundle(folder: Path) -> Bundle:
         raise InputError(f"{folder}: a bundle of format {manifest.get('format')}, this version reads {FORMAT}")
     _check_files(folder, manifest)
     towers = load_query_towers(folder / "towers")
-    index = faiss.read_index(str(folder / "index.faiss"))
+    searched = load(folder)
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
     documents = pq.read_table(folder / "documents.parquet").combine_chunks()
-    if not index.ntotal == len(vectors) == documents.num_rows or index.d != _dimensions(towers):
+    if not searched.documents == len(vectors) == documents.num_rows or searched.index.d != _dimensions(towers):
         raise InputError(
-            f"{folder}: index of {index.ntotal} × {index.d}, {len(vectors)} vectors, {documents.num_rows} documents, "
-            f"towers of {_dimensions(towers)} dimensions do not belong together; make the bundle again"
+            f"{folder}: index of {searched.documents} × {searched.index.d}, {len(vectors)} vectors, "
+            f"{documents.num_rows} documents and towers of {_dimensions(towers)} dimensions do not belong together; "
+            "make the bundle again"
         )
     canaries = _check_canaries(folder, towers)
     radius = folder / "radius.json"
@@ -140,13 +141,13 @@ def open_bundle(folder: Path) -> Bundle:
         manifest["arm"],
         manifest,
         towers,
-        index,
+        searched,
         vectors,
         documents,
         pq.read_table(folder / "searchers.parquet").combine_chunks(),
         _read_terms(folder),
         Radius.model_validate_json(radius.read_text()) if radius.exists() else None,
-        float(scanned(index, canaries, 10)[0].mean()),
+        float(scanned(searched, canaries, 10)[0].mean()),
     )
 
 

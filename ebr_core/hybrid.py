@@ -15,6 +15,7 @@ from ebr_core.conditions import holds_nn, parse
 from ebr_core.config import Frozen, InputError
 from ebr_core.index import innermost
 from ebr_core.search import exact, through
+from ebr_core.searchable import Searchable
 
 RRF = 60  # Cormack et al. 2009
 KEPT = 0.95  # share of the validation targets that a calibrated radius keeps
@@ -147,7 +148,7 @@ class Found(NamedTuple):
 
 
 def search_within(
-    index: faiss.Index,
+    searched: Searchable,
     documents: Float32,
     queries: Float32,
     k: int,
@@ -158,13 +159,13 @@ def search_within(
 
     typical: the documents that the index scans for a query without a condition. Where no more are allowed, comparing
     all of them costs no more and loses none, so that is done. Else the index looks N / allowed times as far, so that
-    it compares as many allowed ones. documents (N, D) are the index's vectors.
+    it compares as many allowed ones. documents (N, D) are their vectors.
     """
     if allowed is None or allowed.all():
-        return Found(*through(index, queries, k), isinstance(innermost(index), faiss.IndexFlat))
+        return Found(*through(searched, queries, k), isinstance(innermost(searched.index), faiss.IndexFlat))
     count = int(allowed.sum())
-    if count <= max(typical, k) or isinstance(innermost(index), (faiss.IndexFlat, *BY_CODES)):
+    if count <= max(typical, k) or isinstance(innermost(searched.index), (faiss.IndexFlat, *BY_CODES)):
         there = np.flatnonzero(allowed)
         rows, similarities = exact(documents[there], queries, k)
         return Found(np.where(rows >= 0, there[rows], -1).astype(np.int32) if count else rows, similarities, True)
-    return Found(*through(index, queries, k, allowed=allowed, widen=len(allowed) / count), False)
+    return Found(*through(searched, queries, k, allowed=allowed, widen=len(allowed) / count), False)

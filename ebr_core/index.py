@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from ebr_core.bags import Float32
 from ebr_core.config import Frozen, InputError
+from ebr_core.searchable import Searchable, distinct
 
 FEWEST_FOR_PQ = 256  # as many as a byte has centroids
 POINTS_A_LIST = 39  # training vectors that faiss wants for each centroid before it warns
@@ -99,14 +100,25 @@ class Imi(_Tuned):
     nprobe: int = Field(64, ge=1, description="cells scanned for a query, where no target tunes it")
 
 
+Links = Annotated[int, Field(ge=2, le=256)]
+
+
 class Hnsw(_Tuned):
     """A graph of neighbours, walked greedily with a list of ef candidates. [Malkov & Yashunin 2016]"""
 
     kind: Literal["hnsw"] = "hnsw"
     code: Literal["flat", "sq8"] = Field("flat", description="faiss's graphs over product codes know L2 alone")
-    links: int = Field(32, ge=2, le=256, description="neighbours of a node, twice as many on the ground")
-    ef_construction: int = Field(80, ge=1, description="candidates while the graph is built")
+    links: Links | Annotated[tuple[Links, ...], Field(min_length=1)] = Field(
+        32, description="neighbours of a node, twice as many on the ground; several to tune among"
+    )
+    ef_construction: int = Field(200, ge=1, description="candidates while the graph is built")
     ef: int = Field(64, ge=1, description="candidates while it is searched, where no target tunes it")
+
+    @model_validator(mode="after")
+    def _several_to_tune_among(self) -> Hnsw:
+        if isinstance(self.links, tuple) and self.target is None:
+            raise ValueError(f"links: got {list(self.links)}; several need a target to choose among them")
+        return self
 
 
 AnyIndex = Exact | Scan | Ivf | Imi | Hnsw
@@ -163,14 +175,17 @@ def _nlists(spec: Ivf, n: int) -> tuple[int, ...]:
 
 
 def variants(spec: Ivf | Imi | Hnsw) -> list[Ivf | Imi | Hnsw]:
-    """The indexes to be tuned among: one for each nlist, the spec alone where it names no several."""
+    """The indexes to be tuned among: one for each nlist or links, the spec alone where it names no several."""
     if isinstance(spec, Ivf) and isinstance(spec.nlist, tuple):
         return [spec.model_copy(update={"nlist": nlist}) for nlist in spec.nlist]
+    if isinstance(spec, Hnsw) and isinstance(spec.links, tuple):
+        return [spec.model_copy(update={"links": links}) for links in spec.links]
     return [spec]
 
 
-def build(vectors: Float32, spec: AnyIndex) -> faiss.Index:
-    """A trained and filled index over vectors (N, D). Errors: no or too few vectors, NaN, longer than 1."""
+def build(vectors: Float32, spec: AnyIndex) -> Searchable:
+    """A trained and filled index over vectors (N, D), equal ones indexed once but under exact search, which compares
+    every document. Errors: no or too few vectors, NaN, longer than 1."""
     n, d = vectors.shape
     if told := problem(spec, n, d):
         raise InputError(told)
@@ -179,7 +194,15 @@ def build(vectors: Float32, spec: AnyIndex) -> faiss.Index:
     if isinstance(spec, Exact):
         index: faiss.Index = faiss.IndexFlatIP(d)
         index.add(vectors)
-        return index
+        return Searchable(index)
+    different, copies = distinct(vectors)
+    if copies is not None and problem(spec, len(different), d):  # enough documents for it, but not enough vectors
+        different, copies = vectors, None
+    return Searchable(_filled(different, spec), copies)
+
+
+def _filled(vectors: Float32, spec: Scan | Ivf | Imi | Hnsw) -> faiss.Index:
+    n, d = vectors.shape
     index = _shortened(_family(spec, n, spec.pca or spec.prefix or d), spec, vectors)
     if spec.refine:
         index = faiss.IndexRefineFlat(index)

@@ -12,10 +12,12 @@ from numba import njit
 
 from ebr_core.bags import Float32, Int32, Int64
 from ebr_core.index import innermost
+from ebr_core.searchable import Searchable, of_vectors
 
 TIED = 1e-6  # in cosine; float32 noise is a tenth of it
 _TIED = np.float32(TIED)
 SLACK = 32
+_ALL, _EVERY = np.empty(0, np.int64), np.empty(0, np.bool_)  # of Copies and conditions that there are not
 _GRAPHS = threading.Lock()  # faiss counts the steps through all graphs of a process in one place
 
 
@@ -27,11 +29,11 @@ def exact(documents: Float32, queries: Float32, k: int, block: int = 1024) -> tu
     """
     index = faiss.IndexFlatIP(documents.shape[1])
     index.add(np.ascontiguousarray(documents))
-    return through(index, queries, k, block)
+    return through(Searchable(index), queries, k, block)
 
 
 def through(
-    index: faiss.Index,
+    searched: Searchable,
     queries: Float32,
     k: int,
     block: int = 1024,
@@ -50,10 +52,14 @@ def through(
     widen: so many times the index's own nprobe or ef, for a condition that leaves few of the documents looked at.
     """
     if queries.ndim == 3:
-        return _over_views([through(index, view, k, block, allowed, widen, slack) for view in queries], k)
+        return _over_views([through(searched, view, k, block, allowed, widen, slack) for view in queries], k)
+    index, copies = searched
     rows, similarities = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
     depth = max(k, min(k + slack, index.ntotal))
-    selector = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+    selected = allowed if allowed is None or copies is None else of_vectors(copies, allowed)
+    selector = None if selected is None else faiss.IDSelectorBitmap(np.packbits(selected, bitorder="little"))
+    starts, documents = copies or (_ALL, _ALL.astype(np.int32))
+    meant = _EVERY if allowed is None or copies is None else allowed
     parameters = None if selector is None else _parameters(index, selector, widen)
     for first in range(0, len(queries), block):
         some = np.ascontiguousarray(queries[first : first + block])
@@ -63,13 +69,16 @@ def through(
         else:
             found, nearest = index.search(some, depth, params=parameters)
         nearest[~some.any(axis=1)] = -1  # no known n-gram: as near to all, so it finds nothing
-        _settle(found, nearest, rows[first : first + block], similarities[first : first + block])
+        some_rows, some_similarities = rows[first : first + block], similarities[first : first + block]
+        _settle(found, nearest, starts, documents, meant, some_rows, some_similarities)
     return rows, similarities
 
 
 @njit(cache=True, nogil=True)
-def _settle(found, nearest, rows, similarities):  # type: ignore[no-untyped-def]
-    """Fills rows and similarities (Q, K) with the best of found and nearest (Q, depth), both used up; ties by row."""
+def _settle(found, nearest, starts, documents, meant, rows, similarities):  # type: ignore[no-untyped-def]
+    """Fills rows and similarities (Q, K) with the documents of the best of found and nearest (Q, depth), both used up;
+    ties by row. starts and documents are those of Copies, empty where each vector is one document's; meant (N,): the
+    documents that may be found, empty for all."""
     for q in range(len(found)):
         n = 0
         for at in range(found.shape[1]):  # what is there, in order: as it mostly comes
@@ -81,19 +90,51 @@ def _settle(found, nearest, rows, similarities):  # type: ignore[no-untyped-def]
                 place -= 1
             found[q, place], nearest[q, place] = similarity, row
             n += 1
-        first = 0
-        while first < n:
+        first = placed = 0
+        while first < n and placed < rows.shape[1]:
             last = first + 1
             while last < n and found[q, last - 1] <= found[q, last] + _TIED:
                 last += 1
             if last - first > 1:
-                order = np.argsort(nearest[q, first:last])
-                found[q, first:last] = found[q, first:last][order]
-                nearest[q, first:last] = nearest[q, first:last][order]
+                tied = found[q, first:last], nearest[q, first:last]
+                placed += _place(*tied, starts, documents, meant, rows[q, placed:], similarities[q, placed:])
+            elif len(starts) == 0:
+                rows[q, placed], similarities[q, placed] = nearest[q, first], found[q, first]
+                placed += 1
+            else:
+                at, end = starts[nearest[q, first]], starts[nearest[q, first] + 1]
+                while at < end and placed < rows.shape[1]:
+                    if len(meant) == 0 or meant[documents[at]]:
+                        rows[q, placed], similarities[q, placed] = documents[at], found[q, first]
+                        placed += 1
+                    at += 1
             first = last
-        for at in range(rows.shape[1]):
-            rows[q, at] = nearest[q, at] if at < n else -1
-            similarities[q, at] = found[q, at] if at < n else -np.inf
+        for at in range(placed, rows.shape[1]):
+            rows[q, at], similarities[q, at] = -1, -np.inf
+
+
+@njit(cache=True, nogil=True)
+def _place(found, vectors, starts, documents, meant, rows, similarities):  # type: ignore[no-untyped-def]
+    """How many of rows and similarities (K,) were filled with the documents of tied vectors (T,), by row."""
+    k, room = len(rows), 0
+    for vector in vectors:
+        room += 1 if len(starts) == 0 else min(k, starts[vector + 1] - starts[vector])
+    its_rows, its_similarities, n = np.empty(room, np.int64), np.empty(room, np.float32), 0
+    for t, vector in enumerate(vectors):
+        if len(starts) == 0:
+            its_rows[n], its_similarities[n] = vector, found[t]
+            n += 1
+            continue
+        taken, at = 0, starts[vector]
+        while at < starts[vector + 1] and taken < k:
+            if len(meant) == 0 or meant[documents[at]]:
+                its_rows[n], its_similarities[n] = documents[at], found[t]
+                taken, n = taken + 1, n + 1
+            at += 1
+    order = np.argsort(its_rows[:n])[:k]
+    for place, at in enumerate(order):
+        rows[place], similarities[place] = its_rows[at], its_similarities[at]
+    return len(order)
 
 
 def _over_views(found: list[tuple[Int32, Float32]], k: int) -> tuple[Int32, Float32]:
@@ -135,15 +176,18 @@ def as_near(documents: Float32, queries: Float32, rows: Int32, nearest: Float32)
     return recall
 
 
-def scanned(index: faiss.Index, queries: Float32, k: int) -> tuple[Int64, Int64]:
+def scanned(searched: Searchable, queries: Float32, k: int) -> tuple[Int64, Int64]:
     """(documents scanned (Q,), distances computed (Q,)) by a search for the K nearest: what it costs, on any machine.
+
+    Documents with one vector are one comparison, and count once.
 
     Distances are those to scanned documents, to the centroids of cells (an IMI's halves count half) and of the second
     look. A graph is counted over all queries together, so each has the mean. Several vectors (h, Q, D) add up.
     """
     if queries.ndim == 3:
-        documents, distances = np.stack([scanned(index, view, k) for view in queries]).sum(0)
+        documents, distances = np.stack([scanned(searched, view, k) for view in queries]).sum(0)
         return documents, distances
+    index = searched.index
     inner, chain = innermost(index), _innermost_queries(index, queries)
     looked_at_again = k * int(index.k_factor) if isinstance(faiss.downcast_index(index), faiss.IndexRefine) else 0
     if isinstance(inner, faiss.IndexHNSW):

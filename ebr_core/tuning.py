@@ -13,6 +13,7 @@ from ebr_core.bags import Float32, Int32
 from ebr_core.config import InputError
 from ebr_core.index import Hnsw, Imi, Ivf, build, innermost, set_parameters, variants
 from ebr_core.search import as_near, exact, scanned, through
+from ebr_core.searchable import Searchable
 
 SECOND_LOOKS = (1, 2, 4, 8, 16)  # candidates for each document wanted
 ONE_SIDED = 1.645  # standard errors below the mean that 95 of 100 means stay above
@@ -24,6 +25,7 @@ class Point(NamedTuple):
     """One setting and what came of it."""
 
     nlist: int | None  # cells, where the family has them
+    links: int | None  # of a node, in a graph
     parameters: str  # under faiss's names, as in "nprobe=16,k_factor_rf=4"
     recall: float  # share of the K exactly nearest among its first K, over the queries
     surely: float  # its lower 95 % bound: what other queries may be promised
@@ -35,7 +37,7 @@ class Point(NamedTuple):
 class Tuned(NamedTuple):
     """The index with its setting, the chosen point, and every point that was tried."""
 
-    made: faiss.Index
+    made: Searchable
     chosen: Point
     tried: list[Point]
 
@@ -58,15 +60,15 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
     _, nearest = exact(documents, queries, spec.at)
     points = faiss.OperatingPoints()
     tried: list[Point] = []
-    built: list[faiss.Index] = []
+    built: list[Searchable] = []
     best = float("inf")
     for variant in variants(spec):
-        index = build(documents, variant)
-        for second_looks in reversed(SECOND_LOOKS) if isinstance(index, faiss.IndexRefine) else (1,):
-            for point in _explore(index, variant, second_looks, documents, queries, nearest, best):
+        searched = build(documents, variant)
+        for second_looks in reversed(SECOND_LOOKS) if isinstance(searched.index, faiss.IndexRefine) else (1,):
+            for point in _explore(searched, variant, second_looks, documents, queries, nearest, best):
                 points.add(point.surely, point.distances, point.parameters, len(tried))
                 tried.append(point)
-                built.append(index)
+                built.append(searched)
                 if point.surely >= target:
                     best = min(best, point.distances)
     optimal = [points.optimal_pts.at(at) for at in range(points.optimal_pts.size())]  # by recall, and so by distances
@@ -77,12 +79,12 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
     if not enough:
         raise InputError(_missed(spec, tried))
     at = enough[0]
-    set_parameters(built[at], tried[at].parameters)
+    set_parameters(built[at].index, tried[at].parameters)
     return Tuned(built[at], tried[at], tried)
 
 
 def _explore(
-    index: faiss.Index,
+    searched: Searchable,
     spec: Ivf | Imi | Hnsw,
     second_looks: int,
     documents: Float32,
@@ -93,9 +95,9 @@ def _explore(
     """Doubles how far is looked, as long as that may be of use, then tries the steps between the last setting that
     misses the target and the first that reaches it. best: the fewest distances that have reached it so far."""
     below, reached = 0, None
-    first, last = (spec.at, max(spec.at, 1024)) if isinstance(spec, Hnsw) else (1, innermost(index).nlist)
+    first, last = (spec.at, max(spec.at, 1024)) if isinstance(spec, Hnsw) else (1, innermost(searched.index).nlist)
     for far in _steps(first, last, 1):  # faiss's own range of nprobe stops short of the last cell
-        point = _try(index, spec, far, second_looks, documents, queries, nearest, DEARER * best)
+        point = _try(searched, spec, far, second_looks, documents, queries, nearest, DEARER * best)
         if point is None:
             break
         yield point
@@ -104,7 +106,7 @@ def _explore(
         below = below if reached else far
     if reached and below:
         for far in _steps(below, reached, STEPS)[1:-1]:
-            point = _try(index, spec, far, second_looks, documents, queries, nearest, DEARER * best)
+            point = _try(searched, spec, far, second_looks, documents, queries, nearest, DEARER * best)
             if point is not None:
                 yield point
 
@@ -116,7 +118,7 @@ def _steps(first: int, last: int, to_a_doubling: int) -> list[int]:
 
 
 def _try(
-    index: faiss.Index,
+    searched: Searchable,
     spec: Ivf | Imi | Hnsw,
     far: int,
     second_looks: int,
@@ -127,18 +129,19 @@ def _try(
 ) -> Point | None:
     """What comes of one setting; None where it computes more than most distances."""
     parameters = f"{'efSearch' if isinstance(spec, Hnsw) else 'nprobe'}={far}"
-    if isinstance(index, faiss.IndexRefine):
+    if isinstance(searched.index, faiss.IndexRefine):
         parameters += f",k_factor_rf={second_looks}"
-    set_parameters(index, parameters)
-    looked_at, distances = scanned(index, queries, spec.at)
+    set_parameters(searched.index, parameters)
+    looked_at, distances = scanned(searched, queries, spec.at)
     if distances.mean() > most:
         return None
     started = time.perf_counter()
-    rows, _ = through(index, queries, spec.at, slack=0)
+    rows, _ = through(searched, queries, spec.at, slack=0)
     seconds = time.perf_counter() - started
     recalls = as_near(documents, queries, rows, nearest)
     return Point(
-        innermost(index).nlist if isinstance(spec, Ivf | Imi) else None,
+        innermost(searched.index).nlist if isinstance(spec, Ivf | Imi) else None,
+        spec.links if isinstance(spec, Hnsw) and isinstance(spec.links, int) else None,
         parameters,
         float(recalls.mean()),
         float(recalls.mean() - ONE_SIDED * recalls.std() / np.sqrt(len(recalls))),
@@ -152,7 +155,8 @@ def _missed(spec: Ivf | Imi | Hnsw, tried: list[Point]) -> str:
     most = max(tried, key=lambda point: point.recall)
     better = f"refine: true, a longer code than {spec.code}"
     if isinstance(spec, Hnsw):
-        better = f"more links than {spec.links}, a larger ef_construction than {spec.ef_construction}"
+        most_links = max(spec.links) if isinstance(spec.links, tuple) else spec.links
+        better = f"more links than {most_links}, a larger ef_construction than {spec.ef_construction}"
     return (
         f"no setting of this {spec.kind} index reaches recall@{spec.at} {spec.target}: the highest is "
         f"{most.recall:.3f} at {most.parameters}; give it {better}, or a lower target"

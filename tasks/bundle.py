@@ -17,6 +17,7 @@ from prefect import task
 from data import samples
 from ebr_core.bundle import ASKED, CONTEXT, WEIGHTS, as_rows, open_bundle, seal, write_terms
 from ebr_core.config import InputError
+from ebr_core.searchable import saved_as
 from ebr_core.terms import index_terms
 from tasks.artifacts import Artifact, stage
 from tasks.home import artifacts, home
@@ -73,7 +74,8 @@ def bundle(
     for path in tables.folder.iterdir():
         if path.suffix in (".parquet", ".npy") and path.name != "asked.parquet":
             _link(path, folder / path.name)
-    _link(index.folder / "index.faiss", folder / "index.faiss")
+    for path in saved_as(index.folder):
+        _link(path, folder / path.name)
     if (radius.folder / "radius.json").exists():
         _link(radius.folder / "radius.json", folder / "radius.json")
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(evaluated).candidates]

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 
 from ebr_core.bags import Float32
@@ -16,6 +15,7 @@ from ebr_core.config import Frozen, InputError
 from ebr_core.ensemble import join_documents, join_queries
 from ebr_core.metrics import Targets
 from ebr_core.search import scanned, through
+from ebr_core.searchable import load
 from ebr_core.train import use_threads
 from ebr_core.weights import Contest, choose, contest, described
 from tasks.artifacts import Artifact, stage
@@ -118,7 +118,7 @@ def retrieve_cascade(
     the second's cosine; scanned.npy: documents compared by either; returned.npy."""
     use_threads(threads)
     candidates = read_sample(evaluated).candidates
-    queries, searched = np.load(first.folder / "queries.npy"), faiss.read_index(str(index.folder / "index.faiss"))
+    queries, searched = np.load(first.folder / "queries.npy"), load(index.folder)
     documents: Float32 = np.load(then.folder / "documents.npy", mmap_mode="r")[candidates]
     asked = np.load(then.folder / "queries.npy")
     deep = min(max(its.depth, k), len(candidates))

@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -23,6 +22,7 @@ from ebr_core.conditions import ATTRIBUTES, meet, parse
 from ebr_core.config import InputError
 from ebr_core.hybrid import DocumentFilter, Radius, Retrieval, Trigger, calibrate, fuse, search_within, within
 from ebr_core.search import exact, scanned
+from ebr_core.searchable import load
 from ebr_core.terms import Terms, index_terms, ranked
 from ebr_core.train import use_threads
 from tasks.artifacts import Artifact, stage
@@ -155,7 +155,7 @@ def _near(
 ) -> tuple[Int32, Int64]:
     """((S, K) rows among the candidates, (S,) documents scanned) by the arm's embedding."""
     documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")[sample.candidates]
-    searched = faiss.read_index(str(index.folder / "index.faiss"))
+    searched = load(index.folder)
     queries = np.load(vectors.folder / "queries.npy")
     looked_at, _ = scanned(searched, queries, k)
     found = search_within(searched, documents, queries, k, allowed, float(looked_at.mean()))

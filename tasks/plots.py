@@ -136,9 +136,12 @@ def recall_by_scanned(tried: dict[str, list[dict[str, Any]]], title: str) -> Fig
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for name, points in sorted(tried.items()):
-        for nlist in sorted({point["nlist"] for point in points}, key=str):
-            its = sorted((point["scanned"], point["recall"]) for point in points if point["nlist"] == nlist)
-            label = name if nlist is None else f"{name}, {nlist:,} cells"
+        for variant in sorted({(point["nlist"], point["links"]) for point in points}, key=str):
+            nlist, links = variant
+            its = sorted(
+                (point["scanned"], point["recall"]) for point in points if (point["nlist"], point["links"]) == variant
+            )
+            label = f"{name}, {nlist:,} cells" if nlist else f"{name}, {links} links" if links else name
             axes.plot([x for x, _ in its], [y for _, y in its], marker=".", label=label)
     axes.set(
         xscale="log", xlabel="documents scanned", ylabel="recall against exact search", title=title, ylim=(0, 1.02)

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,9 +18,10 @@ from data.world.oracle import oracle
 from ebr_core import baselines
 from ebr_core.bags import Float32, Int32
 from ebr_core.config import InputError
-from ebr_core.index import AnyIndex, Exact, Ivf, Scan, build, problem, set_parameters
+from ebr_core.index import AnyIndex, Exact, Hnsw, Ivf, Scan, build, problem, set_parameters
 from ebr_core.model import load_towers
 from ebr_core.search import as_near, exact, scanned, through
+from ebr_core.searchable import Searchable, load, save
 from ebr_core.towers import query_vectors, vectors_of
 from ebr_core.train import use_threads
 from ebr_core.tuning import tune
@@ -79,27 +79,28 @@ def build_index(
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(evaluated).candidates]
     started = time.perf_counter()
     with showing(f"index {spec.kind}", 1):
-        index, setting = _build(documents, spec, tuned_on, setting_of, folder)
+        searched, setting = _build(documents, spec, tuned_on, setting_of, folder)
     seconds = time.perf_counter() - started
-    faiss.write_index(index, str(folder / "index.faiss"))
+    index_bytes = save(searched, folder)
     manifest = {"vectors": vectors.digest, "spec": spec.model_dump(), "setting": setting}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    costs = {"build_s": seconds, "index_bytes": (folder / "index.faiss").stat().st_size}
+    costs = {"build_s": seconds, "index_bytes": index_bytes}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 
 def _build(
     documents: Float32, spec: AnyIndex, tuned_on: Artifact | None, setting_of: Artifact | None, folder: Path
-) -> tuple[faiss.Index, dict[str, Any] | None]:
+) -> tuple[Searchable, dict[str, Any] | None]:
     """The index, and its setting where that was tuned."""
     if isinstance(spec, Exact | Scan) or spec.target is None:
         return build(documents, spec), None
     if setting_of is not None:
         setting = json.loads((setting_of.folder / "manifest.json").read_text())["setting"]
-        its = spec.model_copy(update={"nlist": setting["nlist"]}) if isinstance(spec, Ivf) else spec
-        index = build(documents, its)
-        set_parameters(index, setting["parameters"])
-        return index, setting
+        chosen_among = {Ivf: "nlist", Hnsw: "links"}.get(type(spec))
+        its = spec.model_copy(update={chosen_among: setting[chosen_among]}) if chosen_among else spec
+        searched = build(documents, its)
+        set_parameters(searched.index, setting["parameters"])
+        return searched, setting
     assert tuned_on is not None, "a target needs validation queries"
     queries = np.load(tuned_on.folder / "queries.npy")
     tuned = tune(documents, queries.reshape(-1, queries.shape[-1]), spec)
@@ -120,7 +121,7 @@ def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifa
     if manifest["vectors"] != vectors.digest:
         raise ValueError(f"this index belongs to vectors {manifest['vectors']}, not to {vectors.digest}")
     queries = np.load(vectors.folder / "queries.npy")
-    searched = faiss.read_index(str(index.folder / "index.faiss"))
+    searched = load(index.folder)
     candidates = read_sample(evaluated).candidates
     at = manifest["spec"]["at"] if manifest["setting"] else k
     started = time.perf_counter()

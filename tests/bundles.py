@@ -6,7 +6,6 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +18,7 @@ from ebr_core.hybrid import Radius
 from ebr_core.index import Ivf, build
 from ebr_core.inputs import bagged, inputs_of
 from ebr_core.model import Model, save_towers
+from ebr_core.searchable import save
 from ebr_core.terms import index_terms
 from ebr_core.towers import new_encoder, vectors_of
 
@@ -35,7 +35,7 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
     (folder / "towers").mkdir(parents=True)
     towers, vectors = _untrained(seed, d)
     save_towers(towers, folder / "towers")
-    faiss.write_index(build(vectors, Ivf(code="flat", nlist=3, nprobe=2)), str(folder / "index.faiss"))
+    save(build(vectors, Ivf(code="flat", nlist=3, nprobe=2)), folder)
     np.save(folder / "vectors.npy", vectors)
     n = len(TITLES)
     columns = {

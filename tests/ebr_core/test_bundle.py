@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(folder: Path) -> Bundle:
     opened = open_bundle(folder)
-    faiss.extract_index_ivf(opened.index).nprobe = 3  # all cells: exact
+    faiss.extract_index_ivf(opened.searched.index).nprobe = 3  # all cells: exact
     return opened
 
 

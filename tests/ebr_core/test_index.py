@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import faiss
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from oracles import near, units
 from ebr_core.config import InputError
 from ebr_core.index import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, build, innermost, problem, set_parameters
 from ebr_core.search import exact, scanned, through
+from ebr_core.searchable import load, save
 from ebr_core.tuning import recall_of
 
 FAMILIES: list[AnyIndex] = [
@@ -33,15 +36,16 @@ FAMILIES: list[AnyIndex] = [
 
 
 @pytest.mark.parametrize("spec", FAMILIES, ids=lambda spec: f"{spec.kind}-{spec.code}")
-def test_every_family_is_by_inner_product_from_end_to_end_and_survives_its_file(spec: AnyIndex) -> None:
+def test_every_family_is_by_inner_product_from_end_to_end_and_survives_its_file(spec: AnyIndex, tmp_path: Path) -> None:
     documents = units(600, 16, 0)
-    index = build(documents, spec)
+    searched = build(documents, spec)
+    index = searched.index
     assert index.metric_type == innermost(index).metric_type == faiss.METRIC_INNER_PRODUCT
     queries = near(documents, 40)
-    rows, similarities = through(index, queries, 5)
+    rows, similarities = through(searched, queries, 5)
     assert np.all(np.diff(similarities[rows[:, -1] >= 0], axis=1) <= 0)  # the most similar first, not the nearest in L2
-    kept = faiss.deserialize_index(faiss.serialize_index(index))
-    assert np.array_equal(through(kept, queries, 5)[0], rows)
+    save(searched, tmp_path)
+    assert np.array_equal(through(load(tmp_path), queries, 5)[0], rows)
     assert recall_of(rows, exact(documents, queries, 5)[0]) > 0.2
 
 
@@ -52,7 +56,7 @@ def test_all_cells_scanned_is_exact_search(spec: Ivf | Imi) -> None:
     queries = near(documents, 60)
     queries[7] = 0
     index = build(documents, spec)
-    set_parameters(index, "nprobe=100000")
+    set_parameters(index.index, "nprobe=100000")
     assert np.array_equal(through(index, queries, 20)[0], exact(documents, queries, 20)[0])
     assert scanned(index, queries, 20)[0].tolist() == [700] * 60
 
@@ -63,7 +67,7 @@ def test_recall_and_documents_scanned_never_fall_as_more_cells_are_scanned(spec:
     queries = near(documents, 50)
     wanted, recalls, looked_at = exact(documents, queries, 10)[0], [], []
     for nprobe in (1, 2, 4, 8, 16, 64):
-        set_parameters(index, f"nprobe={nprobe}")
+        set_parameters(index.index, f"nprobe={nprobe}")
         recalls.append(recall_of(through(index, queries, 10)[0], wanted))
         looked_at.append(scanned(index, queries, 10)[0].mean())
     assert recalls == sorted(recalls)
@@ -74,7 +78,7 @@ def test_recall_and_documents_scanned_never_fall_as_more_cells_are_scanned(spec:
 def test_documents_scanned_are_those_of_the_cells_nearest_to_the_query() -> None:
     documents, queries = units(500, 8, 0), units(30, 8, 1)
     index = build(documents, Ivf(code="flat", nlist=10, nprobe=3))
-    inner = faiss.extract_index_ivf(index)
+    inner = faiss.extract_index_ivf(index.index)
     centroids = np.stack([inner.quantizer.reconstruct(cell) for cell in range(10)])
     belongs = (documents @ centroids.T).argmax(1)
     documents_scanned, distances = scanned(index, queries, 10)
@@ -89,7 +93,7 @@ def test_what_a_graph_and_a_second_look_cost_is_counted() -> None:
     narrow, wide = build(documents, Hnsw(ef=10)), build(documents, Hnsw(ef=200))
     assert scanned(narrow, queries, 5)[0][0] < scanned(wide, queries, 5)[0][0] <= 400
     refined = build(documents, Scan(code="sq8", refine=True))
-    set_parameters(refined, "k_factor_rf=4")
+    set_parameters(refined.index, "k_factor_rf=4")
     assert scanned(refined, queries, 5)[1].tolist() == [400 + 20] * 20
     assert scanned(build(documents, Exact()), queries, 5)[1].tolist() == [400] * 20
 

@@ -14,6 +14,7 @@ from ebr_core.bags import Float32, Int32
 from ebr_core.config import InputError
 from ebr_core.index import AnyIndex, Exact, Index, Ivf, build
 from ebr_core.search import exact, through
+from ebr_core.searchable import Searchable
 from ebr_core.train import use_threads
 
 
@@ -75,11 +76,11 @@ def test_all_cells_of_an_inverted_file_are_exact_search() -> None:
     index.add(documents)
     index.nprobe = 20
     wanted, similarities = exact(documents, queries, 30)
-    rows, found = through(index, queries, 30)
+    rows, found = through(Searchable(index), queries, 30)
     assert np.array_equal(rows, wanted)
     np.testing.assert_allclose(found, similarities, atol=1e-6)
     index.nprobe = 1
-    fewer, found = through(index, queries, 300)  # a cell holds some 100: the rest is nothing
+    fewer, found = through(Searchable(index), queries, 300)  # a cell holds some 100: the rest is nothing
     assert (fewer[:, -1] == -1).all()
     assert np.all(np.isneginf(found) == (fewer == -1))
 
@@ -95,31 +96,32 @@ def test_a_compressed_index_is_built_as_it_was_described_and_more_cells_find_mor
     wanted, _ = exact(documents, queries, 10)
     found = []
     for nprobe in (1, 16):
-        index = build(documents, Ivf(nlist=16, nprobe=nprobe, code="pq8"))
+        searched = build(documents, Ivf(nlist=16, nprobe=nprobe, code="pq8"))
+        index = searched.index
         assert (index.nlist, index.nprobe, index.pq.M, index.ntotal) == (16, nprobe, 8, 1000)
         assert index.metric_type == faiss.METRIC_INNER_PRODUCT
-        rows, _ = through(index, queries, 10)
+        rows, _ = through(searched, queries, 10)
         found.append(np.mean([len(set(a) & set(b)) for a, b in zip(rows, wanted, strict=True)]))
     assert found[0] < found[1]
 
 
 @pytest.mark.parametrize(("n", "nlist"), [(300, 7), (2000, 51), (25_000, 632)])
 def test_cells_by_default_are_few_enough_to_be_trained(n: int, nlist: int) -> None:
-    index = build(units(n, 2, 0), Ivf(code="pq1", nprobe=10_000))
+    index = build(units(n, 2, 0), Ivf(code="pq1", nprobe=10_000)).index
     assert index.nlist == nlist
     assert index.nprobe == index.nlist
 
 
 def test_a_build_gives_the_same_bytes_twice() -> None:
     documents = units(600, 8, 0)
-    one, other = (faiss.serialize_index(build(documents, Ivf(nlist=8, code="pq4"))) for _ in range(2))
+    one, other = (faiss.serialize_index(build(documents, Ivf(nlist=8, code="pq4")).index) for _ in range(2))
     assert np.array_equal(one, other)
 
 
 def test_a_document_without_a_known_word_may_be_indexed() -> None:
     documents = units(4, 8, 0)
     documents[2] = 0
-    assert build(documents, Exact()).ntotal == 4
+    assert build(documents, Exact()).documents == 4
 
 
 def not_a_number() -> Float32:
@@ -164,6 +166,9 @@ def test_what_cannot_be_indexed_is_refused(vectors: Float32, spec: AnyIndex, mes
         {"kind": "imi", "bits": 13},
         {"kind": "hnsw", "code": "pq8"},
         {"kind": "hnsw", "links": 1},
+        {"kind": "hnsw", "links": [8, 16]},
+        {"kind": "hnsw", "links": [], "target": 0.9},
+        {"kind": "hnsw", "links": [1, 8], "target": 0.9},
     ],
 )
 def test_an_index_that_does_not_exist_is_refused(spec: dict[str, object]) -> None:

@@ -20,6 +20,7 @@ from ebr_core.tuning import recall_of, tune
         Ivf(code="pq8", refine=True, target=0.9, at=5),
         Imi(code="flat", bits=3, target=0.9, at=5),
         Hnsw(target=0.9, at=5),
+        Hnsw(links=(4, 8, 16), target=0.9, at=5),
     ],
 )
 def test_the_setting_with_the_fewest_distances_that_reaches_the_target_is_chosen(spec: Ivf | Imi | Hnsw) -> None:

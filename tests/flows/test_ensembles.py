@@ -150,7 +150,7 @@ def test_a_bundle_of_an_ensemble_answers_by_all_its_parts(outcome: Outcome) -> N
     vectors = np.stack(asked["vector"].to_pylist()).astype(np.float32)
     parts = [embed_asked(model, asked.drop_columns("vector")) for model in bundle.towers.models]
     np.testing.assert_allclose(join_queries(parts, (1, 3, 0.25)), vectors, atol=1e-5)
-    nearest, _ = through(bundle.index, vectors, 3)
+    nearest, _ = through(bundle.searched, vectors, 3)
     for at, row in enumerate(asked.drop_columns("vector").to_pylist()[:5]):
         hits = answer(bundle, Question.model_validate({**row, "k": 3, "mode": "ebr"}))
         assert [hit.document_id for hit in hits] == bundle.documents["document_id"].take(nearest[at]).to_pylist()
