@@ -33,9 +33,9 @@ class Ranker(Frozen):
         description="what is done about position bias: clicks weighted by inverse propensities, which shuffled lists "
         "tell; the position as a feature, held at 1 when scoring; nothing. auto: the first that the log allows",
     )
-    clip: float = Field(10, ge=1, le=1000, description="the largest weight of a click")
+    clip: float = Field(3, ge=1, le=1000, description="the largest weight of a click")
     unshown: int = Field(
-        20,
+        100,
         ge=0,
         le=10_000,
         description="documents of each search's list that it retrieved and nobody was shown, drawn at random, that "
@@ -75,6 +75,16 @@ class Placed(NamedTuple):
 def those(placed: Placed, kept: Bool) -> Placed:
     """The results that are kept (R,)."""
     return Placed(placed.searches[kept], placed.documents[kept], placed.positions[kept], placed.weights[kept])
+
+
+def both(one: Placed, other: Placed) -> Placed:
+    """The results of one, then those of the other."""
+    return Placed(
+        np.concatenate([one.searches, other.searches]),
+        np.concatenate([one.documents, other.documents]),
+        np.concatenate([one.positions, other.positions]),
+        np.concatenate([one.weights, other.weights]),
+    )
 
 
 class Examples(NamedTuple):

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import faiss
 import lightgbm
 import numpy as np
 import pyarrow as pa
@@ -17,26 +16,23 @@ import pyarrow.parquet as pq
 
 from data import ratings, samples
 from data.schemas import IMPORTED, RATED, TO_RATE
-from ebr_core.bags import Float32, Int32, Int64
+from ebr_core.bags import Int32, Int64
 from ebr_core.config import Arm, Frozen, InputError
 from ebr_core.feedback import Feedback, Filter, Rater, first_there, keys_of, packed, with_noise
 from ebr_core.metrics import Bool
 from ebr_core.model import load_towers
-from ebr_core.ranking import describe, embedded
 from ebr_core.relevance import fit, held_out, probabilities
 from ebr_core.search import exact, scanned, through
-from ebr_core.terms import index_terms, scores_of
+from ebr_core.searchable import load
 from ebr_core.towers import query_vectors, vectors_of
-from ebr_core.train import use_threads
+from ebr_core.train import Corpus, use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.home import home
-from tasks.hybrid import read_documents, texts_of
 from tasks.progress import showing
-from tasks.ranking import read_ordinary
-from tasks.samples import read_sample
+from tasks.ranking_inputs import lists_of, matrix, read_lists
+from tasks.samples import Sample
 from tasks.training import read_corpus
 
-PAIRS = 2**18  # pairs whose cosines are computed at a time
 SLACK = 3  # of a list three times as long as asked for, the first documents that existed are kept
 
 
@@ -191,28 +187,29 @@ def fit_filter(
     use_threads(threads)
     corpus = read_corpus(log, features, source)
     searches, documents, good, own = _examples(log, rated, corpus.trainable)
-    asked, at = (part.astype(np.int32) for part in np.unique(searches, return_inverse=True))
     encoder = load_towers(towers.folder).encoder
-    queries = query_vectors(encoder, corpus.inputs, asked)
-    there, place = (part.astype(np.int32) for part in np.unique(documents, return_inverse=True))
-    vectors = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(there))
-    near = _cosines(queries, vectors, at, place)
-    names, columns = _columns(log, corpus.trainable, asked, at, documents, near, own)
+    asked, at = (part.astype(np.int32) for part in np.unique(searches, return_inverse=True))
+    every = np.arange(corpus.inputs.documents, dtype=np.int32)
+    vectors = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(every))
+    lists = lists_of(log, _asked(log, asked, corpus), query_vectors(encoder, corpus.inputs, asked), vectors)
+    names, rows = matrix(lists, "cosine", "none", at, documents, np.ones_like(at))
+    if "popularity" in names:
+        popularity = rows[:, names.index("popularity")]
+        popularity[:] = np.log1p(np.maximum(np.expm1(popularity) - own, 0))  # a click is not told by itself
     with showing("fit filter", 1):
-        judge = fit(names, columns, good, held_out(searches), its.recall_weight, threads, seed)
+        judge = fit(names, rows, good, held_out(searches), its.recall_weight, threads, seed)
     judge.model.save_model(folder / "filter.txt")
     gains = dict(zip(names, judge.model.feature_importance("gain").tolist(), strict=True))
     told = {"threshold": judge.threshold, "held_out": judge.held_out, "gain": gains, "examples": len(good)}
     (folder / "filter.json").write_text(json.dumps(told, indent=1))
 
 
-def _cosines(queries: Float32, documents: Float32, at: Int32, place: Int32) -> Float32:
-    """(n,) the cosine of query at[n], the nearest of its vectors, with document place[n]."""
-    near = np.empty(len(at), np.float32)
-    for first in range(0, len(at), PAIRS):
-        part = slice(first, first + PAIRS)
-        near[part] = embedded("cosine", queries, documents, at[part], place[part])[1][0]
-    return near
+def _asked(log: Artifact, searches: Int32, corpus: Corpus) -> Sample:
+    """Searches of the training window as an evaluation has them, without targets: what can be retrieved is what existed
+    in that window."""
+    queries = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
+    columns = {"search_row": searches, "query_row": queries.to_numpy()}
+    return Sample(columns, corpus.trainable, pa.table({}), pa.table({}), corpus.clicks[corpus.trainable])
 
 
 def _examples(log: Artifact, rated: list[Artifact], corpus: Int32) -> tuple[Int32, Int32, Bool, Bool]:
@@ -231,25 +228,6 @@ def _examples(log: Artifact, rated: list[Artifact], corpus: Int32) -> tuple[Int3
     return searches[first], documents[first], good[first], own[first]
 
 
-def _columns(
-    log: Artifact, corpus: Int32, searches: Int32, at: Int32, documents: Int32, near: Float32, own: Bool | None = None
-) -> tuple[list[str], Float32]:
-    """(names, (n, F)) of what a filter reads of the pairs of searches[at] with documents of the corpus (in order of
-    row): what a ranker reads, and the cosine. own: whether the search clicked the document, which is not told."""
-    ordinary, _ = read_ordinary(log, searches)
-    names, columns = describe(ordinary, at, documents)
-    told = dict(zip(names, columns, strict=True)) | {"cosine": near}
-    if own is not None and "popularity" in told:
-        told["popularity"] = np.log1p(np.maximum(np.expm1(told["popularity"]) - own, 0))
-    terms = index_terms(texts_of(read_documents(log, corpus)))
-    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
-    texts, place = np.unique(asked.to_numpy(), return_inverse=True)
-    words = pq.read_table(log.folder / "queries.parquet", columns=["query"])["query"].take(texts).to_pylist()
-    rows = np.searchsorted(corpus, documents).astype(np.int32)
-    told["bm25"], told["words_held"] = scores_of(terms, words, place[at].astype(np.int32), rows)
-    return list(told), np.column_stack([column.astype(np.float32) for column in told.values()])
-
-
 @stage
 def retrieve_filtered(
     folder: Path,
@@ -264,26 +242,23 @@ def retrieve_filtered(
     """retrieved.npy (S, K): what the index finds, in its order, without what the filter holds for bad; scanned.npy and
     returned.npy."""
     use_threads(threads)
-    sample = read_sample(evaluated)
-    queries, searched = np.load(vectors.folder / "queries.npy"), faiss.read_index(str(index.folder / "index.faiss"))
-    vectors_of_all: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
+    lists, searched = read_lists(log, evaluated, vectors), load(index.folder)
+    candidates = lists.sample.candidates
     model = lightgbm.Booster(model_file=fitted.folder / "filter.txt")
     threshold = json.loads((fitted.folder / "filter.json").read_text())["threshold"]
     started = time.perf_counter()
     with showing("filter", 1):
-        found, _ = through(searched, queries, k)
-        rows = np.where(found >= 0, sample.candidates[found], -1).astype(np.int32)
+        found, _ = through(searched, lists.queries, k)
+        rows = np.where(found >= 0, candidates[found], -1).astype(np.int32)
         at, place = (part.astype(np.int32) for part in np.nonzero(rows >= 0))
-        documents = rows[at, place]
-        near = _cosines(queries, vectors_of_all, at, documents)
-        names, columns = _columns(log, sample.candidates, sample.searches["search_row"], at, documents, near)
+        names, read = matrix(lists, "cosine", "none", at, rows[at, place], np.ones_like(at))
         assert names == model.feature_name(), "a filter reads what it was fitted on"
-        scores = probabilities(model, columns, threads)
-        rows[at[scores < threshold], place[scores < threshold]] = -1
-        rows = packed(rows)
+        bad = probabilities(model, read, threads) < threshold
+        rows[at[bad], place[bad]] = -1
+    rows = packed(rows)
     seconds = time.perf_counter() - started
     np.save(folder / "retrieved.npy", rows)
-    np.save(folder / "scanned.npy", scanned(searched, queries, k)[0])
+    np.save(folder / "scanned.npy", scanned(searched, lists.queries, k)[0])
     np.save(folder / "returned.npy", (rows >= 0).sum(1))
     costs = {"search_s": seconds, "queries_per_s": len(rows) / max(seconds, 1e-9)}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))

@@ -6,30 +6,23 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import faiss
 import lightgbm
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from data import samples
-from ebr_core.bags import Float32, Int32
-from ebr_core.baselines import count_clicks
+from ebr_core.bags import Int32
 from ebr_core.config import Frozen, InputError
 from ebr_core.examination import FEWEST_CLICKS, Examination, estimate, inverse_propensities
 from ebr_core.metrics import Bool
 from ebr_core.ranking import (
     MEASURED_AT,
     Examples,
-    Ordinary,
     Placed,
     Ranker,
+    both,
     by_click,
-    describe,
-    embedded,
     first_of,
     group_of,
     grow,
@@ -37,15 +30,13 @@ from ebr_core.ranking import (
     unshown,
 )
 from ebr_core.search import scanned, through
-from ebr_core.terms import Terms, index_terms, scores_of
+from ebr_core.searchable import load
 from ebr_core.train import use_threads
 from tasks.artifacts import Artifact, stage
-from tasks.features import GIVEN
-from tasks.hybrid import read_documents, texts_of
 from tasks.progress import showing
+from tasks.ranking_inputs import Lists, matrix, read_lists
 from tasks.samples import Sample, read_sample
 
-DAY_US = 86_400_000_000
 CELLS = 2**25  # numbers of features at a time
 BIAS = {
     "propensities": "clicks are weighted by inverse propensities from shuffled lists",
@@ -60,20 +51,6 @@ class RankerTrained(Frozen):
     arm: str
     seed: int
     ranker: Artifact
-
-
-class Lists(NamedTuple):
-    """What stands to be ordered, and all that a ranker may read of it."""
-
-    sample: Sample
-    queries: Float32  # (S, D) or (h, S, D)
-    documents: Float32  # (N, D)
-    ordinary: Ordinary
-    terms: Terms  # over the candidates
-    texts: list[str]  # of distinct queries
-    asked: Int32  # (S,) into texts
-    place: Int32  # (N,) of a document among the candidates, −1 elsewhere
-    missing: dict[str, str]  # feature → why these logs have none
 
 
 @stage
@@ -121,12 +98,12 @@ def train_ranker(
     newest searches of that half decide how many trees are kept.
     """
     use_threads(threads)
-    lists, started = _read(log, ranking, vectors), time.perf_counter()
+    lists, started = read_lists(log, ranking, vectors), time.perf_counter()
     with showing("train ranker", 1):
         found = _retrieve(lists, index, its.depth)
         learnt, held, bias = _examples(log, lists, found, its, seed, read_examination(examination))
-        names, rows = _matrix(lists, its, bias, learnt.searches, learnt.documents, learnt.positions)
-        _, held_rows = _matrix(lists, its, bias, held.searches, held.documents, np.ones_like(held.positions))
+        names, rows = matrix(lists, its.embedding, bias, learnt.searches, learnt.documents, learnt.positions)
+        _, held_rows = matrix(lists, its.embedding, bias, held.searches, held.documents, np.ones_like(held.positions))
         trees = grow(rows, learnt, held_rows, held, names, its, seed, threads)
     (folder / "ranker.txt").write_text(trees.text)
     gains: dict[str, float] = {}
@@ -163,9 +140,9 @@ def retrieve_ranked(
     """retrieved.npy (S, K): what the vectors find through their index, the first `depth` of it as the ranker orders;
     scanned.npy: documents compared or scored; returned.npy."""
     use_threads(threads)
-    lists, told = _read(log, evaluated, vectors), trained_of(ranker)
+    lists, told = read_lists(log, evaluated, vectors), trained_of(ranker)
     booster = lightgbm.Booster(model_str=(ranker.folder / "ranker.txt").read_text())
-    searched = faiss.read_index(str(index.folder / "index.faiss"))
+    searched = load(index.folder)
     started = time.perf_counter()
     with showing("rank", 1):
         found = _retrieve(lists, index, max(its.depth, k))
@@ -173,7 +150,9 @@ def retrieve_ranked(
         for first, part in _blocks(head, len(told["features"])):
             at, place = np.nonzero(part >= 0)
             ones = np.ones(len(at), np.int32)
-            names, rows = _matrix(lists, its, told["bias"], (first + at).astype(np.int32), part[at, place], ones)
+            names, rows = matrix(
+                lists, its.embedding, told["bias"], (first + at).astype(np.int32), part[at, place], ones
+            )
             assert names == told["features"], "a ranker reads what it was trained on"
             scores = np.full(part.shape, -np.inf, np.float32)
             scores[at, place] = booster.predict(rows, num_threads=threads)
@@ -196,7 +175,7 @@ def _blocks(lists: Int32, features: int) -> Iterator[tuple[int, Int32]]:
 def _retrieve(lists: Lists, index: Artifact, depth: int) -> Int32:
     """(S, depth) document rows, or as many as there are."""
     candidates = lists.sample.candidates
-    searched = faiss.read_index(str(index.folder / "index.faiss"))
+    searched = load(index.folder)
     rows, _ = through(searched, lists.queries, min(depth, len(candidates)))
     return np.where(rows >= 0, candidates[rows], -1).astype(np.int32)
 
@@ -205,37 +184,37 @@ def _examples(
     log: Artifact, lists: Lists, found: Int32, its: Ranker, seed: int, examined: Examination
 ) -> tuple[Examples, Examples, str]:
     """(what is learnt from, what is held out, how bias is treated)."""
-    searches, candidates = lists.sample.searches["search_row"], lists.place >= 0
+    shown, clicked = _shown(log, lists)
+    bias, n = _bias(its, examined, shown.positions), len(lists.asked)
+    if bias == "propensities":
+        weights = inverse_propensities(shown.positions.astype(np.int64), examined, its.clip)
+        shown = shown._replace(weights=weights.astype(np.float32))
+    clicks, refused = those(shown, clicked), those(shown, ~clicked)
+    fresh = _newest(lists.sample, its.held_out)
+    at, documents = unshown(found, shown.searches, shown.documents, its.unshown, np.random.default_rng(seed))
+    ones = np.ones(len(at))  # as if they had been examined and refused
+    extra = Placed(at, documents, ones.astype(np.int32), ones.astype(np.float32))
+    learnt = by_click(those(clicks, ~fresh[clicks.searches]), both(refused, extra), n)
+    if not len(learnt.sizes):
+        raise InputError("no click of the later half of the validation stands beside anything that was not clicked")
+    return learnt, _held_out(those(clicks, fresh[clicks.searches]), clicks, found), bias
+
+
+def _shown(log: Artifact, lists: Lists) -> tuple[Placed, Bool]:
+    """(what the sampled searches showed of the documents alive, whether it was clicked). Errors: nothing was."""
+    searches = lists.sample.searches["search_row"]
     table = samples.read(log.folder, "lists", {"split": "ranking"}, halved=True)
     rows, documents = samples.rows(table, "search_row"), samples.rows(table, "document_row")
-    at = np.minimum(np.searchsorted(searches, rows), len(searches) - 1)
-    kept = (searches[at] == rows) & candidates[documents]
-    at, documents = at[kept].astype(np.int32), documents[kept]
-    positions, clicked = samples.rows(table, "position")[kept], table["clicked"].to_numpy()[kept]
+    kept = np.isin(rows, searches) & (lists.place[documents] >= 0)
+    clicked: Bool = table["clicked"].to_numpy()[kept]
     if not clicked.any():
         raise InputError(
             "no result was clicked in the later half of the validation period, so a ranker has nothing to learn from; "
             "take rankers out, or make split.validation larger"
         )
-    bias = _bias(its, examined, positions)
-    weights = np.ones(len(at))
-    if bias == "propensities":
-        weights = inverse_propensities(positions.astype(np.int64), examined, its.clip)
-    shown = Placed(at, documents, positions, weights.astype(np.float32))
-    clicks, refused = those(shown, clicked), those(shown, ~clicked)
-    fresh = _newest(lists.sample, its.held_out)
-    extra = unshown(found, at, documents, its.unshown, np.random.default_rng(seed))
-    ones = np.ones(len(extra[0]))  # as if it had been examined and refused
-    others = Placed(
-        np.concatenate([refused.searches, extra[0]]),
-        np.concatenate([refused.documents, extra[1]]),
-        np.concatenate([refused.positions, ones.astype(np.int32)]),
-        np.concatenate([refused.weights, ones.astype(np.float32)]),
-    )
-    learnt = by_click(those(clicks, ~fresh[clicks.searches]), others, len(searches))
-    if not len(learnt.sizes):
-        raise InputError("no click of the later half of the validation stands beside anything that was not clicked")
-    return learnt, _held_out(those(clicks, fresh[clicks.searches]), clicks, found), bias
+    at = np.searchsorted(searches, rows[kept]).astype(np.int32)
+    positions = samples.rows(table, "position")[kept]
+    return Placed(at, documents[kept], positions, np.ones(len(at), np.float32)), clicked
 
 
 def _bias(its: Ranker, examined: Examination, positions: Int32) -> str:
@@ -285,89 +264,3 @@ def _as_retrieved(held: Examples) -> float | None:
     rank = 1 + np.flatnonzero(held.clicked) - first
     gained = np.where(rank <= MEASURED_AT, 1 / np.log2(1 + rank), 0)
     return float(np.average(gained, weights=held.weights[first]))
-
-
-def _matrix(
-    lists: Lists, its: Ranker, bias: str, searches: Int32, documents: Int32, positions: Int32
-) -> tuple[list[str], Float32]:
-    """(names, (P, F)) of pairs: searches are places in the sample, documents rows, among the candidates."""
-    names, columns = describe(lists.ordinary, searches, documents)
-    if len(lists.terms.words):
-        both = scores_of(lists.terms, lists.texts, lists.asked[searches], lists.place[documents])
-        names, columns = ["bm25", "words_held", *names], [*both, *columns]
-    if bias == "position":
-        names, columns = [*names, "position"], [*columns, np.where(positions > 0, positions, np.nan)]
-    more, vectors = embedded(its.embedding, lists.queries, lists.documents, searches, documents)
-    rows = np.empty((len(searches), len(names) + len(more)), np.float32)
-    for at, column in enumerate((*columns, *vectors)):
-        rows[:, at] = column
-    return [*names, *more], rows
-
-
-def _read(log: Artifact, evaluated: Artifact, vectors: Artifact) -> Lists:
-    """Everything that is read, once for all pairs."""
-    sample = read_sample(evaluated)
-    ordinary, missing = read_ordinary(log, sample.searches["search_row"])
-    asked, place = np.unique(sample.searches["query_row"], return_inverse=True)
-    texts = pq.read_table(log.folder / "queries.parquet")["query"].take(asked).to_pylist()
-    terms = index_terms(texts_of(read_documents(log, sample.candidates)))
-    if not len(terms.words):
-        missing["bm25"] = "documents have no text"
-    count = pq.read_metadata(log.folder / "documents.parquet").num_rows
-    at = np.full(count, -1, np.int32)
-    at[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
-    documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
-    queries: Float32 = np.load(vectors.folder / "queries.npy")
-    return Lists(sample, queries, documents, ordinary, terms, texts, place.astype(np.int32), at, missing)
-
-
-def read_ordinary(log: Artifact, search_rows: Int32) -> tuple[Ordinary, dict[str, str]]:
-    """(what is known beside the embedding of every document and of these searches, by feature why the others are
-    not)."""
-    missing: dict[str, str] = {}
-    documents = pq.read_table(log.folder / "documents.parquet").drop_columns(["body", "document_id"])
-    every = pq.read_table(log.folder / "searches.parquet").drop_columns(["search_id"])
-    searches = every.take(search_rows)
-    shown = samples.read_shown(log.folder)
-    clicks = count_clicks(shown.document_rows[shown.clicked], documents.num_rows)
-    if not clicks.any():
-        missing["popularity"] = "no click in the training window"
-    kinds = _numbered(documents["kind"].combine_chunks(), documents["kind"].combine_chunks())
-    if (kinds < 0).all():
-        missing["kind"] = "documents have none"
-    created = _days(documents["created_at"])
-    if np.isnan(created).all():
-        missing["age_days"] = "no document says when it was created"
-    timed = not pc.all(pc.equal(every["searched_at"], every["searched_at"][0])).as_py()
-    titles = pc.utf8_length(documents["title"]).to_numpy().astype(np.float32)
-    places = {}
-    for name in (column for column in GIVEN["searches"] if column in GIVEN["documents"]):
-        ours, theirs = (side[name].combine_chunks() for side in (every, documents))
-        if ours.null_count == len(ours) or theirs.null_count == len(theirs):
-            missing[f"same_{name}"] = f"searches or documents have no {name}"
-            continue
-        places[name] = (_numbered(searches[name].combine_chunks(), theirs), _numbered(theirs, theirs))
-    queries = pq.read_table(log.folder / "queries.parquet")["query"].take(searches["query_row"])
-    return Ordinary(
-        np.log1p(clicks).astype(np.float32) if clicks.any() else None,
-        None if "kind" in missing else np.where(kinds < 0, np.nan, kinds).astype(np.float32),
-        _days(searches["searched_at"]) if timed else None,
-        None if "age_days" in missing else created,
-        titles if titles.any() else None,
-        pc.utf8_length(queries).to_numpy().astype(np.float32),
-        places,
-    ), missing
-
-
-def _numbered(values: pa.Array, known: pa.Array) -> Int32:
-    """(n,) for each value its number among the known ones in order; −2 where it is none of them, −1 for null."""
-    ordered = pc.unique(known.drop_null()).sort()
-    found = pc.fill_null(pc.index_in(values, ordered), -2).to_numpy().astype(np.int32)
-    return np.where(values.is_null().to_numpy(zero_copy_only=False), -1, found).astype(np.int32)
-
-
-def _days(instants: pa.ChunkedArray) -> Float32:
-    """(n,) days since 1970, NaN where null; within a minute."""
-    micros = instants.cast(pa.int64())
-    there = pc.fill_null(micros, 0).to_numpy().astype(np.float64) / DAY_US
-    return np.where(micros.is_null().to_numpy(), np.nan, there).astype(np.float32)

@@ -37,6 +37,7 @@ ensembles:
   below: {parts: [a, b], weights: [1, -2]}
   first: {parts: [a, b], weights: [2, 1]}
 cascades: {none: {first: a, then: b, depth: 0}}
+rankers: {none: {of: a, depth: 0}, dot: {of: a, embedding: dot}, nobody: {}}
 """,
     )
     for wanted in (
@@ -46,6 +47,9 @@ cascades: {none: {first: a, then: b, depth: 0}}
         "ensembles.below.weights.1: got -2; input should be greater than or equal to 0",
         "ensembles.first: weights: the first is 2; it is always 1",
         "cascades.none.depth: got 0; input should be greater than or equal to 1",
+        "rankers.none.depth: got 0; input should be greater than or equal to 1",
+        "rankers.dot.embedding: got 'dot'; input should be 'none', 'cosine', 'hadamard' or 'raw'",
+        "rankers.nobody.of: missing",
     ):
         assert wanted in told
 
@@ -65,7 +69,11 @@ cascades:
 filters:
   a: {arm: a, of: [b]}
   strict: {arm: lost, index: tuned, of: [a, bb]}
-questions: {Q: {baseline: a, arms: [several, cascade]}}
+rankers:
+  cascade: {of: loost}
+  memory: {of: lost, index: tuned}
+  lost: {of: through}
+questions: {Q: {baseline: a, arms: [several, cascaade]}}
 """,
     )
     for wanted in (
@@ -81,7 +89,12 @@ questions: {Q: {baseline: a, arms: [several, cascade]}}
         "filters.strict.arm: no arm 'lost'",
         "filters.strict.of.1: no arm 'bb' (did you mean b?)",
         "filters.strict.index: no index 'tuned'; there are exact",
-        "questions.Q.arms: no arm 'cascade'",
+        "rankers.cascade.of: no arm 'loost' (did you mean lost?)",
+        "rankers.memory: this name is taken by a baseline",
+        "rankers.memory.index: no index 'tuned'; there are exact",
+        "rankers.lost: this name is taken by one of the ensembles",
+        "rankers.lost.of: no arm 'through'",
+        "questions.Q.arms: no arm 'cascaade' (did you mean cascade?)",
     ):
         assert wanted in told
 

@@ -11,6 +11,7 @@ import pytest
 from data import samples
 from data.extract import extract
 from data.logs import Split, Tables
+from ebr_core.config import InputError
 
 SEARCHES = """search_id,searched_at,query,searcher_id,session_id
 1,2024-01-01 10:00:00,apple,ann,s1
@@ -89,6 +90,72 @@ def test_the_test_sample(tmp_path: Path) -> None:
     counts = {row["targets"]: row for row in json.loads((into / "counts.json").read_text())}
     assert (counts["clicked"]["searches"], counts["clicked"]["with_target"]) == (3, 2)
     assert counts["clicked"]["targets_not_alive"] == 1  # G, clicked in search 7
+
+
+HALVED = """search_id,searched_at,query,searcher_id,session_id
+1,2024-01-01 10:00:00,apple,ann,s1
+2,2024-01-05 10:00:00,pear,bob,s2
+3,2024-01-05 11:00:00,pear,ann,s3
+4,2024-01-06 10:00:00,plum,bob,s4
+5,2024-01-06 11:00:00,apple,ann,s3
+6,2024-01-06 12:00:00,apple,bob,s4
+7,2024-01-09 10:00:00,apple,ann,s5
+8,2024-01-09 11:00:00,apple,bob,s4
+"""
+SHUFFLED = """search_id,document_id,position,clicked,randomised
+1,A,1,true,true
+1,P,2,false,true
+2,P,1,true,
+2,A,2,false,
+3,P,1,true,true
+3,A,2,true,true
+4,P,1,true,true
+4,A,2,false,false
+5,A,1,true,true
+6,A,1,true,false
+7,A,1,true,true
+8,A,1,true,true
+"""
+
+
+def _halved(folder: Path, searches: str = HALVED) -> Path:
+    texts = {"searches": searches, "results": SHUFFLED, "documents": DOCUMENTS}
+    for name, text in texts.items():
+        (folder / f"{name}.csv").write_text(text)
+    logs = Tables(layout="tables", max_dropped=0.9, **{name: str(folder / f"{name}.csv") for name in texts})
+    extract(logs, Split.model_validate({"validation_from": "2024-01-05", "test_from": "2024-01-08"}), folder / "log")
+    return folder / "log"
+
+
+def test_rankers_get_the_later_half_of_the_validation_and_no_session_is_cut(tmp_path: Path) -> None:
+    """Sessions s2 and s3 begin in the earlier half, s4 in the later; what s3 did after s4 began is of nobody's use, nor
+    what s4 did after the test began."""
+    log = _halved(tmp_path)
+    parts = {"validation": ["2", "3"], "ranking": ["4", "6"], "test": ["7"], "train": ["1"]}
+    for split, wanted in parts.items():
+        lists = samples.read(log, "lists", {"split": split}, halved=True)
+        assert _ids(log, samples.rows(lists, "search_row").tolist(), "searches", "search") == wanted
+        if split == "train":
+            continue
+        (tmp_path / split).mkdir()
+        samples.sample(log, split, 100, 1, None, tmp_path / split, halved=True)
+        sampled = pq.read_table(tmp_path / split / "searches.parquet")["search_id"].to_pylist()
+        assert sorted(sampled) == wanted
+    whole = samples.read(log, "lists", {"split": "validation"})
+    assert _ids(log, samples.rows(whole, "search_row").tolist(), "searches", "search") == ["2", "3", "4", "5", "6"]
+
+
+def test_shuffled_lists_are_whole_ones_before_the_test(tmp_path: Path) -> None:
+    """Search 4 is flagged in part, 7 is of the test, 8 after its begin."""
+    counts = samples.read_shuffled(_halved(tmp_path))
+    assert [column.tolist() for column in counts] == [[1, 1, 2], [1, 2, 2], [1, 2, 2], [1, 2, 1]]
+
+
+def test_a_validation_of_one_moment_has_no_halves(tmp_path: Path) -> None:
+    lines = [line for line in HALVED.splitlines() if not line.startswith(("3,", "4,", "5,", "6,"))]
+    log = _halved(tmp_path, "\n".join(lines) + "\n")
+    with pytest.raises(InputError, match="a validation period of at least two moments"):
+        samples.read(log, "lists", {"split": "ranking"}, halved=True)
 
 
 def test_the_sample_is_the_same_every_time_and_no_larger_than_asked(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.baselines import bm25
-from ebr_core.terms import documents_with, index_terms, match, ranked, stems, words_held, words_of
+from ebr_core.terms import documents_with, index_terms, match, ranked, scores_of, stems, words_held, words_of
 
 WORDS = ["red", "fox", "runs", "blue", "dog", "sleeping"]
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), min_size=1, max_size=12)
@@ -78,3 +79,18 @@ def test_which_words_a_document_holds() -> None:
         ["fox"],
         ["sleep"],
     ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, QUERIES, st.integers(0, 99))
+def test_scores_of_pairs_are_those_of_the_lists(texts: list[str], queries: list[str], seed: int) -> None:
+    terms = index_terms(texts)
+    rows, scores = ranked(terms, queries, len(texts), every=False)
+    rng = np.random.default_rng(seed)
+    at, pairs = (rng.integers(0, n, 20).astype(np.int32) for n in (len(queries), len(texts)))
+    got, held = scores_of(terms, queries, at, pairs)
+    for place, (q, d) in enumerate(zip(at, pairs, strict=True)):
+        listed = dict(zip(rows[q].tolist(), scores[q].tolist(), strict=True))
+        assert got[place] == pytest.approx(listed.get(int(d), 0), rel=1e-5)
+        asked, there = (set(stems([text])[0].as_py()) for text in (queries[q], texts[d]))
+        assert held[place] == pytest.approx(len(asked & there) / max(1, len(asked)))

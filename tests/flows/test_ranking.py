@@ -1,0 +1,191 @@
+"""Rankers end to end: rows as arms have, nothing of the test in training, what the report and MLflow tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from ebr_core.config import InputError
+from ebr_core.index import Exact
+from ebr_core.ranking import Ranker
+from flows.check import describe_experiment
+from flows.ebr import ebr
+from tasks.artifacts import Artifact, artifacts
+from tasks.ranking import estimate_examination, read_examination, train_ranker
+from tasks.retrieval import build_index
+from tasks.samples import read_sample
+from tasks.tracking import Outcome
+
+SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
+RANKERS: dict[str, Any] = {
+    "plain": {"of": "random", "depth": 50, "trees": 30, "leaf_rows": 20},
+    "cosine": {"of": "random", "depth": 50, "trees": 30, "embedding": "cosine", "index": "tuned", "debias": "none"},
+    "hadamard": {"of": "random", "depth": 50, "trees": 5, "embedding": "hadamard", "debias": "position"},
+    "raw": {"of": "both", "depth": 50, "trees": 5, "embedding": "raw"},
+    "one": {"of": "random", "depth": 1, "trees": 5},
+}
+CHANGES: dict[str, Any] = {
+    "logs": {"layout": "simulated", "world": {"searches": 3000, "documents": 600, "days": 6, "shuffled": 0.3}},
+    "ensembles": {"both": {"parts": ["random", "random"], "weights": [1, 1]}},
+    "indexes": {"tuned": {"kind": "ivf", "code": "pq8", "refine": True, "target": 0.9}},
+    "retrievals": {},
+    "rankers": RANKERS,
+    "questions": {"P34": {"baseline": "cosine", "arms": ["plain", "hadamard", "raw", "random"], "metric": "ndcg@10"}},
+}
+
+
+def _write(folder: Path, **changes: Any) -> Path:
+    content = yaml.safe_load(SMOKE.read_text()) | CHANGES | changes
+    content["arms"].pop("impressions", None)
+    (folder / "ranking.yaml").write_text(yaml.safe_dump(content))
+    return folder / "ranking.yaml"
+
+
+@pytest.fixture(scope="module")
+def outcome(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """The smoke experiment with rankers, run once."""
+    state = ebr(str(_write(tmp_path_factory.mktemp("ranking"))), return_state=True)
+    assert state.is_completed(), state.message
+    result = state.result()
+    assert isinstance(result, Outcome)
+    return result
+
+
+def _told(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    return {each["arm"]: each for each in json.loads((outcome.report.folder / "rankers.json").read_text())}
+
+
+def _sampled() -> list[Artifact]:
+    """The samples of the run by time: the validation's halves, the test."""
+    made = [Artifact(stage="sample", digest=folder.name.partition("-")[2]) for folder in artifacts().glob("sample-*")]
+    assert len(made) == 3
+    return sorted(made, key=lambda one: int(read_sample(one).searches["search_row"].min()))
+
+
+def _level(outcome: Outcome, arm: str, metric: str, k: int | None) -> float:
+    key = (None, arm, "clicked", "all", metric, k)
+    names = ("question", "arm", "targets", "slice", "metric", "k")
+    rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    mine = [row for row in rows if tuple(row[name] for name in names) == key]
+    return float(min(mine, key=lambda row: row["index"] != "exact")["value"])
+
+
+def test_rankers_have_rows_and_questions_as_arms_have(outcome: Outcome) -> None:
+    rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    assert {row["arm"] for row in rows if row["question"] == "P34" and row["baseline"]} == {
+        *("plain", "hadamard", "raw", "random")
+    }
+    for name in RANKERS:
+        assert 0 < _level(outcome, name, "ndcg", 10) <= 1
+        # Behind the depth stands what the arm retrieved.
+        assert _level(outcome, name, "recall", 100) == pytest.approx(
+            _level(outcome, RANKERS[name]["of"], "recall", 100), abs=0.05
+        )
+    scanned = {row["arm"]: row["value"] for row in rows if row["metric"] == "scanned" and row["slice"] == "all"}
+    assert scanned["plain"] == scanned["one"] + 49
+
+
+def test_a_depth_of_1_orders_nothing(outcome: Outcome) -> None:
+    for metric, k in (("recall", 1), ("recall", 10), ("mrr", None), ("ndcg", 10)):
+        assert _level(outcome, "one", metric, k) == _level(outcome, "random", metric, k)
+
+
+def test_the_validation_is_halved_and_no_search_of_the_test_trains(outcome: Outcome) -> None:
+    log = pq.read_table(outcome.log.folder / "searches.parquet", columns=["split", "searched_at"])
+    split, time = (log[name].to_numpy() for name in ("split", "searched_at"))
+    earlier, later, test = (read_sample(one).searches["search_row"] for one in _sampled())
+    assert set(split[earlier]) == set(split[later]) == {"validation"}
+    assert set(split[test]) == {"test"}
+    assert time[earlier].max() < time[later].min()
+    assert time[later].max() < time[split == "test"].min()
+
+
+def test_the_same_bytes_twice(outcome: Outcome, tmp_path: Path) -> None:
+    ranking = _sampled()[1]
+    n = len(read_sample(ranking).searches["search_row"])
+    of_parts = [  # random with both its seeds
+        Artifact(stage="embed_texts", digest=folder.name.partition("-")[2])
+        for folder in artifacts().glob("embed_texts-*")
+        if len(np.load(folder / "queries.npy")) == n
+    ]
+    its, examination = Ranker.model_validate(RANKERS["plain"]), estimate_examination.fn(outcome.log)
+    made = {path.read_bytes() for path in artifacts().glob("train_ranker-*/ranker.txt")}
+    again = set()
+    for vectors in of_parts:
+        index, folder = build_index.fn(vectors, ranking, Exact(), 1), tmp_path / vectors.digest
+        folder.mkdir()
+        train_ranker.fn.__wrapped__(  # type: ignore[attr-defined] # the stage itself, past its artifact
+            folder, outcome.log, ranking, its, 0, 1, vectors, index, examination
+        )
+        again.add((folder / "ranker.txt").read_bytes())
+    assert len(of_parts) == 2
+    assert again & made
+
+
+def test_bias_is_treated_as_asked_and_told(outcome: Outcome) -> None:
+    told = _told(outcome)
+    assert {name: its["bias"] for name, its in told.items()} == {
+        **{"plain": "propensities", "raw": "propensities", "one": "propensities"},
+        **{"cosine": "none", "hadamard": "position"},
+    }
+    assert "position" in told["hadamard"]["features"]
+    assert "cosine" not in told["plain"]["gains"]
+    assert set(told["raw"]["gains"]) >= {"query vector", "document vector", "bm25", "same_city", "age_days", "kind"}
+    examined = read_examination(estimate_examination.fn(outcome.log))
+    assert (np.diff(examined.rates) <= 1e-12).all()
+    assert abs(examined.rates[1] - 0.5) < 4 * examined.errors[1]  # the world's: 1 / position
+    page = (outcome.report.folder / "report.md").read_text()
+    for wanted in (
+        "## Rankers",
+        "rankers.svg",
+        "some position bias remains",
+        "cosine: nothing is done about",
+        "nDCG@10",
+    ):
+        assert wanted in page
+
+
+def test_mlflow_has_a_run_of_each_with_its_importances(outcome: Outcome) -> None:
+    client = MlflowClient()
+    runs = client.search_runs([outcome.mlflow_experiment_id], "tags.kind = 'ranker'")
+    by_name = {run.data.tags["arm"]: run for run in runs}
+    assert set(by_name) == set(RANKERS)
+    cosine = by_name["cosine"]
+    assert cosine.data.params["embedding"] == "cosine"
+    assert cosine.data.tags["bias"] == "none"
+    assert cosine.data.metrics["recall_at_10"] == pytest.approx(_level(outcome, "cosine", "recall", 10))
+    files = {file.path for folder in ("plots", "model") for file in client.list_artifacts(cosine.info.run_id, folder)}
+    assert files == {"plots/importance.png", "model/ranker.txt"}
+
+
+def test_too_deep_is_told_before_anything_is_trained(outcome: Outcome, tmp_path: Path) -> None:
+    state = ebr(str(_write(tmp_path, rankers={"deep": {"of": "random", "depth": 5000}})), return_state=True)
+    with pytest.raises(InputError, match=r"rankers\.deep\.depth: got 5000, but \d+ documents are alive"):
+        state.result()
+
+
+def test_a_ranker_of_an_arm_that_cannot_be_trained_is_told_and_the_others_finish(
+    outcome: Outcome, tmp_path: Path
+) -> None:
+    broken = {"positives": {"source": "impressions"}, "negatives": {"random": 0, "impressions": 2}}
+    asked = {"plain": RANKERS["plain"], "lame": {"of": "broken", "depth": 50}}
+    path = _write(tmp_path, rankers=asked, ensembles={}, questions={}, indexes={})
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(content | {"arms": content["arms"] | {"broken": broken}}))
+    state = ebr(str(path), return_state=True)
+    assert state.is_failed()
+    told = state.result(raise_on_failure=False)
+    assert set(told.failures) >= {"lame", "broken, seed 0"}
+    assert not any(name.startswith(("plain", "random")) for name in told.failures)
+    assert set(_told(told)) == {"plain"}
+
+
+def test_check_says_what_a_question_about_rankers_hangs_on(tmp_path: Path) -> None:
+    assert "P34 (no title): can be answered." in describe_experiment(_write(tmp_path))
