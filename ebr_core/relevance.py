@@ -80,6 +80,6 @@ def best_threshold(scores: Float64, good: Bool, recall_weight: float) -> tuple[f
     last = np.append(np.diff(scores[order]) != 0, True)  # equal scores are kept or dropped together
     precision, recall, weight = right / kept, right / good.sum(), recall_weight**2
     f = np.where(last, (1 + weight) * precision * recall / np.maximum(weight * precision + recall, 1e-12), -1)
-    at = len(f) - 1 - int(f[::-1].argmax())
+    at = int(np.flatnonzero(f >= f.max() - 1e-12)[-1])  # equal but for rounding
     told = {"precision": precision[at], "recall": recall[at], "kept": kept[at] / len(order), "good": good.mean()}
     return float(scores[order][at]), {name: float(value) for name, value in told.items()}
