@@ -30,7 +30,7 @@ from ebr_core.ranking import (
     unshown,
 )
 from ebr_core.search import scanned, through
-from ebr_core.searchable import load
+from ebr_core.searchable import Searchable, load
 from ebr_core.train import use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.progress import showing
@@ -100,7 +100,7 @@ def train_ranker(
     use_threads(threads)
     lists, started = read_lists(log, ranking, vectors), time.perf_counter()
     with showing("train ranker", 1):
-        found = _retrieve(lists, index, its.depth)
+        found = _retrieve(lists, load(index.folder), its.depth)
         learnt, held, bias = _examples(log, lists, found, its, seed, read_examination(examination))
         names, rows = matrix(lists, its.embedding, bias, learnt.searches, learnt.documents, learnt.positions)
         _, held_rows = matrix(lists, its.embedding, bias, held.searches, held.documents, np.ones_like(held.positions))
@@ -140,12 +140,11 @@ def retrieve_ranked(
     """retrieved.npy (S, K): what the vectors find through their index, the first `depth` of it as the ranker orders;
     scanned.npy: documents compared or scored; returned.npy."""
     use_threads(threads)
-    lists, told = read_lists(log, evaluated, vectors), trained_of(ranker)
+    lists, told, searched = read_lists(log, evaluated, vectors), trained_of(ranker), load(index.folder)
     booster = lightgbm.Booster(model_str=(ranker.folder / "ranker.txt").read_text())
-    searched = load(index.folder)
     started = time.perf_counter()
     with showing("rank", 1):
-        found = _retrieve(lists, index, max(its.depth, k))
+        found = _retrieve(lists, searched, max(its.depth, k))
         head = found[:, : its.depth]
         for first, part in _blocks(head, len(told["features"])):
             at, place = np.nonzero(part >= 0)
@@ -172,10 +171,9 @@ def _blocks(lists: Int32, features: int) -> Iterator[tuple[int, Int32]]:
         yield first, lists[first : first + step].copy()
 
 
-def _retrieve(lists: Lists, index: Artifact, depth: int) -> Int32:
+def _retrieve(lists: Lists, searched: Searchable, depth: int) -> Int32:
     """(S, depth) document rows, or as many as there are."""
     candidates = lists.sample.candidates
-    searched = load(index.folder)
     rows, _ = through(searched, lists.queries, min(depth, len(candidates)))
     return np.where(rows >= 0, candidates[rows], -1).astype(np.int32)
 

@@ -166,7 +166,9 @@ def test_mlflow_has_a_run_of_each_with_its_importances(outcome: Outcome) -> None
 
 
 def test_too_deep_is_told_before_anything_is_trained(outcome: Outcome, tmp_path: Path) -> None:
-    state = ebr(str(_write(tmp_path, rankers={"deep": {"of": "random", "depth": 5000}})), return_state=True)
+    state = ebr(
+        str(_write(tmp_path, rankers={"deep": {"of": "random", "depth": 5000}}, questions={})), return_state=True
+    )
     with pytest.raises(InputError, match=r"rankers\.deep\.depth: got 5000, but \d+ documents are alive"):
         state.result()
 
