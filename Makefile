@@ -30,8 +30,9 @@ lint: .venv/installed-dev ## Lint, check types and layers
 paper: .venv/installed ## Run the paper's comparisons and write docs/paper-results.md; a killed run goes on where it was
 	$(BIN)/ebr paper
 
-prove: .venv/installed ## Prove what takes minutes: that intervals cover what they promise, on 2,000 planted data sets a setting
+prove: .venv/installed ## Prove what takes an hour or more: that intervals cover what they promise, and that 50 kills change nothing
 	$(BIN)/python -m benchmarks.coverage
+	$(BIN)/python -m benchmarks.kills
 
 lock: ## Write constraints.txt anew from the newest versions that pyproject.toml allows
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

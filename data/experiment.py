@@ -14,6 +14,7 @@ from data.combined import ensemble_problems, named_problem, reference_problems
 from data.invalid import explained
 from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
 from data.nightly import Nightly
+from data.runner import Dask
 from ebr_core.cascade import Cascade
 from ebr_core.config import Arm, Frozen, InputError, laid_over
 from ebr_core.ensemble import Ensemble
@@ -126,6 +127,9 @@ class Experiment(Frozen):
     questions: dict[Title, Question] = Field(default_factory=dict, description="who is compared with whom")
     audit: Audit | None = Field(None, description="what `ebr audit` trains again")
     nightly: Nightly = Field(Nightly(), description="how `ebr nightly` keeps a model fresh")
+    runner: Literal["threads"] | Dask = Field(
+        "threads", description="what runs the stages: threads of one process; dask, or the settings of a Dask cluster"
+    )
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -135,6 +139,11 @@ class Experiment(Frozen):
             return arms  # validation says what is wrong
         base = arms.get("base") or {}
         return {name: laid_over(base, arm or {}) for name, arm in arms.items() if name != "base"}
+
+    @field_validator("runner", mode="before")
+    @classmethod
+    def _by_name(cls, runner: Any) -> Any:
+        return {"kind": "dask"} if runner == "dask" else runner
 
     @field_validator("seeds")
     @classmethod

@@ -39,10 +39,7 @@ def run(experiment: FILE) -> None:
     """Run an experiment: extract, train, index, evaluate; prints the table. What is already there is not made again."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from flows.ui import end_orphans, use_served
-
-    end_orphans()
-    use_served()
+    _prepare_flow()
     if watched := sys.stderr.isatty():
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the bars say it
     from data.experiment import load_experiment
@@ -53,6 +50,7 @@ def run(experiment: FILE) -> None:
     if not isinstance(asked.logs, Simulated):
         refuse_absent(asked.logs)
     from flows.ebr import ebr
+    from flows.room import start_server
     from flows.table import show
     from tasks.progress import BARS
 
@@ -68,6 +66,7 @@ def run(experiment: FILE) -> None:
         console=Console(stderr=True),
         transient=True,
     )
+    start_server()
     with bars if watched else nullcontext():
         token = BARS.set(bars if watched else None)
         state = ebr(str(experiment), return_state=True)
@@ -103,7 +102,6 @@ def report(
 ) -> None:
     """Make the report of a run again from its result files: report.html, report.md and its pictures."""
     from tasks.compare import find_run
-    from tasks.home import home
     from tasks.report import write
 
     folder = find_run(run)
@@ -130,10 +128,11 @@ def negatives(
 ) -> None:
     """Show what an arm is trained on: some of its pairs, with negatives of every kind, titles and similarities."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    _prepare_flow()
     from flows.negatives import look, show
-    from flows.ui import use_served
+    from flows.room import start_server
 
-    use_served()
+    start_server()
     show(look(str(experiment), arm, queries), Console(width=None if sys.stdout.isatty() else 120))
 
 
@@ -185,11 +184,11 @@ def explain(
 @app.command()
 def audit(experiment: FILE) -> None:
     """Train the arms of the audit section again, under other splits and with less of the log, and say what it shows."""
-    from flows.ui import use_served
-
-    use_served()
+    _prepare_flow()
     from flows.audit import run_audit
+    from flows.room import start_server
 
+    start_server()
     folder = run_audit(experiment)
     Console().print((folder / "audit.md").read_text(), markup=False, highlight=False, soft_wrap=True)
     print(folder / "audit.html")
@@ -205,16 +204,15 @@ def nightly(
 ) -> None:
     """Retrain on all days but the newest, judge on the newest, and crown the challenger if that shows it; a day that
     was judged is not judged again."""
-    from flows.ui import end_orphans, use_served
-
-    end_orphans()
-    use_served()
+    _prepare_flow()
     from flows.nightly import retrain
+    from flows.room import start_server
     from tasks.nights import described
 
     for logger in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(logger).addFilter(_without_traceback)
     one, begin, end = (given.date() if given else None for given in (day, first, last))
+    start_server()
     state = retrain(str(experiment), one, begin, end, accept, return_state=True)
     nights: Any = state.result(raise_on_failure=False)
     if isinstance(nights, BaseException):
@@ -251,11 +249,11 @@ def paper(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/paper-results.md"),
 ) -> None:
     """Run the paper's comparisons and write what they say, question by question; a killed run goes on where it was."""
-    from flows.ui import use_served
-
-    use_served()
+    _prepare_flow()
     from flows.paper import run_paper
+    from flows.room import start_server
 
+    start_server()
     failed = run_paper(experiments or [], out)
     print(out)
     for told in failed:
@@ -394,6 +392,20 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
 
 
+def _prepare_flow() -> None:
+    """What comes before a flow, and before prefect is imported: an end to what killed runs left, and the server that
+    runs already, if one does. From then on Ctrl-C ends the run in one line."""
+    from flows import stop
+    from flows.leftovers import end_orphans
+    from flows.room import refuse_unusable
+    from flows.ui import use_served
+
+    stop.arm()
+    end_orphans()
+    use_served()
+    refuse_unusable(served="PREFECT_API_URL" in os.environ)
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -412,7 +424,10 @@ def _leave(code: int) -> None:
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     """Lets every record pass, what the user can mend without the traceback that only a developer needs."""
-    if record.exc_info and isinstance(record.exc_info[1], InputError):
+    from flows.room import mishap
+
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, InputError) or (error and mishap(error)):
         record.exc_info = record.exc_text = None
     return True
 
@@ -427,10 +442,11 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         _leave(2)
     except Exception as error:
-        if "No space left on device" not in str(error):
+        from flows.room import mishap
+
+        if (told := mishap(error)) is None:
             raise
-        told = "what is finished is kept, so the same command goes on. Free some, or set EBR_HOME to a larger disk"
-        print(f"error: no space is left where EBR_HOME lies, {home()}; {told}", file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
         _leave(2)
     except SystemExit as ended:
         if ended.code:  # a failed run's frames, too

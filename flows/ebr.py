@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner
 
 from data.experiment import BASELINES, ORACLES, Experiment, arm_of, load_experiment
 from data.logs import Simulated
@@ -20,10 +19,12 @@ from ebr_core.features import Features
 from flows.bundles import bundle_all
 from flows.ensembles import cascade_all, join_all, runs_needed
 from flows.feedback import Feeding, Source, feeding, filter_all
+from flows.leftovers import begin
 from flows.names import named
 from flows.ranking import rank_all
 from flows.retrievals import Embedded, Futures, Run, index_of, retrieve_all
-from tasks.artifacts import Artifact, clear_unfinished
+from flows.runner import RUNNER, cluster_of, reachable
+from tasks.artifacts import Artifact
 from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.bundle import crown
 from tasks.ensembles import Joined, weighted_recall
@@ -39,15 +40,15 @@ from tasks.tracking import Outcome, TrainedArm, track
 from tasks.training import best_recall, mine_negatives, train_arm
 
 DEFAULT = "experiments/default.yaml"
-# With one thread an arm, arms run side by side and share the cores without waiting for each other (see LOG.md).
-RUNNER: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)  # type: ignore[assignment]
 
 
 @flow(name="ebr", task_runner=RUNNER, flow_run_name="{experiment}")
 def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     """From logs to verdicts, for the experiment file of that path. One arm's failure is told and the others finish."""
-    clear_unfinished()
+    begin()
     asked = load_experiment(Path(experiment))
+    if (cluster := cluster_of(asked.runner)) is not None:
+        return on_cluster(cluster, experiment)
     arms = asked.arms
     deepest = max(asked.evaluation.ks)
 
@@ -176,6 +177,16 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     )
     problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
+
+
+def on_cluster(cluster: TaskRunner[Any], experiment: str) -> Outcome | State[Outcome]:
+    """The same flow as a part of this one, its stages run by the cluster."""
+    with reachable():
+        state: State[Any] = ebr.with_options(task_runner=cluster)(experiment, return_state=True)
+    outcome = state.result(raise_on_failure=False)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return Failed(data=outcome, message=state.message) if state.is_failed() else outcome
 
 
 def read_features(asked: Experiment, log: Artifact, world: Artifact | None) -> dict[Features, PrefectFuture[Artifact]]:

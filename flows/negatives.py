@@ -11,7 +11,8 @@ from rich.table import Table
 from data.experiment import Experiment, load_experiment
 from data.logs import Simulated
 from ebr_core.config import InputError
-from flows.ebr import RUNNER, read_features, train_arms
+from flows.ebr import read_features, train_arms
+from flows.runner import RUNNER
 from tasks.logs import live, obtain, sample
 from tasks.negatives import Fed, fed
 from tasks.training import mine_negatives

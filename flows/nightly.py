@@ -27,8 +27,10 @@ from flows.challenger import (
     read_data,
     train_challenger,
 )
-from flows.ebr import DEFAULT, RUNNER
-from tasks.artifacts import Artifact, clear_unfinished
+from flows.ebr import DEFAULT
+from flows.leftovers import begin
+from flows.runner import RUNNER
+from tasks.artifacts import Artifact
 from tasks.bundle import models_of
 from tasks.judging import check_day, drifted, figures_of, fits, measure
 from tasks.logs import files_of, live
@@ -62,7 +64,7 @@ def retrain(
 
     accept: days that are unlike those before them are taken for right.
     """
-    clear_unfinished()
+    begin()
     asked, name = load_experiment(Path(experiment)), Path(experiment).stem
     with alone(name):
         choose_arm(name, asked, read_nights(name))  # before anything starts

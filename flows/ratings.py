@@ -13,8 +13,9 @@ from data.experiment import load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.config import InputError
-from flows.ebr import RUNNER, read_features, train_arms
+from flows.ebr import read_features, train_arms
 from flows.negatives import alone
+from flows.runner import RUNNER
 from tasks.artifacts import Artifact
 from tasks.feedback import keep_imported
 from tasks.logs import contents_of, extract, files_of, live, obtain, sample

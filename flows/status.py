@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
+from flows.leftovers import close_runs
 from tasks.nights import champions_of, described, read_nights
 from tasks.promoting import name_of
 
@@ -31,7 +32,10 @@ def told_status(experiment: str | None, server: str | None) -> str:
         before = champions[-2]
         lines.append(f"  previous  arm {before.arm} of {before.day}; ebr rollback {name} brings it back")
     lines.append(f"  last      {described(nights[-1])}".replace("\n", "\n          "))
-    if server and (at := next_run(server)):
+    if server:
+        os.environ["PREFECT_API_URL"] = server
+        lines += [f"  crashed   {run}: its process was killed; its slot is free now" for run in close_runs()]
+    if server and (at := next_run()):
         lines.append(f"  next      {at:%Y-%m-%d %H:%M} UTC, by the schedule of retrain/nightly")
     return "\n".join(lines)
 
@@ -40,9 +44,8 @@ def _took_over(decision: str) -> bool:
     return decision in ("promoted", "rolled back")
 
 
-def next_run(server: str) -> datetime | None:
-    """When the deployment retrain/nightly runs next, by that server; None where it has no such run."""
-    os.environ["PREFECT_API_URL"] = server
+def next_run() -> datetime | None:
+    """When the deployment retrain/nightly runs next, by the server in use; None where it has no such run."""
     from prefect import get_client
     from prefect.client.schemas.filters import (
         DeploymentFilter,

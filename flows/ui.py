@@ -11,19 +11,20 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
 from ebr_core.config import InputError
+from flows.leftovers import close_runs, end_orphans, end_own
+from flows.room import refuse_unusable
 from tasks.home import home
 
 HOST = "127.0.0.1"
 PROJECT = Path(__file__).parent.parent
 PATIENCE_S = 300
-RUN = "EBR_RUN_PROCESS"
 
 
 def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
@@ -31,6 +32,10 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
     Ctrl-C."""
     for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(wish, _interrupt)
+    end_orphans()  # first: the server of killed pages still answers
+    if other := use_served():
+        raise InputError(f"`ebr ui` of {home()} is running already, its Prefect server at {other}; use that, or end it")
+    refuse_unusable(served=False)
     api = f"http://{HOST}:{prefect_port}/api"
     mlflow_url = f"http://{HOST}:{mlflow_port}"
     for port, flag in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
@@ -41,6 +46,7 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # six processes for features that nobody uses here
     }
     with ExitStack() as running:
+        running.callback(end_own)  # after the others: a worker's runs are in sessions of their own
         console.print("Starting the Prefect server …")
         server = running.enter_context(
             _process(
@@ -73,6 +79,9 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
         )
         _wait(f"{api}/health", server)
         console.print("Deploying prefect.yaml …")
+        os.environ["PREFECT_API_URL"] = api
+        for name in close_runs(starting=True):
+            console.print(f"  {name} was killed; it is marked as crashed, its slot is free")
         _call(["prefect", "work-pool", "create", "ebr", "--type", "process", "--overwrite"], environment)
         _call(["prefect", "--no-prompt", "deploy", "--all"], environment)
         worker = running.enter_context(
@@ -107,25 +116,6 @@ def use_served() -> str | None:
             return api
     except (urllib.error.URLError, OSError):
         return None  # it was killed and could not take its note away
-
-
-def end_orphans() -> None:
-    """Ends the temporary Prefect servers of this home whose run was killed and could not end them.
-
-    A run leaves its process number in the environment of its server; where no process has it any more, nobody will
-    miss the server. Then leaves its own.
-    """
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            told = dict(part.split("=", 1) for part in (place / "environ").read_text().split("\0") if "=" in part)
-            server = "prefect.server" in (place / "cmdline").read_text()
-        except (OSError, UnicodeDecodeError):
-            continue  # somebody else's, or it just ended
-        run = told.get(RUN)
-        if server and run and told.get("EBR_HOME") == str(home()) and not Path("/proc", run).exists():
-            with suppress(OSError):
-                os.kill(int(place.name), signal.SIGTERM)
-    os.environ[RUN] = str(os.getpid())
 
 
 def _served() -> Path:

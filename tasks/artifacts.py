@@ -111,11 +111,12 @@ def _write(artifact: Artifact, produce: Callable[[Path], None]) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def clear_unfinished() -> None:
-    """Removes what killed processes of this machine left half written."""
+def clear_unfinished(of: int | None = None) -> None:
+    """Removes what killed processes of this machine left half written; with `of`, what that process has begun."""
     for folder in artifacts().glob(f"{UNFINISHED}*"):
         rest, pid, _ = folder.name.rsplit(".", 2)
-        if rest.endswith(f".{socket.gethostname()}") and not Path("/proc", pid).exists():
+        gone = int(pid) == of if of else not Path("/proc", pid).exists()
+        if rest.endswith(f".{socket.gethostname()}") and gone:
             shutil.rmtree(folder, ignore_errors=True)
 
 

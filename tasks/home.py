@@ -44,6 +44,8 @@ def prepare_environment() -> None:
         "PREFECT_HOME": str(home() / "prefect"),
         "PREFECT_LOCAL_STORAGE_PATH": str(artifacts()),  # a task's record lies in the artifact that it names
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # A slot's lease outlives the server: without it a slot that was held when the server was killed is never freed.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # a busy machine needs more than its 20
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "1",

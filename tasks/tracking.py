@@ -8,6 +8,7 @@ import fcntl
 import importlib.metadata
 import json
 import os
+import socket
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from tasks.ensembles import Joined, weighed
 from tasks.evaluation import COUNTS
 from tasks.home import home
 from tasks.nights import Champion, Night
+from tasks.process import is_gone, myself
 from tasks.ranker_section import importance
 from tasks.ranking import RankerTrained, trained_of
 
@@ -93,10 +95,11 @@ def track(
     with (home() / "mlflow.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the first use makes the tables, and two at once would trip over each other
         experiment_id = _experiment(experiment)
+        close_dead(experiment_id)
     rows = pq.read_table(results.folder / "results.parquet").to_pylist()
-    with mlflow.start_run(
-        experiment_id=experiment_id, run_name=f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
-    ) as parent:
+    name = f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
+    tags = {"host": socket.gethostname(), "process": myself()}
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as parent:
         _log_parent(asked, log, sample, results, rows)
         _log_report(report, rows, experiment_id)
         measured = {row["arm"] for row in rows}
@@ -126,6 +129,21 @@ def track(
         mlflow_run_id=parent.info.run_id,
         failures=failures,
     )
+
+
+def close_dead(experiment_id: str) -> None:
+    """Marks as killed what a process that is gone began to tell, with its children; the next run tells it whole."""
+    client = mlflow.MlflowClient()
+    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
+    dead = {run.info.run_id for run in running if _is_of_the_dead(run)}
+    for run in running:
+        if dead & {run.info.run_id, run.data.tags.get("mlflow.parentRunId")}:
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _is_of_the_dead(run: Run) -> bool:
+    tags = run.data.tags
+    return "process" in tags and is_gone(tags["process"], tags.get("host"))
 
 
 @task(name="track night")

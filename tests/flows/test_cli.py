@@ -55,14 +55,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_the_pages_come_up_and_all_end_together(tmp_path: Path) -> None:
-    """A real Prefect server, worker and MLflow page; the deployments of prefect.yaml; nothing left after the end."""
-    ports = _free_port(), _free_port()
+def _open_pages(home: Path, ports: tuple[int, int]) -> tuple[subprocess.Popen[str], str]:
+    """`ebr ui` and what it said until all was there."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     ui = subprocess.Popen(
         [sys.executable, "-m", "flows.cli", "ui", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])],
         cwd=PROJECT,
-        env=environment | {"EBR_HOME": str(tmp_path)},
+        env=environment | {"EBR_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -74,6 +73,17 @@ def test_the_pages_come_up_and_all_end_together(tmp_path: Path) -> None:
         told += line
         if "Ctrl-C ends all" in line or time.monotonic() > until:
             break
+    return ui, told
+
+
+def test_the_pages_come_up_after_a_kill_and_all_end_together(tmp_path: Path) -> None:
+    """A real Prefect server, worker and MLflow page; the deployments of prefect.yaml; nothing left after the end. The
+    first ones are killed and leave their children, which hold the ports."""
+    ports = _free_port(), _free_port()
+    killed, _ = _open_pages(tmp_path, ports)
+    killed.kill()
+    killed.wait()
+    ui, told = _open_pages(tmp_path, ports)
     assert f"PREFECT_API_URL=http://127.0.0.1:{ports[0]}/api" in told, told
     for deployment in ("full", "smoke"):
         url = f"http://127.0.0.1:{ports[0]}/api/deployments/name/ebr/{deployment}"
@@ -81,6 +91,7 @@ def test_the_pages_come_up_and_all_end_together(tmp_path: Path) -> None:
             assert answer.status == 200
     with urllib.request.urlopen(f"http://127.0.0.1:{ports[1]}/", timeout=20) as answer:
         assert b"MLflow" in answer.read()
+    assert _ebr(tmp_path, "ui").stderr.startswith(f"error: `ebr ui` of {tmp_path} is running already")
     ui.send_signal(signal.SIGINT)
     ui.wait(timeout=60)
     for port in ports:  # nobody listens any more

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tasks.tracking import _panels
+import os
+import socket
+
+import mlflow
+
+from tasks.process import myself
+from tasks.tracking import _panels, close_dead
 
 
 def test_each_target_set_has_its_own_curve() -> None:
@@ -31,3 +37,19 @@ def test_each_target_set_has_its_own_curve() -> None:
         "clicked": {"random": [(1, 0.2), (10, 0.5)]},
         "truth": {"random": [(1, 0.1), (10, 0.4)]},
     }
+
+
+def test_what_a_killed_process_began_to_tell_is_marked_as_killed() -> None:
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("killed")
+
+    def begun(**tags: str) -> str:
+        return str(client.create_run(experiment, tags=tags).info.run_id)
+
+    here = socket.gethostname()
+    dead = begun(process=f"{os.getpid()}:1", host=here)
+    child = begun(**{"mlflow.parentRunId": dead})
+    kept = [begun(process=myself(), host=here), begun(process=f"{os.getpid()}:1", host="elsewhere"), begun()]
+    close_dead(experiment)
+    assert [client.get_run(run).info.status for run in (dead, child, *kept)] == ["KILLED"] * 2 + ["RUNNING"] * 3

@@ -1,0 +1,139 @@
+"""What each stage costs as logs grow: `python -m benchmarks.growth [out.json [impressions …]]`, 10⁵ to 10⁷.
+
+Simulated worlds with a document for ten impressions; one arm, one epoch, an inverted file of codes, 5,000 searches.
+Tells processor seconds, seconds on the clock and the largest resident memory of each stage, which is reset before it.
+`python -m benchmarks.growth plot out.json docs/growth.png` draws what was measured. State is kept under EBR_HOME, but
+every stage is measured anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tasks.home import prepare_environment
+
+prepare_environment()
+
+import pyarrow.parquet as pq  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from data.experiment import Evaluation, Question  # noqa: E402
+from data.logs import Simulated, Split  # noqa: E402
+from data.world.config import World  # noqa: E402
+from ebr_core.config import Arm, Softmax, Training  # noqa: E402
+from ebr_core.index import Exact, Ivf  # noqa: E402
+from tasks.artifacts import Artifact  # noqa: E402
+from tasks.evaluation import Retrieved, evaluate  # noqa: E402
+from tasks.features import featurise  # noqa: E402
+from tasks.logs import extract, live, sample  # noqa: E402
+from tasks.retrieval import build_index, embed_texts, retrieve  # noqa: E402
+from tasks.training import train_arm  # noqa: E402
+
+A_SEARCH = 11  # impressions
+A_DOCUMENT = 10
+THREADS = 2
+K = 100
+
+
+class Measured:
+    """Runs stages one after another and keeps what each took."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, dict[str, float]] = {}
+
+    def run(self, name: str, stage: Any, *inputs: Any) -> Artifact:
+        """The artifact of a stage, made anew."""
+        before = set(_folders(stage.name))
+        Path("/proc/self/clear_refs").write_text("5")
+        started, clock = time.process_time(), time.perf_counter()
+        made: Artifact = stage.fn(*inputs)
+        if made.folder in before:  # it was there already: once more
+            shutil.rmtree(made.folder)
+            Path("/proc/self/clear_refs").write_text("5")
+            started, clock = time.process_time(), time.perf_counter()
+            made = stage.fn(*inputs)
+        status = Path("/proc/self/status").read_text()
+        self.stages[name] = {
+            "processor_s": time.process_time() - started,
+            "seconds": time.perf_counter() - clock,
+            "peak_gib": int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 2**20,
+        }
+        its = self.stages[name]
+        print(
+            f"  {name:20s} {its['processor_s']:9.1f} s of processor {its['seconds']:9.1f} s {its['peak_gib']:6.2f} GiB"
+        )
+        return made
+
+
+def _folders(stage: str) -> list[Path]:
+    from tasks.home import artifacts
+
+    return list(artifacts().glob(f"{stage}-*"))
+
+
+def measure(impressions: int) -> dict[str, Any]:
+    """Every stage at that size, from the simulated world to the table."""
+    searches, documents = max(1000, impressions // A_SEARCH), max(500, impressions // A_DOCUMENT)
+    log_of, measured = Simulated(layout="simulated", world=World(documents=documents, searches=searches)), Measured()
+    world = measured.run("simulate", live, log_of.world)
+    log = measured.run("extract", extract, log_of.tables(world.folder), Split(), {"files": f"{documents} {searches}"})
+    shown = pq.read_metadata(log.folder / "results.parquet").num_rows
+    test = measured.run("sample", sample, log, "test", 5_000, 1)
+    validation = sample.fn(log, "validation", 1_000, 1)
+    arm = Arm(loss=Softmax(), training=Training(epochs=1, threads=THREADS))
+    features = measured.run("featurise", featurise, log, arm.reads)
+    towers = measured.run("train, an epoch", train_arm, log, features, validation, arm, 0)
+    vectors = measured.run("embed", embed_texts, features, towers, test, THREADS)
+    tuned_on = embed_texts.fn(features, towers, validation, THREADS)
+    flat = build_index.fn(vectors, test, Exact(), THREADS)
+    index = measured.run(
+        "index", build_index, vectors, test, Ivf(code="pq64", refine=True, target=0.9), THREADS, tuned_on
+    )
+    exactly = measured.run("search exactly", retrieve, vectors, flat, test, K, THREADS)
+    found = measured.run("search the index", retrieve, vectors, index, test, K, THREADS)
+    lists = [Retrieved(arm="one", seed=0, index=name, rows=rows) for name, rows in (("exact", exactly), ("ivf", found))]
+    measured.run(
+        "evaluate", evaluate, test, lists, {"index": Question(baseline="one", arms=("one@ivf",))}, Evaluation()
+    )
+    return {"impressions": shown, "documents": documents, "searches": searches, "stages": measured.stages}
+
+
+def plot(told: list[dict[str, Any]]) -> Figure:
+    """Processor seconds and the largest memory of every stage, by impressions."""
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axes = figure.subplots(1, 2)
+    sizes = [one["impressions"] for one in told]
+    for name in told[-1]["stages"]:
+        for side, key in zip(axes, ("processor_s", "peak_gib"), strict=True):
+            side.plot(sizes, [one["stages"][name][key] for one in told], marker=".", label=name)
+    for side, label in zip(axes, ("processor seconds", "largest resident memory, GiB"), strict=True):
+        side.set(xscale="log", yscale="log", xlabel="impressions", ylabel=label)
+        side.grid(alpha=0.3)
+    start, end = sizes[0], sizes[-1]
+    axes[0].plot([start, end], [0.5, 0.5 * end / start], "k:", label="in proportion")
+    axes[0].legend(fontsize=8)
+    return figure
+
+
+def main(out: Path, sizes: list[int]) -> None:
+    """Prints the stages of every size and writes them to out."""
+    told = []
+    print("compiling")
+    measure(10_000)
+    for impressions in sizes:
+        print(f"{impressions:,} impressions", flush=True)
+        told.append(measure(impressions))
+        out.write_text(json.dumps(told, indent=1))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["plot"]:
+        plot(json.loads(Path(sys.argv[2]).read_text())).savefig(sys.argv[3], dpi=110)
+    else:
+        main(Path([*sys.argv[1:], "growth.json"][0]), [int(a) for a in sys.argv[2:]] or [10**5, 10**6, 10**7])

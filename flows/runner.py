@@ -1,0 +1,62 @@
+"""What runs the stages of a flow: threads of its process, or a Dask cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from data.runner import Dask
+from ebr_core.config import InputError
+
+# With one thread an arm, arms run side by side and share the cores without waiting for each other (see LOG.md).
+RUNNER: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)  # type: ignore[assignment]
+
+
+def cluster_of(runner: Literal["threads"] | Dask) -> TaskRunner[Any] | None:
+    """The cluster that is asked for, None where the flow that asks already runs on it, or wants none. Errors: no
+    scheduler answers under its address."""
+    import dask
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    context = FlowRunContext.get()
+    if not isinstance(runner, Dask) or (context and isinstance(context.task_runner, DaskTaskRunner)):
+        return None
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    dask.config.set({"distributed.comm.timeouts.tcp": "300s"})  # kernels that compile let a worker say nothing for long
+    if runner.address is None:
+        here = {"n_workers": runner.workers, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
+        return DaskTaskRunner(cluster_kwargs=here)
+    _refuse_silent(runner.address)
+    return DaskTaskRunner(address=runner.address)
+
+
+def _refuse_silent(address: str) -> None:
+    import distributed
+
+    try:
+        with distributed.Client(address, timeout=10, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+            if not client.scheduler_info()["workers"]:
+                raise InputError(f"runner.address: the scheduler at {address} has no workers; start some")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(
+            f"runner.address: no Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask "
+            "scheduler`, or leave address out for a cluster on this machine"
+        ) from error
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Names the server of this run to the workers, which would else start one of their own each."""
+    with get_client(sync_client=True) as client:
+        api = str(client.api_url)
+    with temporary_settings({PREFECT_API_URL: api}):
+        yield
