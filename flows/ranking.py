@@ -46,9 +46,11 @@ def rank_all(
     rankers, found = {}, {}
     for name, its in asked.rankers.items():
         spec = asked.all_indexes[its.index]
+        lender = getattr(spec, "parameters_of", None)  # an index may take over another arm's setting
         for run in ((its.of, seed) for seed in asked.seeds if (its.of, seed) in embedded.test):
             here, threads = (name, run[1]), embedded.threads[run]
-            then = embedded._replace(test={**learnt, run: vectors(run)})
+            needed = [run, (lender, run[1])] if lender else [run]
+            then = embedded._replace(test={one: vectors(one) for one in needed})
             index = index_of(run, its.index, spec, then, ranking)
             read = vectors(run), index, examination
             rankers[here] = named(train_ranker, *here).submit(log, ranking, its, run[1], threads, *read)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ebr_core.ranking import MEASURED_AT
+from ebr_core.trees import MEASURED_AT
 from tasks import plots
 from tasks.answers import share
 from tasks.page import Block, Bullets, Grid, Heading, Paragraph, Picture
@@ -33,6 +33,12 @@ def ranker_blocks(rankers: list[dict[str, Any]]) -> list[Block]:
     bias = [f"{', '.join(_named(rankers, kind))}: {words}." for kind, words in BIAS.items() if _named(rankers, kind)]
     caption = "Held out: the newest searches of the later half of the validation, their clicks weighted as in training."
     page: list[Block] = [Heading("Rankers"), Grid(headers, table, caption), Bullets(bias)]
+    if any(its["bias"] == "propensities" for its in rankers):
+        rates = ", ".join(share(rate) for rate in rankers[0]["examined"][:SHOWN])
+        clicks = rankers[0]["shuffled_clicks"]
+        page.append(
+            Paragraph(f"Examined, by position from the first, by {clicks:,} clicks in shuffled lists: {rates} …")
+        )
     if missing:
         page.append(Paragraph(f"Left out, because these logs do not tell: {'; '.join(sorted(missing))}.", "note"))
     return [*page, Picture("rankers", plots.svg(plots.importance(panels)), "Share of the gain by feature, each ranker")]

@@ -17,7 +17,6 @@ from ebr_core.config import Frozen, InputError
 from ebr_core.examination import FEWEST_CLICKS, Examination, estimate, inverse_propensities
 from ebr_core.metrics import Bool
 from ebr_core.ranking import (
-    MEASURED_AT,
     Examples,
     Placed,
     Ranker,
@@ -25,13 +24,13 @@ from ebr_core.ranking import (
     by_click,
     first_of,
     group_of,
-    grow,
     those,
     unshown,
 )
 from ebr_core.search import scanned, through
 from ebr_core.searchable import Searchable, load
 from ebr_core.train import use_threads
+from ebr_core.trees import MEASURED_AT, grow
 from tasks.artifacts import Artifact, stage
 from tasks.progress import showing
 from tasks.ranking_inputs import Lists, matrix, read_lists
@@ -99,9 +98,10 @@ def train_ranker(
     """
     use_threads(threads)
     lists, started = read_lists(log, ranking, vectors), time.perf_counter()
+    examined = read_examination(examination)
     with showing("train ranker", 1):
         found = _retrieve(lists, load(index.folder), its.depth)
-        learnt, held, bias = _examples(log, lists, found, its, seed, read_examination(examination))
+        learnt, held, bias = _examples(log, lists, found, its, seed, examined)
         names, rows = matrix(lists, its.embedding, bias, learnt.searches, learnt.documents, learnt.positions)
         _, held_rows = matrix(lists, its.embedding, bias, held.searches, held.documents, np.ones_like(held.positions))
         trees = grow(rows, learnt, held_rows, held, names, its, seed, threads)
@@ -113,6 +113,7 @@ def train_ranker(
         "features": names, "missing": lists.missing, "bias": bias, "clicks": len(learnt.sizes),
         "pairs": len(learnt.searches), "held_out_clicks": len(held.sizes), "trees": trees.trees,
         "held_out": trees.held_out, "held_out_retrieved": _as_retrieved(held), "gains": gains,
+        "examined": examined.rates.tolist(), "shuffled_clicks": int(examined.clicks.sum()),
     }  # fmt: skip
     (folder / "ranker.json").write_text(json.dumps(told, indent=1))
     costs = {"train_s": time.perf_counter() - started, "pairs": len(learnt.searches)}

@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import os
 import socket
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 import yaml
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array
@@ -348,7 +349,8 @@ def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[st
 def _log_ranker(parent: Run, each: RankerTrained, asked: Experiment, rows: list[dict[str, Any]]) -> None:
     """A child run of a ranker with one seed: its settings, figures, course, trees and what mattered to them."""
     told = trained_of(each.ranker)
-    with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=f"{each.arm}-{each.seed}", nested=True):
+    label = f"{each.arm}-{each.seed}"
+    with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=label, nested=True) as child:
         tags = {"kind": "ranker", "arm": each.arm, "seed": each.seed, "bias": told["bias"]}
         mlflow.set_tags(tags | _question_tags(each.arm, asked) | verdict_tags(rows, each.arm))
         mlflow.log_params(asked.rankers[each.arm].model_dump(mode="json") | {"seed": each.seed})
@@ -357,8 +359,11 @@ def _log_ranker(parent: Run, each: RankerTrained, asked: Experiment, rows: list[
         ]  # its index is a part of it
         metrics = {_metric_name(row): row["value"] for row in mine if _is_shown(row, asked) or row["metric"] in COUNTS}
         mlflow.log_metrics(metrics | difference_metrics(rows, each.arm) | {"trees": told["trees"]})
-        for step, value in enumerate(told["held_out"][:: max(1, len(told["held_out"]) // 100)]):
-            mlflow.log_metric("held_out/ndcg_at_10", value, step=step * max(1, len(told["held_out"]) // 100))
+        now = int(time.time() * 1000)
+        course = [Metric("held_out/ndcg_at_10", value, now, step) for step, value in enumerate(told["held_out"], 1)]
+        mlflow.MlflowClient().log_batch(
+            child.info.run_id, course[:1000]
+        )  # as many as it takes at once; ranker.json has all
         mlflow.log_text(json.dumps(told, indent=1), "results/ranker.json")
         mlflow.log_artifact(str(each.ranker.folder / "ranker.txt"), "model")
         mlflow.log_figure(plots.importance({each.arm: importance(told)}), "plots/importance.png")

@@ -24,9 +24,9 @@ from ebr_core.ranking import (
     embedded,
     first_of,
     group_of,
-    grow,
     unshown,
 )
+from ebr_core.trees import grow
 
 RANGES: dict[str, tuple[list[Any], list[Any]]] = {
     "of": (["softmax"], [3, None]),

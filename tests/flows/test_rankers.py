@@ -28,13 +28,16 @@ RANKERS: dict[str, Any] = {
     "plain": {"of": "random", "depth": 50, "trees": 30, "leaf_rows": 20},
     "cosine": {"of": "random", "depth": 50, "trees": 30, "embedding": "cosine", "index": "tuned", "debias": "none"},
     "hadamard": {"of": "random", "depth": 50, "trees": 5, "embedding": "hadamard", "debias": "position"},
-    "raw": {"of": "both", "depth": 50, "trees": 5, "embedding": "raw"},
+    "raw": {"of": "both", "index": "lent", "depth": 50, "trees": 5, "embedding": "raw"},
     "one": {"of": "random", "depth": 1, "trees": 5},
 }
 CHANGES: dict[str, Any] = {
     "logs": {"layout": "simulated", "world": {"searches": 3000, "documents": 600, "days": 6, "shuffled": 0.3}},
     "ensembles": {"both": {"parts": ["random", "random"], "weights": [1, 1]}},
-    "indexes": {"tuned": {"kind": "ivf", "code": "pq8", "refine": True, "target": 0.9}},
+    "indexes": {
+        "tuned": {"kind": "ivf", "code": "pq8", "refine": True, "target": 0.9},
+        "lent": {"kind": "ivf", "code": "pq8", "refine": True, "target": 0.9, "parameters_of": "random"},
+    },
     "retrievals": {},
     "rankers": RANKERS,
     "questions": {"P34": {"baseline": "cosine", "arms": ["plain", "hadamard", "raw", "random"], "metric": "ndcg@10"}},

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.extract import extract
+from data.logs import Split, Tables
 from ebr_core.bags import Int32
 from ebr_core.config import InputError
 from ebr_core.examination import Examination
+from ebr_core.index import Exact
 from ebr_core.ranking import Placed, Ranker
-from tasks.ranking import _as_retrieved, _bias, _held_out
+from tasks.artifacts import Artifact
+from tasks.logs import sample
+from tasks.ranking import _as_retrieved, _bias, _held_out, estimate_examination, train_ranker, trained_of
+from tasks.retrieval import build_index
 
 
 def _known(clicks: int) -> Examination:
@@ -68,3 +76,46 @@ def test_held_out_lists_are_the_retrieved_ones_with_one_click_each(seed: int, se
         assert _as_retrieved(held) == pytest.approx(np.average(gained, weights=weights))
     else:
         assert _as_retrieved(held) is None
+
+
+def _train(folder: Path, clicked: str) -> Artifact:
+    """A ranker of a log of 60 searches, 20 of them of the later half of the validation, that tells neither place nor
+    time of documents, nor any position. clicked: whether the first result of that half was."""
+    kinds = ["shoe", "boot", "hat", "cap"]
+    searches = [f"{at},2024-01-{1 + at // 4:02} 10:{at % 4:02}:00,{kinds[at % 4]}" for at in range(60)]
+    shown = [(at, (at + step) % 4, step == 0) for at in range(60) for step in range(3)]
+    results = [f"{at},{d},{clicked if 36 <= at < 56 and first else str(first).lower()}" for at, d, first in shown]
+    texts = {
+        "searches": ["search_id,searched_at,query", *searches],
+        "results": ["search_id,document_id,clicked", *results],
+        "documents": ["document_id,title", *(f"{at},red {kind}" for at, kind in enumerate(kinds))],
+    }
+    for name, lines in texts.items():
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    log = Artifact(stage="extract", digest=f"ranking-{clicked}")
+    log.folder.mkdir(parents=True, exist_ok=True)
+    logs = Tables(layout="tables", **{name: str(folder / f"{name}.csv") for name in texts})
+    extract(logs, Split.model_validate({"validation_from": "2024-01-05", "test_from": "2024-01-15"}), log.folder)
+    ranking = sample.fn(log, "ranking", 100, 1, None, True)
+    vectors = Artifact(stage="embed_texts", digest=f"ranking-{clicked}")
+    vectors.folder.mkdir(parents=True, exist_ok=True)
+    np.save(vectors.folder / "documents.npy", np.eye(4, dtype=np.float32))
+    asked = np.load(vectors.folder / "documents.npy")[np.arange(20) % 4]
+    np.save(vectors.folder / "queries.npy", asked)
+    its = Ranker(of="a", depth=4, leaf_rows=1, trees=3, embedding="cosine")
+    inputs = vectors, build_index.fn(vectors, ranking, Exact(), 1), estimate_examination.fn(log)
+    return train_ranker.fn(log, ranking, its, 0, 1, *inputs)
+
+
+def test_what_a_log_lacks_is_left_out_and_told(tmp_path: Path) -> None:
+    told = trained_of(_train(tmp_path, "true"))
+    assert told["features"] == ["bm25", "words_held", "popularity", "title_length", "query_length", "cosine"]
+    assert set(told["missing"]) == {"kind", "age_days", "same_city", "same_region", "same_country", "same_language"}
+    assert told["bias"] == "none"
+    assert (told["clicks"], told["held_out_clicks"]) == (16, 4)
+    assert told["pairs"] == 16 * 4  # a click, two that were shown beside it, the fourth document, which nobody saw
+
+
+def test_a_half_without_clicks_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no result was clicked in the later half of the validation period"):
+        _train(tmp_path, "false")
