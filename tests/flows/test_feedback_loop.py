@@ -52,7 +52,7 @@ def _write(folder: Path, name: str = "loop", arms: dict[str, Any] = ARMS, **chan
 
 
 @pytest.fixture(scope="module")
-def done(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+def done(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """Two rounds without noise and a filter, run once."""
     path = _write(tmp_path_factory.mktemp("feedback"))
     state = ebr(str(path), return_state=True)
