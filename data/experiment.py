@@ -18,6 +18,7 @@ from data.runner import Dask
 from ebr_core.cascade import Cascade
 from ebr_core.config import Arm, Frozen, InputError, laid_over
 from ebr_core.ensemble import Ensemble
+from ebr_core.feedback import Feedback, Filter
 from ebr_core.hybrid import Retrieval
 from ebr_core.index import AnyIndex, Exact, Index, Ivf, Scan, problem
 from ebr_core.ranking import Ranker
@@ -27,7 +28,7 @@ AnyLogs = Tables | Ubi | Esci | Beir | Simulated
 BASELINES = ("popularity", "bm25", "memory")
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # of a simulated world alone
 MANY = 2**31  # documents: more than any index asks for
-METRIC = r"^((recall|success|ndcg|popularity_lift|index_recall|one_recall)@[1-9][0-9]*|mrr|scanned)$"
+METRIC = r"^((recall|precision|success|ndcg|popularity_lift|index_recall|one_recall)@[1-9][0-9]*|mrr|scanned)$"
 OF_INDEX = ("index_recall", "one_recall")  # metrics that exact search has none of
 Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # what MLflow takes as a tag
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
@@ -118,6 +119,11 @@ class Experiment(Frozen):
         description="an arm's documents in an order learnt from clicks of the later half of the validation period, of "
         "which all else then uses the earlier half; compared like arms",
     )
+    feedback: Feedback = Field(Feedback(), description="which retrieved results are rated, and by whom")
+    filters: dict[Name, Filter] = Field(
+        default_factory=dict,
+        description="an arm's lists without what a model of the ratings holds for bad; compared like arms",
+    )
     questions: dict[Title, Question] = Field(default_factory=dict, description="who is compared with whom")
     audit: Audit | None = Field(None, description="what `ebr audit` trains again")
     nightly: Nightly = Field(Nightly(), description="how `ebr nightly` keeps a model fresh")
@@ -175,14 +181,20 @@ class Experiment(Frozen):
         while waiting:
             name = waiting.pop()
             found.add(name)
-            waiting += [other for other in (self.arms[name].mine_from, self.arms[name].start_from) if other]
+            waiting += self.arms[name].sources
         return [name for name in self.arms if name in found]
 
     def index_within(self, name: str) -> str:
-        """The index that a retrieval, a cascade or a ranker looks through, none where it embeds nothing."""
-        if name in self.cascades or name in self.rankers:
-            return (self.cascades.get(name) or self.rankers[name]).index
+        """The index that a retrieval, a cascade, a ranker or a filter looks through, none where it embeds nothing."""
+        looking = self.cascades | self.rankers | self.filters
+        if name in looking:
+            return str(looking[name].index)
         return self.retrievals[name].index if self.retrievals[name].arm else "none"
+
+    @property
+    def people_rate(self) -> bool:
+        """Whether ratings are imported; else a simulated world's truth gives them."""
+        return not isinstance(self.logs, Simulated) or self.feedback.rater is None
 
     @property
     def dimensions(self) -> list[int]:
@@ -244,7 +256,12 @@ def load_experiment(path: Path) -> Experiment:
     if problems or experiment is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
-    return experiment.model_copy(update={"logs": _resolve(experiment.logs, path.parent.resolve())})
+    imported = experiment.feedback.imported or path.stem
+    resolved = {
+        "logs": _resolve(experiment.logs, path.parent.resolve()),
+        "feedback": experiment.feedback.model_copy(update={"imported": imported}),
+    }
+    return experiment.model_copy(update=resolved)
 
 
 def _index_problems(experiment: Experiment) -> list[str]:
@@ -275,6 +292,13 @@ def _reference_problems(experiment: Experiment) -> list[str]:
         told += reference_problems(f"cascades.{name}", both, cascade.index, arms, indexes)
     for name, ranker in experiment.rankers.items():
         told += reference_problems(f"rankers.{name}", {"of": ranker.of}, ranker.index, arms, indexes)
+    for name, its_filter in experiment.filters.items():
+        learnt = {f"of.{at}": arm for at, arm in enumerate(its_filter.of)}
+        one = {"arm": its_filter.arm} | learnt
+        told += reference_problems(f"filters.{name}", one, its_filter.index, list(experiment.arms), indexes)
+    people, simulated = experiment.feedback, isinstance(experiment.logs, Simulated)
+    if "rater" in people.model_fields_set and people.rater and not simulated:
+        told.append("feedback.rater: only a simulated world has the truth; leave it out, people rate other logs")
     return told
 
 
@@ -295,14 +319,16 @@ def _trial_problems(experiment: Experiment) -> list[str]:
 
 
 def _source_problems(arms: dict[str, Any]) -> list[str]:
-    """Arms that mine from, or start from, an arm that is not there, or in the end from themselves."""
+    """Arms that mine, start or take ratings from an arm that is not there, or in the end from themselves."""
     problems = []
     sources: dict[str, list[str]] = {}
     base = _section(arms, "base")
     for name in (name for name in arms if name != "base"):
-        own = base | _section(arms, name)
-        for key in ("mine_from", "start_from"):
-            source = own.get(key)
+        own = laid_over(base, _section(arms, name))
+        rated = _section(own, "ratings").get("of")
+        named = [(key, own.get(key)) for key in ("mine_from", "start_from")]
+        named += [(f"ratings.of.{at}", one) for at, one in enumerate(rated if isinstance(rated, list) else [])]
+        for key, source in named:
             if source is None:
                 continue
             sources.setdefault(name, []).append(str(source))
@@ -318,7 +344,7 @@ def _source_problems(arms: dict[str, Any]) -> list[str]:
                 before.add(source)
                 waiting += sources.get(source, [])
         if name in before:
-            problems.append(f"arms.{name}: mine_from and start_from lead back to it; break the circle")
+            problems.append(f"arms.{name}: mine_from, start_from and ratings lead back to it; break the circle")
     return problems
 
 
@@ -342,7 +368,9 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
     else."""
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [str(name) for name in arms_section if name != "base"]
-    combined = {key: list(_section(content, key)) for key in ("ensembles", "retrievals", "cascades", "rankers")}
+    combined = {
+        key: list(_section(content, key)) for key in ("ensembles", "retrievals", "cascades", "rankers", "filters")
+    }
     known = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
     ks = evaluation.get("ks", Evaluation().ks)
     indexes = ["exact", *_section(content, "indexes")]

@@ -27,11 +27,12 @@ def read(folder: Path, question: str, parameters: dict[str, object] | None = Non
 
     halved: the later half of the validation is a part of its own, "ranking".
     """
-    with _connect(folder, halved) as connection:
-        return _ask(connection, question, parameters)
+    with connect(folder, halved) as connection:
+        return ask(connection, question, parameters)
 
 
-def _connect(folder: Path, halved: bool = False) -> duckdb.DuckDBPyConnection:
+def connect(folder: Path, halved: bool = False) -> duckdb.DuckDBPyConnection:
+    """A connection that knows the extracted log in folder, of its searches only those that may be used."""
     connection = duckdb.connect()
     for table in TABLES:
         connection.from_parquet(itself(str(folder / f"{table}.parquet"))).create_view(table)
@@ -51,8 +52,14 @@ def _sql(question: str) -> str:
     return files("data").joinpath("sql", "samples", f"{question}.sql").read_text()
 
 
-def _ask(connection: duckdb.DuckDBPyConnection, question: str, parameters: dict[str, object] | None = None) -> pa.Table:
+def ask(connection: duckdb.DuckDBPyConnection, question: str, parameters: dict[str, object] | None = None) -> pa.Table:
+    """The answer to one of the questions in sql/samples, on a connection that may know more tables."""
     return connection.sql(_sql(question), params=parameters or None).to_arrow_table()
+
+
+def know_truth(connection: duckdb.DuckDBPyConnection, truth: Path) -> None:
+    """Makes what each search wanted known: truth is the folder of a simulated world's intents."""
+    connection.execute(_sql("truth"), {"path": f"{itself(str(truth))}/intents/*/*.parquet"})
 
 
 def rows(table: pa.Table, column: str) -> Int32:
@@ -97,21 +104,21 @@ def sample(
     intents, for evaluation alone. halved: as in `read`.
     """
     period: dict[str, object] = {"split": split}
-    with _connect(folder, halved) as connection:
+    with connect(folder, halved) as connection:
         if truth is None:
             connection.execute(_sql("no_truth"))
         else:
-            connection.execute(_sql("truth"), {"path": f"{itself(str(truth))}/intents/*/*.parquet"})
+            know_truth(connection, truth)
         connection.execute(_sql("relevant"), {"judged_from": judged_from})
-        candidates = _ask(connection, "candidates", period)
+        candidates = ask(connection, "candidates", period)
         connection.register("candidates", candidates)
-        targets = _ask(connection, "targets", period | {"most": most})
+        targets = ask(connection, "targets", period | {"most": most})
         connection.register("targets", targets)
         connection.execute(_sql("words"))
         connection.register("near_known", _near_known(connection))
-        searches = _ask(connection, "searches")
-        slices = _ask(connection, "slices")
-        counts = _ask(connection, "counts", period)
+        searches = ask(connection, "searches")
+        slices = ask(connection, "slices")
+        counts = ask(connection, "counts", period)
     for name, table in {
         "candidates": candidates,
         "targets": targets,
@@ -124,9 +131,9 @@ def sample(
 
 def _near_known(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     """The sampled queries with a word that training does not know, but that is near to one it knows."""
-    known = _ask(connection, "known_words")
+    known = ask(connection, "known_words")
     connection.register("known_words", known)
-    unknown = _ask(connection, "unknown_words")
+    unknown = ask(connection, "unknown_words")
     words = unknown["word"].combine_chunks().dictionary_encode()
     near = near_known(words.dictionary, known["word"].combine_chunks())
     return unknown.filter(pa.array(near[words.indices.to_numpy()]))
@@ -137,11 +144,11 @@ def find_leaks(folder: Path, targets: pa.Table) -> tuple[list[dict[str, Any]], d
 
     What training is given is asked of the same questions as training asks, and held against the raw tables.
     """
-    with _connect(folder) as connection:
-        given = {"searches": _ask(connection, "shown"), "documents": _ask(connection, "trainable")}
-        given |= {"queries": _ask(connection, "training_queries"), "edges": _ask(connection, "edges")}
+    with connect(folder) as connection:
+        given = {"searches": ask(connection, "shown"), "documents": ask(connection, "trainable")}
+        given |= {"queries": ask(connection, "training_queries"), "edges": ask(connection, "edges")}
         for name, table in given.items():
             connection.register(f"given_{name}", table)
         connection.register("targets", targets)
         connection.execute(_sql("words"))
-        return _ask(connection, "leaks").to_pylist(), _ask(connection, "repeats").to_pylist()[0]
+        return ask(connection, "leaks").to_pylist(), ask(connection, "repeats").to_pylist()[0]

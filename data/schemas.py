@@ -143,6 +143,33 @@ MINED = pa.schema(
     ]
 )
 
+TO_RATE = pa.schema(
+    [
+        pa.field("search_row", pa.int32(), nullable=False),  # of the training window
+        pa.field("document_row", pa.int32(), nullable=False),
+        pa.field("rank", pa.int32(), nullable=False),  # from 1, among the documents that existed then
+        pa.field("similarity", pa.float32(), nullable=False),
+    ]
+)
+
+RATED = pa.schema(
+    [
+        pa.field("search_row", pa.int32(), nullable=False),  # of the training window
+        pa.field("document_row", pa.int32(), nullable=False),
+        pa.field("grade", pa.float32(), nullable=False),  # 0 … 3
+        pa.field("good", pa.bool_(), nullable=False),
+    ]
+)
+
+IMPORTED = pa.schema(
+    [
+        pa.field("search_id", pa.string(), nullable=False),
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("grade", pa.float32(), nullable=False),  # 0 … 3
+        pa.field("row", pa.int32(), nullable=False),  # of the file that people filled in, its header being row 1
+    ]
+)
+
 COSTS = pa.schema(
     [
         pa.field("arm", pa.string(), nullable=False),

@@ -155,6 +155,29 @@ class TypoCopies(Frozen):
         return self
 
 
+class Ratings(Frozen):
+    """What people said of retrieved results that no log has judged, as training data. [EBR §5.2]"""
+
+    of: tuple[str, ...] = Field(
+        min_length=1,
+        description="the arms whose rated results it learns from: [softmax] is a first round, [softmax, round-one] a "
+        "second",
+    )
+    positives: bool = Field(True, description="results rated good are positives of their search, beside the others")
+    negatives: bool = Field(
+        True, description="results rated bad are offline hard negatives of their search's positives"
+    )
+    shuffled: bool = Field(False, description="a control: the same results, their grades dealt out among them")
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Ratings:
+        if not (self.positives or self.negatives):
+            raise ValueError("positives and negatives are both false: the ratings would be of no use; leave them out")
+        if len(set(self.of)) < len(self.of):
+            raise ValueError(f"of: got {list(self.of)}; an arm stands twice, name each once")
+        return self
+
+
 class Triplet(Frozen):
     """max(0, D(q, d⁺) − D(q, d⁻) + margin), D = 1 − cosine. [EBR §2.2]"""
 
@@ -221,6 +244,7 @@ class Arm(Frozen):
     remine_every: int = Field(
         0, ge=0, description="epochs after which offline hard negatives are mined anew from the arm itself [ANCE 2021]"
     )
+    ratings: Ratings | None = Field(None, description="ratings of retrieved results that re-enter as training data")
     start_from: str | None = Field(None, description="the arm whose weights it starts from, in place of random ones")
     mask: Literal["pair", "query", "document", "none"] = Field(
         "pair",
@@ -256,6 +280,12 @@ class Arm(Frozen):
         """All that its towers read."""
         return Features(text=self.text, groups=self.groups)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The arms that have to be trained before it: those that it mines, starts or takes ratings from."""
+        rated = self.ratings.of if self.ratings else ()
+        return tuple(dict.fromkeys(name for name in (self.mine_from, self.start_from, *rated) if name))
+
     @model_validator(mode="after")
     def _trials_are_arms(self) -> Arm:
         for number, trial in enumerate(self.trials):
@@ -285,11 +315,18 @@ class Arm(Frozen):
     def _mines_from_something(self) -> Arm:
         mixes = [self.negatives, self.negatives_at_end or self.negatives]
         mines = any(mix.offline_hard for mix in mixes)
-        if mines and not (self.mine_from or self.remine_every):
+        rated = self.ratings is not None and self.ratings.negatives
+        if mines and not (self.mine_from or self.remine_every or rated):
             raise ValueError(
                 "negatives.offline_hard needs mine_from, an arm, or remine_every, a number of epochs; both together "
-                "mine from that arm first"
+                "mine from that arm first; or ratings"
             )
+        if rated and not mines:
+            raise ValueError(
+                "ratings.negatives needs negatives.offline_hard above 0, which says how many of them a positive gets"
+            )
+        if rated and self.remine_every:
+            raise ValueError("ratings.negatives and remine_every do not go together yet: mining anew drops the rated")
         if not mines and (self.mine_from or self.remine_every):
             raise ValueError("mine_from and remine_every need negatives.offline_hard above 0")
         if self.typos.share and self.towers.query_vectors > 1:

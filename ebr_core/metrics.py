@@ -81,6 +81,20 @@ def recall_at_k(hit: Bool, targets: Targets, k: int) -> Float64:
     return found / targets.counts
 
 
+def precision_at_k(hit: Bool, retrieved: Int32, k: int) -> Float64:
+    """(S,) precision@K = |top-K ∩ T| / |top-K|, over what was returned: a list of three is divided by three.
+
+    0 where nothing was returned: every search measured has a target, so an empty list is a failure. Left out instead,
+    a filter would be measured on easier searches than what it is compared with.
+
+    >>> precision_at_k(np.array([[True, False, False], [False] * 3]), np.array([[4, 5, -1], [-1] * 3]), 3)
+    array([0.5, 0. ])
+    """
+    returned: Int64 = (retrieved[:, :k] >= 0).sum(1)
+    found: Int64 = hit[:, :k].sum(1)
+    return found / np.maximum(returned, 1)
+
+
 def recall_ceiling(targets: Targets, k: int) -> Float64:
     """(S,) the highest recall@K that a search allows: min(K, |T|) / |T|."""
     return np.minimum(k, targets.counts) / targets.counts

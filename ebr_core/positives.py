@@ -30,6 +30,16 @@ class Recovered(NamedTuple):
     searcher_rows: Int32  # (F,)
 
 
+class Rated(NamedTuple):
+    """Retrieved results of the training window's searches that people rated, each pair once. [EBR §5.2]"""
+
+    search_rows: Int32  # (J,)
+    document_rows: Int32  # (J,)
+    query_rows: Int32  # (J,)
+    searcher_rows: Int32  # (J,)
+    good: npt.NDArray[np.bool_]  # (J,)
+
+
 class Pairs(NamedTuple):
     """Training pairs."""
 
@@ -49,13 +59,22 @@ class Known(NamedTuple):
     documents: Int32
 
 
-def select(shown: Shown, recovered: Recovered, positives: Positives, mask: str, seed: int) -> tuple[Pairs, Known]:
+def select(
+    shown: Shown,
+    recovered: Recovered,
+    positives: Positives,
+    mask: str,
+    seed: int,
+    rated: Rated | None = None,
+    rated_good: bool = True,
+) -> tuple[Pairs, Known]:
     """The positive pairs of an arm, and the known positives that its mask keeps from serving as negatives.
 
     A pair is a result of the training window: clicked, any that was shown, or any with the clicked ones twice; and, as
-    many as hard_share says, a failed search with what was clicked after it. Known are always the clicks and the pairs
-    themselves: of the same (query, searcher) under mask "pair" (of the query alone where the searcher is unknown), of
-    the same query text under "query", of the pair alone under "document".
+    many as hard_share says, a failed search with what was clicked after it; and, under rated_good, what was rated good.
+    Known are always the clicks, what was rated good, and the pairs themselves: of the same (query, searcher) under mask
+    "pair" (of the query alone where the searcher is unknown), of the same query text under "query", of the pair alone
+    under "document".
 
     Raises InputError where there is no pair, or fewer hard positives than asked for.
     """
@@ -64,12 +83,17 @@ def select(shown: Shown, recovered: Recovered, positives: Positives, mask: str, 
     hard = _hard(recovered, positives.hard_share, len(clicks), rng)
     if len(chosen) + len(hard) == 0:
         raise InputError(f"no positives: {len(shown.clicked)} results in the training window, none of them clicked")
-    # From here on, a recovered target is a result like any other.
+    # From here on, a recovered target, or one rated good, is a result like any other.
+    good = rated.good if rated else np.zeros(0, bool)
     searches, documents, queries, searchers = (
-        np.concatenate([getattr(shown, name), getattr(recovered, name)]) for name in Recovered._fields
+        np.concatenate(
+            [getattr(shown, name), getattr(recovered, name), *([getattr(rated, name)[good]] if rated else [])]
+        )
+        for name in Recovered._fields
     )
-    chosen = np.concatenate([chosen, len(shown.clicked) + hard])
-    known_rows = np.union1d(chosen, clicks)
+    added = len(shown.clicked) + len(recovered.search_rows) + np.arange(good.sum())
+    chosen = np.concatenate([chosen, len(shown.clicked) + hard, *([added] if rated_good else [])])
+    known_rows = np.union1d(np.concatenate([chosen, added]), clicks)
     group_of = _groups(queries, searchers, mask)
     known = _known(group_of[known_rows], documents[known_rows])
     count = int(searches.max(initial=-1)) + 1

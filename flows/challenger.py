@@ -11,6 +11,7 @@ from ebr_core.config import Arm, InputError
 from ebr_core.promotion import Compared
 from flows.bundles import served
 from flows.ebr import read_features
+from flows.feedback import Source, feeding
 from tasks.artifacts import Artifact
 from tasks.bundle import bundle, tabulate
 from tasks.features import extract_columns, featurise_as, needs_columns, read_fitted
@@ -90,14 +91,21 @@ def train_challenger(asked: Asked, data: Data, name: str, champion: Champion | N
     def train(one: str, warm: Champion | None = None) -> Artifact:
         arm = every[one]
         its = features[arm.reads]
+        ratings = [rated(other, seed) for other in arm.ratings.of] if arm.ratings else None
         mined = None
         if arm.mine_from:
             source, threads = every[arm.mine_from], arm.training.threads
             found = features[source.reads], train(arm.mine_from), source
-            mined = mine_negatives(data.log, *found, arm.positives, arm.mask, arm.mining, seed, threads)
+            mined = mine_negatives(
+                data.log, *found, arm.positives, arm.mask, arm.mining, seed, threads, arm.ratings, ratings
+            )
         start = carry(its, warm.towers, arm, seed) if warm else train(arm.start_from) if arm.start_from else None
-        return train_arm(data.log, its, data.validation, arm, seed, start, mined)
+        return train_arm(data.log, its, data.validation, arm, seed, start, mined, None, ratings)
 
+    def source(one: str, _seed: int) -> Source:
+        return Source(features[every[one].reads], train(one), every[one])
+
+    rated = feeding(asked.experiment, data.log, asked.world, source, lambda task, *_: task).rated
     arm = every[name]
     towers = train(name, champion)
     vectors = embed_texts(features[arm.reads], towers, data.test, arm.training.threads)

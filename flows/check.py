@@ -16,6 +16,7 @@ from ebr_core.index import problem
 from ebr_core.intervals import FEW_CLUSTERS
 from tasks.artifacts import Artifact
 from tasks.features import examine, extract_columns, needs_columns
+from tasks.feedback import imported_of
 from tasks.logs import ReadLogs, contents_of, extract, live
 
 
@@ -38,7 +39,9 @@ def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLo
         others = sorted(f"{arm}, seed {seed}" for arm, seed in again if seed not in asked.seeds)
         lines += [f"  and again for ensembles: {'; '.join(others)}."] if others else []
     lacking = {
-        arm: reason for arm in asked.arms if (reason := _lacks(asked, arm, report) or _unread(asked, arm, log, logs))
+        arm: reason
+        for arm in asked.arms
+        if (reason := _lacks(asked, arm, report) or _unread(asked, arm, log, logs) or _unrated(asked, arm))
     }
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
     for name, question in asked.questions.items():
@@ -55,12 +58,14 @@ def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLo
 
 
 def _made_of(asked: Experiment, name: str) -> list[str]:
-    """The arms that an ensemble, a cascade, a ranker or a retrieval of this name is made of."""
+    """The arms that an ensemble, a cascade, a ranker, a filter or a retrieval of this name is made of."""
     if name in asked.ensembles:
         return list(dict.fromkeys(asked.ensembles[name].parts))
     if name in asked.cascades:
         both = asked.cascades[name].first, asked.cascades[name].then
         return [part for one in both for part in (_made_of(asked, one) or [one])]
+    if name in asked.filters:
+        return list(dict.fromkeys((asked.filters[name].arm, *asked.filters[name].of)))
     its = asked.retrievals[name].arm if name in asked.retrievals else None
     its = asked.rankers[name].of if name in asked.rankers else its
     return [] if its is None else _made_of(asked, its) or [its]
@@ -84,6 +89,15 @@ def _unread(asked: Experiment, name: str, log: Artifact, logs: ReadLogs) -> str 
     except InputError as error:
         return str(error).rstrip(".")
     return None
+
+
+def _unrated(asked: Experiment, name: str) -> str | None:
+    """Why the ratings of an arm cannot be had, None where they can, or it needs none."""
+    ratings, imported = asked.arms[name].ratings, asked.feedback.imported
+    if ratings is None or not asked.people_rate or imported is None:
+        return None
+    missing = [arm for arm in ratings.of if not imported_of(imported, arm)]
+    return f"nobody has rated what {', '.join(missing)} retrieves (ebr ratings export)" if missing else None
 
 
 def _lacks(asked: Experiment, name: str, report: dict[str, Any]) -> str | None:

@@ -136,6 +136,38 @@ def negatives(
     show(look(str(experiment), arm, queries), Console(width=None if sys.stdout.isatty() else 120))
 
 
+ratings = typer.Typer(help="Have people rate what an arm retrieves, and train on what they say.")
+app.add_typer(ratings, name="ratings")
+
+
+@ratings.command("export")
+def ratings_export(
+    experiment: FILE,
+    out: Annotated[Path, typer.Argument(help="A new CSV file.")],
+    arm: Annotated[str, typer.Option(help="The arm whose results are rated.")],
+) -> None:
+    """Write what an arm retrieves and no log has judged as CSV, for people to fill in the column grade: 0 to 3."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    from flows.ratings import export_ratings
+    from flows.ui import use_served
+
+    use_served()
+    print(f"{out}: {export_ratings(experiment, arm, out):,} results to rate; fill in the column grade, 0 to 3")
+
+
+@ratings.command("import")
+def ratings_import(
+    experiment: FILE,
+    file: Annotated[Path, typer.Argument(help="The exported CSV with grades.")],
+    arm: Annotated[str, typer.Option(help="The arm whose results were rated.")],
+) -> None:
+    """Check a filled-in CSV and keep its ratings; arms that name this one in ratings.of learn from them."""
+    from flows.ratings import import_ratings
+
+    done = import_ratings(experiment, arm, file)
+    print(f"{done.ratings:,} ratings of {done.searches:,} searches, {done.good:,} of them good; kept in {done.kept}")
+
+
 @app.command()
 def explain(
     query: Annotated[str, typer.Argument(help="What was typed.")],
@@ -254,7 +286,7 @@ def simulate(
         raise InputError("; ".join(problems)) from error
     for _ in track(live(world, out), description="days", total=days, console=Console(stderr=True)):
         pass
-    print(f"{out}: searches, results, documents, edges, and truth/ (for evaluation alone)")
+    print(f"{out}: searches, results, documents, edges, and truth/ (for evaluation and raters alone)")
 
 
 @app.command()

@@ -18,6 +18,7 @@ from ebr_core.config import Arm
 from ebr_core.features import Features
 from flows.bundles import bundle_all
 from flows.ensembles import cascade_all, join_all, runs_needed
+from flows.feedback import Feeding, Source, feeding, filter_all
 from flows.leftovers import begin
 from flows.names import named
 from flows.ranking import rank_all
@@ -29,6 +30,7 @@ from tasks.bundle import crown
 from tasks.ensembles import Joined, weighted_recall
 from tasks.evaluation import Retrieved, above_oracle, evaluate
 from tasks.features import extract_columns, featurise, needs_columns
+from tasks.feedback import Told
 from tasks.graph import embed_graph, leak_of
 from tasks.logs import contents_of, files_of, live, obtain, sample
 from tasks.ranking import RankerTrained, refuse_deep
@@ -67,7 +69,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     halved = bool(asked.rankers)  # they learn from the later half
     validation = sample(log, "validation", tried, asked.logs.judged_from, halved=halved) if arms else None
     features = read_features(asked, log, world)
-    towers = train_arms(asked, log, features, validation)
+    towers, fed = train_arms(asked, log, features, validation, world)
     vectors = {
         key: named(embed_texts, *key).submit(features[arms[key[0]].reads], trained, test, arms[key[0]].training.threads)
         for key, trained in towers.items()
@@ -95,6 +97,8 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     others |= {(name, seed): rows for (name, seed), rows in cascade_all(asked, test, embedded, deepest).items()}
     rankers, ordered = rank_all(asked, log, test, features, towers, weights, embedded, deepest)
     others |= {(name, seed): rows for (name, seed), rows in ordered.items()}
+    judges, filtered = filter_all(asked, log, test, features, towers, fed.rated, embedded, deepest)
+    others |= {(name, seed): rows for (name, seed), rows in filtered.items()}
 
     retrieved = [
         Retrieved(arm=name, seed=None, index="none", rows=rows.result())
@@ -109,7 +113,12 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
             retrieved.append(Retrieved(arm=name, seed=its_seed, index=asked.index_within(name), rows=rows))
     results = evaluate(test, retrieved, asked.questions, asked.evaluation)
     trained = [
-        TrainedArm(arm=name, seed=seed, towers=finished(future), error=why_failed(future, vectors[name, seed]))
+        TrainedArm(
+            arm=name,
+            seed=seed,
+            towers=finished(future),
+            error=why_untrained(asked, (name, seed), fed, future, vectors[name, seed]),
+        )
         for (name, seed), future in towers.items()
     ]
     unindexed = {
@@ -123,10 +132,15 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         if (told := why_not_joined(asked, (name, seed), towers, future, embedded))
     }
     unindexed |= {name: told for (name, _), future in others.items() if (told := why_failed(future))}
-    unindexed |= {name: told for (name, _), future in rankers.items() if (told := why_failed(future))}
+    unindexed |= {name: told for (name, _), future in (rankers | judges).items() if (told := why_failed(future))}
     learnt = [
         RankerTrained(arm=name, seed=seed, ranker=made)
         for (name, seed), future in rankers.items()
+        if (made := finished(future))
+    ]
+    feedback = [
+        Told(arm=name, seed=seed, made=made)
+        for (name, seed), future in (*fed.made.items(), *judges.items())
         if (made := finished(future))
     ]
     bundles = bundle_all(asked, log, test, validation, embedded, towers, weights, indexes)
@@ -156,7 +170,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     for ((arm, seed), index), future in indexes.items():
         if made := finished(future):
             built.setdefault(f"{arm}-{seed}", {})[index] = made
-    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures, joined, learnt)
+    page = report(Path(experiment).stem, asked, log, test, results, audited, spent, failures, joined, learnt, feedback)
     shown = [run for run in trained if run.seed in asked.seeds]
     outcome = track(
         Path(experiment).stem, asked, log, test, shown, failures, results, page, built, champion, ready, joined, learnt
@@ -200,27 +214,34 @@ def train_arms(
     log: Artifact,
     features: Mapping[Features, PrefectFuture[Artifact]],
     validation: Artifact | None,
-) -> dict[tuple[str, int], PrefectFuture[Artifact]]:
+    world: Artifact | None = None,
+) -> tuple[dict[tuple[str, int], PrefectFuture[Artifact]], Feeding]:
     """Towers by (arm, seed): every arm with the first seed; with the others every arm too, or, under screening, each
-    question's baseline and its best arm on validation; and the parts of ensembles. An arm that mines or starts from
-    another waits for it."""
+    question's baseline and its best arm on validation; and the parts of ensembles. An arm that mines, starts or takes
+    ratings from another waits for it. And how to have rated what an arm with a seed retrieves."""
     towers: dict[tuple[str, int], PrefectFuture[Artifact]] = {}
 
     def trained(name: str, seed: int) -> PrefectFuture[Artifact]:
         if (name, seed) not in towers:
             arm, first = asked.arms[name], asked.seeds[0]
-            mined = mine(arm.mine_from, arm, seed) if arm.mine_from else None
+            ratings = [fed.rated(one, seed) for one in arm.ratings.of] if arm.ratings else None
+            mined = mine(arm.mine_from, arm, seed, ratings) if arm.mine_from else None
             start = trained(arm.start_from, seed) if arm.start_from else None
             screened = trained(name, first) if seed != first and len(arm.tried) > 1 else None
-            inputs = (log, features[arm.reads], validation, arm, seed, start, mined, screened)
+            inputs = (log, features[arm.reads], validation, arm, seed, start, mined, screened, ratings)
             towers[name, seed] = named(train_arm, name, seed).submit(*inputs)
         return towers[name, seed]
 
-    def mine(name: str, arm: Arm, seed: int) -> PrefectFuture[Artifact]:
+    def mine(name: str, arm: Arm, seed: int, ratings: list[PrefectFuture[Artifact]] | None) -> PrefectFuture[Artifact]:
         source = asked.arms[name]
         found = features[source.reads], trained(name, seed), source
-        wanted = arm.positives, arm.mask, arm.mining, seed, arm.training.threads
+        wanted = arm.positives, arm.mask, arm.mining, seed, arm.training.threads, arm.ratings, ratings
         return named(mine_negatives, name, seed).submit(log, *found, *wanted)
+
+    def source(name: str, seed: int) -> Source:
+        return Source(features[asked.arms[name].reads], trained(name, seed), asked.arms[name])
+
+    fed = feeding(asked, log, world, source, lambda task, *label: named(task, *label).submit)
 
     for name in asked.arms:
         trained(name, asked.seeds[0])
@@ -229,7 +250,11 @@ def train_arms(
         trained(name, seed)
     for name, seed in runs_needed(asked):
         trained(name, seed)
-    return towers
+    for its in asked.filters.values():  # whose ratings may be of an arm that screening left out
+        for seed in (seed for seed in asked.seeds if (its.arm, seed) in towers):
+            for one in its.of:
+                fed.rated(one, seed)
+    return towers, fed
 
 
 def finalists(asked: Experiment, towers: Mapping[tuple[str, int], PrefectFuture[Artifact]]) -> list[str]:
@@ -258,6 +283,12 @@ def why_not_joined(
         if told := why_failed(towers[arm, seed]):
             return f"its part {arm}, seed {seed}, could not be trained: {told}"
     return why_failed(weights, embedded.validation[run], embedded.test[run])
+
+
+def why_untrained(asked: Experiment, run: Run, fed: Feeding, *futures: PrefectFuture[Artifact]) -> str | None:
+    """Why an arm could not be trained, ratings that could not be had first; None where it was."""
+    ratings = asked.arms[run[0]].ratings
+    return why_failed(*(fed.rated(one, run[1]) for one in ratings.of) if ratings else (), *futures)
 
 
 def why_failed(*futures: PrefectFuture[Artifact]) -> str | None:

@@ -21,6 +21,7 @@ from ebr_core.fitted import table_bags, text_bags
 from ebr_core.inputs import Inputs, with_search
 from ebr_core.model import Model, load_towers
 from ebr_core.towers import vectors_of
+from flows.feedback import Source, feeding
 from tasks.artifacts import Artifact
 from tasks.features import extract_columns, featurise, needs_columns, read_inputs
 from tasks.graph import embed_graph
@@ -75,14 +76,22 @@ def _trained(asked: Experiment, name: str, log: Artifact, world: Artifact | None
     columns = extract_columns.fn(files, log, contents_of(files), arm.reads) if needs_columns(arm.reads) else None
     features = featurise.fn(log, arm.reads, graphs, columns)
     validation = sample.fn(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from)
-    mined = start = None
+    mined = start = ratings = None
+    if arm.ratings:
+
+        def rateable(one: str, _seed: int) -> Source:
+            return Source(*_trained(asked, one, log, world), asked.arms[one])
+
+        rated = feeding(asked, log, world, rateable, lambda task, *_: task.fn).rated
+        ratings = [rated(one, seed) for one in arm.ratings.of]
     if arm.mine_from:
         source = asked.arms[arm.mine_from]
         found = *_trained(asked, arm.mine_from, log, world), source
-        mined = mine_negatives.fn(log, *found, arm.positives, arm.mask, arm.mining, seed, arm.training.threads)
+        wanted = arm.positives, arm.mask, arm.mining, seed, arm.training.threads, arm.ratings, ratings
+        mined = mine_negatives.fn(log, *found, *wanted)
     if arm.start_from:
         _, start = _trained(asked, arm.start_from, log, world)
-    return features, train_arm.fn(log, features, validation, arm, seed, start, mined, None)
+    return features, train_arm.fn(log, features, validation, arm, seed, start, mined, None, ratings)
 
 
 def _row(log: Artifact, table: str, key: str, wanted: str) -> int:

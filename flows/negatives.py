@@ -21,33 +21,36 @@ from tasks.training import mine_negatives
 @flow(name="negatives", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
 def look(experiment: str, arm: str, count: int) -> list[Fed]:
     """Trains the arm, and those that it mines or starts from, unless they are there; then looks at what it is fed."""
-    asked = _alone(load_experiment(Path(experiment)), arm)
+    asked = alone(load_experiment(Path(experiment)), arm)
     simulated, seed = asked.logs if isinstance(asked.logs, Simulated) else None, asked.seeds[0]
     world = live(simulated.world) if simulated else None
     log = obtain(asked.logs, asked.split, world)
     validation = sample(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from)
     features = read_features(asked, log, world)
-    towers = train_arms(asked, log, features, validation)
+    towers, feeding = train_arms(asked, log, features, validation, world)
     its, mined = asked.arms[arm], None
+    ratings = [feeding.rated(name, seed).result() for name in its.ratings.of] if its.ratings else []
     if its.mine_from:
         source = asked.arms[its.mine_from]
         made = features[source.reads].result(), towers[its.mine_from, seed].result(), source
-        mined = mine_negatives(log, *made, its.positives, its.mask, its.mining, seed, its.training.threads)
-    return fed(log, features[its.reads].result(), towers[arm, seed].result(), mined, its, count, seed)
+        wanted = its.positives, its.mask, its.mining, seed, its.training.threads, its.ratings, ratings or None
+        mined = mine_negatives(log, *made, *wanted)
+    return fed(log, features[its.reads].result(), towers[arm, seed].result(), mined, ratings, its, count, seed)
 
 
-def _alone(asked: Experiment, arm: str) -> Experiment:
+def alone(asked: Experiment, arm: str) -> Experiment:
     """The experiment with that arm, and those that it needs, alone."""
     if arm not in asked.arms:
         raise InputError(f"--arm: no arm {arm!r}; there are {', '.join(asked.arms)}")
-    needed, waiting = {arm}, [arm]
-    while waiting:
-        its = asked.arms[waiting.pop()]
-        new = {source for source in (its.mine_from, its.start_from) if source} - needed
-        needed |= new
-        waiting += new
-    arms = {name: its for name, its in asked.arms.items() if name in needed}
-    alone = {"arms": arms, "seeds": asked.seeds[:1], "ensembles": {}, "questions": {}, "screening": False}
+    arms = {name: asked.arms[name] for name in asked.needed([arm])}
+    alone = {
+        "arms": arms,
+        "seeds": asked.seeds[:1],
+        "ensembles": {},
+        "filters": {},
+        "questions": {},
+        "screening": False,
+    }
     return asked.model_copy(update=alone)
 
 

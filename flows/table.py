@@ -37,7 +37,7 @@ def show(outcome: Outcome, asked: Experiment, console: Console) -> None:
     if asked.questions:
         console.print(_questions(rows, asked), Text(""))
     console.print(_pairs(rows), Text(""))
-    if asked.retrievals or asked.cascades or asked.rankers:
+    if asked.retrievals or asked.cascades or asked.rankers or asked.filters:
         console.print(compare_retrievals(rows, asked), Text(""))
     for arm, error in outcome.failures.items():
         console.print(f"[red]failed[/red] {arm}: {error}")
@@ -81,7 +81,9 @@ def _recall_table(
         style = "dim" if arm in BASELINES else "italic" if arm in ORACLES else ""
         name += _mark(checks["leaks"].get(arm))
         name = (
-            name if index in ("exact", "none") or arm in (*asked.retrievals, *asked.cascades, *asked.rankers) else ""
+            name
+            if index in ("exact", "none") or arm in (*asked.retrievals, *asked.cascades, *asked.rankers, *asked.filters)
+            else ""
         )  # an index stands under its arm
         share = [f"{metrics['recall', main]['value'] / oracle:.0%}"] if oracle else []
         table.add_row(

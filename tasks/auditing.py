@@ -16,7 +16,9 @@ from tasks.report import read
 from tasks.result import Result
 
 WHOLE_LOG = "split by time, whole log"
-NOT_AUDITED = {"audit", "questions", "indexes", "screening", "ensembles", "retrievals", "cascades", "rankers"}
+NOT_AUDITED = {
+    *("audit", "questions", "indexes", "screening", "ensembles", "retrievals", "cascades", "rankers", "filters")
+}
 NAMES = {"random": "random split", "last_click": "last click left out"}
 
 

@@ -130,6 +130,7 @@ def _measure(rows: Any, targets: Targets, sample: Sample, ks: tuple[int, ...]) -
     measured = {"mrr": metrics.reciprocal_rank(hit)}
     for k in ks:
         measured[f"recall@{k}"] = metrics.recall_at_k(hit, targets, k)
+        measured[f"precision@{k}"] = metrics.precision_at_k(hit, rows, k)
         measured[f"success@{k}"] = metrics.success_at_k(hit, k)
         measured[f"ndcg@{k}"] = metrics.ndcg_at_k(grades, best, k)
         measured[f"popularity_lift@{k}"] = metrics.popularity_lift_at_k(rows, targets, stands, k)

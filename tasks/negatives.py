@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 from ebr_core.bags import Float32, Int32
 from ebr_core.batches import Batch, Drawn, batches
 from ebr_core.config import Arm, NegativeMix
+from ebr_core.feedback import bad_of
 from ebr_core.model import load_towers
 from ebr_core.towers import vectors_of
 from tasks.artifacts import Artifact
-from tasks.training import read_corpus, read_pairs
+from tasks.training import read_corpus, read_pairs, read_rated
 
 EACH = 3  # negatives of a kind that are shown
 
@@ -27,14 +28,22 @@ class Fed(NamedTuple):
 
 
 def fed(
-    log: Artifact, features: Artifact, towers: Artifact, mined: Artifact | None, arm: Arm, count: int, seed: int
+    log: Artifact,
+    features: Artifact,
+    towers: Artifact,
+    mined: Artifact | None,
+    rated: list[Artifact],
+    arm: Arm,
+    count: int,
+    seed: int,
 ) -> list[Fed]:
     """`count` random pairs of the arm, as its first seed selects them, with what each kind of negative gives them.
 
     Similarities are those of the trained towers. The pairs of a batch are as many as the arm's, so that the hardest of
     it are as hard as in training; what the mask keeps away is left out.
     """
-    corpus, (pairs, known) = read_corpus(log, features, arm), read_pairs(log, arm.positives, arm.mask, seed)
+    corpus, ratings = read_corpus(log, features, arm), read_rated(log, rated, arm.ratings, seed)
+    pairs, known = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(pairs.search_rows))[: max(count, arm.training.batch_size)]
     drawn = Drawn(corpus.trainable, corpus.clicks, np.full((len(pairs.search_rows), 0), -1, np.int32))
@@ -49,6 +58,9 @@ def fed(
     titles = pq.read_table(log.folder / "documents.parquet", columns=["title"])["title"]
     named = _names(log, batch.search_rows[:count])
     tables = _mined(mined, order[:count])
+    if ratings and arm.ratings and arm.ratings.negatives:
+        for pair, rows in zip(order[:count], bad_of(ratings, pairs, known)[order[:count]], strict=True):
+            tables.setdefault(int(pair), {})["rated bad"] = rows[rows >= 0][:EACH].tolist()
     shown = []
     for at in range(min(count, len(order))):
         kinds = _kinds(batch, at, queries[at] @ embedded(batch.document_rows).T) | tables.get(int(order[at]), {})

@@ -102,8 +102,8 @@ def train_ranker(
     with showing("train ranker", 1):
         found = _retrieve(lists, load(index.folder), its.depth)
         learnt, held, bias = _examples(log, lists, found, its, seed, examined)
-        names, rows = matrix(lists, its, bias, learnt.searches, learnt.documents, learnt.positions)
-        _, held_rows = matrix(lists, its, bias, held.searches, held.documents, np.ones_like(held.positions))
+        names, rows = matrix(lists, its.embedding, bias, learnt.searches, learnt.documents, learnt.positions)
+        _, held_rows = matrix(lists, its.embedding, bias, held.searches, held.documents, np.ones_like(held.positions))
         trees = grow(rows, learnt, held_rows, held, names, its, seed, threads)
     (folder / "ranker.txt").write_text(trees.text)
     gains: dict[str, float] = {}
@@ -150,7 +150,9 @@ def retrieve_ranked(
         for first, part in _blocks(head, len(told["features"])):
             at, place = np.nonzero(part >= 0)
             ones = np.ones(len(at), np.int32)
-            names, rows = matrix(lists, its, told["bias"], (first + at).astype(np.int32), part[at, place], ones)
+            names, rows = matrix(
+                lists, its.embedding, told["bias"], (first + at).astype(np.int32), part[at, place], ones
+            )
             assert names == told["features"], "a ranker reads what it was trained on"
             scores = np.full(part.shape, -np.inf, np.float32)
             scores[at, place] = booster.predict(rows, num_threads=threads)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from data import samples
 from ebr_core.bags import Float32, Int32
 from ebr_core.baselines import count_clicks
-from ebr_core.ranking import Ordinary, Ranker, describe, embedded
+from ebr_core.ranking import Embedding, Ordinary, describe, embedded
 from ebr_core.terms import Terms, index_terms, scores_of
 from tasks.artifacts import Artifact
 from tasks.features import GIVEN
@@ -38,7 +38,7 @@ class Lists(NamedTuple):
 
 
 def matrix(
-    lists: Lists, its: Ranker, bias: str, searches: Int32, documents: Int32, positions: Int32
+    lists: Lists, embedding: Embedding, bias: str, searches: Int32, documents: Int32, positions: Int32
 ) -> tuple[list[str], Float32]:
     """(names, (P, F)) of pairs: searches are places in the sample, documents rows, among the candidates."""
     names, columns = describe(lists.ordinary, searches, documents)
@@ -47,20 +47,26 @@ def matrix(
         names, columns = ["bm25", "words_held", *names], [*by_terms, *columns]
     if bias == "position":
         names, columns = [*names, "position"], [*columns, np.where(positions > 0, positions, np.nan)]
-    more, _ = embedded(its.embedding, lists.queries, lists.documents, searches[:0], documents[:0])
+    more, _ = embedded(embedding, lists.queries, lists.documents, searches[:0], documents[:0])
     rows = np.empty((len(searches), len(names) + len(more)), np.float32)
     for at, column in enumerate(columns):
         rows[:, at] = column
     for first in range(0, len(searches) if more else 0, PAIRS):
         some = slice(first, first + PAIRS)
-        _, vectors = embedded(its.embedding, lists.queries, lists.documents, searches[some], documents[some])
+        _, vectors = embedded(embedding, lists.queries, lists.documents, searches[some], documents[some])
         rows[some, len(names) :] = np.stack(vectors, 1)
     return [*names, *more], rows
 
 
 def read_lists(log: Artifact, evaluated: Artifact, vectors: Artifact) -> Lists:
     """Everything that is read, once for all pairs."""
-    sample = read_sample(evaluated)
+    documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
+    queries: Float32 = np.load(vectors.folder / "queries.npy")
+    return lists_of(log, read_sample(evaluated), queries, documents)
+
+
+def lists_of(log: Artifact, sample: Sample, queries: Float32, documents: Float32) -> Lists:
+    """The same of searches and candidates with their vectors, (S, D) or (h, S, D), and (N, D) of all documents."""
     ordinary, missing = _ordinary(log, sample)
     asked, place = np.unique(sample.searches["query_row"], return_inverse=True)
     texts = pq.read_table(log.folder / "queries.parquet")["query"].take(asked).to_pylist()
@@ -70,8 +76,6 @@ def read_lists(log: Artifact, evaluated: Artifact, vectors: Artifact) -> Lists:
     count = pq.read_metadata(log.folder / "documents.parquet").num_rows
     at = np.full(count, -1, np.int32)
     at[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
-    documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
-    queries: Float32 = np.load(vectors.folder / "queries.npy")
     return Lists(sample, queries, documents, ordinary, terms, texts, place.astype(np.int32), at, missing)
 
 

@@ -20,6 +20,7 @@ from data.schemas import COSTS
 from ebr_core.config import Frozen
 from tasks.artifacts import LIBRARIES, Artifact, stage
 from tasks.ensembles import Joined, weighed
+from tasks.feedback import Told, told_of
 from tasks.page import as_html, as_markdown
 from tasks.ranking import RankerTrained, trained_of
 from tasks.result import Result
@@ -51,6 +52,7 @@ def report(
     failures: dict[str, str],
     joined: list[Joined],
     rankers: list[RankerTrained],
+    feedback: list[Told],
 ) -> None:
     """All result files of a run in one folder that needs no other, and the report of them."""
     for name in RESULTS:
@@ -75,6 +77,7 @@ def report(
     (folder / "ensembles.json").write_text(json.dumps(told, indent=1))
     told = [{"arm": each.arm, "seed": each.seed} | trained_of(each.ranker) for each in rankers]
     (folder / "rankers.json").write_text(json.dumps(told, indent=1))
+    (folder / "feedback.json").write_text(json.dumps([told_of(each) for each in feedback], indent=1))
     write(folder, folder)
 
 
@@ -98,6 +101,7 @@ def read(run: Path) -> Result:
     return Result(
         ensembles=_made(run / "ensembles.json"),
         rankers=_made(run / "rankers.json"),
+        feedback=_made(run / "feedback.json"),
         rows=pq.read_table(run / "results.parquet").to_pylist(),
         costs=pq.read_table(run / "costs.parquet").to_pylist(),
         asked=yaml.safe_load((run / "experiment.yaml").read_text()),
@@ -106,7 +110,7 @@ def read(run: Path) -> Result:
 
 
 def _made(file: Path) -> list[dict[str, Any]]:
-    """What was told of the ensembles or rankers of a run; runs of earlier versions have none."""
+    """What was told of the ensembles, rankers or ratings of a run; runs of earlier versions have none."""
     return list(json.loads(file.read_text())) if file.exists() else []
 
 

@@ -24,6 +24,7 @@ class Result:
     run: dict[str, Any]
     ensembles: list[dict[str, Any]]  # ensembles.json
     rankers: list[dict[str, Any]]  # rankers.json
+    feedback: list[dict[str, Any]]  # feedback.json
 
     @cached_property
     def plain(self) -> list[Row]:

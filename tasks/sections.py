@@ -23,6 +23,7 @@ from tasks.answers import (
 )
 from tasks.attainable import attainable
 from tasks.ensemble_section import ensemble_blocks
+from tasks.feedback_section import feedback_blocks
 from tasks.page import Block, Bullets, Grid, Heading, Paragraph, Picture
 from tasks.ranker_section import ranker_blocks
 from tasks.result import Result
@@ -43,6 +44,7 @@ def blocks(result: Result) -> list[Block]:
         *_levels(result),
         *_ensembles(result),
         *ranker_blocks(result.rankers),
+        *feedback_blocks(result.feedback),
         *_indexes(result),
         *_leaks(result),
         *_sampled(result),

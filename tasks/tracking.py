@@ -30,6 +30,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 import ebr_core
 from data.experiment import BASELINES, ORACLES, Experiment, arm_of
 from ebr_core.bundle import ASKED
+from ebr_core.cascade import Cascade
 from ebr_core.config import Arm, Frozen
 from ebr_core.hybrid import Retrieval
 from tasks import plots
@@ -105,7 +106,7 @@ def track(
         measured = {row["arm"] for row in rows}
         for name in (name for name in (*BASELINES, *ORACLES) if name in measured):
             _log_child(parent, name, None, asked, log, rows)
-        for name in (name for name in (*asked.retrievals, *asked.cascades) if name in measured):
+        for name in (name for name in (*asked.retrievals, *asked.cascades, *asked.filters) if name in measured):
             _log_retrieval(parent, name, asked, rows)
         for ranker in rankers:
             _log_ranker(parent, ranker, asked, rows)
@@ -332,10 +333,10 @@ def _log_tuning(indexes: dict[str, dict[str, Artifact]]) -> None:
 
 
 def _log_retrieval(parent: Run, name: str, asked: Experiment, rows: list[dict[str, Any]]) -> None:
-    """A child run of one of the `retrievals` or `cascades`, its first seed's figures."""
-    its = asked.cascades[name] if name in asked.cascades else asked.retrievals[name]
+    """A child run of one of the `retrievals`, `cascades` or `filters`, its first seed's figures."""
+    its = (asked.retrievals | asked.cascades | asked.filters)[name]
     seed = None if isinstance(its, Retrieval) and its.arm is None else asked.seeds[0]
-    kind = "retrieval" if isinstance(its, Retrieval) else "cascade"
+    kind = "retrieval" if isinstance(its, Retrieval) else "cascade" if isinstance(its, Cascade) else "filter"
     with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=name, nested=True):
         tags = {"kind": kind, "arm": name} | _question_tags(name, asked) | verdict_tags(rows, name)
         mlflow.set_tags(tags)
@@ -416,7 +417,7 @@ def _metric_name(row: dict[str, Any]) -> str:
     return name if row["index"] in ("exact", "none") else f"{name}.{row['index']}"
 
 
-MEASURES = ("ndcg", "coverage", "popularity_lift", "index_recall")  # at one K; recall and MRR at all
+MEASURES = ("precision", "ndcg", "coverage", "popularity_lift", "index_recall")  # at one K; recall and MRR at all
 
 
 def main_k(asked: Experiment) -> int:

@@ -10,19 +10,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data import samples
 from data.schemas import MINED
 from ebr_core.bags import Int32
 from ebr_core.baselines import count_clicks
-from ebr_core.config import Arm, InputError, Mining, Positives, TypoCopies
+from ebr_core.config import Arm, InputError, Mining, Positives, Ratings, TypoCopies
+from ebr_core.feedback import bad_of, packed, shuffled
 from ebr_core.fitted import table_bags, text_bags
 from ebr_core.inputs import with_copies
 from ebr_core.metrics import hits, recall_at_k
 from ebr_core.mining import Mined
 from ebr_core.model import Model, load_towers, save_towers
-from ebr_core.positives import Known, Pairs, select
+from ebr_core.positives import Known, Pairs, Rated, select
 from ebr_core.search import exact
 from ebr_core.towers import Encoder, encoder_of, group_weights, query_vectors, snapshot, vectors_of
 from ebr_core.train import Copies, Corpus, Start, mine_pairs, train, use_threads
@@ -59,19 +61,25 @@ def train_arm(
     start: Artifact | None = None,
     mined: Artifact | None = None,
     screened: Artifact | None = None,
+    rated: list[Artifact] | None = None,
 ) -> None:
     """Towers of the epoch with the best validation recall, the course of the epochs, and what they cost.
 
     start: the towers whose weights it starts from. mined: its offline hard negatives. screened: the same arm with the
-    first seed, whose best trial is taken over; without it, every trial of the arm is run.
+    first seed, whose best trial is taken over; without it, every trial of the arm is run. rated: what people, or the
+    truth with noise, said of retrieved results, round by round.
     """
     use_threads(arm.training.threads)
     corpus = read_corpus(log, features, arm)
-    pairs, known = read_pairs(log, arm.positives, arm.mask, seed)
+    ratings = read_rated(log, rated or [], arm.ratings, seed)
+    pairs, known = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings)
     if arm.typos.share:
         corpus = _with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     recall = _validation_recall(corpus, validation)
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows))
+    if ratings and arm.ratings and arm.ratings.negatives:
+        bad = bad_of(ratings, pairs, known)
+        offline = bad if offline is None else packed(np.concatenate([bad, offline], axis=1))
     tried = list(enumerate(arm.tried))
     if screened is not None:
         chosen = json.loads((screened.folder / "trials.json").read_text())["chosen"]
@@ -189,9 +197,31 @@ def _with_misspelt(
     return corpus._replace(inputs=inputs, copies=Copies(first, typos.copies, searches))
 
 
-def read_pairs(log: Artifact, positives: Positives, mask: str, seed: int) -> tuple[Pairs, Known]:
+def read_pairs(
+    log: Artifact,
+    positives: Positives,
+    mask: str,
+    seed: int,
+    rated: Rated | None = None,
+    ratings: Ratings | None = None,
+) -> tuple[Pairs, Known]:
     """The training pairs, and the documents that must not be their negatives."""
-    return select(samples.read_shown(log.folder), samples.read_recovered(log.folder), positives, mask, seed)
+    logged = samples.read_shown(log.folder), samples.read_recovered(log.folder)
+    return select(*logged, positives, mask, seed, rated, ratings is None or ratings.positives)
+
+
+def read_rated(log: Artifact, rated: list[Artifact], ratings: Ratings | None, seed: int) -> Rated | None:
+    """What was rated in all rounds, each pair once, as an arm asks for it; None where it asks for none."""
+    if ratings is None:
+        return None
+    table = pa.concat_tables([pq.read_table(one.folder / "rated.parquet") for one in rated])
+    searches, documents = samples.rows(table, "search_row"), samples.rows(table, "document_row")
+    first = np.unique(searches.astype(np.int64) << 32 | documents, return_index=True)[1]
+    searches, documents, good = searches[first], documents[first], table["good"].to_numpy()[first]
+    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"]).take(searches)
+    people = pc.fill_null(asked["searcher_row"], -1).to_numpy().astype(np.int32)
+    found = Rated(searches, documents, samples.rows(asked, "query_row"), people, good)
+    return shuffled(found, seed) if ratings.shuffled else found
 
 
 def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Encoder], float]:
@@ -222,12 +252,15 @@ def mine_negatives(
     mining: Mining,
     seed: int,
     threads: int,
+    ratings: Ratings | None = None,
+    rated: list[Artifact] | None = None,
 ) -> None:
     """mined.parquet: offline hard negatives for the pairs that positives, mask and seed select, from a rank window of
-    what the towers of the arm source retrieve among the documents of the training window."""
+    what the towers of the arm source retrieve among the documents of the training window. ratings and rated: those of
+    the arm that the negatives are for."""
     use_threads(threads)
     corpus = read_corpus(log, features, source)
-    pairs, known = read_pairs(log, positives, mask, seed)
+    pairs, known = read_pairs(log, positives, mask, seed, read_rated(log, rated or [], ratings, seed), ratings)
     encoder = load_towers(towers.folder).encoder
     with showing("mine", 1):
         found = mine_pairs(encoder, corpus, pairs, known, mining, seed, threads)

@@ -42,3 +42,16 @@ def prefect_server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture(scope="module")
+def own_home(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home for one file alone, which may look through all artifacts and remove some."""
+    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EBR_HOME", str(folder))
+        (folder / "artifacts").mkdir()
+        with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: folder / "artifacts"}):
+            yield folder

@@ -66,6 +66,9 @@ retrievals: {through: {arm: loost}}
 cascades:
   bm25: {first: a, index: tuned, then: lost}
   through: {first: aa, then: b}
+filters:
+  a: {arm: a, of: [b]}
+  strict: {arm: lost, index: tuned, of: [a, bb]}
 rankers:
   cascade: {of: loost}
   memory: {of: lost, index: tuned}
@@ -82,6 +85,10 @@ questions: {Q: {baseline: a, arms: [several, cascaade]}}
         "cascades.bm25.index: no index 'tuned'; there are exact",
         "cascades.through: this name is taken by one of the retrievals",
         "cascades.through.first: no arm 'aa' (did you mean a?)",
+        "filters.a: this name is taken by one of the arms",
+        "filters.strict.arm: no arm 'lost'",
+        "filters.strict.of.1: no arm 'bb' (did you mean b?)",
+        "filters.strict.index: no index 'tuned'; there are exact",
         "rankers.cascade.of: no arm 'loost' (did you mean lost?)",
         "rankers.memory: this name is taken by a baseline",
         "rankers.memory.index: no index 'tuned'; there are exact",
@@ -98,3 +105,15 @@ def test_the_indexes_must_suit_the_dimensions_of_ensembles(tmp_path: Path) -> No
     path = tmp_path / "good.yaml"
     path.write_text(ARMS + "ensembles: {both: {parts: [a, b]}, three: {parts: [a, b, b]}}\n")
     assert load_experiment(path).dimensions == [64, 128, 192, 256]
+
+
+def test_the_truth_rates_on_a_simulated_world_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    logs = "logs: {layout: tables, searches: s.csv, results: r.csv, documents: d.csv}\n"
+    path.write_text(logs + "feedback: {rater: {noise: 0}}\n")
+    with pytest.raises(InputError, match=r"feedback\.rater: only a simulated world has the truth"):
+        load_experiment(path)
+    path.write_text(logs + "feedback: {k: 5}\n")
+    assert load_experiment(path).feedback.imported == "mine"
+    path.write_text(ARMS + "feedback: {rater: null, imported: others}\n")
+    assert load_experiment(path).feedback.imported == "others"

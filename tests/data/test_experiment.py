@@ -185,6 +185,9 @@ arms:
   hard: {negatives: {offline_hard: 1}, mine_from: randm}
   first: {start_from: second}
   second: {start_from: first}
+  rated: {negatives: {offline_hard: 1}, ratings: {of: [random, again]}}
+  again: {mine_from: rated, negatives: {offline_hard: 1}}
+  lost: {negatives: {offline_hard: 1}, ratings: {of: [random, rnd]}}
   window: {negatives: {offline_hard: 1}, mine_from: random, mining: {window: [0.5, 3]}}
   tried: {trials: [{loss: {margn: 1}}]}
 questions:
@@ -193,7 +196,9 @@ questions:
         )
     for wanted in (
         "arms.hard.mine_from: no arm 'randm' (did you mean random?)",
-        "arms.first: mine_from and start_from lead back to it",
+        "arms.first: mine_from, start_from and ratings lead back to it",
+        "arms.rated: mine_from, start_from and ratings lead back to it",
+        "arms.lost.ratings.of.1: no arm 'rnd' (did you mean random?)",
         "arms.window.mining.window: got [0.5, 3]; expected two ranks from 1, such as [101, 500], or two shares",
         "arms.tried: trials.0.loss.triplet.margn: Extra inputs are not permitted",
     ):

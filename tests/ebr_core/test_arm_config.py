@@ -12,6 +12,7 @@ from ebr_core.config import (
     Mining,
     NegativeMix,
     Positives,
+    Ratings,
     Softmax,
     TextFeatures,
     ThreePart,
@@ -110,6 +111,11 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (Training, "patience", [1, 10**6], [0]),
     (Training, "learning_rate", [1e-9, 100], [0, -1, 101, float("nan"), float("inf")]),
     (Training, "threads", [1, 256], [0, 257]),
+    (Ratings, "of", [["a"], ["a", "b"]], [[], ["a", "a"], "a"]),
+    (Ratings, "positives", [True, False], ["some"]),
+    (Ratings, "negatives", [True, False], ["some"]),
+    (Ratings, "shuffled", [True, False], ["some"]),
+    (Arm, "ratings", [None, {"of": ["a"], "negatives": False}], [{}, {"of": ["a"]}, "a"]),
     (Arm, "remine_every", [0], [-1]),
     (Arm, "mine_from", [None], [3]),
     (Arm, "start_from", [None, "other"], [3]),
@@ -125,11 +131,12 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
 def test_every_range_ends_where_it_says(
     model: type[BaseModel], key: str, allowed: list[Any], refused: list[Any]
 ) -> None:
+    needed = {"of": ["a"]} if model is Ratings else {}
     for value in allowed:
-        assert key in model.model_validate({key: value}).model_fields_set
+        assert key in model.model_validate(needed | {key: value}).model_fields_set
     for value in refused:
         with pytest.raises(ValidationError):
-            model.model_validate({key: value})
+            model.model_validate(needed | {key: value})
 
 
 def test_every_key_has_its_range_tested() -> None:
@@ -138,7 +145,7 @@ def test_every_key_has_its_range_tested() -> None:
         (Arm, key)
         for key in ("positives", "negatives", "negatives_at_end", "mining", "typos", "text", "towers", "training")
     }
-    assert tested | nested == {(model, key) for model in MODELS for key in model.model_fields}
+    assert tested | nested == {(model, key) for model in (*MODELS, Ratings) for key in model.model_fields}
 
 
 def test_a_text_needs_some_unit() -> None:
@@ -168,6 +175,18 @@ def test_offline_hard_negatives_and_where_they_come_from_belong_together() -> No
         Arm(mine_from="random")
     at_end = {"negatives_at_end": {"random": 0, "offline_hard": 1}}
     assert Arm.model_validate({**at_end, "mine_from": "random"}).mine_from == "random"
+
+
+def test_ratings_and_the_negatives_they_give_belong_together() -> None:
+    hard = {"random": 100, "offline_hard": 2}
+    arm = Arm.model_validate({"negatives": hard, "ratings": {"of": ["a", "b"]}, "start_from": "b", "mine_from": "c"})
+    assert arm.sources == ("c", "b", "a")
+    with pytest.raises(ValidationError, match=r"ratings\.negatives needs negatives\.offline_hard above 0"):
+        Arm.model_validate({"ratings": {"of": ["a"]}})
+    with pytest.raises(ValidationError, match="remine_every do not go together yet"):
+        Arm.model_validate({"negatives": hard, "ratings": {"of": ["a"]}, "remine_every": 1})
+    with pytest.raises(ValidationError, match="both false"):
+        Ratings(of=("a",), positives=False, negatives=False)
 
 
 def test_positives_from_nowhere_are_refused() -> None:

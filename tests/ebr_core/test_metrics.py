@@ -19,6 +19,7 @@ from ebr_core.metrics import (
     hits,
     ndcg_at_k,
     popularity_lift_at_k,
+    precision_at_k,
     recall_at_k,
     recall_ceiling,
     reciprocal_rank,
@@ -53,6 +54,9 @@ def test_recall_and_reciprocal_rank(given_searches: list[tuple[list[int], list[i
         kept = ranked[:found]
         assert hit[s].tolist() == [place < found and ranked[place] in wanted for place in range(N)]
         assert recall_at_k(hit, targets, k)[s] == len(set(kept[:k]) & set(wanted)) / len(wanted)
+        returned = kept[:k]
+        share = sum(document in wanted for document in returned) / len(returned) if returned else 0
+        assert precision_at_k(hit, retrieved, k)[s] == share
         ranks = [rank for rank, document in enumerate(kept, 1) if document in wanted]
         assert reciprocal_rank(hit)[s] == (1 / ranks[0] if ranks else 0)
         assert recall_ceiling(targets, k)[s] == min(k, len(wanted)) / len(wanted)
@@ -71,6 +75,18 @@ def test_recall_never_falls_nor_passes_its_ceiling_and_is_1_at_n(
     whole = [(wanted, ranked, N) for wanted, ranked, _ in given_searches]
     retrieved, targets = read(whole)
     assert np.all(recall_at_k(hits(retrieved, targets), targets, N) == 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(searches, st.integers(1, N))
+def test_taking_away_what_is_no_target_never_lowers_precision(
+    given_searches: list[tuple[list[int], list[int], int]], k: int
+) -> None:
+    retrieved, targets = read([(wanted, ranked[:k], min(found, k)) for wanted, ranked, found in given_searches])
+    hit = hits(retrieved, targets)
+    kept = np.where(hit, retrieved, -1)
+    assert np.all(precision_at_k(hit, kept, k) >= precision_at_k(hit, retrieved, k))
+    assert np.array_equal(precision_at_k(hit, kept, k), hit[:, :k].any(1))
 
 
 def test_a_search_does_not_see_the_targets_of_its_neighbours() -> None:

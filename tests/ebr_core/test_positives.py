@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ebr_core.config import InputError, Positives
-from ebr_core.positives import Known, Pairs, Recovered, Shown, select
+from ebr_core.positives import Known, Pairs, Rated, Recovered, Shown, select
 
 NOBODY = -1
 
@@ -169,3 +169,27 @@ def test_more_hard_positives_than_there_are_is_an_error() -> None:
         select(shown(), FAILED, Positives(hard_share=0.6), "pair", 0)
     with pytest.raises(InputError, match="these logs have no hard positives"):
         select(shown(), NONE, Positives(hard_share=0.6), "pair", 0)
+
+
+RATED = Rated(
+    np.array([0, 1, 3, 3], np.int32),  # Ann's search of query 0; Bob's; Ann's of query 1, which clicked nothing
+    np.array([4, 5, 6, 7], np.int32),
+    np.array([0, 0, 1, 1], np.int32),
+    np.array([0, 1, 0, 0], np.int32),
+    np.array([True, False, True, False]),
+)
+
+
+def test_what_was_rated_good_is_a_positive_and_known() -> None:
+    pairs, known = select(shown(), NONE, Positives(), "pair", 0, RATED)
+    assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 4), (0, 5), (1, 6)]
+    assert known_of(pairs, known)[:3] == [{1, 2, 4}, {2}, {1, 2, 4}]  # Ann's, Bob's, Ann's again
+    assert known_of(pairs, known)[-1] == {6}
+    assert 4 not in not_clicked_of(pairs)[2]  # shown to Ann in search 2 and not clicked, but rated good
+    assert pairs.an_epoch == 5
+
+
+def test_what_was_rated_good_can_be_known_alone() -> None:
+    pairs, known = select(shown(), NONE, Positives(), "pair", 0, RATED, rated_good=False)
+    assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 5)]
+    assert known_of(pairs, known)[0] == {1, 2, 4}

@@ -36,6 +36,12 @@ def test_every_command_tells_what_it_does_and_stands_in_the_readme(tmp_path: Pat
 
     readme = (PROJECT / "README.md").read_text() + (PROJECT / "docs" / "layouts.md").read_text()
     told = _ebr(tmp_path, "--help").stdout
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            assert command.callback is not None
+            assert command.callback.__doc__
+            assert f"ebr {group.name} {command.name}" in readme
     for command in app.registered_commands:
         assert command.callback is not None
         assert command.callback.__doc__

@@ -1,0 +1,6 @@
+-- What the truth says of the pairs `asked`; of a search outside the training window it says nothing, whoever asks.
+SELECT asked.search_row, asked.document_row, coalesce(truth.grade, 0)::FLOAT AS grade
+FROM asked JOIN searches USING (search_row) JOIN documents USING (document_row)
+LEFT JOIN truth USING (search_id, document_id)
+WHERE split = 'train'
+ORDER BY asked.search_row, asked.document_row

@@ -1,0 +1,69 @@
+"""`ebr ratings`: what an arm retrieves written out for people to rate, and their ratings read in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+from prefect import flow
+
+from data import ratings
+from data.experiment import load_experiment
+from data.fingerprint import refuse_absent
+from data.logs import Simulated
+from ebr_core.config import InputError
+from flows.ebr import read_features, train_arms
+from flows.negatives import alone
+from flows.runner import RUNNER
+from tasks.artifacts import Artifact
+from tasks.feedback import keep_imported
+from tasks.logs import contents_of, extract, files_of, live, obtain, sample
+
+
+class Imported(NamedTuple):
+    """What became of a file that people filled in."""
+
+    kept: Path
+    ratings: int
+    searches: int
+    good: int
+
+
+@flow(name="ratings", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
+def list_for_raters(experiment: str, arm: str) -> tuple[Artifact, Artifact]:
+    """(the log, what is to be rated of the arm with the first seed); trains what is not there."""
+    asked = alone(load_experiment(Path(experiment)), arm)
+    world = live(asked.logs.world) if isinstance(asked.logs, Simulated) else None
+    log = obtain(asked.logs, asked.split, world)
+    validation = sample(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from)
+    features = read_features(asked, log, world)
+    _, fed = train_arms(asked, log, features, validation, world)
+    return log, fed.listed(arm, asked.seeds[0]).result()
+
+
+def export_ratings(experiment: Path, arm: str, out: Path) -> int:
+    """Writes a CSV for people: a row a retrieved result that no log has judged, the column grade empty; how many."""
+    if out.exists():
+        raise InputError(f"{out}: there already, perhaps with grades in it; name another file, or remove it")
+    asked = load_experiment(experiment)
+    if not isinstance(asked.logs, Simulated):
+        refuse_absent(asked.logs)
+    log, listed = list_for_raters(str(experiment), arm)
+    return ratings.write_csv(log.folder, pq.read_table(listed.folder / "to_rate.parquet"), out)
+
+
+def import_ratings(experiment: Path, arm: str, file: Path) -> Imported:
+    """Checks a filled-in CSV against the experiment's log and keeps it, for arms that name this one in ratings.of."""
+    asked = load_experiment(experiment)
+    if arm not in asked.arms:
+        raise InputError(f"--arm: no arm {arm!r}; there are {', '.join(asked.arms)}")
+    world = live.fn(asked.logs.world) if isinstance(asked.logs, Simulated) else None
+    if world is None:
+        refuse_absent(asked.logs)  # type: ignore[arg-type]
+    files = files_of(asked.logs, world)
+    log = extract.fn(files, asked.split, contents_of(files))
+    assert asked.feedback.imported is not None, "load_experiment names it"
+    kept, table = keep_imported(log, file, asked.feedback.imported, arm)
+    good = int((table["grade"].to_numpy() >= asked.feedback.good_from).sum())
+    return Imported(kept, table.num_rows, len(table["search_id"].unique()), good)

@@ -1,0 +1,264 @@
+"""The feedback loop's stages: what is to be rated, the ratings, the relevance filter and the lists that it shortens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data import ratings, samples
+from data.schemas import IMPORTED, RATED, TO_RATE
+from ebr_core.bags import Int32, Int64
+from ebr_core.config import Arm, Frozen, InputError
+from ebr_core.feedback import Feedback, Filter, Rater, first_there, keys_of, packed, with_noise
+from ebr_core.metrics import Bool
+from ebr_core.model import load_towers
+from ebr_core.relevance import fit, held_out, probabilities
+from ebr_core.search import exact, scanned, through
+from ebr_core.searchable import load
+from ebr_core.towers import query_vectors, vectors_of
+from ebr_core.train import Corpus, use_threads
+from tasks.artifacts import Artifact, stage
+from tasks.home import home
+from tasks.progress import showing
+from tasks.ranking_inputs import lists_of, matrix, read_lists
+from tasks.samples import Sample
+from tasks.training import read_corpus
+
+SLACK = 3  # of a list three times as long as asked for, the first documents that existed are kept
+
+
+class Told(Frozen):
+    """Ratings, or a filter, of an arm with a seed."""
+
+    arm: str
+    seed: int
+    made: Artifact
+
+
+def told_of(each: Told) -> dict[str, Any]:
+    """What the stage told of it, with the arm and the seed: see _write and fit_filter."""
+    file = "filter.json" if each.made.stage == fit_filter.name else "ratings.json"
+    told: dict[str, Any] = json.loads((each.made.folder / file).read_text())
+    return {"arm": each.arm, "seed": each.seed} | told
+
+
+@stage
+def to_rate(
+    folder: Path,
+    log: Artifact,
+    features: Artifact,
+    towers: Artifact,
+    source: Arm,
+    before: list[Artifact],
+    its: Feedback,
+) -> None:
+    """to_rate.parquet: what the towers of the arm source retrieve for searches of the training window, among the
+    documents that existed at that moment, without what the log judged and what earlier rounds (before) rated."""
+    use_threads(source.training.threads)
+    corpus = read_corpus(log, features, source)
+    searches = samples.rows(samples.read(log.folder, "rateable", {"most": its.searches}), "search_row")
+    encoder = load_towers(towers.folder).encoder
+    deep = min(SLACK * its.k, len(corpus.trainable))
+    with showing("to rate", 1):
+        documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(corpus.trainable))
+        rows, near = exact(documents, query_vectors(encoder, corpus.inputs, searches), deep)
+    rows = np.where(rows >= 0, corpus.trainable[rows], -1).astype(np.int32)
+    rows, near = first_there(rows, near, _existed(log, searches, rows), its.k)
+    query, place = np.nonzero(rows >= 0)
+    found = searches[query], rows[query, place]
+    wanted = ~np.isin(keys_of(*found), _told_already(log, before, its.judged))
+    columns = [*found, (place + 1).astype(np.int32), near[query, place]]
+    pq.write_table(pa.table([column[wanted] for column in columns], schema=TO_RATE), folder / "to_rate.parquet")
+
+
+def _existed(log: Artifact, searches: Int32, rows: Int32) -> Bool:
+    """(Q, K) whether each document existed when its search was made; row −1 did not."""
+    asked = pq.read_table(log.folder / "searches.parquet", columns=["searched_at"])["searched_at"].take(searches)
+    lives = pq.read_table(log.folder / "documents.parquet", columns=["created_at", "removed_at"])
+    ends = np.iinfo(np.int64)
+    at = asked.cast(pa.int64()).to_numpy()[:, None]
+    created = pc.fill_null(lives["created_at"].cast(pa.int64()), ends.min).to_numpy()
+    removed = pc.fill_null(lives["removed_at"].cast(pa.int64()), ends.max).to_numpy()
+    there: Bool = (rows >= 0) & (created[rows] <= at) & (removed[rows] > at)
+    return there
+
+
+def _told_already(log: Artifact, before: list[Artifact], judged: str) -> Int64:
+    """The pairs that the log or an earlier round judged."""
+    shown = samples.read_shown(log.folder)
+    seen = shown.clicked if judged == "clicked" else np.ones(len(shown.clicked), bool)
+    rated = [pq.read_table(one.folder / "rated.parquet") for one in before]
+    pairs = [keys_of(samples.rows(table, "search_row"), samples.rows(table, "document_row")) for table in rated]
+    return np.concatenate([keys_of(shown.search_rows[seen], shown.document_rows[seen]), *pairs])
+
+
+@stage
+def rate(folder: Path, log: Artifact, world: Artifact, asked: Artifact, rater: Rater, good_from: int) -> None:
+    """rated.parquet: the simulated world's truth about what was to be rated, with the rater's noise.
+
+    Only searches of the training window are ever looked up. ratings.json: how many, how many of them are good.
+    """
+    table = pq.read_table(asked.folder / "to_rate.parquet", columns=["search_row", "document_row"])
+    found = ratings.true_grades(log.folder, world.folder / "truth", table)
+    searches, documents = samples.rows(found, "search_row"), samples.rows(found, "document_row")
+    grades = with_noise(found["grade"].to_numpy(), keys_of(searches, documents), good_from, rater)
+    _write(folder, pa.table([searches, documents, grades, grades >= good_from], schema=RATED))
+
+
+@stage
+def take_imported(folder: Path, log: Artifact, arm: str, files: list[str], good_from: int) -> None:
+    """The same from what people filled in: files are those that were imported, by name (see keep_imported)."""
+    if not files:
+        raise InputError(
+            f"nobody has rated what {arm} retrieves: `ebr ratings export EXPERIMENT --arm {arm} OUT.csv`, fill in the "
+            "column grade, then `ebr ratings import EXPERIMENT OUT.csv --arm " + arm + "`"
+        )
+    tables = [pq.read_table(imported_folder() / name, schema=IMPORTED) for name in files]
+    _write(folder, ratings.as_rated(pa.concat_tables(tables), log.folder, good_from))
+
+
+def _write(folder: Path, rated: pa.Table) -> None:
+    pq.write_table(rated, folder / "rated.parquet")
+    told = {
+        "ratings": rated.num_rows,
+        "good": pc.sum(rated["good"]).as_py() or 0,
+        "searches": pc.count_distinct(rated["search_row"]).as_py(),
+    }
+    (folder / "ratings.json").write_text(json.dumps(told, indent=1))
+
+
+def imported_folder() -> Path:
+    """Where imported ratings lie: no artifacts, for people made them, and nothing can make them again."""
+    return home() / "ratings"
+
+
+def imported_of(name: str, arm: str) -> list[str]:
+    """The files of ratings imported under this name of what an arm retrieved, each named by what it holds."""
+    folder = imported_folder() / name / arm
+    return sorted(f"{name}/{arm}/{path.name}" for path in folder.glob("*.parquet"))
+
+
+def keep_imported(log: Artifact, file: Path, name: str, arm: str) -> tuple[Path, pa.Table]:
+    """(where they are kept, the ratings): checks a file that people filled in, and keeps it for the arm.
+
+    Errors: what ratings.read_csv refuses, and a pair that was imported before with another grade.
+    """
+    table = ratings.read_csv(file, log.folder)
+    for before in imported_of(name, arm):
+        both = pa.concat_tables([pq.read_table(imported_folder() / before, schema=IMPORTED), table])
+        if told := list(ratings.contradictions(both, f"the ratings imported before, {imported_folder() / before}")):
+            raise InputError(f"{file}: nothing was imported\n" + "\n".join(f"  {line}" for line in told))
+    content = json.dumps(table.select(["search_id", "document_id", "grade"]).to_pydict()).encode()
+    kept = imported_folder() / name / arm / f"{hashlib.sha256(content).hexdigest()[:20]}.parquet"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = kept.with_suffix(".unfinished")
+    pq.write_table(table, unfinished)
+    unfinished.rename(kept)
+    return kept, table
+
+
+@stage
+def fit_filter(
+    folder: Path,
+    log: Artifact,
+    features: Artifact,
+    towers: Artifact,
+    source: Arm,
+    rated: list[Artifact],
+    its: Filter,
+    seed: int,
+) -> None:
+    """filter.txt, a LightGBM model of which retrieved results are good, and filter.json: its threshold, what that does
+    to held-out ratings, the gain of each feature.
+
+    It learns from the ratings and, as good, from what the same searches clicked: rated is only what nobody clicked, so
+    that without these it would take what is clicked most for the exception.
+    """
+    threads = source.training.threads
+    use_threads(threads)
+    corpus = read_corpus(log, features, source)
+    searches, documents, good, own = _examples(log, rated, corpus.trainable)
+    encoder = load_towers(towers.folder).encoder
+    asked, at = (part.astype(np.int32) for part in np.unique(searches, return_inverse=True))
+    every = np.arange(corpus.inputs.documents, dtype=np.int32)
+    vectors = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(every))
+    lists = lists_of(log, _asked(log, asked, corpus), query_vectors(encoder, corpus.inputs, asked), vectors)
+    names, rows = matrix(lists, "cosine", "none", at, documents, np.ones_like(at))
+    if "popularity" in names:
+        popularity = rows[:, names.index("popularity")]
+        popularity[:] = np.log1p(np.maximum(np.expm1(popularity) - own, 0))  # a click is not told by itself
+    with showing("fit filter", 1):
+        judge = fit(names, rows, good, held_out(searches), its.recall_weight, threads, seed)
+    judge.model.save_model(folder / "filter.txt")
+    gains = dict(zip(names, judge.model.feature_importance("gain").tolist(), strict=True))
+    told = {"threshold": judge.threshold, "held_out": judge.held_out, "gain": gains, "examples": len(good)}
+    (folder / "filter.json").write_text(json.dumps(told, indent=1))
+
+
+def _asked(log: Artifact, searches: Int32, corpus: Corpus) -> Sample:
+    """Searches of the training window as an evaluation has them, without targets: what can be retrieved is what existed
+    in that window."""
+    queries = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
+    columns = {"search_row": searches, "query_row": queries.to_numpy()}
+    return Sample(columns, corpus.trainable, pa.table({}), pa.table({}), corpus.clicks[corpus.trainable])
+
+
+def _examples(log: Artifact, rated: list[Artifact], corpus: Int32) -> tuple[Int32, Int32, Bool, Bool]:
+    """(searches, documents of the corpus, good, whether the search clicked it) of all rounds' ratings and their
+    searches' clicks."""
+    table = pa.concat_tables([pq.read_table(one.folder / "rated.parquet") for one in rated])
+    shown = samples.read_shown(log.folder)
+    searches, documents = samples.rows(table, "search_row"), samples.rows(table, "document_row")
+    clicked = shown.clicked & np.isin(shown.search_rows, searches)
+    own = np.concatenate([np.zeros(len(searches), bool), np.ones(clicked.sum(), bool)])
+    good = np.concatenate([table["good"].to_numpy(), np.ones(clicked.sum(), bool)])
+    searches = np.concatenate([searches, shown.search_rows[clicked]])
+    documents = np.concatenate([documents, shown.document_rows[clicked]])
+    first = np.unique(keys_of(searches, documents), return_index=True)[1]
+    first = first[np.isin(documents[first], corpus)]
+    return searches[first], documents[first], good[first], own[first]
+
+
+@stage
+def retrieve_filtered(
+    folder: Path,
+    log: Artifact,
+    evaluated: Artifact,
+    vectors: Artifact,
+    index: Artifact,
+    fitted: Artifact,
+    k: int,
+    threads: int,
+) -> None:
+    """retrieved.npy (S, K): what the index finds, in its order, without what the filter holds for bad; scanned.npy and
+    returned.npy."""
+    use_threads(threads)
+    lists, searched = read_lists(log, evaluated, vectors), load(index.folder)
+    candidates = lists.sample.candidates
+    model = lightgbm.Booster(model_file=fitted.folder / "filter.txt")
+    threshold = json.loads((fitted.folder / "filter.json").read_text())["threshold"]
+    started = time.perf_counter()
+    with showing("filter", 1):
+        found, _ = through(searched, lists.queries, k)
+        rows = np.where(found >= 0, candidates[found], -1).astype(np.int32)
+        at, place = (part.astype(np.int32) for part in np.nonzero(rows >= 0))
+        names, read = matrix(lists, "cosine", "none", at, rows[at, place], np.ones_like(at))
+        assert names == model.feature_name(), "a filter reads what it was fitted on"
+        bad = probabilities(model, read, threads) < threshold
+        rows[at[bad], place[bad]] = -1
+    rows = packed(rows)
+    seconds = time.perf_counter() - started
+    np.save(folder / "retrieved.npy", rows)
+    np.save(folder / "scanned.npy", scanned(searched, lists.queries, k)[0])
+    np.save(folder / "returned.npy", (rows >= 0).sum(1))
+    costs = {"search_s": seconds, "queries_per_s": len(rows) / max(seconds, 1e-9)}
+    (folder / "costs.json").write_text(json.dumps(costs, indent=1))

@@ -1,0 +1,231 @@
+"""The feedback loop end to end: two rounds, the filter, people's ratings, and what never happens."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from data.experiment import load_experiment
+from ebr_core.config import InputError
+from flows.check import describe_experiment
+from flows.ebr import ebr
+from flows.negatives import look
+from flows.ratings import export_ratings, import_ratings
+from tasks.artifacts import artifacts
+from tasks.feedback import imported_folder
+from tasks.tracking import Outcome
+
+SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
+HARD = {"random": 20, "offline_hard": 2}
+CHANGES: dict[str, Any] = {
+    "indexes": {},
+    "retrievals": {},
+    "feedback": {"searches": 300, "rater": {"noise": 0}},
+    "filters": {"filtered": {"arm": "random", "of": ["random"]}},
+    "questions": {
+        "P35": {"baseline": "random", "arms": ["one", "two", "filtered"], "metric": "precision@10", "claim": "gain"}
+    },
+}
+ARMS: dict[str, Any] = {
+    "one": {"negatives": HARD, "ratings": {"of": ["random"]}},
+    "two": {"negatives": HARD, "ratings": {"of": ["random", "one"]}},
+}
+
+
+def _write(folder: Path, name: str = "loop", arms: dict[str, Any] = ARMS, **changes: Any) -> Path:
+    content = yaml.safe_load(SMOKE.read_text()) | CHANGES | changes
+    content["evaluation"] = {"ks": [1, 10], "searches": 300, "validation_searches": 200, "resamples": 100}
+    base = content["arms"]["base"]
+    content["arms"] = {"base": base, "random": {"negatives": {"random": 20}}} | arms
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """Two rounds without noise and a filter, run once."""
+    path = _write(tmp_path_factory.mktemp("feedback"))
+    state = ebr(str(path), return_state=True)
+    assert state.is_completed(), state.message
+    return path, state.result()
+
+
+def _pairs(folder: Path, name: str) -> dict[tuple[int, int], dict[str, Any]]:
+    rows = pq.read_table(folder / f"{name}.parquet").to_pylist()
+    assert rows
+    return {(row["search_row"], row["document_row"]): row for row in rows}
+
+
+def _rounds() -> list[dict[tuple[int, int], dict[str, Any]]]:
+    """The ratings of each round, the first first: the second never rates again what the first did."""
+    every = [_pairs(folder, "rated") for folder in artifacts().glob("rate-*")]
+    return sorted(every, key=len, reverse=True)
+
+
+def _truth() -> dict[tuple[str, str], float]:
+    (world,) = artifacts().glob("live-*")
+    rows = pq.read_table(world / "truth" / "intents").to_pylist()
+    return {(str(row["search_id"]), row["document_id"]): row["grade"] for row in rows}
+
+
+def test_without_noise_good_is_what_the_searcher_wanted_and_bad_is_not(done: tuple[Path, Outcome]) -> None:
+    log = done[1].log.folder
+    searches = pq.read_table(log / "searches.parquet")["search_id"].to_pylist()
+    documents = pq.read_table(log / "documents.parquet")["document_id"].to_pylist()
+    truth = _truth()
+    for ratings in _rounds():
+        for (search, document), row in ratings.items():
+            grade = truth.get((searches[search], documents[document]), 0)
+            assert (row["grade"], row["good"]) == (grade, grade >= 1)
+    assert any(row["good"] for row in _rounds()[0].values())
+
+
+def test_no_search_of_validation_or_test_is_rated_and_nothing_that_was_clicked_or_rated_before(
+    done: tuple[Path, Outcome],
+) -> None:
+    log = done[1].log.folder
+    split = pq.read_table(log / "searches.parquet")["split"].to_pylist()
+    evaluated = set(pq.read_table(done[1].sample.folder / "searches.parquet")["search_row"].to_pylist())
+    results = pq.read_table(log / "results.parquet").to_pylist()
+    clicked = {(row["search_row"], row["document_row"]) for row in results if row["clicked"]}
+    first, second = _rounds()
+    assert not set(first) & set(second)
+    for ratings in (first, second):
+        assert {split[search] for search, _ in ratings} == {"train"}
+        assert not {search for search, _ in ratings} & evaluated
+        assert not set(ratings) & clicked
+
+
+def test_every_document_to_rate_existed_when_it_was_searched(done: tuple[Path, Outcome]) -> None:
+    log = done[1].log.folder
+    at = pq.read_table(log / "searches.parquet")["searched_at"].to_pylist()
+    lives = pq.read_table(log / "documents.parquet", columns=["created_at", "removed_at"]).to_pylist()
+    late = 0
+    for folder in artifacts().glob("to_rate-*"):
+        for search, document in _pairs(folder, "to_rate"):
+            its = lives[document]
+            late += its["created_at"] is not None and its["created_at"] > at[search]
+            late += its["removed_at"] is not None and its["removed_at"] <= at[search]
+    assert late == 0
+
+
+def test_the_filter_gives_no_longer_lists_in_the_same_order(done: tuple[Path, Outcome]) -> None:
+    (filtered,) = artifacts().glob("retrieve_filtered-*")
+    (fitted,) = artifacts().glob("fit_filter-*")
+    told = json.loads((fitted / "filter.json").read_text())
+    page = (done[1].report.folder / "report.md").read_text()
+    for wanted in ("## Feedback", "rated results of", f"| filtered | {told['examples']:,} |"):
+        assert wanted in page
+    assert told["held_out"]["precision"] > told["held_out"]["good"]
+    kept = np.load(filtered / "retrieved.npy")
+    returned = np.load(filtered / "returned.npy")
+    assert returned.mean() < kept.shape[1]
+    whole = [np.load(folder / "retrieved.npy") for folder in artifacts().glob("retrieve-*")]
+    assert any(
+        all([row for row in line.tolist() if row in set(ours.tolist())] == ours[ours >= 0].tolist()
+            for line, ours in zip(of, kept, strict=True))
+        for of in whole
+    )  # fmt: skip
+
+
+def test_precision_stands_in_rows_questions_and_mlflow(done: tuple[Path, Outcome]) -> None:
+    rows = pq.read_table(done[1].results.folder / "results.parquet").to_pylist()
+    asked = [row for row in rows if row["question"] == "P35" and row["slice"] == "all" and row["targets"] == "truth"]
+    assert {(row["arm"], row["metric"], row["k"]) for row in asked} == {
+        (arm, "precision", 10) for arm in ("random", "one", "two", "filtered")
+    }
+    client = MlflowClient()
+    (run,) = client.search_runs([done[1].mlflow_experiment_id], "tags.kind = 'filter'")
+    value = next(
+        row["value"]
+        for row in rows
+        if row["question"] is None
+        and (row["arm"], row["targets"], row["slice"], row["metric"], row["k"])
+        == ("filtered", "clicked", "all", "precision", 10)
+    )
+    assert run.data.metrics["precision_at_10"] == pytest.approx(value)
+
+
+def test_ratings_made_again_are_the_same_bytes(done: tuple[Path, Outcome]) -> None:
+    kinds = ("to_rate", "rate", "train_arm", "fit_filter", "retrieve_filtered", "evaluate")
+    names = {"costs.json"}
+
+    def contents() -> dict[str, bytes]:
+        folders = [folder for kind in kinds for folder in artifacts().glob(f"{kind}-*")]
+        return {
+            f"{folder.name}/{file.relative_to(folder)}": file.read_bytes()
+            for folder in folders
+            for file in folder.rglob("*")
+            if file.is_file() and file.name not in names and "prefect" not in file.name
+        }
+
+    before = contents()
+    for kind in kinds:
+        for folder in artifacts().glob(f"{kind}-*"):
+            shutil.rmtree(folder)
+    assert ebr(str(done[0]), return_state=True).is_completed()
+    assert contents() == before
+
+
+def test_what_an_arm_is_fed_shows_what_was_rated_bad(done: tuple[Path, Outcome]) -> None:
+    pairs = look(str(done[0]), "one", 200)
+    kinds = {kind for pair in pairs for kind, _, _ in pair.documents}
+    assert "rated bad" in kinds
+
+
+def _fill(out: Path, grades: dict[tuple[str, str], float]) -> int:
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(row["grade"] == "" for row in rows) or grades == {}
+    for row in rows:
+        row["grade"] = str(int(grades.get((row["search_id"], row["document_id"]), 0)))
+    with out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return len(rows)
+
+
+def test_people_who_know_the_truth_rate_as_the_truth_does(done: tuple[Path, Outcome], tmp_path: Path) -> None:
+    """Exported, filled in, imported and trained on: the same towers as where the truth rated."""
+    arms = {"one": ARMS["one"]}
+    path = _write(tmp_path, "people", arms, feedback={"searches": 300, "rater": None}, filters={}, questions={})
+    out = tmp_path / "out.csv"
+    assert "one cannot be trained: nobody has rated what random retrieves" in describe_experiment(path)
+    state = ebr(str(path), return_state=True)
+    assert state.is_failed()
+    assert "nobody has rated what random retrieves" in state.result(raise_on_failure=False).failures["one, seed 0"]
+    assert export_ratings(path, "random", out) > 100
+    with pytest.raises(InputError, match="there already, perhaps with grades in it"):
+        export_ratings(path, "random", out)
+    with pytest.raises(InputError, match="no row has a grade"):
+        import_ratings(path, "random", out)
+    count = _fill(out, _truth())
+    done_import = import_ratings(path, "random", out)
+    assert (done_import.ratings, done_import.kept.parent) == (count, imported_folder() / "people" / "random")
+    assert import_ratings(path, "random", out).kept == done_import.kept  # again: nothing new
+    state = ebr(str(path), return_state=True)
+    assert state.is_completed(), state.message
+    towers = {path.read_bytes() for path in artifacts().glob("train_arm-*/towers.safetensors")}
+    assert len(towers) == 3  # random, one and two: people's ratings gave the same round
+    _fill(out, {})
+    with pytest.raises(
+        InputError, match=r"row \d+: search .* is rated 0.0, but [12].0 in row \d+ of the ratings imported"
+    ):
+        import_ratings(path, "random", out)
+    with pytest.raises(InputError, match="--arm: no arm 'randm'"):
+        import_ratings(path, "randm", out)
+
+
+def test_an_experiment_says_whose_imported_ratings_it_uses(tmp_path: Path) -> None:
+    assert load_experiment(_write(tmp_path, "mine")).feedback.imported == "mine"
