@@ -147,6 +147,7 @@ WRONG_PLACE = "an identity or a place is too long"
         ("results", RESULTS + f"1,{LONG},1,false\n", "no such document, or it was dropped"),
         ("edges", f"source_id,target_id\nann,hat\n{LONG},hat\n", "an identity is too long"),
         ("judgements", f"query,document_id,grade\nhat,hat,1\n{LONG},hat,1\n", "nobody searched it"),
+        ("judgements", "query,document_id,grade\nhat,hat,1\nhat,shoe,1e300\n", "grade is absurd"),
     ],
 )
 def test_a_field_without_end_is_dropped_counted_and_not_repeated(
