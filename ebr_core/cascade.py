@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ebr_core.bags import Float32, Int32
 from ebr_core.config import Frozen
@@ -18,6 +18,12 @@ class Cascade(Frozen):
     index: str = Field("exact", description="the index that it retrieves through")
     then: str = Field(description="the arm or ensemble that orders what was retrieved")
     depth: int = Field(100, ge=1, le=10_000, description="documents that it orders; behind them the first one's follow")
+
+    @model_validator(mode="after")
+    def _two(self) -> Cascade:
+        if self.first == self.then:
+            raise ValueError(f"first and then are both {self.then}, which changes nothing; name two")
+        return self
 
 
 def rerank(rows: Int32, documents: Float32, queries: Float32, depth: int) -> Int32:

@@ -17,7 +17,9 @@ from ebr_core.intervals import FEW_CLUSTERS
 from tasks.artifacts import Artifact
 from tasks.features import examine, extract_columns, needs_columns
 from tasks.feedback import imported_of
-from tasks.logs import ReadLogs, contents_of, extract, live
+from tasks.logs import ReadLogs, contents_of, extract, live, sample
+from tasks.ranking import refuse_deep
+from tasks.retrieval import refuse_impossible
 
 
 def describe_experiment(path: Path) -> str:
@@ -51,6 +53,7 @@ def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLo
         verdict = f"cannot be answered, for want of {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
     lines += [f"  index {name} cannot be built: {reason}." for name, reason in _unbuilt(asked, report)]
+    lines += [f"  a run is refused: {told}." for told in _refused(asked, log)]
     searchers = report["splits"].get("test", {}).get("searchers", 0)
     if report["signed_in"] and searchers < FEW_CLUSTERS:
         lines.append(f"  the test has {searchers} searchers: too few for intervals, which need {FEW_CLUSTERS}.")
@@ -78,6 +81,16 @@ def _unbuilt(asked: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, s
         reasons = [reason for d in asked.dimensions if (reason := problem(index, documents, d))]
         if reasons:
             yield name, reasons[0]
+
+
+def _refused(asked: Experiment, log: Artifact) -> Iterator[str]:
+    """What a run says as soon as it knows the documents alive in the test."""
+    try:
+        test = sample.fn(log, "test", asked.evaluation.searches, asked.logs.judged_from)
+        refuse_impossible(test, (), (), max(asked.evaluation.ks))
+        refuse_deep(test, asked.rankers)
+    except InputError as error:
+        yield str(error).rstrip(".")
 
 
 def _unread(asked: Experiment, name: str, log: Artifact, logs: ReadLogs) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +16,7 @@ import faiss
 import numba
 import pyarrow.compute as pc
 from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field
 
@@ -106,6 +108,12 @@ def make_app(served: Served) -> FastAPI:
         if not size.isdigit() or int(size) > LARGEST_BODY_BYTES:
             return JSONResponse({"detail": f"a body of {size} bytes; at most {LARGEST_BODY_BYTES}"}, 413)
         return await go_on(request)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        """What is wrong, without what was sent: that may be nothing that JSON can say, such as NaN or half a letter."""
+        told = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()]
+        return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
     @app.get("/search")
     async def search(asked: Annotated[Asked, Query()]) -> Answer:
