@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from contextlib import closing
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -116,6 +117,8 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
         reader = _reader(form, files, wanted)
         if form == "csv":
             _refuse_ragged(con, reader, files)
+        if form == "parquet":
+            refuse_brotli(con, table, files)
         if con.execute(statement("read/first", reader=reader)).fetchone() is None:
             raise InputError(f"{table}: {path} holds no rows. Expected at least one")
         found = _found(con, form, files)
@@ -140,6 +143,15 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
             raise
         raise InputError(unreadable(table, path, error)) from error
     return rows
+
+
+def refuse_brotli_file(path: Path) -> None:
+    """Raises InputError where a Parquet file that is no log is compressed by Brotli, or is none."""
+    with closing(duckdb.connect()) as con:
+        try:
+            refuse_brotli(con, "queries", [str(path)])
+        except duckdb.Error as error:
+            raise InputError(f"{path}: cannot be read as Parquet: {error}") from error
 
 
 def open_absent(con: duckdb.DuckDBPyConnection, table: str, required: Columns, optional: Columns) -> None:
@@ -212,6 +224,16 @@ def _found(con: duckdb.DuckDBPyConnection, form: str, files: list[str]) -> dict[
         return {name.lower(): (name, "VARCHAR") for name in names}
     described = con.execute(statement("read/columns", reader=_reader(form, files, {}))).fetchall()
     return {row[0].lower(): (row[0], row[1]) for row in described}
+
+
+def refuse_brotli(con: duckdb.DuckDBPyConnection, table: str, files: list[str]) -> None:
+    """Raises InputError where a Parquet file is compressed by Brotli: readers have a hole there (docs/security.md)."""
+    found = con.execute(statement("read/brotli", files=_listed(files))).fetchone()
+    if found is not None:
+        raise InputError(
+            f"{table}: {found[0]} is compressed by Brotli, and a crafted Brotli stream can write where it must not in "
+            "the libraries that would read it (CVE-2026-111497). Write it again with compression zstd or snappy"
+        )
 
 
 def _refuse_ragged(con: duckdb.DuckDBPyConnection, reader: str, files: list[str]) -> None:

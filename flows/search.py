@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from data.reading import refuse_brotli_file
 from ebr_core.answer import Hit, Question, answer
 from ebr_core.bundle import ASKED, CONTEXT, Bundle, embed_asked, open_bundle
 from ebr_core.config import InputError
@@ -91,6 +92,7 @@ def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any
 
 def _read_queries(source: Path) -> pa.Table:
     try:
+        refuse_brotli_file(source)
         asked = pq.read_table(source)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{source}: cannot be read as Parquet: {error}") from error

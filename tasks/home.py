@@ -56,6 +56,7 @@ def prepare_environment() -> None:
         "DO_NOT_TRACK": "1",
         "MLFLOW_TRACKING_URI": f"sqlite:///{home() / 'mlflow.db'}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # what is logged here holds none
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "NUMBA_CACHE_DIR": str(_compiled()),
         "NUMBA_THREADING_LAYER": "omp",  # the only layer at hand that lets arms run side by side

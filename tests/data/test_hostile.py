@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, extracted, small
@@ -108,6 +109,16 @@ def test_values_that_look_like_sql_come_out_as_they_were(tmp_path: Path) -> None
         quoted = one.strip().replace("\\", "\\\\").replace('"', '\\"')
         found = meet(parse(f'kind = "{quoted}"'), documents, terms, None)  # type: ignore[arg-type]
         assert documents["document_id"].filter(pa.array(found)).to_pylist() == [one]
+
+
+@pytest.mark.parametrize("table", ["searches", "results", "documents"])
+def test_brotli_is_refused_before_it_is_decompressed(tmp_path: Path, table: str) -> None:
+    logs = small(tmp_path / "in")
+    given = tmp_path / f"{table}.parquet"
+    pq.write_table(pc.read_csv(getattr(logs, table)), given, compression="brotli")
+    given.write_bytes(given.read_bytes().replace(b"PAR1", b"PAR1" + b"\xff" * 8, 1))  # its pages are nonsense now
+    with pytest.raises(InputError, match=rf"{table}: .*{table}\.parquet is compressed by Brotli.*zstd or snappy"):
+        extract(logs.model_copy(update={table: str(given)}), SPLIT, tmp_path / "log")
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,10 @@ def test_a_batch_is_the_same_as_asking_one_by_one(home: Path, tmp_path: Path) ->
     wrong = _ebr(home, "batch", str(tmp_path / "wrong.parquet"), str(out), "--k", "4")
     assert wrong.returncode == 2
     assert "row 1: query" in wrong.stderr
+    pq.write_table(queries, tmp_path / "wrong.parquet", compression="brotli")
+    wrong = _ebr(home, "batch", str(tmp_path / "wrong.parquet"), str(out), "--k", "4")
+    assert wrong.returncode == 2
+    assert "is compressed by Brotli" in wrong.stderr.replace("\n", " ")
     assert pq.read_table(out).to_pylist() == rows  # what was there is not half overwritten
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "queries.parquet", "wrong.parquet"]
 
