@@ -94,7 +94,7 @@ def products(columns: int) -> float:
 def timed_batches(case: Any, arm: Arm, rng: np.random.Generator, spent: dict[str, list[float]]) -> Iterator[Any]:
     """Full batches without end, each timed."""
     nothing = np.full((len(case.pairs.search_rows), 0), -1, np.int32)
-    drawn, rest = Drawn(case.corpus.trainable, case.corpus.clicks, nothing), np.zeros(0, np.int64)
+    drawn, rest = Drawn(case.corpus.trainable, case.corpus.clicks, nothing), np.zeros(0, np.int32)
     while True:
         order, rest = deal(rest, len(case.pairs.search_rows), case.pairs.an_epoch // 1024 * 1024, rng)
         one_epoch = batches(case.pairs, case.known, drawn, arm.negatives, arm.mask, 1024, order, rng)

@@ -1,53 +1,54 @@
-"""Memory while training on large logs: `python -m benchmarks.training_memory [pairs] [documents]`.
+"""Memory while training on large logs: `python -m benchmarks.training_memory [pairs [documents [folder [window]]]]`.
 
 10 million clicks over a million documents unless told, each with two impressions that were not clicked. The logs are
-drawn at random, texts are as long as those of the simulated world; the selection of pairs and a hundred steps are run
-as in a real arm. Prints what was held at most after each part.
+drawn at random, texts are as long as those of the simulated world; the selection of pairs and a thousand steps are run
+as in a real arm. With a folder, what grows with the log lies there, as in an arm of `ebr run`. Prints after each part
+what was resident at most, and what of it is the process's own and not pages of files. Where the system can bound a
+process's memory (`systemd-run --scope -p MemoryMax=…`), it may be less than the data.
 """
 
 from __future__ import annotations
 
-import resource
+import re
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
-from ebr_core.bags import Bags, Int32
-from ebr_core.config import Arm, NegativeMix, Positives
+from ebr_core.bags import Bags
+from ebr_core.config import Arm, NegativeMix, Positives, Training
+from ebr_core.inputs import Inputs, bagged
 from ebr_core.positives import Recovered, Shown, select
-from ebr_core.towers import inputs_of
+from ebr_core.scratch import Array, Scratch, counted, slices
 from ebr_core.train import Corpus, train, use_threads
 
-STEPS = 100
+STEPS = 1000
 SHOWN = 3  # results of a search, one of them clicked
 TABLE_ROWS = 200_000
 NGRAMS = {"queries": 12, "documents": 25}
 
 
-def main(pairs: int, documents: int) -> None:
-    use_threads(2)
-    rng = np.random.default_rng(0)
-    shown = Shown(
-        np.repeat(np.arange(pairs, dtype=np.int32), SHOWN),
-        rng.integers(documents, size=pairs * SHOWN, dtype=np.int32),
-        np.tile(np.arange(SHOWN) == 0, pairs),
-        np.repeat(rng.integers(pairs // 2, size=pairs, dtype=np.int32), SHOWN),
-        np.repeat(rng.integers(pairs // 20, size=pairs, dtype=np.int32), SHOWN),
-    )
+def main(pairs: int, documents: int, folder: str, window: int) -> None:
+    use_threads(1)
+    rng, scratch = np.random.default_rng(0), Scratch(Path(folder) if folder else None)
+    shown = _shown(pairs, documents, rng, scratch)
     _tell(f"{pairs:,} clicks and {pairs * (SHOWN - 1):,} other impressions read")
     nothing = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
-    chosen, known = select(shown, nothing, Positives(), "pair", 0)
-    query_of = shown.query_rows[::SHOWN].copy()
-    clicks = np.bincount(shown.document_rows[shown.clicked], minlength=documents)
-    del shown
+    chosen, known = select(shown, nothing, Positives(), "pair", 0, scratch=scratch)
+    query_of = scratch.column((shown.query_rows[part][::SHOWN] for part in _searches(pairs)), np.int32)
+    clicks = counted(chosen.document_rows, documents)
     _tell("pairs selected")
-    queries, titles = _bags(pairs // 2, "queries", rng), _bags(documents, "documents", rng)
+    queries = _bags(pairs // 2, "queries", rng, scratch)
+    titles = _bags(documents, "documents", rng, scratch)
     trainable = np.arange(documents, dtype=np.int32)
-    corpus = Corpus(inputs_of(queries, titles, 0, query_of), TABLE_ROWS, trainable, clicks)
+    text = bagged(queries, titles, TABLE_ROWS, True, query_of, scratch)
+    corpus = Corpus(Inputs({"text": text}, pairs, documents), trainable, clicks, scratch=scratch)
     del queries, titles
     _tell(f"{pairs // 2:,} queries and {documents:,} documents as bags")
-    arm, started = Arm(negatives=NegativeMix(random=100, impressions=1)), 0.0
+    training = Training(window=window or None)
+    arm, started = Arm(negatives=NegativeMix(random=100, impressions=1), training=training), 0.0
     for step, _ in enumerate(train(corpus, chosen, known, arm, 0, lambda _: 0.0)):
         started = time.perf_counter() if step == 1 else started
         if step > STEPS:
@@ -56,16 +57,44 @@ def main(pairs: int, documents: int) -> None:
     _tell(f"trained at {(step - 1) * arm.training.batch_size / took:,.0f} pairs/s")
 
 
-def _bags(count: int, side: str, rng: np.random.Generator) -> Bags:
+def _searches(pairs: int) -> Iterator[slice]:
+    """The results of so many searches, some searches at a time."""
+    return (slice(part.start * SHOWN, part.stop * SHOWN) for part in slices(pairs))
+
+
+def _shown(pairs: int, documents: int, rng: np.random.Generator, scratch: Scratch) -> Shown:
+    """A search for each click, with what else it showed."""
+
+    def parts() -> Iterator[list[Array]]:
+        for part in slices(pairs):
+            n = part.stop - part.start
+            yield [
+                np.repeat(np.arange(part.start, part.stop), SHOWN),
+                rng.integers(documents, size=n * SHOWN),
+                np.tile(np.arange(SHOWN) == 0, n),
+                np.repeat(rng.integers(pairs // 2, size=n), SHOWN),
+                np.repeat(rng.integers(pairs // 20, size=n), SHOWN),
+            ]
+
+    return Shown(*scratch.columns(parts(), np.int32, np.int32, np.bool_, np.int32, np.int32))
+
+
+def _bags(count: int, side: str, rng: np.random.Generator, scratch: Scratch) -> Bags:
     size = NGRAMS[side]
-    ids: Int32 = rng.integers(TABLE_ROWS, size=count * size, dtype=np.int32)
-    return Bags(np.arange(count + 1, dtype=np.int64) * size, ids, np.full(count * size, 1 / size, np.float32))
+    ngrams = count * size
+    return Bags(
+        scratch.over(count + 1, lambda part: np.arange(part.start, part.stop) * size, np.int64),
+        scratch.over(ngrams, lambda part: rng.integers(TABLE_ROWS, size=part.stop - part.start), np.int32),
+        scratch.over(ngrams, lambda part: np.full(part.stop - part.start, 1 / size), np.float32),
+    )
 
 
 def _tell(done: str) -> None:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB → GiB
-    print(f"{done}: at most {peak:.2f} GiB", flush=True)
+    status = Path("/proc/self/status").read_text()
+    peak, own = (int(re.findall(rf"{name}:\s+(\d+)", status)[0]) / 2**20 for name in ("VmHWM", "RssAnon"))
+    print(f"{done}: at most {peak:.2f} GiB resident, {own:.2f} GiB its own now", flush=True)
 
 
 if __name__ == "__main__":
-    main(*(int(a) for a in (sys.argv[1:] + ["10000000", "1000000"][len(sys.argv) - 1 :])))
+    given = [*sys.argv[1:], *("10000000", "1000000", "", "0")[len(sys.argv) - 1 :]]
+    main(int(given[0]), int(given[1]), given[2], int(given[3]))

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.logs import itself
-from ebr_core.bags import Int32
+from ebr_core.bags import Int32, Int64
 from ebr_core.config import InputError
 from ebr_core.examination import Shuffled
 from ebr_core.positives import Recovered, Shown
+from ebr_core.scratch import MEMORY, ROWS, Scratch
 from ebr_core.spelling import near_known
 
 TABLES = ("documents", "queries", "searches", "searchers", "results", "edges", "judgements")
@@ -31,9 +32,14 @@ def read(folder: Path, question: str, parameters: dict[str, object] | None = Non
         return ask(connection, question, parameters)
 
 
-def connect(folder: Path, halved: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection that knows the extracted log in folder, of its searches only those that may be used."""
+def connect(folder: Path, halved: bool = False, scratch: Scratch = MEMORY) -> duckdb.DuckDBPyConnection:
+    """A connection that knows the extracted log in folder, of its searches only those that may be used.
+
+    With a folder for scratch, what does not fit into a gigabyte is sorted there.
+    """
     connection = duckdb.connect()
+    if scratch.folder:
+        connection.execute(_sql("spill"), [str(scratch.folder)])
     for table in TABLES:
         connection.from_parquet(itself(str(folder / f"{table}.parquet"))).create_view(table)
     connection.from_parquet(itself(str(folder / "searches.parquet"))).create_view("every_search")
@@ -67,16 +73,20 @@ def rows(table: pa.Table, column: str) -> Int32:
     return np.asarray(table[column].to_numpy(), np.int32)
 
 
-def read_shown(folder: Path) -> Shown:
-    """What the training window showed, from the extracted log in folder."""
-    table = read(folder, "shown")
-    return Shown(
-        rows(table, "search_row"),
-        rows(table, "document_row"),
-        table["clicked"].to_numpy(),
-        rows(table, "query_row"),
-        rows(table, "searcher_row"),
-    )
+def read_shown(folder: Path, scratch: Scratch = MEMORY) -> Shown:
+    """What the training window showed, from the extracted log in folder; in scratch, however many rows there are."""
+    with connect(folder, scratch=scratch) as connection:
+        batches = connection.sql(_sql("shown")).to_arrow_reader(ROWS)
+        parts = ([column.to_numpy(zero_copy_only=False) for column in batch.columns] for batch in batches)
+        return Shown(*scratch.columns(parts, np.int32, np.int32, np.bool_, np.int32, np.int32))
+
+
+def read_clicks(folder: Path, documents: int) -> Int64:
+    """(N,) clicks of each document in the training window."""
+    table = read(folder, "clicks")
+    clicks = np.zeros(documents, np.int64)
+    clicks[rows(table, "document_row")] = table["clicks"].to_numpy()
+    return clicks
 
 
 def read_recovered(folder: Path) -> Recovered:

@@ -14,11 +14,6 @@ NONE = np.int32(-1)
 NEARLY_EQUAL = 2.0**-40  # what a place in the order of rows takes off a BM25 score, relatively
 
 
-def count_clicks(documents: Int32, document_count: int) -> Int64:
-    """(N,) clicks of each document in the training window."""
-    return np.bincount(documents, minlength=document_count)
-
-
 def popularity(clicks: Int64, candidates: Int32, k: int) -> Int32:
     """(K,) the candidates with the most clicks, ties by row; −1 behind the last."""
     order = candidates[np.lexsort((candidates, -clicks[candidates]))][:k]

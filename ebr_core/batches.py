@@ -12,6 +12,9 @@ from numba import njit, prange
 from ebr_core.bags import Int32, Int64
 from ebr_core.config import NegativeMix
 from ebr_core.positives import Known, Pairs
+from ebr_core.scratch import counted
+
+BLOCK = 4096  # neighbouring pairs that a window keeps together
 
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
@@ -75,15 +78,33 @@ def _draw_own(draws, there_from, there_to, there, own, counts):  # type: ignore[
             own[b, h], counts[b, h] = some[h], True
 
 
-def deal(rest: Int64, pairs: int, wanted: int, rng: np.random.Generator) -> tuple[Int64, Int64]:
+def deal(
+    rest: Int32, pairs: int, wanted: int, rng: np.random.Generator, window: int | None = None
+) -> tuple[Int32, Int32]:
     """(the next wanted pairs, what is left of their round): rounds of all pairs, each in a new random order.
+
+    window: pairs that are shuffled together; see `shuffled`.
 
     >>> deal(np.array([1, 0]), 2, 2, np.random.default_rng(0))[0]
     array([1, 0])
     """
     while len(rest) < wanted:
-        rest = np.concatenate([rest, rng.permutation(pairs)])
+        rest = np.concatenate([rest, shuffled(pairs, window, rng)])
     return rest[:wanted], rest[wanted:]
+
+
+def shuffled(pairs: int, window: int | None, rng: np.random.Generator) -> Int32:
+    """(P,) all pairs in random order: without a window in any; with one, blocks of neighbours come in any order, and of
+    as many blocks as the window holds the pairs do."""
+    order = np.arange(pairs, dtype=np.int32)
+    if window is None:
+        rng.shuffle(order)
+        return order
+    blocks = np.array_split(order, range(BLOCK, pairs, BLOCK))
+    order = np.concatenate([blocks[block] for block in rng.permutation(len(blocks))])
+    for first in range(0, pairs, window):
+        rng.shuffle(order[first : first + window])
+    return order
 
 
 def batches(
@@ -93,7 +114,7 @@ def batches(
     mix: NegativeMix,
     mask: str,
     batch_size: int,
-    order: Int64,
+    order: Int32,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
     """The pairs of order, batch by batch, with their negatives."""
@@ -101,7 +122,7 @@ def batches(
     chances = _chances(drawn, mix.popularity) if mix.random else None
     remembered = np.zeros(0, np.int32)
     for first in range(0, len(order), batch_size):
-        at = order[first : first + batch_size]
+        at = order[first : first + batch_size].astype(np.int64)
         pool = _draw_pool(drawn, mix.random, chances, rng)
         columns = np.concatenate([pairs.document_rows[at], pool, remembered])
         allowed = np.ones((len(at), len(columns)), bool)
@@ -155,7 +176,7 @@ def drawing_chances(drawn: Drawn, pairs: Pairs, mix: NegativeMix, batch_size: in
     n = len(drawn.clicks)
     in_batch = batch_size - 1 if mix.in_batch == "all" else int(mix.in_batch)
     in_batch += mix.in_batch_hard + mix.memory
-    q = in_batch * np.bincount(pairs.document_rows, minlength=n) / max(len(pairs.document_rows), 1)
+    q = in_batch * counted(pairs.document_rows, n) / max(len(pairs.document_rows), 1)
     weights = (1.0 + drawn.clicks[drawn.documents]) ** mix.popularity
     q[drawn.documents] += mix.random * weights / weights.sum()
     least = q[q > 0].min() if q.any() else 1.0

@@ -229,6 +229,12 @@ class Training(Frozen):
     patience: int = Field(3, ge=1, description="epochs without a better validation recall before it stops")
     learning_rate: float = Field(0.1, gt=0, le=100, description="of the row-wise Adagrad over the n-gram tables")
     threads: int = Field(1, ge=1, le=256, description="fixed for an arm, so that a seed gives the same bytes")
+    window: int | None = Field(
+        None,
+        ge=65_536,
+        description="pairs that are shuffled together, in place of all: a log larger than memory is then read block by "
+        "block and not pair by pair",
+    )
 
 
 class Arm(Frozen):

@@ -5,11 +5,13 @@ Rows are the log's searches, then its documents, then whatever training adds: fu
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
 from ebr_core.bags import Bags, Float32, Int32
+from ebr_core.scratch import MEMORY, Scratch, pieces
 
 
 class Bagged(NamedTuple):
@@ -51,21 +53,31 @@ class Inputs(NamedTuple):
         return ((rows >= self.searches) & (rows < self.searches + self.documents)).astype(np.int32)
 
 
-def stack(queries: Bags, documents: Bags, document_offset: int) -> Bags:
+def stack(queries: Bags, documents: Bags, document_offset: int, scratch: Scratch = MEMORY) -> Bags:
     """One set of bags: the queries', then the documents' with their ids moved by document_offset."""
+    ngrams = queries.offsets[-1]
+    behind = (some + ngrams for some in pieces(documents.offsets[1:]))
+    moved = (some + np.int32(document_offset) for some in pieces(documents.ids))
     return Bags(
-        np.concatenate([queries.offsets, documents.offsets[1:] + queries.offsets[-1]]),
-        np.concatenate([queries.ids, documents.ids + np.int32(document_offset)]),
-        np.concatenate([queries.weights, documents.weights]),
+        scratch.column(chain(pieces(queries.offsets), behind), np.int64),
+        scratch.column(chain(pieces(queries.ids), moved), np.int32),
+        scratch.column(chain(pieces(queries.weights), pieces(documents.weights)), np.float32),
     )
 
 
-def bagged(searches: Bags, documents: Bags, known: int, shared: bool, bag_of: Int32 | None = None) -> Bagged:
+def bagged(
+    searches: Bags,
+    documents: Bags,
+    known: int,
+    shared: bool,
+    bag_of: Int32 | None = None,
+    scratch: Scratch = MEMORY,
+) -> Bagged:
     """A group from the bags of both sides over `known` rows; bag_of (S,): the bag of each search, else one each."""
-    bags = stack(searches, documents, 0 if shared else known)
+    bags = stack(searches, documents, 0 if shared else known, scratch)
     of_searches = np.arange(len(searches), dtype=np.int32) if bag_of is None else bag_of
     of_documents = np.arange(len(searches), len(bags), dtype=np.int32)
-    at = np.concatenate([of_searches, of_documents]).astype(np.int32)
+    at = scratch.column(chain(pieces(of_searches), pieces(of_documents)), np.int32)
     return Bagged(bags, at, known if shared else 2 * known, known)
 
 

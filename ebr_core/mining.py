@@ -19,6 +19,7 @@ from ebr_core.bags import Float32, Int32, _mix
 from ebr_core.candidates import block_size, nearest, prepare, unpack
 from ebr_core.config import InputError, Mining
 from ebr_core.positives import Known
+from ebr_core.scratch import pieces
 
 _QUERIES, _DOCUMENTS = (
     256,
@@ -122,7 +123,7 @@ def _check(asked: Asked, searched: Searched) -> None:
     if (np.diff(searched.rows) <= 0).any():
         raise InputError("the documents to mine are not in increasing order of row: sort them, each once")
     for name, vectors in (("queries", asked.vectors), ("documents", searched.vectors)):
-        if not np.isfinite(vectors).all():
+        if not all(np.isfinite(some).all() for some in pieces(vectors)):
             raise InputError(
                 f"the embeddings of the {name} hold values that are not numbers; train the arm that mines again with a "
                 "lower learning_rate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from ebr_core.bags import Int32, Int64
 from ebr_core.config import InputError, Positives
+from ebr_core.scratch import MEMORY, Array, Scratch, pieces, slices
 
 
 class Shown(NamedTuple):
@@ -67,6 +69,7 @@ def select(
     seed: int,
     rated: Rated | None = None,
     rated_good: bool = True,
+    scratch: Scratch = MEMORY,
 ) -> tuple[Pairs, Known]:
     """The positive pairs of an arm, and the known positives that its mask keeps from serving as negatives.
 
@@ -76,45 +79,68 @@ def select(
     "pair" (of the query alone where the searcher is unknown), of the same query text under "query", of the pair alone
     under "document".
 
-    Raises InputError where there is no pair, or fewer hard positives than asked for.
+    Nothing that is made of all results is held in memory: it lies in scratch. Raises InputError where there is no pair,
+    or fewer hard positives than asked for.
     """
-    rng, clicks = np.random.default_rng([seed, 1]), np.flatnonzero(shown.clicked)
-    chosen = _from_source(shown, positives, rng)
+    rng, clicks = np.random.default_rng([seed, 1]), _where(shown.clicked, scratch)
+    chosen = _from_source(shown, clicks, positives, rng, scratch)
     hard = _hard(recovered, positives.hard_share, len(clicks), rng)
     if len(chosen) + len(hard) == 0:
         raise InputError(f"no positives: {len(shown.clicked)} results in the training window, none of them clicked")
     # From here on, a recovered target, or one rated good, is a result like any other.
-    good = rated.good if rated else np.zeros(0, bool)
-    searches, documents, queries, searchers = (
-        np.concatenate(
-            [getattr(shown, name), getattr(recovered, name), *([getattr(rated, name)[good]] if rated else [])]
-        )
-        for name in Recovered._fields
+    every = _together(shown, recovered, rated, scratch)
+    added = len(shown.clicked) + len(recovered.search_rows) + np.arange(rated.good.sum() if rated else 0)
+    more = [len(shown.clicked) + hard, *([added] if rated_good else [])]
+    chosen = scratch.column([*pieces(chosen), *more], np.int64)
+    group_of = _groups(every, mask, scratch)
+    width = int(every.document_rows.max(initial=0)) + 1
+    known_keys = _known_keys([chosen, added, clicks], group_of, every.document_rows, width, scratch)
+    known = _known(known_keys, width, int(group_of.max(initial=-1)) + 1, scratch)
+    not_clicked, offsets = _not_clicked(
+        shown, group_of, known_keys, width, int(every.search_rows.max(initial=-1)) + 1, scratch
     )
-    added = len(shown.clicked) + len(recovered.search_rows) + np.arange(good.sum())
-    chosen = np.concatenate([chosen, len(shown.clicked) + hard, *([added] if rated_good else [])])
-    known_rows = np.union1d(np.concatenate([chosen, added]), clicks)
-    group_of = _groups(queries, searchers, mask)
-    known = _known(group_of[known_rows], documents[known_rows])
-    count = int(searches.max(initial=-1)) + 1
-    not_clicked, offsets = _not_clicked(shown, group_of[: len(shown.clicked)], known, count)
-    search = searches[chosen]
+    search = _taken(every.search_rows, chosen, scratch)
     pairs = Pairs(
-        search, documents[chosen], group_of[chosen], offsets[search], offsets[search + 1], not_clicked,
+        search, _taken(every.document_rows, chosen, scratch), _taken(group_of, chosen, scratch),
+        _taken(offsets[:-1], search, scratch), _taken(offsets[1:], search, scratch), not_clicked,
         len(clicks) or len(chosen),
     )  # fmt: skip
     return pairs, known
 
 
-def _from_source(shown: Shown, positives: Positives, rng: np.random.Generator) -> Int64:
+def _taken(values: Array, at: Array, scratch: Scratch) -> Array:
+    """values[at]."""
+    return scratch.over(len(at), lambda part: values[at[part]], values.dtype)
+
+
+def _where(flags: Array, scratch: Scratch) -> Int64:
+    """The rows (n,) of the flags that are set."""
+    return scratch.over(len(flags), lambda part: part.start + np.flatnonzero(flags[part]), np.int64)
+
+
+def _together(shown: Shown, recovered: Recovered, rated: Rated | None, scratch: Scratch) -> Recovered:
+    """All results, those shown first, then the recovered ones, then what was rated good."""
+    good = [] if rated is None else [[getattr(rated, name)[rated.good] for name in Recovered._fields]]
+    logged = ([getattr(shown, name)[part] for name in Recovered._fields] for part in slices(len(shown.clicked)))
+    return Recovered(*scratch.columns([*logged, recovered, *good], *[np.int32] * len(Recovered._fields)))
+
+
+def _from_source(
+    shown: Shown, clicks: Int64, positives: Positives, rng: np.random.Generator, scratch: Scratch
+) -> Int64:
     """The rows of shown that are pairs, in order."""
-    clicks = np.flatnonzero(shown.clicked)
-    chosen = {
-        "none": np.zeros(0, np.int64),
-        "clicks": clicks,
-        "impressions": np.arange(len(shown.clicked)),
-        "both": np.sort(np.concatenate([np.arange(len(shown.clicked)), clicks])),
-    }[positives.source]
+
+    def rows(part: slice) -> Array:
+        both = positives.source == "both"
+        return np.repeat(np.arange(part.start, part.stop), 1 + (both & shown.clicked[part]))
+
+    match positives.source:
+        case "none":
+            chosen = clicks[:0]
+        case "clicks":
+            chosen = clicks
+        case _:
+            chosen = scratch.over(len(shown.clicked), rows, np.int64)
     if positives.equal_volume:
         chosen = np.sort(rng.choice(chosen, min(len(clicks), len(chosen)), replace=False))
     return chosen
@@ -132,28 +158,57 @@ def _hard(recovered: Recovered, share: float, clicks: int, rng: np.random.Genera
     return np.sort(rng.choice(there, wanted, replace=False))
 
 
-def _groups(queries: Int32, searchers: Int32, mask: str) -> Int32:
+def _groups(every: Recovered, mask: str, scratch: Scratch) -> Int32:
     """(R,) a number for each set of results whose positives mask each other."""
+    queries, searchers = every.query_rows, every.searcher_rows
     if mask in ("document", "none"):
-        return np.arange(len(queries), dtype=np.int32)
-    searchers = searchers if mask == "pair" else np.full_like(searchers, -1)
-    keys = queries.astype(np.int64) * (int(searchers.max(initial=-1)) + 2) + searchers + 1
-    groups: Int32 = np.unique(keys, return_inverse=True)[1].astype(np.int32)
-    return groups
+        return scratch.over(len(queries), lambda part: np.arange(part.start, part.stop), np.int32)
+    people = int(searchers.max(initial=-1)) + 2 if mask == "pair" else 1
+
+    def keys(part: slice) -> Int64:
+        return queries[part].astype(np.int64) * people + (searchers[part] + 1 if mask == "pair" else 0)
+
+    distinct = scratch.distinct(scratch.over(len(queries), keys, np.int64))
+    return scratch.over(len(queries), lambda part: np.searchsorted(distinct, keys(part)), np.int32)
 
 
-def _known(groups: Int32, documents: Int32) -> Known:
-    width = int(documents.max(initial=0)) + 1
-    keys = np.unique(groups.astype(np.int64) * width + documents)
-    counts = np.bincount(keys // width, minlength=int(groups.max(initial=-1)) + 1)
-    return Known(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), (keys % width).astype(np.int32))
+def _known_keys(rows: Sequence[Int64], group_of: Int32, documents: Int32, width: int, scratch: Scratch) -> Int64:
+    """group · width + document of those rows, in order, each once."""
+    parts = (part for some in rows for part in pieces(some))
+    keys = scratch.column((group_of[part].astype(np.int64) * width + documents[part] for part in parts), np.int64)
+    return scratch.distinct(keys)
 
 
-def _not_clicked(shown: Shown, group_of: Int32, known: Known, searches: int) -> tuple[Int32, Int64]:
+def _known(keys: Int64, width: int, groups: int, scratch: Scratch) -> Known:
+    def first_of(part: slice) -> Array:
+        return np.searchsorted(keys, np.arange(part.start, part.stop) * width)
+
+    offsets = scratch.over(groups + 1, first_of, np.int64)
+    return Known(offsets, scratch.over(len(keys), lambda part: keys[part] % width, np.int32))
+
+
+def _not_clicked(
+    shown: Shown, group_of: Int32, known_keys: Int64, width: int, searches: int, scratch: Scratch
+) -> tuple[Int32, Int64]:
     """Not-clicked impressions in order of search, without the known positives of their group; offsets by search row."""
-    width = int(max(shown.document_rows.max(initial=0), known.documents.max(initial=0))) + 1
-    known_keys = np.repeat(np.arange(len(known.offsets) - 1), np.diff(known.offsets)) * width + known.documents
-    keys = group_of.astype(np.int64) * width + shown.document_rows
-    rows = np.flatnonzero(~shown.clicked & ~np.isin(keys, known_keys))
-    counts = np.bincount(shown.search_rows[rows], minlength=searches)
-    return shown.document_rows[rows], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def kept() -> Iterator[tuple[Int32, Int32]]:
+        for part in slices(len(shown.clicked)):
+            keys = group_of[part].astype(np.int64) * width + shown.document_rows[part]
+            rows = part.start + np.flatnonzero(~shown.clicked[part] & ~_among(keys, known_keys))
+            yield shown.search_rows[rows], shown.document_rows[rows]
+
+    of_search, documents = scratch.columns(kept(), np.int32, np.int32)
+
+    def first_of(part: slice) -> Array:
+        return np.searchsorted(of_search, np.arange(part.start, part.stop, dtype=np.int32))
+
+    return documents, scratch.over(searches + 1, first_of, np.int64)
+
+
+def _among(values: Int64, ordered: Int64) -> npt.NDArray[np.bool_]:
+    """Which values stand among the ordered ones."""
+    if not len(ordered):
+        return np.zeros(len(values), bool)
+    at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    return np.asarray(ordered[at] == values)

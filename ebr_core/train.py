@@ -17,6 +17,7 @@ from ebr_core.config import Arm, InputError, Mining, NegativeMix, Softmax
 from ebr_core.inputs import Inputs
 from ebr_core.mining import Asked, Mined, Searched, mine
 from ebr_core.positives import Known, Pairs
+from ebr_core.scratch import MEMORY, Scratch
 from ebr_core.similarity import Sums, nested_step
 from ebr_core.towers import Encoder, encode, improve, new_encoder, vectors_of
 
@@ -38,6 +39,7 @@ class Corpus(NamedTuple):
     trainable: Int32  # document rows that existed in the training window
     clicks: Int64  # (N,) clicks of each document in the training window
     copies: Copies | None = None  # misspelt ones of the training searches
+    scratch: Scratch = MEMORY  # where what is made for every pair lies
 
 
 class Start(NamedTuple):
@@ -102,15 +104,16 @@ def train(
     drawn = Drawn(corpus.trainable, corpus.clicks, nothing if start.offline is None else start.offline)
     log_q = log_chances(drawn, pairs, arm, seed)
     memory = np.zeros((0, arm.towers.dimensions), np.float32)
-    best, since, seen, rest = -1.0, 0, 0, np.zeros(0, np.int64)
+    best, since, seen, rest = -1.0, 0, 0, np.zeros(0, np.int32)
     if not arm.training.epochs:
         yield Progress(0, _epoch(0, [], _spread(corpus, encoder), recall(encoder)), True), encoder
     for number in range(1, arm.training.epochs + 1):
         if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.offline is None):
             found = mine_pairs(encoder, corpus, pairs, known, arm.mining, seed + number, arm.training.threads)
-            drawn = drawn._replace(offline=np.concatenate([part.document_rows for part in found]))
+            mined = corpus.scratch.column((part.document_rows.ravel() for part in found), np.int32)
+            drawn = drawn._replace(offline=mined.reshape(-1, arm.mining.keep))
         mix, sums = _mix_of(arm, number), []
-        order, rest = deal(rest, len(pairs.search_rows), pairs.an_epoch, rng)
+        order, rest = deal(rest, len(pairs.search_rows), pairs.an_epoch, rng, arm.training.window)
         memory = memory[:0]
         for batch in batches(pairs, known, drawn, mix, arm.mask, arm.training.batch_size, order, rng):
             told, memory = _step(corpus, batch, arm, encoder, log_q, memory, rng, device)
@@ -155,14 +158,18 @@ def log_chances(drawn: Drawn, pairs: Pairs, arm: Arm, seed: int) -> Float32 | No
 
 def mine_pairs(
     encoder: Encoder, corpus: Corpus, pairs: Pairs, known: Known, mining: Mining, seed: int, threads: int
-) -> list[Mined]:
+) -> Iterator[Mined]:
     """Offline hard negatives of every pair, in order, among the documents of the training window alone."""
     if len(corpus.inputs.views) > 1:
         raise InputError("an arm with towers.query_vectors above 1 cannot be mined from: name another in mine_from")
-    queries = vectors_of(encoder, corpus.inputs, pairs.search_rows)
     documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(corpus.trainable))
-    asked = Asked(queries, pairs.groups, pairs.document_rows)
-    return list(mine(asked, Searched(documents, corpus.trainable), known, mining, seed, threads))
+
+    def queries(part: slice) -> Float32:
+        return vectors_of(encoder, corpus.inputs, pairs.search_rows[part]).ravel()
+
+    vectors = corpus.scratch.over(len(pairs.search_rows), queries, np.float32).reshape(-1, documents.shape[1])
+    asked = Asked(vectors, pairs.groups, pairs.document_rows)
+    return mine(asked, Searched(documents, corpus.trainable), known, mining, seed, threads)
 
 
 def _epoch(number: int, sums: list[Sums], spread: float, recall: float) -> Epoch:

@@ -19,6 +19,7 @@ from ebr_core.fitted import ColumnData, Fitted, Known, fit_group, fit_text, grou
 from ebr_core.graph import refuse_silent
 from ebr_core.inputs import Bagged, Dense, Inputs, bagged, with_views
 from ebr_core.model import load_towers
+from ebr_core.scratch import MEMORY, Scratch
 from tasks.artifacts import Artifact, stage
 from tasks.graph import read_graph
 from tasks.logs import ReadLogs
@@ -200,19 +201,22 @@ def read_graphs(features: Artifact, side: str) -> dict[str, Float32]:
     }
 
 
-def read_inputs(features: Artifact, towers: Towers) -> Inputs:
-    """The inputs of both towers: every search and document of the log."""
+def read_inputs(features: Artifact, towers: Towers, scratch: Scratch = MEMORY) -> Inputs:
+    """The inputs of both towers: every search and document of the log; bags lie in scratch."""
     fitted = read_fitted(features)
-    query_of, searcher_of = (np.load(features.folder / f"{name}.npy") for name in ("query_of", "searcher_of"))
+    query_of, searcher_of = (
+        np.load(features.folder / f"{name}.npy", mmap_mode="r") for name in ("query_of", "searcher_of")
+    )
     groups: dict[str, Bagged | Dense] = {
-        "text": bagged(*_sides(features, "text"), fitted.text_rows(), towers.shared, query_of)
+        "text": bagged(*_sides(features, "text"), fitted.text_rows(), towers.shared, query_of, scratch)
     }
     of_searchers, of_documents = read_graphs(features, "searchers"), read_graphs(features, "documents")
     for name, group in fitted.features.groups.items():
         if isinstance(group, Graph):
             groups[name] = _dense(of_searchers[name], of_documents[name], searcher_of)
         else:
-            groups[name] = bagged(*_sides(features, name), fitted.group_rows(name), group.shared)
+            sides = _sides(features, name)
+            groups[name] = bagged(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
     inputs = Inputs(groups, len(query_of), len(groups["text"].at) - len(query_of))
     return with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
 

@@ -37,13 +37,12 @@ SURE = 3  # clicks before a query counts as navigational
 def choose_documents(folder: Path, log: Artifact, evaluated: Artifact, its: DocumentFilter) -> None:
     """The same evaluation over fewer documents: those that the filter lets into the index. [EBR §4.3]"""
     candidates = read_sample(evaluated).candidates
-    shown = samples.read_shown(log.folder)
     documents = pq.read_table(log.folder / "documents.parquet", columns=["created_at"])
     kept = np.zeros(documents.num_rows, bool)
     if its.active:
-        kept[shown.document_rows] = True
+        kept[samples.read_shown(log.folder).document_rows] = True
     if its.popular is not None:
-        clicks = baselines.count_clicks(shown.document_rows[shown.clicked], documents.num_rows)
+        clicks = samples.read_clicks(log.folder, documents.num_rows)
         most = int(np.ceil(its.popular * (clicks > 0).sum()))
         kept[baselines.popularity(clicks, candidates, min(most, len(candidates)))] = True
     if its.recent_days is not None:
@@ -202,8 +201,6 @@ def _spared(log: Artifact, sample: Sample, trigger: Trigger) -> npt.NDArray[np.b
 def _remembered(log: Artifact, sample: Sample, k: int) -> Int32:
     """(S, K) what was clicked for this query before."""
     shown = samples.read_shown(log.folder)
-    clicks = baselines.count_clicks(
-        shown.document_rows[shown.clicked], pq.read_metadata(log.folder / "documents.parquet").num_rows
-    )
+    clicks = samples.read_clicks(log.folder, pq.read_metadata(log.folder / "documents.parquet").num_rows)
     queries, documents = shown.query_rows[shown.clicked], shown.document_rows[shown.clicked]
     return baselines.memory(sample.searches["query_row"], queries, documents, clicks, sample.candidates, k)

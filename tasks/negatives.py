@@ -45,7 +45,7 @@ def fed(
     corpus, ratings = read_corpus(log, features, arm), read_rated(log, rated, arm.ratings, seed)
     pairs, known = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings)
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(pairs.search_rows))[: max(count, arm.training.batch_size)]
+    order = rng.permutation(len(pairs.search_rows))[: max(count, arm.training.batch_size)].astype(np.int32)
     drawn = Drawn(corpus.trainable, corpus.clicks, np.full((len(pairs.search_rows), 0), -1, np.int32))
     mix = NegativeMix(random=EACH, popularity=arm.negatives.popularity, impressions=EACH, in_batch="all")
     batch = next(iter(batches(pairs, known, drawn, mix, arm.mask, len(order), order, rng)))

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from data import samples
 from ebr_core.bags import Float32, Int32
-from ebr_core.baselines import count_clicks
 from ebr_core.ranking import Embedding, Ordinary, describe, embedded
 from ebr_core.terms import Terms, index_terms, scores_of
 from tasks.artifacts import Artifact
@@ -85,8 +84,7 @@ def _ordinary(log: Artifact, sample: Sample) -> tuple[Ordinary, dict[str, str]]:
     documents = pq.read_table(log.folder / "documents.parquet").drop_columns(["body", "document_id"])
     every = pq.read_table(log.folder / "searches.parquet").drop_columns(["search_id"])
     searches = every.take(sample.searches["search_row"])
-    shown = samples.read_shown(log.folder)
-    clicks = count_clicks(shown.document_rows[shown.clicked], documents.num_rows)
+    clicks = samples.read_clicks(log.folder, documents.num_rows)
     if not clicks.any():
         missing["popularity"] = "no click in the training window"
     kinds = _numbered(documents["kind"].combine_chunks(), documents["kind"].combine_chunks())

@@ -152,17 +152,14 @@ def _run_baseline(log: Artifact, evaluated: Artifact, name: str, k: int) -> Int3
     sample = read_sample(evaluated)
     if name == "bm25":
         return _bm25(log, sample.candidates, sample.searches["query_row"], k)
-    shown = samples.read_shown(log.folder)
-    clicked = shown.clicked
-    if not clicked.any():
+    clicks = samples.read_clicks(log.folder, pq.read_metadata(log.folder / "documents.parquet").num_rows)
+    if not clicks.any():
         return "no clicks in the training window"
-    clicks = baselines.count_clicks(
-        shown.document_rows[clicked], pq.read_metadata(log.folder / "documents.parquet").num_rows
-    )
     if name == "popularity":
         popular = baselines.popularity(clicks, sample.candidates, k)
         return np.tile(popular, (len(sample.searches["query_row"]), 1))
-    queries, documents = shown.query_rows[clicked], shown.document_rows[clicked]
+    shown = samples.read_shown(log.folder)
+    queries, documents = shown.query_rows[shown.clicked], shown.document_rows[shown.clicked]
     return baselines.memory(sample.searches["query_row"], queries, documents, clicks, sample.candidates, k)
 
 

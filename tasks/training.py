@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from data import samples
 from data.schemas import MINED
 from ebr_core.bags import Int32
-from ebr_core.baselines import count_clicks
 from ebr_core.config import Arm, InputError, Mining, Positives, Ratings, TypoCopies
 from ebr_core.feedback import bad_of, packed, shuffled
 from ebr_core.fitted import table_bags, text_bags
@@ -25,6 +24,7 @@ from ebr_core.metrics import hits, recall_at_k
 from ebr_core.mining import Mined
 from ebr_core.model import Model, load_towers, save_towers
 from ebr_core.positives import Known, Pairs, Rated, select
+from ebr_core.scratch import MEMORY, Scratch
 from ebr_core.search import exact
 from ebr_core.towers import Encoder, encoder_of, group_weights, query_vectors, snapshot, vectors_of
 from ebr_core.train import Copies, Corpus, Start, mine_pairs, train, use_threads
@@ -70,13 +70,14 @@ def train_arm(
     truth with noise, said of retrieved results, round by round.
     """
     use_threads(arm.training.threads)
-    corpus = read_corpus(log, features, arm)
+    scratch = Scratch(folder)
+    corpus = read_corpus(log, features, arm, scratch)
     ratings = read_rated(log, rated or [], arm.ratings, seed)
-    pairs, known = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings)
+    pairs, known = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings, scratch)
     if arm.typos.share:
         corpus = _with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     recall = _validation_recall(corpus, validation)
-    offline = None if mined is None else _read_mined(mined, len(pairs.search_rows))
+    offline = None if mined is None else _read_mined(mined, len(pairs.search_rows), scratch)
     if ratings and arm.ratings and arm.ratings.negatives:
         bad = bad_of(ratings, pairs, known)
         offline = bad if offline is None else packed(np.concatenate([bad, offline], axis=1))
@@ -171,13 +172,12 @@ def _model(towers: Encoder, log: Artifact, features: Artifact, arm: Arm) -> Mode
     return Model(towers, read_fitted(features), arm.towers, graphs, encoded)
 
 
-def read_corpus(log: Artifact, features: Artifact, arm: Arm) -> Corpus:
-    """What an arm reads of the log."""
-    inputs = read_inputs(features, arm.towers)
+def read_corpus(log: Artifact, features: Artifact, arm: Arm, scratch: Scratch = MEMORY) -> Corpus:
+    """What an arm reads of the log; what grows with it lies in scratch."""
+    inputs = read_inputs(features, arm.towers, scratch)
     trainable = samples.rows(samples.read(log.folder, "trainable"), "document_row")
-    shown = samples.read_shown(log.folder)
-    clicks = count_clicks(shown.document_rows[shown.clicked], inputs.documents)
-    return Corpus(inputs, trainable, clicks)
+    clicks = samples.read_clicks(log.folder, inputs.documents)
+    return Corpus(inputs, trainable, clicks, scratch=scratch)
 
 
 def _with_misspelt(
@@ -204,10 +204,11 @@ def read_pairs(
     seed: int,
     rated: Rated | None = None,
     ratings: Ratings | None = None,
+    scratch: Scratch = MEMORY,
 ) -> tuple[Pairs, Known]:
-    """The training pairs, and the documents that must not be their negatives."""
-    logged = samples.read_shown(log.folder), samples.read_recovered(log.folder)
-    return select(*logged, positives, mask, seed, rated, ratings is None or ratings.positives)
+    """The training pairs, and the documents that must not be their negatives; both lie in scratch."""
+    logged = samples.read_shown(log.folder, scratch), samples.read_recovered(log.folder)
+    return select(*logged, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
 
 
 def read_rated(log: Artifact, rated: list[Artifact], ratings: Ratings | None, seed: int) -> Rated | None:
@@ -259,13 +260,12 @@ def mine_negatives(
     what the towers of the arm source retrieve among the documents of the training window. ratings and rated: those of
     the arm that the negatives are for."""
     use_threads(threads)
-    corpus = read_corpus(log, features, source)
-    pairs, known = read_pairs(log, positives, mask, seed, read_rated(log, rated or [], ratings, seed), ratings)
+    scratch = Scratch(folder)
+    corpus, told = read_corpus(log, features, source, scratch), read_rated(log, rated or [], ratings, seed)
+    pairs, known = read_pairs(log, positives, mask, seed, told, ratings, scratch)
     encoder = load_towers(towers.folder).encoder
-    with showing("mine", 1):
-        found = mine_pairs(encoder, corpus, pairs, known, mining, seed, threads)
-    with pq.ParquetWriter(folder / "mined.parquet", MINED) as writer:
-        for part in found:
+    with showing("mine", 1), pq.ParquetWriter(folder / "mined.parquet", MINED) as writer:
+        for part in mine_pairs(encoder, corpus, pairs, known, mining, seed, threads):
             writer.write_table(_mined_table(part, pairs))
 
 
@@ -284,10 +284,13 @@ def _mined_table(part: Mined, pairs: Pairs) -> pa.Table:
     return pa.table(columns, schema=MINED)
 
 
-def _read_mined(mined: Artifact, pairs: int) -> Int32:
+def _read_mined(mined: Artifact, pairs: int, scratch: Scratch) -> Int32:
     """(P, keep) the mined documents of each pair, −1 behind the last."""
-    table = pq.read_table(mined.folder / "mined.parquet", columns=["pair_row", "place", "document_row"])
-    place = table["place"].to_numpy()
-    documents = np.full((pairs, int(place.max(initial=-1)) + 1), -1, np.int32)
-    documents[table["pair_row"].to_numpy(), place] = table["document_row"].to_numpy()
+    with pq.ParquetFile(mined.folder / "mined.parquet") as file:
+        places = (batch["place"].to_numpy() for batch in file.iter_batches(columns=["place"]))
+        keep = 1 + max((int(some.max(initial=-1)) for some in places), default=-1)
+        nothing = scratch.over(pairs * keep, lambda part: np.full(part.stop - part.start, -1), np.int32)
+        documents = nothing.reshape(pairs, keep)
+        for batch in file.iter_batches(columns=["pair_row", "place", "document_row"]):
+            documents[batch["pair_row"].to_numpy(), batch["place"].to_numpy()] = batch["document_row"].to_numpy()
     return documents

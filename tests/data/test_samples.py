@@ -62,6 +62,8 @@ def test_training_sees_nothing_from_after_the_cut_even_in_a_long_session(tmp_pat
     shown = samples.read_shown(log)
     assert _ids(log, shown.search_rows.tolist(), "searches", "search") == ["1", "2"]
     assert _ids(log, shown.document_rows.tolist()) == ["A", "P"]
+    clicks = samples.read_clicks(log, 4)
+    assert clicks.tolist() == [shown.document_rows[shown.clicked].tolist().count(row) for row in range(4)]
     trainable = samples.rows(samples.read(log, "trainable"), "document_row")
     assert _ids(log, trainable.tolist()) == ["A", "G", "P"]  # N was born later
     texts = pq.read_table(log / "queries.parquet").take(

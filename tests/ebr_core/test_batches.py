@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebr_core.batches import Batch, Drawn, batches, deal, drawing_chances
+from ebr_core.batches import BLOCK, Batch, Drawn, batches, deal, drawing_chances, shuffled
 from ebr_core.config import NegativeMix, Positives
 from ebr_core.positives import Known, Pairs, Recovered, Shown, select
 
@@ -60,7 +60,7 @@ def epoch(
     pairs: Pairs, known: Known, mix: NegativeMix, mask: str, size: int, seed: int, drawn: Drawn | None = None
 ) -> list[Batch]:
     rng = np.random.default_rng(seed)
-    order, _ = deal(np.zeros(0, np.int64), len(pairs.search_rows), len(pairs.search_rows), rng)
+    order, _ = deal(np.zeros(0, np.int32), len(pairs.search_rows), len(pairs.search_rows), rng)
     return list(batches(pairs, known, drawn or drawn_from(pairs), mix, mask, size, order, rng))
 
 
@@ -213,13 +213,24 @@ def test_mined_negatives_stand_behind_the_impressions_and_belong_to_their_pair()
 
 
 def test_rounds_of_pairs_go_on_over_epochs() -> None:
-    rng, rest, seen = np.random.default_rng(0), np.zeros(0, np.int64), []
+    rng, rest, seen = np.random.default_rng(0), np.zeros(0, np.int32), []
     for wanted in (3, 9, 4, 5):
         order, rest = deal(rest, 7, wanted, rng)
         assert len(order) == wanted
         seen += order.tolist()
     for first in range(0, 21, 7):
         assert sorted(seen[first : first + 7]) == list(range(7))
+
+
+def test_a_window_keeps_neighbours_together() -> None:
+    pairs, window = 10 * BLOCK + 7, 3 * BLOCK
+    order = shuffled(pairs, window, np.random.default_rng(0))
+    assert sorted(order.tolist()) == list(range(pairs))
+    for first in range(0, pairs, window):
+        together = order[first : first + window]
+        assert len(np.unique(together // BLOCK)) <= 4  # the short block at the end may move the others
+        assert (np.diff(together) == 1).mean() < 0.01
+    assert len(np.unique(shuffled(pairs, None, np.random.default_rng(0))[:window] // BLOCK)) == 11
 
 
 def test_drawing_chances_are_those_of_the_draws() -> None:

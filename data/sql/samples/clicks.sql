@@ -1,0 +1,6 @@
+-- Clicks of each document in the training window, where it has any.
+SELECT document_row, count(*) AS clicks
+FROM results JOIN searches USING (search_row)
+WHERE split = 'train' AND clicked
+GROUP BY document_row
+ORDER BY document_row

@@ -1,0 +1,80 @@
+"""Arrays on disk hold what they would hold in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ebr_core import scratch
+from ebr_core.config import Positives
+from ebr_core.positives import Rated, Recovered, Shown, select
+from ebr_core.scratch import MEMORY, Scratch
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    return Scratch(tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows at a time, and hardly anything held in memory."""
+    monkeypatch.setattr(scratch, "ROWS", 5)
+    monkeypatch.setattr(scratch, "HELD", 16)
+
+
+def on_disk(array: np.ndarray) -> bool:
+    return isinstance(array.base, np.memmap)
+
+
+pieces = st.lists(st.lists(st.integers(0, 9), max_size=12), max_size=8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(pieces)
+def test_pieces_follow_one_another(disk: Scratch, pieces: list[list[int]]) -> None:
+    expected = [value for piece in pieces for value in piece]
+    parts = [(np.array(piece, np.int64), np.array(piece, np.int64) > 4) for piece in pieces]
+    for where in (MEMORY, disk):
+        whole, large = where.columns(parts, np.int32, np.bool_)
+        assert (whole.dtype, large.dtype) == (np.int32, np.bool_)
+        assert whole.tolist() == expected
+        assert large.tolist() == [value > 4 for value in expected]
+    assert on_disk(whole) == (len(expected) > 4)
+    assert disk.folder is not None
+    assert not list(disk.folder.iterdir())  # the files have no name that a killed run could leave
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(-3, 20), max_size=60))
+def test_distinct(disk: Scratch, values: list[int]) -> None:
+    for where in (MEMORY, disk):
+        got = where.distinct(where.column([np.array(values, np.int64)], np.int64))
+        assert got.tolist() == sorted(set(values))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 6), max_size=40))
+def test_counted(values: list[int]) -> None:
+    assert scratch.counted(np.array(values, np.int32), 7).tolist() == [values.count(one) for one in range(7)]
+
+
+@pytest.mark.parametrize("mask", ["pair", "query", "document", "none"])
+@pytest.mark.parametrize("source", ["clicks", "impressions", "both"])
+def test_pairs_are_the_same_wherever_they_lie(disk: Scratch, source: str, mask: str) -> None:
+    positives = Positives.model_validate({"source": source, "hard_share": 0.1, "equal_volume": mask == "query"})
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        query, person = rng.integers(6, size=30).astype(np.int32), rng.integers(-1, 5, size=30).astype(np.int32)
+        search, document = (side.astype(np.int32) for side in np.divmod(np.flatnonzero(rng.random(600) < 0.3), 20))
+        shown = Shown(search, document, rng.random(len(search)) < 0.3, query[search], person[search])
+        some = rng.integers(30, size=9)
+        failed = Recovered(some.astype(np.int32), rng.integers(25, size=9).astype(np.int32), query[some], person[some])
+        rated = Rated(*failed, rng.random(9) < 0.5)
+        here, there = (select(shown, failed, positives, mask, seed, rated, True, where) for where in (MEMORY, disk))
+        for ours, theirs in zip(here, there, strict=True):
+            for name in ours._fields:
+                assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
+        assert on_disk(there[0].search_rows)
