@@ -24,7 +24,7 @@ from ebr_core.positives import Recovered, Shown, select
 from ebr_core.scratch import Array, Scratch, counted, slices
 from ebr_core.train import Corpus, train, use_threads
 
-STEPS = 1000
+STEPS = 300
 SHOWN = 3  # results of a search, one of them clicked
 TABLE_ROWS = 200_000
 NGRAMS = {"queries": 12, "documents": 25}

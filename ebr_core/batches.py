@@ -89,7 +89,8 @@ def deal(
     array([1, 0])
     """
     while len(rest) < wanted:
-        rest = np.concatenate([rest, shuffled(pairs, window, rng)])
+        more = shuffled(pairs, window, rng)
+        rest = np.concatenate([rest, more]) if len(rest) else more
     return rest[:wanted], rest[wanted:]
 
 

@@ -6,6 +6,7 @@ and to read again, as those of any file.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -83,7 +84,7 @@ class _Growing:
             for one in self.pieces:
                 self.file.write(one.data)
             self.file.flush()
-            return np.asarray(np.memmap(self.file, self.kind, "r+"))
+            return np.frombuffer(mmap.mmap(self.file.fileno(), 0), self.kind)
 
 
 def slices(rows: int) -> Iterator[slice]:
@@ -94,6 +95,17 @@ def slices(rows: int) -> Iterator[slice]:
 def pieces(array: Array) -> Iterator[Array]:
     """An array, some rows at a time."""
     return (array[part] for part in slices(len(array)))
+
+
+def expect_random(arrays: Iterable[Array]) -> None:
+    """Tells the system that these are read here and there, so that for a row it reads a page and not its neighbours."""
+    for array in arrays:
+        held: Any = array
+        while isinstance(held, np.ndarray):
+            held = held.base
+        mapped = held.obj if isinstance(held, memoryview) else held
+        if isinstance(mapped, mmap.mmap):
+            mapped.madvise(mmap.MADV_RANDOM)
 
 
 def counted(values: Array, most: int) -> npt.NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import faiss
@@ -14,10 +15,10 @@ import torch
 from ebr_core.bags import Float32, Int32, Int64
 from ebr_core.batches import Batch, Bool, Drawn, batches, deal, drawing_chances
 from ebr_core.config import Arm, InputError, Mining, NegativeMix, Softmax
-from ebr_core.inputs import Inputs
+from ebr_core.inputs import Bagged, Inputs
 from ebr_core.mining import Asked, Mined, Searched, mine
 from ebr_core.positives import Known, Pairs
-from ebr_core.scratch import MEMORY, Scratch
+from ebr_core.scratch import MEMORY, Scratch, expect_random
 from ebr_core.similarity import Sums, nested_step
 from ebr_core.towers import Encoder, encode, improve, new_encoder, vectors_of
 
@@ -103,6 +104,7 @@ def train(
     nothing = np.full((len(pairs.search_rows), 0), -1, np.int32)
     drawn = Drawn(corpus.trainable, corpus.clicks, nothing if start.offline is None else start.offline)
     log_q = log_chances(drawn, pairs, arm, seed)
+    _expect_random(corpus.inputs, pairs, known, drawn)
     memory = np.zeros((0, arm.towers.dimensions), np.float32)
     best, since, seen, rest = -1.0, 0, 0, np.zeros(0, np.int32)
     if not arm.training.epochs:
@@ -126,6 +128,12 @@ def train(
         yield Progress(seen, epoch, since == 0), encoder
         if since >= arm.training.patience:
             return
+
+
+def _expect_random(inputs: Inputs, pairs: Pairs, known: Known, drawn: Drawn) -> None:
+    """What batches read here and there."""
+    bags = [[*group.bags, group.at] for group in inputs.groups.values() if isinstance(group, Bagged)]
+    expect_random(one for one in (*pairs, *known, drawn.offline, *chain(*bags)) if isinstance(one, np.ndarray))
 
 
 def _refuse_missing(pairs: Pairs, arm: Arm, start: Start) -> None:

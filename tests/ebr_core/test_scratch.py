@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_disk(array: np.ndarray) -> bool:
-    return isinstance(array.base, np.memmap)
+    return isinstance(array.base, memoryview)
 
 
 pieces = st.lists(st.lists(st.integers(0, 9), max_size=12), max_size=8)
@@ -53,6 +55,15 @@ def test_distinct(disk: Scratch, values: list[int]) -> None:
     for where in (MEMORY, disk):
         got = where.distinct(where.column([np.array(values, np.int64)], np.int64))
         assert got.tolist() == sorted(set(values))
+
+
+def test_expecting_random_reads_changes_nothing(disk: Scratch, tmp_path: Path) -> None:
+    np.save(tmp_path / "kept.npy", np.arange(9))
+    arrays = [disk.over(20, lambda part: np.arange(part.start, part.stop), np.int32), np.arange(5)]
+    arrays += [arrays[0].reshape(4, 5)[1:], np.load(tmp_path / "kept.npy", mmap_mode="r")]
+    before = [array.tolist() for array in arrays]
+    scratch.expect_random(arrays)
+    assert [array.tolist() for array in arrays] == before
 
 
 @settings(max_examples=60, deadline=None)
