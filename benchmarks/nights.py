@@ -108,7 +108,7 @@ def recall_of_first(experiment: Path, night: Any) -> float | None:
     test = sample.fn(night.log, "test", its.searches, judged_from)
     data = Data(night.log, test, test)
     first = champions_of(read_nights(experiment.stem))[0]
-    measured = measure_champion(Asked(experiment.stem, asked, None, night.day, [], False), data, first)
+    measured = measure_champion(Asked(experiment.stem, asked, None, night.day, [], {}, False), data, first)
     return float(np.load(measured.folder / "recall.npy").mean())
 
 

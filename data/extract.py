@@ -7,8 +7,8 @@ shared by all of them. DuckDB works on disk, so the logs may be larger than memo
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from data import schemas
 from data.layouts import LAYOUTS, paths
 from data.logs import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Beir, Esci, Split, Tables, Ubi
+from data.partitions import open_partitions, refuse_damaged
 from data.reading import is_unreadable, open_absent, open_table, statement, unreadable
 from data.report import reported
 from ebr_core.config import InputError
@@ -36,12 +37,16 @@ OUTPUTS = {
 }
 
 
-def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path) -> None:
+Parts = Mapping[str, Sequence[Path]]  # table → its partitions, as data.partitions writes them
+
+
+def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path, parts: Parts | None = None) -> None:
     """Writes documents, queries, searches, searchers, results, edges and judgements `.parquet` and `report.json`.
 
     The schemas are those of `data.schemas`; edges and judgements are empty where the logs have none. The same logs and
     split give the same bytes, whatever the order of rows and files and the number of threads. Relative paths start from
-    the working directory.
+    the working directory. parts: the partitions of all files of some tables, which then are not read; the same bytes
+    come out.
 
     Raises InputError where a file is missing or damaged, a column is missing or holds something else, more than
     `max_dropped` of a table would be dropped, nothing was clicked, or a part of the split would be empty.
@@ -49,7 +54,7 @@ def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".extract-", dir=folder) as scratch, closing(_database(logs, Path(scratch))) as con:
         try:
-            _read(con, logs)
+            _read(con, logs, parts or {})
             if split.until or split.without:
                 _narrow(con, logs, split)
             if isinstance(logs, Esci | Beir):
@@ -68,7 +73,9 @@ def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path) -> Non
         except duckdb.Error as error:
             if not is_unreadable(error):
                 raise
-            raise InputError(unreadable(*_blamed(con, paths(logs), error), error)) from error
+            table, path = _blamed(con, paths(logs), error)
+            refuse_damaged(con, table, (parts or {}).get(table, ()))
+            raise InputError(unreadable(table, path, error)) from error
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
 
@@ -87,7 +94,7 @@ def _database(logs: Tables | Ubi | Esci | Beir, scratch: Path) -> duckdb.DuckDBP
     )
 
 
-def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> None:
+def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, parts: Parts) -> None:
     """The five raw tables of the layout."""
     con.execute(statement("read/macros"))
     con.execute(statement("clean/start"))
@@ -95,7 +102,9 @@ def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> N
         _set(con, name, most)
     given = paths(logs)
     for table, (required, optional) in LAYOUTS[logs.layout].items():
-        if table in given:
+        if table in parts:
+            open_partitions(con, table, given[table], parts[table], required, optional)
+        elif table in given:
             open_table(con, table, given[table], required, optional)
         else:
             open_absent(con, table, required, optional)
@@ -118,34 +127,19 @@ def _set(con: duckdb.DuckDBPyConnection, name: str, value: object) -> None:
 
 def _narrow(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
     """Hides the searches that are not to be read, and their results."""
-    refuse_timeless(logs)
+    timed(logs)
     _set(con, "until", split.until)
     _set(con, "without", list(split.without))
     con.execute(statement("read/narrow"))
 
 
-def refuse_timeless(logs: Tables | Ubi | Esci | Beir) -> None:
-    """Raises InputError where the layout knows no time, so that there are no days."""
+def timed(logs: Tables | Ubi | Esci | Beir) -> Tables | Ubi:
+    """The logs. Raises InputError where the layout knows no time, so that there are no days."""
     if isinstance(logs, Esci | Beir):
         raise InputError(
             f"logs: the {logs.layout} layout carries no times, so it has no days; days need the layout tables or ubi"
         )
-
-
-def days(logs: Tables | Ubi | Esci | Beir) -> dict[date, int]:
-    """The days (UTC) that have searches, in order, and how many; null and absurd times are left out.
-
-    Raises InputError where the layout carries no times, or a file is missing or damaged.
-    """
-    refuse_timeless(logs)
-    with TemporaryDirectory(prefix="ebr-days-") as scratch, closing(_database(logs, Path(scratch))) as con:
-        try:
-            _read(con, logs)
-            return dict(con.execute(statement("read/days")).fetchall())
-        except duckdb.Error as error:
-            if not is_unreadable(error):
-                raise
-            raise InputError(unreadable(*_blamed(con, paths(logs), error), error)) from error
+    return logs
 
 
 def _blamed(con: duckdb.DuckDBPyConnection, given: dict[str, str], error: duckdb.Error) -> tuple[str, str]:
@@ -156,7 +150,7 @@ def _blamed(con: duckdb.DuckDBPyConnection, given: dict[str, str], error: duckdb
             return table, path
     for table, path in given.items():
         try:
-            con.execute(statement("read/whole", table=table)).fetchall()
+            con.execute(statement("read/whole", reader=f"read_{table}")).fetchall()
         except duckdb.Error:
             return table, path
     return "logs", ", ".join(given.values())

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
 import duckdb
 
+from data.digests import Known, digest_of
 from data.layouts import paths
 from data.logs import Beir, Esci, Tables, Ubi
 from data.reading import is_unreadable, matched, statement, unreadable
 from ebr_core.config import InputError
 
-_CHUNK_BYTES = 1 << 20
 
-
-def fingerprint(logs: Tables | Ubi | Esci | Beir) -> dict[str, str]:
-    """Each path of the logs, as written, → the SHA-256 of what it stands for.
+def fingerprint(
+    logs: Tables | Ubi | Esci | Beir, known: Known | None = None, without: Collection[str] = ()
+) -> dict[str, str]:
+    """Each path of the logs, as written, → the SHA-256 of what it stands for; but for those of the tables without.
 
     Local files: names and contents in the order of the names, names relative to the folder that they share, so a moved
     folder keeps its fingerprint. URLs: name, size and time of change, since reading them would be a download.
+    known: digests of files that need not be taken again; new ones are added.
 
     Raises InputError where a file is missing or cannot be read.
     """
+    known = {} if known is None else known
+    wanted = {table: path for table, path in paths(logs).items() if table not in without}
     with closing(duckdb.connect()) as con:
-        return {path: _digest(con, table, path) for table, path in paths(logs).items()}
+        return {path: _digest(con, table, path, known) for table, path in wanted.items()}
 
 
 def refuse_absent(logs: Tables | Ubi | Esci | Beir) -> None:
@@ -45,7 +50,7 @@ def refuse_absent(logs: Tables | Ubi | Esci | Beir) -> None:
         raise InputError("\n".join(problems))
 
 
-def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str) -> str:
+def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str, known: Known) -> str:
     digest = hashlib.sha256()
     try:
         files = matched(con, table, path)
@@ -55,16 +60,9 @@ def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str) -> str:
             return digest.hexdigest()
         folder = os.path.commonpath([str(Path(file).parent) for file in files])
         for file in files:
-            digest.update(f"{os.path.relpath(file, folder)}\0{Path(file).stat().st_size}\0".encode())
-            _feed(digest, Path(file))
+            digest.update(f"{os.path.relpath(file, folder)}\0{digest_of(Path(file), known).digest}\0".encode())
     except (duckdb.Error, OSError) as error:
         if not isinstance(error, OSError) and not is_unreadable(error):
             raise
         raise InputError(unreadable(table, path, error)) from error
     return digest.hexdigest()
-
-
-def _feed(digest: hashlib._Hash, file: Path) -> None:
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)

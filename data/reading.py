@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterable
 from contextlib import closing
 from difflib import get_close_matches
 from importlib import resources
@@ -61,6 +62,8 @@ UNREADABLE = (
 # Where DuckDB's message turns to its own options, and the lines that recommend one.
 _ASIDE = re.compile(r"\n\nLINE |\n\n  file = |\nThe search space used was|\nPossible fixes|\n\nFor more info")
 _OPTIONS = ("Possible Solution", "Try increasing")
+_PLACE = re.compile(r"(?:^|(?<=/))([^/=]+)=([^/=]*)/")
+_NO_PLACES = ", hive_partitioning = false"
 _LONGEST_LINE = 300
 _LONGEST_HEADER = 100_000
 
@@ -111,38 +114,61 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
     read as what its column should hold.
     """
     files = matched(con, table, path)
-    form = _form(table, path, files)
+    form = form_of(table, path, files)
     wanted = {**required, **optional}
     try:
-        reader = _reader(form, files, wanted)
-        if form == "csv":
-            _refuse_ragged(con, reader, files)
-        if form == "parquet":
-            refuse_brotli(con, table, files)
-        if con.execute(statement("read/first", reader=reader)).fetchone() is None:
+        groups = _of_one_type(con, form, files, wanted)
+        options = _no_places(groups)
+        readers = [_reader(form, group, wanted, options) for group in groups]
+        _refuse_unsound(con, table, form, readers[0], files)
+        if all(con.execute(statement("read/first", reader=reader)).fetchone() is None for reader in readers):
             raise InputError(f"{table}: {path} holds no rows. Expected at least one")
-        found = _found(con, form, files)
-        if form == "json" and list(found) == ["json"]:  # DuckDB's name for what is no record
-            raise InputError(
-                f"{table}: {path} holds something else than records. Expected one a line, such as "
-                f'{{"{next(iter(required))}": …}}'
-            )
-        _refuse_missing(table, path, required, sorted(name for name, _ in found.values()))
-        if form == "json":  # a key may come up for the first time after the sample, and is looked up as it is written
-            found = {**{name.lower(): (name, "VARCHAR") for name in optional}, **found}
-            reader = _reader(form, files, {found[column.lower()][0]: kind for column, kind in wanted.items()})
-        values = {
-            column: _value(table, path, column, kind, found.get(column.lower())) for column, kind in wanted.items()
-        }
-        read = {c: (wanted[c], found[c.lower()][0], v) for c, v in values.items() if not v.startswith("CAST(NULL")}
-        rows = _count(con, table, path, reader, read)
-        columns = ", ".join(f"{value} AS {identifier(column)}" for column, value in values.items())
-        con.execute(statement("read/view", table=table, columns=columns, reader=reader))
+        found = [_found(con, form, group, options) for group in groups]
+        names = sorted({name for its in found for name, _ in its.values()})
+        if form == "json":
+            _refuse_no_records(table, path, names, next(iter(required)))
+        refuse_missing(table, path, required, names)
+        opened = [
+            _select(con, table, path, form, group, wanted, _looked_up(form, its, optional), options)
+            for group, its in zip(groups, found, strict=True)
+        ]
+        _view(con, table, [select for select, _ in opened])
     except duckdb.Error as error:
         if not is_unreadable(error):
             raise
         raise InputError(unreadable(table, path, error)) from error
-    return rows
+    return sum(rows for _, rows in opened)
+
+
+def open_file(
+    con: duckdb.DuckDBPyConnection, table: str, file: str, form: str, columns: Columns, placed: bool
+) -> tuple[list[str], int]:
+    """Creates the view `read_<table>` over one file of many; the columns that the file has, and its number of rows.
+
+    It may lack any column, and be without rows, since others may have them. placed: whether folders such as `city=rome`
+    are columns. Raises InputError where the file is damaged, or a value cannot be read as what its column should hold.
+    """
+    options = "" if placed else _NO_PLACES
+    try:
+        reader = _reader(form, [file], columns, options)
+        _refuse_unsound(con, table, form, reader, [file])
+        found = _found(con, form, [file], options)
+        names = sorted(name for name, _ in found.values())
+        if form == "json" and con.execute(statement("read/first", reader=reader)).fetchone() is None:
+            found, names = {}, []
+        elif form == "json":
+            _refuse_no_records(table, file, names, next(iter(columns)))
+        select, rows = _select(con, table, file, form, [file], columns, _looked_up(form, found, columns), options)
+        _view(con, table, [select])
+    except duckdb.Error as error:
+        if not is_unreadable(error):
+            raise
+        raise InputError(unreadable(table, file, error)) from error
+    return names, rows
+
+
+def _view(con: duckdb.DuckDBPyConnection, table: str, selects: list[str]) -> None:
+    con.execute(statement("read/view", table=table, selects="\nUNION ALL\n".join(selects)))
 
 
 def refuse_brotli_file(path: Path) -> None:
@@ -191,7 +217,8 @@ def unreadable(table: str, path: str, error: Exception) -> str:
     return "\n".join([f"{table}: {path} cannot be read: {cut[0] if cut else type(error).__name__}", *cut[1:], way_out])
 
 
-def _form(table: str, path: str, files: list[str]) -> str:
+def form_of(table: str, path: str, files: list[str]) -> str:
+    """How the files are read: parquet, csv, tsv or json. Raises InputError where they are of several kinds, or none."""
     forms = set()
     for file in files:
         name = file.split("?")[0] if "://" in file else file
@@ -206,34 +233,103 @@ def _form(table: str, path: str, files: list[str]) -> str:
     return forms.pop()
 
 
-def _listed(files: list[str]) -> str:
+def listed(files: list[str]) -> str:
+    """The files as a list of SQL, each as it is and no glob; a URL may be one."""
     return "[" + ", ".join(literal(file if "://" in file else itself(file)) for file in files) + "]"
 
 
-def _reader(form: str, files: list[str], wanted: Columns) -> str:
+def _reader(form: str, files: list[str], wanted: Columns, options: str) -> str:
     if form == "json":
         columns = "{" + ", ".join(f"{literal(column)}: 'VARCHAR'" for column in wanted) + "}"
-        return statement("read/json", files=_listed(files), columns=columns)
-    return statement(f"read/{form}", files=_listed(files))
+        return statement("read/json", files=listed(files), columns=columns, options=options)
+    return statement(f"read/{form}", files=listed(files), options=options)
 
 
-def _found(con: duckdb.DuckDBPyConnection, form: str, files: list[str]) -> dict[str, tuple[str, str]]:
+def _of_one_type(con: duckdb.DuckDBPyConnection, form: str, files: list[str], wanted: Columns) -> list[list[str]]:
+    """The files, by the types of their identities and texts: read together, 12.0 in one of them would become '12.0'
+    where another has '007', and no longer be the identity 12."""
+    if form != "parquet" or (len(files) == 1 and "://" not in files[0]):
+        return [files]
+    exact = [column.lower() for column, kind in wanted.items() if kind in ("id", "text")]
+    groups = con.execute(statement("read/alike", files=listed(files)), [exact]).fetchall()
+    return [group for (group,) in groups] if len(groups) > 1 else [files]
+
+
+def places_of(file: str) -> dict[str, str]:
+    """What the folders of a path say as `city=rome` does: name in lower case → value."""
+    return {name.lower(): value for name, value in _PLACE.findall(file)}
+
+
+def one_place(files: Iterable[str]) -> bool:
+    """Whether the folders of all files say something of the same names, so that DuckDB takes it for columns."""
+    return len({tuple(places_of(file)) for file in files}) == 1
+
+
+def _no_places(groups: list[list[str]]) -> str:
+    """What keeps a group of files from having columns that all files together have not."""
+    return _NO_PLACES if len(groups) > 1 and not one_place(file for group in groups for file in group) else ""
+
+
+def _found(con: duckdb.DuckDBPyConnection, form: str, files: list[str], options: str) -> dict[str, tuple[str, str]]:
     """Lower-case name → (name as written, DuckDB type)."""
     if form == "json":
-        names = [row[0] for row in con.execute(statement("read/json_names", files=_listed(files))).fetchall()]
-        return {name.lower(): (name, "VARCHAR") for name in names}
-    described = con.execute(statement("read/columns", reader=_reader(form, files, {}))).fetchall()
+        names = con.execute(statement("read/json_names", files=listed(files), options=options)).fetchall()
+        return {name.lower(): (name, "VARCHAR") for name, *_ in names}
+    described = con.execute(statement("read/columns", reader=_reader(form, files, {}, options))).fetchall()
     return {row[0].lower(): (row[0], row[1]) for row in described}
+
+
+def _refuse_unsound(con: duckdb.DuckDBPyConnection, table: str, form: str, reader: str, files: list[str]) -> None:
+    """Raises InputError, or an error of DuckDB with the place, before rows are read that would be read wrongly."""
+    if form == "csv":
+        _refuse_ragged(con, reader, files)
+    if form == "parquet":
+        refuse_brotli(con, table, files)
 
 
 def refuse_brotli(con: duckdb.DuckDBPyConnection, table: str, files: list[str]) -> None:
     """Raises InputError where a Parquet file is compressed by Brotli: readers have a hole there (docs/security.md)."""
-    found = con.execute(statement("read/brotli", files=_listed(files))).fetchone()
+    found = con.execute(statement("read/brotli", files=listed(files))).fetchone()
     if found is not None:
         raise InputError(
             f"{table}: {found[0]} is compressed by Brotli, and a crafted Brotli stream can write where it must not in "
             "the libraries that would read it (CVE-2026-111497). Write it again with compression zstd or snappy"
         )
+
+
+def _looked_up(form: str, found: dict[str, tuple[str, str]], others: Columns) -> dict[str, tuple[str, str]]:
+    """What is found, and in JSON the other columns: a key may come up for the first time after the sample."""
+    return {**{name.lower(): (name, "VARCHAR") for name in others}, **found} if form == "json" else found
+
+
+def _refuse_no_records(table: str, path: str, names: list[str], example: str) -> None:
+    if names == ["json"]:  # DuckDB's name for what is no record
+        raise InputError(
+            f'{table}: {path} holds something else than records. Expected one a line, such as {{"{example}": …}}'
+        )
+
+
+def _select(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    path: str,
+    form: str,
+    files: list[str],
+    wanted: Columns,
+    found: dict[str, tuple[str, str]],
+    options: str,
+) -> tuple[str, int]:
+    """The SQL that reads the files' columns as what they should hold, and the number of rows."""
+    names = {found[column.lower()][0]: kind for column, kind in wanted.items() if column.lower() in found}
+    reader = _reader(form, files, names if form == "json" else wanted, options)
+    values = {
+        column: _value(con, table, path, column, kind, found.get(column.lower()), reader)
+        for column, kind in wanted.items()
+    }
+    read = {c: (wanted[c], found[c.lower()][0], v) for c, v in values.items() if not v.startswith("CAST(NULL")}
+    rows = _count(con, table, path, reader, read)
+    columns = ", ".join(f"{value} AS {identifier(column)}" for column, value in values.items())
+    return statement("read/select", columns=columns, reader=reader), rows
 
 
 def _refuse_ragged(con: duckdb.DuckDBPyConnection, reader: str, files: list[str]) -> None:
@@ -256,11 +352,11 @@ def _refuse_ragged(con: duckdb.DuckDBPyConnection, reader: str, files: list[str]
     names = list(dict.fromkeys(name.strip() for name in next(csv.reader([header], delimiter=between), [])))
     if len(names) > 1:
         columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
-        told = statement("read/ragged", files=_listed(files[:1]), between=literal(between), columns=columns)
+        told = statement("read/ragged", files=listed(files[:1]), between=literal(between), columns=columns)
         con.execute(told).fetchall()
 
 
-def _refuse_missing(table: str, path: str, required: Columns, names: list[str]) -> None:
+def refuse_missing(table: str, path: str, required: Columns, names: list[str]) -> None:
     lowered = {name.lower(): name for name in names}
     for column in required:
         if column.lower() not in lowered:
@@ -301,15 +397,27 @@ def _family(kind: Kind, type_: str) -> str | None:
             return "nested" if type_.endswith("]") else None if nested or type_ == "BLOB" else "any"
 
 
-def _value(table: str, path: str, column: str, kind: Kind, found: tuple[str, str] | None) -> str:
-    """The SQL that reads `column` as `kind`, null where the file has no such column."""
+def _value(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    path: str,
+    column: str,
+    kind: Kind,
+    found: tuple[str, str] | None,
+    reader: str,
+) -> str:
+    """The SQL that reads `column` as `kind`, null where the file has no such column, or none of its values."""
     if found is None or found[1] == '"NULL"':
         return f"CAST(NULL AS {TYPES[kind]})"
     name, type_ = found
     family = _family(kind, type_)
-    if family is None:
-        raise InputError(f"{table}: {path}: column {column!r} is of type {type_}. Expected {EXPECTED[kind]}")
-    return f"{kind}_from_{family}({identifier(name)})"
+    if family is not None:
+        return f"{kind}_from_{family}({identifier(name)})"
+    checks = f"unread({identifier(name)}, NULL)"
+    row = con.execute(statement("read/check", checks=checks, reader=reader)).fetchone()
+    if row is not None and row[1] == [None]:  # a column without values may have been written as any type
+        return f"CAST(NULL AS {TYPES[kind]})"
+    raise InputError(f"{table}: {path}: column {column!r} is of type {type_}. Expected {EXPECTED[kind]}")
 
 
 def _count(

@@ -32,6 +32,7 @@ class Asked(NamedTuple):
     world: Artifact | None  # where the log is simulated
     day: date
     days: list[date]  # of the logs, in order
+    parts: dict[str, list[Artifact]]  # table that grows by the day → its files, as read
     accept: bool  # the day although its checks fail
 
 
@@ -72,7 +73,7 @@ def read_data(asked: Asked, without: tuple[date, ...]) -> Data:
         without=tuple(one for one in without if one < asked.day),
     )
     files, its = files_of(asked.experiment.logs, asked.world), asked.experiment.evaluation
-    log = extract(files, split, contents_of(files))
+    log = extract(files, split, contents_of(files, asked.parts), asked.parts)
     test = sample(log, "test", its.searches, asked.experiment.logs.judged_from)
     validation = sample(log, "validation", its.validation_searches, asked.experiment.logs.judged_from)
     return Data(log, test, validation)

@@ -12,8 +12,7 @@ from prefect.logging import get_logger
 from prefect.states import Failed
 
 from data.experiment import Experiment, load_experiment
-from data.extract import days as days_of
-from data.extract import refuse_timeless
+from data.extract import timed
 from data.logs import Simulated
 from ebr_core.config import InputError
 from ebr_core.metrics import Float64
@@ -47,6 +46,7 @@ from tasks.nights import (
     write_night,
 )
 from tasks.notice import notify
+from tasks.partitions import days_of, partitions_of
 from tasks.promoting import crown_night
 from tasks.tracking import main_k, track_night
 
@@ -68,13 +68,13 @@ def retrain(
     asked, name = load_experiment(Path(experiment)), Path(experiment).stem
     with alone(name):
         choose_arm(name, asked, read_nights(name))  # before anything starts
-        if not isinstance(asked.logs, Simulated):
-            refuse_timeless(asked.logs)
         world = live(asked.logs.world) if isinstance(asked.logs, Simulated) else None
-        there = list(days_of(files_of(asked.logs, world)))
+        files = timed(files_of(asked.logs, world))
+        parts = partitions_of(files)
+        there = list(days_of(files, parts))
         made: list[Night] = []
         for one in choose_days(there, day, first, last):
-            made.append(night(Asked(name, asked, world, one, there, accept)))
+            made.append(night(Asked(name, asked, world, one, there, parts, accept)))
             if made[-1].decision == "failed":
                 break
     bad = [described(one) for one in made if one.decision in ("refused", "failed")]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from data import samples
+from data.digests import Known, keep, read_known
 from data.extract import extract as extract_logs
 from data.fingerprint import fingerprint
 from data.layouts import paths
@@ -12,6 +15,7 @@ from data.logs import Beir, Esci, Simulated, Split, Tables, Ubi
 from data.world.config import World
 from data.world.simulate import simulate
 from tasks.artifacts import Artifact, stage
+from tasks.home import home
 from tasks.progress import showing
 
 ReadLogs = Tables | Ubi | Esci | Beir
@@ -31,10 +35,22 @@ def files_of(logs: ReadLogs | Simulated, world: Artifact | None) -> ReadLogs:
     return logs.tables(world.folder)
 
 
-def contents_of(logs: ReadLogs) -> dict[str, str]:
-    """The digest of what each table's path stands for, now."""
-    digests = fingerprint(logs)
-    return {table: digests[path] for table, path in paths(logs).items()}
+def contents_of(logs: ReadLogs, without: Collection[str] = ()) -> dict[str, str]:
+    """The digest of what each table's path stands for, now, but for the tables without."""
+    with known_digests() as known:
+        digests = fingerprint(logs, known, without)
+    return {table: digests[path] for table, path in paths(logs).items() if table not in without}
+
+
+@contextmanager
+def known_digests() -> Iterator[Known]:
+    """Digests of files that have been read, by path; what is added meanwhile is kept."""
+    kept = home() / "digests.json"
+    known = read_known(kept)
+    try:
+        yield known
+    finally:
+        keep(known, kept)
 
 
 @stage
@@ -46,11 +62,20 @@ def live(folder: Path, world: World) -> None:
 
 
 @stage
-def extract(folder: Path, logs: ReadLogs, split: Split, contents: dict[str, str]) -> None:
-    """Reads the logs, checks them, splits them by time. contents: the digest of each file, so that new logs are read
-    anew."""
+def extract(
+    folder: Path,
+    logs: ReadLogs,
+    split: Split,
+    contents: dict[str, str],
+    parts: dict[str, list[Artifact]] | None = None,
+) -> None:
+    """Reads the logs, checks them, splits them by time.
+
+    contents: the digest of each table's files, so that new logs are read anew. parts: the partitions of tables that are
+    read from there, and so need no digest.
+    """
     with showing("extract", 1):
-        extract_logs(logs, split, folder)
+        extract_logs(logs, split, folder, {table: [one.folder for one in its] for table, its in (parts or {}).items()})
 
 
 @stage

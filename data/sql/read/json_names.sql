@@ -1,1 +1,1 @@
-DESCRIBE SELECT * FROM read_json($files, union_by_name = true)
+DESCRIBE SELECT * FROM read_json($files, union_by_name = true$options)

@@ -6,9 +6,10 @@ SELECT DISTINCT search_id, coalesce(
 ) OR coalesce(list_contains(CAST(getvariable('without') AS DATE[]), CAST(searched_at AS DATE)), false) AS hidden
 FROM logs.main.raw_searches;
 
+-- Comparisons by themselves: by them, DuckDB leaves out whole row groups of Parquet.
 CREATE TEMP VIEW raw_searches AS
 SELECT * FROM logs.main.raw_searches
-WHERE NOT coalesce(searched_at >= CAST(getvariable('until') AS TIMESTAMP), false)
+WHERE (searched_at < coalesce(CAST(getvariable('until') AS TIMESTAMP), TIMESTAMP 'infinity') OR searched_at IS NULL)
     AND NOT coalesce(list_contains(CAST(getvariable('without') AS DATE[]), CAST(searched_at AS DATE)), false);
 
 CREATE TEMP VIEW raw_results AS

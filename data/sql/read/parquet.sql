@@ -1,1 +1,1 @@
-read_parquet($files, union_by_name = true, binary_as_string = true)
+read_parquet($files, union_by_name = true, binary_as_string = true$options)

@@ -1,1 +1,1 @@
-CREATE VIEW read_$table AS SELECT $columns FROM $reader
+CREATE VIEW read_$table AS $selects

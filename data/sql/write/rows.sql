@@ -1,0 +1,1 @@
+COPY (FROM read_$table) TO $out (FORMAT parquet, COMPRESSION zstd)
