@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from datetime import datetime
+from pathlib import Path
 
 from flows.leftovers import close_runs
 from tasks.nights import champions_of, described, read_nights
 from tasks.promoting import name_of
+
+PAGE = 200  # runs that a server tells at once
 
 
 def told_status(experiment: str | None, server: str | None) -> str:
@@ -35,7 +39,7 @@ def told_status(experiment: str | None, server: str | None) -> str:
     if server:
         os.environ["PREFECT_API_URL"] = server
         lines += [f"  crashed   {run}: its process was killed; its slot is free now" for run in close_runs()]
-    if server and (at := next_run()):
+    if server and (at := next_run(name)):
         lines.append(f"  next      {at:%Y-%m-%d %H:%M} UTC, by the schedule of retrain/nightly")
     return "\n".join(lines)
 
@@ -44,12 +48,17 @@ def _took_over(decision: str) -> bool:
     return decision in ("promoted", "rolled back")
 
 
-def next_run() -> datetime | None:
-    """When the deployment retrain/nightly runs next, by the server in use; None where it has no such run."""
+def next_run(experiment: str) -> datetime | None:
+    """When retrain/nightly runs next for the experiment of that name, by the server in use; None where it does not.
+
+    Whose run it is stands in its parameter `experiment`, by which the server cannot search.
+    """
     from prefect import get_client
     from prefect.client.schemas.filters import (
         DeploymentFilter,
         DeploymentFilterName,
+        FlowFilter,
+        FlowFilterName,
         FlowRunFilter,
         FlowRunFilterState,
         FlowRunFilterStateType,
@@ -57,13 +66,23 @@ def next_run() -> datetime | None:
     from prefect.client.schemas.objects import StateType
     from prefect.client.schemas.sorting import FlowRunSort
 
+    from flows.ebr import DEFAULT
+
     with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(
-            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=["nightly"])),
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
-            ),
-            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-            limit=1,
-        )
-    return runs[0].expected_start_time if runs else None
+        for offset in itertools.count(0, PAGE):
+            runs = client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain"])),
+                deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=["nightly"])),
+                flow_run_filter=FlowRunFilter(
+                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+                ),
+                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                limit=PAGE,
+                offset=offset,
+            )
+            for run in runs:
+                if Path(run.parameters.get("experiment", DEFAULT)).stem == experiment:
+                    return run.expected_start_time
+            if len(runs) < PAGE:
+                return None
+    return None
