@@ -9,10 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import yaml
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.status import next_run
 
 PROJECT = Path(__file__).parent.parent.parent
 SMOKE = PROJECT / "experiments" / "smoke.yaml"
@@ -76,6 +80,15 @@ def _open_pages(home: Path, ports: tuple[int, int]) -> tuple[subprocess.Popen[st
     return ui, told
 
 
+def _planned(api: str) -> datetime | None:
+    """When that server means to run the next night; its scheduler looks around once a minute."""
+    until = time.monotonic() + 150
+    with temporary_settings({PREFECT_API_URL: api}):
+        while (at := next_run("nightly")) is None and time.monotonic() < until:
+            time.sleep(1)
+    return at
+
+
 def test_the_pages_come_up_after_a_kill_and_all_end_together(tmp_path: Path) -> None:
     """A real Prefect server, worker and MLflow page; the deployments of prefect.yaml; nothing left after the end. The
     first ones are killed and leave their children, which hold the ports."""
@@ -91,6 +104,9 @@ def test_the_pages_come_up_after_a_kill_and_all_end_together(tmp_path: Path) -> 
             assert answer.status == 200
     with urllib.request.urlopen(f"http://127.0.0.1:{ports[1]}/", timeout=20) as answer:
         assert b"MLflow" in answer.read()
+    planned = _planned(f"http://127.0.0.1:{ports[0]}/api")
+    assert planned is not None, "the server's scheduler plans no night: do Prefect and SQLAlchemy fit?"
+    assert (planned.hour, planned.minute) == (4, 0)
     assert _ebr(tmp_path, "ui").stderr.startswith(f"error: `ebr ui` of {tmp_path} is running already")
     ui.send_signal(signal.SIGINT)
     ui.wait(timeout=60)
