@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +70,12 @@ def retrain(
         choose_arm(name, asked, read_nights(name))  # before anything starts
         world = live(asked.logs.world) if isinstance(asked.logs, Simulated) else None
         files = timed(files_of(asked.logs, world))
-        parts = partitions_of(files)
-        there = list(days_of(files, parts))
+        try:
+            parts = partitions_of(files)
+            there = list(days_of(files, parts))
+        except InputError as error:
+            tell_unread(name, asked, day or last, error)
+            raise
         made: list[Night] = []
         for one in choose_days(there, day, first, last):
             made.append(night(Asked(name, asked, world, one, there, parts, accept)))
@@ -125,10 +129,31 @@ def night(asked: Asked) -> Night:
     except Exception as error:  # whatever it was, it is recorded and told, and the champion answers on
         made = empty.model_copy(update={"reason": f"{type(error).__name__}: {error}"[:2000]})
     write_night(made)
-    notice = asked.experiment.nightly.notice
+    tell(asked.experiment, made)
+    return made
+
+
+def tell(asked: Experiment, made: Night) -> None:
+    """Tells who wants to hear of such a night."""
+    notice = asked.nightly.notice
     if notice and made.decision in notice.on and (problem := notify(notice, made)):
         get_logger("flow_runs").warning(problem)
-    return made
+
+
+def tell_unread(name: str, asked: Experiment, day: date | None, error: InputError) -> None:
+    """Records and tells a night that failed before its day was known: yesterday's, where none was asked for.
+
+    Only where a champion answers, since it is that which is not kept fresh; a night that was recorded is left alone.
+    """
+    nights = read_nights(name)
+    champions, of = champions_of(nights), day or datetime.now(UTC).date() - timedelta(days=1)
+    if not champions:
+        return
+    at, told = datetime.now(UTC), {"decision": "failed", "reason": f"the logs could not be read: {error}"[:2000]}
+    made = Night(number=next_number(nights), experiment=name, day=of, at=at, champion=champions[-1], **told)
+    if not any(one.day == of and one.decision != "failed" for one in nights):
+        write_night(made)
+    tell(asked, made)
 
 
 def _settled(asked: Asked, nights: list[Night]) -> Night | None:

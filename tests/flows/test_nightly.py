@@ -210,6 +210,22 @@ def _state_of(folder: Path) -> dict[str, bytes | None]:
     return state | {f"version {version.version}": None for version in found}
 
 
+def test_a_day_that_cannot_be_read_is_recorded_and_told(experiment: tuple[Path, list[Night]], logs: Path) -> None:
+    newest = next((logs / "searches").glob(f"*{DAYS[7]}/part.parquet"))
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[: len(whole) // 2])
+    try:
+        with pytest.raises(InputError, match="cannot be read"):
+            retrain(str(experiment[0]), day=DAYS[7])
+    finally:
+        newest.write_bytes(whole)
+    last = read_nights("tiny")[-1]
+    assert (last.day, last.decision, last.champion) == (DAYS[7], "failed", champions_of(experiment[1])[-1])
+    assert str(newest) in last.reason
+    _, told = _Webhook.told.pop()
+    assert (told["day"], told["decision"]) == (str(DAYS[7]), "failed")
+
+
 def test_the_next_night_leaves_the_refused_day_out(experiment: tuple[Path, list[Night]]) -> None:
     made = retrain(str(experiment[0]), day=DAYS[7])
     assert isinstance(made, list)
