@@ -22,7 +22,7 @@ from ebr_core.model import load_towers
 from ebr_core.scratch import MEMORY, Scratch
 from tasks.artifacts import Artifact, stage
 from tasks.graph import read_graph
-from tasks.logs import ReadLogs
+from tasks.logs import ReadLogs, unchanged
 from tasks.progress import showing
 
 SIDES = ("searches", "documents")
@@ -126,7 +126,7 @@ def _fit_groups(log: Artifact, features: Features, data: dict[str, ColumnData]) 
 def extract_columns(folder: Path, logs: ReadLogs, log: Artifact, contents: dict[str, str], features: Features) -> None:
     """searches.parquet and documents.parquet: the columns that groups name and no layout knows. contents: the digest of
     each file, so that new logs are read anew."""
-    with showing("columns", 1):
+    with showing("columns", 1), unchanged(logs, contents):
         read_named_columns(logs, log.folder, {side: extra_columns(features, side) for side in SIDES}, folder)
 
 

@@ -14,6 +14,7 @@ from data.layouts import paths
 from data.logs import Beir, Esci, Simulated, Split, Tables, Ubi
 from data.world.config import World
 from data.world.simulate import simulate
+from ebr_core.config import InputError
 from tasks.artifacts import Artifact, stage
 from tasks.home import home
 from tasks.progress import showing
@@ -53,6 +54,29 @@ def known_digests() -> Iterator[Known]:
         keep(known, kept)
 
 
+@contextmanager
+def unchanged(logs: ReadLogs, contents: dict[str, str]) -> Iterator[None]:
+    """Looks, when the logs have been read, whether they still hold what they held before: that names what is read.
+
+    Errors: they do not, which also says why they could not be read.
+    """
+    try:
+        yield
+    except InputError:
+        _refuse_changed(logs, contents)
+        raise
+    _refuse_changed(logs, contents)
+
+
+def _refuse_changed(logs: ReadLogs, contents: dict[str, str]) -> None:
+    now = contents_of(logs, [table for table in paths(logs) if table not in contents])
+    if changed := [paths(logs)[table] for table, digest in contents.items() if now[table] != digest]:
+        raise InputError(
+            f"{', '.join(changed)}: changed while it was read, so what was read is not kept; the same command reads it "
+            "anew, once nobody writes there"
+        )
+
+
 @stage
 def live(folder: Path, world: World) -> None:
     """Lets the simulated world run and writes its log."""
@@ -74,7 +98,7 @@ def extract(
     contents: the digest of each table's files, so that new logs are read anew. parts: the partitions of tables that are
     read from there, and so need no digest.
     """
-    with showing("extract", 1):
+    with showing("extract", 1), unchanged(logs, contents):
         extract_logs(logs, split, folder, {table: [one.folder for one in its] for table, its in (parts or {}).items()})
 
 
