@@ -1,5 +1,5 @@
-"""What of its surroundings can stop a run: a full or read-only disk, a locked database, a Prefect server that went
-away. Each is told in one line; what was finished is kept."""
+"""What of its surroundings can stop a run: a full or read-only disk, a locked database, a Prefect or MLflow server that
+went away. Each is told in one line; what was finished is kept."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import os
 import shutil
 import sqlite3
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
+from urllib.parse import urlsplit
 
 from ebr_core.config import InputError
 from tasks.home import home
@@ -23,8 +27,8 @@ WHERE = "EBR_HOME lies"
 
 
 def refuse_unusable(served: bool) -> None:
-    """Errors: too little room where EBR_HOME lies, or a database there that is locked, read-only or broken. Else a run
-    would find out late, or wait for minutes for a server that cannot start.
+    """Errors: too little room where EBR_HOME lies, a database there that is locked, read-only or broken, or an MLflow
+    server that does not answer. Else a run would find out late, or wait for minutes for a server that cannot start.
 
     served: Prefect's database is a running server's affair.
     """
@@ -33,22 +37,22 @@ def refuse_unusable(served: bool) -> None:
         _refuse_locked(home() / "prefect" / "prefect.db")
     if os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{home() / 'mlflow.db'}":
         _refuse_locked(home() / "mlflow.db")
+    elif os.environ["MLFLOW_TRACKING_URI"].startswith("http"):
+        _refuse_silent(os.environ["MLFLOW_TRACKING_URI"])
 
 
 def _refuse_full() -> None:
-    place = home() / f".room.{os.getpid()}"
+    """Asks the disk for as much, in a file without a name, which a killed process does not leave behind."""
     try:
-        with place.open("wb") as file:
+        with TemporaryFile(dir=home()) as file:
             os.posix_fallocate(file.fileno(), 0, LEAST)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(f"{place} cannot be written: {error.strerror}; set EBR_HOME to another folder") from error
+            raise InputError(f"{home()} cannot be written: {error.strerror}; set EBR_HOME to another folder") from error
         free = shutil.disk_usage(home()).free / 2**20
         raise InputError(
             _full(f"{free:.0f} MB are left where {WHERE}, {home()}, and a run needs 64 at least")
         ) from error
-    finally:
-        place.unlink(missing_ok=True)
 
 
 def start_server() -> None:
@@ -101,6 +105,25 @@ def _refuse_locked(path: Path) -> None:
         raise InputError(f"{path}: {_about(error)}") from error
 
 
+def _refuse_silent(mlflow: str) -> None:
+    """Asks for any answer, a refusal included."""
+    try:
+        with suppress(urllib.error.HTTPError), urllib.request.urlopen(mlflow, timeout=LOCKED_S):
+            pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", error)
+        raise InputError(
+            f"the MLflow server at {_address(mlflow)} does not answer ({why}): start it, or unset MLFLOW_TRACKING_URI "
+            "to write into EBR_HOME"
+        ) from error
+
+
+def _address(url: str) -> str:
+    """Where a server listens, without a user or a password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 def _about(error: sqlite3.DatabaseError) -> str:
     """What a database's error means, and the way out."""
     told = str(error)
@@ -124,12 +147,17 @@ def mishap(error: BaseException) -> str | None:
         for words in ("database is locked", "readonly database", "unable to open database"):
             if words in told:
                 return f"a database in {home()}: {_about(sqlite3.OperationalError(words))}"
+        if isinstance(one, sqlite3.OperationalError) and ("already exists" in told or "duplicate column" in told):
+            return f"{home() / 'mlflow.db'} was left half made: {_about(one)}"
         if "ephemeral Prefect API server" in told:
             return f"Prefect's temporary server did not start; {home() / 'logs'} says why; {GOES_ON}"
         if type(one).__module__.startswith(("httpx", "httpcore")) and ("onnect" in type(one).__name__ + told):
             served = os.environ.get("PREFECT_API_URL")
             whose = f"the Prefect server at {served}" if served else "the run's Prefect server"
             return f"{whose} does not answer any more; {GOES_ON}"
+        if type(one).__module__.startswith(("requests", "urllib3")) and "onnect" in type(one).__name__ + told:
+            mlflow = _address(os.environ["MLFLOW_TRACKING_URI"])
+            return f"the MLflow server at {mlflow} does not answer any more; {GOES_ON}"
     return None
 
 

@@ -57,6 +57,7 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
             )
         )
         console.print("Starting the MLflow page …")
+        _make_database()
         mlflow = running.enter_context(
             _process(
                 [
@@ -100,6 +101,13 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
             _watch({"Prefect server": server, "MLflow": mlflow, "worker": worker})
         finally:
             _served().unlink(missing_ok=True)
+
+
+def _make_database() -> None:
+    if not (home() / "mlflow.db").exists():
+        from tasks.tracking import make_database  # takes seconds to import
+
+        make_database()
 
 
 def use_served() -> str | None:

@@ -57,6 +57,7 @@ def prepare_environment() -> None:
         "MLFLOW_TRACKING_URI": f"sqlite:///{home() / 'mlflow.db'}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # what is logged here holds none
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # a quarter of a minute; its own 7 are four minutes a request
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "NUMBA_CACHE_DIR": str(_compiled()),
         "NUMBA_THREADING_LAYER": "omp",  # the only layer at hand that lets arms run side by side

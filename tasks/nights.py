@@ -96,7 +96,10 @@ def write_night(night: Night) -> Path:
     folder = folder_of(night.experiment)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"rollback-{night.number:04}" if night.decision == ROLLED_BACK else str(night.day)
-    written, path = folder / f".{name}.{os.getpid()}", folder / f"{name}.json"
+    written, path = (
+        folder / f".{name}",
+        folder / f"{name}.json",
+    )  # under the lock, so a killed process's is written over
     with written.open("w", encoding="utf-8") as file:
         file.write(night.model_dump_json(indent=1) + "\n")
         file.flush()

@@ -10,6 +10,8 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ import pyarrow.parquet as pq
 import yaml
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, Run
+from mlflow.entities import LoggedModelStatus, Metric, Run
 from mlflow.models import ModelSignature
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array
 from prefect import task
@@ -93,14 +96,13 @@ def track(
     """Writes a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
-    with (home() / "mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the first use makes the tables, and two at once would trip over each other
+    make_database()
+    with _alone():
         experiment_id = _experiment(experiment)
         close_dead(experiment_id)
     rows = pq.read_table(results.folder / "results.parquet").to_pylist()
     name = f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
-    tags = {"host": socket.gethostname(), "process": myself()}
-    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as parent:
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=_teller()) as parent:
         _log_parent(asked, log, sample, results, rows)
         _log_report(report, rows, experiment_id)
         measured = {row["arm"] for row in rows}
@@ -132,6 +134,33 @@ def track(
     )
 
 
+def make_database() -> None:
+    """Makes MLflow's database where EBR_HOME is to hold it and does not: whole, or not at all.
+
+    MLflow makes it in place, table by table, and can never open what a process left that was killed meanwhile.
+    """
+    place = home() / "mlflow.db"
+    if place.exists() or os.environ["MLFLOW_TRACKING_URI"] != f"sqlite:///{place}":
+        return
+    with _alone():
+        if place.exists():
+            return
+        unfinished = home() / ".mlflow.db"
+        for left in home().glob(".mlflow.db*"):
+            left.unlink()
+        store = SqlAlchemyStore(f"sqlite:///{unfinished}", (home() / "mlflow-artifacts").as_uri())  # type: ignore[no-untyped-call]
+        store.engine.dispose()
+        unfinished.rename(place)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """What is done by one process of a home at a time; one that dies lets go."""
+    with (home() / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def close_dead(experiment_id: str) -> None:
     """Marks as killed what a process that is gone began to tell, with its children; the next run tells it whole."""
     client = mlflow.MlflowClient()
@@ -140,6 +169,11 @@ def close_dead(experiment_id: str) -> None:
     for run in running:
         if dead & {run.info.run_id, run.data.tags.get("mlflow.parentRunId")}:
             client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _teller() -> dict[str, str]:
+    """The tags by which a run whose process is gone is found."""
+    return {"host": socket.gethostname(), "process": myself()}
 
 
 def _is_of_the_dead(run: Run) -> bool:
@@ -170,10 +204,17 @@ def register(experiment: str, champion: Champion) -> None:
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     if champion.bundle.folder.name in _versions(experiment):
         return
-    with _night_run(experiment, str(champion.day)):
-        model = _log_model(champion.bundle)
+    with _night_run(experiment, str(champion.day)) as run:
+        model = _saved(run, champion.bundle) or _log_model(champion.bundle)
         tags = {"bundle": champion.bundle.folder.name, "day": str(champion.day), "arm": champion.arm}
         mlflow.register_model(f"models:/{model}", experiment, tags=tags)
+
+
+def _saved(run: Run, bundle: Artifact) -> str | None:
+    """The id of the bundle's model, where a killed night came to save it and not to register it."""
+    wanted = f"source_run_id = '{run.info.run_id}' AND tags.bundle = '{bundle.folder.name}'"
+    found = mlflow.MlflowClient().search_logged_models([run.info.experiment_id], wanted)
+    return next((str(model.model_id) for model in found if model.status == LoggedModelStatus.READY), None)
 
 
 @task(name="point at champions")
@@ -189,14 +230,17 @@ def point_at(experiment: str, champion: Champion, previous: Champion | None) -> 
 
 
 def _night_run(experiment: str, day: str) -> mlflow.ActiveRun:
-    """The run of a night, found again by its tags or begun."""
-    with (home() / "mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """The run of a night, found again by its tags or begun; those of killed nights are marked as killed."""
+    make_database()
+    with _alone():
         experiment_id = _experiment(experiment)
+        close_dead(experiment_id)
     found = mlflow.MlflowClient().search_runs([experiment_id], f"tags.kind = 'night' and tags.day = '{day}'")
     if found:
-        return mlflow.start_run(run_id=found[0].info.run_id)
-    tags = {"kind": "night", "day": day}
+        run = mlflow.start_run(run_id=found[0].info.run_id)
+        mlflow.set_tags(_teller())
+        return run
+    tags = {"kind": "night", "day": day} | _teller()
     return mlflow.start_run(experiment_id=experiment_id, run_name=f"night {day}", tags=tags)
 
 
@@ -476,6 +520,7 @@ def _log_model(bundle: Artifact) -> str | None:
     output: list[ColSpec | TensorSpec] = [ColSpec(Array(kind), name) for name, kind in lists.items()]
     model = mlflow.pyfunc.log_model(
         name="retriever",
+        tags={"bundle": bundle.folder.name},
         python_model=str(MODEL_CODE),
         artifacts={"bundle": str(bundle.folder)},
         code_paths=[str(Path(ebr_core.__file__).parent)],

@@ -31,6 +31,7 @@ from tasks.home import home
 from tasks.nights import Night, champions_of, folder_of, read_nights
 from tasks.notice import notify
 from tasks.promoting import roll_back
+from tasks.tracking import register
 
 WORLD = World(searches=4000, documents=500, days=8, seed=1)
 CANARY = "canary-5d1f0c"  # a token that must be found nowhere
@@ -190,6 +191,22 @@ def test_every_night_is_a_run_of_mlflow(experiment: tuple[Path, list[Night]]) ->
     runs = mlflow.MlflowClient().search_runs([found.experiment_id], "tags.kind = 'night'", order_by=["tags.day"])
     assert [run.data.tags["decision"] for run in runs] == [night.decision for night in experiment[1]]
     assert runs[1].data.metrics["champion_recall"] == pytest.approx(experiment[1][1].champion_recall)
+
+
+def test_a_model_that_a_killed_night_saved_is_registered_and_not_saved_again(
+    experiment: tuple[Path, list[Night]],
+) -> None:
+    champion, client = champions_of(experiment[1])[-1], mlflow.MlflowClient()
+    register.fn("saved once", champion)
+    client.delete_registered_model("saved once")  # as if the kill had come before
+    register.fn("saved once", champion)
+    register.fn("saved once", champion)
+    found = client.get_experiment_by_name("saved once")
+    assert found is not None
+    [version] = client.search_model_versions("name = 'saved once'")
+    [model] = client.search_logged_models([found.experiment_id])
+    assert version.tags["bundle"] == model.tags["bundle"] == champion.bundle.folder.name
+    assert client.get_model_version("saved once", version.version).source == f"models:/{model.model_id}"
 
 
 def test_the_same_days_again_change_nothing(experiment: tuple[Path, list[Night]]) -> None:

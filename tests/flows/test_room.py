@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import httpx
+import mlflow
 import pytest
 
 from ebr_core.config import InputError
 from flows import room
 from flows.room import mishap, refuse_unusable
+from tasks.nights import Night
+from tasks.tracking import track_night
 
 PROJECT = Path(__file__).parent.parent.parent
 SMOKE = PROJECT / "experiments" / "smoke.yaml"
+CANARY = "canary-31c7ab"  # a password that must not be told
 
 
 @pytest.fixture
@@ -44,7 +50,6 @@ def test_a_database_that_another_holds_is_told_and_not_waited_for(home: Path, na
     (home / name).write_bytes(b"no database " * 100)
     with pytest.raises(InputError, match="not a database: move it away, and a new one is made"):
         refuse_unusable(served=False)
-    assert not list(home.glob(".room*"))
 
 
 def test_a_running_server_holds_its_database_itself(home: Path) -> None:
@@ -63,12 +68,59 @@ def test_a_server_that_cannot_start_is_told_and_its_words_are_kept(tmp_path: Pat
     }
     command = [sys.executable, "-m", "flows.cli", "run", str(SMOKE)]
     done = subprocess.run(
-        command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: Prefect's temporary server did not start")
     assert "Traceback" not in done.stderr
     assert "unable to open database" in (tmp_path / "logs" / "temporary-server.log").read_text()
+
+
+def _nobody() -> str:
+    """An address where nobody listens, with a password."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://me:{CANARY}@127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_an_mlflow_server_that_does_not_answer_is_told_before_a_run(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", _nobody())
+    with pytest.raises(InputError, match=r"the MLflow server at http://127.0.0.1:\d+ does not answer") as told:
+        refuse_unusable(served=True)
+    assert CANARY not in str(told.value)
+
+
+def test_an_mlflow_server_that_went_away_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a run that was under way when its server was killed."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", gone := _nobody())
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(mlflow.MlflowException) as raised:
+        mlflow.MlflowClient(gone).get_experiment_by_name("any")
+    line = mishap(raised.value)
+    assert line
+    assert re.fullmatch(r"the MLflow server at http://127.0.0.1:\d+ does not answer any more; .*the same.*", line)
+
+
+def test_mlflow_locked_in_mid_night_is_one_line_and_the_night_is_told_once(home: Path) -> None:
+    """MLflow waits for twenty seconds by itself."""
+    night = Night(number=1, experiment="a", day=date(2026, 1, 2), at=datetime.now(UTC), decision="kept", reason="")
+    track_night.fn(night)
+    with closing(sqlite3.connect(home / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(mlflow.MlflowException) as raised:
+            track_night.fn(night)
+        other.execute("ROLLBACK")
+    line = mishap(raised.value)
+    assert line
+    assert "\n" not in line
+    assert "database is locked: another process holds it" in line
+    track_night.fn(night)
+    client = mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    found = client.get_experiment_by_name("a")
+    assert found is not None
+    assert [run.info.status for run in client.search_runs([found.experiment_id])] == ["FINISHED"]
 
 
 def _as_cause(error: Exception) -> Exception:
@@ -83,6 +135,10 @@ def _as_cause(error: Exception) -> Exception:
         (OSError(28, "No space left on device"), "no space is left where EBR_HOME lies"),
         (_as_cause(sqlite3.OperationalError("database or disk is full")), "no space is left where EBR_HOME lies"),
         (_as_cause(sqlite3.OperationalError("database is locked")), "another process holds it"),
+        (
+            _as_cause(sqlite3.OperationalError("table runs already exists")),
+            "mlflow.db was left half made: .*move it away",
+        ),
         (OSError(30, "Read-only file system", "/x/artifacts"), "'/x/artifacts'; what is finished is kept"),
         (httpx.ConnectError("All connection attempts failed"), "Prefect server .*does not answer any more"),
         (ValueError("a bug"), None),
