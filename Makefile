@@ -30,9 +30,10 @@ lint: .venv/installed-dev ## Lint, check types and layers
 paper: .venv/installed ## Run the paper's comparisons and write docs/paper-results.md; a killed run goes on where it was
 	$(BIN)/ebr paper
 
-prove: .venv/installed ## Prove what takes an hour or more: that intervals cover what they promise, that 50 kills change nothing, that 2,000 broken inputs are read or refused
+prove: .venv/installed ## Prove what takes an hour or more: that intervals cover what they promise, that 50 kills of runs and 10 of nights change nothing, that 2,000 broken inputs are read or refused
 	$(BIN)/python -m benchmarks.coverage
 	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.night_kills
 	$(BIN)/python -m benchmarks.fuzz
 
 audit: ## Look up known holes of everything in constraints.txt; asks a service on the network for each package

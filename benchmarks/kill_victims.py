@@ -1,4 +1,5 @@
-"""What `benchmarks.kills` starts and kills: a run, the pages with their worker, and how each is found again."""
+"""What `benchmarks.kills` and `benchmarks.night_kills` start and kill: a run, the pages with their worker, and how each
+is found again."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -92,30 +94,47 @@ class Pages(NamedTuple):
     api: str
     mlflow: str
 
-    def ask(self, path: str, told: dict[str, Any]) -> Any:
-        """What the Prefect server answers."""
-        head = {"content-type": "application/json"}
-        with urllib.request.urlopen(
-            urllib.request.Request(self.api + path, json.dumps(told).encode(), head), timeout=30
-        ) as answer:
-            return json.load(answer)
+    def ask(self, path: str, told: dict[str, Any] | None = None) -> Any:
+        """What the Prefect server answers; asked again, as by its own client, where it says that it is busy."""
+        body, head = None if told is None else json.dumps(told).encode(), {"content-type": "application/json"}
+        for pause_s in (1, 2, 4, 8, 16, 0):
+            try:
+                with urllib.request.urlopen(urllib.request.Request(self.api + path, body, head), timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or not pause_s:
+                    raise
+                time.sleep(pause_s)
+        return None
 
-    def order(self) -> str:
-        """Orders a run of ebr/full; its id."""
-        with urllib.request.urlopen(f"{self.api}/deployments/name/ebr/full", timeout=30) as answer:
-            deployment = json.load(answer)["id"]
-        parameters = {"parameters": {"experiment": str(EXPERIMENT)}}
-        return str(self.ask(f"/deployments/{deployment}/create_flow_run", parameters)["id"])
+    def order(self, deployment: str = "ebr/full", **parameters: str) -> str:
+        """Orders a run of a deployment, of the experiment above where none is named; its id."""
+        known = self.ask(f"/deployments/name/{deployment}")["id"]
+        asked = {"parameters": {"experiment": str(EXPERIMENT)} | parameters}
+        return str(self.ask(f"/deployments/{known}/create_flow_run", asked)["id"])
 
     def state(self, run: str) -> str:
         """The state of a run."""
-        with urllib.request.urlopen(f"{self.api}/flow_runs/{run}", timeout=30) as answer:
-            return str(json.load(answer)["state_type"])
+        return str(self.ask(f"/flow_runs/{run}")["state_type"])
+
+    def slots(self, deployment: str) -> int:
+        """How many slots of a deployment are taken."""
+        limit = self.ask(f"/deployments/name/{deployment}")["global_concurrency_limit"]
+        return int(limit["active_slots"])
 
     def stuck(self) -> int:
         """How many runs are told to be under way."""
         live = {"flow_runs": {"state": {"type": {"any_": LIVE}}}}
         return len(self.ask("/flow_runs/filter", live))
+
+
+def stuck_after(pages: Pages, patience_s: float = 300) -> int:
+    """How many runs are told to be under way after a while: an order that a kill found waiting begins by itself later,
+    and lives."""
+    end = time.monotonic() + patience_s
+    while (count := pages.stuck()) and time.monotonic() < end:
+        time.sleep(1)
+    return count
 
 
 def open_pages(home: Path) -> Pages:

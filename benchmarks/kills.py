@@ -26,7 +26,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.kill_victims import EXPERIMENT, Pages, Process, kill, log_of, open_pages, processes, start, until
+from benchmarks.kill_victims import (
+    EXPERIMENT,
+    Pages,
+    Process,
+    kill,
+    log_of,
+    open_pages,
+    processes,
+    start,
+    stuck_after,
+    until,
+)
 
 RUN, PARENT, ITS_SERVER = "run, its whole group", "run, its process alone", "run's Prefect server"
 WORKER, BOTH, SERVER = "worker", "worker and its run", "pages' Prefect server"
@@ -199,7 +210,7 @@ def chain(
     _, ended = begin(home, victims[-1], pages)
     code, after, made = ended(), set(processes(home)), trained(home)
     broken = half_written(home, reference) + len(list((home / "artifacts").glob(f"{MARK}*")))
-    same, stuck = results_of(home) == reference.results, pages.stuck() if pages else 0
+    same, stuck = results_of(home) == reference.results, stuck_after(pages) if pages else 0
     said = "" if code == 0 else log_of(home).read_text()[-1500:]
     found = [
         Told(
@@ -286,7 +297,7 @@ def main() -> int:
     """Runs the kills; 1 where one was not borne."""
     kills, seed, minutes = (int(told) for told in (*sys.argv[1:], *("50", "0", "600")[len(sys.argv) - 1 :]))
     end = time.monotonic() + 60 * minutes
-    victims = [victim for victim, count in OF_50.items() for _ in range(count)] * (kills // 50 + 1)
+    victims = [victim for victim, count in OF_50.items() for _ in range(count)] * -(-kills // 50)
     random.Random(seed).shuffle(victims)
     chosen = victims[:kills]
     with tempfile.TemporaryDirectory(prefix="ebr-kills-") as folder:
