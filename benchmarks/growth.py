@@ -31,7 +31,7 @@ from ebr_core.index import Exact, Ivf  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
 from tasks.evaluation import Retrieved, evaluate  # noqa: E402
 from tasks.features import featurise  # noqa: E402
-from tasks.logs import extract, live, sample  # noqa: E402
+from tasks.logs import contents_of, extract, live, sample  # noqa: E402
 from tasks.retrieval import build_index, embed_texts, retrieve  # noqa: E402
 from tasks.training import train_arm  # noqa: E402
 
@@ -82,7 +82,8 @@ def measure(impressions: int) -> dict[str, Any]:
     searches, documents = max(1000, impressions // A_SEARCH), max(500, impressions // A_DOCUMENT)
     log_of, measured = Simulated(layout="simulated", world=World(documents=documents, searches=searches)), Measured()
     world = measured.run("simulate", live, log_of.world)
-    log = measured.run("extract", extract, log_of.tables(world.folder), Split(), {"files": f"{documents} {searches}"})
+    tables = log_of.tables(world.folder)
+    log = measured.run("extract", extract, tables, Split(), contents_of(tables))
     shown = pq.read_metadata(log.folder / "results.parquet").num_rows
     test = measured.run("sample", sample, log, "test", 5_000, 1)
     validation = sample.fn(log, "validation", 1_000, 1)

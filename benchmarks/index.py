@@ -37,7 +37,7 @@ from ebr_core.searchable import distinct  # noqa: E402
 from ebr_core.train import use_threads  # noqa: E402
 from ebr_core.tuning import tune  # noqa: E402
 from tasks.features import featurise  # noqa: E402
-from tasks.logs import extract, live, sample  # noqa: E402
+from tasks.logs import contents_of, extract, live, sample  # noqa: E402
 from tasks.retrieval import embed_texts  # noqa: E402
 from tasks.samples import read_sample  # noqa: E402
 from tasks.training import train_arm  # noqa: E402
@@ -64,7 +64,8 @@ class Built(NamedTuple):
 def vectors(documents: int, searches: int) -> tuple[Float32, Float32]:
     """Learned unit vectors: of the documents alive in the test, and of its distinct queries."""
     log_of = Simulated(layout="simulated", world=World(documents=documents, searches=searches))
-    log = extract.fn(log_of.tables(live.fn(log_of.world).folder), Split(), {"files": f"{documents} {searches}"})
+    tables = log_of.tables(live.fn(log_of.world).folder)
+    log = extract.fn(tables, Split(), contents_of(tables))
     arm, test = Arm(loss=Softmax()), sample.fn(log, "test", 10_000, 1)
     features = featurise.fn(log, arm.reads)
     towers = train_arm.fn(log, features, sample.fn(log, "validation", 500, 1), arm, 0)

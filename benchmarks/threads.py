@@ -24,7 +24,7 @@ from data.logs import Simulated, Split  # noqa: E402
 from data.world.config import World  # noqa: E402
 from ebr_core.config import Arm, NegativeMix, Softmax, Training  # noqa: E402
 from tasks.features import featurise  # noqa: E402
-from tasks.logs import extract, live, sample  # noqa: E402
+from tasks.logs import contents_of, extract, live, sample  # noqa: E402
 from tasks.training import train_arm  # noqa: E402
 
 ARMS = {
@@ -38,7 +38,8 @@ ARMS = {
 def main() -> None:
     """Prints one line an arm: both times and their ratio."""
     cores = os.cpu_count() or 1
-    log = extract.fn(Simulated(layout="simulated").tables(live.fn(World()).folder), Split(), {"files": "simulated"})
+    tables = Simulated(layout="simulated").tables(live.fn(World()).folder)
+    log = extract.fn(tables, Split(), contents_of(tables))
     validation, features = sample.fn(log, "validation", 500, 1), featurise.fn(log, ARMS["random"].reads)
     train_arm.fn(log, features, validation, ARMS["in-batch softmax"], 999)  # compiles
     train_arm.fn(log, features, validation, ARMS["random"], 999)

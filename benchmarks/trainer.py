@@ -93,7 +93,8 @@ def now() -> np.ndarray:
 
 def extracted(which: str) -> Artifact:
     if which == "world":
-        return extract.fn(Simulated(layout="simulated").tables(live.fn(World()).folder), Split(), {"files": "world"})
+        tables = Simulated(layout="simulated").tables(live.fn(World()).folder)
+        return extract.fn(tables, Split(), contents_of(tables))
     if not LASTFM.exists():
         raise SystemExit(f"skipped: {LASTFM} is not there; it is research data that cannot be shipped")
     files = {name: str(LASTFM / f"{name}.parquet") for name in ("searches", "results", "documents")}

@@ -14,7 +14,7 @@ from ebr_core.metrics import Float64, hits, recall_at_k
 from tasks.artifacts import Artifact
 from tasks.evaluation import clusters_of
 from tasks.features import featurise
-from tasks.logs import extract, live, sample
+from tasks.logs import contents_of, extract, live, sample
 from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.samples import read_sample
 from tasks.training import train_arm
@@ -28,7 +28,8 @@ UNTRAINED = Arm(towers=Towers(shared=False), training=Training(epochs=0))
 def recalls() -> tuple[dict[str, Float64], Float64]:
     """Recall@10 of each retriever on the truth of the same searches, and their searchers."""
     lived = live.fn(WORLD)
-    log = extract.fn(Simulated(layout="simulated").tables(lived.folder), Split(), {"files": "simulated"})
+    tables = Simulated(layout="simulated").tables(lived.folder)
+    log = extract.fn(tables, Split(), contents_of(tables))
     test, validation = sample.fn(log, "test", 2_000, 1, lived), sample.fn(log, "validation", 500, 1)
     features = featurise.fn(log, TEXT.reads)
     found = {"bm25": retrieve_baseline.fn(log, test, "bm25", 10)}

@@ -266,7 +266,7 @@ def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path
     """With the world's truth taken away, everything up to the towers comes out the same, byte for byte."""
     from data.experiment import load_experiment
     from tasks.features import featurise
-    from tasks.logs import extract, live, sample
+    from tasks.logs import contents_of, extract, live, sample
     from tasks.training import train_arm
 
     asked = load_experiment(first[0])
@@ -274,7 +274,8 @@ def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path
     arm = asked.arms["random"]
 
     def train() -> bytes:
-        log = extract.fn(asked.logs.tables(world.folder), asked.split, {"files": "as simulated"})
+        tables = asked.logs.tables(world.folder)
+        log = extract.fn(tables, asked.split, contents_of(tables))
         validation = sample.fn(log, "validation", 200, 1)
         towers = train_arm.fn(log, featurise.fn(log, arm.reads), validation, arm, 0)
         names = {path.name for stage in (log, validation, towers) for path in stage.folder.iterdir()}
