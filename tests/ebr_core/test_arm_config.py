@@ -111,6 +111,7 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (Training, "patience", [1, 10**6], [0]),
     (Training, "learning_rate", [1e-9, 100], [0, -1, 101, float("nan"), float("inf")]),
     (Training, "threads", [1, 256], [0, 257]),
+    (Training, "window", [None, 65_536, 10**9], [0, 65_535]),
     (Ratings, "of", [["a"], ["a", "b"]], [[], ["a", "a"], "a"]),
     (Ratings, "positives", [True, False], ["some"]),
     (Ratings, "negatives", [True, False], ["some"]),

@@ -227,7 +227,10 @@ def _state_of(folder: Path) -> dict[str, bytes | None]:
     return state | {f"version {version.version}": None for version in found}
 
 
-def test_a_day_that_cannot_be_read_is_recorded_and_told(experiment: tuple[Path, list[Night]], logs: Path) -> None:
+def test_a_day_that_cannot_be_read_is_recorded_and_told(
+    experiment: tuple[Path, list[Night]], logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHT_TOKEN", CANARY)
     newest = next((logs / "searches").glob(f"*{DAYS[7]}/part.parquet"))
     whole = newest.read_bytes()
     newest.write_bytes(whole[: len(whole) // 2])
