@@ -235,10 +235,12 @@ def rollback(experiment: NIGHTS = None) -> None:
 @app.command()
 def status(experiment: NIGHTS = None) -> None:
     """Say which champion answers, since when, on what data, what the last night decided and why, when the next is."""
-    from flows.status import told_status
     from flows.ui import use_served
 
-    print(told_status(experiment, os.environ.get("PREFECT_API_URL") or use_served()))
+    server = os.environ.get("PREFECT_API_URL") or use_served()
+    from flows.status import told_status  # Prefect, which comes with it, reads the server's address once
+
+    print(told_status(experiment, server))
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from datetime import datetime
 from pathlib import Path
 
@@ -37,7 +36,6 @@ def told_status(experiment: str | None, server: str | None) -> str:
         lines.append(f"  previous  arm {before.arm} of {before.day}; ebr rollback {name} brings it back")
     lines.append(f"  last      {described(nights[-1])}".replace("\n", "\n          "))
     if server:
-        os.environ["PREFECT_API_URL"] = server
         lines += [f"  crashed   {run}: its process was killed; its slot is free now" for run in close_runs()]
     if server and (at := next_run(name)):
         lines.append(f"  next      {at:%Y-%m-%d %H:%M} UTC, by the schedule of retrain/nightly")

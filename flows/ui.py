@@ -57,6 +57,7 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
             )
         )
         console.print("Starting the MLflow page …")
+        os.environ["PREFECT_API_URL"] = api  # before anything brings Prefect, which reads it once
         _make_database()
         mlflow = running.enter_context(
             _process(
@@ -78,7 +79,6 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
         )
         _wait(f"{api}/health", server)
         console.print("Deploying prefect.yaml …")
-        os.environ["PREFECT_API_URL"] = api
         for name in close_runs(starting=True):
             console.print(f"  {name} was killed; it is marked as crashed, its slot is free")
         _call(["prefect", "work-pool", "create", "ebr", "--type", "process", "--overwrite"], environment)
