@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 PROJECT = Path(__file__).parent.parent
 EXPERIMENT = PROJECT / "benchmarks" / "kills.yaml"
 PATIENCE_S = 900
+OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 LIVE = ("PENDING", "RUNNING", "CANCELLING")
 
 

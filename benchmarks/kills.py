@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from benchmarks.kill_victims import (
     EXPERIMENT,
+    OVER,
     Pages,
     Process,
     kill,
@@ -156,8 +157,8 @@ def begin(home: Path, victim: str, pages: Pages | None) -> tuple[subprocess.Pope
     if pages is None or victim == MLFLOW:
         process = start(home, "run", str(EXPERIMENT), **({"MLFLOW_TRACKING_URI": pages.mlflow} if pages else {}))
         return process, process.wait
-    order, last = pages.order(), ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-    return None, lambda: int(until(lambda: (told := pages.state(order)) in last and told, "the run") != "COMPLETED")
+    order = pages.order()
+    return None, lambda: int(until(lambda: (told := pages.state(order)) in OVER and told, "the run") != "COMPLETED")
 
 
 class Struck(NamedTuple):
@@ -186,12 +187,12 @@ def disturb(home: Path, victim: str, draw: random.Random, reference: Reference, 
         process.wait(timeout=300)
     if pages:
         pages.process.wait(timeout=300)
-    return Struck(victim, *struck, broken=half_written(home, reference))
+    return Struck(victim, *struck, broken=half_written(home, reference.files))
 
 
-def half_written(home: Path, reference: Reference) -> int:
-    """How many folders stand under their final name without all of their files."""
-    return sum(files_of(path) != reference.files.get(name) for name, path in folders(home).items())
+def half_written(home: Path, expected: dict[str, set[str]]) -> int:
+    """How many folders stand under their final name without all of their files. expected: folder → its files."""
+    return sum(files_of(path) != expected.get(name) for name, path in folders(home).items())
 
 
 def chain(
@@ -209,7 +210,7 @@ def chain(
         pages = open_pages(home)
     _, ended = begin(home, victims[-1], pages)
     code, after, made = ended(), set(processes(home)), trained(home)
-    broken = half_written(home, reference) + len(list((home / "artifacts").glob(f"{MARK}*")))
+    broken = half_written(home, reference.files) + len(list((home / "artifacts").glob(f"{MARK}*")))
     same, stuck = results_of(home) == reference.results, stuck_after(pages) if pages else 0
     said = "" if code == 0 else log_of(home).read_text()[-1500:]
     found = [

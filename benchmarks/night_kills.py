@@ -28,14 +28,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from benchmarks.kill_victims import Pages, Process, kill, log_of, open_pages, processes, start, stuck_after, until
-from benchmarks.kills import BOTH, MARK, MLFLOW, PAGES, SERVER, WORKER, files_of, folders, strike, trained
+from benchmarks.kill_victims import OVER, Pages, Process, kill, log_of, open_pages, processes, start, stuck_after, until
+from benchmarks.kills import BOTH, MARK, MLFLOW, PAGES, SERVER, WORKER, files_of, folders, half_written, strike, trained
 
 NIGHT, POWER = "night's process", "all at once"
 OF_10 = {NIGHT: 3, WORKER: 1, BOTH: 2, SERVER: 1, MLFLOW: 1, PAGES: 1, POWER: 1}
 NAME, NIGHTLY = "killed", "retrain/nightly"
 RUNNERS = ("prefect.engine", "prefect.flow_engine", "prefect.runner")
-OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 PAUSE_S = 0.05
 WARMING = 3  # days before the first night
 TURN_S = 150  # within which a night has to begin: Prefect looks every 30 s whether a slot is free, the worker every 15
@@ -223,11 +222,6 @@ def where(home: Path, day: date, before: int, reference: Reference) -> str:
     return "starting" if not there else "before MLflow" if there >= reference.stages[day] else "between stages"
 
 
-def half_written(home: Path, reference: Reference) -> int:
-    """How many folders stand under their final name without all of their files."""
-    return sum(files_of(path) != reference.files.get(name) for name, path in folders(home).items())
-
-
 def hit(home: Path, victim: str, pages: Pages) -> None:
     """kill -9 of the victim, and waits for the end of the pages where they end with it."""
     if victim == NIGHT:
@@ -270,7 +264,7 @@ def one_night(
     time.sleep(wait_s)
     during, done, alive = where(home, day, before, reference), trained(home), set(processes(home))
     hit(home, victim, pages)
-    broken = half_written(home, reference)
+    broken = half_written(home, reference.files)
     if pages.process.poll() is None:
         alive = set()  # all but the victim are meant to go on
     else:
@@ -295,7 +289,7 @@ def compare(
     """Holds what the night left in the end against an undisturbed one."""
     found, after = outcome_of(home), trained(home)
     differ = tuple(part for part, its in expected.items() if found[part] != its)
-    left_half = half_written(home, reference) + len(list(home.glob(f"artifacts/{MARK}*")))
+    left_half = half_written(home, reference.files) + len(list(home.glob(f"artifacts/{MARK}*")))
     return Told(
         struck.victim,
         struck.during,

@@ -1,7 +1,7 @@
 """Memory while training on large logs: `python -m benchmarks.training_memory [pairs [documents [folder [window]]]]`.
 
 10 million clicks over a million documents unless told, each with two impressions that were not clicked. The logs are
-drawn at random, texts are as long as those of the simulated world; the selection of pairs and a thousand steps are run
+drawn at random, texts are as long as those of the simulated world; the selection of pairs and 300 steps are run
 as in a real arm. With a folder, what grows with the log lies there, as in an arm of `ebr run`. Prints after each part
 what was resident at most, and what of it is the process's own and not pages of files. Where the system can bound a
 process's memory (`systemd-run --scope -p MemoryMax=…`), it may be less than the data.

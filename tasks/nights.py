@@ -96,10 +96,7 @@ def write_night(night: Night) -> Path:
     folder = folder_of(night.experiment)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"rollback-{night.number:04}" if night.decision == ROLLED_BACK else str(night.day)
-    written, path = (
-        folder / f".{name}",
-        folder / f"{name}.json",
-    )  # under the lock, so a killed process's is written over
+    written, path = folder / f".{name}", folder / f"{name}.json"  # a killed process's is written over: one at a time
     with written.open("w", encoding="utf-8") as file:
         file.write(night.model_dump_json(indent=1) + "\n")
         file.flush()
