@@ -97,8 +97,9 @@ def recall_of_first(experiment: Path, night: Any) -> float | None:
     import numpy as np
 
     from data.experiment import load_experiment
-    from flows.challenger import Asked, Data, measure_champion
-    from tasks.logs import sample
+    from flows.challenger import NightPlan, measure_champion
+    from flows.sources import Source
+    from tasks.logs import files_of, sample
     from tasks.nights import champions_of, read_nights
 
     if night.recall is None:
@@ -106,9 +107,10 @@ def recall_of_first(experiment: Path, night: Any) -> float | None:
     asked = load_experiment(experiment)
     its, judged_from = asked.evaluation, asked.logs.judged_from
     test = sample.fn(night.log, "test", its.searches, judged_from)
-    data = Data(night.log, test, test)
+    source = Source(night.log, None, files_of(asked.logs, None))
     first = champions_of(read_nights(experiment.stem))[0]
-    measured = measure_champion(Asked(experiment.stem, asked, None, night.day, [], {}, False), data, first)
+    plan = NightPlan(experiment.stem, asked, None, night.day, [], {}, False)
+    measured = measure_champion(plan, source, test, first)
     return float(np.load(measured.folder / "recall.npy").mean())
 
 

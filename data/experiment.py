@@ -26,6 +26,8 @@ from ebr_core.verdicts import Claim
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
 BASELINES = ("popularity", "bm25", "memory")
+LISTS = ("retrievals", "cascades", "rankers", "filters")  # the sections of lists that are made of arms
+ListSpec = Retrieval | Cascade | Ranker | Filter
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # of a simulated world alone
 MANY = 2**31  # documents: more than any index asks for
 METRIC = r"^((recall|precision|success|ndcg|popularity_lift|index_recall|one_recall)@[1-9][0-9]*|mrr|scanned)$"
@@ -184,12 +186,14 @@ class Experiment(Frozen):
             waiting += self.arms[name].sources
         return [name for name in self.arms if name in found]
 
+    @property
+    def lists(self) -> dict[str, ListSpec]:
+        """Everything that is made of arms and compared like them, by name: the one place that knows the kinds."""
+        return {name: spec for section in LISTS for name, spec in getattr(self, section).items()}
+
     def index_within(self, name: str) -> str:
-        """The index that a retrieval, a cascade, a ranker or a filter looks through, none where it embeds nothing."""
-        looking = self.cascades | self.rankers | self.filters
-        if name in looking:
-            return str(looking[name].index)
-        return self.retrievals[name].index if self.retrievals[name].arm else "none"
+        """The index that a list looks through, none where it embeds nothing."""
+        return self.lists[name].index if self.lists[name].searched else "none"
 
     @property
     def people_rate(self) -> bool:
@@ -285,17 +289,10 @@ def _reference_problems(experiment: Experiment) -> list[str]:
     """Retrievals, cascades and rankers of arms or indexes that are not there."""
     arms, indexes = [*experiment.arms, *experiment.ensembles], list(experiment.all_indexes)
     told = []
-    for name, its in experiment.retrievals.items():
-        told += reference_problems(f"retrievals.{name}", {"arm": its.arm}, its.index, arms, indexes)
-    for name, cascade in experiment.cascades.items():
-        both = {"first": cascade.first, "then": cascade.then}
-        told += reference_problems(f"cascades.{name}", both, cascade.index, arms, indexes)
-    for name, ranker in experiment.rankers.items():
-        told += reference_problems(f"rankers.{name}", {"of": ranker.of}, ranker.index, arms, indexes)
-    for name, its_filter in experiment.filters.items():
-        learnt = {f"of.{at}": arm for at, arm in enumerate(its_filter.of)}
-        one = {"arm": its_filter.arm} | learnt
-        told += reference_problems(f"filters.{name}", one, its_filter.index, list(experiment.arms), indexes)
+    for section in LISTS:
+        for name, spec in getattr(experiment, section).items():
+            known = list(experiment.arms) if isinstance(spec, Filter) else arms
+            told += reference_problems(f"{section}.{name}", spec.sources, spec.index, known, indexes)
     people, simulated = experiment.feedback, isinstance(experiment.logs, Simulated)
     if "rater" in people.model_fields_set and people.rater and not simulated:
         told.append("feedback.rater: only a simulated world has the truth; leave it out, people rate other logs")
@@ -368,9 +365,7 @@ def _name_problems(content: dict[str, Any]) -> list[str]:
     else."""
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [str(name) for name in arms_section if name != "base"]
-    combined = {
-        key: list(_section(content, key)) for key in ("ensembles", "retrievals", "cascades", "rankers", "filters")
-    }
+    combined = {key: list(_section(content, key)) for key in ("ensembles", *LISTS)}
     known = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
     ks = evaluation.get("ks", Evaluation().ks)
     indexes = ["exact", *_section(content, "indexes")]

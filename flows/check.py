@@ -64,14 +64,8 @@ def _made_of(asked: Experiment, name: str) -> list[str]:
     """The arms that an ensemble, a cascade, a ranker, a filter or a retrieval of this name is made of."""
     if name in asked.ensembles:
         return list(dict.fromkeys(asked.ensembles[name].parts))
-    if name in asked.cascades:
-        both = asked.cascades[name].first, asked.cascades[name].then
-        return [part for one in both for part in (_made_of(asked, one) or [one])]
-    if name in asked.filters:
-        return list(dict.fromkeys((asked.filters[name].arm, *asked.filters[name].of)))
-    its = asked.retrievals[name].arm if name in asked.retrievals else None
-    its = asked.rankers[name].of if name in asked.rankers else its
-    return [] if its is None else _made_of(asked, its) or [its]
+    sources = asked.lists[name].sources.values() if name in asked.lists else ()
+    return list(dict.fromkeys(part for arm in sources for part in (_made_of(asked, arm) or [arm])))
 
 
 def _unbuilt(asked: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:

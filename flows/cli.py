@@ -129,11 +129,11 @@ def negatives(
     """Show what an arm is trained on: some of its pairs, with negatives of every kind, titles and similarities."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     _prepare_flow()
-    from flows.negatives import look, show
+    from flows.negatives import inspect_negatives, show
     from flows.room import start_server
 
     start_server()
-    show(look(str(experiment), arm, queries), Console(width=None if sys.stdout.isatty() else 120))
+    show(inspect_negatives(str(experiment), arm, queries), Console(width=None if sys.stdout.isatty() else 120))
 
 
 ratings = typer.Typer(help="Have people rate what an arm retrieves, and train on what they say.")

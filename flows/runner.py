@@ -6,16 +6,21 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
+from prefect import Flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from data.runner import Dask
 from ebr_core.config import InputError
+
+T = TypeVar("T")
 
 # With one thread an arm, arms run side by side and share the cores without waiting for each other (see LOG.md).
 RUNNER: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)  # type: ignore[assignment]
@@ -51,6 +56,16 @@ def _refuse_silent(address: str) -> None:
             f"runner.address: no Dask scheduler answers at {address} ({type(error).__name__}); start one with `dask "
             "scheduler`, or leave address out for a cluster on this machine"
         ) from error
+
+
+def run_on(cluster: TaskRunner[Any], flow: Flow[[str], T | State[T]], experiment: str) -> T | State[T]:
+    """What the flow returns for the experiment, as a part of the flow that asks, its stages run by the cluster."""
+    with reachable():
+        state: State[Any] = flow.with_options(task_runner=cluster)(experiment, return_state=True)
+    outcome = state.result(raise_on_failure=False)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return Failed(data=outcome, message=state.message) if state.is_failed() else cast(T, outcome)
 
 
 @contextmanager

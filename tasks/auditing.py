@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from data.experiment import Experiment
+from data.experiment import LISTS, Experiment
 from ebr_core.audit import agreement
 from ebr_core.config import InputError
 from tasks.answers import SETS, Row, share, signed
@@ -16,9 +16,7 @@ from tasks.report import read
 from tasks.result import Result
 
 WHOLE_LOG = "split by time, whole log"
-NOT_AUDITED = {
-    *("audit", "questions", "indexes", "screening", "ensembles", "retrievals", "cascades", "rankers", "filters")
-}
+NOT_AUDITED = {*("audit", "questions", "indexes", "screening", "ensembles", *LISTS)}
 NAMES = {"random": "random split", "last_click": "last click left out"}
 
 
@@ -30,6 +28,8 @@ def variants(asked: Experiment) -> dict[str, dict[str, Any]]:
     plain = asked.model_dump(mode="json", exclude=NOT_AUDITED)
     kept = asked.needed(asked.audit.arms)
     plain |= {"seeds": [asked.seeds[0]], "arms": {name: plain["arms"][name] for name in kept}}
+    if asked.rankers:  # one as small as can be: with rankers arms are measured on the validation's earlier half
+        plain["rankers"] = {"halves-validation": {"of": kept[0], "depth": 1, "trees": 1}}
     split = plain["split"]
     dates = {"validation_from": None, "test_from": None}
     every = {WHOLE_LOG: plain}

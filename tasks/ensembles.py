@@ -20,6 +20,7 @@ from ebr_core.train import use_threads
 from ebr_core.weights import Contest, choose, contest, described
 from tasks.artifacts import Artifact, stage
 from tasks.progress import showing
+from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.samples import read_sample
 from tasks.training import VALIDATION_K
 
@@ -114,8 +115,8 @@ def retrieve_cascade(
     index: Artifact,
     then: Artifact,
 ) -> None:
-    """retrieved.npy (S, K): what the first vectors find through their index, the first `depth` of it in the order of
-    the second's cosine; scanned.npy: documents compared by either; returned.npy."""
+    """A list: what the first vectors find through their index, the first `depth` of it in the order of the second's
+    cosine. Scanned are the documents compared by either."""
     use_threads(threads)
     candidates = read_sample(evaluated).candidates
     queries, searched = np.load(first.folder / "queries.npy"), load(index.folder)
@@ -128,8 +129,5 @@ def retrieve_cascade(
         rows = rerank(found, documents, asked, its.depth)[:, :k]
     seconds = time.perf_counter() - started
     ordered = (found[:, : its.depth] >= 0).sum(1)
-    np.save(folder / "retrieved.npy", np.where(rows >= 0, candidates[rows], -1).astype(np.int32))
-    np.save(folder / "scanned.npy", scanned(searched, queries, deep)[0] + ordered)
-    np.save(folder / "returned.npy", (rows >= 0).sum(1))
-    costs = {"search_s": seconds, "queries_per_s": len(rows) / max(seconds, 1e-9)}
-    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+    counted = scanned(searched, queries, deep)[0] + ordered
+    save_retrieved(Retrieved(as_document_rows(rows, candidates), counted, count_returned(rows), seconds), folder)

@@ -30,6 +30,7 @@ from tasks.artifacts import Artifact, stage
 from tasks.home import home
 from tasks.progress import showing
 from tasks.ranking_inputs import lists_of, matrix, read_lists
+from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.samples import Sample
 from tasks.training import read_corpus
 
@@ -239,8 +240,7 @@ def retrieve_filtered(
     k: int,
     threads: int,
 ) -> None:
-    """retrieved.npy (S, K): what the index finds, in its order, without what the filter holds for bad; scanned.npy and
-    returned.npy."""
+    """A list: what the index finds, in its order, without what the filter takes for bad."""
     use_threads(threads)
     lists, searched = read_lists(log, evaluated, vectors), load(index.folder)
     candidates = lists.sample.candidates
@@ -249,7 +249,7 @@ def retrieve_filtered(
     started = time.perf_counter()
     with showing("filter", 1):
         found, _ = through(searched, lists.queries, k)
-        rows = np.where(found >= 0, candidates[found], -1).astype(np.int32)
+        rows = as_document_rows(found, candidates)
         at, place = (part.astype(np.int32) for part in np.nonzero(rows >= 0))
         names, read = matrix(lists, "cosine", "none", at, rows[at, place], np.ones_like(at))
         assert names == model.feature_name(), "a filter reads what it was fitted on"
@@ -257,8 +257,5 @@ def retrieve_filtered(
         rows[at[bad], place[bad]] = -1
     rows = packed(rows)
     seconds = time.perf_counter() - started
-    np.save(folder / "retrieved.npy", rows)
-    np.save(folder / "scanned.npy", scanned(searched, lists.queries, k)[0])
-    np.save(folder / "returned.npy", (rows >= 0).sum(1))
-    costs = {"search_s": seconds, "queries_per_s": len(rows) / max(seconds, 1e-9)}
-    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+    counted = scanned(searched, lists.queries, k)[0]
+    save_retrieved(Retrieved(rows, counted, count_returned(rows), seconds), folder)

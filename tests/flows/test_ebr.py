@@ -315,7 +315,7 @@ def test_an_arm_that_knows_the_truth_fails_the_run(first: tuple[Path, Outcome]) 
     """The check against the oracle is given an arm that cheats: it retrieves the truth itself."""
     from data.experiment import Evaluation
     from tasks.artifacts import Artifact
-    from tasks.evaluation import Retrieved, above_oracle, evaluate
+    from tasks.evaluation import EvaluatedList, above_oracle, evaluate
     from tasks.samples import read_sample
 
     sample = read_sample(first[1].sample)
@@ -330,8 +330,8 @@ def test_an_arm_that_knows_the_truth_fails_the_run(first: tuple[Path, Outcome]) 
     oracle.folder.mkdir()
     np.save(oracle.folder / "retrieved.npy", np.where(np.arange(len(cheat))[:, None] % 3, cheat, -1).astype(np.int32))
     runs = [
-        Retrieved(arm="cheat", seed=0, index="exact", rows=cheating),
-        Retrieved(arm="oracle-everything", seed=None, index="none", rows=oracle),
+        EvaluatedList(arm="cheat", seed=0, index="exact", rows=cheating),
+        EvaluatedList(arm="oracle-everything", seed=None, index="none", rows=oracle),
     ]
     results = evaluate.fn(first[1].sample, runs, {}, Evaluation(resamples=200))
     assert any("cheat" in told and "leaks" in told for told in above_oracle(results))

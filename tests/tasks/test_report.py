@@ -20,7 +20,7 @@ from ebr_core.config import InputError
 from tasks import report
 from tasks.artifacts import Artifact
 from tasks.compare import compare_runs, find_run
-from tasks.evaluation import Retrieved, evaluate
+from tasks.evaluation import EvaluatedList, evaluate
 
 SEARCHES, DOCUMENTS = 400, 300
 
@@ -75,7 +75,7 @@ def a_run(home: Path, digest: str, better: float, seeds: int = 1) -> Path:
             found[hit, 0] = wanted[hit]
             np.save(rows_of.folder / "retrieved.npy", found)
             run = {"arm": arm, "seed": None if arm == "bm25" else seed, "index": "none" if arm == "bm25" else "exact"}
-            retrieved.append(Retrieved(**run, rows=rows_of))
+            retrieved.append(EvaluatedList(**run, rows=rows_of))
     questions = {"P01": Question(title="a question", baseline="plain", arms=("other",), claim="gain")}
     evaluation = Evaluation(ks=(1, 10), resamples=200)
     results = evaluate.fn(sample, retrieved, questions, evaluation)
