@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from data.experiment import Experiment
 from data.logs import Split
-from ebr_core.config import Arm, InputError
+from ebr_core.config import Arm
+from ebr_core.errors import InputError
 from ebr_core.promotion import Compared
 from flows.bundles import served
 from flows.ebr import read_features

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from data.experiment import Experiment, load_experiment
 from data.logs import Simulated
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows.ebr import read_features, train_arms
 from flows.runner import RUNNER
 from tasks.logs import live, obtain, sample

@@ -12,7 +12,7 @@ from data import ratings
 from data.experiment import load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows.ebr import read_features, train_arms
 from flows.negatives import alone
 from flows.runner import RUNNER

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from data.runner import Dask
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 # With one thread an arm, arms run side by side and share the cores without waiting for each other (see LOG.md).
 RUNNER: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)  # type: ignore[assignment]
