@@ -151,7 +151,7 @@ def _filled(tables: dict[str, pa.Table]) -> dict[str, dict[str, int]]:
 
 def tried(number: int) -> Outcome:
     """What the product makes of the input of this number."""
-    from ebr_core.config import InputError
+    from ebr_core.errors import InputError
     from flows.check import describe_experiment
 
     folder, home = Path(tempfile.mkdtemp(prefix="ebr-fuzz-")), os.environ["EBR_HOME"]

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from data.layouts import SIDES, Columns, Kind, paths
 from data.logs import LONGEST_ID, Beir, Esci, Tables, Ubi, itself
 from data.reading import identifier, literal, open_table, statement
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 
 def read_columns(logs: Tables | Ubi | Esci | Beir, log: Path, wanted: dict[str, list[str]], folder: Path) -> None:

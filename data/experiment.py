@@ -16,9 +16,11 @@ from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
 from data.nightly import Nightly
 from data.runner import Dask
 from ebr_core.cascade import Cascade
-from ebr_core.config import Arm, Frozen, InputError, laid_over
+from ebr_core.config import Arm, laid_over
 from ebr_core.ensemble import Ensemble
+from ebr_core.errors import InputError
 from ebr_core.feedback import Feedback, Filter
+from ebr_core.frozen import Frozen
 from ebr_core.hybrid import Retrieval
 from ebr_core.index import AnyIndex, Exact, Index, Ivf, Scan, problem
 from ebr_core.ranking import Ranker

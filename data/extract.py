@@ -23,7 +23,7 @@ from data.logs import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Beir, Esci, Split
 from data.partitions import open_partitions, refuse_damaged
 from data.reading import is_unreadable, open_absent, open_table, statement, unreadable
 from data.report import reported
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 ROWS_PER_GROUP = 32_768
 OUTPUTS = {

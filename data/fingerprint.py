@@ -14,7 +14,7 @@ from data.digests import Known, digest_of
 from data.layouts import paths
 from data.logs import Beir, Esci, Tables, Ubi
 from data.reading import is_unreadable, matched, statement, unreadable
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 
 def fingerprint(

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from data.world.config import World
-from ebr_core.config import Frozen
+from ebr_core.frozen import Frozen
 
 # What a path is refused for: a user or a query in an address may be a password or a key.
 _SECRET = re.compile(r"^[a-z0-9+.-]+://([^/]*@|.*\?.*=)", re.IGNORECASE)

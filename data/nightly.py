@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ebr_core.config import Frozen
+from ebr_core.frozen import Frozen
 
 Event = Literal["promoted", "kept", "refused", "failed"]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]

@@ -34,7 +34,8 @@ from data.reading import (
     statement,
     unreadable,
 )
-from ebr_core.config import Frozen, InputError
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
 
 # layout → its tables that grow → the columns of identity and time, where it has times.
 GROWING: dict[str, dict[str, tuple[str, str] | None]] = {

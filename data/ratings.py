@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from data.samples import ask, connect, know_truth, read
 from data.schemas import IMPORTED, RATED
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.feedback import SCALE
 
 NEEDED = ("search_id", "document_id", "grade")

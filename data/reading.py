@@ -15,7 +15,7 @@ import duckdb
 
 from data.layouts import EXPECTED, TYPES, Columns, Kind
 from data.logs import itself
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 _READERS = {
     "parquet": "parquet",

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from data.logs import refuse_secret
-from ebr_core.config import Frozen
+from ebr_core.frozen import Frozen
 
 
 class Dask(Frozen):

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from data.logs import itself
 from ebr_core.bags import Int32, Int64
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.examination import Shuffled
 from ebr_core.positives import Recovered, Shown
 from ebr_core.scratch import MEMORY, ROWS, Scratch

@@ -13,7 +13,8 @@ from pydantic import Field, field_validator
 from ebr_core.bags import Float32, Int32
 from ebr_core.bundle import ASKED, CONTEXT, Bundle, embed_asked
 from ebr_core.conditions import Mask, Near, holds_nn, meet, parse
-from ebr_core.config import Frozen, InputError
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
 from ebr_core.hybrid import RRF, reciprocal_rank_fusion, search_within, within
 from ebr_core.terms import match, words_held, words_of
 

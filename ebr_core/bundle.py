@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ebr_core.bags import Float32
-from ebr_core.config import InputError
 from ebr_core.ensemble import join_queries
+from ebr_core.errors import InputError
 from ebr_core.hybrid import Radius
 from ebr_core.model import Model, embed_queries, load_towers, searcher_rows
 from ebr_core.search import scanned

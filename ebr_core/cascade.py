@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ebr_core.bags import Float32, Int32
-from ebr_core.config import Frozen
+from ebr_core.frozen import Frozen
 
 CELLS = 2**24  # numbers gathered at a time
 

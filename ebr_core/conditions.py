@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.terms import Terms, documents_with
 
 Mask = npt.NDArray[np.bool_]

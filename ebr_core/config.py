@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ebr_core.features import Features, Group, GroupName, TextFeatures, Towers, refuse_text, without_removed
-from ebr_core.frozen import Frozen as Frozen
+from ebr_core.frozen import Frozen
 from ebr_core.typos import Typos
 
 
@@ -353,7 +353,3 @@ def laid_over(base: Any, own: Any) -> Any:
     if "kind" in own and own["kind"] != base.get("kind", own["kind"]):
         return own
     return base | {key: laid_over(base.get(key), value) for key, value in own.items()}
-
-
-class InputError(ValueError):
-    """What the user brought cannot be used. The message says what was got, what was expected, and the way out."""

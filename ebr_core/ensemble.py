@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ebr_core.bags import Float32
-from ebr_core.config import Frozen, InputError
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
 
 Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 

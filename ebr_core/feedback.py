@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from scipy.stats import binom
 
 from ebr_core.bags import Float32, Int32, Int64, _mix
-from ebr_core.config import Frozen
+from ebr_core.frozen import Frozen
 from ebr_core.positives import Known, Pairs, Rated
 
 Bool = npt.NDArray[np.bool_]

@@ -20,7 +20,7 @@ from ebr_core.bags import (
     split_rows,
     weigh,
 )
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.features import Features, Graph, Numbers, TextFeatures, Values, named
 
 FEW = 16  # rows

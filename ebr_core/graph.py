@@ -15,7 +15,7 @@ from numba import njit, prange
 from scipy.sparse.linalg import eigsh
 
 from ebr_core.bags import Bags, Float32, Int32
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.features import Graph
 from ebr_core.losses import softmax
 from ebr_core.tables import UNSCALED, embed_bags, learn, through_norm, to_units

@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 from ebr_core.bags import Float32, Int32
 from ebr_core.baselines import first_distinct
 from ebr_core.conditions import holds_nn, parse
-from ebr_core.config import Frozen, InputError
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
 from ebr_core.index import innermost
 from ebr_core.search import exact, through
 from ebr_core.searchable import Searchable

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ebr_core.bags import Float32
-from ebr_core.config import Frozen, InputError
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
 from ebr_core.searchable import Searchable, distinct
 
 FEWEST_FOR_PQ = 256  # as many as a byte has centroids

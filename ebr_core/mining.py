@@ -17,7 +17,8 @@ from numba import njit
 
 from ebr_core.bags import Float32, Int32, _mix
 from ebr_core.candidates import block_size, nearest, prepare, unpack
-from ebr_core.config import InputError, Mining
+from ebr_core.config import Mining
+from ebr_core.errors import InputError
 from ebr_core.positives import Known
 from ebr_core.scratch import pieces
 

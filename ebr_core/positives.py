@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ebr_core.bags import Int32, Int64
-from ebr_core.config import InputError, Positives
+from ebr_core.config import Positives
+from ebr_core.errors import InputError
 from ebr_core.scratch import MEMORY, Array, Scratch, pieces, slices
 
 

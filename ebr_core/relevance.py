@@ -8,7 +8,7 @@ import lightgbm
 import numpy as np
 
 from ebr_core.bags import Float32, Int32
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.feedback import uniform
 from ebr_core.metrics import Bool, Float64
 

@@ -14,7 +14,8 @@ import torch
 
 from ebr_core.bags import Float32, Int32, Int64
 from ebr_core.batches import Batch, Bool, Drawn, batches, deal, drawing_chances
-from ebr_core.config import Arm, InputError, Mining, NegativeMix, Softmax
+from ebr_core.config import Arm, Mining, NegativeMix, Softmax
+from ebr_core.errors import InputError
 from ebr_core.inputs import Bagged, Inputs
 from ebr_core.mining import Asked, Mined, Searched, mine
 from ebr_core.positives import Known, Pairs

@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 
 from ebr_core.bags import Float32, Int32
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.index import Hnsw, Imi, Ivf, build, innermost, set_parameters, variants
 from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.searchable import Searchable

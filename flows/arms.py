@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from data.experiment import Experiment, arm_of
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows.sources import FeatureSets, Source
 from flows.submit import settle, submit
 from tasks.artifacts import Artifact

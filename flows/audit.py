@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from data.experiment import load_experiment
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows.ebr import ebr
 from tasks.auditing import describe_audit, variants
 from tasks.home import home

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from data.experiment import Experiment
 from data.logs import Split
-from ebr_core.config import Arm, InputError
+from ebr_core.config import Arm
+from ebr_core.errors import InputError
 from ebr_core.promotion import Compared
 from flows.arms import restrict_to_arm, train_run
 from flows.sources import EvalSets, Source, featurize

@@ -11,7 +11,7 @@ from data.check import describe
 from data.experiment import Experiment, arm_of, load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.index import problem
 from ebr_core.intervals import FEW_CLUSTERS
 from tasks.artifacts import Artifact

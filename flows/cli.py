@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks.home import home, prepare_environment
 
 app = typer.Typer(

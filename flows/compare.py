@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks.answers import MAIN, SETS, ends, share, signed
 from tasks.compare import Compared, compare_runs, find_run
 

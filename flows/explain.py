@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.experiment import Experiment, load_experiment
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.explain import Explained, explain
 from ebr_core.features import Graph
 from ebr_core.fitted import table_bags, text_bags

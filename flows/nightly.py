@@ -14,7 +14,7 @@ from prefect.states import Failed
 
 from data.experiment import Experiment, load_experiment
 from data.extract import timed
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.metrics import Float64
 from ebr_core.promotion import promote
 from flows.challenger import (

@@ -12,7 +12,7 @@ from typing import Any
 from data.experiment import load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows.ebr import ebr
 from tasks.home import ROOT
 from tasks.page import as_markdown

@@ -12,7 +12,7 @@ from data import ratings
 from data.experiment import load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows.arms import list_unrated, restrict_to_arm
 from flows.runner import RUNNER
 from flows.sources import extract_log, featurize, sample_searches

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from urllib.parse import urlsplit
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks.home import home
 
 LEAST = 64 * 2**20  # bytes: the databases and the smallest of runs

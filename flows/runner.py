@@ -18,7 +18,7 @@ from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from data.runner import Dask
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 T = TypeVar("T")
 

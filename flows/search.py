@@ -17,7 +17,7 @@ from rich.table import Table
 from data.reading import refuse_brotli_file
 from ebr_core.answer import Hit, Question, answer
 from ebr_core.bundle import ASKED, CONTEXT, Bundle, embed_asked, open_bundle
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks.bundle import bundle_of, models_of
 
 FOUND = pa.schema(

@@ -22,7 +22,8 @@ from pydantic import Field
 
 from ebr_core.answer import Hit, Question, answer
 from ebr_core.bundle import Bundle, open_bundle
-from ebr_core.config import Frozen, InputError
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
 from tasks.bundle import bundle_of, models_of
 
 LARGEST_BODY_BYTES = 16 * 1024

@@ -17,7 +17,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows.leftovers import close_runs, end_orphans, end_own
 from flows.room import refuse_unusable
 from tasks.home import home

@@ -27,7 +27,7 @@ from prefect import Task
 from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
-from ebr_core.config import Frozen
+from ebr_core.frozen import Frozen
 from tasks.home import ROOT, artifacts
 
 P = ParamSpec("P")

@@ -15,7 +15,7 @@ from data import samples
 from data.experiment import Evaluation
 from ebr_core.audit import agreement, exact_ranks, sampled_recall
 from ebr_core.bags import hash_texts
-from ebr_core.config import Frozen
+from ebr_core.frozen import Frozen
 from ebr_core.metrics import Targets
 from tasks.artifacts import Artifact, stage
 from tasks.features import read_fitted, texts_of

@@ -9,7 +9,7 @@ import numpy as np
 
 from data.experiment import LISTS, Experiment
 from ebr_core.audit import agreement
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks.answers import SETS, Row, share, signed
 from tasks.page import Block, Bullets, Grid, Heading, Paragraph
 from tasks.report import read

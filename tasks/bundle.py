@@ -16,7 +16,7 @@ from prefect import task
 
 from data import samples
 from ebr_core.bundle import ASKED, CONTEXT, WEIGHTS, as_rows, open_bundle, seal, write_terms
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.searchable import saved_as
 from ebr_core.terms import index_terms
 from tasks.artifacts import Artifact, stage

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from data.experiment import BASELINES, ORACLES
 from ebr_core.bags import Int32
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.intervals import Measured, compare
 from ebr_core.metrics import Float64
 from tasks.evaluation import clusters_of

@@ -11,8 +11,9 @@ import numpy as np
 
 from ebr_core.bags import Float32
 from ebr_core.cascade import Cascade, rerank
-from ebr_core.config import Frozen, InputError
 from ebr_core.ensemble import join_documents, join_queries
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
 from ebr_core.metrics import Targets
 from ebr_core.search import scanned, through
 from ebr_core.searchable import load

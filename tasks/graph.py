@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from data import samples
 from ebr_core.bags import Int32
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.features import Features, Graph
 from ebr_core.graph import adjacency
 from ebr_core.graph import embed_graph as embed

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 REFUSED = "?\\"  # in the home's path: DuckDB and SQLite cut a database's path at the one and split it at the other

@@ -14,7 +14,7 @@ from data.layouts import paths
 from data.logs import Beir, Esci, Simulated, Split, Tables, Ubi
 from data.world.config import World
 from data.world.simulate import simulate
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks.artifacts import Artifact, stage
 from tasks.home import home
 from tasks.progress import showing

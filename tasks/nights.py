@@ -12,7 +12,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from ebr_core.config import Frozen, InputError
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
 from ebr_core.promotion import Compared
 from tasks.artifacts import Artifact
 from tasks.home import home

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 
 from data.nightly import Notice
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks.nights import Night, described
 
 SHORTEST_SECRET = 6  # characters of an argument that is kept out of messages

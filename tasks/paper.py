@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 from pydantic import Field
 
-from ebr_core.config import Frozen, InputError
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
 from tasks.answers import Row, ends, metric_name, questions, signed, verdict_of
 from tasks.page import Block, Grid, Heading, Paragraph
 from tasks.report import read

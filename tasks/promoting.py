@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks.bundle import publish
 from tasks.nights import ROLLED_BACK, Champion, Night, alone, champions_of, next_number, read_nights, write_night
 from tasks.tracking import point_at, register

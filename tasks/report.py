@@ -17,7 +17,7 @@ import yaml
 
 from data.experiment import Experiment
 from data.schemas import COSTS
-from ebr_core.config import Frozen
+from ebr_core.frozen import Frozen
 from tasks.artifacts import LIBRARIES, Artifact, stage
 from tasks.ensembles import Joined, weighed
 from tasks.feedback import Told, told_of

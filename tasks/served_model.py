@@ -14,7 +14,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ebr_core.answer import Question, answer
 from ebr_core.bundle import ASKED, as_rows, embed_asked, open_bundle
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 
 class Retriever(PythonModel):

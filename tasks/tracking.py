@@ -34,7 +34,8 @@ import ebr_core
 from data.experiment import BASELINES, ORACLES, Experiment, arm_of
 from ebr_core.bundle import ASKED
 from ebr_core.cascade import Cascade
-from ebr_core.config import Arm, Frozen
+from ebr_core.config import Arm
+from ebr_core.frozen import Frozen
 from ebr_core.hybrid import Retrieval
 from tasks import plots
 from tasks.answers import difference_metrics, verdict_tags

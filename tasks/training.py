@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from data import samples
 from data.schemas import MINED
 from ebr_core.bags import Int32
-from ebr_core.config import Arm, InputError, Mining, Positives, Ratings, TypoCopies
+from ebr_core.config import Arm, Mining, Positives, Ratings, TypoCopies
+from ebr_core.errors import InputError
 from ebr_core.feedback import bad_of, packed, shuffled
 from ebr_core.fitted import table_bags, text_bags
 from ebr_core.inputs import with_copies

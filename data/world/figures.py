@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from data.world.config import Clicking, Forms, Misspelling, Wants, World
 from data.world.oracle import oracle
 from data.world.simulate import build, simulate
-from ebr_core.config import Frozen
+from ebr_core.frozen import Frozen
 
 TREC = (0.42, 0.32, 0.13, 0.11, 0.12, 0.04, 0.06, 0.05, 0.04, 0.04)  # click-through of ranks 1–10, TREC Session 2012
 K = 10

@@ -28,7 +28,7 @@ from data.world.documents import WIDTH
 from data.world.likelihood import ANY, Meanings, Words, chance_of_query, join, meanings, words_meant
 from data.world.places import LANGUAGES
 from data.world.simulate import build, document_ids
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 Ints = npt.NDArray[np.int64]
 

@@ -20,7 +20,7 @@ from data.world.documents import KINDS, Documents, Language, compose, title_text
 from data.world.places import LANGUAGES, Places, settle
 from data.world.sessions import HOURS, Log, Titles, empty_log, habits_of, sessions, titles_of
 from data.world.society import Rows, Society, gather
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 BATCH = 50_000  # searchers whose edges are written at once
 CHUNK = 20_000  # sessions run at once; the log is the same for any

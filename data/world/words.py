@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.world.places import LANGUAGES
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 LONGEST = 24  # letters of a word, at most
 

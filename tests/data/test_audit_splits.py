@@ -12,7 +12,7 @@ from small_logs import extracted, written
 
 from data import samples
 from data.logs import Split, Tables
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 
 def _logs(folder: Path, searchers: int = 12, days: int = 5) -> Tables:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.experiment import load_experiment
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 ARMS = """
 logs: {layout: simulated, world: {}}

@@ -17,7 +17,7 @@ from data.extract import extract
 from data.fingerprint import fingerprint, refuse_absent
 from data.logs import Split, Tables
 from data.reading import is_unreadable
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 
 def refused(logs: Tables, folder: Path, split: Split = SPLIT) -> str:

@@ -20,7 +20,7 @@ from small_logs import SEARCHES, SPLIT, extracted, small, written
 from data.extract import extract
 from data.fingerprint import fingerprint
 from data.logs import Split, Tables
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 
 def bytes_of(folder: Path) -> dict[str, str]:

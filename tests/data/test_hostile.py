@@ -16,7 +16,7 @@ from data.columns import read_columns
 from data.extract import extract
 from data.logs import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Tables
 from ebr_core.conditions import meet, parse
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.terms import index_terms
 from tasks.home import REFUSED
 

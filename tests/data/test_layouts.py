@@ -13,7 +13,7 @@ from small_logs import DOCUMENTS, extracted, written
 
 from data.extract import extract
 from data.logs import Beir, Esci, Split, Ubi
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 QUERIES = [
     {"query_id": "q1", "client_id": "ann", "user_query": "red shoes", "timestamp": "2020-01-01T10:00:00Z",

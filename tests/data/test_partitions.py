@@ -21,7 +21,7 @@ from data.digests import Known, digest_of, keep, read_known
 from data.extract import extract
 from data.logs import Split, Tables, Ubi
 from data.partitions import count_days, list_files, read_file
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 Rows = list[dict[str, Any]]
 FORMS = ("parquet", "csv", "ndjson")

@@ -11,7 +11,7 @@ import pytest
 
 from data import ratings, samples
 from data.schemas import IMPORTED
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tests.data.small_logs import extracted, small
 
 

@@ -11,7 +11,7 @@ import pytest
 from data import samples
 from data.extract import extract
 from data.logs import Split, Tables
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 SEARCHES = """search_id,searched_at,query,searcher_id,session_id
 1,2024-01-01 10:00:00,apple,ann,s1

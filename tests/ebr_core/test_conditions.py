@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.conditions import AllOf, AnyOf, Condition, Is, Mask, Near, Not, Term, holds_nn, meet, parse
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.terms import index_terms
 
 DOCUMENTS = [

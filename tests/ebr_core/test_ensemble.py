@@ -10,8 +10,8 @@ from oracles import near, units
 from pydantic import ValidationError
 
 from ebr_core.cascade import rerank
-from ebr_core.config import InputError
 from ebr_core.ensemble import Ensemble, join_documents, join_queries
+from ebr_core.errors import InputError
 from ebr_core.metrics import Targets, hits, recall_at_k
 from ebr_core.search import exact
 from ebr_core.weights import choose, contest, recall

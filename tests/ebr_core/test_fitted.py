@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.bags import Bags
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.features import Column, Features, Numbers, TextFeatures, Values
 from ebr_core.fitted import FEW, Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
 

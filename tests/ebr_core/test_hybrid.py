@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles import near, units
 from pydantic import ValidationError
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.hybrid import (
     Radius,
     Retrieval,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from oracles import near, units
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.index import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, build, innermost, problem, set_parameters
 from ebr_core.search import exact, scanned, through
 from ebr_core.searchable import load, save

@@ -11,7 +11,7 @@ from oracles import units
 from pydantic import TypeAdapter, ValidationError
 
 from ebr_core.bags import Float32, Int32
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.index import AnyIndex, Exact, Index, Ivf, build
 from ebr_core.search import exact, through
 from ebr_core.searchable import Searchable

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.relevance import best_threshold, fit, held_out, probabilities
 
 

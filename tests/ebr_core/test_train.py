@@ -12,18 +12,8 @@ import pytest
 
 from ebr_core.bags import Bags, Float32, fit_vocabulary, hash_texts, keep_known
 from ebr_core.batches import Drawn
-from ebr_core.config import (
-    Arm,
-    InputError,
-    Mining,
-    NegativeMix,
-    Softmax,
-    TextFeatures,
-    Towers,
-    Training,
-    Triplet,
-    TypoCopies,
-)  # fmt: skip
+from ebr_core.config import Arm, Mining, NegativeMix, Softmax, TextFeatures, Towers, Training, Triplet, TypoCopies
+from ebr_core.errors import InputError
 from ebr_core.inputs import Bagged, inputs_of, with_copies, with_views
 from ebr_core.metrics import Targets, hits, recall_at_k
 from ebr_core.positives import Recovered, Shown, select

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import near, units
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.index import Hnsw, Imi, Ivf, build
 from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.tuning import recall_of, tune

@@ -16,8 +16,8 @@ from mlflow.tracking import MlflowClient
 from data.experiment import Experiment, load_experiment
 from ebr_core.answer import Question, answer
 from ebr_core.bundle import Parts, embed_asked, open_bundle
-from ebr_core.config import InputError
 from ebr_core.ensemble import join_queries
+from ebr_core.errors import InputError
 from ebr_core.search import through
 from flows.check import describe_experiment
 from flows.ebr import ebr

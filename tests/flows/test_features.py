@@ -14,7 +14,8 @@ import yaml
 
 from data.experiment import Experiment, load_experiment
 from data.logs import Simulated, Split, Tables
-from ebr_core.config import Arm, InputError
+from ebr_core.config import Arm
+from ebr_core.errors import InputError
 from ebr_core.features import Graph
 from ebr_core.model import embed_queries, load_towers, query_columns, searcher_rows
 from flows.check import describe_experiment

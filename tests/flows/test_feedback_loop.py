@@ -15,7 +15,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from data.experiment import load_experiment
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows.check import describe_experiment
 from flows.ebr import ebr
 from flows.negatives import inspect_negatives

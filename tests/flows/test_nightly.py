@@ -23,7 +23,7 @@ from data.nightly import Notice
 from data.world.config import World
 from data.world.simulate import simulate
 from ebr_core.bundle import open_bundle
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows.nightly import choose_days, retrain
 from flows.status import told_status
 from tasks.bundle import bundle_of, models_of

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from data.experiment import load_experiment
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.index import Exact
 from ebr_core.ranking import Ranker
 from flows.check import describe_experiment

@@ -17,7 +17,7 @@ import httpx
 import mlflow
 import pytest
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows import room
 from flows.room import mishap, refuse_unusable
 from tasks.nights import Night

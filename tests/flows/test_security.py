@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from data.experiment import load_experiment
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows import cli, ui
 from tasks.home import prepare_environment
 from tasks.logs import extract

@@ -11,8 +11,8 @@ import pytest
 
 from ebr_core.bags import Float32
 from ebr_core.cascade import Cascade
-from ebr_core.config import InputError
 from ebr_core.ensemble import join_documents, join_queries
+from ebr_core.errors import InputError
 from ebr_core.index import Exact
 from ebr_core.search import exact
 from tasks.artifacts import Artifact

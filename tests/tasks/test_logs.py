@@ -10,7 +10,7 @@ import pytest
 from data.logs import Split, Tables
 from data.world.config import World
 from data.world.simulate import simulate
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks.artifacts import Artifact
 from tasks.home import artifacts
 from tasks.logs import contents_of, extract

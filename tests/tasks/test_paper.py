@@ -9,7 +9,7 @@ import pytest
 import yaml
 from test_report import a_run
 
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from flows.paper import CLAIMS
 from tasks.page import as_markdown
 from tasks.paper import describe_paper, read_claims

@@ -14,7 +14,7 @@ import pytest
 
 from data.extract import extract
 from data.logs import Split, Tables
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks.artifacts import UNFINISHED, Artifact
 from tasks.home import artifacts
 from tasks.logs import contents_of

@@ -16,7 +16,7 @@ import yaml
 from data.experiment import Evaluation, Experiment, Question
 from data.logs import Simulated
 from data.schemas import COSTS
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from tasks import report
 from tasks.artifacts import Artifact
 from tasks.compare import compare_runs, find_run

@@ -21,7 +21,7 @@ from data.world.oracle import oracle
 from data.world.places import LANGUAGES
 from data.world.simulate import Scene, build, simulate
 from data.world.society import TASTE
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 from ebr_core.typos import SHORTEST
 
 SMALL = World(documents=200, searches=400, days=4, seed=5, cities=16, friends_median=6, born=0.3, gone=0.2)

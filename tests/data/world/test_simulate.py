@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from data.world.config import Clicking, Forms, Misspelling, Wants, World
 from data.world.simulate import simulate
-from ebr_core.config import InputError
+from ebr_core.errors import InputError
 
 worlds = st.builds(
     World,
