@@ -28,6 +28,7 @@ from flows.challenger import (
 )
 from flows.ebr import DEFAULT
 from flows.leftovers import begin
+from flows.raw_files import partitions_of
 from flows.runner import RUNNER
 from flows.sources import Source, simulate_log
 from flows.vectors import answers_queries
@@ -48,7 +49,7 @@ from tasks.nights import (
     write_night,
 )
 from tasks.notice import notify
-from tasks.partitions import days_of, partitions_of
+from tasks.partitions import days_of
 from tasks.promoting import crown_night
 from tasks.tracking import main_k, track_night
 
