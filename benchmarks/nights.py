@@ -96,7 +96,7 @@ def recall_of_first(experiment: Path, night: Any) -> float | None:
     """The recall of the first night's champion on the same searches, None where the night did not get so far."""
     import numpy as np
 
-    from data.experiment import load_experiment
+    from data.experiment_file import load_experiment
     from flows.challenger import NightPlan, measure_champion
     from flows.sources import Source
     from tasks.logs import files_of, sample

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from flows.ebr import ebr
 from tasks.auditing import describe_audit, variants

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from data.check import describe
-from data.experiment import Experiment, arm_of, load_experiment
+from data.experiment import Experiment, arm_of
+from data.experiment_file import load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.errors import InputError

@@ -42,7 +42,7 @@ def run(experiment: FILE) -> None:
     _prepare_flow()
     if watched := sys.stderr.isatty():
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the bars say it
-    from data.experiment import load_experiment
+    from data.experiment_file import load_experiment
     from data.fingerprint import refuse_absent
     from data.logs import Simulated
 
@@ -389,7 +389,7 @@ def serve(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of experiment files, for editors."""
-    from data.experiment import json_schema
+    from data.experiment_file import json_schema
 
     print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from data.experiment import Experiment, load_experiment
+from data.experiment import Experiment
+from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from ebr_core.explain import Explained, explain
 from ebr_core.features import Graph

@@ -8,7 +8,7 @@ from prefect import flow
 from rich.console import Console
 from rich.table import Table
 
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from flows.arms import restrict_to_arm, train_run
 from flows.runner import RUNNER
 from flows.sources import extract_log, featurize, sample_searches

@@ -12,7 +12,8 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
 from prefect.states import Failed
 
-from data.experiment import Experiment, load_experiment
+from data.experiment import Experiment
+from data.experiment_file import load_experiment
 from data.extract import timed
 from ebr_core.errors import InputError
 from ebr_core.metrics import Float64

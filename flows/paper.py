@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.errors import InputError

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from prefect import flow
 
 from data import ratings
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.errors import InputError

@@ -235,7 +235,7 @@ def test_no_arms_is_a_valid_experiment(first: tuple[Path, Outcome], tmp_path: Pa
 
 def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) -> None:
     from data import samples
-    from data.experiment import load_experiment
+    from data.experiment_file import load_experiment
     from tasks.features import featurise, read_bags
 
     log = first[1].log.folder
@@ -264,7 +264,7 @@ def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) 
 
 def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path: Path) -> None:
     """With the world's truth taken away, everything up to the towers comes out the same, byte for byte."""
-    from data.experiment import load_experiment
+    from data.experiment_file import load_experiment
     from tasks.features import featurise
     from tasks.logs import contents_of, extract, live, sample
     from tasks.training import train_arm

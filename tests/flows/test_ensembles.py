@@ -13,7 +13,8 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from data.experiment import Experiment, load_experiment
+from data.experiment import Experiment
+from data.experiment_file import load_experiment
 from ebr_core.answer import Question, answer
 from ebr_core.bundle import Parts, embed_asked, open_bundle
 from ebr_core.ensemble import join_queries

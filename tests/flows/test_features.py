@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from data.experiment import Experiment, load_experiment
+from data.experiment import Experiment
+from data.experiment_file import load_experiment
 from data.logs import Simulated, Split, Tables
 from ebr_core.config import Arm
 from ebr_core.errors import InputError

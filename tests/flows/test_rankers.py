@@ -13,7 +13,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from ebr_core.index import Exact
 from ebr_core.ranking import Ranker

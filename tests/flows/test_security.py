@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from flows import cli, ui
 from tasks.home import prepare_environment
