@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from data.reading import refuse_brotli_file
+from data.damaged import refuse_brotli_file
 from ebr_core.answer import Hit, Question, answer
 from ebr_core.bundle import ASKED, CONTEXT, Bundle, embed_asked, open_bundle
 from ebr_core.errors import InputError
