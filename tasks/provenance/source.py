@@ -22,7 +22,7 @@ from tasks.provenance.settings import FROZEN, changed_defaults
 
 # What a stage makes does not depend on these, nor on this package.
 MACHINERY = ("tasks.artifacts", "tasks.home", "tasks.progress", "tasks.provenance")
-_ONE_AT_A_TIME = threading.Lock()  # Python 3.11 keeps the depth of a parse for all threads together
+ONE_AT_A_TIME = threading.Lock()  # Python 3.11 keeps the depth of a parse for all threads together
 
 Target = tuple[str, str]  # a module and a name in it
 
@@ -51,7 +51,7 @@ def _digest(module: str, name: str) -> str:
 def reach_of(module: str, name: str) -> Reach:
     """What the definition of that name in that module can reach, itself included. For a module of another project,
     nothing."""
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         walk = _Walk()
         if path_of(module):
             walk.follow((module, name), makes=True)
