@@ -67,6 +67,9 @@ def mentions_of(statements: Iterable[ast.stmt], package: str, global_names: froz
     reader = _Reader(package, global_names)
     for statement in statements:
         reader.read_top(statement)
+    for chains, chain in reader.local:
+        if chain[0] in reader.seen.imports:
+            chains.add(chain)
     return reader.seen
 
 
@@ -75,6 +78,7 @@ class _Reader(ast.NodeVisitor):
         self.seen = Mentions()
         self.package = package
         self.global_names = global_names
+        self.local: list[tuple[set[Chain], Chain]] = []  # what counts where an import of the code's own binds it
         self.everything = False  # whether a name counts although the statement binds it: outside of its own scope
         self.is_weak = False
 
@@ -99,8 +103,11 @@ class _Reader(ast.NodeVisitor):
         self.is_weak, self.everything = before
 
     def _mention(self, chain: Chain) -> None:
+        chains = self.seen.weak if self.is_weak else self.seen.strong
         if self.everything or self.global_names is None or chain[0] in self.global_names:
-            (self.seen.weak if self.is_weak else self.seen.strong).add(chain)
+            chains.add(chain)
+        else:
+            self.local.append((chains, chain))
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         imports, stars = imports_of([node], self.package)
