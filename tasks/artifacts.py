@@ -7,7 +7,6 @@ cache key is the same name, and its record of the task lies in the folder: with 
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib.metadata
@@ -17,7 +16,6 @@ import os
 import shutil
 import socket
 import sys
-import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -25,16 +23,14 @@ from typing import Any, Concatenate, ParamSpec
 
 from prefect import Task
 from prefect.context import TaskRunContext
-from pydantic import BaseModel
 
 from ebr_core.frozen import Frozen
-from tasks.home import ROOT, artifacts
+from tasks.home import artifacts
+from tasks.provenance.settings import plain
+from tasks.provenance.source import source_of
 
 P = ParamSpec("P")
-_PARSING = threading.Lock()
 
-OURS = ("flows", "tasks", "data", "ebr_core")
-MACHINERY = ("tasks.artifacts", "tasks.home", "tasks.progress")  # what a stage makes does not depend on these
 LIBRARIES = (
     *("bm25s", "duckdb", "faiss-cpu", "lightgbm", "numba", "numpy", "pyarrow", "PyStemmer", "safetensors", "scipy"),
     "torch",
@@ -59,14 +55,13 @@ def stage(function: Callable[Concatenate[Path, P], None]) -> Task[P, Artifact]:
 
     Inputs are artifacts, frozen values, or plain values of JSON; the task takes them without the folder, and returns
     the
-    artifact. Its name is the digest of the inputs, of the source of the function's module with all that it imports
-    of this
-    project, and of the versions of the libraries that compute.
+    artifact. Its name is the digest of the inputs, of all source of this project that the function can reach, and of
+    the versions of the libraries that compute.
     """
     name = function.__name__
 
     def name_of(arguments: dict[str, Any]) -> Artifact:
-        made_of = {"inputs": _plain(arguments), "source": _source(function.__module__), "versions": _versions()}
+        made_of = {"inputs": plain(arguments), "source": source_of(function), "versions": _versions()}
         text = json.dumps(made_of, sort_keys=True)
         return Artifact(stage=name, digest=hashlib.sha256(text.encode()).hexdigest()[:20])
 
@@ -120,57 +115,6 @@ def clear_unfinished(of: int | None = None) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON can say it."""
-    if hasattr(value, "named_by"):  # where more is said than goes into what is made
-        return _plain(value.named_by())
-    if isinstance(value, BaseModel):
-        return {"is": type(value).__name__, **value.model_dump(mode="json")}
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    raise TypeError(f"an artifact cannot be named by a {type(value).__name__}: {value!r}")
-
-
 @functools.cache
 def _versions() -> dict[str, str]:
     return {library: importlib.metadata.version(library) for library in LIBRARIES} | {"python": sys.version.split()[0]}
-
-
-def _source(module: str) -> str:
-    """The digest below; one thread at a time, because Python 3.11 keeps the depth of a parse for all threads
-    together."""
-    with _PARSING:
-        return _source_digest(module)
-
-
-@functools.cache
-def _source_digest(module: str) -> str:
-    """A digest of the code of a module and of every module of this project that it imports, docstrings and comments
-    aside."""
-    seen: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
-        if name.split(".")[0] not in OURS or name in (*MACHINERY, *seen) or not path.exists():
-            continue
-        tree = ast.parse(path.read_text())
-        _drop_docstrings(tree)
-        queries = sorted(path.parent.rglob("*.sql")) if name.startswith("data") else []
-        seen[name] = ast.dump(tree) + "".join(file.read_text() for file in queries)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
-
-
-def _drop_docstrings(tree: ast.AST) -> None:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]

@@ -35,6 +35,15 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _stages_reach_what_names_them() -> Iterator[None]:
+    """Has every stage that a test runs fail where its digest is too narrow."""
+    from tests.reach import watched_stages
+
+    with watched_stages():
+        yield
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """A real Prefect server for all flows of the tests."""

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from ebr_core.config import Arm, NegativeMix, Softmax
-from tasks.artifacts import Artifact, _plain, _source, _source_digest, clear_unfinished, stage
+from tasks.artifacts import Artifact, clear_unfinished, stage
 from tasks.home import artifacts
+from tasks.provenance.settings import plain
 
 MADE: list[str] = []
 
@@ -71,23 +72,6 @@ def test_an_input_without_a_name_is_refused() -> None:
         number.fn({1})  # type: ignore[arg-type]
 
 
-def test_the_source_counts_but_not_its_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "tasks"
-    package.mkdir()
-    monkeypatch.setattr("tasks.artifacts.ROOT", tmp_path)
-
-    def digest(core: str) -> str:
-        (package / "made.py").write_text("from tasks.core import f\n")
-        (package / "core.py").write_text(core)
-        _source_digest.cache_clear()
-        return _source("tasks.made")
-
-    plain = digest("def f():\n    return 1\n")
-    assert digest('def f():\n    """Says more."""\n    return 1  # why\n') == plain
-    assert digest("def f():\n    return 2\n") != plain
-    _source_digest.cache_clear()
-
-
 @stage
 def slow(folder: Path, value: int) -> None:
     """Writes one file, waits, writes the other."""
@@ -136,7 +120,7 @@ def test_a_moved_log_keeps_its_name(tmp_path: Path) -> None:
         logs = Tables(
             layout="tables", searches=f"{folder}/s", results=f"{folder}/r", documents=f"{folder}/d", **options
         )
-        return _plain({"logs": logs, "split": Split()})["logs"]
+        return plain({"logs": logs, "split": Split()})["logs"]
 
     assert name("/a") == name("/b", memory_limit="1GB", judged_from=2)
     assert name("/a") != name("/a", max_dropped=0.001)  # a stricter limit has to be held against the logs again
