@@ -35,7 +35,7 @@ def main(experiment: str | None, rate: int, seconds: int) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     named = ["--experiment", experiment] if experiment else []
-    command = [sys.executable, "-m", "flows.cli", "serve", *named, "--port", str(port)]
+    command = [sys.executable, "-m", "flows.app.cli", "serve", *named, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
             url = f"http://127.0.0.1:{port}"

@@ -19,11 +19,11 @@ from ebr_core.features import Features
 from flows.bundles import bundle_all
 from flows.ensembles import cascade_all, join_all, runs_needed
 from flows.feedback import Feeding, Source, feeding, filter_all
-from flows.leftovers import begin
 from flows.names import named
+from flows.process.cleanup import begin
+from flows.process.cluster import RUNNER, cluster_of, reachable
 from flows.ranking import rank_all
 from flows.retrievals import Embedded, Futures, Run, index_of, retrieve_all
-from flows.runner import RUNNER, cluster_of, reachable
 from tasks.artifacts import Artifact
 from tasks.audit import Ranked, audit, leaks, rank_targets
 from tasks.bundle import crown

@@ -12,7 +12,7 @@ from data.experiment import Experiment, load_experiment
 from data.logs import Simulated
 from ebr_core.config import InputError
 from flows.ebr import read_features, train_arms
-from flows.runner import RUNNER
+from flows.process.cluster import RUNNER
 from tasks.logs import live, obtain, sample
 from tasks.negatives import Fed, fed
 from tasks.training import mine_negatives

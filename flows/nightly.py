@@ -27,8 +27,8 @@ from flows.challenger import (
     train_challenger,
 )
 from flows.ebr import DEFAULT
-from flows.leftovers import begin
-from flows.runner import RUNNER
+from flows.process.cleanup import begin
+from flows.process.cluster import RUNNER
 from tasks.artifacts import Artifact
 from tasks.bundle import models_of
 from tasks.judging import check_day, drifted, figures_of, fits, measure

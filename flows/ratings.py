@@ -15,7 +15,7 @@ from data.logs import Simulated
 from ebr_core.config import InputError
 from flows.ebr import read_features, train_arms
 from flows.negatives import alone
-from flows.runner import RUNNER
+from flows.process.cluster import RUNNER
 from tasks.artifacts import Artifact
 from tasks.feedback import keep_imported
 from tasks.logs import contents_of, extract, files_of, live, obtain, sample

@@ -24,8 +24,8 @@ from data.world.config import World
 from data.world.simulate import simulate
 from ebr_core.bundle import open_bundle
 from ebr_core.config import InputError
+from flows.app.status import told_status
 from flows.nightly import choose_days, retrain
-from flows.status import told_status
 from tasks.bundle import bundle_of, models_of
 from tasks.home import home
 from tasks.nights import Night, champions_of, folder_of, read_nights

@@ -16,7 +16,7 @@ from data.experiment import load_experiment
 from ebr_core.config import InputError
 from ebr_core.index import Exact
 from ebr_core.ranking import Ranker
-from flows.check import describe_experiment
+from flows.app.check import describe_experiment
 from flows.ebr import ebr
 from tasks.artifacts import Artifact, artifacts
 from tasks.logs import sample

@@ -12,7 +12,8 @@ import yaml
 
 from data.experiment import load_experiment
 from ebr_core.config import InputError
-from flows import cli, ui
+from flows.app import cli
+from flows.process import ui
 from tasks.home import prepare_environment
 from tasks.logs import extract
 

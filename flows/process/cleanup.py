@@ -26,14 +26,14 @@ def begin() -> None:
     from prefect import get_client
     from prefect.context import FlowRunContext
 
-    from flows import stop
+    from flows.process import signals
     from tasks.artifacts import clear_unfinished
 
     clear_unfinished()
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
-    stop.watch(context.flow_run.id)
+    signals.watch(context.flow_run.id)
     with get_client(sync_client=True) as client:
         labels: dict[str, Any] = {HOST: socket.gethostname(), PROCESS: myself()}
         client.update_flow_run_labels(context.flow_run.id, labels)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parent.parent.parent
+PROJECT = Path(__file__).parent.parent.parent.parent
 SMOKE = PROJECT / "experiments" / "smoke.yaml"
 
 
@@ -33,7 +33,7 @@ def test_a_run_that_is_stopped_ends_in_one_line(tmp_path: Path, wish: signal.Sig
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     environment |= {"PREFECT_LOGGING_LEVEL": "WARNING"}
     run = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", str(SMOKE)],
+        [sys.executable, "-m", "flows.app.cli", "run", str(SMOKE)],
         cwd=PROJECT,
         env=environment | {"EBR_HOME": str(tmp_path)},
         stdout=subprocess.PIPE,

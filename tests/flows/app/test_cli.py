@@ -16,16 +16,16 @@ import pytest
 import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.status import next_run
+from flows.app.status import next_run
 
-PROJECT = Path(__file__).parent.parent.parent
+PROJECT = Path(__file__).parent.parent.parent.parent
 SMOKE = PROJECT / "experiments" / "smoke.yaml"
 
 
 def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "flows.app.cli", *arguments],
         cwd=PROJECT,
         env=environment | {"EBR_HOME": str(home)},
         capture_output=True,
@@ -36,7 +36,7 @@ def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_tells_what_it_does_and_stands_in_the_readme(tmp_path: Path) -> None:
-    from flows.cli import app
+    from flows.app.cli import app
 
     readme = (PROJECT / "README.md").read_text() + (PROJECT / "docs" / "layouts.md").read_text()
     told = _ebr(tmp_path, "--help").stdout
@@ -63,7 +63,7 @@ def _open_pages(home: Path, ports: tuple[int, int]) -> tuple[subprocess.Popen[st
     """`ebr ui` and what it said until all was there."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     ui = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "ui", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])],
+        [sys.executable, "-m", "flows.app.cli", "ui", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])],
         cwd=PROJECT,
         env=environment | {"EBR_HOME": str(home)},
         stdout=subprocess.PIPE,

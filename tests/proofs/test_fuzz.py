@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz import Outcome, fuzz, shown, tried
+from proofs.fuzz import Outcome, fuzz, shown, tried
 
 SEEN: Counter[str] = Counter()
 
@@ -18,7 +18,7 @@ SEEN: Counter[str] = Counter()
 def test_an_input_is_read_right_or_refused(number: int) -> None:
     outcome = tried(number)
     SEEN[outcome.verdict] += 1
-    assert outcome.verdict != "bug", f"python -m benchmarks.fuzz 1 {number}\n{outcome.told}"
+    assert outcome.verdict != "bug", f"python -m proofs.fuzz 1 {number}\n{outcome.told}"
 
 
 def test_both_happen() -> None:
@@ -28,15 +28,15 @@ def test_both_happen() -> None:
 
 def test_what_is_not_read_right_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A product that loses a row without a word, or breaks, is told as a bug."""
-    monkeypatch.setattr("benchmarks.fuzz.rows_in", lambda _path: 59)
+    monkeypatch.setattr("proofs.fuzz.rows_in", lambda _path: 59)
     found = [tried(number) for number in range(0, 28, 7)]  # in CSV and Parquet, of which some are read
     assert any("59 rows, of which 60 were read" in outcome.told for outcome in found)
-    monkeypatch.setattr("flows.check.describe_experiment", lambda _path: 1 / 0)
+    monkeypatch.setattr("flows.app.check.describe_experiment", lambda _path: 1 / 0)
     assert "ZeroDivisionError" in tried(0).told
 
 
 def test_a_process_that_dies_is_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.fuzz._work", dies)
+    monkeypatch.setattr("proofs.fuzz._work", dies)
     monkeypatch.setattr("multiprocessing.get_context", lambda _way: __import__("multiprocessing").context.ForkContext())
     outcomes = list(fuzz(range(2)))
     assert [(number, one.verdict, one.told) for number, one in outcomes] == [

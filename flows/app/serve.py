@@ -91,7 +91,7 @@ def make_app(served: Served) -> FastAPI:
         await asyncio.to_thread(watcher.join)
 
     app = FastAPI(title="ebr", description="Embedding-based retrieval: the models of a run.", lifespan=living)
-    page = files("flows").joinpath("page", "index.html").read_text()
+    page = files("flows.app").joinpath("page", "index.html").read_text()
 
     @app.middleware("http")
     async def small(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -8,8 +8,8 @@ import pytest
 from prefect import get_client
 from prefect.states import Cancelled, Scheduled
 
+from flows.app.status import next_run
 from flows.nightly import retrain
-from flows.status import next_run
 
 
 def test_the_next_run_is_that_of_the_experiment_asked_for(
@@ -35,7 +35,7 @@ def test_the_next_run_is_that_of_the_experiment_asked_for(
         assert next_run("other-shop") == soon
         assert next_run("other") is None
         assert next_run("nightly") is None
-        monkeypatch.setattr("flows.status.PAGE", 1)
+        monkeypatch.setattr("flows.app.status.PAGE", 1)
         assert next_run("shop") == soon + timedelta(hours=1)
         client.set_flow_run_state(first, Cancelled())
         assert next_run("shop") == soon + timedelta(hours=2)

@@ -50,7 +50,7 @@ def run(experiment: FILE) -> None:
     if not isinstance(asked.logs, Simulated):
         refuse_absent(asked.logs)
     from flows.ebr import ebr
-    from flows.room import start_server
+    from flows.process.preflight import start_server
     from flows.table import show
     from tasks.progress import BARS
 
@@ -87,7 +87,7 @@ def run(experiment: FILE) -> None:
 def check(experiment: FILE) -> None:
     """Check an experiment file and its logs without training: counts, what would be dropped, the split, what cannot
     be answered."""
-    from flows.check import describe_experiment
+    from flows.app.check import describe_experiment
 
     Console().print(describe_experiment(experiment), markup=False, soft_wrap=True, highlight=False)
 
@@ -130,7 +130,7 @@ def negatives(
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     _prepare_flow()
     from flows.negatives import look, show
-    from flows.room import start_server
+    from flows.process.preflight import start_server
 
     start_server()
     show(look(str(experiment), arm, queries), Console(width=None if sys.stdout.isatty() else 120))
@@ -148,8 +148,8 @@ def ratings_export(
 ) -> None:
     """Write what an arm retrieves and no log has judged as CSV, for people to fill in the column grade: 0 to 3."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    from flows.process.ui import use_served
     from flows.ratings import export_ratings
-    from flows.ui import use_served
 
     use_served()
     print(f"{out}: {export_ratings(experiment, arm, out):,} results to rate; fill in the column grade, 0 to 3")
@@ -186,7 +186,7 @@ def audit(experiment: FILE) -> None:
     """Train the arms of the audit section again, under other splits and with less of the log, and say what it shows."""
     _prepare_flow()
     from flows.audit import run_audit
-    from flows.room import start_server
+    from flows.process.preflight import start_server
 
     start_server()
     folder = run_audit(experiment)
@@ -206,7 +206,7 @@ def nightly(
     was judged is not judged again."""
     _prepare_flow()
     from flows.nightly import retrain
-    from flows.room import start_server
+    from flows.process.preflight import start_server
     from tasks.nights import described
 
     for logger in ("prefect.flow_runs", "prefect.task_runs"):
@@ -235,10 +235,10 @@ def rollback(experiment: NIGHTS = None) -> None:
 @app.command()
 def status(experiment: NIGHTS = None) -> None:
     """Say which champion answers, since when, on what data, what the last night decided and why, when the next is."""
-    from flows.ui import use_served
+    from flows.process.ui import use_served
 
     server = os.environ.get("PREFECT_API_URL") or use_served()
-    from flows.status import told_status  # Prefect, which comes with it, reads the server's address once
+    from flows.app.status import told_status  # Prefect, which comes with it, reads the server's address once
 
     print(told_status(experiment, server))
 
@@ -253,7 +253,7 @@ def paper(
     """Run the paper's comparisons and write what they say, question by question; a killed run goes on where it was."""
     _prepare_flow()
     from flows.paper import run_paper
-    from flows.room import start_server
+    from flows.process.preflight import start_server
 
     start_server()
     failed = run_paper(experiments or [], out)
@@ -297,7 +297,7 @@ def ui(
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow pages.")] = 5000,
 ) -> None:
     """Serve the Prefect and MLflow pages, all deployments and a worker, on loopback; Ctrl-C ends all of them."""
-    from flows.ui import serve
+    from flows.process.ui import serve
 
     serve(prefect_port, mlflow_port, Console())
 
@@ -330,7 +330,7 @@ def search(
     bundle: BUNDLE = None,
 ) -> None:
     """Ask a model: prints ranked titles with scores and why."""
-    from flows.search import open_model, question_of, show_hits
+    from flows.app.model_search import open_model, question_of, show_hits
 
     place = {"city": city, "region": region, "country": country, "language": language}
     told = {"query": query, "searcher_id": searcher, "where": where, "k": k, "mode": mode, "radius": radius} | place
@@ -351,7 +351,7 @@ def batch(
     bundle: BUNDLE = None,
 ) -> None:
     """Answer every query of a Parquet file into another."""
-    from flows.search import answer_file, open_model
+    from flows.app.model_search import answer_file, open_model
 
     opened, settings = open_model(experiment, model, bundle), {"k": k, "mode": mode, "radius": radius, "where": where}
     print(f"{out}: answers to {answer_file(opened, queries, out, settings, Console(stderr=True)):,} queries")
@@ -366,7 +366,7 @@ def export(
     bundle: BUNDLE = None,
 ) -> None:
     """Write a model's vectors and identities as Parquet, for other engines."""
-    from flows.search import export_vectors, open_model
+    from flows.app.model_search import export_vectors, open_model
 
     for name, rows in export_vectors(open_model(experiment, model, bundle), out, queries).items():
         print(f"{out / name}: {rows:,} vectors")
@@ -381,7 +381,7 @@ def serve(
     at_once: Annotated[int, typer.Option(help="Requests at a time; more are told to come again.")] = 256,
 ) -> None:
     """Serve models over HTTP with a page that compares two; a new champion is taken over as it comes."""
-    from flows.serve import serve_models
+    from flows.app.serve import serve_models
 
     serve_models(experiment, tuple(filter(None, models.split(","))), host, port, at_once)
 
@@ -397,12 +397,12 @@ def schema() -> None:
 def _prepare_flow() -> None:
     """What comes before a flow, and before prefect is imported: an end to what killed runs left, and the server that
     runs already, if one does. From then on Ctrl-C ends the run in one line."""
-    from flows import stop
-    from flows.leftovers import end_orphans
-    from flows.room import refuse_unusable
-    from flows.ui import use_served
+    from flows.process import signals
+    from flows.process.cleanup import end_orphans
+    from flows.process.preflight import refuse_unusable
+    from flows.process.ui import use_served
 
-    stop.arm()
+    signals.arm()
     end_orphans()
     use_served()
     refuse_unusable(served="PREFECT_API_URL" in os.environ)
@@ -426,7 +426,7 @@ def _leave(code: int) -> None:
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     """Lets every record pass, what the user can mend without the traceback that only a developer needs."""
-    from flows.room import mishap
+    from flows.process.preflight import mishap
 
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, InputError) or (error and mishap(error)):
@@ -444,7 +444,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         _leave(2)
     except Exception as error:
-        from flows.room import mishap
+        from flows.process.preflight import mishap
 
         if (told := mishap(error)) is None:
             raise

@@ -1,8 +1,8 @@
 """kill -9 at random moments: does the same command afterwards give the same bytes, and is nothing left behind?
 
-    python -m benchmarks.kills [kills [seed [minutes after which no other begins]]]
+    python -m proofs.kills [kills [seed [minutes after which no other begins]]]
 
-An undisturbed run of `benchmarks/kills.yaml` gives the bytes. Then a run, its Prefect server, the worker with or
+An undisturbed run of `proofs/kills.yaml` gives the bytes. Then a run, its Prefect server, the worker with or
 without its run, the pages' Prefect server, the MLflow server or `ebr ui` itself is killed, at moments that are spread
 over the stages and the time of an undisturbed run. They are told in finished stages, so that a busy machine moves none.
 After each kill the same command goes on (with `ebr ui` started again where it ended), and is killed up to twice more
@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.kill_victims import (
+from proofs.kill_victims import (
     EXPERIMENT,
     OVER,
     Pages,

@@ -1,6 +1,6 @@
 """kill -9 of nights: is each made again as if nothing had happened, and does the next one get its turn?
 
-    python -m benchmarks.night_kills [kills [seed]]
+    python -m proofs.night_kills [kills [seed]]
 
 A simulated world's log, a folder a day; one home in which nobody disturbs its nights, one in which `ebr ui` makes them
 on orders of `retrain/nightly`. Each of these is killed once, at a moment that is drawn from how far a night has come:
@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from benchmarks.kill_victims import OVER, Pages, Process, kill, log_of, open_pages, processes, start, stuck_after, until
-from benchmarks.kills import BOTH, MARK, MLFLOW, PAGES, SERVER, WORKER, files_of, folders, half_written, strike, trained
+from proofs.kill_victims import OVER, Pages, Process, kill, log_of, open_pages, processes, start, stuck_after, until
+from proofs.kills import BOTH, MARK, MLFLOW, PAGES, SERVER, WORKER, files_of, folders, half_written, strike, trained
 
 NIGHT, POWER = "night's process", "all at once"
 OF_10 = {NIGHT: 3, WORKER: 1, BOTH: 2, SERVER: 1, MLFLOW: 1, PAGES: 1, POWER: 1}

@@ -1,4 +1,4 @@
-"""What `benchmarks.kills` and `benchmarks.night_kills` start and kill: a run, the pages with their worker, and how each
+"""What `proofs.kills` and `proofs.night_kills` start and kill: a run, the pages with their worker, and how each
 is found again."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PROJECT = Path(__file__).parent.parent
-EXPERIMENT = PROJECT / "benchmarks" / "kills.yaml"
+EXPERIMENT = PROJECT / "proofs" / "kills.yaml"
 PATIENCE_S = 900
 OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 LIVE = ("PENDING", "RUNNING", "CANCELLING")
@@ -57,7 +57,7 @@ def start(home: Path, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     with log_of(home).open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *arguments],
+            [sys.executable, "-m", "flows.app.cli", *arguments],
             cwd=PROJECT,
             env=kept | {"EBR_HOME": str(home), "OMP_NUM_THREADS": "1"} | more,
             stdin=subprocess.DEVNULL,

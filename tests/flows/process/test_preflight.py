@@ -18,12 +18,12 @@ import mlflow
 import pytest
 
 from ebr_core.config import InputError
-from flows import room
-from flows.room import mishap, refuse_unusable
+from flows.process import preflight
+from flows.process.preflight import mishap, refuse_unusable
 from tasks.nights import Night
 from tasks.tracking import track_night
 
-PROJECT = Path(__file__).parent.parent.parent
+PROJECT = Path(__file__).parent.parent.parent.parent
 SMOKE = PROJECT / "experiments" / "smoke.yaml"
 CANARY = "canary-31c7ab"  # a password that must not be told
 
@@ -32,7 +32,7 @@ CANARY = "canary-31c7ab"  # a password that must not be told
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EBR_HOME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    monkeypatch.setattr(room, "LOCKED_S", 0.1)
+    monkeypatch.setattr(preflight, "LOCKED_S", 0.1)
     return tmp_path
 
 
@@ -66,7 +66,7 @@ def test_a_server_that_cannot_start_is_told_and_its_words_are_kept(tmp_path: Pat
         "EBR_HOME": str(tmp_path),
         "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////no/such/a.db",
     }
-    command = [sys.executable, "-m", "flows.cli", "run", str(SMOKE)]
+    command = [sys.executable, "-m", "flows.app.cli", "run", str(SMOKE)]
     done = subprocess.run(
         command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
@@ -172,7 +172,7 @@ def _mounts() -> bool:
 )
 def test_a_full_or_read_only_disk_is_told_at_once(tmp_path: Path, options: str, told: str) -> None:
     """A real one, in a namespace of its own."""
-    run = f"mount -t tmpfs -o {options} tmpfs {tmp_path} && exec {sys.executable} -m flows.cli run {SMOKE}"
+    run = f"mount -t tmpfs -o {options} tmpfs {tmp_path} && exec {sys.executable} -m flows.app.cli run {SMOKE}"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     done = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", run],

@@ -1,6 +1,6 @@
 """Is every broken input either read right or refused with a clear error?
 
-    python -m benchmarks.fuzz [inputs, default 2000] [number of the first, default 0]
+    python -m proofs.fuzz [inputs, default 2000] [number of the first, default 0]
 
 Each input is a small log in some layout with one thing wrong in it, or a sound one under a mutated experiment file; its
 number is its seed. It goes through what `ebr check` does, in a process of its own that may take 6 GB and 60 seconds.
@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.mutations import (
+from proofs.mutations import (
     FORMS,
     OF_BYTES,
     OF_EXPERIMENTS,
@@ -152,7 +152,7 @@ def _filled(tables: dict[str, pa.Table]) -> dict[str, dict[str, int]]:
 def tried(number: int) -> Outcome:
     """What the product makes of the input of this number."""
     from ebr_core.config import InputError
-    from flows.check import describe_experiment
+    from flows.app.check import describe_experiment
 
     folder, home = Path(tempfile.mkdtemp(prefix="ebr-fuzz-")), os.environ["EBR_HOME"]
     os.environ["EBR_HOME"] = str(folder / "home")

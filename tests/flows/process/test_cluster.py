@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-PROJECT = Path(__file__).parent.parent.parent
+PROJECT = Path(__file__).parent.parent.parent.parent
 SMALL = {
     "logs": {"layout": "simulated", "world": {"documents": 200, "searches": 1500, "days": 6}},
     "evaluation": {"ks": [1, 10], "resamples": 200, "searches": 200},
@@ -33,7 +33,7 @@ def _run(folder: Path, runner: Any) -> subprocess.CompletedProcess[str]:
     path.write_text(yaml.safe_dump({**SMALL, "runner": runner}))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", "run", str(path)],
+        [sys.executable, "-m", "flows.app.cli", "run", str(path)],
         cwd=PROJECT,
         env=environment | {"EBR_HOME": str(folder / "home")},
         capture_output=True,

@@ -18,12 +18,12 @@ from types import FrameType
 from rich.console import Console
 
 from ebr_core.config import InputError
-from flows.leftovers import close_runs, end_orphans, end_own
-from flows.room import refuse_unusable
+from flows.process.cleanup import close_runs, end_orphans, end_own
+from flows.process.preflight import refuse_unusable
 from tasks.home import home
 
 HOST = "127.0.0.1"
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parent.parent.parent
 PATIENCE_S = 300
 
 

@@ -1,4 +1,4 @@
-"""Small logs in every layout, and what can be wrong with them: material for `benchmarks.fuzz` and its test."""
+"""Small logs in every layout, and what can be wrong with them: material for `proofs.fuzz` and its test."""
 
 from __future__ import annotations
 

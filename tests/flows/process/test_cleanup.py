@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import ConcurrencyOptions, State
 from prefect.settings import get_current_settings
 from prefect.states import Pending, Running
 
-from flows.leftovers import HOST, PREFECTS, PROCESS, RUN, close_runs, end_orphans, end_own
+from flows.process.cleanup import HOST, PREFECTS, PROCESS, RUN, close_runs, end_orphans, end_own
 from tasks.home import home
 from tasks.process import myself
 
@@ -39,7 +39,7 @@ def _process(*words: str, **told: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_only_servers_of_dead_runs_of_this_home_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RUN, "")
-    monkeypatch.setattr("flows.leftovers.GRACE_S", 0.5)
+    monkeypatch.setattr("flows.process.cleanup.GRACE_S", 0.5)
     me, mine = myself(), str(home())
     recycled = f"{os.getpid()}:1"  # the number is mine, but it was another process's then
     with (

@@ -1,6 +1,6 @@
 """Do the intervals cover what they promise? Planted data sets with a known difference, clusters and training noise.
 
-    python -m benchmarks.coverage [data sets]
+    python -m proofs.coverage [data sets]
 
 Each data set has searchers with some searches each, arms whose effect differs from searcher to searcher, seeds that
 move an arm as a whole and on single searches, and hits that are 0 or 1. Printed for each setting: how often an interval

@@ -6,7 +6,7 @@ import itertools
 from datetime import datetime
 from pathlib import Path
 
-from flows.leftovers import close_runs
+from flows.process.cleanup import close_runs
 from tasks.nights import champions_of, described, read_nights
 from tasks.promoting import name_of
 

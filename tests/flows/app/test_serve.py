@@ -24,7 +24,7 @@ import pytest
 
 from tests.bundles import make_bundle, publish_bundles
 
-PROJECT = Path(__file__).parent.parent.parent
+PROJECT = Path(__file__).parent.parent.parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -35,7 +35,7 @@ def _environment(home: Path) -> dict[str, str]:
 
 def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "flows.app.cli", *arguments],
         cwd=PROJECT,
         env=_environment(home),
         capture_output=True,
@@ -64,7 +64,7 @@ def url(home: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     service = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)],
+        [sys.executable, "-m", "flows.app.cli", "serve", "--port", str(port)],
         cwd=PROJECT,
         env=_environment(home),
         stdout=subprocess.PIPE,
