@@ -1,4 +1,4 @@
-"""What `ebr check` says: the logs as they are, the split, and what these logs cannot answer."""
+"""`ebr check`: describe the logs, the split, and the questions that these logs cannot answer."""
 
 from __future__ import annotations
 
@@ -23,79 +23,78 @@ from tasks.retrieval import refuse_impossible
 
 
 def describe_experiment(path: Path) -> str:
-    """Reads the logs as a run would (and keeps the extraction for it), trains nothing, and says what was found."""
-    asked = load_experiment(path)
-    logs = asked.logs.tables(live.fn(asked.logs.world).folder) if isinstance(asked.logs, Simulated) else asked.logs
+    """The description of an experiment's logs and plan. Extracts the log as a run would, and trains nothing."""
+    spec = load_experiment(path)
+    logs = spec.logs.tables(live.fn(spec.logs.world).folder) if isinstance(spec.logs, Simulated) else spec.logs
     refuse_absent(logs)
-    log: Artifact = extract.fn(logs, asked.split, contents_of(logs))
+    log: Artifact = extract.fn(logs, spec.split, contents_of(logs))
     report = json.loads((log.folder / "report.json").read_text())
-    return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(asked, report, log, logs)}"
+    return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(spec, report, log, logs)}"
 
 
-def _plan(asked: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLogs) -> str:
-    """What would be trained and asked, and which of it these logs do not allow."""
-    lines = [f"{len(asked.arms)} arms × {len(asked.seeds)} seeds would be trained: {', '.join(asked.arms) or 'none'}."]
-    if again := {
-        run for its in asked.ensembles.values() for seed in asked.seeds for run in its.runs(seed, asked.seeds)
-    }:
-        others = sorted(f"{arm}, seed {seed}" for arm, seed in again if seed not in asked.seeds)
-        lines += [f"  and again for ensembles: {'; '.join(others)}."] if others else []
+def _plan(spec: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLogs) -> str:
+    """The arms, questions and indexes of the experiment, each with the reason where these logs do not allow it."""
+    lines = [f"{len(spec.arms)} arms × {len(spec.seeds)} seeds would be trained: {', '.join(spec.arms) or 'none'}."]
+    ensembles, seeds = spec.ensembles.values(), spec.seeds
+    runs = {run for ensemble in ensembles for seed in seeds for run in ensemble.runs(seed, seeds)}
+    if others := sorted(f"{arm}, seed {seed}" for arm, seed in runs if seed not in seeds):
+        lines.append(f"  and again for ensembles: {'; '.join(others)}.")
     lacking = {
         arm: reason
-        for arm in asked.arms
-        if (reason := _lacks(asked, arm, report) or _unread(asked, arm, log, logs) or _unrated(asked, arm))
+        for arm in spec.arms
+        if (reason := _lacks(spec, arm, report) or _unread(spec, arm, log, logs) or _unrated(spec, arm))
     }
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
-    for name, question in asked.questions.items():
+    for name, question in spec.questions.items():
         compared = [arm_of(arm) for arm in (question.baseline, *question.arms)]
-        asked_of = [part for arm in compared for part in (arm, *_made_of(asked, arm))]
-        missing = [arm for arm in dict.fromkeys(asked_of) if arm in lacking]
+        needed = [part for arm in compared for part in (arm, *_parts(spec, arm))]
+        missing = [arm for arm in dict.fromkeys(needed) if arm in lacking]
         verdict = f"cannot be answered, for want of {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
-    lines += [f"  index {name} cannot be built: {reason}." for name, reason in _unbuilt(asked, report)]
-    lines += [f"  a run is refused: {told}." for told in _refused(asked, log)]
+    lines += [f"  index {name} cannot be built: {reason}." for name, reason in _unbuilt(spec, report)]
+    lines += [f"  a run is refused: {reason}." for reason in _refused(spec, log)]
     searchers = report["splits"].get("test", {}).get("searchers", 0)
     if report["signed_in"] and searchers < FEW_CLUSTERS:
         lines.append(f"  the test has {searchers} searchers: too few for intervals, which need {FEW_CLUSTERS}.")
     return "\n".join(lines)
 
 
-def _made_of(asked: Experiment, name: str) -> list[str]:
+def _parts(spec: Experiment, name: str) -> list[str]:
     """The arms that an ensemble, a cascade, a ranker, a filter or a retrieval of this name is made of."""
-    if name in asked.ensembles:
-        return list(dict.fromkeys(asked.ensembles[name].parts))
-    if name in asked.cascades:
-        both = asked.cascades[name].first, asked.cascades[name].then
-        return [part for one in both for part in (_made_of(asked, one) or [one])]
-    if name in asked.filters:
-        return list(dict.fromkeys((asked.filters[name].arm, *asked.filters[name].of)))
-    its = asked.retrievals[name].arm if name in asked.retrievals else None
-    its = asked.rankers[name].of if name in asked.rankers else its
-    return [] if its is None else _made_of(asked, its) or [its]
+    if name in spec.ensembles:
+        return list(dict.fromkeys(spec.ensembles[name].parts))
+    if name in spec.cascades:
+        stages = spec.cascades[name].first, spec.cascades[name].then
+        return [part for stage in stages for part in (_parts(spec, stage) or [stage])]
+    if name in spec.filters:
+        return list(dict.fromkeys((spec.filters[name].arm, *spec.filters[name].of)))
+    source = spec.retrievals[name].arm if name in spec.retrievals else None
+    source = spec.rankers[name].of if name in spec.rankers else source
+    return [] if source is None else _parts(spec, source) or [source]
 
 
-def _unbuilt(asked: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The indexes that the corpus is too small for, with the reason."""
+def _unbuilt(spec: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(index, reason) for each index that the corpus is too small for."""
     documents = report["tables"]["documents"]["kept"]
-    for name, index in asked.indexes.items():
-        reasons = [reason for d in asked.dimensions if (reason := problem(index, documents, d))]
+    for name, index in spec.indexes.items():
+        reasons = [reason for d in spec.dimensions if (reason := problem(index, documents, d))]
         if reasons:
             yield name, reasons[0]
 
 
-def _refused(asked: Experiment, log: Artifact) -> Iterator[str]:
-    """What a run says as soon as it knows the documents alive in the test."""
+def _refused(spec: Experiment, log: Artifact) -> Iterator[str]:
+    """The error of a run that becomes known with the documents alive in the test."""
     try:
-        test = sample.fn(log, "test", asked.evaluation.searches, asked.logs.judged_from)
-        refuse_impossible(test, (), (), max(asked.evaluation.ks))
-        refuse_deep(test, asked.rankers)
+        test = sample.fn(log, "test", spec.evaluation.searches, spec.logs.judged_from)
+        refuse_impossible(test, (), (), max(spec.evaluation.ks))
+        refuse_deep(test, spec.rankers)
     except InputError as error:
         yield str(error).rstrip(".")
 
 
-def _unread(asked: Experiment, name: str, log: Artifact, logs: ReadLogs) -> str | None:
-    """Why the groups of an arm cannot be had of this log, None where they can."""
-    reads = asked.arms[name].reads
+def _unread(spec: Experiment, name: str, log: Artifact, logs: ReadLogs) -> str | None:
+    """The reason why this log cannot give the features of an arm, None where it can."""
+    reads = spec.arms[name].reads
     try:
         columns = extract_columns.fn(logs, log, contents_of(logs), reads) if needs_columns(reads) else None
         examine(log, reads, columns)
@@ -104,18 +103,18 @@ def _unread(asked: Experiment, name: str, log: Artifact, logs: ReadLogs) -> str 
     return None
 
 
-def _unrated(asked: Experiment, name: str) -> str | None:
-    """Why the ratings of an arm cannot be had, None where they can, or it needs none."""
-    ratings, imported = asked.arms[name].ratings, asked.feedback.imported
-    if ratings is None or not asked.people_rate or imported is None:
+def _unrated(spec: Experiment, name: str) -> str | None:
+    """The reason why an arm has no ratings, None where it has them or needs none."""
+    ratings, imported = spec.arms[name].ratings, spec.feedback.imported
+    if ratings is None or not spec.people_rate or imported is None:
         return None
     missing = [arm for arm in ratings.of if not imported_of(imported, arm)]
     return f"nobody has rated what {', '.join(missing)} retrieves (ebr ratings export)" if missing else None
 
 
-def _lacks(asked: Experiment, name: str, report: dict[str, Any]) -> str | None:
-    """Why an arm cannot be trained on the log of this report, None where it can."""
-    arm, train = asked.arms[name], report["splits"].get("train", {})
+def _lacks(spec: Experiment, name: str, report: dict[str, Any]) -> str | None:
+    """The reason why an arm cannot be trained on the log of this report, None where it can."""
+    arm, train = spec.arms[name], report["splits"].get("train", {})
     not_clicked = train.get("impressions", 0) - train.get("clicks", 0)
     if not train.get("searches"):
         return "these logs have no training part"

@@ -1,4 +1,4 @@
-"""`ebr status`: who answers, since when, what the last night said, and when the next one is."""
+"""`ebr status`: the champion, since when it answers, the last night's decision, and when the next night runs."""
 
 from __future__ import annotations
 
@@ -7,30 +7,18 @@ from datetime import datetime
 from pathlib import Path
 
 from flows.process.cleanup import close_runs
-from tasks.nights import champions_of, described, read_nights
+from tasks.nights import Champion, Night, champions_of, described, read_nights
 from tasks.promoting import name_of
 
-PAGE = 200  # runs that a server tells at once
+PAGE = 200  # runs in one answer of a server
 
 
-def told_status(experiment: str | None, server: str | None) -> str:
+def describe_status(experiment: str | None, server: str | None) -> str:
     """The status of an experiment's nights in words. server: the address of a Prefect server, None where none runs."""
     name = name_of(experiment)
     nights = read_nights(name)
     champions = champions_of(nights)
-    lines = [name]
-    if champions:
-        now = champions[-1]
-        crowned = next(night for night in reversed(nights) if night.champion == now and night.decision == "promoted")
-        since = next(night.at for night in reversed(nights) if _took_over(night.decision) and night.champion == now)
-        seen = crowned.seen
-        lines += [
-            f"  champion  arm {now.arm} of {now.day}, answers since {since:%Y-%m-%d %H:%M} UTC; its log runs from "
-            f"{seen['first']} to {seen['last']} ({seen['searches']:,} searches)",
-            f"            bundle {now.bundle.folder.name}, log {now.log.folder.name}",
-        ]
-    else:
-        lines.append("  champion  none yet")
+    lines = [name, *(_champion(nights, champions[-1]) if champions else ["  champion  none yet"])]
     if len(champions) > 1:
         before = champions[-2]
         lines.append(f"  previous  arm {before.arm} of {before.day}; ebr rollback {name} brings it back")
@@ -42,14 +30,22 @@ def told_status(experiment: str | None, server: str | None) -> str:
     return "\n".join(lines)
 
 
-def _took_over(decision: str) -> bool:
-    return decision in ("promoted", "rolled back")
+def _champion(nights: list[Night], champion: Champion) -> list[str]:
+    """The arm that answers, since when, and the log that it learnt from."""
+    of_champion = [night for night in reversed(nights) if night.champion == champion]
+    seen = next(night.seen for night in of_champion if night.decision == "promoted")
+    since = next(night.at for night in of_champion if night.decision in ("promoted", "rolled back"))
+    return [
+        f"  champion  arm {champion.arm} of {champion.day}, answers since {since:%Y-%m-%d %H:%M} UTC; "
+        f"its log runs from {seen['first']} to {seen['last']} ({seen['searches']:,} searches)",
+        f"            bundle {champion.bundle.folder.name}, log {champion.log.folder.name}",
+    ]
 
 
 def next_run(experiment: str) -> datetime | None:
-    """When retrain/nightly runs next for the experiment of that name, by the server in use; None where it does not.
+    """When the server in use will next run retrain/nightly for the experiment of that name, None where it will not.
 
-    Whose run it is stands in its parameter `experiment`, by which the server cannot search.
+    The server cannot search by the parameter `experiment`, so each scheduled run is read.
     """
     from prefect import get_client
     from prefect.client.schemas.filters import (

@@ -1,5 +1,5 @@
-"""What killed runs leave behind, and how the next one clears it up: processes, half-written folders, runs that Prefect
-still takes for living and the concurrency slots that these hold."""
+"""Clean up after killed runs: processes, half-written folders, and flow runs that Prefect still lists as running, with
+the concurrency slots that they hold."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 from tasks.home import home
 from tasks.process import identity, is_gone, myself
 
-RUN = "EBR_RUN_PROCESS"  # in the environment of all that a run or `ebr ui` starts: who it was
+RUN = "EBR_RUN_PROCESS"  # in the environment of all that a run or `ebr ui` starts: the identity of that process
 HOST, PROCESS = "ebr.host", "ebr.process"  # labels of a flow run
 PREFECTS = "PREFECT__FLOW_RUN_ID"  # in the environment of a process that a worker started
 GRACE_S = 8.0
 
 
 def begin() -> None:
-    """The first step of a flow: says in the run's labels which process it is, and clears up what killed runs left."""
+    """Write this process into the labels of the flow run, and clean up after killed runs: the first step of a flow."""
     from prefect import get_client
     from prefect.context import FlowRunContext
 
@@ -41,22 +41,22 @@ def begin() -> None:
 
 
 def end_orphans() -> None:
-    """Ends what is left of runs and pages of this home that were killed and could not end it: temporary Prefect
-    servers, or `ebr ui`'s servers, worker and runs. Then leaves this process's own name to all that it starts."""
+    """End what killed runs and killed pages of this home left running: temporary Prefect servers, or the servers, the
+    worker and the runs of `ebr ui`. Whatever this process starts from here on carries its identity."""
     _end(is_gone)
     os.environ[RUN] = myself()
 
 
 def end_own() -> None:
-    """Ends what this process started and what those started, in whatever session."""
+    """End all that this process started, and what that started in turn, in any session."""
     _end(lambda run: run == myself())
 
 
 def close_runs(starting: bool = False) -> list[str]:
-    """Marks as crashed what Prefect takes for living though its process is gone, which frees its concurrency slot; the
-    names of these runs. A run of another machine is left alone.
+    """Mark runs of dead processes as crashed, which frees their concurrency slots; returns the names of these runs.
 
-    starting: no worker of this home is there yet, so a run that no process was found for has none.
+    A run of another machine stays as it is. starting: no worker of this home runs yet, so a run without a process that
+    was found has none.
     """
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
@@ -66,51 +66,54 @@ def close_runs(starting: bool = False) -> list[str]:
     kinds = [StateType.RUNNING, StateType.CANCELLING, *([StateType.PENDING] if starting else [])]
     closed, offset = [], 0
     with get_client(sync_client=True) as client:
-        wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
-        while there := client.read_flow_runs(flow_run_filter=wanted, limit=200, offset=offset):
-            dead = [run for run in there if _is_dead(run.labels, str(run.id), starting and bool(run.deployment_id))]
+        unfinished = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
+        while runs := client.read_flow_runs(flow_run_filter=unfinished, limit=200, offset=offset):
+            dead = [run for run in runs if _is_dead(run.labels, str(run.id), starting and bool(run.deployment_id))]
             for run in dead:
-                gone = Crashed(message="Its process was killed; the same command goes on where it was.")  # type: ignore[var-annotated]
-                client.set_flow_run_state(run.id, gone, force=True)
+                crashed = Crashed(message="Its process was killed; the same command goes on where it was.")  # type: ignore[var-annotated]
+                client.set_flow_run_state(run.id, crashed, force=True)
                 closed.append(run.name)
-            offset += len(there) - len(dead)
+            offset += len(runs) - len(dead)
     return closed
 
 
 def _is_dead(labels: dict[str, Any], run: str, starting: bool) -> bool:
-    if any(told.get(PREFECTS) == run for _, told, _ in _processes()):
+    """True if no process works on a flow run: neither a worker's nor that which its labels name."""
+    if any(environment.get(PREFECTS) == run for _, environment, _ in _processes()):
         return False
     if PROCESS not in labels:
         return starting
     return is_gone(str(labels[PROCESS]), str(labels[HOST]))
 
 
-def _end(meant: Callable[[str], bool]) -> None:
-    """Asks processes of this home to stop whose run is meant, and makes them after a while."""
+def _end(chosen: Callable[[str], bool]) -> None:
+    """Ask the processes of the chosen runs of this home to stop, and kill them after a while."""
     for wish in (signal.SIGTERM, signal.SIGKILL):
-        chosen = [
+        pids = [
             pid
-            for pid, told, command in _processes()
-            if told.get("EBR_HOME") == str(home()) and told.get(RUN) and meant(told[RUN]) and _is_server(command)
+            for pid, environment, command in _processes()
+            if environment.get("EBR_HOME") == str(home()) and _is_server(command)
+            if environment.get(RUN) and chosen(environment[RUN])
         ]
-        for pid in chosen:
+        for pid in pids:
             with suppress(OSError):
                 os.kill(pid, wish)
         until = time.monotonic() + GRACE_S
-        while time.monotonic() < until and any(identity(pid) for pid in chosen):
+        while time.monotonic() < until and any(identity(pid) for pid in pids):
             time.sleep(0.05)
 
 
 def _is_server(command: list[str]) -> bool:
-    """Whether it is one of Prefect's or MLflow's processes, or one that such a process forked."""
+    """True for a process of Prefect or MLflow, and for one that such a process forked."""
     return any(word in part for part in command[1:] for word in ("prefect", "mlflow", "multiprocessing"))
 
 
 def _processes() -> Iterator[tuple[int, dict[str, str], list[str]]]:
-    """All processes but this one that this user may look into: number, environment, command."""
-    for place in Path("/proc").glob("[0-9]*"):
-        if place.name == str(os.getpid()):
+    """The number, environment and command of every other process that this user may inspect."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        if folder.name == str(os.getpid()):
             continue
         with suppress(OSError, UnicodeDecodeError):  # somebody else's, or it just ended
-            told = dict(part.split("=", 1) for part in (place / "environ").read_text().split("\0") if "=" in part)
-            yield int(place.name), told, (place / "cmdline").read_text().split("\0")
+            variables = (folder / "environ").read_text().split("\0")
+            environment = dict(variable.split("=", 1) for variable in variables if "=" in variable)
+            yield int(folder.name), environment, (folder / "cmdline").read_text().split("\0")

@@ -1,4 +1,4 @@
-"""What runs the stages of a flow: threads of its process, or a Dask cluster."""
+"""Where the stages of a flow run: in threads of its process, or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ RUNNER: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner(max_workers=os.cpu
 
 
 def cluster_of(runner: Literal["threads"] | Dask) -> TaskRunner[Any] | None:
-    """The cluster that is asked for, None where the flow that asks already runs on it, or wants none. Errors: no
-    scheduler answers under its address."""
+    """The Dask cluster that an experiment's `runner` names, None for threads and where this flow runs on it already.
+
+    Errors: no scheduler answers at the address, or it has no workers.
+    """
     import dask
     from prefect_dask.task_runners import DaskTaskRunner
 
@@ -31,10 +33,10 @@ def cluster_of(runner: Literal["threads"] | Dask) -> TaskRunner[Any] | None:
     if not isinstance(runner, Dask) or (context and isinstance(context.task_runner, DaskTaskRunner)):
         return None
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    dask.config.set({"distributed.comm.timeouts.tcp": "300s"})  # kernels that compile let a worker say nothing for long
+    dask.config.set({"distributed.comm.timeouts.tcp": "300s"})  # a worker that compiles kernels is silent for long
     if runner.address is None:
-        here = {"n_workers": runner.workers, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
-        return DaskTaskRunner(cluster_kwargs=here)
+        local = {"n_workers": runner.workers, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
+        return DaskTaskRunner(cluster_kwargs=local)
     _refuse_silent(runner.address)
     return DaskTaskRunner(address=runner.address)
 
@@ -55,7 +57,7 @@ def _refuse_silent(address: str) -> None:
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Names the server of this run to the workers, which would else start one of their own each."""
+    """Give the workers the address of this run's Prefect server; else each would start a server of its own."""
     with get_client(sync_client=True) as client:
         api = str(client.api_url)
     with temporary_settings({PREFECT_API_URL: api}):

@@ -1,5 +1,5 @@
-"""What of its surroundings can stop a run: a full or read-only disk, a locked database, a Prefect or MLflow server that
-went away. Each is told in one line; what was finished is kept."""
+"""Refuse a run that its environment would stop, and explain in one line what stopped a run: a full or read-only disk, a
+locked database, a Prefect or MLflow server that does not answer. Finished stages are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from ebr_core.config import InputError
 from tasks.home import home
 
-LEAST = 64 * 2**20  # bytes: the databases and the smallest of runs
+LEAST_BYTES = 64 * 2**20  # for the databases and the smallest of runs
 LOCKED_S = 10.0
 GOES_ON = "what is finished is kept, and the same command goes on"
 TRIES = 2  # Prefect takes a server that cannot start for one whose port is taken, and starts others for ever
@@ -27,10 +27,10 @@ WHERE = "EBR_HOME lies"
 
 
 def refuse_unusable(served: bool) -> None:
-    """Errors: too little room where EBR_HOME lies, a database there that is locked, read-only or broken, or an MLflow
-    server that does not answer. Else a run would find out late, or wait for minutes for a server that cannot start.
+    """Check what every run needs, because a run would notice late, or wait for minutes for a server that cannot start.
 
-    served: Prefect's database is a running server's affair.
+    served: a running Prefect server holds its own database, which is then not checked. Errors: too little room where
+    EBR_HOME lies; a database there that is locked, read-only or broken; an MLflow server that does not answer.
     """
     _refuse_full()
     if not served:
@@ -42,10 +42,10 @@ def refuse_unusable(served: bool) -> None:
 
 
 def _refuse_full() -> None:
-    """Asks the disk for as much, in a file without a name, which a killed process does not leave behind."""
+    """Errors: the disk is full or read-only. The test file has no name, so a killed process leaves none behind."""
     try:
         with TemporaryFile(dir=home()) as file:
-            os.posix_fallocate(file.fileno(), 0, LEAST)
+            os.posix_fallocate(file.fileno(), 0, LEAST_BYTES)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"{home()} cannot be written: {error.strerror}; set EBR_HOME to another folder") from error
@@ -56,15 +56,18 @@ def _refuse_full() -> None:
 
 
 def start_server() -> None:
-    """Starts Prefect's temporary server where no other is used. What it says goes into a file: with a disk full it says
-    thousands of lines. Errors: it ended, which Prefect itself would notice after minutes."""
+    """Start Prefect's temporary server unless another is in use.
+
+    Its output goes into a file, because on a full disk it prints thousands of lines. Errors: the server ended, which
+    Prefect itself would notice after minutes.
+    """
     if "PREFECT_API_URL" in os.environ:
         return
     from prefect.server.api.server import SubprocessASGIServer
 
     log = home() / "logs" / "temporary-server.log"
     log.parent.mkdir(exist_ok=True)
-    server, ours, failed = SubprocessASGIServer(), os.dup(2), list[Exception]()
+    server, own_stderr, failed = SubprocessASGIServer(), os.dup(2), list[Exception]()
 
     def start() -> None:
         try:
@@ -77,24 +80,24 @@ def start_server() -> None:
     try:
         starting = threading.Thread(target=start, daemon=True)
         starting.start()
-        tried: set[int] = set()
-        while starting.is_alive() and len(tried) <= TRIES:
+        pids: set[int] = set()
+        while starting.is_alive() and len(pids) <= TRIES:
             starting.join(0.05)
-            tried |= {server.server_process.pid} if server.server_process else set()
+            pids |= {server.server_process.pid} if server.server_process else set()
     finally:
-        os.dup2(ours, 2)
-        os.close(ours)
-    if failed or len(tried) > TRIES:
+        os.dup2(own_stderr, 2)
+        os.close(own_stderr)
+    if failed or len(pids) > TRIES:
         server.stop()
         raise InputError(f"Prefect's temporary server did not start, {log} says why; {GOES_ON}")
 
 
-def _full(told: str) -> str:
-    return f"{told}; {GOES_ON}. Free some, or set EBR_HOME to a larger disk"
+def _full(message: str) -> str:
+    return f"{message}; {GOES_ON}. Free some, or set EBR_HOME to a larger disk"
 
 
 def _refuse_locked(path: Path) -> None:
-    """Takes the writer's lock for a moment."""
+    """Take the writer's lock for a moment. Errors: the database is locked, read-only or broken."""
     if not path.exists():
         return
     try:
@@ -106,7 +109,7 @@ def _refuse_locked(path: Path) -> None:
 
 
 def _refuse_silent(mlflow: str) -> None:
-    """Asks for any answer, a refusal included."""
+    """Errors: the server gives no answer at all; a refusal is an answer."""
     try:
         with suppress(urllib.error.HTTPError), urllib.request.urlopen(mlflow, timeout=LOCKED_S):
             pass
@@ -119,52 +122,57 @@ def _refuse_silent(mlflow: str) -> None:
 
 
 def _address(url: str) -> str:
-    """Where a server listens, without a user or a password."""
+    """The address of a server without user and password."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _about(error: sqlite3.DatabaseError) -> str:
-    """What a database's error means, and the way out."""
-    told = str(error)
-    if "locked" in told:
-        return f"{told}: another process holds it (fuser tells which); end that, or wait; {GOES_ON}"
-    if "readonly" in told or "unable to open" in told:
-        return f"{told}: make it and its folder writable; {GOES_ON}"
-    if "full" in told:
-        return _full(told)
-    return f"{told}: move it away, and a new one is made (of earlier runs the artifacts stay, not the pages); {GOES_ON}"
+    """The meaning of a database's error, and the way out."""
+    message = str(error)
+    if "locked" in message:
+        return f"{message}: another process holds it (fuser tells which); end that, or wait; {GOES_ON}"
+    if "readonly" in message or "unable to open" in message:
+        return f"{message}: make it and its folder writable; {GOES_ON}"
+    if "full" in message:
+        return _full(message)
+    return (
+        f"{message}: move it away, and a new one is made (of earlier runs the artifacts stay, not the pages); {GOES_ON}"
+    )
 
 
-def mishap(error: BaseException) -> str | None:
-    """What stopped a run in one line where it lies in its surroundings; None where it does not."""
-    for one in _chain(error):
-        told = str(one)
-        if "No space left on device" in told or "disk is full" in told or "Disk quota exceeded" in told:
+def environment_error(error: BaseException) -> str | None:
+    """One line about an error that the environment caused, with the way out; None where the cause is another."""
+    for cause in _chain(error):
+        message = str(cause)
+        if "No space left on device" in message or "disk is full" in message or "Disk quota exceeded" in message:
             return _full(f"no space is left where {WHERE}, {home()}")
-        if "Read-only file system" in told:
-            return f"{told}; {GOES_ON} once it can be written, or set EBR_HOME to a folder that can"
+        if "Read-only file system" in message:
+            return f"{message}; {GOES_ON} once it can be written, or set EBR_HOME to a folder that can"
         for words in ("database is locked", "readonly database", "unable to open database"):
-            if words in told:
+            if words in message:
                 return f"a database in {home()}: {_about(sqlite3.OperationalError(words))}"
-        if isinstance(one, sqlite3.OperationalError) and ("already exists" in told or "duplicate column" in told):
-            return f"{home() / 'mlflow.db'} was left half made: {_about(one)}"
-        if "ephemeral Prefect API server" in told:
+        if isinstance(cause, sqlite3.OperationalError) and (
+            "already exists" in message or "duplicate column" in message
+        ):
+            return f"{home() / 'mlflow.db'} was left half made: {_about(cause)}"
+        if "ephemeral Prefect API server" in message:
             return f"Prefect's temporary server did not start; {home() / 'logs'} says why; {GOES_ON}"
-        if type(one).__module__.startswith(("httpx", "httpcore")) and ("onnect" in type(one).__name__ + told):
+        if type(cause).__module__.startswith(("httpx", "httpcore")) and ("onnect" in type(cause).__name__ + message):
             served = os.environ.get("PREFECT_API_URL")
             whose = f"the Prefect server at {served}" if served else "the run's Prefect server"
             return f"{whose} does not answer any more; {GOES_ON}"
-        if type(one).__module__.startswith(("requests", "urllib3")) and "onnect" in type(one).__name__ + told:
+        if type(cause).__module__.startswith(("requests", "urllib3")) and "onnect" in type(cause).__name__ + message:
             mlflow = _address(os.environ["MLFLOW_TRACKING_URI"])
             return f"the MLflow server at {mlflow} does not answer any more; {GOES_ON}"
     return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, its cause, the cause of that, and so on."""
     seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        yield one
-        one = one.__cause__ or one.__context__
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,4 +1,4 @@
-"""`ebr ui`: the Prefect and MLflow pages, the deployments and a worker, all on loopback, all ended by Ctrl-C."""
+"""Serve the Prefect and MLflow pages, the deployments and a worker on loopback; Ctrl-C ends all of them."""
 
 from __future__ import annotations
 
@@ -14,96 +14,117 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from rich.console import Console
 
 from ebr_core.config import InputError
 from flows.process.cleanup import close_runs, end_orphans, end_own
 from flows.process.preflight import refuse_unusable
-from tasks.home import home
+from tasks.home import ROOT, home
 
 HOST = "127.0.0.1"
-PROJECT = Path(__file__).parent.parent.parent
 PATIENCE_S = 300
 
 
-def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
-    """Starts the Prefect server, work pool, deployments, a worker and the MLflow page; returns when one ends or on
-    Ctrl-C."""
+class Pages(NamedTuple):
+    """The addresses of the pages, and the environment of all that serves them."""
+
+    prefect_port: int
+    mlflow_port: int
+    environment: dict[str, str]
+
+    @property
+    def api(self) -> str:
+        """Where the Prefect server answers."""
+        return _api(self.prefect_port)
+
+    @property
+    def mlflow(self) -> str:
+        """Where MLflow answers."""
+        return f"http://{HOST}:{self.mlflow_port}"
+
+
+def serve_pages(prefect_port: int, mlflow_port: int, console: Console) -> None:
+    """Serve the Prefect and MLflow pages, the work pool, the deployments and a worker until Ctrl-C.
+
+    Errors: the pages of this home are open already, a port is taken, or one of the processes ended.
+    """
     for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(wish, _interrupt)
     end_orphans()  # first: the server of killed pages still answers
     if other := use_served():
         raise InputError(f"`ebr ui` of {home()} is running already, its Prefect server at {other}; use that, or end it")
     refuse_unusable(served=False)
-    api = f"http://{HOST}:{prefect_port}/api"
-    mlflow_url = f"http://{HOST}:{mlflow_port}"
     for port, flag in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
         _refuse_taken(port, flag)
-    environment = os.environ | {
+    pages = Pages(prefect_port, mlflow_port, _environment(_api(prefect_port)))
+    with ExitStack() as running:
+        running.callback(end_own)  # after the others: a worker's runs are in sessions of their own
+        processes = _start_servers(pages, running, console)
+        _deploy(pages.environment, console)
+        worker = ["prefect", "worker", "start", "--pool", "ebr", "--name", "ebr"]
+        processes["worker"] = running.enter_context(_process(worker, pages.environment, "worker"))
+        _wait(f"{pages.mlflow}/health", processes["MLflow"])
+        _announce(pages.api)
+        _show_addresses(pages, console)
+        try:
+            _watch(processes)
+        finally:
+            _served().unlink(missing_ok=True)
+
+
+def _api(port: int) -> str:
+    return f"http://{HOST}:{port}/api"
+
+
+def _environment(api: str) -> dict[str, str]:
+    return os.environ | {
         "PREFECT_API_URL": api,
         "PREFECT_UI_API_URL": api,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # six processes for features that nobody uses here
         "MLFLOW_BACKEND_STORE_URI": os.environ["MLFLOW_TRACKING_URI"],  # no argument: all may read those, passwords too
     }
-    with ExitStack() as running:
-        running.callback(end_own)  # after the others: a worker's runs are in sessions of their own
-        console.print("Starting the Prefect server …")
-        server = running.enter_context(
-            _process(
-                ["prefect", "server", "start", "--host", HOST, "--port", str(prefect_port)],
-                environment,
-                "prefect-server",
-            )
-        )
-        console.print("Starting the MLflow page …")
-        os.environ["PREFECT_API_URL"] = api  # before anything brings Prefect, which reads it once
-        _make_database()
-        mlflow = running.enter_context(
-            _process(
-                [
-                    "mlflow",
-                    "server",
-                    "--host",
-                    HOST,
-                    "--port",
-                    str(mlflow_port),
-                    "--workers",
-                    "1",
-                    "--default-artifact-root",
-                    (home() / "mlflow-artifacts").as_uri(),
-                ],
-                environment,
-                "mlflow",
-            )
-        )
-        _wait(f"{api}/health", server)
-        console.print("Deploying prefect.yaml …")
-        for name in close_runs(starting=True):
-            console.print(f"  {name} was killed; it is marked as crashed, its slot is free")
-        _call(["prefect", "work-pool", "create", "ebr", "--type", "process", "--overwrite"], environment)
-        _call(["prefect", "--no-prompt", "deploy", "--all"], environment)
-        worker = running.enter_context(
-            _process(["prefect", "worker", "start", "--pool", "ebr", "--name", "ebr"], environment, "worker")
-        )
-        _wait(f"{mlflow_url}/health", mlflow)
-        _announce(api)
-        console.print(
-            f"\n  Prefect   http://{HOST}:{prefect_port}\n"
-            f"  MLflow    {mlflow_url}/#/experiments?workflowType=machine_learning\n\n"  # / opens on language models
-            f"Run the default experiment on the worker, from another terminal in {PROJECT}:\n\n"
-            f"  PREFECT_API_URL={api} {Path(sys.executable).parent / 'prefect'} deployment run ebr/full\n\n"
-            f"(-p experiment=experiments/lastfm.yaml for another). Logs: {home() / 'logs'}. Ctrl-C ends all of these.",
-            soft_wrap=True,
-            highlight=False,
-        )
-        try:
-            _watch({"Prefect server": server, "MLflow": mlflow, "worker": worker})
-        finally:
-            _served().unlink(missing_ok=True)
+
+
+def _start_servers(pages: Pages, running: ExitStack, console: Console) -> dict[str, subprocess.Popen[bytes]]:
+    """Start the Prefect server and the MLflow page side by side; returns when the Prefect server answers."""
+    console.print("Starting the Prefect server …")
+    command = ["prefect", "server", "start", "--host", HOST, "--port", str(pages.prefect_port)]
+    server = running.enter_context(_process(command, pages.environment, "prefect-server"))
+    console.print("Starting the MLflow page …")
+    os.environ["PREFECT_API_URL"] = pages.api  # before anything brings Prefect, which reads it once
+    _make_database()
+    command = ["mlflow", "server", "--host", HOST, "--port", str(pages.mlflow_port), "--workers", "1"]
+    command += ["--default-artifact-root", (home() / "mlflow-artifacts").as_uri()]
+    mlflow = running.enter_context(_process(command, pages.environment, "mlflow"))
+    _wait(f"{pages.api}/health", server)
+    return {"Prefect server": server, "MLflow": mlflow}
+
+
+def _deploy(environment: dict[str, str], console: Console) -> None:
+    """Apply prefect.yaml, after runs of killed processes have given back their slots."""
+    console.print("Deploying prefect.yaml …")
+    for name in close_runs(starting=True):
+        console.print(f"  {name} was killed; it is marked as crashed, its slot is free")
+    _call(["prefect", "work-pool", "create", "ebr", "--type", "process", "--overwrite"], environment)
+    _call(["prefect", "--no-prompt", "deploy", "--all"], environment)
+
+
+def _show_addresses(pages: Pages, console: Console) -> None:
+    console.print(
+        f"\n  Prefect   http://{HOST}:{pages.prefect_port}\n"
+        f"  MLflow    {pages.mlflow}/#/experiments?workflowType=machine_learning\n\n"  # / opens on language models
+        f"Run the default experiment on the worker, from another terminal in {ROOT}:\n\n"
+        f"  PREFECT_API_URL={pages.api} {Path(sys.executable).parent / 'prefect'} deployment run ebr/full\n\n"
+        f"(-p experiment=experiments/lastfm.yaml for another). Logs: {home() / 'logs'}. Ctrl-C ends all of these.",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def _make_database() -> None:
+    """Create MLflow's database where it does not exist."""
     if not (home() / "mlflow.db").exists():
         from tasks.tracking import make_database  # takes seconds to import
 
@@ -111,8 +132,8 @@ def _make_database() -> None:
 
 
 def use_served() -> str | None:
-    """Points Prefect at the server of a running `ebr ui` of this home, unless the user named one; its address, if
-    any."""
+    """Point Prefect at the server of a running `ebr ui` of this home, unless the user named another; returns its
+    address, None where there is none."""
     if "PREFECT_API_URL" in os.environ or not _served().exists():
         return None
     api = _served().read_text().strip()
@@ -121,10 +142,11 @@ def use_served() -> str | None:
             os.environ["PREFECT_API_URL"] = api
             return api
     except (urllib.error.URLError, OSError):
-        return None  # it was killed and could not take its note away
+        return None  # it was killed and could not remove its file
 
 
 def _served() -> Path:
+    """The file that holds the Prefect server's address while the pages are open."""
     return home() / "prefect-api-url"
 
 
@@ -137,6 +159,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _refuse_taken(port: int, flag: str) -> None:
+    """Errors: another process listens on the port; `flag` is the option that changes it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -149,13 +172,13 @@ def _refuse_taken(port: int, flag: str) -> None:
 
 @contextmanager
 def _process(command: list[str], environment: dict[str, str], name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A child in a process group of its own, its output in a log file; with its whole group ended on the way out."""
+    """Start a child in a process group of its own, its output in a log file; end the whole group on the way out."""
     logs = home() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with (logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / command[0]), *command[1:]],
-            cwd=PROJECT,
+            cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -169,7 +192,7 @@ def _process(command: list[str], environment: dict[str, str], name: str) -> Iter
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Asks the group to stop, and makes it after ten seconds."""
+    """Ask the process group to stop, and kill it after ten seconds."""
     for wish, grace_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
         try:
             os.killpg(process.pid, wish)
@@ -190,9 +213,10 @@ def _alive(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _call(command: list[str], environment: dict[str, str]) -> None:
+    """Run a command to its end. Errors: it failed."""
     done = subprocess.run(
         [str(Path(sys.executable).parent / command[0]), *command[1:]],
-        cwd=PROJECT,
+        cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -204,6 +228,7 @@ def _call(command: list[str], environment: dict[str, str]) -> None:
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the address answers. Errors: the process ended, or nothing answered for five minutes."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         if process.poll() is not None:
@@ -217,6 +242,7 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def _watch(processes: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Wait until one of the processes ends, which is an error."""
     while True:
         for name, process in processes.items():
             if process.poll() is not None:

@@ -19,7 +19,7 @@ import pytest
 
 from ebr_core.config import InputError
 from flows.process import preflight
-from flows.process.preflight import mishap, refuse_unusable
+from flows.process.preflight import environment_error, refuse_unusable
 from tasks.nights import Night
 from tasks.tracking import track_night
 
@@ -98,7 +98,7 @@ def test_an_mlflow_server_that_went_away_is_told_in_one_line(monkeypatch: pytest
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(mlflow.MlflowException) as raised:
         mlflow.MlflowClient(gone).get_experiment_by_name("any")
-    line = mishap(raised.value)
+    line = environment_error(raised.value)
     assert line
     assert re.fullmatch(r"the MLflow server at http://127.0.0.1:\d+ does not answer any more; .*the same.*", line)
 
@@ -112,7 +112,7 @@ def test_mlflow_locked_in_mid_night_is_one_line_and_the_night_is_told_once(home:
         with pytest.raises(mlflow.MlflowException) as raised:
             track_night.fn(night)
         other.execute("ROLLBACK")
-    line = mishap(raised.value)
+    line = environment_error(raised.value)
     assert line
     assert "\n" not in line
     assert "database is locked: another process holds it" in line
@@ -146,9 +146,9 @@ def _as_cause(error: Exception) -> Exception:
 )
 def test_what_lies_in_the_surroundings_is_one_line_and_a_bug_is_not(error: Exception, told: str | None) -> None:
     if told is None:
-        assert mishap(error) is None
+        assert environment_error(error) is None
         return
-    line = mishap(error)
+    line = environment_error(error)
     assert line
     assert "\n" not in line
     assert "the same command goes on" in line
