@@ -51,7 +51,7 @@ MOST_BYTES = 6 * 2**30
 ARMS = Path(__file__).parent.parent / "experiments" / "smoke.yaml"
 
 
-class Outcome(NamedTuple):
+class FuzzVerdict(NamedTuple):
     """What became of an input."""
 
     layout: str
@@ -91,8 +91,8 @@ def made(number: int, folder: Path) -> Input:
     named: dict[str, str] = {table: str(path) for table, path in paths.items()}
     if mutation == "experiment" and layout != "experiment":
         if choice < 0.85:
-            text = forms[target] in ("ndjson", "jsonl") and rng.random() < 0.4
-            spoil = odd_json if text else OF_BYTES[rng.integers(len(OF_BYTES))]
+            as_json = forms[target] in ("ndjson", "jsonl") and rng.random() < 0.4
+            spoil = odd_json if as_json else OF_BYTES[rng.integers(len(OF_BYTES))]
             paths[target].write_bytes(spoil(paths[target].read_bytes(), rng))
             mutation, known = spoil.__name__, {}
         else:
@@ -149,7 +149,7 @@ def _filled(tables: dict[str, pa.Table]) -> dict[str, dict[str, int]]:
     }
 
 
-def tried(number: int) -> Outcome:
+def tried(number: int) -> FuzzVerdict:
     """What the product makes of the input of this number."""
     from ebr_core.config import InputError
     from flows.app.check import describe_experiment
@@ -177,7 +177,7 @@ def tried(number: int) -> Outcome:
     finally:
         os.environ["EBR_HOME"] = home
         shutil.rmtree(folder, ignore_errors=True)
-    return Outcome(layout, mutation, verdict, told, counted)
+    return FuzzVerdict(layout, mutation, verdict, told, counted)
 
 
 def _unclear(message: str, given: Input) -> Iterator[str]:
@@ -251,7 +251,7 @@ def _work(pipe: Connection) -> None:
             pipe.send(tried(number))
 
 
-def fuzz(numbers: range) -> Iterator[tuple[int, Outcome]]:
+def fuzz(numbers: range) -> Iterator[tuple[int, FuzzVerdict]]:
     """The outcomes of the inputs of these numbers; a process that crashes or does not answer is an outcome too."""
     context = multiprocessing.get_context("spawn")
     worker, pipe = None, None
@@ -272,14 +272,14 @@ def fuzz(numbers: range) -> Iterator[tuple[int, Outcome]]:
             worker.kill()
             worker.join()
             told = f"hung for {LONGEST_S} s" if isinstance(error, TimeoutError) else f"crashed, {worker.exitcode}"
-            yield number, Outcome(layout, "process", "bug", told, False)
+            yield number, FuzzVerdict(layout, "process", "bug", told, False)
             worker = None
     if worker is not None and pipe is not None:
         pipe.send(None)
         worker.join()
 
 
-def shown(outcomes: list[Outcome]) -> str:
+def shown(outcomes: list[FuzzVerdict]) -> str:
     """The table, in Markdown: a row a layout, a column a mutation, read / refused / bugs in a cell."""
     cells: dict[tuple[str, str], Counter[str]] = {}
     for one in outcomes:

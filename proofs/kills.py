@@ -49,7 +49,7 @@ RESULTS = ("results.parquet", "per_search.parquet")
 MARK = ".unfinished-"
 
 
-class Reference(NamedTuple):
+class RunReference(NamedTuple):
     """What an undisturbed run made and when."""
 
     results: dict[str, bytes]
@@ -66,7 +66,7 @@ class Moment(NamedTuple):
     begun: bool
 
 
-class Told(NamedTuple):
+class RunKill(NamedTuple):
     """What came of a kill."""
 
     victim: str
@@ -96,7 +96,7 @@ def results_of(home: Path) -> dict[str, bytes]:
     return {name: (path / name).read_bytes() for path in found for name in RESULTS}
 
 
-def undisturbed(home: Path) -> Reference:
+def undisturbed(home: Path) -> RunReference:
     """Runs twice, the first time to compile what is not compiled."""
     for _ in range(2):
         shutil.rmtree(home / "artifacts", ignore_errors=True)
@@ -106,10 +106,10 @@ def undisturbed(home: Path) -> Reference:
         seconds = time.time() - began
     there = folders(home)
     finished = sorted(path.stat().st_mtime - began for path in there.values())
-    return Reference(results_of(home), {name: files_of(path) for name, path in there.items()}, finished, seconds)
+    return RunReference(results_of(home), {name: files_of(path) for name, path in there.items()}, finished, seconds)
 
 
-def choose(draw: random.Random, reference: Reference, victim: str, there: int) -> Moment:
+def choose(draw: random.Random, reference: RunReference, victim: str, there: int) -> Moment:
     """A moment of what is left of an undisturbed run of which so many stages are there: half are drawn evenly over the
     stages, as the next begins, half evenly over the time; of MLflow's, half while it is written."""
     starts = reference.finished[0]
@@ -137,7 +137,7 @@ def come(home: Path, moment: Moment, over: Callable[[], bool]) -> bool:
     return not over()
 
 
-def under_way(home: Path, reference: Reference) -> str:
+def under_way(home: Path, reference: RunReference) -> str:
     """Which stages are being made, in words."""
     names = {path.name.removeprefix(MARK).split("-")[0] for path in (home / "artifacts").glob(f"{MARK}*")}
     there = len(folders(home))
@@ -161,7 +161,7 @@ def begin(home: Path, victim: str, pages: Pages | None) -> tuple[subprocess.Pope
     return None, lambda: int(until(lambda: (told := pages.state(order)) in OVER and told, "the run") != "COMPLETED")
 
 
-class Struck(NamedTuple):
+class StruckRun(NamedTuple):
     """A kill, and what has to be held against it when the command is through at last."""
 
     victim: str
@@ -171,7 +171,9 @@ class Struck(NamedTuple):
     broken: int
 
 
-def disturb(home: Path, victim: str, draw: random.Random, reference: Reference, pages: Pages | None) -> Struck | None:
+def disturb(
+    home: Path, victim: str, draw: random.Random, reference: RunReference, pages: Pages | None
+) -> StruckRun | None:
     """One kill; None where the run was over before its moment. Pages end with one of their processes."""
     moment = choose(draw, reference, victim, len(folders(home)))
     process, _ = begin(home, victim, pages)
@@ -187,7 +189,7 @@ def disturb(home: Path, victim: str, draw: random.Random, reference: Reference, 
         process.wait(timeout=300)
     if pages:
         pages.process.wait(timeout=300)
-    return Struck(victim, *struck, broken=half_written(home, reference.files))
+    return StruckRun(victim, *struck, broken=half_written(home, reference.files))
 
 
 def half_written(home: Path, expected: dict[str, set[str]]) -> int:
@@ -196,10 +198,10 @@ def half_written(home: Path, expected: dict[str, set[str]]) -> int:
 
 
 def chain(
-    home: Path, victims: list[str], draw: random.Random, reference: Reference, pages: Pages | None
-) -> tuple[list[Told], Pages | None]:
+    home: Path, victims: list[str], draw: random.Random, reference: RunReference, pages: Pages | None
+) -> tuple[list[RunKill], Pages | None]:
     """Kills the victims one after another, each as it goes on from the last, then lets the command end."""
-    struck: list[Struck] = []
+    struck: list[StruckRun] = []
     paged = pages is not None
     for victim in victims:
         if paged and (pages is None or pages.process.poll() is not None):
@@ -214,7 +216,7 @@ def chain(
     same, stuck = results_of(home) == reference.results, stuck_after(pages) if pages else 0
     said = "" if code == 0 else log_of(home).read_text()[-1500:]
     found = [
-        Told(
+        RunKill(
             one.victim,
             one.during,
             resumed=code == 0,
@@ -248,10 +250,10 @@ def strike(home: Path, victim: str, process: subprocess.Popen[bytes] | None, pag
         kill(home, "worker start", *(("prefect.engine", "prefect.runner", "flow-run") if victim == BOTH else ()))
 
 
-def lane(home: Path, victims: list[str], paged: bool, reference: Reference, seed: int, end: float) -> list[Told]:
+def lane(home: Path, victims: list[str], paged: bool, reference: RunReference, seed: int, end: float) -> list[RunKill]:
     """Kills one victim after another in a home, in chains of one to three, each of which begins without artifacts, and
     every fourth, where there are no pages, without a home."""
-    draw, found, number = random.Random(seed), list[Told](), 0
+    draw, found, number = random.Random(seed), list[RunKill](), 0
     pages = open_pages(home) if paged else None
     while len(found) < len(victims) and time.monotonic() < end:
         length = draw.choice((1, 1, 2, 3))
@@ -263,7 +265,7 @@ def lane(home: Path, victims: list[str], paged: bool, reference: Reference, seed
             told, pages = chain(home, chosen, draw, reference, pages)
         except (OSError, subprocess.TimeoutExpired) as error:  # a wait without an end, or pages that did not come up
             told = [
-                Told(one, "unknown", False, False, 0, 0, 0, 0, f"{type(error).__name__}: {error}") for one in chosen
+                RunKill(one, "unknown", False, False, 0, 0, 0, 0, f"{type(error).__name__}: {error}") for one in chosen
             ]
             kill(home, "")
             pages = open_pages(home) if paged else None
@@ -278,7 +280,7 @@ def lane(home: Path, victims: list[str], paged: bool, reference: Reference, seed
     return found
 
 
-def show(found: list[Told]) -> int:
+def show(found: list[RunKill]) -> int:
     """Prints the table and the moments; how many kills were not borne."""
     print("| victim | kills | resumed | same bytes | trained twice | half written | left running | runs stuck |")
     print("|---|---|---|---|---|---|---|---|")

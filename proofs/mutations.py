@@ -285,7 +285,7 @@ def flipped(data: bytes, rng: Rng) -> bytes:
 def footer(data: bytes, rng: Rng) -> bytes:
     """A byte of the last 2,000, where Parquet says what lies where, is another."""
     changed, at = bytearray(data), -int(rng.integers(1, min(2000, len(data)) + 1))
-    changed[at] = int(rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.integers(256)]))
+    changed[at] = int(rng.choice([0, 1, 0x7F, 0x80, 0xFF, int(rng.integers(256))]))
     return bytes(changed)
 
 
@@ -412,7 +412,7 @@ def strange_path(path: Path, rng: Rng) -> str:
 
 # ── what can be wrong with an experiment file ────────────────────────────────────────────────────────────────────────
 
-ODD = (
+ODD: tuple[Any, ...] = (
     *(None, True, -1, 0, 10**30, 1.5, float("nan"), float("inf"), "", "x", "\0", "x" * 10_000, [], {}, [[]], {"a": 1}),
     *(
         [None],
@@ -487,7 +487,8 @@ def odd_content(content: dict[str, Any], rng: Rng) -> str:
     for _ in range(int(rng.integers(1, 4))):
         places = [place for place in _places(content) if place]
         place, source = places[rng.integers(len(places))], places[rng.integers(len(places))]
-        inside, held = content, content
+        inside: Any = content
+        held: Any = content
         for key in place[:-1]:
             inside = inside[key]
         for key in source:
@@ -507,7 +508,7 @@ def odd_content(content: dict[str, Any], rng: Rng) -> str:
 def odd_text(content: dict[str, Any], rng: Rng) -> str:
     """The experiment file with a piece of strange YAML, at its end, its beginning or between two lines."""
     lines = yaml.safe_dump(content, sort_keys=False).splitlines(keepends=True)
-    lines.insert(int(rng.choice([0, len(lines), rng.integers(len(lines))])), SNIPPETS[rng.integers(len(SNIPPETS))])
+    lines.insert(int(rng.choice([0, len(lines), int(rng.integers(len(lines)))])), SNIPPETS[rng.integers(len(SNIPPETS))])
     return "".join(lines)
 
 

@@ -64,7 +64,7 @@ SELECT EXISTS (SELECT 1 FROM tags WHERE key = 'day' AND value = :day),
 """
 
 
-class Reference(NamedTuple):
+class NightReference(NamedTuple):
     """What undisturbed nights made: after each the outcome, and how long it stood at each of its steps."""
 
     experiment: Path
@@ -74,7 +74,7 @@ class Reference(NamedTuple):
     files: dict[str, set[str]]
 
 
-class Told(NamedTuple):
+class NightKill(NamedTuple):
     """What came of a kill."""
 
     victim: str
@@ -90,10 +90,10 @@ class Told(NamedTuple):
     said: str = ""
 
 
-class Result(NamedTuple):
+class NightKills(NamedTuple):
     """What came of all kills, of the night after them, and how many processes the end of the pages left."""
 
-    found: list[Told]
+    found: list[NightKill]
     same: bool
     left: int
 
@@ -175,9 +175,9 @@ def world(folder: Path, nights: int) -> tuple[Path, list[date]]:
     return path, [small.start + timedelta(WARMING + at) for at in range(nights)]
 
 
-def undisturbed(home: Path, experiment: Path, days: list[date]) -> Reference:
+def undisturbed(home: Path, experiment: Path, days: list[date]) -> NightReference:
     """Makes the nights by one command, and watches how far each has come when."""
-    made, there = Reference(experiment, {}, {}, {}, {}), set[str]()
+    made, there = NightReference(experiment, {}, {}, {}, {}), set[str]()
     (home / "artifacts").mkdir(parents=True)
     process, since = start(home, "nightly", str(experiment), "--from", str(days[0]), "--to", str(days[-1])), time.time()
     for day in days:
@@ -203,7 +203,7 @@ def undisturbed(home: Path, experiment: Path, days: list[date]) -> Reference:
     return made
 
 
-def choose(draw: random.Random, reference: Reference, day: date) -> tuple[int, float]:
+def choose(draw: random.Random, reference: NightReference, day: date) -> tuple[int, float]:
     """A step of a night, more often one of the last than a stage, and how long after it to kill."""
     lasted, stages = reference.lasted[day], reference.stages[day]
     at_last = draw.random() < 0.6
@@ -212,7 +212,7 @@ def choose(draw: random.Random, reference: Reference, day: date) -> tuple[int, f
     return step, draw.uniform(0, lasted[step]) if step else 0.0
 
 
-def where(home: Path, day: date, before: int, reference: Reference) -> str:
+def where(home: Path, day: date, before: int, reference: NightReference) -> str:
     """What a night is at, in words."""
     if names := {path.name.removeprefix(MARK).split("-")[0] for path in (home / "artifacts").glob(f"{MARK}*")}:
         return " + ".join(sorted(names))
@@ -240,7 +240,7 @@ def turn(pages: Pages, order: str, since: float) -> float:
     return time.monotonic() - since
 
 
-class Struck(NamedTuple):
+class StruckNight(NamedTuple):
     """A kill, and what has to be held against it when the night is through at last."""
 
     victim: str
@@ -252,8 +252,8 @@ class Struck(NamedTuple):
 
 
 def one_night(
-    home: Path, day: date, victim: str, draw: random.Random, reference: Reference, pages: Pages
-) -> tuple[Told, Pages]:
+    home: Path, day: date, victim: str, draw: random.Random, reference: NightReference, pages: Pages
+) -> tuple[NightKill, Pages]:
     """A night that is killed once and made again."""
     before, (step, wait_s), queued = len(folders(home)), choose(draw, reference, day), draw.random() < 0.5
     asked = {"experiment": str(reference.experiment), "day": str(day)}
@@ -273,24 +273,24 @@ def one_night(
     again = again or pages.order(NIGHTLY, **asked)
     turn_s = turn(pages, again, since)
     state = until(lambda: (state := pages.state(again)) in OVER and state, "the night's end")
-    struck = Struck(victim, during, queued, done, alive, broken)
+    struck = StruckNight(victim, during, queued, done, alive, broken)
     return compare(home, struck, turn_s, state == "COMPLETED", reference.outcomes[day], reference, pages), pages
 
 
 def compare(
     home: Path,
-    struck: Struck,
+    struck: StruckNight,
     turn_s: float,
     completed: bool,
     expected: dict[str, Any],
-    reference: Reference,
+    reference: NightReference,
     pages: Pages,
-) -> Told:
+) -> NightKill:
     """Holds what the night left in the end against an undisturbed one."""
     found, after = outcome_of(home), trained(home)
     differ = tuple(part for part, its in expected.items() if found[part] != its)
     left_half = half_written(home, reference.files) + len(list(home.glob(f"artifacts/{MARK}*")))
-    return Told(
+    return NightKill(
         struck.victim,
         struck.during,
         struck.queued,
@@ -313,7 +313,7 @@ def difference(found: Any, expected: Any) -> Any:
     return found, expected
 
 
-def show(found: list[Told], models: tuple[int, int]) -> int:
+def show(found: list[NightKill], models: tuple[int, int]) -> int:
     """Prints the table and the moments; how many kills were not borne."""
     print(
         "| victim | kills | begun again | same | trained twice | half written | left running | stuck | longest wait |"
@@ -335,9 +335,11 @@ def show(found: list[Told], models: tuple[int, int]) -> int:
     return len(bad)
 
 
-def kill_nights(home: Path, victims: list[str], days: list[date], draw: random.Random, reference: Reference) -> Result:
+def kill_nights(
+    home: Path, victims: list[str], days: list[date], draw: random.Random, reference: NightReference
+) -> NightKills:
     """A night a victim, then one that nobody disturbs."""
-    pages, found = open_pages(home), list[Told]()
+    pages, found = open_pages(home), list[NightKill]()
     for day, victim in zip(days, victims, strict=False):
         one, pages = one_night(home, day, victim, draw, reference, pages)
         found.append(one)
@@ -347,7 +349,7 @@ def kill_nights(home: Path, victims: list[str], days: list[date], draw: random.R
     same = outcome_of(home) == reference.outcomes[days[-1]]
     pages.process.send_signal(signal.SIGINT)
     pages.process.wait(timeout=120)
-    return Result(found, same, len(set(processes(home))))
+    return NightKills(found, same, len(set(processes(home))))
 
 
 def main() -> int:

@@ -27,7 +27,7 @@ HOST = "127.0.0.1"
 PATIENCE_S = 300
 
 
-class Pages(NamedTuple):
+class PageAddresses(NamedTuple):
     """The addresses of the pages, and the environment of all that serves them."""
 
     prefect_port: int
@@ -58,7 +58,7 @@ def serve_pages(prefect_port: int, mlflow_port: int, console: Console) -> None:
     refuse_unusable(served=False)
     for port, flag in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
         _refuse_taken(port, flag)
-    pages = Pages(prefect_port, mlflow_port, _environment(_api(prefect_port)))
+    pages = PageAddresses(prefect_port, mlflow_port, _environment(_api(prefect_port)))
     with ExitStack() as running:
         running.callback(end_own)  # after the others: a worker's runs are in sessions of their own
         processes = _start_servers(pages, running, console)
@@ -87,7 +87,7 @@ def _environment(api: str) -> dict[str, str]:
     }
 
 
-def _start_servers(pages: Pages, running: ExitStack, console: Console) -> dict[str, subprocess.Popen[bytes]]:
+def _start_servers(pages: PageAddresses, running: ExitStack, console: Console) -> dict[str, subprocess.Popen[bytes]]:
     """Start the Prefect server and the MLflow page side by side; returns when the Prefect server answers."""
     console.print("Starting the Prefect server …")
     command = ["prefect", "server", "start", "--host", HOST, "--port", str(pages.prefect_port)]
@@ -111,7 +111,7 @@ def _deploy(environment: dict[str, str], console: Console) -> None:
     _call(["prefect", "--no-prompt", "deploy", "--all"], environment)
 
 
-def _show_addresses(pages: Pages, console: Console) -> None:
+def _show_addresses(pages: PageAddresses, console: Console) -> None:
     console.print(
         f"\n  Prefect   http://{HOST}:{pages.prefect_port}\n"
         f"  MLflow    {pages.mlflow}/#/experiments?workflowType=machine_learning\n\n"  # / opens on language models

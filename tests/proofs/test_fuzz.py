@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proofs.fuzz import Outcome, fuzz, shown, tried
+from proofs.fuzz import FuzzVerdict, fuzz, shown, tried
 
 SEEN: Counter[str] = Counter()
 
@@ -42,7 +42,7 @@ def test_a_process_that_dies_is_an_outcome(monkeypatch: pytest.MonkeyPatch) -> N
     assert [(number, one.verdict, one.told) for number, one in outcomes] == [
         (number, "bug", "crashed, -9") for number in (0, 1)
     ]
-    assert "| process | 0 / 0 / 1 | 0 / 0 / 1 |" in shown([Outcome(*one[1]) for one in outcomes])
+    assert "| process | 0 / 0 / 1 | 0 / 0 / 1 |" in shown([FuzzVerdict(*one[1]) for one in outcomes])
 
 
 def dies(pipe: object) -> None:

@@ -1,6 +1,6 @@
 """Thirty nights over a small drifting world: how fresh is the nightly champion, against a model never retrained?
 
-    python -m benchmarks.nights FOLDER [nights]
+    python -m benchmarks.thirty_nights FOLDER [nights]
 
 FOLDER is new: the log and EBR_HOME go there, with nights.json and nights.png. Every night is the product's own flow.
 On one day three quarters of the clicks are lost; later one champion is rolled back. Each day's searches are also put to

@@ -1,5 +1,8 @@
-"""Speed and memory of the simulated world: `python -m benchmarks.world [impressions] [documents]`, 10 million over 1
-million unless told. Prints impressions a second in all, what building the world took, and the largest resident memory.
+"""Speed and memory of the simulated world.
+
+    python -m benchmarks.world_speed [impressions, default 10 million] [documents, default 1 million]
+
+Prints impressions a second, the seconds that building the world took, and the largest resident memory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What `ebr serve` adds to a search, and whether it holds 200 requests a second.
 
-    python -m benchmarks.serve [experiment] [requests a second] [seconds]
+    python -m benchmarks.serve_load [experiment] [requests a second] [seconds]
 
 Starts `ebr serve` on the models of an experiment that has run (default: the last) and asks it the canary queries of the
 champion, one after the other, then as many a second as told whether it answers or not. Prints percentiles of the
