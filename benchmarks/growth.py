@@ -41,7 +41,7 @@ THREADS = 2
 K = 100
 
 
-class Measured:
+class StageCosts:
     """Runs stages one after another and keeps what each took."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ def _folders(stage: str) -> list[Path]:
 def measure(impressions: int) -> dict[str, Any]:
     """Every stage at that size, from the simulated world to the table."""
     searches, documents = max(1000, impressions // A_SEARCH), max(500, impressions // A_DOCUMENT)
-    log_of, measured = Simulated(layout="simulated", world=World(documents=documents, searches=searches)), Measured()
+    log_of, measured = Simulated(layout="simulated", world=World(documents=documents, searches=searches)), StageCosts()
     world = measured.run("simulate", live, log_of.world)
     tables = log_of.tables(world.folder)
     log = measured.run("extract", extract, tables, Split(), contents_of(tables))

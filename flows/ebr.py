@@ -10,10 +10,10 @@ from prefect.client.schemas.objects import State
 from data.experiment_file import load_experiment
 from flows.arms import train_arms
 from flows.bundles import build_bundles
-from flows.leftovers import begin
 from flows.lists import retrieve_lists
+from flows.process.cleanup import begin
+from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.run import audit_run, conclude, evaluate_run, report_run, select_champion, settle_run, track_run
-from flows.runner import RUNNER, cluster_of, run_on
 from flows.sources import extract_log, featurize, refuse_small, sample_searches
 from flows.vectors import build_indexes, calibrate_radii, embed_arms, join_ensembles
 from tasks.tracking import Outcome

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from data.experiment_file import load_experiment
 from flows.arms import restrict_to_arm, train_run
-from flows.runner import RUNNER
+from flows.process.cluster import RUNNER
 from flows.sources import extract_log, featurize, sample_searches
 from flows.submit import result
 from tasks.negatives import Fed, fed

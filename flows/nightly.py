@@ -28,9 +28,9 @@ from flows.challenger import (
     train_challenger,
 )
 from flows.ebr import DEFAULT
-from flows.leftovers import begin
+from flows.process.cleanup import begin
+from flows.process.cluster import RUNNER
 from flows.raw_files import partitions_of
-from flows.runner import RUNNER
 from flows.sources import Source, simulate_log
 from flows.vectors import answers_queries
 from tasks.artifacts import Artifact

@@ -14,7 +14,7 @@ from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.errors import InputError
 from flows.arms import list_unrated, restrict_to_arm
-from flows.runner import RUNNER
+from flows.process.cluster import RUNNER
 from flows.sources import extract_log, featurize, sample_searches
 from flows.submit import result
 from tasks.artifacts import Artifact

@@ -20,7 +20,7 @@ from ebr_core.bundle import Parts, embed_asked, open_bundle
 from ebr_core.ensemble import join_queries
 from ebr_core.errors import InputError
 from ebr_core.search import through
-from flows.check import describe_experiment
+from flows.app.check import describe_experiment
 from flows.ebr import ebr
 from tasks.artifacts import Artifact, artifacts
 from tasks.bundle import bundle_of, models_of

@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
-from flows.check import describe_experiment
+from flows.app.check import describe_experiment
 from flows.ebr import ebr
 from flows.negatives import inspect_negatives
 from flows.ratings import export_ratings, import_ratings

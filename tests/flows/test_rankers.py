@@ -17,7 +17,7 @@ from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from ebr_core.index import Exact
 from ebr_core.ranking import Ranker
-from flows.check import describe_experiment
+from flows.app.check import describe_experiment
 from flows.ebr import ebr
 from flows.explain import explain_arms
 from flows.negatives import inspect_negatives
