@@ -16,11 +16,9 @@ from data.experiment import Experiment, load_experiment
 from data.logs import Simulated
 from ebr_core.config import InputError
 from ebr_core.explain import Explained, explain
-from ebr_core.features import Graph
 from ebr_core.fitted import table_bags, text_bags
 from ebr_core.inputs import Inputs, with_search
-from ebr_core.model import Model, load_towers
-from ebr_core.towers import vectors_of
+from ebr_core.model import Checkpoint, load_towers
 from flows.feedback import Source, feeding
 from tasks.artifacts import Artifact
 from tasks.features import extract_columns, featurise, needs_columns, read_inputs
@@ -61,8 +59,8 @@ def _explained(asked: Experiment, arm: str, query: str, searcher: str | None, do
     row = _row(log, "documents", "document_id", document)
     features, towers = _trained(asked, arm, log, world)
     model = load_towers(towers.folder)
-    inputs, search = _placed(read_inputs(features, model.towers), model, log, query, searcher)
-    told = explain(model.encoder, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))
+    inputs, search = _placed(read_inputs(features, model.config), model, log, query, searcher)
+    told = explain(model.tower, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))
     yield from _ranks(asked, log, world, model, inputs, search, row, told)
     yield _groups(told)
     yield _ngrams(told)
@@ -102,7 +100,7 @@ def _row(log: Artifact, table: str, key: str, wanted: str) -> int:
     return int(row)
 
 
-def _placed(inputs: Inputs, model: Model, log: Artifact, query: str, searcher: str | None) -> tuple[Inputs, int]:
+def _placed(inputs: Inputs, model: Checkpoint, log: Artifact, query: str, searcher: str | None) -> tuple[Inputs, int]:
     """The inputs with the search to explain at the end, and its row."""
     like, places = None, {}
     if searcher is not None:
@@ -110,24 +108,21 @@ def _placed(inputs: Inputs, model: Model, log: Artifact, query: str, searcher: s
         theirs = pq.read_table(log.folder / "searches.parquet", columns=["searcher_row"])["searcher_row"]
         searches = np.flatnonzero(pc.fill_null(pc.equal(theirs, row), False).to_numpy())
         like = int(searches[-1]) if len(searches) else None
-        places = {
-            name: row if vectors[row].any() else -1
-            for name, vectors in model.graphs.items()
-            if isinstance(model.fitted.features.groups[name], Graph)
-        }
+        places = {name: row if vectors[row].any() else -1 for name, vectors in model.graphs.items()}
     text = table_bags(text_bags(pa.array([query]), model.fitted), model.fitted)
-    return with_search(inputs, text, like, places), len(inputs.groups["text"].at)
+    return with_search(inputs, text, like, places), inputs.rows
 
 
 def _ranks(
-    asked: Experiment, log: Artifact, world: Artifact | None, model: Model, inputs: Inputs, search: int, row: int,
+    asked: Experiment, log: Artifact, world: Artifact | None, model: Checkpoint, inputs: Inputs, search: int, row: int,
     told: Explained,
 ) -> Iterator[str]:  # fmt: skip
     """Where the document stands among those alive in the test, and what is first."""
     test = sample.fn(log, "test", asked.evaluation.searches, asked.logs.judged_from, world)
     alive = read_sample(test).candidates
-    vector = vectors_of(model.encoder, inputs, np.array([search], np.int32))[0]
-    near = vectors_of(model.encoder, inputs, inputs.rows_of(alive)) @ vector
+    tower = model.tower.over(inputs)
+    vector = tower.encode(np.array([search], np.int32))[0]
+    near = tower.encode(inputs.rows_of(alive)) @ vector
     titles = pq.read_table(log.folder / "documents.parquet", columns=["document_id", "title"])
     first = int(alive[near.argmax()])
     rank = int((near > told.cosine + 1e-6).sum()) + 1
