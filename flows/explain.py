@@ -16,11 +16,9 @@ from data.experiment import Experiment
 from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from ebr_core.explain import Explained, explain
-from ebr_core.features import Graph
 from ebr_core.fitted import table_bags, text_bags
 from ebr_core.inputs import Inputs, with_search
-from ebr_core.model import Model, load_towers
-from ebr_core.towers import vectors_of
+from ebr_core.model import Checkpoint, load_towers
 from flows.arms import restrict_to_arm, train_run
 from flows.sources import EvalSets, extract_log, featurize, sample_searches
 from tasks.artifacts import Artifact
@@ -60,8 +58,8 @@ def _explained(asked: Experiment, arm: str, query: str, searcher: str | None, do
     features, towers = every[spec.arms[arm].reads], train_run(spec, source, every, searches.validation, run).towers[run]
     row = _row(log, "documents", "document_id", document)
     model = load_towers(towers.folder)
-    inputs, search = _placed(read_inputs(features, model.towers), model, log, query, searcher)
-    told = explain(model.encoder, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))
+    inputs, search = _placed(read_inputs(features, model.config), model, log, query, searcher)
+    told = explain(model.tower, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))
     yield from _ranks(searches, log, model, inputs, search, row, told)
     yield _groups(told)
     yield _ngrams(told)
@@ -75,7 +73,7 @@ def _row(log: Artifact, table: str, key: str, wanted: str) -> int:
     return int(row)
 
 
-def _placed(inputs: Inputs, model: Model, log: Artifact, query: str, searcher: str | None) -> tuple[Inputs, int]:
+def _placed(inputs: Inputs, model: Checkpoint, log: Artifact, query: str, searcher: str | None) -> tuple[Inputs, int]:
     """The inputs with the search to explain at the end, and its row."""
     like, places = None, {}
     if searcher is not None:
@@ -83,22 +81,19 @@ def _placed(inputs: Inputs, model: Model, log: Artifact, query: str, searcher: s
         theirs = pq.read_table(log.folder / "searches.parquet", columns=["searcher_row"])["searcher_row"]
         searches = np.flatnonzero(pc.fill_null(pc.equal(theirs, row), False).to_numpy())
         like = int(searches[-1]) if len(searches) else None
-        places = {
-            name: row if vectors[row].any() else -1
-            for name, vectors in model.graphs.items()
-            if isinstance(model.fitted.features.groups[name], Graph)
-        }
+        places = {name: row if vectors[row].any() else -1 for name, vectors in model.graphs.items()}
     text = table_bags(text_bags(pa.array([query]), model.fitted), model.fitted)
-    return with_search(inputs, text, like, places), len(inputs.groups["text"].at)
+    return with_search(inputs, text, like, places), inputs.rows
 
 
 def _ranks(
-    searches: EvalSets, log: Artifact, model: Model, inputs: Inputs, search: int, row: int, told: Explained
+    searches: EvalSets, log: Artifact, model: Checkpoint, inputs: Inputs, search: int, row: int, told: Explained
 ) -> Iterator[str]:
     """Where the document stands among those alive in the test, and what is first."""
     alive = read_sample(searches.test).candidates
-    vector = vectors_of(model.encoder, inputs, np.array([search], np.int32))[0]
-    near = vectors_of(model.encoder, inputs, inputs.rows_of(alive)) @ vector
+    tower = model.tower.over(inputs)
+    vector = tower.encode(np.array([search], np.int32))[0]
+    near = tower.encode(inputs.rows_of(alive)) @ vector
     titles = pq.read_table(log.folder / "documents.parquet", columns=["document_id", "title"])
     first = int(alive[near.argmax()])
     rank = int((near > told.cosine + 1e-6).sum()) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def weigh(
     told = {"chosen": given is None, "k": VALIDATION_K, **chosen._asdict()}
     (folder / "ensemble.json").write_text(json.dumps(told, indent=1))
     spent = [json.loads((each.folder / "costs.json").read_text()) for each in towers]
-    costs = {name: sum(each[name] for each in spent) for name in ("train_s", "pairs", "table_rows")}
+    names = [name for name in dict.fromkeys(chain(*spent)) if not name.endswith("_per_s")]  # rates do not add up
+    costs = {name: sum(cost.get(name, 0) for cost in spent) for name in names}
     (folder / "costs.json").write_text(json.dumps(costs | {"weigh_s": seconds}, indent=1))
 
 

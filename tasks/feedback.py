@@ -26,7 +26,7 @@ from ebr_core.model import load_towers
 from ebr_core.relevance import fit, held_out, probabilities
 from ebr_core.search import exact, scanned, through
 from ebr_core.searchable import load
-from ebr_core.towers import query_vectors, vectors_of
+from ebr_core.tower import query_vectors
 from ebr_core.train import Corpus, use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.home import home
@@ -69,11 +69,11 @@ def to_rate(
     use_threads(source.training.threads)
     corpus = read_corpus(log, features, source)
     searches = samples.rows(samples.read(log.folder, "rateable", {"most": its.searches}), "search_row")
-    encoder = load_towers(towers.folder).encoder
+    tower = load_towers(towers.folder).tower.over(corpus.inputs)
     deep = min(SLACK * its.k, len(corpus.trainable))
     with showing("to rate", 1):
-        documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(corpus.trainable))
-        rows, near = exact(documents, query_vectors(encoder, corpus.inputs, searches), deep)
+        documents = tower.encode(corpus.inputs.rows_of(corpus.trainable))
+        rows, near = exact(documents, query_vectors(tower, corpus.inputs, searches), deep)
     rows = np.where(rows >= 0, corpus.trainable[rows], -1).astype(np.int32)
     rows, near = first_there(rows, near, _existed(log, searches, rows), its.k)
     query, place = np.nonzero(rows >= 0)
@@ -190,11 +190,11 @@ def fit_filter(
     use_threads(threads)
     corpus = read_corpus(log, features, source)
     searches, documents, good, own = _examples(log, rated, corpus.trainable)
-    encoder = load_towers(towers.folder).encoder
+    tower = load_towers(towers.folder).tower.over(corpus.inputs)
     asked, at = (part.astype(np.int32) for part in np.unique(searches, return_inverse=True))
     every = np.arange(corpus.inputs.documents, dtype=np.int32)
-    vectors = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(every))
-    lists = lists_of(log, _asked(log, asked, corpus), query_vectors(encoder, corpus.inputs, asked), vectors)
+    vectors = tower.encode(corpus.inputs.rows_of(every))
+    lists = lists_of(log, _asked(log, asked, corpus), query_vectors(tower, corpus.inputs, asked), vectors)
     names, rows = matrix(lists, "cosine", "none", at, documents, np.ones_like(at))
     if "popularity" in names:
         popularity = rows[:, names.index("popularity")]

@@ -22,7 +22,7 @@ from ebr_core.index import AnyIndex, Exact, Hnsw, Ivf, Scan, build, problem, set
 from ebr_core.model import load_towers
 from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.searchable import Searchable, load, save
-from ebr_core.towers import query_vectors, vectors_of
+from ebr_core.tower import query_vectors
 from ebr_core.train import use_threads
 from ebr_core.tuning import tune
 from tasks.artifacts import Artifact, stage
@@ -38,12 +38,13 @@ def embed_texts(folder: Path, features: Artifact, towers: Artifact, evaluated: A
     order, or (h, S, D) where a search has several."""
     use_threads(threads)
     model, sample = load_towers(towers.folder), read_sample(evaluated)
-    inputs = read_inputs(features, model.towers)
+    inputs = read_inputs(features, model.config)
+    tower = model.tower.over(inputs)
     documents = inputs.rows_of(np.arange(inputs.documents, dtype=np.int32))
     started = time.perf_counter()
-    np.save(folder / "documents.npy", vectors_of(model.encoder, inputs, documents))
+    np.save(folder / "documents.npy", tower.encode(documents))
     seconds = time.perf_counter() - started
-    np.save(folder / "queries.npy", query_vectors(model.encoder, inputs, sample.searches["search_row"]))
+    np.save(folder / "queries.npy", query_vectors(tower, inputs, sample.searches["search_row"]))
     costs = {"embed_s": seconds, "documents_per_s": inputs.documents / max(seconds, 1e-9)}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 

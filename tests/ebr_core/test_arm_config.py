@@ -16,15 +16,16 @@ from ebr_core.config import (
     Softmax,
     TextFeatures,
     ThreePart,
-    Towers,
     Training,
     Triplet,
     TypoCopies,
 )
 from ebr_core.features import Graph
+from ebr_core.tower_config import NgramTowerConfig
 
 MODELS: list[type[BaseModel]] = [
-    Arm, Graph, Mining, NegativeMix, Positives, Softmax, TextFeatures, ThreePart, Towers, Training, Triplet, TypoCopies
+    *(Arm, Graph, Mining, NegativeMix, NgramTowerConfig, Positives, Softmax, TextFeatures, ThreePart, Training),
+    *(Triplet, TypoCopies),
 ]  # fmt: skip
 
 
@@ -57,8 +58,12 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (TextFeatures, "clicked_queries", [True, False], ["perhaps"]),
     (TextFeatures, "weighting", ["uniform", "idf", "learned"], ["tf", None]),
     (TextFeatures, "remainders", [None, 2, 2**24], [1, 2**24 + 1]),
-    (Towers, "fusion", ["additive", "mlp"], ["sum"]),
-    (Towers, "hidden", [2, 8192], [1, 8193]),
+    (NgramTowerConfig, "fusion", ["additive", "mlp"], ["sum"]),
+    (NgramTowerConfig, "hidden", [2, 8192], [1, 8193]),
+    (NgramTowerConfig, "kind", ["ngram"], ["transformer", None]),
+    (NgramTowerConfig, "projection_rate", [1e-9, 100], [0, -1, 101, float("nan"), float("inf")]),
+    (NgramTowerConfig, "weight_rate", [1e-9, 100], [0, -1, 101, float("nan")]),
+    (NgramTowerConfig, "network_rate", [1e-9, 100], [0, -1, 101, float("nan")]),
     (Graph, "method", ["walks", "neighbours", "svd"], ["cleora"]),
     (Graph, "dimensions", [2, 2048], [1, 2049]),
     (Graph, "epochs", [1, 1000], [0, 1001]),
@@ -72,13 +77,13 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
         [{}, {"friends": {"kind": "graph"}}, {"friends": None}],
         [{"Friends!": {"kind": "graph"}}, {"a": {}}],
     ),
-    (Towers, "dimensions", [2, 2048], [1, 2049, 0, -1, 3.5]),
-    (Towers, "shared", [True, False], ["perhaps"]),
-    (Towers, "prefixes", [[], [1], [127, 16]], [[0], [128], [3.5]]),
+    (NgramTowerConfig, "dimensions", [2, 2048], [1, 2049, 0, -1, 3.5]),
+    (NgramTowerConfig, "shared", [True, False], ["perhaps"]),
+    (NgramTowerConfig, "prefixes", [[], [1], [127, 16]], [[0], [128], [3.5]]),
     (Positives, "source", ["clicks", "impressions", "both"], ["click", "", None]),
     (Positives, "equal_volume", [True, False], [2]),
     (Positives, "hard_share", [0, 1], [-0.1, 1.1, float("nan")]),
-    (Towers, "query_vectors", [1, 16], [0, 17]),
+    (NgramTowerConfig, "query_vectors", [1, 16], [0, 17]),
     (NegativeMix, "random", [1, 100_000], [-1, 100_001, 0.5]),
     (NegativeMix, "impressions", [0, 100], [-1, 101]),
     (NegativeMix, "in_batch", [0, 1, 10_000, "all"], [-1, "some", 0.5]),

@@ -13,22 +13,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ebr_core.bags import Bags, Float32
-from ebr_core.features import Towers
 from ebr_core.fusion import Additive, Network
 from ebr_core.inputs import Bagged, Dense, Inputs
-from ebr_core.towers import (
-    Encoder,
-    Projection,
-    Table,
-    encode,
-    encoder_of,
-    group_weights,
-    improve,
-    new_encoder,
-    parameters,
-    snapshot,
-    vectors_of,
-)
+from ebr_core.ngram_tower import NgramTower, new_ngram_tower, ngram_tower_of
+from ebr_core.projection import Projection
+from ebr_core.tables import Table
+from ebr_core.tower import copied_state
+from ebr_core.tower_config import NgramTowerConfig
 
 SEARCHES, DOCUMENTS, GIVEN = 3, 4, 5
 ROWS = SEARCHES + DOCUMENTS
@@ -55,11 +46,11 @@ def random_inputs(seed: int, groups: str, empty: bool = True) -> Inputs:
     return Inputs(made, SEARCHES, DOCUMENTS)
 
 
-def leaves(encoder: Encoder) -> dict[str, Tensor]:
+def leaves(encoder: NgramTower) -> dict[str, Tensor]:
     wanted = ("table", "scales", "maps", "logs", "w", "b", "v", "c")
     return {
         name: torch.tensor(array, dtype=torch.float64, requires_grad=True)
-        for name, array in parameters(encoder).items()
+        for name, array in encoder.state().items()
         if name.rsplit(".", 1)[1] in wanted
     }
 
@@ -97,9 +88,11 @@ def naive_vector(learnt: dict[str, Tensor], inputs: Inputs, row: int) -> Tensor:
     return unit(v @ torch.relu(w @ torch.cat(units) + b) + c)
 
 
-def encoder_for(inputs: Inputs, settings: dict[str, Any], seed: int, learnt_weights: bool) -> Encoder:
+def encoder_for(inputs: Inputs, settings: dict[str, Any], seed: int, learnt_weights: bool) -> NgramTower:
     rng = np.random.default_rng([seed, 1])
-    encoder = new_encoder(inputs, Towers.model_validate({"dimensions": 6} | settings), learnt_weights, rng)
+    encoder = new_ngram_tower(
+        inputs, NgramTowerConfig.model_validate({"dimensions": 6} | settings), learnt_weights, rng
+    )
     if isinstance(encoder.fusion, Additive):
         encoder.fusion.logs[:] = rng.uniform(-1, 1, encoder.fusion.logs.shape)
     return encoder
@@ -123,7 +116,7 @@ def test_embeddings_and_their_gradient_are_those_of_autograd(
     rows = rng.integers(0, ROWS, 9).astype(np.int32)
     learnt = leaves(encoder)
     vectors = [naive_vector(learnt, inputs, row) for row in rows]
-    encoded = encode(encoder, inputs, rows)
+    encoded = encoder.over(inputs).forward(rows)
     for got, wanted in zip(encoded.vectors, vectors, strict=True):
         np.testing.assert_allclose(got, wanted.detach().numpy(), atol=3e-5)
     by_vectors = rng.standard_normal(encoded.vectors.shape).astype(np.float32)
@@ -137,8 +130,8 @@ def test_embeddings_and_their_gradient_are_those_of_autograd(
         else [None] * len(learnt)
     )
     before = {name: tensor.detach().numpy() for name, tensor in learnt.items()}
-    improve(encoder, inputs, encoded, by_vectors.copy(), 0.5)
-    after = parameters(encoder)
+    encoder.step(encoded, by_vectors.copy(), 0.5)
+    after = encoder.state()
     for name, grad in zip(learnt, grads, strict=True):
         gradient = np.zeros_like(before[name]) if grad is None else grad.numpy()
         if name.startswith("fusion.") and groups == "t" and "mlp" not in str(towers):
@@ -156,8 +149,8 @@ def test_embeddings_and_their_gradient_are_those_of_autograd(
 def test_a_missing_group_adds_nothing_and_nothing_at_all_is_the_zero_vector(seed: int) -> None:
     inputs = random_inputs(seed, "tpg")
     encoder = encoder_for(inputs, {}, seed, False)
-    vectors = encode(encoder, inputs, np.arange(ROWS, dtype=np.int32)).vectors
-    units = encode(encoder, inputs, np.arange(ROWS, dtype=np.int32)).units
+    vectors = encoder.over(inputs).forward(np.arange(ROWS, dtype=np.int32)).vectors
+    units = encoder.over(inputs).forward(np.arange(ROWS, dtype=np.int32)).units
     for row in range(ROWS):
         there = units[:, row].any(1)
         assert np.linalg.norm(vectors[row]) == pytest.approx(1 if there.any() else 0, abs=1e-5)
@@ -173,8 +166,8 @@ def test_at_the_start_groups_match_themselves_and_not_each_other() -> None:
     inputs = Inputs(
         {"text": Bagged(one, at, 200), "place": Bagged(one, at, 200), "friends": Dense(given, at)}, 100, 100
     )
-    encoder = new_encoder(inputs, Towers(dimensions=64), False, rng)
-    units = encode(encoder, inputs, at).units
+    encoder = new_ngram_tower(inputs, NgramTowerConfig(dimensions=64), False, rng)
+    units = encoder.over(inputs).forward(at).units
     for g in range(3):
         for h in range(g):
             assert np.abs((units[g] * units[h]).sum(1)).mean() < 0.15  # 1 / √64 is .125
@@ -189,15 +182,15 @@ def test_parameters_come_back_and_learn_on_as_if_nothing_had_happened(groups: st
     encoder = encoder_for(inputs, towers, 3, True)
     rows = np.arange(ROWS, dtype=np.int32)
     gradient = np.random.default_rng(0).standard_normal((ROWS, encoder.dimensions)).astype(np.float32)
-    improve(encoder, inputs, encode(encoder, inputs, rows), gradient.copy(), 0.1)
-    back = encoder_of(snapshot(encoder), list(encoder.groups))
-    assert np.array_equal(vectors_of(back, inputs, rows), vectors_of(encoder, inputs, rows))
+    encoder.step(encoder.over(inputs).forward(rows), gradient.copy(), 0.1)
+    back = ngram_tower_of(encoder.config, copied_state(encoder), list(encoder.groups))
+    assert np.array_equal(back.over(inputs).encode(rows), encoder.over(inputs).encode(rows))
     if isinstance(encoder.fusion, Network):
         return  # its optimiser begins anew
     for one in (encoder, back):
-        improve(one, inputs, encode(one, inputs, rows), gradient.copy(), 0.1)
-    assert {name: array.tobytes() for name, array in parameters(encoder).items()} == {
-        name: array.tobytes() for name, array in parameters(back).items()
+        one.step(one.over(inputs).forward(rows), gradient.copy(), 0.1)
+    assert {name: array.tobytes() for name, array in encoder.state().items()} == {
+        name: array.tobytes() for name, array in back.state().items()
     }
 
 
@@ -210,14 +203,14 @@ def test_additive_towers_give_the_same_bytes_with_one_thread_and_with_two() -> N
         encoder = encoder_for(inputs, {}, 5, True)
         gradient: Float32 = np.random.default_rng(0).standard_normal((ROWS, 6)).astype(np.float32)
         rows = np.arange(ROWS, dtype=np.int32)
-        improve(encoder, inputs, encode(encoder, inputs, rows), gradient, 0.1)
-        made.append(b"".join(array.tobytes() for array in parameters(encoder).values()))
+        encoder.step(encoder.over(inputs).forward(rows), gradient, 0.1)
+        made.append(b"".join(array.tobytes() for array in encoder.state().values()))
     assert made[0] == made[1]
 
 
 def test_group_weights_are_shares_of_each_side() -> None:
     encoder = encoder_for(random_inputs(0, "tpg"), {}, 0, False)
-    weights = group_weights(encoder)
+    weights = encoder.weights()
     assert set(weights) == {f"{side}.{name}" for side in ("query", "document") for name in ("text", "place", "friends")}
     assert sum(value for name, value in weights.items() if name.startswith("query.")) == pytest.approx(1)
     assert isinstance(encoder.groups["friends"], Projection)
