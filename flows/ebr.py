@@ -34,9 +34,9 @@ from tasks.feedback import Told
 from tasks.graph import embed_graph, leak_of
 from tasks.logs import contents_of, files_of, live, obtain, sample
 from tasks.ranking import RankerTrained, refuse_deep
-from tasks.report import Spent, report
+from tasks.report.report_stage import Spent, report
 from tasks.retrieval import embed_texts, refuse_impossible, retrieve, retrieve_baseline, retrieve_oracle
-from tasks.tracking import Outcome, TrainedArm, track
+from tasks.tracking.runs import Outcome, TrainedArm, track
 from tasks.training import best_recall, mine_negatives, train_arm
 
 DEFAULT = "experiments/default.yaml"

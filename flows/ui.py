@@ -105,7 +105,7 @@ def serve(prefect_port: int, mlflow_port: int, console: Console) -> None:
 
 def _make_database() -> None:
     if not (home() / "mlflow.db").exists():
-        from tasks.tracking import make_database  # takes seconds to import
+        from tasks.tracking.mlflow_store import make_database  # takes seconds to import
 
         make_database()
 

@@ -21,7 +21,7 @@ from ebr_core.config import InputError
 from flows import room
 from flows.room import mishap, refuse_unusable
 from tasks.nights import Night
-from tasks.tracking import track_night
+from tasks.tracking.mlflow_store import track_night
 
 PROJECT = Path(__file__).parent.parent.parent
 SMOKE = PROJECT / "experiments" / "smoke.yaml"
