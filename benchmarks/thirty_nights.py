@@ -40,8 +40,8 @@ def main(folder: Path, nights: int) -> None:
     from data.world.config import World
     from data.world.simulate import simulate
     from flows.nightly import retrain
-    from tasks.plots import freshness
     from tasks.promoting import roll_back
+    from tasks.report.plots import freshness
 
     world = World(searches=800 * (WARMING + nights), documents=6000, days=WARMING + nights, seed=5, born=0.5, trend=0.4)
     for _ in simulate(world, folder / "log"):

@@ -23,7 +23,7 @@ from tasks.judging import align_graph, carry, compare_on_day, graphs_of, measure
 from tasks.logs import contents_of, extract, files_of, sample
 from tasks.nights import Champion
 from tasks.retrieval import build_index, embed_texts
-from tasks.tracking import main_k
+from tasks.tracking.run_metrics import main_k
 
 
 class NightPlan(NamedTuple):

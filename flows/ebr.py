@@ -16,7 +16,7 @@ from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.run import audit_run, conclude, evaluate_run, report_run, select_champion, settle_run, track_run
 from flows.sources import extract_log, featurize, refuse_small, sample_searches
 from flows.vectors import build_indexes, calibrate_radii, embed_arms, join_ensembles
-from tasks.tracking import Outcome
+from tasks.tracking.runs import Outcome
 
 DEFAULT = "experiments/default.yaml"
 

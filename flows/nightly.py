@@ -52,7 +52,8 @@ from tasks.nights import (
 from tasks.notice import notify
 from tasks.partitions import days_of
 from tasks.promoting import crown_night
-from tasks.tracking import main_k, track_night
+from tasks.tracking.mlflow_store import track_night
+from tasks.tracking.run_metrics import main_k
 
 
 @flow(name="retrain", task_runner=RUNNER, flow_run_name="{experiment}")

@@ -22,8 +22,8 @@ from tasks.evaluation import EvaluatedList, above_oracle, evaluate
 from tasks.feedback import Told
 from tasks.graph import leak_of
 from tasks.ranking import RankerTrained
-from tasks.report import Spent, report
-from tasks.tracking import Outcome, TrainedArm, track
+from tasks.report.report_stage import Spent, report
+from tasks.tracking.runs import Outcome, TrainedArm, track
 from tasks.training import best_recall
 
 

@@ -87,8 +87,8 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The folder to write; default: reports/ in EBR_HOME.")] = None,
 ) -> None:
     """Write the report of a run again from its result files: report.html, report.md and its pictures."""
-    from tasks.compare import find_run
-    from tasks.report import write
+    from tasks.report.comparison import find_run
+    from tasks.report.report_stage import write
 
     folder = find_run(run)
     into = out or home() / "reports" / folder.resolve().name

@@ -126,7 +126,7 @@ def _show_addresses(pages: PageAddresses, console: Console) -> None:
 def _make_database() -> None:
     """Create MLflow's database where it does not exist."""
     if not (home() / "mlflow.db").exists():
-        from tasks.tracking import make_database  # takes seconds to import
+        from tasks.tracking.mlflow_store import make_database  # takes seconds to import
 
         make_database()
 

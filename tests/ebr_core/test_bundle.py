@@ -17,6 +17,7 @@ from ebr_core.answer import Question, answer, as_table
 from ebr_core.bags import hash_texts
 from ebr_core.bundle import WEIGHTS, Bundle, Parts, as_rows, embed_asked, open_bundle, seal
 from ebr_core.ensemble import join_documents, join_queries
+from ebr_core.errors import InputError
 from ebr_core.features import Features, TextFeatures
 from ebr_core.fitted import Fitted, fit_text, table_bags, text_bags
 from ebr_core.inputs import inputs_of, with_views

@@ -24,7 +24,7 @@ from ebr_core.intervals import FEW_CLUSTERS
 from ebr_core.verdicts import judge
 from flows.ebr import ebr
 from tasks.bundle import bundle_of, models_of
-from tasks.tracking import Outcome
+from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 

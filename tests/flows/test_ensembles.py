@@ -25,7 +25,7 @@ from flows.ebr import ebr
 from tasks.artifacts import Artifact, artifacts
 from tasks.bundle import bundle_of, models_of
 from tasks.samples import read_sample
-from tasks.tracking import Outcome
+from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 CHANGES: dict[str, Any] = {

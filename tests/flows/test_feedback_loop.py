@@ -22,7 +22,7 @@ from flows.negatives import inspect_negatives
 from flows.ratings import export_ratings, import_ratings
 from tasks.artifacts import artifacts
 from tasks.feedback import imported_folder
-from tasks.tracking import Outcome
+from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 HARD = {"random": 20, "offline_hard": 2}

@@ -31,7 +31,7 @@ from tasks.home import home
 from tasks.nights import Night, champions_of, folder_of, read_nights
 from tasks.notice import notify
 from tasks.promoting import roll_back
-from tasks.tracking import register
+from tasks.tracking.logged_model import register
 
 WORLD = World(searches=4000, documents=500, days=8, seed=1)
 CANARY = "canary-5d1f0c"  # a token that must be found nowhere

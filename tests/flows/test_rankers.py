@@ -27,7 +27,7 @@ from tasks.logs import sample
 from tasks.ranking import estimate_examination, read_examination, train_ranker
 from tasks.retrieval import build_index
 from tasks.samples import read_sample
-from tasks.tracking import Outcome
+from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 RANKERS: dict[str, Any] = {

@@ -21,7 +21,7 @@ from ebr_core.errors import InputError
 from flows.process import preflight
 from flows.process.preflight import environment_error, refuse_unusable
 from tasks.nights import Night
-from tasks.tracking import track_night
+from tasks.tracking.mlflow_store import track_night
 
 PROJECT = Path(__file__).parent.parent.parent.parent
 SMOKE = PROJECT / "experiments" / "smoke.yaml"

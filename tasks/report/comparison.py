@@ -48,8 +48,8 @@ def find_run(name: str) -> Path:
     ]
     if found:
         return max(found, key=lambda folder: str(runs[folder]["made_at"]))
-    there = [f"{folder.name} ({run['experiment']}, {run['made_at']})" for folder, run in runs.items()]
-    listed = ", ".join(sorted(there)) or "none yet: ebr run makes one"
+    known = [f"{folder.name} ({run['experiment']}, {run['made_at']})" for folder, run in runs.items()]
+    listed = ", ".join(sorted(known)) or "none yet: ebr run makes one"
     raise InputError(f"{name}: no such run; give a folder, a name or an experiment. There are: {listed}")
 
 

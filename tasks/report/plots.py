@@ -62,7 +62,9 @@ def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
 def recall_by_k(panels: dict[str, dict[str, list[tuple[int, float]]]]) -> Figure:
     """Recall against K on a logarithmic axis: a panel for each title, a curve of (K, recall) for each arm, an arm in
     the same colour throughout."""
-    arms = sorted({arm for curves in panels.values() for arm in curves}, key=lambda arm: -_last(panels, arm))
+    arms = sorted(
+        dict.fromkeys(arm for curves in panels.values() for arm in curves), key=lambda arm: -_last(panels, arm)
+    )
     colour = mpl.colormaps["tab20"]
     figure = Figure(figsize=(3.4 * len(panels) + 1.9, 3.8), layout="constrained")
     every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

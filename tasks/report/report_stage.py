@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from data.experiment import Experiment
 from data.schemas import COSTS
@@ -21,10 +20,10 @@ from ebr_core.frozen import Frozen
 from tasks.artifacts import LIBRARIES, Artifact, stage
 from tasks.ensembles import Joined, weighed
 from tasks.feedback import Told, told_of
-from tasks.page import as_html, as_markdown
 from tasks.ranking import RankerTrained, trained_of
-from tasks.result import Result
-from tasks.sections import blocks, pictures
+from tasks.report.page import as_html, as_markdown
+from tasks.report.result import read
+from tasks.report.sections import blocks, pictures
 
 RESULTS = ("results.parquet", "per_search.parquet", "checks.json")
 MORE_LIBRARIES = ("matplotlib", "mlflow", "prefect", "pydantic", "scipy")
@@ -91,27 +90,6 @@ def write(run: Path, into: Path) -> None:
     (into / "report.md").write_text(as_markdown(title, page), encoding="utf-8")
     for picture in pictures(page):
         (into / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
-
-
-def read(run: Path) -> Result:
-    """The result files in the folder of a run."""
-    told = {
-        name: json.loads((run / f"{name}.json").read_text()) for name in ("checks", "audit", "data", "counts", "run")
-    }
-    return Result(
-        ensembles=_made(run / "ensembles.json"),
-        rankers=_made(run / "rankers.json"),
-        feedback=_made(run / "feedback.json"),
-        rows=pq.read_table(run / "results.parquet").to_pylist(),
-        costs=pq.read_table(run / "costs.parquet").to_pylist(),
-        asked=yaml.safe_load((run / "experiment.yaml").read_text()),
-        **told,
-    )
-
-
-def _made(file: Path) -> list[dict[str, Any]]:
-    """What was told of the ensembles, rankers or ratings of a run; runs of earlier versions have none."""
-    return list(json.loads(file.read_text())) if file.exists() else []
 
 
 def _searches(log: Artifact, evaluated: Artifact) -> pa.Table:
