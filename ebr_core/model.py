@@ -50,11 +50,8 @@ def save_towers(model: Checkpoint, folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
 
 
-def load_towers(folder: Path, config: TowerConfig | None = None) -> Checkpoint:
-    """The towers that save_towers wrote into folder, over no rows yet.
-
-    config: settings of the same shape, whose learning rates are taken in place of those of the manifest.
-    """
+def load_towers(folder: Path) -> Checkpoint:
+    """The towers that save_towers wrote into folder, over no rows yet."""
     manifest = json.loads((folder / "manifest.json").read_text())
     tensors = load_file(folder / "towers.safetensors")
     fitted = Fitted(
@@ -66,7 +63,7 @@ def load_towers(folder: Path, config: TowerConfig | None = None) -> Checkpoint:
     ids = tensors.pop("searcher_ids")
     graphs = {name.removeprefix(_GRAPH): tensors.pop(name) for name in list(tensors) if name.startswith(_GRAPH)}
     searcher_ids = ids.view(f"S{ids.shape[1]}").ravel() if ids.size else np.empty(0, "S1")
-    config = config or read_tower_config(manifest["towers"])
+    config = read_tower_config(manifest["towers"])
     return Checkpoint(tower_of(config, tensors, manifest["groups"]), fitted, config, graphs, searcher_ids)
 
 

@@ -112,9 +112,7 @@ def train(
         yield Progress(0, _epoch(0, [], _spread(corpus, tower), recall(tower)), True), tower
     for number in range(1, arm.training.epochs + 1):
         if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.offline is None):
-            found = mine_pairs(tower, corpus, pairs, known, arm.mining, seed + number, arm.training.threads)
-            mined = corpus.scratch.column((part.document_rows.ravel() for part in found), np.int32)
-            drawn = drawn._replace(offline=mined.reshape(-1, arm.mining.keep))
+            drawn = drawn._replace(offline=_mined_anew(tower, corpus, pairs, known, arm, seed + number))
         mix, sums = _mix_of(arm, number), []
         order, rest = deal(rest, len(pairs.search_rows), pairs.an_epoch, rng, arm.training.window)
         memory = memory[:0]
@@ -129,6 +127,13 @@ def train(
         yield Progress(seen, epoch, since == 0), tower
         if since >= arm.training.patience:
             return
+
+
+def _mined_anew(tower: Tower, corpus: Corpus, pairs: Pairs, known: Known, arm: Arm, seed: int) -> Int32:
+    """(P, keep) offline hard negatives of every pair by the tower as it is now, −1 behind the last."""
+    found = mine_pairs(tower, corpus, pairs, known, arm.mining, seed, arm.training.threads)
+    mined = corpus.scratch.column((part.document_rows.ravel() for part in found), np.int32)
+    return mined.reshape(-1, arm.mining.keep)
 
 
 def _expect_random(inputs: Inputs, pairs: Pairs, known: Known, drawn: Drawn) -> None:

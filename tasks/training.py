@@ -112,7 +112,7 @@ def _started(start: Artifact, arm: Arm) -> Tower:
             "start_from: that arm's text, groups or towers differ from this one's, so its weights do not fit. "
             "Make them alike"
         )
-    return load_towers(start.folder, arm.towers).tower
+    return tower_of(arm.towers, model.tower.state(), arm.reads.group_names)
 
 
 def best_recall(towers: Artifact) -> float:

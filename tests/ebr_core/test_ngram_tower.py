@@ -215,3 +215,37 @@ def test_group_weights_are_shares_of_each_side() -> None:
     assert sum(value for name, value in weights.items() if name.startswith("query.")) == pytest.approx(1)
     assert isinstance(encoder.groups["friends"], Projection)
     assert isinstance(encoder.groups["text"], Table)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "rate", "moved"),
+    [
+        ("additive", "projection_rate", ["friends.maps"]),
+        ("additive", "weight_rate", ["fusion.logs"]),
+        ("mlp", "network_rate", [f"fusion.0.{part}" for part in "wbvc"]),
+    ],
+)
+def test_each_rate_moves_its_own_part_that_much(fusion: str, rate: str, moved: list[str]) -> None:
+    """The first step of Adagrad, and nearly that of Adam, is as long as the rate: ten times the rate, ten times it."""
+    inputs, rows = random_inputs(3, "tpg", empty=False), np.arange(ROWS, dtype=np.int32)
+    gradient = np.random.default_rng(0).standard_normal((ROWS, 6)).astype(np.float32)
+    steps = []
+    for value in (1e-4, 1e-3):
+        tower = encoder_for(inputs, {"fusion": fusion, "hidden": 7, rate: value}, 3, False)
+        before = copied_state(tower)
+        tower.step(tower.forward(rows), gradient.copy(), 0.1)
+        steps.append({name: array - before[name] for name, array in tower.state().items()})
+    for name in steps[0]:
+        if name in moved:
+            np.testing.assert_allclose(steps[1][name], 10 * steps[0][name], rtol=2e-2, atol=2e-6)
+            assert np.abs(steps[1][name]).max() > 0
+        elif not name.endswith("squares"):
+            np.testing.assert_array_equal(steps[1][name], steps[0][name])
+
+
+def test_inputs_of_other_kinds_are_an_error_and_nothing_is_embedded() -> None:
+    tower = encoder_for(random_inputs(3, "tg"), {}, 3, False)
+    other = random_inputs(3, "tp")
+    swapped = other._replace(groups={"text": other.groups["text"], "friends": other.groups["place"]})
+    with pytest.raises(TypeError, match="got bags, expected given vectors"):
+        tower.over(swapped).encode(np.arange(ROWS, dtype=np.int32))
