@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from ebr_core.bags import Float32, Int32
+from ebr_core.parallel import parallel
 from ebr_core.tables import through_norm, to_units
 
 WEIGHT_RATE = 0.05  # of the logarithms of the weights, by Adagrad
@@ -48,7 +49,7 @@ class Fused(NamedTuple):
     through: tuple[Tensor, Tensor] | None  # the network's input and output
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("side")
 def _add(units, weights, side, vectors):  # type: ignore[no-untyped-def]
     for at in prange(len(side)):
         vectors[at] = 0
@@ -58,7 +59,7 @@ def _add(units, weights, side, vectors):  # type: ignore[no-untyped-def]
                 vectors[at, d] += weight * units[g, at, d]
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("side")
 def _part(gradient, units, weights, side, by_units, by_weights):  # type: ignore[no-untyped-def]
     """by_units (G, n, D) and by_weights (n, G) from gradient (n, D) = ∂L/∂x."""
     for at in prange(len(side)):

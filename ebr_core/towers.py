@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 
 from ebr_core.bags import Float32, Int32
 from ebr_core.features import Towers
 from ebr_core.fusion import Additive, Fused, Network, fuse, network_of, new_additive, new_network, through_fusion
 from ebr_core.inputs import Bagged, Dense, Inputs
+from ebr_core.parallel import parallel
 from ebr_core.tables import UNSCALED, embed_bags, learn, through_norm, to_units
 
 PROJECTION_RATE = 0.01  # of the row-wise Adagrad over the projections
@@ -148,7 +149,7 @@ def vectors_of(encoder: Encoder, inputs: Inputs, rows: Int32) -> Float32:
     return vectors
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("at")
 def _gather(vectors, at, out):  # type: ignore[no-untyped-def]
     for n in prange(len(at)):
         if at[n] < 0:
