@@ -1,20 +1,32 @@
-"""Which split of threads is faster on this machine: arms side by side with one thread each, or one after another
-with all.
+"""What threads cost and bring, on idle cores and with one core kept busy by another process.
 
-    python -m benchmarks.threads
+    python -m benchmarks.threads [rounds] [spin counts …]
 
-Trains the same arms of a simulated log both ways, in one run, and prints the seconds and their ratio. State lives in a
-temporary home.
+Trains one arm of the default world and answers queries as `ebr batch` does, with one thread and with two, in processes
+that take turns; another process spins while a core counts as busy. Prints a row for each number of threads and state of
+the cores: medians (and quartiles) over the rounds, and two threads against one. A value counts only if everything else
+on the machine took less than QUIET of a core meanwhile; its number stands in brackets. With spin counts, two threads
+are measured once more for each of them (GOMP_SPINCOUNT). After the table: arms side by side with one thread each,
+against arms one after the other with all threads. State lives in a temporary home.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
-os.environ["EBR_HOME"] = tempfile.mkdtemp(prefix="ebr-threads-")
+os.environ.setdefault("EBR_HOME", tempfile.mkdtemp(prefix="ebr-threads-"))
 
 from tasks.home import prepare_environment
 
@@ -23,50 +35,212 @@ prepare_environment()
 from data.logs import Simulated, Split  # noqa: E402
 from data.world.config import World  # noqa: E402
 from ebr_core.config import Arm, NegativeMix, Softmax, Training  # noqa: E402
+from tasks.artifacts import Artifact  # noqa: E402
 from tasks.features import featurise  # noqa: E402
+from tasks.home import home  # noqa: E402
 from tasks.logs import contents_of, extract, live, sample  # noqa: E402
-from tasks.training import train_arm  # noqa: E402
+from tasks.training import read_corpus, read_pairs, train_arm  # noqa: E402
 
-ARMS = {
-    "random": Arm(training=Training(epochs=4)),
-    "in-batch softmax": Arm(
-        loss=Softmax(), negatives=NegativeMix(random=0, in_batch="all"), training=Training(epochs=4)
-    ),
-}
+BATCH, STEPS, QUERIES = 1024, 60, 200
+QUIET = 0.15  # cores that everything else may take while a value is measured
+TRAINING, BATCHED = "pairs/s", "ms a query"
+RANDOM = Arm(training=Training(epochs=4))
+IN_BATCH = Arm(loss=Softmax(), negatives=NegativeMix(random=0, in_batch="all"), training=Training(epochs=4))
+EXPERIMENT = """
+logs: {layout: simulated, world: {}}
+evaluation: {searches: 500, validation_searches: 200, resamples: 200}
+arms: {base: {training: {epochs: 1}}, random: {}}
+"""
 
 
-def main() -> None:
-    """Prints one line an arm: both times and their ratio."""
-    cores = os.cpu_count() or 1
+class Case(NamedTuple):
+    """What one process measures."""
+
+    kind: str  # TRAINING or BATCHED
+    threads: int
+    spin: str = ""  # GOMP_SPINCOUNT, empty for the product's
+
+    def title(self, busy: bool) -> str:
+        """The row of the table that the case belongs to."""
+        spin = f", spin {self.spin}" if self.spin else ""
+        return f"{self.threads} thread{'s' * (self.threads > 1)}, {'one core busy' if busy else 'idle cores'}{spin}"
+
+
+def extracted() -> Artifact:
+    """The log of the default world."""
     tables = Simulated(layout="simulated").tables(live.fn(World()).folder)
-    log = extract.fn(tables, Split(), contents_of(tables))
-    validation, features = sample.fn(log, "validation", 500, 1), featurise.fn(log, ARMS["random"].reads)
-    train_arm.fn(log, features, validation, ARMS["in-batch softmax"], 999)  # compiles
-    train_arm.fn(log, features, validation, ARMS["random"], 999)
-    for name, arm in ARMS.items():
-        times = {}
-        for threads in (1, cores, 1, cores):  # in turn, so that a slow minute hits both
-            workers, training = cores // threads, arm.training.model_copy(update={"threads": threads})
-            its, seeds = (
-                arm.model_copy(update={"training": training}),
-                range(len(times) * cores, (1 + len(times)) * cores),
-            )
+    return extract.fn(tables, Split(), contents_of(tables))
+
+
+def trained(threads: int) -> Iterator[float]:
+    """Pairs a second over STEPS training steps, without end."""
+    from ebr_core.train import train, use_threads
+
+    use_threads(threads)
+    training = Training(batch_size=BATCH, epochs=1000, patience=1000, threads=threads)
+    log, arm = extracted(), IN_BATCH.model_copy(update={"training": training})
+    corpus = read_corpus(log, featurise.fn(log, arm.reads), arm)
+    pairs, known = read_pairs(log, arm.positives, "pair", 0)
+    progress, seen = train(corpus, pairs, known, arm, 0, lambda _encoder: 0.5), 0
+    while True:
+        started, before = time.perf_counter(), seen
+        while seen < before + STEPS * BATCH:
+            seen = next(progress)[0].pairs
+        yield (seen - before) / (time.perf_counter() - started)
+
+
+def batched() -> Iterator[float]:
+    """Milliseconds a query of `ebr batch` over QUERIES queries, without end."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from flows.search import answer_file, open_model
+    from rich.console import Console
+
+    from tasks.bundle import bundle_of, models_of
+
+    bundle = open_model(None, None, None)
+    canaries = pq.read_table(bundle_of(models_of(None), None) / "canaries.parquet").drop_columns("vector")
+    source, quiet = home() / f"asked-{os.getpid()}.parquet", Console(quiet=True)
+    pq.write_table(pa.concat_tables([canaries] * (QUERIES // canaries.num_rows)), source)
+    while True:
+        started = time.perf_counter()
+        answered = answer_file(bundle, source, source.with_suffix(".out"), {}, quiet)
+        yield 1e3 * (time.perf_counter() - started) / answered
+
+
+def work(kind: str, threads: int) -> None:
+    """Answers each line of the input with a value, and the processor's seconds that it took."""
+    values = trained(threads) if kind == TRAINING else batched()
+    for _ in sys.stdin:
+        started = time.process_time()
+        print("measured", next(values), time.process_time() - started, flush=True)
+
+
+class Worker:
+    """A process that measures when it is told to, and sleeps between."""
+
+    def __init__(self, case: Case) -> None:
+        """Starts the process and waits until its kernels are compiled and warm."""
+        limits = {name: str(case.threads) for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
+        limits |= {"GOMP_SPINCOUNT": case.spin} if case.spin else {}
+        command = [sys.executable, __file__, "worker", case.kind, str(case.threads)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | limits
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+        self.measure()
+        self.measure()
+
+    def measure(self) -> tuple[float, float]:
+        """The next value, and the processor's seconds that it took."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print("next", file=self.process.stdin, flush=True)
+        for line in self.process.stdout:
+            if line.startswith("measured "):
+                return float(line.split()[1]), float(line.split()[2])
+        raise SystemExit("a measuring process ended early; its error stands above")
+
+
+@contextmanager
+def spinning() -> Iterator[int]:
+    """The number of a process that keeps one core busy meanwhile."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(0.2)
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def processor_seconds(process: int | None) -> float:
+    """Seconds that a process, or without one the whole machine, has spent on the processors so far."""
+    if process is None:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        return (sum(map(int, fields[:8])) - int(fields[3]) - int(fields[4])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, Path(f"/proc/{process}/stat").read_text().split()[13:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(worker: Worker, spinner: int | None) -> tuple[float, bool]:
+    """A value, and whether the machine did nothing else meanwhile."""
+    started, before = time.perf_counter(), processor_seconds(None)
+    spun = processor_seconds(spinner) if spinner else 0.0
+    value, own = worker.measure()
+    others = processor_seconds(None) - before - own - (processor_seconds(spinner) - spun if spinner else 0)
+    return value, others < QUIET * (time.perf_counter() - started)
+
+
+def measured(cases: list[Case], rounds: int) -> dict[tuple[Case, bool], list[float]]:
+    """The values that count by case and whether a core is busy; all take turns, so that a slow minute hits all."""
+    workers = {case: Worker(case) for case in cases}
+    values: dict[tuple[Case, bool], list[float]] = {(case, busy): [] for case in cases for busy in (False, True)}
+    for _ in range(rounds):
+        for busy in (False, True):
+            with spinning() if busy else nullcontext() as spinner:
+                for case, worker in workers.items():
+                    value, quiet = measure(worker, spinner)
+                    values[case, busy] += [value] if quiet else []
+    for worker in workers.values():
+        worker.process.kill()
+        worker.process.wait()
+    return values
+
+
+def cell(values: list[float], form: str) -> str:
+    """The median with the quartiles, and the number of values."""
+    if len(values) < 2:
+        return f"not quiet [{len(values)}]"
+    low, middle, high = (f"{value:{form}}" for value in statistics.quantiles(values, n=4))
+    return f"{middle} ({low}–{high}) [{len(values)}]"
+
+
+def show(values: dict[tuple[Case, bool], list[float]]) -> None:
+    """Prints the table."""
+    print(f"{'':36}{TRAINING:>34}{'to 1 thread':>13}{BATCHED:>28}{'to 1 thread':>13}")
+    trainings = dict.fromkeys(case for case, _ in values if case.kind == TRAINING)
+    for busy in (False, True):
+        ones = [values[Case(kind, 1), busy] for kind in (TRAINING, BATCHED)]
+        for case in trainings:
+            both = [values[case, busy], values[case._replace(kind=BATCHED), busy]]
+            rates, times = (statistics.median(own) / statistics.median(one) if own and one else float("nan")
+                            for own, one in zip(both, ones, strict=True))  # fmt: skip
+            cells = f"{cell(both[0], ',.0f'):>34}{rates:13.2f}{cell(both[1], '.2f'):>28}{1 / times:13.2f}"
+            print(f"{case.title(busy):36}{cells}")
+
+
+def side_by_side() -> None:
+    """Prints a line for each arm: seconds of arms side by side and one by one, and their ratio."""
+    log, cores = extracted(), os.cpu_count() or 1
+    validation, features = sample.fn(log, "validation", 500, 1), featurise.fn(log, RANDOM.reads)
+    for name, arm in {"random": RANDOM, "in-batch softmax": IN_BATCH}.items():
+        train_arm.fn(log, features, validation, arm, 999)  # compiles
+        seconds: dict[int, list[float]] = defaultdict(list)
+        for turn, threads in enumerate((1, cores, 1, cores)):  # in turn, so that a slow minute hits both
+            training = arm.training.model_copy(update={"threads": threads})
+            threaded, seeds = arm.model_copy(update={"training": training}), range(turn * cores, (turn + 1) * cores)
             started = time.perf_counter()
-            with ThreadPoolExecutor(workers) as pool:
-                list(
-                    pool.map(
-                        lambda seed, its=its: train_arm.fn(log, features, validation, its, seed),
-                        seeds,
-                    )
-                )
-            times[threads, len(times)] = time.perf_counter() - started
-        side_by_side = min(seconds for (threads, _), seconds in times.items() if threads == 1)
-        one_by_one = min(seconds for (threads, _), seconds in times.items() if threads == cores)
-        print(
-            f"{name}: {cores} arms side by side {side_by_side:.1f} s, one by one {one_by_one:.1f} s, "
-            f"ratio {one_by_one / side_by_side:.2f}"
-        )
+            with ThreadPoolExecutor(cores // threads) as pool:
+                list(pool.map(partial(train_arm.fn, log, features, validation, threaded), seeds))
+            seconds[threads].append(time.perf_counter() - started)
+        together, apart = min(seconds[1]), min(seconds[cores])
+        print(f"{name}: {cores} arms side by side {together:.1f} s, one by one {apart:.1f} s, "
+              f"ratio {apart / together:.2f}")  # fmt: skip
+
+
+def main(rounds: int, spins: list[str]) -> None:
+    """Prints the table, then the lines."""
+    experiment = home() / "threads.yaml"
+    experiment.write_text(EXPERIMENT)
+    run = [sys.executable, "-c", "from flows.cli import main; main()", "run", str(experiment)]
+    subprocess.run(run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    cases = [Case(kind, threads) for threads in (1, 2) for kind in (TRAINING, BATCHED)]
+    cases += [Case(kind, 2, spin) for spin in spins for kind in (TRAINING, BATCHED)]
+    show(measured(cases, rounds))
+    side_by_side()
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["worker"]:
+        work(sys.argv[2], int(sys.argv[3]))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 12, sys.argv[2:])

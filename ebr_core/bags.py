@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numba import njit, prange
 
 from ebr_core.features import TextFeatures
+from ebr_core.parallel import parallel
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -143,7 +144,7 @@ def _hash_text(points, n, classes, char_ngrams, word_ngrams, buckets, words, out
     return count
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("offsets")
 def _hash_block(data, offsets, classes, char_ngrams, word_ngrams, buckets, room):  # type: ignore[no-untyped-def]
     """(counts (texts,), buckets in a slot of room × bytes + room entries for each text)."""
     texts = len(offsets) - 1
@@ -160,7 +161,7 @@ def _hash_block(data, offsets, classes, char_ngrams, word_ngrams, buckets, room)
     return counts, out
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("offsets")
 def _compact(slots, slot_offsets, offsets, ids):  # type: ignore[no-untyped-def]
     for text in prange(len(offsets) - 1):
         n = offsets[text + 1] - offsets[text]

@@ -11,6 +11,7 @@ from numba import njit, prange
 
 from ebr_core.bags import Int32, Int64
 from ebr_core.config import NegativeMix
+from ebr_core.parallel import parallel
 from ebr_core.positives import Known, Pairs
 from ebr_core.scratch import counted
 
@@ -41,7 +42,7 @@ class Batch(NamedTuple):
     mix: NegativeMix
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("groups")
 def _mask_known(allowed, columns, groups, offsets, documents, head):  # type: ignore[no-untyped-def]
     """Sets allowed[b, c] to False where column c shows a known positive of group b.
 

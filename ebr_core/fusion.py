@@ -11,10 +11,11 @@ from typing import NamedTuple, assert_never
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from ebr_core.bags import Float32, Int32
+from ebr_core.parallel import parallel
 from ebr_core.tables import normalize_backward, to_units
 
 
@@ -45,7 +46,7 @@ class Fused(NamedTuple):
     through: tuple[Tensor, Tensor] | None  # the network's input and output
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("side")
 def _add(units, weights, side, vectors):  # type: ignore[no-untyped-def]
     for at in prange(len(side)):
         vectors[at] = 0
@@ -55,7 +56,7 @@ def _add(units, weights, side, vectors):  # type: ignore[no-untyped-def]
                 vectors[at, d] += weight * units[g, at, d]
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("side")
 def _part(gradient, units, weights, side, by_units, by_weights):  # type: ignore[no-untyped-def]
     """by_units (G, n, D) and by_weights (n, G) from gradient (n, D) = ∂L/∂x."""
     for at in prange(len(side)):

@@ -11,13 +11,14 @@ from typing import Any, assert_never
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numba import njit, prange
+from numba import prange
 from scipy.sparse.linalg import eigsh
 
 from ebr_core.bags import Bags, Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.features import Graph
 from ebr_core.losses import softmax
+from ebr_core.parallel import parallel
 from ebr_core.tables import UNSCALED, adagrad_step, embed_bags, normalize_backward, to_units
 
 STEPS = np.array([0.35, 0.45, 0.2])  # share of walks of one step, two and three
@@ -131,7 +132,7 @@ def walked(graph: Any, searchers: int, dimensions: int, epochs: int, seed: int) 
         yield epoch / epochs, vectors
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("starts")
 def _walk(offsets, neighbour, sums, starts, steps, draws, ends):  # type: ignore[no-untyped-def]
     """ends (walks,): where walks of steps (walks,) from starts (walks,) come to, by draws (walks, steps) in [0, 1).
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from ebr_core.bags import Float32
+from ebr_core.parallel import parallel
 
 Bool = npt.NDArray[np.bool_]
 
@@ -52,7 +53,7 @@ def _exp(x):  # type: ignore[no-untyped-def]
     return series * np.int32(exponent << np.int32(23)).view(np.float32)
 
 
-@njit(cache=True, nogil=True, parallel=True, fastmath=_FAST)
+@parallel("similarity", fastmath=_FAST)
 def _softmax(similarity, positive, counts, offsets, own_offsets, scale, told, by_positive):  # type: ignore[no-untyped-def]
     """told (B, 4) gets each row's loss, active and counted negatives and the sum of their similarities."""
     b, m = similarity.shape
@@ -99,7 +100,7 @@ def _near_top(row, count, offsets, scale, own):  # type: ignore[no-untyped-def]
     return np.float32(whole)
 
 
-@njit(cache=True, nogil=True, parallel=True, fastmath=_FAST)
+@parallel("similarity", fastmath=_FAST)
 def _triplet(similarity, positive, counts, margin, told, by_positive):  # type: ignore[no-untyped-def]
     b, m = similarity.shape
     push = np.float32(1) / np.float32(b)
@@ -145,7 +146,7 @@ def _summed(told: Float32, by_positive: Float32) -> Pushed:
     return Pushed(float(loss / len(told)), float(active / counted), float(shown / counted), by_positive)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("counts")
 def choose_in_batch(similarity, allowed, ring, hard, counts):  # type: ignore[no-untyped-def]
     """Fills counts (B, B): the next `ring` documents of the batch, round its end, and the `hard` nearest, of those
     allowed (B, B). [EBR §6.1.1]

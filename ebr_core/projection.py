@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 
 from ebr_core.bags import Float32, Int32
 from ebr_core.inputs import Dense
+from ebr_core.parallel import parallel
 from ebr_core.tables import to_units
 
 
@@ -32,7 +33,7 @@ def new_projection(given: int, dimensions: int, rng: np.random.Generator) -> Pro
     return Projection(np.stack([start, start]), np.zeros((2, dimensions), np.float32))
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("at")
 def _gather(vectors, at, out):  # type: ignore[no-untyped-def]
     for n in prange(len(at)):
         if at[n] < 0:

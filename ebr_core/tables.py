@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, prange
 
 from ebr_core.bags import Bags, Float32, Int32
+from ebr_core.parallel import parallel
 
 UNSCALED = np.empty(0, np.float32)  # in place of scales where every row weighs 1
 
@@ -37,7 +38,7 @@ def table_of(table: Float32, scales: Float32, squares: Float32, scale_squares: F
     return Table(table, scales, squares, scale_squares, np.full(len(table), -1, np.int32))
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("rows")
 def embed_bags(table, scales, offsets, ids, weights, rows, vectors, norms):  # type: ignore[no-untyped-def]
     """Fills vectors (n, D) with the unit-length weighted sums of the bags at rows (n,), norms (n,) with their lengths.
 
@@ -68,14 +69,14 @@ def _to_unit(vector, norms, at):  # type: ignore[no-untyped-def]
             vector[d] *= scale
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("vectors")
 def to_units(vectors, norms):  # type: ignore[no-untyped-def]
     """Scales each of vectors (n, D) to unit length in place; norms (n,) takes what it was. Zero stays zero."""
     for at in prange(len(vectors)):
         _to_unit(vectors[at], norms, at)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("norms")
 def normalize_backward(gradient, vectors, norms):  # type: ignore[no-untyped-def]
     """Turns ∂L/∂u into ∂L/∂x in place, u = x / ‖x‖: (g − (g·u) u) / ‖x‖; all (n, D) or (n,)."""
     for at in prange(len(norms)):
@@ -120,7 +121,7 @@ def _occurrences(offsets, ids, weights, rows, slot):  # type: ignore[no-untyped-
     return distinct[:u], starts, bag_of, weight_of
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("distinct")
 def _update(table, squares, scales, scale_squares, rate, gradient, distinct, starts, bag_of, weight_of):  # type: ignore[no-untyped-def]
     """Row-wise Adagrad: one accumulator a row, of the mean squared gradient over its D coordinates.
 

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 
 from ebr_core.bags import SEPARATOR, Int32, Int64, _classes, _mix
 from ebr_core.frozen import Frozen
+from ebr_core.parallel import parallel
 
 SHORTEST = 3  # words of fewer letters are not misspelt
 KEYS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")  # QWERTY for everybody
@@ -122,7 +123,7 @@ def misspell(texts: pa.Array, typos: Typos, seed: int) -> pa.Array:
     return pc.cast(pc.if_else(pc.is_valid(texts), found, None), texts.type)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("offsets")
 def _misspell(data, offsets, classes, keyboard, mix, shares, key, growth):  # type: ignore[no-untyped-def]
     """(bytes of each text (n,), the texts, each in a slot of its bytes and `growth` more)."""
     counts = np.empty(len(offsets) - 1, np.int64)
@@ -139,7 +140,7 @@ def _misspell(data, offsets, classes, keyboard, mix, shares, key, growth):  # ty
     return counts, slots
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@parallel("ends")
 def _compact(slots, starts, ends, typed):  # type: ignore[no-untyped-def]
     for text in prange(len(ends) - 1):
         n = ends[text + 1] - ends[text]

@@ -1,0 +1,74 @@
+"""Kernels over few rows take one thread, and their results are those of many threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numba
+import numpy as np
+import pyarrow as pa
+import pytest
+from numba import prange
+
+from ebr_core.bags import Bags, hash_texts
+from ebr_core.features import TextFeatures
+from ebr_core.parallel import SMALL, parallel
+from ebr_core.tables import embed
+
+MANY = 10 * SMALL
+pytestmark = pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # of one that asks for its threads
+
+
+@parallel("rows")
+def count_threads(scale, rows):  # type: ignore[no-untyped-def]
+    """Fills rows (n,) with scale times the number of threads that share them."""
+    for at in prange(len(rows)):
+        rows[at] = scale * numba.get_num_threads()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Two threads for kernels."""
+    if numba.config.NUMBA_NUM_THREADS < 2:  # type: ignore[attr-defined]  # numba sets its config while importing
+        pytest.skip("this machine has one core")
+    numba.set_num_threads(2)
+    yield
+    numba.set_num_threads(1)
+
+
+@pytest.mark.parametrize(("rows", "threads"), [(0, []), (1, [1]), (SMALL - 1, [1]), (SMALL, [2]), (MANY, [2])])
+@pytest.mark.usefixtures("two_threads")
+def test_few_rows_take_one_thread(rows: int, threads: list[int]) -> None:
+    counted = np.zeros(rows, np.int64)
+    count_threads(10, counted)
+    assert np.unique(counted).tolist() == [10 * number for number in threads]
+    assert numba.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_kernel_that_fails_gives_the_threads_back() -> None:
+    with pytest.raises(numba.TypingError):
+        count_threads("text", np.zeros(1, np.int64))
+    assert numba.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_few_texts_have_the_bags_that_they_have_among_many() -> None:
+    texts = pa.array([f"café number {at}, the {at * at}th" for at in range(MANY)])
+    many = hash_texts(texts, TextFeatures())
+    for first, last in ((0, 1), (5, 5 + SMALL - 1)):
+        few, inside = hash_texts(texts[first:last], TextFeatures()), slice(*many.offsets[[first, last]])
+        assert few.ids.tobytes() == many.ids[inside].tobytes()
+        assert few.weights.tobytes() == many.weights[inside].tobytes()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_few_vectors_are_those_that_they_are_among_many() -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(0, 30, MANY)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    ids, weights = rng.integers(0, 500, offsets[-1]).astype(np.int32), rng.random(offsets[-1], np.float32)
+    table, bags = rng.standard_normal((500, 37), np.float32), Bags(offsets, ids, weights)
+    many = embed(table, bags)
+    for rows in (np.array([7], np.int32), np.arange(SMALL - 1, dtype=np.int32)):
+        assert embed(table, bags, rows).tobytes() == many[rows].tobytes()
