@@ -9,8 +9,8 @@ from data.experiment import Experiment, arm_of
 from ebr_core.errors import InputError
 from flows.sources import FeatureSets, Source
 from flows.submit import settle, submit
-from tasks.artifacts import Artifact
 from tasks.feedback import imported_of, rate, take_imported, to_rate
+from tasks.kinds import EvalSet, MinedNegatives, RatedResults, TrainedTowers, UnratedResults
 from tasks.training import best_recall, mine_negatives, train_arm
 
 ArmRun = tuple[str, int]  # an arm and a seed
@@ -19,10 +19,10 @@ ArmRun = tuple[str, int]  # an arm and a seed
 class TrainedArms(NamedTuple):
     """What training made, by arm and seed, in the order in which it began."""
 
-    towers: dict[ArmRun, Artifact]
-    mined: dict[ArmRun, Artifact]  # offline hard negatives of the arm
-    unrated: dict[ArmRun, Artifact]  # what the arm retrieves and nobody has judged
-    ratings: dict[ArmRun, Artifact]  # of what the arm retrieves
+    towers: dict[ArmRun, TrainedTowers]
+    mined: dict[ArmRun, MinedNegatives]  # offline hard negatives of the arm
+    unrated: dict[ArmRun, UnratedResults]  # what the arm retrieves and nobody has judged
+    ratings: dict[ArmRun, RatedResults]  # of what the arm retrieves
 
 
 class TrainingPlan(NamedTuple):
@@ -31,8 +31,8 @@ class TrainingPlan(NamedTuple):
     spec: Experiment
     source: Source
     features: FeatureSets
-    validation: Artifact | None
-    warm: Mapping[ArmRun, Artifact]  # towers to start from in place of the arm's own start
+    validation: EvalSet | None
+    warm: Mapping[ArmRun, TrainedTowers]  # towers to start from in place of the arm's own start
     trained: TrainedArms
 
 
@@ -40,7 +40,7 @@ def train_arms(
     spec: Experiment,
     source: Source,
     features: FeatureSets,
-    validation: Artifact | None,
+    validation: EvalSet | None,
 ) -> TrainedArms:
     """The towers of every arm with the first seed; with the others of every arm, too, or, under screening, of each
     question's baseline and its best arm on validation; and the parts of ensembles.
@@ -64,9 +64,9 @@ def train_run(
     spec: Experiment,
     source: Source,
     features: FeatureSets,
-    validation: Artifact | None,
+    validation: EvalSet | None,
     run: ArmRun,
-    warm: Mapping[ArmRun, Artifact] | None = None,
+    warm: Mapping[ArmRun, TrainedTowers] | None = None,
 ) -> TrainedArms:
     """The towers of one arm and seed, and of those that it needs, by the same wiring.
 
@@ -78,8 +78,8 @@ def train_run(
 
 
 def list_unrated(
-    spec: Experiment, source: Source, features: FeatureSets, validation: Artifact | None, arm: str
-) -> Artifact:
+    spec: Experiment, source: Source, features: FeatureSets, validation: EvalSet | None, arm: str
+) -> UnratedResults:
     """What the arm retrieves with the first seed and nobody has judged yet, for people to rate."""
     plan = TrainingPlan(spec, source, features, validation, {}, TrainedArms({}, {}, {}, {}))
     return _list_unrated(plan, (arm, spec.seeds[0]))
@@ -98,7 +98,7 @@ def restrict_to_arm(spec: Experiment, arm: str) -> Experiment:
     return spec.model_copy(update={"arms": arms, "seeds": spec.seeds[:1]} | rest)
 
 
-def screen(spec: Experiment, towers: Mapping[ArmRun, Artifact]) -> list[str]:
+def screen(spec: Experiment, towers: Mapping[ArmRun, TrainedTowers]) -> list[str]:
     """Each question's baseline and its best arm by validation recall with the first seed, in the order of the arms.
 
     This waits for the first seed: screening has to look at validation before the other seeds begin.
@@ -121,7 +121,7 @@ def ensemble_parts(spec: Experiment) -> list[ArmRun]:
     return list(dict.fromkeys(runs))
 
 
-def _train(plan: TrainingPlan, run: ArmRun) -> Artifact:
+def _train(plan: TrainingPlan, run: ArmRun) -> TrainedTowers:
     """The towers of an arm and seed; what they need is begun first."""
     if run not in plan.trained.towers:
         (name, seed), spec = run, plan.spec
@@ -147,7 +147,7 @@ def _train(plan: TrainingPlan, run: ArmRun) -> Artifact:
     return plan.trained.towers[run]
 
 
-def _mine(plan: TrainingPlan, run: ArmRun, ratings: list[Artifact] | None) -> Artifact:
+def _mine(plan: TrainingPlan, run: ArmRun, ratings: list[RatedResults] | None) -> MinedNegatives:
     """Offline hard negatives for an arm and seed, from what the arm mine_from retrieves."""
     if run not in plan.trained.mined:
         name, seed = run
@@ -172,7 +172,7 @@ def _mine(plan: TrainingPlan, run: ArmRun, ratings: list[Artifact] | None) -> Ar
     return plan.trained.mined[run]
 
 
-def _rate(plan: TrainingPlan, run: ArmRun) -> Artifact:
+def _rate(plan: TrainingPlan, run: ArmRun) -> RatedResults:
     """Ratings of what an arm and seed retrieve: by a simulated world's truth, else those that people gave."""
     if run not in plan.trained.ratings:
         feedback, world = plan.spec.feedback, plan.source.world
@@ -189,7 +189,7 @@ def _rate(plan: TrainingPlan, run: ArmRun) -> Artifact:
     return plan.trained.ratings[run]
 
 
-def _list_unrated(plan: TrainingPlan, run: ArmRun) -> Artifact:
+def _list_unrated(plan: TrainingPlan, run: ArmRun) -> UnratedResults:
     """What an arm and seed retrieve, without what the log or the ratings that the arm learnt from judged."""
     if run not in plan.trained.unrated:
         arm = plan.spec.arms[run[0]]

@@ -6,9 +6,9 @@ from data.experiment import Experiment
 from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, Source
 from flows.submit import submit
-from flows.vectors import Embedded, Indexes, is_servable, served_index
-from tasks.artifacts import Artifact
+from flows.vectors import Embedded, Indexes, Radii, is_servable, served_index
 from tasks.bundle import bundle, tabulate
+from tasks.kinds import ModelBundle
 
 
 def build_bundles(
@@ -17,9 +17,9 @@ def build_bundles(
     trained: TrainedArms,
     vectors: Embedded,
     indexes: Indexes,
-    radii: dict[ArmRun, Artifact],
+    radii: Radii,
     searches: EvalSets,
-) -> dict[str, Artifact]:
+) -> dict[str, ModelBundle]:
     """A bundle for each arm and ensemble of which a query can bring all that its tower reads."""
     runs = {name: (name, spec.seeds[0]) for name in (*spec.arms, *spec.ensembles) if is_servable(spec, name)}
     if not runs:

@@ -15,11 +15,11 @@ from flows.arms import restrict_to_arm, train_run
 from flows.sources import EvalSets, Source, featurize
 from flows.submit import result, submit
 from flows.vectors import served_index
-from tasks.artifacts import Artifact
 from tasks.bundle import bundle, tabulate
 from tasks.features import extract_columns, featurise_as, needs_columns, read_fitted
 from tasks.hybrid import calibrate_radius
 from tasks.judging import align_graph, carry, compare_on_day, graphs_of, measure
+from tasks.kinds import DayRecall, EvalSet, FeatureSet, ModelBundle, Partition, SimulatedLog, TrainedTowers, Vectors
 from tasks.logs import contents_of, extract, files_of, sample
 from tasks.nights import Champion
 from tasks.retrieval import build_index, embed_texts
@@ -31,10 +31,10 @@ class NightPlan(NamedTuple):
 
     name: str  # the experiment's
     spec: Experiment
-    world: Artifact | None  # where the log is simulated
+    world: SimulatedLog | None  # where the log is simulated
     day: date
     days: list[date]  # of the logs, in order
-    parts: dict[str, list[Artifact]]  # table that grows by the day → its files, as read
+    parts: dict[str, list[Partition]]  # table that grows by the day → its files, as read
     accept: bool  # the day although its checks fail
 
 
@@ -42,9 +42,9 @@ class Challenger(NamedTuple):
     """What was trained, and what it reads."""
 
     arm: str
-    features: Artifact
-    towers: Artifact
-    vectors: Artifact  # of every document and the newest day's searches
+    features: FeatureSet
+    towers: TrainedTowers
+    vectors: Vectors  # of every document and the newest day's searches
 
 
 def read_day(plan: NightPlan, refused: tuple[date, ...]) -> tuple[Source, EvalSets]:
@@ -95,7 +95,7 @@ def train_challenger(
     return Challenger(name, result(features[arm.reads]), result(towers), result(vectors))
 
 
-def measure_champion(plan: NightPlan, source: Source, test: Artifact, champion: Champion) -> Artifact:
+def measure_champion(plan: NightPlan, source: Source, test: EvalSet, champion: Champion) -> DayRecall:
     """A champion's recall on the newest day: its towers, with what they decided, over the documents of that day."""
     graphs = {
         name: submit(align_graph, (), source.log, champion.log, graph)
@@ -110,7 +110,7 @@ def measure_champion(plan: NightPlan, source: Source, test: Artifact, champion: 
     return result(submit(measure, (), vectors, test, main_k(plan.spec), threads))
 
 
-def measure_challenger(plan: NightPlan, test: Artifact, challenger: Challenger) -> Artifact:
+def measure_challenger(plan: NightPlan, test: EvalSet, challenger: Challenger) -> DayRecall:
     """The challenger's recall on the newest day."""
     threads = plan.spec.arms[challenger.arm].training.threads
     return result(submit(measure, (), challenger.vectors, test, main_k(plan.spec), threads))
@@ -119,9 +119,9 @@ def measure_challenger(plan: NightPlan, test: Artifact, challenger: Challenger) 
 def compare_with_champions(
     plan: NightPlan,
     source: Source,
-    test: Artifact,
-    challenger: Artifact,
-    measured: Artifact | None,
+    test: EvalSet,
+    challenger: DayRecall,
+    measured: DayRecall | None,
     champions: Sequence[Champion],
 ) -> tuple[Compared, ...]:
     """The challenger against the champion, and, where equality with it is what decides, against those before it.
@@ -142,7 +142,7 @@ def compare_with_champions(
     return (first, *others)
 
 
-def bundle_challenger(plan: NightPlan, source: Source, searches: EvalSets, challenger: Challenger) -> Artifact:
+def bundle_challenger(plan: NightPlan, source: Source, searches: EvalSets, challenger: Challenger) -> ModelBundle:
     """The challenger as a model that answers, over the documents of the newest day, through the experiment's index."""
     arm, seed = plan.spec.arms[challenger.arm], plan.spec.seeds[0]
     threads, spec, test = arm.training.threads, plan.spec.all_indexes[served_index(plan.spec)], searches.test
@@ -151,5 +151,5 @@ def bundle_challenger(plan: NightPlan, source: Source, searches: EvalSets, chall
     index = submit(build_index, (), challenger.vectors, test, spec, threads, validation)
     radius = submit(calibrate_radius, (), validation, searches.validation, threads)
     tables = submit(tabulate, (), source.log, test)
-    model = challenger.vectors, index, radius, None
-    return result(submit(bundle, (), tables, test, [challenger.towers], *model, challenger.arm, seed))
+    towers, vectors = [challenger.towers], challenger.vectors
+    return result(submit(bundle, (), tables, test, towers, vectors, index, radius, None, challenger.arm, seed))

@@ -21,8 +21,8 @@ from ebr_core.inputs import Inputs, with_search
 from ebr_core.model import Checkpoint, load_towers
 from flows.arms import restrict_to_arm, train_run
 from flows.sources import EvalSets, extract_log, featurize, sample_searches
-from tasks.artifacts import Artifact
 from tasks.features import read_inputs
+from tasks.kinds import Log
 from tasks.samples import read_sample
 
 STRONGEST = 8  # n-grams shown
@@ -65,7 +65,7 @@ def _explained(asked: Experiment, arm: str, query: str, searcher: str | None, do
     yield _ngrams(told)
 
 
-def _row(log: Artifact, table: str, key: str, wanted: str) -> int:
+def _row(log: Log, table: str, key: str, wanted: str) -> int:
     ids = pq.read_table(log.folder / f"{table}.parquet", columns=[key])[key]
     row = pc.index(ids, pa.scalar(wanted, pa.string())).as_py()
     if row < 0:
@@ -73,7 +73,7 @@ def _row(log: Artifact, table: str, key: str, wanted: str) -> int:
     return int(row)
 
 
-def _placed(inputs: Inputs, model: Checkpoint, log: Artifact, query: str, searcher: str | None) -> tuple[Inputs, int]:
+def _placed(inputs: Inputs, model: Checkpoint, log: Log, query: str, searcher: str | None) -> tuple[Inputs, int]:
     """The inputs with the search to explain at the end, and its row."""
     like, places = None, {}
     if searcher is not None:
@@ -87,7 +87,7 @@ def _placed(inputs: Inputs, model: Checkpoint, log: Artifact, query: str, search
 
 
 def _ranks(
-    searches: EvalSets, log: Artifact, model: Checkpoint, inputs: Inputs, search: int, row: int, told: Explained
+    searches: EvalSets, log: Log, model: Checkpoint, inputs: Inputs, search: int, row: int, told: Explained
 ) -> Iterator[str]:
     """Where the document stands among those alive in the test, and what is first."""
     alive = read_sample(searches.test).candidates

@@ -18,12 +18,12 @@ from ebr_core.ranking import Ranker
 from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, FeatureSets, Source
 from flows.submit import submit
-from flows.vectors import Embedded, Indexes, evaluated_runs, index_vectors, is_calibrated
-from tasks.artifacts import Artifact
+from flows.vectors import Embedded, Indexes, Radii, evaluated_runs, index_vectors, is_calibrated
 from tasks.audit import rank_targets
 from tasks.ensembles import retrieve_cascade
 from tasks.feedback import fit_filter, retrieve_filtered
 from tasks.hybrid import choose_documents, retrieve_hybrid
+from tasks.kinds import EvalSet, ExaminationRates, FittedFilter, RetrievedList, TargetRanks, TrainedRanker
 from tasks.ranking import estimate_examination, retrieve_ranked, train_ranker
 from tasks.retrieval import retrieve, retrieve_baseline, retrieve_oracle
 
@@ -33,12 +33,12 @@ ListRun = tuple[str, int | None]  # a list and a seed; a retrieval without an ar
 class Lists(NamedTuple):
     """What was retrieved for the searches of the test."""
 
-    untrained: dict[str, Artifact]  # baselines and oracles
-    indexed: dict[tuple[ArmRun, str], Artifact]  # arms and ensembles, each through every index
-    combined: dict[ListRun, Artifact]  # retrievals, cascades, rankers, filters
-    rankers: dict[ArmRun, Artifact]  # as they were trained
-    filters: dict[ArmRun, Artifact]  # as they were fitted
-    target_ranks: dict[ArmRun, Artifact]  # where exact search ranks every target
+    untrained: dict[str, RetrievedList]  # baselines and oracles
+    indexed: dict[tuple[ArmRun, str], RetrievedList]  # arms and ensembles, each through every index
+    combined: dict[ListRun, RetrievedList]  # retrievals, cascades, rankers, filters
+    rankers: dict[ArmRun, TrainedRanker]  # as they were trained
+    filters: dict[ArmRun, FittedFilter]  # as they were fitted
+    target_ranks: dict[ArmRun, TargetRanks]  # where exact search ranks every target
 
 
 class _Inputs(NamedTuple):
@@ -51,9 +51,9 @@ class _Inputs(NamedTuple):
     vectors: Embedded
     indexes: Indexes
     searches: EvalSets
-    radii: dict[ArmRun, Artifact]
-    narrowed: dict[str, Artifact]  # the searches of retrievals that look at fewer documents
-    examination: Artifact | None  # how likely positions are examined; only rankers ask
+    radii: Radii
+    narrowed: dict[str, EvalSet]  # the searches of retrievals that look at fewer documents
+    examination: ExaminationRates | None  # how likely positions are examined; only rankers ask
     k: int
 
 
@@ -64,7 +64,7 @@ def retrieve_lists(
     trained: TrainedArms,
     vectors: Embedded,
     indexes: Indexes,
-    radii: dict[ArmRun, Artifact],
+    radii: Radii,
     searches: EvalSets,
 ) -> Lists:
     """Every list of the experiment, as deep as its largest K."""
@@ -90,7 +90,7 @@ def retrieve_lists(
     return lists
 
 
-def _untrained(spec: Experiment, source: Source, test: Artifact, k: int) -> dict[str, Artifact]:
+def _untrained(spec: Experiment, source: Source, test: EvalSet, k: int) -> dict[str, RetrievedList]:
     """The baselines, and the oracles of a simulated world."""
     lists = {name: submit(retrieve_baseline, (name,), source.log, test, name, k) for name in BASELINES}
     if isinstance(spec.logs, Simulated) and source.world is not None:
@@ -106,7 +106,7 @@ def _seeds_of(inputs: _Inputs, settings: ListSpec) -> list[int | None]:
     return [seed for seed in inputs.spec.seeds if all((arm, seed) in inputs.vectors.test for arm in settings.searched)]
 
 
-def _combined_list(inputs: _Inputs, lists: Lists, name: str, settings: ListSpec, seed: int | None) -> Artifact:
+def _combined_list(inputs: _Inputs, lists: Lists, name: str, settings: ListSpec, seed: int | None) -> RetrievedList:
     """The list of that name and seed."""
     match settings:
         case Retrieval():
@@ -121,7 +121,7 @@ def _combined_list(inputs: _Inputs, lists: Lists, name: str, settings: ListSpec,
             assert_never(settings)
 
 
-def _retrieval(inputs: _Inputs, name: str, settings: Retrieval, seed: int | None) -> Artifact:
+def _retrieval(inputs: _Inputs, name: str, settings: Retrieval, seed: int | None) -> RetrievedList:
     """Terms, an arm's embedding or both, under conditions."""
     log, test = inputs.source.log, inputs.narrowed.get(name, inputs.searches.test)
     if settings.arm is None or seed is None:
@@ -131,40 +131,70 @@ def _retrieval(inputs: _Inputs, name: str, settings: Retrieval, seed: int | None
     if settings.documents:
         index = index_vectors(run, settings.index, inputs.spec.all_indexes[settings.index], vectors.test, vectors, test)
     radius = inputs.radii[run] if is_calibrated(settings) else None
-    arm = vectors.test[run], index, radius
-    return submit(retrieve_hybrid, (name, seed), log, test, settings, inputs.k, vectors.threads[run], *arm)
+    threads, embedded = vectors.threads[run], vectors.test[run]
+    return submit(retrieve_hybrid, (name, seed), log, test, settings, inputs.k, threads, embedded, index, radius)
 
 
-def _cascade(inputs: _Inputs, name: str, settings: Cascade, seed: int) -> Artifact:
+def _cascade(inputs: _Inputs, name: str, settings: Cascade, seed: int) -> RetrievedList:
     """The first documents of an arm in the order of another."""
     first, then = (settings.first, seed), (settings.then, seed)
     vectors, index = inputs.vectors, inputs.indexes[first, settings.index]
     threads = max(vectors.threads[first], vectors.threads[then])
-    both = vectors.test[first], index, vectors.test[then]
-    return submit(retrieve_cascade, (name, seed), inputs.searches.test, settings, inputs.k, threads, *both)
+    return submit(
+        retrieve_cascade,
+        (name, seed),
+        inputs.searches.test,
+        settings,
+        inputs.k,
+        threads,
+        vectors.test[first],
+        index,
+        vectors.test[then],
+    )
 
 
-def _ranked(inputs: _Inputs, lists: Lists, name: str, settings: Ranker, seed: int) -> Artifact:
+def _ranked(inputs: _Inputs, lists: Lists, name: str, settings: Ranker, seed: int) -> RetrievedList:
     """An arm's documents in the order of a ranker, which learns from the clicks of the validation's later half."""
     run, vectors, log, ranking = (settings.of, seed), inputs.vectors, inputs.source.log, inputs.searches.ranking
     assert ranking is not None, "an experiment with rankers samples searches for them"
     assert inputs.examination is not None, "rankers read it"
     threads, spec = vectors.threads[run], inputs.spec.all_indexes[settings.index]
     index = index_vectors(run, settings.index, spec, vectors.ranking, vectors, ranking)
-    learnt = vectors.ranking[run], index, inputs.examination
-    ranker = submit(train_ranker, (name, seed), log, ranking, settings, seed, threads, *learnt)
+    ranker = submit(
+        train_ranker,
+        (name, seed),
+        log,
+        ranking,
+        settings,
+        seed,
+        threads,
+        vectors.ranking[run],
+        index,
+        inputs.examination,
+    )
     lists.rankers[name, seed] = ranker
-    order = vectors.test[run], inputs.indexes[run, settings.index], ranker
-    return submit(retrieve_ranked, (name, seed), log, inputs.searches.test, settings, inputs.k, threads, *order)
+    return submit(
+        retrieve_ranked,
+        (name, seed),
+        log,
+        inputs.searches.test,
+        settings,
+        inputs.k,
+        threads,
+        vectors.test[run],
+        inputs.indexes[run, settings.index],
+        ranker,
+    )
 
 
-def _filtered(inputs: _Inputs, lists: Lists, name: str, settings: Filter, seed: int) -> Artifact:
+def _filtered(inputs: _Inputs, lists: Lists, name: str, settings: Filter, seed: int) -> RetrievedList:
     """An arm's documents without those that a model of the ratings takes for bad."""
     run, vectors, log = (settings.arm, seed), inputs.vectors, inputs.source.log
     arm = inputs.spec.arms[settings.arm]
     ratings = [inputs.trained.ratings[rated, seed] for rated in settings.of]
-    learnt = inputs.features[arm.reads], inputs.trained.towers[run], arm, ratings
-    fitted = submit(fit_filter, (name, seed), log, *learnt, settings, seed)
+    features, towers = inputs.features[arm.reads], inputs.trained.towers[run]
+    fitted = submit(fit_filter, (name, seed), log, features, towers, arm, ratings, settings, seed)
     lists.filters[name, seed] = fitted
-    order = vectors.test[run], inputs.indexes[run, settings.index], fitted
-    return submit(retrieve_filtered, (name, seed), log, inputs.searches.test, *order, inputs.k, vectors.threads[run])
+    embedded, index, threads = vectors.test[run], inputs.indexes[run, settings.index], vectors.threads[run]
+    test = inputs.searches.test
+    return submit(retrieve_filtered, (name, seed), log, test, embedded, index, fitted, inputs.k, threads)

@@ -33,9 +33,9 @@ from flows.process.cluster import RUNNER
 from flows.raw_files import partitions_of
 from flows.sources import Source, simulate_log
 from flows.vectors import answers_queries
-from tasks.artifacts import Artifact
 from tasks.bundle import models_of
 from tasks.judging import check_day, drifted, figures_of, fits
+from tasks.kinds import DayRecall, Partition, SimulatedLog
 from tasks.logs import files_of
 from tasks.nights import (
     JUDGED,
@@ -87,8 +87,8 @@ def conclude_nights(nights: list[Night]) -> list[Night] | State[list[Night]]:
 
 
 def read_partitions(
-    name: str, spec: Experiment, world: Artifact | None, day: date | None
-) -> tuple[dict[str, list[Artifact]], list[date]]:
+    name: str, spec: Experiment, world: SimulatedLog | None, day: date | None
+) -> tuple[dict[str, list[Partition]], list[date]]:
     """(table that grows by the day → its files, as read; the days of the logs in order). A failure is recorded as that
     of the night of `day`."""
     files = timed(files_of(spec.logs, world))
@@ -281,7 +281,7 @@ def _winner(experiment: str) -> str:
         return ""
 
 
-def choose_training(plan: NightPlan, nights: list[Night], empty: Night, name: str, measured: Artifact | None) -> str:
+def choose_training(plan: NightPlan, nights: list[Night], empty: Night, name: str, measured: DayRecall | None) -> str:
     """full where there is no champion to start from, the last full training is too old, or the champion drifts; else
     warm."""
     settings, champion = plan.spec.nightly, empty.champion
@@ -307,6 +307,6 @@ def _same(looked: Night, nights: list[Night]) -> Night | None:
     )
 
 
-def _recalls(measured: Artifact) -> Float64:
+def _recalls(measured: DayRecall) -> Float64:
     recalls: Float64 = np.load(measured.folder / "recall.npy")
     return recalls

@@ -17,8 +17,8 @@ from flows.arms import list_unrated, restrict_to_arm
 from flows.process.cluster import RUNNER
 from flows.sources import extract_log, featurize, sample_searches
 from flows.submit import result
-from tasks.artifacts import Artifact
 from tasks.feedback import keep_imported
+from tasks.kinds import Log, UnratedResults
 
 
 class Imported(NamedTuple):
@@ -31,7 +31,7 @@ class Imported(NamedTuple):
 
 
 @flow(name="ratings", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
-def list_for_raters(experiment: str, arm: str) -> tuple[Artifact, Artifact]:
+def list_for_raters(experiment: str, arm: str) -> tuple[Log, UnratedResults]:
     """(the log, what is to be rated of the arm with the first seed); trains what is not there."""
     spec = restrict_to_arm(load_experiment(Path(experiment)), arm)
     source = extract_log(spec)

@@ -14,13 +14,27 @@ from flows.lists import ListRun, Lists
 from flows.sources import EvalSets, FeatureSets, Source
 from flows.submit import has_begun, result, settle, why_failed
 from flows.vectors import Embedded, Indexes
-from tasks.artifacts import Artifact
 from tasks.audit import Ranked, audit, leaks
 from tasks.bundle import crown
 from tasks.ensembles import Joined, weighted_recall
 from tasks.evaluation import EvaluatedList, above_oracle, evaluate
 from tasks.feedback import Told
 from tasks.graph import leak_of
+from tasks.kinds import (
+    BuiltIndex,
+    EnsembleWeights,
+    FeatureSet,
+    FittedFilter,
+    ModelBundle,
+    RatedResults,
+    RetrievedList,
+    RunAudit,
+    RunReport,
+    RunResults,
+    TargetRanks,
+    TrainedRanker,
+    TrainedTowers,
+)
 from tasks.ranking import RankerTrained
 from tasks.report.report_stage import Spent, report
 from tasks.tracking.runs import Outcome, TrainedArm, track
@@ -30,18 +44,18 @@ from tasks.training import best_recall
 class Run(NamedTuple):
     """What became of all stages: artifacts by what they are of; why the others failed, by the same names."""
 
-    features: list[Artifact]
-    towers: dict[ArmRun, Artifact]
+    features: list[FeatureSet]
+    towers: dict[ArmRun, TrainedTowers]
     untrained: dict[ArmRun, str]  # the arms and seeds without towers or vectors, and why
-    weights: dict[ArmRun, Artifact]
-    indexes: dict[tuple[ArmRun, str], Artifact]
-    baselines: dict[str, Artifact]
-    indexed: dict[tuple[ArmRun, str], Artifact]
-    combined: dict[ListRun, Artifact]
-    rankers: dict[ArmRun, Artifact]
-    judgements: dict[ArmRun, Artifact]  # ratings, then filters
-    target_ranks: dict[ArmRun, Artifact]
-    bundles: dict[str, Artifact]
+    weights: dict[ArmRun, EnsembleWeights]
+    indexes: dict[tuple[ArmRun, str], BuiltIndex]
+    baselines: dict[str, RetrievedList]
+    indexed: dict[tuple[ArmRun, str], RetrievedList]
+    combined: dict[ListRun, RetrievedList]
+    rankers: dict[ArmRun, TrainedRanker]
+    judgements: dict[ArmRun, RatedResults | FittedFilter]  # ratings, then filters
+    target_ranks: dict[ArmRun, TargetRanks]
+    bundles: dict[str, ModelBundle]
     failures: dict[str, str]  # who → why
 
 
@@ -52,7 +66,7 @@ def settle_run(
     vectors: Embedded,
     indexes: Indexes,
     lists: Lists,
-    bundles: dict[str, Artifact],
+    bundles: dict[str, ModelBundle],
 ) -> Run:
     """Everything that was begun, once it has ended: the one place of the flow that waits for all."""
     untrained = dict(_untrained(spec, trained, vectors))
@@ -65,7 +79,8 @@ def settle_run(
             failures[f"{_label(run)}, index {name}"] = reason
     failures |= dict(_unjoined(spec, trained, vectors, untrained))
     failures |= {name: reason for (name, _), reason in settle(lists.combined)[1].items()}
-    failures |= {name: reason for (name, _), reason in settle(lists.rankers | lists.filters)[1].items()}
+    failures |= {name: reason for (name, _), reason in settle(lists.rankers)[1].items()}
+    failures |= {name: reason for (name, _), reason in settle(lists.filters)[1].items()}
     failures |= {f"{arm}, bundle": reason for arm, reason in unbundled.items() if has_begun(bundles[arm])}
     return Run(
         features=list(settle(features)[0].values()),
@@ -110,7 +125,7 @@ def _unjoined(
             yield _label(run), reason
 
 
-def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Run) -> Artifact:
+def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Run) -> RunResults:
     """The results of everything that was retrieved."""
     lists = [EvaluatedList(arm=name, seed=None, index="none", rows=rows) for name, rows in run.baselines.items()]
     for ((name, seed), index), rows in run.indexed.items():
@@ -122,7 +137,7 @@ def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Run)
     return evaluate(result(searches.test), lists, spec.questions, spec.evaluation)
 
 
-def audit_run(spec: Experiment, source: Source, searches: EvalSets, run: Run) -> Artifact:
+def audit_run(spec: Experiment, source: Source, searches: EvalSets, run: Run) -> RunAudit:
     """What checks of leaks and of sampled evaluations found."""
     ranked = [Ranked(arm=arm, seed=seed, ranks=ranks) for (arm, seed), ranks in run.target_ranks.items()]
     return audit(source.log, result(searches.test), run.features, ranked, spec.evaluation)
@@ -142,9 +157,9 @@ def report_run(
     source: Source,
     searches: EvalSets,
     run: Run,
-    results: Artifact,
-    audited: Artifact,
-) -> Artifact:
+    results: RunResults,
+    audited: RunAudit,
+) -> RunReport:
     """The report of the run, in a folder with all of its result files."""
     return report(
         experiment,
@@ -167,8 +182,8 @@ def track_run(
     source: Source,
     searches: EvalSets,
     run: Run,
-    results: Artifact,
-    page: Artifact,
+    results: RunResults,
+    page: RunReport,
     champion: str | None,
 ) -> Outcome:
     """Where everything of the run is found, once MLflow has it, too."""
@@ -177,7 +192,7 @@ def track_run(
         for arm, seed in dict.fromkeys([*run.towers, *run.untrained])
         if seed in spec.seeds
     ]
-    indexes: dict[str, dict[str, Artifact]] = {}
+    indexes: dict[str, dict[str, BuiltIndex]] = {}
     for ((arm, seed), name), index in run.indexes.items():
         indexes.setdefault(f"{arm}-{seed}", {})[name] = index
     return track(
@@ -197,7 +212,7 @@ def track_run(
     )
 
 
-def conclude(outcome: Outcome, results: Artifact, audited: Artifact) -> Outcome | State[Outcome]:
+def conclude(outcome: Outcome, results: RunResults, audited: RunAudit) -> Outcome | State[Outcome]:
     """The outcome; a failed state around it where a stage failed, an arm beats the oracle or a leak was found."""
     problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome

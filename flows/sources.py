@@ -8,33 +8,33 @@ from data.experiment import Experiment
 from data.logs import Simulated
 from ebr_core.features import Features
 from flows.submit import result, submit
-from tasks.artifacts import Artifact
 from tasks.features import extract_columns, featurise, needs_columns
 from tasks.graph import embed_graph
+from tasks.kinds import EvalSet, FeatureSet, Log, SimulatedLog
 from tasks.logs import ReadLogs, contents_of, extract, files_of, live, sample
 from tasks.ranking import refuse_deep
 from tasks.retrieval import refuse_impossible
 
-FeatureSets = dict[Features, Artifact]
+FeatureSets = dict[Features, FeatureSet]
 
 
 class Source(NamedTuple):
     """A log as the stages read it."""
 
-    log: Artifact  # the extracted tables
-    world: Artifact | None  # the simulated world that wrote it
+    log: Log  # the extracted tables
+    world: SimulatedLog | None  # the simulated world that wrote it
     files: ReadLogs  # where its raw tables lie
 
 
 class EvalSets(NamedTuple):
     """The sampled searches of each part of the split, with the documents alive in its time."""
 
-    test: Artifact
-    validation: Artifact | None  # its earlier half where there are rankers
-    ranking: Artifact | None  # the later half, from which rankers learn
+    test: EvalSet
+    validation: EvalSet | None  # its earlier half where there are rankers
+    ranking: EvalSet | None  # the later half, from which rankers learn
 
 
-def simulate_log(spec: Experiment) -> Artifact | None:
+def simulate_log(spec: Experiment) -> SimulatedLog | None:
     """The world whose log the experiment reads, None where it reads the user's files."""
     return result(submit(live, (), spec.logs.world)) if isinstance(spec.logs, Simulated) else None
 

@@ -12,23 +12,24 @@ from ebr_core.index import AnyIndex, is_tuned
 from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, FeatureSets
 from flows.submit import submit
-from tasks.artifacts import Artifact
 from tasks.ensembles import join_vectors, weigh
 from tasks.features import wanted_columns
 from tasks.hybrid import calibrate_radius
+from tasks.kinds import BuiltIndex, CalibratedRadius, EnsembleWeights, EvalSet, Vectors
 from tasks.retrieval import build_index, embed_texts
 
-Vectors = dict[ArmRun, Artifact]
-Indexes = dict[tuple[ArmRun, str], Artifact]
+VectorsByRun = dict[ArmRun, Vectors]
+Indexes = dict[tuple[ArmRun, str], BuiltIndex]
+Radii = dict[ArmRun, CalibratedRadius]
 
 
 class Embedded(NamedTuple):
     """The vectors of every document and of the sampled searches of each part, by arm and seed."""
 
-    test: Vectors
-    validation: Vectors  # these choose weights, tune indexes and calibrate radii
-    ranking: Vectors  # of the arms whose lists rankers order
-    weights: dict[ArmRun, Artifact]  # of the ensembles
+    test: VectorsByRun
+    validation: VectorsByRun  # these choose weights, tune indexes and calibrate radii
+    ranking: VectorsByRun  # of the arms whose lists rankers order
+    weights: dict[ArmRun, EnsembleWeights]  # of the ensembles
     threads: dict[ArmRun, int]
 
 
@@ -37,7 +38,7 @@ def embed_arms(spec: Experiment, features: FeatureSets, trained: TrainedArms, se
     threads = {run: spec.arms[run[0]].training.threads for run in trained.towers}
     ranked = _ranked_arms(spec)
 
-    def embed(part: Artifact | None, runs: list[ArmRun]) -> Vectors:
+    def embed(part: EvalSet | None, runs: list[ArmRun]) -> VectorsByRun:
         assert part is not None, "a part with vectors has searches"
         return {
             run: submit(embed_texts, run, features[spec.arms[run[0]].reads], trained.towers[run], part, threads[run])
@@ -98,8 +99,8 @@ def build_indexes(spec: Experiment, vectors: Embedded, searches: EvalSets) -> In
 
 
 def index_vectors(
-    run: ArmRun, name: str, index: AnyIndex, documents: Vectors, vectors: Embedded, searches: Artifact
-) -> Artifact:
+    run: ArmRun, name: str, index: AnyIndex, documents: VectorsByRun, vectors: Embedded, searches: EvalSet
+) -> BuiltIndex:
     """The index of an arm over the documents of some searches; where it takes over the setting tuned for another arm,
     that one's index is built first."""
     lender = lender_of(index)
@@ -117,7 +118,7 @@ def lender_of(index: AnyIndex) -> str | None:
     return lender
 
 
-def calibrate_radii(spec: Experiment, vectors: Embedded, searches: EvalSets) -> dict[ArmRun, Artifact]:
+def calibrate_radii(spec: Experiment, vectors: Embedded, searches: EvalSets) -> Radii:
     """How far the clicked documents of validation searches lie, for the arms whose retrievals or bundles ask."""
     runs = [(arm, spec.seeds[0]) for arm in (*spec.arms, *spec.ensembles) if is_servable(spec, arm)]
     runs += [

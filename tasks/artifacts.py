@@ -19,7 +19,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from prefect import Task
 from prefect.context import TaskRunContext
@@ -30,6 +30,7 @@ from tasks.provenance.settings import plain
 from tasks.provenance.source import source_of
 
 P = ParamSpec("P")
+A = TypeVar("A")
 
 LIBRARIES = (
     *("bm25s", "duckdb", "faiss-cpu", "lightgbm", "numba", "numpy", "pyarrow", "PyStemmer", "safetensors", "scipy"),
@@ -50,43 +51,46 @@ class Artifact(Frozen):
         return artifacts() / f"{self.stage}-{self.digest}"
 
 
-def stage(function: Callable[Concatenate[Path, P], None]) -> Task[P, Artifact]:
-    """A Prefect task out of function(folder, *inputs), which writes its output into folder.
+def stage(kind: Callable[[Artifact], A]) -> Callable[[Callable[Concatenate[Path, P], None]], Task[P, A]]:
+    """Make a Prefect task of function(folder, *inputs), which writes its output into folder; kind: what it gives.
 
-    Inputs are artifacts, frozen values, or plain values of JSON; the task takes them without the folder, and returns
-    the
-    artifact. Its name is the digest of the inputs, of all source of this project that the function can reach, and of
-    the versions of the libraries that compute.
+    Inputs are artifacts, frozen values, or plain values of JSON. The task takes them without the folder, and returns
+    the artifact. Its name is the digest of the inputs, of all source of this project that the function can reach, and
+    of the versions of the libraries that compute.
     """
-    name = function.__name__
 
-    def name_of(arguments: dict[str, Any]) -> Artifact:
-        made_of = {"inputs": plain(arguments), "source": source_of(function), "versions": _versions()}
-        text = json.dumps(made_of, sort_keys=True)
-        return Artifact(stage=name, digest=hashlib.sha256(text.encode()).hexdigest()[:20])
+    def as_task(function: Callable[Concatenate[Path, P], None]) -> Task[P, A]:
+        signature = inspect.Signature(list(inspect.signature(function).parameters.values())[1:])
 
-    def cache_key(_context: TaskRunContext, arguments: dict[str, Any]) -> str:
-        return f"{name_of(arguments).folder.name}/prefect"
+        def cache_key(_context: TaskRunContext, arguments: dict[str, Any]) -> str:
+            return f"{_name_of(function, arguments).folder.name}/prefect"
 
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> Artifact:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        artifact = name_of(bound.arguments)
-        _write(artifact, lambda folder: function(folder, *args, **kwargs))
-        return artifact
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> A:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            artifact = _name_of(function, bound.arguments)
+            _write(artifact, lambda folder: function(folder, *args, **kwargs))
+            return kind(artifact)
 
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    signature = inspect.Signature(parameters)
-    run.__signature__ = signature  # type: ignore[attr-defined]
-    return Task(
-        fn=run,
-        name=name,
-        persist_result=True,
-        result_serializer="json",
-        cache_key_fn=cache_key,
-        description=inspect.getdoc(function),
-    )
+        run.__signature__ = signature  # type: ignore[attr-defined]
+        return Task(
+            fn=run,
+            name=function.__name__,
+            persist_result=True,
+            result_serializer="json",
+            cache_key_fn=cache_key,
+            description=inspect.getdoc(function),
+        )
+
+    return as_task
+
+
+def _name_of(function: Callable[..., None], arguments: dict[str, Any]) -> Artifact:
+    """The artifact of a stage for these inputs, whether it is there or not."""
+    content = {"inputs": plain(arguments), "source": source_of(function), "versions": _versions()}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+    return Artifact(stage=function.__name__, digest=digest)
 
 
 def _write(artifact: Artifact, produce: Callable[[Path], None]) -> None:

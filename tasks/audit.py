@@ -17,8 +17,9 @@ from ebr_core.audit import agreement, exact_ranks, sampled_recall
 from ebr_core.bags import hash_texts
 from ebr_core.frozen import Frozen
 from ebr_core.metrics import Targets
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
 from tasks.features import read_fitted, texts_of
+from tasks.kinds import EvalSet, FeatureSet, Log, RunAudit, TargetRanks, Vectors
 from tasks.progress import showing
 from tasks.samples import read_sample
 
@@ -31,11 +32,11 @@ class Ranked(Frozen):
 
     arm: str
     seed: int
-    ranks: Artifact
+    ranks: TargetRanks
 
 
-@stage
-def rank_targets(folder: Path, vectors: Artifact, evaluated: Artifact, threads: int) -> None:
+@stage(TargetRanks)
+def rank_targets(folder: Path, vectors: Vectors, evaluated: EvalSet, threads: int) -> None:
     """ranks.parquet (targets, search_row, rank, others): each target's exact rank among all documents alive."""
     sample = read_sample(evaluated)
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[sample.candidates]
@@ -62,12 +63,12 @@ def _thin(targets: Targets) -> tuple[Any, Targets]:
     return kept, Targets(np.concatenate([[0], np.cumsum(targets.counts[kept])]), targets.documents[inside])
 
 
-@stage
+@stage(RunAudit)
 def audit(
     folder: Path,
-    log: Artifact,
-    evaluated: Artifact,
-    features: list[Artifact],
+    log: Log,
+    evaluated: EvalSet,
+    features: list[FeatureSet],
     ranked: list[Ranked],
     evaluation: Evaluation,
 ) -> None:
@@ -84,7 +85,7 @@ def audit(
     (folder / "audit.json").write_text(json.dumps(content, indent=1))
 
 
-def leaks(audited: Artifact) -> list[str]:
+def leaks(audited: RunAudit) -> list[str]:
     """The leaks that were found, in words."""
     content = json.loads((audited.folder / "audit.json").read_text())
     return [check["says"] for check in content["leaks"] if check["status"] == "leak"]
@@ -104,7 +105,7 @@ def _told(rule: dict[str, Any]) -> dict[str, str]:
     return {"check": rule["what"], "status": "leak" if rule["broken"] else "clean", "says": says}
 
 
-def _vocabulary(log: Artifact, features: Artifact) -> dict[str, str]:
+def _vocabulary(log: Log, features: FeatureSet) -> dict[str, str]:
     """Every n-gram that has a row of the table has to occur in a text of the training window."""
     fitted = read_fitted(features)
     known = fitted.vocabulary

@@ -19,17 +19,28 @@ from ebr_core.bundle import ASKED, CONTEXT, WEIGHTS, as_rows, open_bundle, seal,
 from ebr_core.errors import InputError
 from ebr_core.searchable import saved_as
 from ebr_core.terms import index_terms
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
 from tasks.home import artifacts, home
 from tasks.hybrid import read_documents, texts_of
+from tasks.kinds import (
+    BuiltIndex,
+    BundleTables,
+    CalibratedRadius,
+    EnsembleWeights,
+    EvalSet,
+    Log,
+    ModelBundle,
+    TrainedTowers,
+    Vectors,
+)
 from tasks.progress import showing
 from tasks.samples import read_sample
 
 CANARIES = 20
 
 
-@stage
-def tabulate(folder: Path, log: Artifact, evaluated: Artifact) -> None:
+@stage(BundleTables)
+def tabulate(folder: Path, log: Log, evaluated: EvalSet) -> None:
     """What every bundle of a log holds: documents alive, their terms, searchers, canary queries with their context."""
     sample = read_sample(evaluated)
     documents = read_documents(log, sample.candidates)
@@ -46,16 +57,16 @@ def tabulate(folder: Path, log: Artifact, evaluated: Artifact) -> None:
     pq.write_table(asked.append_column("at", pa.array(chosen)), folder / "asked.parquet")
 
 
-@stage
+@stage(ModelBundle)
 def bundle(
     folder: Path,
-    tables: Artifact,
-    evaluated: Artifact,
-    towers: list[Artifact],
-    vectors: Artifact,
-    index: Artifact,
-    radius: Artifact,
-    weights: Artifact | None,
+    tables: BundleTables,
+    evaluated: EvalSet,
+    towers: list[TrainedTowers],
+    vectors: Vectors,
+    index: BuiltIndex,
+    radius: CalibratedRadius,
+    weights: EnsembleWeights | None,
     arm: str,
     seed: int,
 ) -> None:
@@ -103,7 +114,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 @task(name="crown")
-def crown(experiment: str, bundles: dict[str, Artifact], recalls: dict[str, float]) -> str | None:
+def crown(experiment: str, bundles: dict[str, ModelBundle], recalls: dict[str, float]) -> str | None:
     """Names the arm with the highest validation recall (never the test's) champion, and says where all bundles are.
 
     The pages and the command line read EBR_HOME/models/<experiment>.json; it is replaced in one step.

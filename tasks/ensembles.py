@@ -20,7 +20,8 @@ from ebr_core.search import scanned, through
 from ebr_core.searchable import load
 from ebr_core.train import use_threads
 from ebr_core.weights import Contest, choose, contest, described
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
+from tasks.kinds import BuiltIndex, EnsembleWeights, EvalSet, RetrievedList, TrainedTowers, Vectors
 from tasks.progress import showing
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.samples import read_sample
@@ -34,15 +35,15 @@ class Joined(Frozen):
 
     arm: str
     seed: int
-    weights: Artifact
+    weights: EnsembleWeights
 
 
-@stage
+@stage(EnsembleWeights)
 def weigh(
     folder: Path,
-    towers: list[Artifact],
-    parts: list[Artifact],
-    validation: Artifact,
+    towers: list[TrainedTowers],
+    parts: list[Vectors],
+    validation: EvalSet,
     given: tuple[float, ...] | None,
     threads: int,
 ) -> None:
@@ -65,7 +66,7 @@ def weigh(
     (folder / "costs.json").write_text(json.dumps(costs | {"weigh_s": seconds}, indent=1))
 
 
-def _contest(parts: list[Artifact], validation: Artifact) -> Contest:
+def _contest(parts: list[Vectors], validation: EvalSet) -> Contest:
     """What the validation recall hangs on. Errors: parts of different corpora, nothing clicked to choose by."""
     sample = read_sample(validation)
     if "clicked" not in sample.names:
@@ -81,19 +82,19 @@ def _contest(parts: list[Artifact], validation: Artifact) -> Contest:
     return contest(documents, queries, Targets(targets.offsets, place[targets.documents]), VALIDATION_K)
 
 
-def weighed(weights: Artifact) -> dict[str, Any]:
+def weighed(weights: EnsembleWeights) -> dict[str, Any]:
     """What weigh told: weights, whether they were chosen, recall, equal, alone, lines."""
     told: dict[str, Any] = json.loads((weights.folder / "ensemble.json").read_text())
     return told
 
 
-def weighted_recall(weights: Artifact) -> float:
+def weighted_recall(weights: EnsembleWeights) -> float:
     """The validation recall with the weights, as best_recall is an arm's."""
     return float(weighed(weights)["recall"])
 
 
-@stage
-def join_vectors(folder: Path, parts: list[Artifact], weights: Artifact) -> None:
+@stage(Vectors)
+def join_vectors(folder: Path, parts: list[Vectors], weights: EnsembleWeights) -> None:
     """documents.npy (N, ΣD) and queries.npy (S, ΣD) of an ensemble, as embed_texts makes an arm's. [EBR §6.2]"""
     started = time.perf_counter()
     documents = [np.load(part.folder / "documents.npy", mmap_mode="r") for part in parts]
@@ -107,16 +108,16 @@ def join_vectors(folder: Path, parts: list[Artifact], weights: Artifact) -> None
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 
-@stage
+@stage(RetrievedList)
 def retrieve_cascade(
     folder: Path,
-    evaluated: Artifact,
+    evaluated: EvalSet,
     its: Cascade,
     k: int,
     threads: int,
-    first: Artifact,
-    index: Artifact,
-    then: Artifact,
+    first: Vectors,
+    index: BuiltIndex,
+    then: Vectors,
 ) -> None:
     """A list: what the first vectors find through their index, the first `depth` of it in the order of the second's
     cosine. Scanned are the documents compared by either."""

@@ -19,7 +19,8 @@ from ebr_core.frozen import Frozen
 from ebr_core.intervals import FEW_CLUSTERS, Interval, Measured, bootstrap, compare, compare_by_itself, robust
 from ebr_core.metrics import Bool, Float64, Targets
 from ebr_core.verdicts import find, judge
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
+from tasks.kinds import EvalSet, RetrievedList, RunResults
 from tasks.progress import showing
 from tasks.retrieved import EXACT, NO_INDEX, Retrieved, load_retrieved
 from tasks.samples import Sample, read_sample
@@ -36,7 +37,7 @@ class EvaluatedList(Frozen):
     arm: str
     seed: int | None  # a baseline has none
     index: str
-    rows: Artifact
+    rows: RetrievedList
     leak: str | None = None  # what may have let the test into its training
 
 
@@ -78,10 +79,10 @@ class Part(NamedTuple):
 By = dict[Run, dict[str, Float64]]  # metric → (S,) of each run
 
 
-@stage
+@stage(RunResults)
 def evaluate(
     folder: Path,
-    evaluated: Artifact,
+    evaluated: EvalSet,
     retrieved: list[EvaluatedList],
     questions: dict[str, Question],
     evaluation: Evaluation,
@@ -291,7 +292,7 @@ def _above_oracle(searches: dict[str, Any], measured: By, evaluation: Evaluation
     ]
 
 
-def above_oracle(results: Artifact) -> list[str]:
+def above_oracle(results: RunResults) -> list[str]:
     """What the check against the oracle found; empty where there is no oracle."""
     checks = json.loads((results.folder / "checks.json").read_text())
     return list(checks.get("above_oracle", []))

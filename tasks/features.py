@@ -24,6 +24,7 @@ from ebr_core.scratch import MEMORY, Scratch
 from ebr_core.tower_config import TowerConfig
 from tasks.artifacts import Artifact, stage
 from tasks.graph import read_graph
+from tasks.kinds import ExtraColumns, FeatureSet, GraphVectors, Log, TrainedTowers
 from tasks.logs import ReadLogs, unchanged
 from tasks.progress import showing
 
@@ -33,13 +34,13 @@ GIVEN = {
 }
 
 
-@stage
+@stage(FeatureSet)
 def featurise(
     folder: Path,
-    log: Artifact,
+    log: Log,
     features: Features,
-    graphs: dict[str, Artifact] | None = None,
-    columns: Artifact | None = None,
+    graphs: dict[str, GraphVectors] | None = None,
+    columns: ExtraColumns | None = None,
 ) -> None:
     """The bags of every query, search and document, and what the training window decided about them.
 
@@ -50,9 +51,9 @@ def featurise(
     _write(folder, log, _fit(log, features, texts, data), texts, data, graphs or {})
 
 
-@stage
+@stage(FeatureSet)
 def featurise_as(
-    folder: Path, log: Artifact, towers: Artifact, graphs: dict[str, Artifact], columns: Artifact | None = None
+    folder: Path, log: Log, towers: TrainedTowers, graphs: dict[str, GraphVectors], columns: ExtraColumns | None = None
 ) -> None:
     """The same bags by what the training window of those towers decided: what they read of a log that is newer."""
     fitted = load_towers(towers.folder).fitted
@@ -62,11 +63,11 @@ def featurise_as(
 
 def _write(
     folder: Path,
-    log: Artifact,
+    log: Log,
     fitted: Fitted,
     texts: tuple[pa.Array, pa.Array],
     data: dict[Side, ColumnData],
-    graphs: dict[str, Artifact],
+    graphs: dict[str, GraphVectors],
 ) -> None:
     features = fitted.features
     np.save(folder / "vocabulary.npy", fitted.vocabulary)
@@ -88,7 +89,7 @@ def _write(
     np.save(folder / "searcher_of.npy", pc.fill_null(searches["searcher_row"], -1).to_numpy().astype(np.int32))
 
 
-def texts_of(log: Artifact, features: Features) -> tuple[pa.Array, pa.Array]:
+def texts_of(log: Log, features: Features) -> tuple[pa.Array, pa.Array]:
     """(queries, documents) as texts."""
     documents = pq.read_table(log.folder / "documents.parquet", columns=["title", "body"])
     titles = documents["title"]
@@ -98,7 +99,7 @@ def texts_of(log: Artifact, features: Features) -> tuple[pa.Array, pa.Array]:
     return queries.combine_chunks(), titles.combine_chunks()
 
 
-def _fit(log: Artifact, features: Features, texts: tuple[pa.Array, pa.Array], data: dict[Side, ColumnData]) -> Fitted:
+def _fit(log: Log, features: Features, texts: tuple[pa.Array, pa.Array], data: dict[Side, ColumnData]) -> Fitted:
     """The vocabulary is of the training window's queries and documents alone, as is all else."""
     queries, documents = (hash_texts(side, features.text) for side in texts)
     query_rows = samples.rows(samples.read(log.folder, "training_queries"), "query_row")
@@ -107,7 +108,7 @@ def _fit(log: Artifact, features: Features, texts: tuple[pa.Array, pa.Array], da
     return Fitted(features, vocabulary, rarity, _fit_groups(log, features, data))
 
 
-def _fit_groups(log: Artifact, features: Features, data: dict[Side, ColumnData]) -> dict[str, Known]:
+def _fit_groups(log: Log, features: Features, data: dict[Side, ColumnData]) -> dict[str, Known]:
     trained_on: dict[Side, Int32] = {
         "searches": samples.rows(samples.read(log.folder, "training_searches"), "search_row"),
         "documents": samples.rows(samples.read(log.folder, "trainable"), "document_row"),
@@ -121,8 +122,8 @@ def _fit_groups(log: Artifact, features: Features, data: dict[Side, ColumnData])
     return known
 
 
-@stage
-def extract_columns(folder: Path, logs: ReadLogs, log: Artifact, contents: dict[str, str], features: Features) -> None:
+@stage(ExtraColumns)
+def extract_columns(folder: Path, logs: ReadLogs, log: Log, contents: dict[str, str], features: Features) -> None:
     """searches.parquet and documents.parquet: the columns that groups name and no layout knows. contents: the digest of
     each file, so that new logs are read anew."""
     with showing("columns", 1), unchanged(logs, contents):
@@ -134,7 +135,7 @@ def needs_columns(features: Features) -> bool:
     return any(extra_columns(features, side) for side in SIDES)
 
 
-def examine(log: Artifact, features: Features, columns: Artifact | None) -> None:
+def examine(log: Log, features: Features, columns: ExtraColumns | None) -> None:
     """Looks whether the groups can be had of this log, without text or training. Errors: the first that cannot."""
     for graph in features.graphs.values():
         matrix, _, searchers = read_graph(log, graph)
@@ -152,7 +153,7 @@ def extra_columns(features: Features, side: Side) -> list[str]:
     return [column for column in wanted_columns(features, side) if column not in GIVEN[side]]
 
 
-def read_columns(log: Artifact, features: Features, side: Side, extra: Artifact | None) -> ColumnData:
+def read_columns(log: Log, features: Features, side: Side, extra: ExtraColumns | None) -> ColumnData:
     """The named columns of a side, a value a row of the log."""
     wanted = wanted_columns(features, side)
     kept = [column for column in wanted if column in GIVEN[side]]
@@ -166,7 +167,7 @@ def read_columns(log: Artifact, features: Features, side: Side, extra: Artifact 
     return data
 
 
-def _rows(log: Artifact, side: str) -> int:
+def _rows(log: Log, side: str) -> int:
     return int(pq.read_metadata(log.folder / f"{side}.parquet").num_rows)
 
 
@@ -175,12 +176,12 @@ def _save(folder: Path, name: str, bags: Bags) -> None:
         np.save(folder / f"{name}.{part}.npy", array)
 
 
-def read_bags(features: Artifact, name: str, side: str) -> Bags:
+def read_bags(features: FeatureSet, name: str, side: str) -> Bags:
     """The memory-mapped bags of a group on the side "searches" or "documents"; texts are those of distinct queries."""
     return Bags(*(np.load(features.folder / f"{name}.{side}.{part}.npy", mmap_mode="r") for part in Bags._fields))
 
 
-def read_fitted(features: Artifact) -> Fitted:
+def read_fitted(features: FeatureSet) -> Fitted:
     """What the training window decided."""
     return Fitted(
         Features.model_validate_json((features.folder / "features.json").read_text()),
@@ -190,7 +191,7 @@ def read_fitted(features: Artifact) -> Fitted:
     )
 
 
-def read_graphs(features: Artifact, side: str) -> dict[str, Float32]:
+def read_graphs(features: FeatureSet, side: str) -> dict[str, Float32]:
     """For each group of kind graph the vectors of all "searchers" or "documents"."""
     graphs = json.loads((features.folder / "graphs.json").read_text())
     return {
@@ -199,7 +200,7 @@ def read_graphs(features: Artifact, side: str) -> dict[str, Float32]:
     }
 
 
-def read_inputs(features: Artifact, towers: TowerConfig, scratch: Scratch = MEMORY) -> Inputs:
+def read_inputs(features: FeatureSet, towers: TowerConfig, scratch: Scratch = MEMORY) -> Inputs:
     """The inputs of both towers: every search and document of the log; bags lie in scratch."""
     fitted = read_fitted(features)
     query_of, searcher_of = (
@@ -222,7 +223,7 @@ def read_inputs(features: Artifact, towers: TowerConfig, scratch: Scratch = MEMO
     return with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
 
 
-def _sides(features: Artifact, name: str) -> tuple[Bags, Bags]:
+def _sides(features: FeatureSet, name: str) -> tuple[Bags, Bags]:
     return read_bags(features, name, "searches"), read_bags(features, name, "documents")
 
 

@@ -30,6 +30,19 @@ from ebr_core.tower import query_vectors
 from ebr_core.train import Corpus, use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.home import home
+from tasks.kinds import (
+    BuiltIndex,
+    EvalSet,
+    FeatureSet,
+    FittedFilter,
+    Log,
+    RatedResults,
+    RetrievedList,
+    SimulatedLog,
+    TrainedTowers,
+    UnratedResults,
+    Vectors,
+)
 from tasks.progress import showing
 from tasks.ranking_inputs import lists_of, matrix, read_lists
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
@@ -54,14 +67,14 @@ def told_of(each: Told) -> dict[str, Any]:
     return {"arm": each.arm, "seed": each.seed} | told
 
 
-@stage
+@stage(UnratedResults)
 def to_rate(
     folder: Path,
-    log: Artifact,
-    features: Artifact,
-    towers: Artifact,
+    log: Log,
+    features: FeatureSet,
+    towers: TrainedTowers,
     source: Arm,
-    before: list[Artifact],
+    before: list[RatedResults],
     its: Feedback,
 ) -> None:
     """to_rate.parquet: what the towers of the arm source retrieve for searches of the training window, among the
@@ -83,7 +96,7 @@ def to_rate(
     pq.write_table(pa.table([column[wanted] for column in columns], schema=TO_RATE), folder / "to_rate.parquet")
 
 
-def _existed(log: Artifact, searches: Int32, rows: Int32) -> Bool:
+def _existed(log: Log, searches: Int32, rows: Int32) -> Bool:
     """(Q, K) whether each document existed when its search was made; row −1 did not."""
     asked = pq.read_table(log.folder / "searches.parquet", columns=["searched_at"])["searched_at"].take(searches)
     lives = pq.read_table(log.folder / "documents.parquet", columns=["created_at", "removed_at"])
@@ -95,7 +108,7 @@ def _existed(log: Artifact, searches: Int32, rows: Int32) -> Bool:
     return there
 
 
-def _told_already(log: Artifact, before: list[Artifact], judged: str) -> Int64:
+def _told_already(log: Log, before: list[RatedResults], judged: str) -> Int64:
     """The pairs that the log or an earlier round judged."""
     shown = samples.read_shown(log.folder)
     seen = shown.clicked if judged == "clicked" else np.ones(len(shown.clicked), bool)
@@ -104,8 +117,8 @@ def _told_already(log: Artifact, before: list[Artifact], judged: str) -> Int64:
     return np.concatenate([keys_of(shown.search_rows[seen], shown.document_rows[seen]), *pairs])
 
 
-@stage
-def rate(folder: Path, log: Artifact, world: Artifact, asked: Artifact, rater: Rater, good_from: int) -> None:
+@stage(RatedResults)
+def rate(folder: Path, log: Log, world: SimulatedLog, asked: UnratedResults, rater: Rater, good_from: int) -> None:
     """rated.parquet: the simulated world's truth about what was to be rated, with the rater's noise.
 
     Only searches of the training window are ever looked up. ratings.json: how many, how many of them are good.
@@ -117,8 +130,8 @@ def rate(folder: Path, log: Artifact, world: Artifact, asked: Artifact, rater: R
     _write(folder, pa.table([searches, documents, grades, grades >= good_from], schema=RATED))
 
 
-@stage
-def take_imported(folder: Path, log: Artifact, arm: str, files: list[str], good_from: int) -> None:
+@stage(RatedResults)
+def take_imported(folder: Path, log: Log, arm: str, files: list[str], good_from: int) -> None:
     """The same from what people filled in: files are those that were imported, by name (see keep_imported)."""
     if not files:
         raise InputError(
@@ -150,7 +163,7 @@ def imported_of(name: str, arm: str) -> list[str]:
     return sorted(f"{name}/{arm}/{path.name}" for path in folder.glob("*.parquet"))
 
 
-def keep_imported(log: Artifact, file: Path, name: str, arm: str) -> tuple[Path, pa.Table]:
+def keep_imported(log: Log, file: Path, name: str, arm: str) -> tuple[Path, pa.Table]:
     """(where they are kept, the ratings): checks a file that people filled in, and keeps it for the arm.
 
     Errors: what ratings.read_csv refuses, and a pair that was imported before with another grade.
@@ -169,14 +182,14 @@ def keep_imported(log: Artifact, file: Path, name: str, arm: str) -> tuple[Path,
     return kept, table
 
 
-@stage
+@stage(FittedFilter)
 def fit_filter(
     folder: Path,
-    log: Artifact,
-    features: Artifact,
-    towers: Artifact,
+    log: Log,
+    features: FeatureSet,
+    towers: TrainedTowers,
     source: Arm,
-    rated: list[Artifact],
+    rated: list[RatedResults],
     its: Filter,
     seed: int,
 ) -> None:
@@ -207,7 +220,7 @@ def fit_filter(
     (folder / "filter.json").write_text(json.dumps(told, indent=1))
 
 
-def _asked(log: Artifact, searches: Int32, corpus: Corpus) -> Sample:
+def _asked(log: Log, searches: Int32, corpus: Corpus) -> Sample:
     """Searches of the training window as an evaluation has them, without targets: what can be retrieved is what existed
     in that window."""
     queries = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
@@ -215,7 +228,7 @@ def _asked(log: Artifact, searches: Int32, corpus: Corpus) -> Sample:
     return Sample(columns, corpus.trainable, pa.table({}), pa.table({}), corpus.clicks[corpus.trainable])
 
 
-def _examples(log: Artifact, rated: list[Artifact], corpus: Int32) -> tuple[Int32, Int32, Bool, Bool]:
+def _examples(log: Log, rated: list[RatedResults], corpus: Int32) -> tuple[Int32, Int32, Bool, Bool]:
     """(searches, documents of the corpus, good, whether the search clicked it) of all rounds' ratings and their
     searches' clicks."""
     table = pa.concat_tables([pq.read_table(one.folder / "rated.parquet") for one in rated])
@@ -231,14 +244,14 @@ def _examples(log: Artifact, rated: list[Artifact], corpus: Int32) -> tuple[Int3
     return searches[first], documents[first], good[first], own[first]
 
 
-@stage
+@stage(RetrievedList)
 def retrieve_filtered(
     folder: Path,
-    log: Artifact,
-    evaluated: Artifact,
-    vectors: Artifact,
-    index: Artifact,
-    fitted: Artifact,
+    log: Log,
+    evaluated: EvalSet,
+    vectors: Vectors,
+    index: BuiltIndex,
+    fitted: FittedFilter,
     k: int,
     threads: int,
 ) -> None:

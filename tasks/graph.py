@@ -18,15 +18,16 @@ from ebr_core.features import Features, Graph
 from ebr_core.graph import adjacency
 from ebr_core.graph import embed_graph as embed
 from ebr_core.train import use_threads
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
+from tasks.kinds import GraphVectors, Log
 from tasks.progress import showing
 
 FEWEST = 20  # pairs from which on a share is believed
 LEAKING = 3  # times what chance joins, from which on edges are called a leak
 
 
-@stage
-def embed_graph(folder: Path, log: Artifact, graph: Graph) -> None:
+@stage(GraphVectors)
+def embed_graph(folder: Path, log: Log, graph: Graph) -> None:
     """searchers.npy and documents.npy: their vectors, zero for whom the graph does not know; report.json: the edges."""
     use_threads(1)
     matrix, edges, searchers = read_graph(log, graph)
@@ -47,7 +48,7 @@ def embed_graph(folder: Path, log: Artifact, graph: Graph) -> None:
     (folder / "report.json").write_text(json.dumps(report, indent=1))
 
 
-def read_graph(log: Artifact, graph: Graph) -> tuple[Any, pa.Table, int]:
+def read_graph(log: Log, graph: Graph) -> tuple[Any, pa.Table, int]:
     """(the graph as a matrix over the searchers, then the documents; its edges; how many searchers)."""
     edges = read_edges(log, graph)
     searchers = pq.read_metadata(log.folder / "searchers.parquet").num_rows
@@ -57,7 +58,7 @@ def read_graph(log: Artifact, graph: Graph) -> tuple[Any, pa.Table, int]:
     return adjacency(source, target, weights, searchers + documents), edges, searchers
 
 
-def leak_of(log: Artifact, features: Features) -> str | None:
+def leak_of(log: Log, features: Features) -> str | None:
     """What is to be said of results whose graph reads edges without a date, None where it reads none.
 
     Evidence: the share of the test's new (searcher, document) pairs that such an edge joins, against that of the same
@@ -79,7 +80,7 @@ def leak_of(log: Artifact, features: Features) -> str | None:
     )
 
 
-def read_edges(log: Artifact, graph: Graph) -> pa.Table:
+def read_edges(log: Log, graph: Graph) -> pa.Table:
     """The edges that the graph is made of: source, target and their types, weight, undated.
 
     Errors: a kind that no edge has; edges that lack a date where nothing else is there and the experiment does not
@@ -104,7 +105,7 @@ def read_edges(log: Artifact, graph: Graph) -> pa.Table:
     return pa.concat_tables([dated.select(names), _clicks(log, names)]) if graph.clicks else dated.select(names)
 
 
-def _clicks(log: Artifact, names: list[str]) -> pa.Table:
+def _clicks(log: Log, names: list[str]) -> pa.Table:
     clicks = samples.read(log.folder, "clicked_pairs")
     n = len(clicks)
     columns = [

@@ -24,7 +24,8 @@ from ebr_core.search import exact, scanned
 from ebr_core.searchable import load
 from ebr_core.terms import Terms, index_terms, ranked
 from ebr_core.train import use_threads
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
+from tasks.kinds import BuiltIndex, CalibratedRadius, EvalSet, Log, RetrievedList, Vectors
 from tasks.progress import showing
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.samples import Sample, read_sample
@@ -33,8 +34,8 @@ CALIBRATED_AT = 100  # a target farther down than this is no case for a radius
 SURE = 3  # clicks before a query counts as navigational
 
 
-@stage
-def choose_documents(folder: Path, log: Artifact, evaluated: Artifact, its: DocumentFilter) -> None:
+@stage(EvalSet)
+def choose_documents(folder: Path, log: Log, evaluated: EvalSet, its: DocumentFilter) -> None:
     """The same evaluation over fewer documents: those that the filter lets into the index. [EBR §4.3]"""
     candidates = read_sample(evaluated).candidates
     documents = pq.read_table(log.folder / "documents.parquet", columns=["created_at"])
@@ -56,8 +57,8 @@ def choose_documents(folder: Path, log: Artifact, evaluated: Artifact, its: Docu
         shutil.copy(evaluated.folder / name, folder / name)
 
 
-@stage
-def calibrate_radius(folder: Path, vectors: Artifact, validation: Artifact, threads: int) -> None:
+@stage(CalibratedRadius)
+def calibrate_radius(folder: Path, vectors: Vectors, validation: EvalSet, threads: int) -> None:
     """radius.json: how far the clicked documents of validation searches lie; none where exact search finds none."""
     use_threads(threads)
     sample = read_sample(validation)
@@ -74,17 +75,17 @@ def calibrate_radius(folder: Path, vectors: Artifact, validation: Artifact, thre
         (folder / "radius.json").write_text(radius.model_dump_json(indent=1))
 
 
-@stage
+@stage(RetrievedList)
 def retrieve_hybrid(
     folder: Path,
-    log: Artifact,
-    evaluated: Artifact,
+    log: Log,
+    evaluated: EvalSet,
     its: Retrieval,
     k: int,
     threads: int,
-    vectors: Artifact | None = None,
-    index: Artifact | None = None,
-    radius: Artifact | None = None,
+    vectors: Vectors | None = None,
+    index: BuiltIndex | None = None,
+    radius: CalibratedRadius | None = None,
 ) -> None:
     """A list by terms and embedding together.
 
@@ -119,7 +120,7 @@ def _nothing_near(_near: Any, _among: Any) -> Any:
     raise AssertionError("an experiment's condition holds no nn")
 
 
-def _read(log: Artifact, sample: Sample, its: Retrieval) -> tuple[pa.Table, Terms, pa.ChunkedArray]:
+def _read(log: Log, sample: Sample, its: Retrieval) -> tuple[pa.Table, Terms, pa.ChunkedArray]:
     """The documents of the evaluation, their terms, and every query's text."""
     table = read_documents(log, sample.candidates)
     needs_terms = its.terms is not None or (its.where is not None and "term" in its.where)
@@ -127,7 +128,7 @@ def _read(log: Artifact, sample: Sample, its: Retrieval) -> tuple[pa.Table, Term
     return table, terms, pq.read_table(log.folder / "queries.parquet")["query"]
 
 
-def read_documents(log: Artifact, rows: Int32) -> pa.Table:
+def read_documents(log: Log, rows: Int32) -> pa.Table:
     """The documents at rows, with what a condition may ask of them."""
     columns = ["title", "body", *ATTRIBUTES]
     return pq.read_table(log.folder / "documents.parquet", columns=columns).take(rows).combine_chunks()
@@ -142,9 +143,9 @@ def texts_of(documents: pa.Table) -> list[str]:
 def _near(
     sample: Sample,
     its: Retrieval,
-    vectors: Artifact,
-    index: Artifact,
-    radius: Artifact | None,
+    vectors: Vectors,
+    index: BuiltIndex,
+    radius: CalibratedRadius | None,
     k: int,
     allowed: npt.NDArray[np.bool_] | None,
 ) -> tuple[Int32, Int64]:
@@ -161,7 +162,7 @@ def _near(
     return within(found.rows, found.similarities, _radius(its, radius, found.similarities)), looked_at
 
 
-def _radius(its: Retrieval, radius: Artifact | None, similarities: Float32) -> Float32 | float:
+def _radius(its: Retrieval, radius: CalibratedRadius | None, similarities: Float32) -> Float32 | float:
     """The number asked for, or what the calibration found."""
     if not isinstance(its.radius, str):
         return its.radius
@@ -172,7 +173,7 @@ def _radius(its: Retrieval, radius: Artifact | None, similarities: Float32) -> F
     return calibrated.of(its.radius, similarities)
 
 
-def _spared(log: Artifact, sample: Sample, trigger: Trigger) -> npt.NDArray[np.bool_]:
+def _spared(log: Log, sample: Sample, trigger: Trigger) -> npt.NDArray[np.bool_]:
     """(S,) which searches the trigger spares, by the clicks of the training window."""
     shown = samples.read_shown(log.folder)
     clicks = {key: getattr(shown, key)[shown.clicked] for key in ("query_rows", "searcher_rows", "document_rows")}
@@ -194,7 +195,7 @@ def _spared(log: Artifact, sample: Sample, trigger: Trigger) -> npt.NDArray[np.b
     return spared
 
 
-def _remembered(log: Artifact, sample: Sample, k: int) -> Int32:
+def _remembered(log: Log, sample: Sample, k: int) -> Int32:
     """(S, K) what was clicked for this query before."""
     shown = samples.read_shown(log.folder)
     clicks = samples.read_clicks(log.folder, pq.read_metadata(log.folder / "documents.parquet").num_rows)

@@ -27,11 +27,12 @@ from ebr_core.train import use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.evaluation import clusters_of
 from tasks.features import read_fitted, read_inputs
+from tasks.kinds import DayRecall, EvalSet, FeatureSet, GraphVectors, Log, TrainedTowers, Vectors
 from tasks.nights import Check
 from tasks.samples import read_sample
 
 
-def figures_of(log: Artifact) -> dict[date, dict[str, float]]:
+def figures_of(log: Log) -> dict[date, dict[str, float]]:
     """Each day of an extracted log → its figures: searches, and the shares of sql/samples/days.sql."""
     rows = samples.read(log.folder, "days").to_pylist()
     return {row.pop("day"): {name: float(value) for name, value in row.items() if value is not None} for row in rows}
@@ -54,8 +55,8 @@ def check_day(figures: dict[date, dict[str, float]], day: date, checks: Checks) 
     return tuple(made)
 
 
-@stage
-def carry(folder: Path, features: Artifact, towers: Artifact, arm: Arm, seed: int) -> None:
+@stage(TrainedTowers)
+def carry(folder: Path, features: FeatureSet, towers: TrainedTowers, arm: Arm, seed: int) -> None:
     """The towers with what they learnt moved to the rows of these features, ready to be started from."""
     rng, fitted = np.random.default_rng([seed, 0]), read_fitted(features)
     fresh, old = new_tower(arm, read_inputs(features, arm.towers), rng), load_towers(towers.folder)
@@ -63,14 +64,14 @@ def carry(folder: Path, features: Artifact, towers: Artifact, arm: Arm, seed: in
     save_towers(Checkpoint(tower, fitted, arm.towers, {}, np.empty(0, "S1")), folder)
 
 
-def fits(towers: Artifact, arm: Arm) -> bool:
+def fits(towers: TrainedTowers, arm: Arm) -> bool:
     """Whether the towers read what the arm reads and are of its shape, so that it can start from them."""
     model = load_towers(towers.folder)
     return (model.fitted.features, model.config.shape()) == (arm.reads, arm.towers.shape())
 
 
-@stage
-def align_graph(folder: Path, log: Artifact, its_log: Artifact, graph: Artifact) -> None:
+@stage(GraphVectors)
+def align_graph(folder: Path, log: Log, its_log: Log, graph: GraphVectors) -> None:
     """searchers.npy and documents.npy: the vectors of its_log's graph in the rows of log, zero for the unknown."""
     for side, identity in (("searchers", "searcher_id"), ("documents", "document_id")):
         vectors: Float32 = np.load(graph.folder / f"{side}.npy")
@@ -80,18 +81,18 @@ def align_graph(folder: Path, log: Artifact, its_log: Artifact, graph: Artifact)
         np.save(folder / f"{side}.npy", padded[at])
 
 
-def _identities(log: Artifact, side: str, identity: str) -> pa.Array:
+def _identities(log: Log, side: str, identity: str) -> pa.Array:
     return pq.read_table(log.folder / f"{side}.parquet", columns=[identity])[identity].combine_chunks()
 
 
-def graphs_of(features: Artifact) -> dict[str, Artifact]:
+def graphs_of(features: FeatureSet) -> dict[str, GraphVectors]:
     """The graphs that features were made with, by group."""
     told: dict[str, Any] = json.loads((features.folder / "graphs.json").read_text())
-    return {name: Artifact.model_validate(graph) for name, graph in told.items()}
+    return {name: GraphVectors(Artifact.model_validate(graph)) for name, graph in told.items()}
 
 
-@stage
-def measure(folder: Path, vectors: Artifact, evaluated: Artifact, k: int, threads: int) -> None:
+@stage(DayRecall)
+def measure(folder: Path, vectors: Vectors, evaluated: EvalSet, k: int, threads: int) -> None:
     """recall.npy (S,): recall@K of each search with a click on a document alive, by exact search over all of those."""
     use_threads(threads)
     sample = read_sample(evaluated)
@@ -103,7 +104,7 @@ def measure(folder: Path, vectors: Artifact, evaluated: Artifact, k: int, thread
     np.save(folder / "recall.npy", recall_at_k(hits(found, targets), targets, k))
 
 
-def compare_on_day(evaluated: Artifact, challenger: Artifact, other: Artifact, day: date, resamples: int) -> Compared:
+def compare_on_day(evaluated: EvalSet, challenger: DayRecall, other: DayRecall, day: date, resamples: int) -> Compared:
     """What `measure` found of both, paired: the mean difference with its one-sided 95 % bound over searchers."""
     searches, _ = read_sample(evaluated).for_targets("clicked")
     ours, theirs = (np.load(one.folder / "recall.npy") for one in (challenger, other))

@@ -15,14 +15,15 @@ from data.logs import Beir, Esci, Simulated, Split, Tables, Ubi
 from data.world.config import World
 from data.world.simulate import simulate
 from ebr_core.errors import InputError
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
 from tasks.home import home
+from tasks.kinds import EvalSet, Log, Partition, SimulatedLog
 from tasks.progress import showing
 
 ReadLogs = Tables | Ubi | Esci | Beir
 
 
-def files_of(logs: ReadLogs | Simulated, world: Artifact | None) -> ReadLogs:
+def files_of(logs: ReadLogs | Simulated, world: SimulatedLog | None) -> ReadLogs:
     """Where the tables are to be read: the user's files, or those that the simulated world wrote."""
     if not isinstance(logs, Simulated):
         return logs
@@ -71,7 +72,7 @@ def _refuse_changed(logs: ReadLogs, contents: dict[str, str]) -> None:
         )
 
 
-@stage
+@stage(SimulatedLog)
 def live(folder: Path, world: World) -> None:
     """Lets the simulated world run and writes its log."""
     with showing("simulate", world.days) as show:
@@ -79,13 +80,13 @@ def live(folder: Path, world: World) -> None:
             show(day, "")
 
 
-@stage
+@stage(Log)
 def extract(
     folder: Path,
     logs: ReadLogs,
     split: Split,
     contents: dict[str, str],
-    parts: dict[str, list[Artifact]] | None = None,
+    parts: dict[str, list[Partition]] | None = None,
 ) -> None:
     """Reads the logs, checks them, splits them by time.
 
@@ -96,14 +97,14 @@ def extract(
         extract_logs(logs, split, folder, {table: [one.folder for one in its] for table, its in (parts or {}).items()})
 
 
-@stage
+@stage(EvalSet)
 def sample(
     folder: Path,
-    log: Artifact,
+    log: Log,
     split: str,
     most: int,
     judged_from: float,
-    world: Artifact | None = None,
+    world: SimulatedLog | None = None,
     halved: bool = False,
 ) -> None:
     """Chooses the searches of a period that an evaluation runs, with their targets and the documents alive.

@@ -12,7 +12,7 @@ from ebr_core.batches import Batch, Drawn, batches
 from ebr_core.config import Arm, NegativeMix
 from ebr_core.feedback import bad_of
 from ebr_core.model import load_towers
-from tasks.artifacts import Artifact
+from tasks.kinds import FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.training import read_corpus, read_pairs, read_rated
 
 EACH = 3  # negatives of a kind that are shown
@@ -27,11 +27,11 @@ class Fed(NamedTuple):
 
 
 def fed(
-    log: Artifact,
-    features: Artifact,
-    towers: Artifact,
-    mined: Artifact | None,
-    rated: list[Artifact],
+    log: Log,
+    features: FeatureSet,
+    towers: TrainedTowers,
+    mined: MinedNegatives | None,
+    rated: list[RatedResults],
     arm: Arm,
     count: int,
     seed: int,
@@ -85,7 +85,7 @@ def _kinds(batch: Batch, at: int, in_batch: Float32) -> dict[str, list[int]]:
     }
 
 
-def _mined(mined: Artifact | None, pairs: Any) -> dict[int, dict[str, list[int]]]:
+def _mined(mined: MinedNegatives | None, pairs: Any) -> dict[int, dict[str, list[int]]]:
     """For each pair that has any, its first mined documents under their ranks."""
     found: dict[int, dict[str, list[int]]] = {}
     if mined is None:
@@ -96,7 +96,7 @@ def _mined(mined: Artifact | None, pairs: Any) -> dict[int, dict[str, list[int]]
     return found
 
 
-def _names(log: Artifact, searches: Int32) -> list[tuple[str, str]]:
+def _names(log: Log, searches: Int32) -> list[tuple[str, str]]:
     """(query, searcher) of each search."""
     table = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"]).take(searches)
     queries = pq.read_table(log.folder / "queries.parquet")["query"].take(table["query_row"]).to_pylist()

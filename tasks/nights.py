@@ -15,8 +15,8 @@ from pydantic import Field, ValidationError
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.promotion import Compared
-from tasks.artifacts import Artifact
 from tasks.home import home
+from tasks.kinds import FeatureSet, Log, ModelBundle, TrainedTowers
 
 Decision = Literal["promoted", "kept", "refused", "failed", "rolled back"]
 JUDGED = ("promoted", "kept")
@@ -28,10 +28,10 @@ class Champion(Frozen):
 
     day: date
     arm: str
-    log: Artifact
-    features: Artifact
-    towers: Artifact
-    bundle: Artifact
+    log: Log
+    features: FeatureSet
+    towers: TrainedTowers
+    bundle: ModelBundle
 
 
 class Check(Frozen):
@@ -58,12 +58,12 @@ class Night(Frozen):
     at: datetime = Field(description="UTC")
     decision: Decision
     reason: str
-    log: Artifact | None = None
+    log: Log | None = None
     seen: dict[str, str | int] = Field(default_factory=dict, description="days and searches that were read")
     figures: dict[str, float] = Field(default_factory=dict, description="of the newest day")
     checks: tuple[Check, ...] = ()
     training: Literal["warm", "full"] | None = None
-    challenger: Artifact | None = Field(None, description="its towers")
+    challenger: TrainedTowers | None = Field(None, description="its towers")
     k: int | None = Field(None, description="of the recall that was compared")
     searches: int | None = Field(None, description="of the newest day that were compared")
     recall: float | None = Field(None, description="of the challenger on the newest day")

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from data.logs import Tables, Ubi
 from data.partitions import GROWING, RawFile, count_days, read_file
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
+from tasks.kinds import Partition
 
 
-@stage
+@stage(Partition)
 def partition(folder: Path, file: RawFile) -> None:
     """Reads a raw file: its typed rows, and how many searches of which days it holds."""
     read_file(file, folder)
 
 
-def days_of(logs: Tables | Ubi, parts: Mapping[str, Sequence[Artifact]]) -> dict[date, int]:
+def days_of(logs: Tables | Ubi, parts: Mapping[str, Sequence[Partition]]) -> dict[date, int]:
     """The days (UTC) that have searches, in order, and how many; null and absurd times are left out."""
     timed = [table for table, times in GROWING[logs.layout].items() if times]
     return count_days(one.folder for table in timed for one in parts[table])

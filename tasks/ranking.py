@@ -32,7 +32,8 @@ from ebr_core.search import scanned, through
 from ebr_core.searchable import Searchable, load
 from ebr_core.train import use_threads
 from ebr_core.trees import MEASURED_AT, grow
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
+from tasks.kinds import BuiltIndex, EvalSet, ExaminationRates, Log, RetrievedList, TrainedRanker, Vectors
 from tasks.progress import showing
 from tasks.ranking_inputs import Lists, matrix, read_lists
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
@@ -51,11 +52,11 @@ class RankerTrained(Frozen):
 
     arm: str
     seed: int
-    ranker: Artifact
+    ranker: TrainedRanker
 
 
-@stage
-def estimate_examination(folder: Path, log: Artifact) -> None:
+@stage(ExaminationRates)
+def estimate_examination(folder: Path, log: Log) -> None:
     """examination.json: how likely each position is examined, from the lists shuffled before the test."""
     counts = samples.read_shuffled(log.folder)
     found = estimate(counts)
@@ -64,13 +65,13 @@ def estimate_examination(folder: Path, log: Artifact) -> None:
     (folder / "examination.json").write_text(json.dumps(told | {"lists": lists}, indent=1))
 
 
-def read_examination(examination: Artifact) -> Examination:
+def read_examination(examination: ExaminationRates) -> Examination:
     """What estimate_examination found."""
     told = json.loads((examination.folder / "examination.json").read_text())
     return Examination(np.array(told["rates"]), np.array(told["errors"]), np.array(told["clicks"], np.int64))
 
 
-def refuse_deep(evaluated: Artifact, rankers: Mapping[str, Ranker]) -> None:
+def refuse_deep(evaluated: EvalSet, rankers: Mapping[str, Ranker]) -> None:
     """Tells before any training of rankers that would order more than there is."""
     alive = len(read_sample(evaluated).candidates)
     for name, its in rankers.items():
@@ -81,17 +82,17 @@ def refuse_deep(evaluated: Artifact, rankers: Mapping[str, Ranker]) -> None:
             )
 
 
-@stage
+@stage(TrainedRanker)
 def train_ranker(
     folder: Path,
-    log: Artifact,
-    ranking: Artifact,
+    log: Log,
+    ranking: EvalSet,
     its: Ranker,
     seed: int,
     threads: int,
-    vectors: Artifact,
-    index: Artifact,
-    examination: Artifact,
+    vectors: Vectors,
+    index: BuiltIndex,
+    examination: ExaminationRates,
 ) -> None:
     """ranker.txt: trees in LightGBM's own text; ranker.json: what they read, what it gained, how bias was treated.
 
@@ -122,23 +123,23 @@ def train_ranker(
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 
-def trained_of(ranker: Artifact) -> dict[str, Any]:
+def trained_of(ranker: TrainedRanker) -> dict[str, Any]:
     """What train_ranker told: features, missing, bias, clicks, trees, held_out …, gains."""
     told: dict[str, Any] = json.loads((ranker.folder / "ranker.json").read_text())
     return told
 
 
-@stage
+@stage(RetrievedList)
 def retrieve_ranked(
     folder: Path,
-    log: Artifact,
-    evaluated: Artifact,
+    log: Log,
+    evaluated: EvalSet,
     its: Ranker,
     k: int,
     threads: int,
-    vectors: Artifact,
-    index: Artifact,
-    ranker: Artifact,
+    vectors: Vectors,
+    index: BuiltIndex,
+    ranker: TrainedRanker,
 ) -> None:
     """A list: what the vectors find through their index, the first `depth` of it as the ranker orders. Scanned are the
     documents compared or scored."""
@@ -179,7 +180,7 @@ def _retrieve(lists: Lists, searched: Searchable, depth: int) -> Int32:
 
 
 def _examples(
-    log: Artifact, lists: Lists, found: Int32, its: Ranker, seed: int, examined: Examination
+    log: Log, lists: Lists, found: Int32, its: Ranker, seed: int, examined: Examination
 ) -> tuple[Examples, Examples, str]:
     """(what is learnt from, what is held out, how bias is treated)."""
     shown, clicked = _shown(log, lists)
@@ -198,7 +199,7 @@ def _examples(
     return learnt, _held_out(those(clicks, fresh[clicks.searches]), clicks, found), bias
 
 
-def _shown(log: Artifact, lists: Lists) -> tuple[Placed, Bool]:
+def _shown(log: Log, lists: Lists) -> tuple[Placed, Bool]:
     """(what the sampled searches showed of the documents alive, whether it was clicked). Errors: nothing was."""
     searches = lists.sample.searches["search_row"]
     table = samples.read(log.folder, "lists", {"split": "ranking"}, halved=True)

@@ -13,9 +13,9 @@ from data import samples
 from ebr_core.bags import Float32, Int32
 from ebr_core.ranking import Embedding, Ordinary, describe, embedded
 from ebr_core.terms import Terms, index_terms, scores_of
-from tasks.artifacts import Artifact
 from tasks.features import GIVEN
 from tasks.hybrid import read_documents, texts_of
+from tasks.kinds import EvalSet, Log, Vectors
 from tasks.samples import Sample, read_sample
 
 DAY_US = 86_400_000_000
@@ -57,14 +57,14 @@ def matrix(
     return [*names, *more], rows
 
 
-def read_lists(log: Artifact, evaluated: Artifact, vectors: Artifact) -> Lists:
+def read_lists(log: Log, evaluated: EvalSet, vectors: Vectors) -> Lists:
     """Everything that is read, once for all pairs."""
     documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
     queries: Float32 = np.load(vectors.folder / "queries.npy")
     return lists_of(log, read_sample(evaluated), queries, documents)
 
 
-def lists_of(log: Artifact, sample: Sample, queries: Float32, documents: Float32) -> Lists:
+def lists_of(log: Log, sample: Sample, queries: Float32, documents: Float32) -> Lists:
     """The same of searches and candidates with their vectors, (S, D) or (h, S, D), and (N, D) of all documents."""
     ordinary, missing = _ordinary(log, sample)
     asked, place = np.unique(sample.searches["query_row"], return_inverse=True)
@@ -78,7 +78,7 @@ def lists_of(log: Artifact, sample: Sample, queries: Float32, documents: Float32
     return Lists(sample, queries, documents, ordinary, terms, texts, place.astype(np.int32), at, missing)
 
 
-def _ordinary(log: Artifact, sample: Sample) -> tuple[Ordinary, dict[str, str]]:
+def _ordinary(log: Log, sample: Sample) -> tuple[Ordinary, dict[str, str]]:
     """(what is known beside the embedding, by feature why the others are not)."""
     missing: dict[str, str] = {}
     documents = pq.read_table(log.folder / "documents.parquet").drop_columns(["body", "document_id"])

@@ -25,15 +25,16 @@ from ebr_core.searchable import Searchable, load, save
 from ebr_core.tower import query_vectors
 from ebr_core.train import use_threads
 from ebr_core.tuning import tune
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
 from tasks.features import read_inputs
+from tasks.kinds import BuiltIndex, EvalSet, FeatureSet, Log, RetrievedList, SimulatedLog, TrainedTowers, Vectors
 from tasks.progress import showing
 from tasks.retrieved import Retrieved, as_document_rows, save_retrieved, save_unavailable
 from tasks.samples import read_sample
 
 
-@stage
-def embed_texts(folder: Path, features: Artifact, towers: Artifact, evaluated: Artifact, threads: int) -> None:
+@stage(Vectors)
+def embed_texts(folder: Path, features: FeatureSet, towers: TrainedTowers, evaluated: EvalSet, threads: int) -> None:
     """Unit vectors: documents.npy (N, D) of every document, queries.npy (S, D) of the sampled searches in their
     order, or (h, S, D) where a search has several."""
     use_threads(threads)
@@ -49,7 +50,7 @@ def embed_texts(folder: Path, features: Artifact, towers: Artifact, evaluated: A
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 
-def refuse_impossible(evaluated: Artifact, indexes: Iterable[AnyIndex], dimensions: Iterable[int], k: int) -> None:
+def refuse_impossible(evaluated: EvalSet, indexes: Iterable[AnyIndex], dimensions: Iterable[int], k: int) -> None:
     """Tells before any training what the corpus is too small for: the K retrieved, an index."""
     alive = len(read_sample(evaluated).candidates)
     if k > alive:
@@ -62,15 +63,15 @@ def refuse_impossible(evaluated: Artifact, indexes: Iterable[AnyIndex], dimensio
                 raise InputError(f"index of kind {spec.kind}: {told}")
 
 
-@stage
+@stage(BuiltIndex)
 def build_index(
     folder: Path,
-    vectors: Artifact,
-    evaluated: Artifact,
+    vectors: Vectors,
+    evaluated: EvalSet,
     spec: AnyIndex,
     threads: int,
-    tuned_on: Artifact | None = None,
-    setting_of: Artifact | None = None,
+    tuned_on: Vectors | None = None,
+    setting_of: BuiltIndex | None = None,
 ) -> None:
     """A faiss index over the documents alive; the manifest names the vectors that it belongs to, and its setting.
 
@@ -91,7 +92,7 @@ def build_index(
 
 
 def _build(
-    documents: Float32, spec: AnyIndex, tuned_on: Artifact | None, setting_of: Artifact | None, folder: Path
+    documents: Float32, spec: AnyIndex, tuned_on: Vectors | None, setting_of: BuiltIndex | None, folder: Path
 ) -> tuple[Searchable, dict[str, Any] | None]:
     """The index, and its setting where that was tuned."""
     if isinstance(spec, Exact | Scan) or spec.target is None:
@@ -110,8 +111,8 @@ def _build(
     return tuned.made, tuned.chosen._asdict()
 
 
-@stage
-def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifact, k: int, threads: int) -> None:
+@stage(RetrievedList)
+def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, evaluated: EvalSet, k: int, threads: int) -> None:
     """A list: the documents that the index finds for each sampled search.
 
     Where the index was tuned, the list has its index recall@10 asked for no more than 10 documents, as its target
@@ -138,8 +139,8 @@ def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifa
     save_retrieved(retrieved, folder)
 
 
-@stage
-def retrieve_baseline(folder: Path, log: Artifact, evaluated: Artifact, name: str, k: int) -> None:
+@stage(RetrievedList)
+def retrieve_baseline(folder: Path, log: Log, evaluated: EvalSet, name: str, k: int) -> None:
     """A list from a baseline without towers, or the reason why these logs allow none."""
     with showing(name, 1):
         rows = _run_baseline(log, evaluated, name, k)
@@ -149,7 +150,7 @@ def retrieve_baseline(folder: Path, log: Artifact, evaluated: Artifact, name: st
         save_retrieved(Retrieved(rows), folder)
 
 
-def _run_baseline(log: Artifact, evaluated: Artifact, name: str, k: int) -> Int32 | str:
+def _run_baseline(log: Log, evaluated: EvalSet, name: str, k: int) -> Int32 | str:
     sample = read_sample(evaluated)
     if name == "bm25":
         return _bm25(log, sample.candidates, sample.searches["query_row"], k)
@@ -164,7 +165,7 @@ def _run_baseline(log: Artifact, evaluated: Artifact, name: str, k: int) -> Int3
     return baselines.memory(sample.searches["query_row"], queries, documents, clicks, sample.candidates, k)
 
 
-def _bm25(log: Artifact, candidates: Int32, query_rows: Int32, k: int) -> Int32:
+def _bm25(log: Log, candidates: Int32, query_rows: Int32, k: int) -> Int32:
     documents = pq.read_table(log.folder / "documents.parquet", columns=["title", "body"]).take(candidates)
     texts = pc.binary_join_element_wise(documents["title"], pc.fill_null(documents["body"], ""), " ")
     asked, place = np.unique(query_rows, return_inverse=True)
@@ -172,9 +173,9 @@ def _bm25(log: Artifact, candidates: Int32, query_rows: Int32, k: int) -> Int32:
     return baselines.bm25(texts.to_pylist(), candidates, queries.to_pylist(), k)[place]
 
 
-@stage
+@stage(RetrievedList)
 def retrieve_oracle(
-    folder: Path, world: World, lived: Artifact, log: Artifact, evaluated: Artifact, sees: Sees, k: int
+    folder: Path, world: World, lived: SimulatedLog, log: Log, evaluated: EvalSet, sees: Sees, k: int
 ) -> None:
     """A list from the simulated world's own posterior, which knows the text, the place too, or everything."""
     searches = pq.read_table(evaluated.folder / "searches.parquet", columns=["search_row", "search_id"])

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ebr_core.bags import Int32, Int64
 from ebr_core.metrics import Targets
-from tasks.artifacts import Artifact
+from tasks.kinds import EvalSet
 
 
 class Sample(NamedTuple):
@@ -58,7 +58,7 @@ def _filled(table: pa.Table, name: str) -> Any:
     return values.astype(str) if values.dtype == object else values
 
 
-def read_sample(sample: Artifact) -> Sample:
+def read_sample(sample: EvalSet) -> Sample:
     """The sample that a sample stage wrote."""
     table = pq.read_table(sample.folder / "searches.parquet")
     searches = {name: _filled(table, name) for name in table.column_names}

@@ -31,8 +31,9 @@ from ebr_core.tower import Tower, copied_state, query_vectors
 from ebr_core.tower_kinds import tower_of
 from ebr_core.train import Copies, Corpus, Start, mine_pairs, train, use_threads
 from ebr_core.typos import misspell
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
 from tasks.features import read_fitted, read_graphs, read_inputs
+from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.progress import showing
 from tasks.samples import read_sample
 
@@ -52,18 +53,18 @@ class Trial(NamedTuple):
         return max(float(epoch["validation_recall"]) for epoch in self.epochs)
 
 
-@stage
+@stage(TrainedTowers)
 def train_arm(
     folder: Path,
-    log: Artifact,
-    features: Artifact,
-    validation: Artifact,
+    log: Log,
+    features: FeatureSet,
+    validation: EvalSet,
     arm: Arm,
     seed: int,
-    start: Artifact | None = None,
-    mined: Artifact | None = None,
-    screened: Artifact | None = None,
-    rated: list[Artifact] | None = None,
+    start: TrainedTowers | None = None,
+    mined: MinedNegatives | None = None,
+    screened: TrainedTowers | None = None,
+    rated: list[RatedResults] | None = None,
 ) -> None:
     """Towers of the epoch with the best validation recall, the course of the epochs, and what they cost.
 
@@ -103,7 +104,7 @@ def train_arm(
     (folder / "trials.json").write_text(json.dumps(told_trials, indent=1))
 
 
-def _started(start: Artifact, arm: Arm) -> Tower:
+def _started(start: TrainedTowers, arm: Arm) -> Tower:
     """The tower to start from, with the arm's learning rates. Errors: it reads something else, or is of another
     shape."""
     model = load_towers(start.folder)
@@ -115,13 +116,13 @@ def _started(start: Artifact, arm: Arm) -> Tower:
     return tower_of(arm.towers, model.tower.state(), arm.reads.group_names)
 
 
-def best_recall(towers: Artifact) -> float:
+def best_recall(towers: TrainedTowers) -> float:
     """The validation recall of the epoch that was kept."""
     epochs = json.loads((towers.folder / "epochs.json").read_text())
     return max(float(epoch["validation_recall"]) for epoch in epochs)
 
 
-def chosen_trial(arm: Arm, towers: Artifact) -> Arm:
+def chosen_trial(arm: Arm, towers: TrainedTowers) -> Arm:
     """The arm as it was trained: its best trial."""
     chosen: int = json.loads((towers.folder / "trials.json").read_text())["chosen"]
     return arm.tried[chosen]
@@ -166,7 +167,7 @@ def _weights(tower: Tower) -> dict[str, float]:
     return {} if set(weights.values()) == {1.0} else weights
 
 
-def _checkpoint(tower: Tower, log: Artifact, features: Artifact, arm: Arm) -> Checkpoint:
+def _checkpoint(tower: Tower, log: Log, features: FeatureSet, arm: Arm) -> Checkpoint:
     """The towers with all that a search needs to be embedded without the log."""
     graphs = {name: np.asarray(vectors) for name, vectors in read_graphs(features, "searchers").items()}
     ids: list[str] = []
@@ -176,7 +177,7 @@ def _checkpoint(tower: Tower, log: Artifact, features: Artifact, arm: Arm) -> Ch
     return Checkpoint(tower, read_fitted(features), arm.towers, graphs, encoded)
 
 
-def read_corpus(log: Artifact, features: Artifact, arm: Arm, scratch: Scratch = MEMORY) -> Corpus:
+def read_corpus(log: Log, features: FeatureSet, arm: Arm, scratch: Scratch = MEMORY) -> Corpus:
     """What an arm reads of the log; what grows with it lies in scratch."""
     inputs = read_inputs(features, arm.towers, scratch)
     trainable = samples.rows(samples.read(log.folder, "trainable"), "document_row")
@@ -185,7 +186,7 @@ def read_corpus(log: Artifact, features: Artifact, arm: Arm, scratch: Scratch = 
 
 
 def _with_misspelt(
-    corpus: Corpus, pairs: Pairs, log: Artifact, features: Artifact, typos: TypoCopies, seed: int
+    corpus: Corpus, pairs: Pairs, log: Log, features: FeatureSet, typos: TypoCopies, seed: int
 ) -> Corpus:
     """The corpus with misspelt copies of the searches of the pairs, over the n-grams that training knows."""
     searches = np.unique(pairs.search_rows)
@@ -202,7 +203,7 @@ def _with_misspelt(
 
 
 def read_pairs(
-    log: Artifact,
+    log: Log,
     positives: Positives,
     mask: str,
     seed: int,
@@ -215,7 +216,7 @@ def read_pairs(
     return select(*logged, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
 
 
-def read_rated(log: Artifact, rated: list[Artifact], ratings: Ratings | None, seed: int) -> Rated | None:
+def read_rated(log: Log, rated: list[RatedResults], ratings: Ratings | None, seed: int) -> Rated | None:
     """What was rated in all rounds, each pair once, as an arm asks for it; None where it asks for none."""
     if ratings is None:
         return None
@@ -229,7 +230,7 @@ def read_rated(log: Artifact, rated: list[Artifact], ratings: Ratings | None, se
     return shuffled(found, seed) if ratings.shuffled else found
 
 
-def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Tower], float]:
+def _validation_recall(corpus: Corpus, validation: EvalSet) -> Callable[[Tower], float]:
     """A function that measures the towers' recall@10 on the validation searches, over the whole corpus of their
     period."""
     sample = read_sample(validation)
@@ -245,12 +246,12 @@ def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Tower]
     return recall
 
 
-@stage
+@stage(MinedNegatives)
 def mine_negatives(
     folder: Path,
-    log: Artifact,
-    features: Artifact,
-    towers: Artifact,
+    log: Log,
+    features: FeatureSet,
+    towers: TrainedTowers,
     source: Arm,
     positives: Positives,
     mask: str,
@@ -258,7 +259,7 @@ def mine_negatives(
     seed: int,
     threads: int,
     ratings: Ratings | None = None,
-    rated: list[Artifact] | None = None,
+    rated: list[RatedResults] | None = None,
 ) -> None:
     """mined.parquet: offline hard negatives for the pairs that positives, mask and seed select, from a rank window of
     what the towers of the arm source retrieve among the documents of the training window. ratings and rated: those of
@@ -288,7 +289,7 @@ def _mined_table(part: Mined, pairs: Pairs) -> pa.Table:
     return pa.table(columns, schema=MINED)
 
 
-def _read_mined(mined: Artifact, pairs: int, scratch: Scratch) -> Int32:
+def _read_mined(mined: MinedNegatives, pairs: int, scratch: Scratch) -> Int32:
     """(P, keep) the mined documents of each pair, −1 behind the last."""
     with pq.ParquetFile(mined.folder / "mined.parquet") as file:
         places = (batch["place"].to_numpy() for batch in file.iter_batches(columns=["place"]))

@@ -15,9 +15,9 @@ from data.logs import Simulated
 from ebr_core.errors import InputError
 from ebr_core.index import problem
 from ebr_core.intervals import FEW_CLUSTERS
-from tasks.artifacts import Artifact
 from tasks.features import examine, extract_columns, needs_columns
 from tasks.feedback import imported_of
+from tasks.kinds import Log
 from tasks.logs import ReadLogs, contents_of, extract, live, sample
 from tasks.ranking import refuse_deep
 from tasks.retrieval import refuse_impossible
@@ -28,12 +28,12 @@ def describe_experiment(path: Path) -> str:
     spec = load_experiment(path)
     logs = spec.logs.tables(live.fn(spec.logs.world).folder) if isinstance(spec.logs, Simulated) else spec.logs
     refuse_absent(logs)
-    log: Artifact = extract.fn(logs, spec.split, contents_of(logs))
+    log: Log = extract.fn(logs, spec.split, contents_of(logs))
     report = json.loads((log.folder / "report.json").read_text())
     return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(spec, report, log, logs)}"
 
 
-def _plan(spec: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLogs) -> str:
+def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) -> str:
     """The arms, questions and indexes of the experiment, each with the reason where these logs do not allow it."""
     lines = [f"{len(spec.arms)} arms × {len(spec.seeds)} seeds would be trained: {', '.join(spec.arms) or 'none'}."]
     ensembles, seeds = spec.ensembles.values(), spec.seeds
@@ -77,7 +77,7 @@ def _unbuilt(spec: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, st
             yield name, reasons[0]
 
 
-def _refused(spec: Experiment, log: Artifact) -> Iterator[str]:
+def _refused(spec: Experiment, log: Log) -> Iterator[str]:
     """The error of a run that becomes known with the documents alive in the test."""
     try:
         test = sample.fn(log, "test", spec.evaluation.searches, spec.logs.judged_from)
@@ -87,7 +87,7 @@ def _refused(spec: Experiment, log: Artifact) -> Iterator[str]:
         yield str(error).rstrip(".")
 
 
-def _unread(spec: Experiment, name: str, log: Artifact, logs: ReadLogs) -> str | None:
+def _unread(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> str | None:
     """The reason why this log cannot give the features of an arm, None where it can."""
     reads = spec.arms[name].reads
     try:

@@ -21,7 +21,7 @@ from tasks.provenance.modules import ALWAYS, OURS, Definition, is_package, path_
 from tasks.provenance.settings import FROZEN, changed_defaults
 
 # What a stage makes does not depend on these, nor on this package.
-MACHINERY = ("tasks.artifacts", "tasks.home", "tasks.progress", "tasks.provenance")
+MACHINERY = ("tasks.artifacts", "tasks.home", "tasks.kinds", "tasks.progress", "tasks.provenance")
 ONE_AT_A_TIME = threading.Lock()  # Python 3.11 keeps the depth of a parse for all threads together
 
 Target = tuple[str, str]  # a module and a name in it

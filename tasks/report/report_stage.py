@@ -20,6 +20,7 @@ from ebr_core.frozen import Frozen
 from tasks.artifacts import LIBRARIES, Artifact, stage
 from tasks.ensembles import Joined, weighed
 from tasks.feedback import Told, told_of
+from tasks.kinds import EvalSet, Log, RunAudit, RunReport, RunResults
 from tasks.ranking import RankerTrained, trained_of
 from tasks.report.page import as_html, as_markdown
 from tasks.report.result import read
@@ -38,15 +39,15 @@ class Spent(Frozen):
     made: Artifact
 
 
-@stage
+@stage(RunReport)
 def report(
     folder: Path,
     experiment: str,
     asked: Experiment,
-    log: Artifact,
-    evaluated: Artifact,
-    results: Artifact,
-    audited: Artifact,
+    log: Log,
+    evaluated: EvalSet,
+    results: RunResults,
+    audited: RunAudit,
     spent: list[Spent],
     failures: dict[str, str],
     joined: list[Joined],
@@ -92,7 +93,7 @@ def write(run: Path, into: Path) -> None:
         (into / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
 
 
-def _searches(log: Artifact, evaluated: Artifact) -> pa.Table:
+def _searches(log: Log, evaluated: EvalSet) -> pa.Table:
     """What `ebr compare` needs to know of each sampled search: who, where, and that it is the same."""
     columns = ["search_row", "search_id", "query_row", "searcher_row", "session_row"]
     table = pq.read_table(evaluated.folder / "searches.parquet", columns=columns)

@@ -16,7 +16,7 @@ from prefect import task
 
 import ebr_core
 from ebr_core.bundle import ASKED
-from tasks.artifacts import Artifact
+from tasks.kinds import ModelBundle
 from tasks.nights import Champion
 from tasks.tracking.mlflow_store import night_run
 
@@ -28,7 +28,7 @@ MODEL_NEEDS = (
 MODEL_PARAMS = {"mode": "hybrid", "radius": "none", "where": "", "output": "documents"}
 
 
-def log_model(bundle: Artifact) -> str | None:
+def log_model(bundle: ModelBundle) -> str | None:
     """The id of the bundle as a model that can be loaded and served, linked to its run. Code and exact needs travel
     with it."""
     model = mlflow.pyfunc.log_model(
@@ -67,7 +67,7 @@ def register(experiment: str, champion: Champion) -> None:
         mlflow.register_model(f"models:/{model}", experiment, tags=tags)
 
 
-def _saved(run: Run, bundle: Artifact) -> str | None:
+def _saved(run: Run, bundle: ModelBundle) -> str | None:
     """The id of the bundle's model where a killed night came to save it and not to register it."""
     wanted = f"source_run_id = '{run.info.run_id}' AND tags.bundle = '{bundle.folder.name}'"
     models = mlflow.MlflowClient().search_logged_models([run.info.experiment_id], wanted)

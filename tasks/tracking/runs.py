@@ -23,6 +23,7 @@ from ebr_core.frozen import Frozen
 from ebr_core.hybrid import Retrieval
 from tasks.artifacts import Artifact
 from tasks.ensembles import Joined, weighed
+from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, RunReport, RunResults, TrainedTowers
 from tasks.ranking import RankerTrained, trained_of
 from tasks.report import plots
 from tasks.report.answers import verdict_tags
@@ -41,7 +42,7 @@ class TrainedArm(Frozen):
 
     arm: str
     seed: int
-    towers: Artifact | None
+    towers: TrainedTowers | None
     error: str | None = None
 
 
@@ -49,10 +50,10 @@ class Outcome(Frozen):
     """Where everything of a run is to be found."""
 
     experiment: str
-    log: Artifact
-    sample: Artifact
-    results: Artifact
-    report: Artifact
+    log: Log
+    sample: EvalSet
+    results: RunResults
+    report: RunReport
     mlflow_experiment_id: str
     mlflow_run_id: str
     failures: dict[str, str]  # arm and seed → why
@@ -62,15 +63,15 @@ class Outcome(Frozen):
 def track(
     experiment: str,
     asked: Experiment,
-    log: Artifact,
-    sample: Artifact,
+    log: Log,
+    sample: EvalSet,
     trained: list[TrainedArm],
     failures: dict[str, str],
-    results: Artifact,
-    report: Artifact,
-    indexes: dict[str, dict[str, Artifact]],
+    results: RunResults,
+    report: RunReport,
+    indexes: dict[str, dict[str, BuiltIndex]],
     champion: str | None,
-    bundles: dict[str, Artifact],
+    bundles: dict[str, ModelBundle],
     joined: list[Joined],
     rankers: list[RankerTrained],
 ) -> Outcome:
@@ -110,9 +111,7 @@ def track(
     )
 
 
-def _log_parent(
-    experiment: Experiment, log: Artifact, sample: Artifact, results: Artifact, rows: list[ResultRow]
-) -> None:
+def _log_parent(experiment: Experiment, log: Log, sample: EvalSet, results: RunResults, rows: list[ResultRow]) -> None:
     mlflow.set_tags({f"question.{name}": "asked" for name in experiment.questions} | {"kind": "experiment"})
     settings = {"layout": experiment.logs.layout, "arms": len(experiment.arms), "seeds": str(list(experiment.seeds))}
     mlflow.log_params(settings)
@@ -126,7 +125,7 @@ def _log_parent(
         mlflow.log_figure(plots.recall_by_k({targets: curves}), f"plots/recall_by_k.{targets}.png")
 
 
-def _log_report(report: Artifact, rows: list[ResultRow], experiment_id: str) -> None:
+def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str) -> None:
     """Log the report and the files that it was made of; its answers stand on the run's page, and on Prefect's."""
     for file in sorted(report.folder.iterdir()):
         if file.suffix in (".html", ".md", ".svg"):
@@ -144,7 +143,7 @@ def _log_report(report: Artifact, rows: list[ResultRow], experiment_id: str) -> 
     create_link_artifact(place, "report.html", key="report-page", description="The report as a page of its own")
 
 
-def _dataset(experiment: Experiment, log: Artifact) -> MetaDataset:
+def _dataset(experiment: Experiment, log: Log) -> MetaDataset:
     source = CodeDatasetSource({"layout": experiment.logs.layout, "artifact": log.folder.name})
     return MetaDataset(source, name=f"log-{log.digest[:8]}", digest=log.digest)  # type: ignore[abstract] # its stub
 
@@ -159,7 +158,7 @@ def _child_run(name: str, tags: dict[str, Any]) -> Iterator[Run]:
         yield run
 
 
-def _log_baseline(name: str, experiment: Experiment, log: Artifact, rows: list[ResultRow]) -> None:
+def _log_baseline(name: str, experiment: Experiment, log: Log, rows: list[ResultRow]) -> None:
     """A child run of a baseline or an oracle."""
     dataset = _dataset(experiment, log)
     with _child_run(name, arm_tags(name, "oracle" if name in ORACLES else "baseline", rows, experiment)):
@@ -168,7 +167,7 @@ def _log_baseline(name: str, experiment: Experiment, log: Artifact, rows: list[R
 
 
 def _log_arm(
-    run: TrainedArm, experiment: Experiment, log: Artifact, rows: list[ResultRow], bundle: Artifact | None
+    run: TrainedArm, experiment: Experiment, log: Log, rows: list[ResultRow], bundle: ModelBundle | None
 ) -> None:
     """A child run of an arm with one seed: its settings, figures, course, and its bundle."""
     name, seed, dataset = run.arm, run.seed, _dataset(experiment, log)
@@ -188,7 +187,7 @@ def _log_arm(
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
 
 
-def _log_training(towers: Artifact) -> None:
+def _log_training(towers: TrainedTowers) -> None:
     epochs = _read(towers, "epochs.json")
     for epoch in epochs:
         metrics = {f"epoch/{key}": value for key, value in epoch.items() if key != "epoch"}
@@ -234,7 +233,7 @@ def _log_ranker(run: RankerTrained, experiment: Experiment, rows: list[ResultRow
 
 
 def _log_ensemble(
-    run: Joined, experiment: Experiment, log: Artifact, rows: list[ResultRow], bundle: Artifact | None
+    run: Joined, experiment: Experiment, log: Log, rows: list[ResultRow], bundle: ModelBundle | None
 ) -> None:
     """A child run of an ensemble with one seed, as an arm has it: its parts and weights, its figures, its bundle."""
     name, seed, dataset = run.arm, run.seed, _dataset(experiment, log)
@@ -252,7 +251,7 @@ def _log_ensemble(
         _log_curves(own_rows(rows, name, seed, experiment))
 
 
-def _log_tuning(indexes: dict[str, dict[str, Artifact]]) -> None:
+def _log_tuning(indexes: dict[str, dict[str, BuiltIndex]]) -> None:
     """For each arm and seed the settings that the tuning of its indexes tried, as a plot and as they are."""
     for label, by_name in indexes.items():
         tuned = {name: index for name, index in by_name.items() if (index.folder / "tuning.json").exists()}

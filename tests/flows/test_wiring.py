@@ -7,21 +7,25 @@ import inspect
 from pathlib import Path
 
 import pytest
+from mypy import api
 from prefect import flow
 
 from flows import ebr, nightly
 from flows.submit import result, settle, submit
-from tasks.artifacts import Artifact, stage
+from tasks.artifacts import stage
+from tasks.kinds import Log
+
+ROOT = Path(__file__).parent.parent.parent
 
 
-@stage
+@stage(Log)
 def broken(folder: Path, number: int) -> None:
     """Fail."""
     raise ValueError(f"no {number}")
 
 
-@stage
-def follow(folder: Path, before: list[Artifact]) -> None:
+@stage(Log)
+def follow(folder: Path, before: list[Log]) -> None:
     """Need another artifact."""
 
 
@@ -59,3 +63,30 @@ def test_flows_read_as_dags(body: str) -> None:
     assert lines <= 45
     comprehensions = (ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp, ast.NamedExpr)
     assert not any(isinstance(node, comprehensions) for node in ast.walk(function))
+
+
+WRONG = """
+from pathlib import Path
+from flows.submit import submit
+from tasks.kinds import EvalSet, FeatureSet, TrainedTowers
+from tasks.retrieval import embed_texts
+
+def inside(features: FeatureSet, towers: TrainedTowers, searches: EvalSet) -> None:
+    submit(embed_texts, (), features, towers, searches, 1)
+    submit(embed_texts, (), towers, features, searches, 1)  # swapped
+    submit(embed_texts, (), features, towers, searches)  # the threads are missing
+    embed_texts(features, towers, searches, 1)
+    embed_texts(towers, features, searches, 1)  # swapped
+    embed_texts(features, towers, searches)  # the threads are missing
+    embed_texts.fn(features, searches, towers, 1)  # swapped
+    wrong: FeatureSet = submit(embed_texts, (), features, towers, searches, 1)  # another kind
+"""
+
+
+def test_mypy_refuses_swapped_and_missing_artifacts(tmp_path: Path) -> None:
+    """Each wrong line has an error, and no other line has one."""
+    (tmp_path / "wrong.py").write_text(WRONG)
+    report, _, _ = api.run(["--config-file", str(ROOT / "pyproject.toml"), str(tmp_path / "wrong.py")])
+    refused = {int(line.split(":")[1]) for line in report.splitlines() if ": error:" in line and "wrong.py" in line}
+    wrong = {number for number, line in enumerate(WRONG.splitlines(), 1) if "  # " in line}
+    assert refused == wrong, report

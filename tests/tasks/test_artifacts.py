@@ -15,19 +15,20 @@ import pytest
 from ebr_core.config import Arm, NegativeMix, Softmax
 from tasks.artifacts import Artifact, clear_unfinished, stage
 from tasks.home import artifacts
+from tasks.kinds import Log
 from tasks.provenance.settings import plain
 
 MADE: list[str] = []
 
 
-@stage
+@stage(Log)
 def number(folder: Path, value: int) -> None:
     """Writes a number."""
     MADE.append(f"number {value}")
     (folder / "number.txt").write_text(str(value))
 
 
-@stage
+@stage(Log)
 def doubled(folder: Path, first: Artifact, arm: Arm, fail: bool = False) -> None:
     """Writes twice the number."""
     (folder / "half-written.txt").write_text("x")
@@ -72,7 +73,7 @@ def test_an_input_without_a_name_is_refused() -> None:
         number.fn({1})  # type: ignore[arg-type]
 
 
-@stage
+@stage(Log)
 def slow(folder: Path, value: int) -> None:
     """Writes one file, waits, writes the other."""
     (folder / "first.txt").write_text("1")
@@ -101,7 +102,7 @@ def test_a_killed_stage_leaves_no_artifact() -> None:
 def test_two_that_finish_together_both_find_the_one_artifact(tmp_path: Path) -> None:
     gate = threading.Barrier(8)
 
-    @stage
+    @stage(Log)
     def together(folder: Path, value: int) -> None:
         (folder / "out.txt").write_text(str(value))
         gate.wait()
