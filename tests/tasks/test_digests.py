@@ -12,7 +12,7 @@ import pytest
 
 from tasks.home import ROOT
 from tasks.provenance.modules import read_module
-from tasks.provenance.source import _digest, reach_of
+from tasks.provenance.source import _digest, _Walk
 from tests.trees import changed, copy_sources, sources_in
 
 STAGES = {
@@ -106,43 +106,34 @@ def test_the_simulator_the_pages_and_new_fields_make_nothing_anew(tmp_path: Path
     assert _anew(names, _names(root)) == set()
 
 
+BATCHES = ("ebr_core/config.py", "batch_size: int = Field(1024", "batch_size: int = Field(512")
+TEMPERATURE = ("ebr_core/config.py", "temperature: float = Field(0.05", "temperature: float = Field(0.06")
+RESAMPLES = ("data/experiment.py", "resamples: int = Field(2_000", "resamples: int = Field(1_000")
+TEST_SHARE = ("data/logs.py", "test: float = Field(0.1", "test: float = Field(0.2")
+DIMENSIONS = ("ebr_core/features.py", '= Field(128, ge=2, le=2048, description="D', '= Field(64, ge=2, le=2048, description="D')
+
+
 @pytest.mark.parametrize(
-    ("file", "old", "new", "anew"),
+    ("changes", "anew"),
     [
-        (
-            "ebr_core/config.py",
-            "batch_size: int = Field(1024",
-            "batch_size: int = Field(512",
-            {"train_arm", "mine_negatives"},
-        ),
-        (
-            "ebr_core/config.py",
-            "temperature: float = Field(0.05",
-            "temperature: float = Field(0.06",
-            {"train_arm", "mine_negatives"},
-        ),
-        ("data/experiment.py", "resamples: int = Field(2_000", "resamples: int = Field(1_000", {"evaluate"}),
-        ("data/logs.py", "test: float = Field(0.1", "test: float = Field(0.2", {"extract"}),
-        (
-            "ebr_core/features.py",
-            'dimensions: int = Field(128, ge=2, le=2048, description="D',
-            'dimensions: int = Field(64, ge=2, le=2048, description="D',
-            {"train_arm", "mine_negatives", "embed_texts"},
-        ),
+        ([BATCHES, TEMPERATURE], {"train_arm", "mine_negatives"}),
+        ([DIMENSIONS], {"train_arm", "mine_negatives", "embed_texts"}),  # which reads settings from a file as well
     ],
 )
 def test_a_changed_default_makes_anew_what_takes_it(
-    tmp_path: Path, names: dict[str, object], file: str, old: str, new: str, anew: set[str]
+    tmp_path: Path, names: dict[str, object], changes: list[tuple[str, str, str]], anew: set[str]
 ) -> None:
     root = copy_sources(tmp_path / "sources")
-    changed(root, file, old, new)
+    for change in changes:
+        changed(root, *change)
     assert _anew(names, _names(root)) == anew
 
 
-def test_the_first_default_written_out_finds_what_there_is(tmp_path: Path, names: dict[str, object]) -> None:
+def test_a_changed_default_counts_where_it_is_the_value(tmp_path: Path, names: dict[str, object]) -> None:
     root = copy_sources(tmp_path / "sources")
-    changed(root, "data/experiment.py", "resamples: int = Field(2_000", "resamples: int = Field(1_000")
-    changed(root, "data/logs.py", "test: float = Field(0.1", "test: float = Field(0.2")
+    changed(root, *RESAMPLES)
+    changed(root, *TEST_SHARE)
+    assert _anew(names, _names(root)) == {"evaluate", "extract"}
     assert _anew(names, _names(root, evaluation={"resamples": 2_000}, split={"test": 0.1})) == set()
 
 
@@ -184,10 +175,10 @@ def test_a_change_of_code_makes_anew_what_reaches_it(tmp_path: Path, digests: di
 
 def test_every_file_of_sql_is_in_the_digest_of_a_stage_or_read_by_a_door() -> None:
     every = {str(path.relative_to(ROOT)) for path in (ROOT / "data" / "sql").rglob("*.sql")}
-    claimed: set[str] = set()
+    walk = _Walk()
     for room in ("flows", "tasks"):
         for path in (ROOT / room).rglob("*.py"):
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             for name in read_module(module).statements:
-                claimed.update(reach_of(module, name).files)
-    assert every - claimed == set()
+                walk.follow((module, name), makes=True)
+    assert every - set(walk.result().files) == set()
