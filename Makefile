@@ -31,10 +31,10 @@ paper: .venv/installed ## Run the paper's comparisons and write docs/paper-resul
 	$(BIN)/ebr paper
 
 prove: .venv/installed ## Prove what takes an hour or more: that intervals cover what they promise, that 50 kills of runs and 10 of nights change nothing, that 2,000 broken inputs are read or refused
-	$(BIN)/python -m benchmarks.coverage
-	$(BIN)/python -m benchmarks.kills
-	$(BIN)/python -m benchmarks.night_kills
-	$(BIN)/python -m benchmarks.fuzz
+	$(BIN)/python -m proofs.coverage
+	$(BIN)/python -m proofs.kills
+	$(BIN)/python -m proofs.night_kills
+	$(BIN)/python -m proofs.fuzz
 
 audit: ## Look up known holes of everything in constraints.txt; asks a service on the network for each package
 	@test -x .venv-audit/bin/pip-audit || ($(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install -q --disable-pip-version-check pip-audit==2.10.1)

@@ -24,7 +24,6 @@ from data.logs import Simulated, Split  # noqa: E402
 from data.world.config import World  # noqa: E402
 from ebr_core.config import Arm  # noqa: E402
 from ebr_core.model import embed_queries, load_towers  # noqa: E402
-from ebr_core.towers import vectors_of  # noqa: E402
 from ebr_core.train import use_threads  # noqa: E402
 from tasks.features import featurise, read_inputs  # noqa: E402
 from tasks.graph import embed_graph  # noqa: E402
@@ -70,11 +69,12 @@ def main(fusion: str) -> None:
 
     cores = os.cpu_count() or 1
     use_threads(cores)
-    inputs = read_inputs(features, model.towers)
+    inputs = read_inputs(features, model.config)
     rows = np.tile(inputs.rows_of(np.arange(inputs.documents, dtype=np.int32)), TIMES)
-    vectors_of(model.encoder, inputs, rows[:1000])
+    tower = model.tower.over(inputs)
+    tower.encode(rows[:1000])
     started = time.perf_counter()
-    vectors_of(model.encoder, inputs, rows)
+    tower.encode(rows)
     print(f"documents on {cores} cores: {len(rows) / (time.perf_counter() - started):,.0f} a second")
 
 

@@ -29,7 +29,7 @@ from data.world.config import World  # noqa: E402
 from ebr_core.config import Arm, Softmax, Training  # noqa: E402
 from ebr_core.index import Exact, Ivf  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
-from tasks.evaluation import Retrieved, evaluate  # noqa: E402
+from tasks.evaluation import EvaluatedList, evaluate  # noqa: E402
 from tasks.features import featurise  # noqa: E402
 from tasks.logs import contents_of, extract, live, sample  # noqa: E402
 from tasks.retrieval import build_index, embed_texts, retrieve  # noqa: E402
@@ -41,7 +41,7 @@ THREADS = 2
 K = 100
 
 
-class Measured:
+class StageCosts:
     """Runs stages one after another and keeps what each took."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ def _folders(stage: str) -> list[Path]:
 def measure(impressions: int) -> dict[str, Any]:
     """Every stage at that size, from the simulated world to the table."""
     searches, documents = max(1000, impressions // A_SEARCH), max(500, impressions // A_DOCUMENT)
-    log_of, measured = Simulated(layout="simulated", world=World(documents=documents, searches=searches)), Measured()
+    log_of, measured = Simulated(layout="simulated", world=World(documents=documents, searches=searches)), StageCosts()
     world = measured.run("simulate", live, log_of.world)
     tables = log_of.tables(world.folder)
     log = measured.run("extract", extract, tables, Split(), contents_of(tables))
@@ -98,7 +98,9 @@ def measure(impressions: int) -> dict[str, Any]:
     )
     exactly = measured.run("search exactly", retrieve, vectors, flat, test, K, THREADS)
     found = measured.run("search the index", retrieve, vectors, index, test, K, THREADS)
-    lists = [Retrieved(arm="one", seed=0, index=name, rows=rows) for name, rows in (("exact", exactly), ("ivf", found))]
+    lists = [
+        EvaluatedList(arm="one", seed=0, index=name, rows=rows) for name, rows in (("exact", exactly), ("ivf", found))
+    ]
     measured.run(
         "evaluate", evaluate, test, lists, {"index": Question(baseline="one", arms=("one@ivf",))}, Evaluation()
     )

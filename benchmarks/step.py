@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.trainer import case_of
-from ebr_core import similarity, tables, towers
+from ebr_core import ngram_tower, similarity, tables
 from ebr_core import train as training
 from ebr_core.batches import Drawn, batches, deal
 from ebr_core.config import Arm, NegativeMix, Softmax
@@ -30,9 +30,10 @@ ARMS = {
     "triplet, 100 random": Arm(),
 }
 PARTS = (
-    (training, "encode"), (towers, "embed_bags"), (towers, "fuse"), (training, "nested_step"),
+    (ngram_tower.NgramTower, "forward"), (ngram_tower, "embed_bags"), (ngram_tower, "fuse"), (training, "nested_step"),
     (similarity, "_counted"), (similarity, "softmax_in_place"), (similarity, "triplet_in_place"),
-    (training, "improve"), (towers, "through_fusion"), (towers, "through_norm"), (towers, "learn"),
+    (ngram_tower.NgramTower, "step"), (ngram_tower, "fusion_backward"), (ngram_tower, "normalize_backward"),
+    (ngram_tower, "adagrad_step"),
     (tables, "_occurrences"), (tables, "_update"),
 )  # fmt: skip
 
@@ -42,13 +43,13 @@ def main() -> None:
     case = case_of("world")
     training.use_threads(1)
     spent: dict[str, list[float]] = defaultdict(list)
-    for module, name in PARTS:
-        setattr(module, name, timed(name, getattr(module, name), spent))
+    for place, name in PARTS:
+        setattr(place, name, timed(name, getattr(place, name), spent))
     for title, arm in ARMS.items():
         steps(case, arm, spent)
-        step = statistics.median(spent["step"]) + statistics.median(spent["batch"])
+        step = statistics.median(spent["whole step"]) + statistics.median(spent["batch"])
         print(f"\n{title}: {1024 / step * 1e3:,.0f} pairs/s")
-        for name in ("batch", "step", *(name for _, name in PARTS)):
+        for name in ("batch", "whole step", *(name for _, name in PARTS)):
             if spent[name]:
                 print(f"  {name:18} {statistics.median(spent[name]):6.2f} ms")
         columns = 1024 if arm.negatives.compares_batch else arm.negatives.random
@@ -70,12 +71,12 @@ def timed(name: str, call: Callable[..., Any], spent: dict[str, list[float]]) ->
 def steps(case: Any, arm: Arm, spent: dict[str, list[float]]) -> None:
     """Fills spent with the parts of STEPS steps."""
     rng = np.random.default_rng(0)
-    encoder = towers.new_encoder(case.corpus.inputs, arm.towers, False, rng)
-    step, memory = timed("step", training._step, spent), np.zeros((0, arm.towers.dimensions), np.float32)
+    tower = ngram_tower.new_ngram_tower(case.corpus.inputs, arm.towers, False, rng)
+    step, memory = timed("whole step", training._step, spent), np.zeros((0, arm.towers.dimensions), np.float32)
     for number, batch in zip(range(STEPS + 10), timed_batches(case, arm, rng, spent), strict=False):
         if number == 10:
             spent.clear()
-        step(case.corpus, batch, arm, encoder, None, memory, rng, "cpu")
+        step(case.corpus, batch, arm, tower, None, memory, rng, "cpu")
 
 
 def products(columns: int) -> float:

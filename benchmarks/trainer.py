@@ -40,7 +40,7 @@ from ebr_core.config import Arm, NegativeMix, Softmax, Training  # noqa: E402
 from ebr_core.metrics import hits, recall_at_k  # noqa: E402
 from ebr_core.positives import Known, Pairs  # noqa: E402
 from ebr_core.search import exact  # noqa: E402
-from ebr_core.towers import Encoder, query_vectors, vectors_of  # noqa: E402
+from ebr_core.tower import Tower, query_vectors  # noqa: E402
 from ebr_core.train import Corpus, train, use_threads  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
 from tasks.features import featurise  # noqa: E402
@@ -133,12 +133,12 @@ def ours(case: Case, rate: float, epochs: int) -> Course:
     )
     spent, recalls, paused = [], [], np.zeros(2)
 
-    def recall(encoder: Encoder) -> float:
+    def recall(tower: Tower) -> float:
         nonlocal paused
         before = now()
         inputs = case.corpus.inputs
-        there = vectors_of(encoder, inputs, inputs.rows_of(case.candidates))
-        found = case.recall(query_vectors(encoder, inputs, np.asarray(case.asked, np.int32)), there)
+        there = tower.encode(inputs.rows_of(case.candidates))
+        found = case.recall(query_vectors(tower, inputs, np.asarray(case.asked, np.int32)), there)
         paused = paused + now() - before
         return found
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from data.layouts import SIDES, Columns, Kind, paths
 from data.logs import LONGEST_ID, Beir, Esci, Tables, Ubi, itself
-from data.reading import identifier, literal, open_table, statement
+from data.reading import open_table
+from data.statements import identifier, literal, statement
 from ebr_core.errors import InputError
 
 

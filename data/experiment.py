@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from data.combined import ensemble_problems, named_problem, reference_problems
-from data.invalid import explained
 from data.logs import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
 from data.nightly import Nightly
 from data.runner import Dask
 from ebr_core.cascade import Cascade
 from ebr_core.config import Arm, laid_over
 from ebr_core.ensemble import Ensemble
-from ebr_core.errors import InputError
 from ebr_core.feedback import Feedback, Filter
 from ebr_core.frozen import Frozen
 from ebr_core.hybrid import Retrieval
-from ebr_core.index import AnyIndex, Exact, Index, Ivf, Scan, problem
+from ebr_core.index import AnyIndex, Exact, Index
 from ebr_core.ranking import Ranker
 from ebr_core.verdicts import Claim
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
 BASELINES = ("popularity", "bm25", "memory")
+LISTS = ("retrievals", "cascades", "rankers", "filters")  # the sections of lists that are made of arms
+ListSpec = Retrieval | Cascade | Ranker | Filter
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # of a simulated world alone
-MANY = 2**31  # documents: more than any index asks for
 METRIC = r"^((recall|precision|success|ndcg|popularity_lift|index_recall|one_recall)@[1-9][0-9]*|mrr|scanned)$"
-OF_INDEX = ("index_recall", "one_recall")  # metrics that exact search has none of
 Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # what MLflow takes as a tag
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 
@@ -186,12 +181,14 @@ class Experiment(Frozen):
             waiting += self.arms[name].sources
         return [name for name in self.arms if name in found]
 
+    @property
+    def lists(self) -> dict[str, ListSpec]:
+        """Everything that is made of arms and compared like them, by name: the one place that knows the kinds."""
+        return {name: spec for section in LISTS for name, spec in getattr(self, section).items()}
+
     def index_within(self, name: str) -> str:
-        """The index that a retrieval, a cascade, a ranker or a filter looks through, none where it embeds nothing."""
-        looking = self.cascades | self.rankers | self.filters
-        if name in looking:
-            return str(looking[name].index)
-        return self.retrievals[name].index if self.retrievals[name].arm else "none"
+        """The index that a list looks through, none where it embeds nothing."""
+        return self.lists[name].index if self.lists[name].searched else "none"
 
     @property
     def people_rate(self) -> bool:
@@ -204,237 +201,3 @@ class Experiment(Frozen):
         of = {name: arm.towers.dimensions for name, arm in self.arms.items()}
         joined = {sum(of[part] for part in its.parts) for its in self.ensembles.values()}
         return sorted({*of.values(), *joined})
-
-
-class _NoRepeats(yaml.SafeLoader):
-    """Refuses a key that stands twice: the last would win without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node."""
-        seen: list[Any] = []
-        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # <<: what it brings, the mapping's own keys may say anew
-            key = self.construct_object(key_node, deep)
-            if key in seen:
-                told = f"the key {key!r} stands twice"
-                raise yaml.constructor.ConstructorError(None, None, told, key_node.start_mark)
-            seen.append(key)
-        return super().construct_mapping(node, deep)
-
-
-def load_experiment(path: Path) -> Experiment:
-    """The experiment in a YAML file, with the paths of its logs made absolute. Errors: every problem of the file at
-    once."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; give the path of an experiment file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start}); save it as one"
-        ) from error
-    try:
-        content = yaml.load(text, _NoRepeats)  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: lists or mappings are nested too deep; an experiment has few levels") from error
-    except (ValueError, TypeError, AttributeError) as error:  # a number, date or tag that is none, as yaml tells it
-        raise InputError(f"{path}: holds a value that cannot be read: {error}; write it as a text in quotes") from error
-    if not isinstance(content, dict):
-        got = "an empty file" if content is None else type(content).__name__
-        raise InputError(f"{path}: expected sections such as logs, arms, questions; got {got}")
-    problems: list[str] = _name_problems(content)
-    experiment = None
-    try:
-        experiment = Experiment.model_validate(content)
-    except ValidationError as error:
-        problems = [*explained(error, content, Experiment.model_json_schema()), *problems]
-    if experiment:
-        unlike = ensemble_problems(experiment.ensembles, experiment.arms)
-        problems += unlike or _index_problems(experiment)  # an ensemble's dimensions are those of its parts
-        problems += [*_reference_problems(experiment), *_trial_problems(experiment)]
-    if problems or experiment is None:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
-    imported = experiment.feedback.imported or path.stem
-    resolved = {
-        "logs": _resolve(experiment.logs, path.parent.resolve()),
-        "feedback": experiment.feedback.model_copy(update={"imported": imported}),
-    }
-    return experiment.model_copy(update=resolved)
-
-
-def _index_problems(experiment: Experiment) -> list[str]:
-    """Indexes that cannot be built over the vectors of some arm, whatever the corpus, and settings of nobody."""
-    told = [
-        f"indexes.{name}: {reason}"
-        for name, index in experiment.indexes.items()
-        for d in experiment.dimensions
-        if (reason := problem(_without_nlist(index), MANY, d))
-    ]
-    there = [*experiment.arms, *experiment.ensembles]
-    for name, index in experiment.indexes.items():
-        arm = getattr(index, "parameters_of", None)
-        told += named_problem(f"indexes.{name}.parameters_of", "arm", arm, there)
-        if not isinstance(index, Exact | Scan) and index.at > max(experiment.evaluation.ks):
-            told.append(f"indexes.{name}.at: got {index.at}; at most {max(experiment.evaluation.ks)}, the largest K")
-    return told
-
-
-def _reference_problems(experiment: Experiment) -> list[str]:
-    """Retrievals, cascades and rankers of arms or indexes that are not there."""
-    arms, indexes = [*experiment.arms, *experiment.ensembles], list(experiment.all_indexes)
-    told = []
-    for name, its in experiment.retrievals.items():
-        told += reference_problems(f"retrievals.{name}", {"arm": its.arm}, its.index, arms, indexes)
-    for name, cascade in experiment.cascades.items():
-        both = {"first": cascade.first, "then": cascade.then}
-        told += reference_problems(f"cascades.{name}", both, cascade.index, arms, indexes)
-    for name, ranker in experiment.rankers.items():
-        told += reference_problems(f"rankers.{name}", {"of": ranker.of}, ranker.index, arms, indexes)
-    for name, its_filter in experiment.filters.items():
-        learnt = {f"of.{at}": arm for at, arm in enumerate(its_filter.of)}
-        one = {"arm": its_filter.arm} | learnt
-        told += reference_problems(f"filters.{name}", one, its_filter.index, list(experiment.arms), indexes)
-    people, simulated = experiment.feedback, isinstance(experiment.logs, Simulated)
-    if "rater" in people.model_fields_set and people.rater and not simulated:
-        told.append("feedback.rater: only a simulated world has the truth; leave it out, people rate other logs")
-    return told
-
-
-def _without_nlist(index: AnyIndex) -> AnyIndex:
-    return index.model_copy(update={"nlist": None}) if isinstance(index, Ivf) else index
-
-
-def _trial_problems(experiment: Experiment) -> list[str]:
-    """Questions that would compare arms of which one had more tries to be good than another."""
-    problems = []
-    for name, question in experiment.questions.items():
-        arms = [arm for label in (question.baseline, *question.arms) if (arm := arm_of(label)) in experiment.arms]
-        tries = {arm: len(experiment.arms[arm].tried) for arm in arms}
-        if len(set(tries.values())) > 1:
-            told = ", ".join(f"{arm} {number}" for arm, number in tries.items())
-            problems.append(f"questions.{name}: got arms with different numbers of trials, {told}; give each as many")
-    return problems
-
-
-def _source_problems(arms: dict[str, Any]) -> list[str]:
-    """Arms that mine, start or take ratings from an arm that is not there, or in the end from themselves."""
-    problems = []
-    sources: dict[str, list[str]] = {}
-    base = _section(arms, "base")
-    for name in (name for name in arms if name != "base"):
-        own = laid_over(base, _section(arms, name))
-        rated = _section(own, "ratings").get("of")
-        named = [(key, own.get(key)) for key in ("mine_from", "start_from")]
-        named += [(f"ratings.of.{at}", one) for at, one in enumerate(rated if isinstance(rated, list) else [])]
-        for key, source in named:
-            if source is None:
-                continue
-            sources.setdefault(name, []).append(str(source))
-            if source not in arms or source == "base":
-                near = difflib.get_close_matches(str(source), [str(arm) for arm in arms if arm != "base"], 1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
-                problems.append(f"arms.{name}.{key}: no arm {source!r}{hint}")
-    for name in sources:
-        before, waiting = set(), list(sources[name])
-        while waiting:
-            source = waiting.pop()
-            if source not in before:
-                before.add(source)
-                waiting += sources.get(source, [])
-        if name in before:
-            problems.append(f"arms.{name}: mine_from, start_from and ratings lead back to it; break the circle")
-    return problems
-
-
-def _taken_names(sections: dict[str, list[Any]]) -> list[str]:
-    """Names that a baseline bears, or two things that questions compare."""
-    problems, taken = [], dict.fromkeys((*BASELINES, *ORACLES), "a baseline")
-    for section, names in sections.items():
-        problems += [
-            f"{section}.{name}: this name is taken by {taken[name]}; choose another" for name in names if name in taken
-        ]
-        taken = {str(name): f"one of the {section}" for name in names} | taken
-    return problems
-
-
-def _section(content: dict[str, Any], key: str) -> dict[str, Any]:
-    return content[key] if isinstance(content.get(key), dict) else {}
-
-
-def _name_problems(content: dict[str, Any]) -> list[str]:
-    """Names in the questions that nothing bears. Looks at the file as written, so that it is told along with all
-    else."""
-    arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
-    arms = [str(name) for name in arms_section if name != "base"]
-    combined = {
-        key: list(_section(content, key)) for key in ("ensembles", "retrievals", "cascades", "rankers", "filters")
-    }
-    known = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
-    ks = evaluation.get("ks", Evaluation().ks)
-    indexes = ["exact", *_section(content, "indexes")]
-    problems = _taken_names({"arms": arms} | combined)
-    problems += _source_problems(arms_section)
-    audited = _section(content, "audit").get("arms")
-    problems += [
-        f"audit.arms: no arm {arm!r}; there are {', '.join(arms)}"
-        for arm in (audited if isinstance(audited, list) else [])
-        if arm not in arms
-    ]
-    nightly = _section(content, "nightly").get("arm")
-    if isinstance(nightly, str) and nightly not in arms:
-        problems.append(f"nightly.arm: no arm {nightly!r}; there are {', '.join(arms) or 'none'}")
-    for name, question in questions.items():
-        if not isinstance(question, dict):
-            continue
-        others = question["arms"] if isinstance(question.get("arms"), list) else []
-        for key, arm in [("baseline", question.get("baseline")), *(("arms", other) for other in others)]:
-            if arm is not None:
-                problems += _label_problems(f"questions.{name}.{key}", str(arm), known, indexes)
-        if question.get("baseline") in others:
-            problems.append(
-                f"questions.{name}.arms: {question['baseline']!r} is the baseline, it cannot be compared with itself"
-            )
-        metric = str(question.get("metric", "recall@10"))
-        problems += [f"questions.{name}: {told}" for told in _unmeasured(metric, [question.get("baseline"), *others])]
-        depth = metric.partition("@")[2]
-        if depth.isdigit() and int(depth) not in ks:
-            problems.append(f"questions.{name}.metric: got {metric!r}; evaluation.ks holds {list(ks)}")
-    return problems
-
-
-def _label_problems(place: str, label: str, known: list[str], indexes: list[str]) -> list[str]:
-    """Whether a question's arm, or the index through which it is looked at, is not there."""
-    arm, through, index = label.partition("@")
-    return [
-        *named_problem(place, "arm", arm, known),
-        *named_problem(place, "index", index if through else None, indexes),
-    ]
-
-
-def _unmeasured(metric: str, labels: list[Any]) -> list[str]:
-    """Metrics of an index that are asked of exact search."""
-    if metric.partition("@")[0] not in OF_INDEX:
-        return []
-    lacking = [str(label) for label in labels if str(label).partition("@")[2] in ("", "exact")]
-    return [f"metric {metric} is of an index, and {', '.join(lacking)} names none: write arm@index"] if lacking else []
-
-
-def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:
-    """The logs with relative paths made absolute, from the folder of the experiment file; ~ is the user's home."""
-    named = [key for key, field in type(logs).model_fields.items() if field.annotation in (str, str | None)]
-    paths = {key: getattr(logs, key) for key in named if key != "memory_limit" and getattr(logs, key)}
-    full = {
-        key: path if "://" in path else str((start / Path(path).expanduser()).absolute()) for key, path in paths.items()
-    }
-    return logs.model_copy(update=full)
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of an experiment file, for editors. An arm may leave out what its base says."""
-    schema = TypeAdapter(Experiment).json_schema()
-    schema["title"] = "An experiment of embedding-based retrieval"
-    return schema

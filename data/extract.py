@@ -18,11 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data import schemas
+from data.damaged import is_unreadable, unreadable
 from data.layouts import LAYOUTS, paths
 from data.logs import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Beir, Esci, Split, Tables, Ubi
 from data.partitions import open_partitions, refuse_damaged
-from data.reading import is_unreadable, open_absent, open_table, statement, unreadable
+from data.reading import open_absent, open_table
 from data.report import reported
+from data.statements import statement
 from ebr_core.errors import InputError
 
 ROWS_PER_GROUP = 32_768

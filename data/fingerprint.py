@@ -10,10 +10,12 @@ from pathlib import Path
 
 import duckdb
 
+from data.damaged import is_unreadable, unreadable
 from data.digests import Known, digest_of
 from data.layouts import paths
 from data.logs import Beir, Esci, Tables, Ubi
-from data.reading import is_unreadable, matched, statement, unreadable
+from data.reading import matched
+from data.statements import statement
 from ebr_core.errors import InputError
 
 

@@ -17,23 +17,12 @@ from typing import TypedDict
 
 import duckdb
 
+from data.damaged import is_unreadable, refuse_missing, unreadable
 from data.digests import Known, Stat, digest_of, stat_of
 from data.layouts import LAYOUTS, TYPES, Columns, paths
 from data.logs import Tables, Ubi, itself
-from data.reading import (
-    form_of,
-    identifier,
-    is_unreadable,
-    listed,
-    literal,
-    matched,
-    one_place,
-    open_file,
-    places_of,
-    refuse_missing,
-    statement,
-    unreadable,
-)
+from data.reading import form_of, matched, one_place, open_file, places_of
+from data.statements import identifier, listed, literal, statement
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 

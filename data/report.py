@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from data.reading import statement
+from data.statements import statement
 
 
 def reported(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from ebr_core.bags import Float32
 from ebr_core.ensemble import join_queries
 from ebr_core.errors import InputError
 from ebr_core.hybrid import Radius
-from ebr_core.model import Model, embed_queries, load_towers, searcher_rows
+from ebr_core.model import Checkpoint, embed_queries, load_towers, searcher_rows
 from ebr_core.search import scanned
 from ebr_core.searchable import Searchable, load
 from ebr_core.terms import Terms
@@ -33,7 +33,7 @@ _CHUNK_BYTES = 1 << 20
 class Parts(NamedTuple):
     """The towers of an ensemble, whose query vectors are joined by weight."""
 
-    models: tuple[Model, ...]
+    models: tuple[Checkpoint, ...]
     weights: tuple[float, ...]
 
 
@@ -42,7 +42,7 @@ class Bundle(NamedTuple):
 
     name: str  # the arm
     manifest: dict[str, Any]
-    towers: Model | Parts
+    towers: Checkpoint | Parts
     searched: Searchable
     vectors: Float32  # (N, D) memory-mapped
     documents: pa.Table  # N rows: document_id, title, and what a condition may ask of them
@@ -52,13 +52,21 @@ class Bundle(NamedTuple):
     typical: float  # documents scanned for a query, mean over the canaries
 
 
-def embed_asked(towers: Model | Parts, asked: pa.Table) -> Float32:
+def embed_asked(towers: Checkpoint | Parts, asked: pa.Table) -> Float32:
     """(Q, D) unit vectors of queries with their context, rows of ASKED: the only way from a question to a vector.
 
     (h, Q, D) where the towers give a query several vectors; the zero vector where nothing of a question is known.
     """
-    if isinstance(towers, Parts):
-        return join_queries([embed_asked(model, asked) for model in towers.models], towers.weights)
+    match towers:
+        case Parts():
+            return join_queries([embed_asked(model, asked) for model in towers.models], towers.weights)
+        case Checkpoint():
+            return _embed(towers, asked)
+        case _:
+            assert_never(towers)
+
+
+def _embed(towers: Checkpoint, asked: pa.Table) -> Float32:
     given = {name: asked[name].combine_chunks() for name in asked.column_names}
     ids = np.array([(one or "").encode() for one in given["searcher_id"].to_pylist()], np.bytes_)
     return embed_queries(towers, given["query"], searcher_rows(towers, ids), given)
@@ -79,7 +87,7 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def load_query_towers(folder: Path) -> Model | Parts:
+def load_query_towers(folder: Path) -> Checkpoint | Parts:
     """The towers in a bundle's folder towers: one arm's, or those of an ensemble's parts."""
     if not (folder / WEIGHTS).exists():
         return load_towers(folder)
@@ -87,9 +95,14 @@ def load_query_towers(folder: Path) -> Model | Parts:
     return Parts(tuple(load_towers(folder / str(at)) for at in range(len(weights))), weights)
 
 
-def _dimensions(towers: Model | Parts) -> int:
-    models = towers.models if isinstance(towers, Parts) else (towers,)
-    return sum(model.encoder.dimensions for model in models)
+def _dimensions(towers: Checkpoint | Parts) -> int:
+    match towers:
+        case Parts():
+            return sum(model.tower.dimensions for model in towers.models)
+        case Checkpoint():
+            return towers.tower.dimensions
+        case _:
+            assert_never(towers)
 
 
 def _of_towers(digests: dict[str, str]) -> str:
@@ -168,7 +181,7 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
         raise InputError(f"{folder}: {', '.join(changed)} changed since it was made; make the bundle again")
 
 
-def _check_canaries(folder: Path, towers: Model | Parts) -> Float32:
+def _check_canaries(folder: Path, towers: Checkpoint | Parts) -> Float32:
     """The vectors of the canaries, which have to come out as they were when the model was measured."""
     canaries = pq.read_table(folder / "canaries.parquet")
     kept = np.asarray(canaries["vector"].combine_chunks().flatten(), np.float32).reshape(canaries.num_rows, -1)

@@ -25,6 +25,16 @@ class Cascade(Frozen):
             raise ValueError(f"first and then are both {self.then}, which changes nothing; name two")
         return self
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """The arms that it reads, by the keys that name them."""
+        return {"first": self.first, "then": self.then}
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Those of them whose vectors it searches."""
+        return self.first, self.then
+
 
 def rerank(rows: Int32, documents: Float32, queries: Float32, depth: int) -> Int32:
     """rows (Q, K) with the first `depth` of each in the order of their cosine with its query, exactly; ties stay.

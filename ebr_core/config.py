@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ebr_core.features import Features, Group, GroupName, TextFeatures, Towers, refuse_text, without_removed
-from ebr_core.frozen import Frozen
+from ebr_core.features import Features, Group, GroupName, TextFeatures, refuse_text, without_removed
+from ebr_core.frozen import Frozen as Frozen
+from ebr_core.tower_config import NgramTowerConfig, TowerConfig, with_kind
 from ebr_core.typos import Typos
 
 
@@ -263,7 +264,7 @@ class Arm(Frozen):
         default_factory=dict,
         description="what the towers read beside the text: place, friends, any column; null removes one of the base",
     )
-    towers: Towers = Towers()
+    towers: TowerConfig = NgramTowerConfig()
     loss: Loss = Triplet()
     training: Training = Training()
     trials: tuple[dict[Literal["loss", "training"], dict[str, Any]], ...] = Field(
@@ -278,6 +279,7 @@ class Arm(Frozen):
         """A loss without its kind is the triplet loss, as it is without a word."""
         return {"kind": "triplet"} | loss if isinstance(loss, dict) else loss
 
+    _kind_of_tower = field_validator("towers", mode="before")(with_kind)
     _removed = field_validator("groups", mode="before")(without_removed)
     _reserved = field_validator("groups")(refuse_text)
 

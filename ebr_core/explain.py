@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import pyarrow as pa
 
 from ebr_core.bags import Bags, Float32, Int32, hash_texts, spelt
+from ebr_core.errors import InputError
 from ebr_core.fitted import Fitted, table_bags, text_bags
-from ebr_core.fusion import Additive
-from ebr_core.inputs import Bagged, Dense, Inputs, with_search
-from ebr_core.towers import Encoded, Encoder, Table, encode
+from ebr_core.fusion import Additive, Network
+from ebr_core.inputs import Inputs, with_search
+from ebr_core.ngram_tower import Encoded, NgramTower
+from ebr_core.tower import Tower
 
 
 class Explained(NamedTuple):
@@ -26,22 +28,30 @@ class Explained(NamedTuple):
     ]  # of the query, the strongest first: what each adds (additive), or takes away with it
 
 
-def explain(encoder: Encoder, fitted: Fitted, inputs: Inputs, query: str, search: int, document: int) -> Explained:
+def explain(tower: Tower, fitted: Fitted, inputs: Inputs, query: str, search: int, document: int) -> Explained:
     """The parts of the cosine of the search row, whose text is the query, and the document row.
 
     Additive: c[g, h] = w_g w_h (û_g · û_h) / (‖x_q‖ ‖x_d‖), and an n-gram's part is that of its row in the query's sum.
+    Errors: a tower of another kind, whose cosine is no sum over groups.
     """
+    if not isinstance(tower, NgramTower):
+        raise InputError(f"got a {type(tower).__name__}; only n-gram towers can be explained, choose such an arm")
     rows = np.array([search, document], np.int32)
-    encoded = encode(encoder, inputs, rows)
+    tower = tower.over(inputs)
+    encoded = tower.forward(rows)
     cosine = float(encoded.vectors[0] @ encoded.vectors[1])
-    without = [_cosine(encoder, _without(inputs, name), rows) for name in inputs.groups]
+    without = [_cosine(tower.over(inputs.without(name)), rows) for name in inputs.groups]
     matrix, names = None, list(inputs.groups)
-    if isinstance(encoder.fusion, Additive):
-        parts = encoded.units * _scales(encoder.fusion, encoded)[:, :, None]  # (G, 2, D)
-        matrix = parts[:, 0] @ parts[:, 1].T
-        strength = _added(encoder, fitted, encoded, query)
-    else:
-        strength = _missed(encoder, fitted, inputs, query, rows, cosine)
+    match tower.fusion:
+        case Additive() as fusion:
+            scales = _scales(fusion, encoded)
+            parts = encoded.units * scales[:, :, None]  # (G, 2, D)
+            matrix = parts[:, 0] @ parts[:, 1].T
+            strength = _added(tower, fitted, encoded, query, float(scales[0, 0]))
+        case Network():
+            strength = _missed(tower, fitted, query, rows, cosine)
+        case _:
+            assert_never(tower.fusion)
     told = _by_spelling(spelt(query, fitted.features.text), strength, fitted, query)
     return Explained(cosine, names, matrix, np.array([cosine - other for other in without], np.float32), told)
 
@@ -54,44 +64,34 @@ def _scales(fusion: Additive, encoded: Encoded) -> Float32:
     return np.asarray(fusion.weights.T / lengths[None, :], np.float32)
 
 
-def _cosine(encoder: Encoder, inputs: Inputs, rows: Int32) -> float:
-    vectors = encode(encoder, inputs, rows).vectors
+def _cosine(tower: NgramTower, rows: Int32) -> float:
+    vectors = tower.encode(rows)
     return float(vectors[0] @ vectors[1])
 
 
-def _without(inputs: Inputs, name: str) -> Inputs:
-    """The same inputs with one group missing everywhere."""
-    group = inputs.groups[name]
-    if isinstance(group, Dense):
-        missing: Bagged | Dense = group._replace(at=np.full_like(group.at, -1))
-    else:
-        nothing = Bags(np.zeros(2, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
-        missing = group._replace(bags=nothing, at=np.zeros_like(group.at))
-    return inputs._replace(groups={**inputs.groups, name: missing})
+def _added(tower: NgramTower, fitted: Fitted, encoded: Encoded, query: str, scale: float) -> Float32:
+    """(n-grams known,): what each adds to the cosine; their sum is the text's row of the matrix.
 
-
-def _added(encoder: Encoder, fitted: Fitted, encoded: Encoded, query: str) -> Float32:
-    """(n-grams known,): what each adds to the cosine; their sum is the text's row of the matrix."""
-    assert isinstance(encoder.fusion, Additive)
-    bags, learnt = _known(fitted, query), encoder.groups["text"]
-    assert isinstance(learnt, Table)
-    rows = learnt.table[bags.ids] * bags.weights[:, None]
-    if len(learnt.scales):
-        rows = rows * learnt.scales[bags.ids][:, None]
+    scale: what the unit vector of the query's text is multiplied with.
+    """
+    bags, params = _known(fitted, query), tower.text
+    rows = params.table[bags.ids] * bags.weights[:, None]
+    if len(params.scales):
+        rows = rows * params.scales[bags.ids][:, None]
     norm = encoded.norms[0, 0] if encoded.norms[0, 0] > 0 else 1
-    parts = rows @ encoded.vectors[1] / norm * _scales(encoder.fusion, encoded)[0, 0]
+    parts = rows @ encoded.vectors[1] / norm * np.float32(scale)
     return _per_ngram(parts, fitted)
 
 
-def _missed(encoder: Encoder, fitted: Fitted, inputs: Inputs, query: str, rows: Int32, cosine: float) -> Float32:
+def _missed(tower: NgramTower, fitted: Fitted, query: str, rows: Int32, cosine: float) -> Float32:
     """(n-grams known,): how much lower the cosine is without each."""
-    text, wider = text_bags(pa.array([query]), fitted), inputs
+    text, wider = text_bags(pa.array([query]), fitted), tower.inputs
     for one in range(len(text.ids)):
         rest = len(text.ids) - 1
         bag = Bags(np.array([0, rest]), np.delete(text.ids, one), np.delete(text.weights, one))
         wider = with_search(wider, table_bags(bag, fitted), int(rows[0]))
-    first = len(inputs.groups["text"].at)
-    vectors = encode(encoder, wider, np.array([rows[1], *range(first, first + len(text.ids))], np.int32)).vectors
+    first = tower.inputs.rows
+    vectors = tower.over(wider).encode(np.array([rows[1], *range(first, first + len(text.ids))], np.int32))
     return np.asarray(cosine - vectors[1:] @ vectors[0], np.float32)
 
 

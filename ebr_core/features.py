@@ -1,8 +1,8 @@
-"""What the towers read of a log: the settings of each feature group, and of how the groups become one embedding."""
+"""What the towers read of a log: the settings of the text and of each feature group."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 
 from pydantic import Field, model_validator
 
@@ -55,6 +55,10 @@ class Column(Frozen):
 Columns = tuple[Annotated[str, Field(min_length=1)] | Column, ...]
 
 
+Side = Literal["searches", "documents"]
+SIDES: tuple[Side, ...] = ("searches", "documents")
+
+
 def named(columns: Columns) -> list[Column]:
     """Every column with what it means: where nothing else is said, its own name."""
     return [one if isinstance(one, Column) else Column(column=one, means=one) for one in columns]
@@ -69,11 +73,26 @@ class _Sided(Frozen):
     def _some_column(self) -> _Sided:
         if not self.searches and not self.documents:
             raise ValueError("searches and documents are both empty: name at least one column")
-        for side in ("searches", "documents"):
-            meanings = [column.means for column in named(getattr(self, side))]
+        for side in SIDES:
+            meanings = [column.means for column in self.columns(side)]
             if twice := sorted({meaning for meaning in meanings if meanings.count(meaning) > 1}):
                 raise ValueError(f"{side}: {', '.join(twice)} stands twice")
         return self
+
+    def columns(self, side: Side) -> list[Column]:
+        """The columns of a side that the group reads."""
+        match side:
+            case "searches":
+                return named(self.searches)
+            case "documents":
+                return named(self.documents)
+            case _:
+                assert_never(side)
+
+    @property
+    def reads_searcher(self) -> bool:
+        """Whether it matters who searches: it does not."""
+        return False
 
 
 class Values(_Sided):
@@ -87,12 +106,20 @@ class Values(_Sided):
         False, description="accept a column in which more than half of the values are different"
     )
 
+    def rows(self, known: int) -> int:
+        """Rows of its table for a column of that many known values: one for each."""
+        return known
+
 
 class Numbers(_Sided):
     """Numbers, cut into buckets of equal counts in the training window; each bucket has a vector."""
 
     kind: Literal["numbers"] = "numbers"
     buckets: int = Field(16, ge=2, le=1024)
+
+    def rows(self, known: int) -> int:
+        """Rows of its table for a column with that many edges: one for each bucket."""
+        return known + 1
 
 
 class Graph(Frozen):
@@ -115,6 +142,15 @@ class Graph(Frozen):
         False, description="read edges without a date, which may be from the test period: the results may leak"
     )
 
+    def columns(self, side: Side) -> list[Column]:
+        """The columns of a side that the group reads: none."""
+        return []
+
+    @property
+    def reads_searcher(self) -> bool:
+        """Whether it matters who searches: it does."""
+        return True
+
 
 Group = Annotated[Values | Numbers | Graph, Field(discriminator="kind")]
 GroupName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
@@ -127,50 +163,52 @@ class Features(Frozen):
     groups: dict[GroupName, Group] = Field(default_factory=dict)
 
     @property
-    def graphs(self) -> dict[str, Graph]:
-        """The groups that are graphs."""
-        return {name: group for name, group in self.groups.items() if isinstance(group, Graph)}
+    def group_names(self) -> list[str]:
+        """The names of all groups in order, the text first, as the towers have them."""
+        return ["text", *self.groups]
 
     @property
-    def search_columns(self) -> list[str]:
-        """The columns of a search that its groups read."""
-        groups = [group for group in self.groups.values() if not isinstance(group, Graph)]
-        return sorted({column.column for group in groups for column in named(group.searches)})
+    def graphs(self) -> dict[str, Graph]:
+        """The groups whose vectors a stage of their own makes."""
+        found = {}
+        for name, group in self.groups.items():
+            match group:
+                case Graph():
+                    found[name] = group
+                case Values() | Numbers():
+                    pass
+                case _:
+                    assert_never(group)
+        return found
+
+    @property
+    def column_groups(self) -> dict[str, Values | Numbers]:
+        """The groups whose rows are bags of what columns hold."""
+        graphs = self.graphs
+        return {name: self.column_group(name) for name in self.groups if name not in graphs}
+
+    def column_group(self, name: str) -> Values | Numbers:
+        """The group of that name, which reads columns. Errors: it is of another kind."""
+        match self.groups[name]:
+            case (Values() | Numbers()) as group:
+                return group
+            case Graph():
+                raise TypeError(f"groups.{name}: got a graph, expected a group that reads columns")
+            case _:
+                assert_never(self.groups[name])
+
+    def columns(self, side: Side) -> list[str]:
+        """The columns of a side that its groups read, in order."""
+        return sorted({column.column for group in self.groups.values() for column in group.columns(side)})
 
     @property
     def query_columns(self) -> list[str]:
-        """What a search may bring beside its text: those, and searcher_id where there is a graph."""
-        return sorted({*self.search_columns, *(["searcher_id"] if self.graphs else [])})
+        """What a search may bring beside its text: columns, and searcher_id where a group reads who searches."""
+        known = any(group.reads_searcher for group in self.groups.values())
+        return sorted({*self.columns("searches"), *(["searcher_id"] if known else [])})
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
-
-
-class Towers(Frozen):
-    """The two encoders f(Q) and g(D). [EBR §2.3]"""
-
-    dimensions: int = Field(128, ge=2, le=2048, description="D, the length of an embedding")
-    shared: bool = Field(True, description="one n-gram table for both towers, or one each")
-    query_vectors: int = Field(
-        1, ge=1, le=16, description="h embeddings of a query; the score of a document is the largest of h [DPSR 2020]"
-    )
-    prefixes: tuple[int, ...] = Field(
-        (),
-        description="the first so many dimensions, at unit length, for which the loss counts as well, as much as for "
-        "all of them: prefixes that can be searched by themselves [Matryoshka 2022]",
-    )
-    fusion: Literal["additive", "mlp"] = Field(
-        "additive",
-        description="how the groups become one embedding: each of unit length by itself and summed with learned "
-        "weights, or through one network over all of them",
-    )
-    hidden: int = Field(256, ge=2, le=8192, description="units of the hidden layer of fusion: mlp")
-
-    @model_validator(mode="after")
-    def _prefixes_are_shorter(self) -> Towers:
-        if any(not 1 <= prefix < self.dimensions for prefix in self.prefixes):
-            raise ValueError(f"prefixes: got {list(self.prefixes)}; each from 1 to {self.dimensions - 1}")
-        return self
 
 
 def without_removed(groups: object) -> object:
@@ -178,7 +216,7 @@ def without_removed(groups: object) -> object:
     return {name: group for name, group in groups.items() if group is not None} if isinstance(groups, dict) else groups
 
 
-def refuse_text(groups: dict[str, Values | Numbers | Graph]) -> dict[str, Values | Numbers | Graph]:
+def refuse_text(groups: dict[str, Group]) -> dict[str, Group]:
     """The groups, none of which may take the name of the one that is always there, or of what joins them."""
     if "text" in groups:
         raise ValueError("text: n-grams are set under `text`, beside `groups`; choose another name")

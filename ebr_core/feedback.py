@@ -79,6 +79,16 @@ class Filter(Frozen):
         "wrongly as much as what is lost, 2 minds losses more",
     )
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """The arms that it reads, by the keys that name them."""
+        return {"arm": self.arm} | {f"of.{place}": arm for place, arm in enumerate(self.of)}
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Those of them whose vectors it searches."""
+        return (self.arm,)
+
 
 def first_there(rows: Int32, near: Float32, there: Bool, k: int) -> tuple[Int32, Float32]:
     """The first k of each list (Q, K') that are there, (Q, k), in order; −1 and −∞ behind the last."""

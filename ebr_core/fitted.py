@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from ebr_core.bags import (
     weigh,
 )
 from ebr_core.errors import InputError
-from ebr_core.features import Features, Graph, Numbers, TextFeatures, Values, named
+from ebr_core.features import SIDES, Features, Numbers, Side, TextFeatures, Values
 
 FEW = 16  # rows
 _BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f"
@@ -48,8 +48,8 @@ class Fitted(NamedTuple):
 
     def group_rows(self, name: str) -> int:
         """Rows of a group's table for one tower."""
-        more = 1 if isinstance(self.features.groups[name], Numbers) else 0
-        return sum(len(values) + more for values in self.known[name].values())
+        group = self.features.column_group(name)
+        return sum(group.rows(len(values)) for values in self.known[name].values())
 
 
 def fit_text(queries: Bags, documents: Bags, text: TextFeatures) -> tuple[Int32, Float32]:
@@ -80,28 +80,26 @@ def fit_group(name: str, group: Values | Numbers, searches: ColumnData, document
     Errors: a column that holds one value or none, or an identifier.
     """
     found: dict[str, list[pa.Array]] = {}
-    for side, columns, data in (
-        ("searches", group.searches, searches),
-        ("documents", group.documents, documents),
-    ):
-        for column in named(columns):
+    for side, data in zip(SIDES, (searches, documents), strict=True):
+        for column in group.columns(side):
             where = f"groups.{name}: {side}.{column.column}"
             values, _ = _flat(data[column.column], group, where)
             _refuse_useless(values, group, where)
             found.setdefault(column.means, []).append(values)
-    if isinstance(group, Values):
-        return {means: sorted(pc.unique(pa.concat_arrays(parts)).to_pylist()) for means, parts in found.items()}
-    return {
-        means: np.unique(_edges(np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts]), group.buckets))
-        .tolist()
-        for means, parts in found.items()
-    }  # fmt: skip
+    match group:
+        case Values():
+            return {means: sorted(pc.unique(pa.concat_arrays(parts)).to_pylist()) for means, parts in found.items()}
+        case Numbers():
+            return {means: _edges(parts, group.buckets) for means, parts in found.items()}
+        case _:
+            assert_never(group)
 
 
-def _edges(
-    values: np.ndarray[tuple[int], np.dtype[np.float64]], buckets: int
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.quantile(values, np.arange(1, buckets) / buckets, method="higher")
+def _edges(parts: list[pa.Array], buckets: int) -> list[float]:
+    """The edges, in order and each once, that cut the numbers of all parts into buckets of equal counts."""
+    values = np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
+    edges: list[float] = np.unique(np.quantile(values, np.arange(1, buckets) / buckets, method="higher")).tolist()
+    return edges
 
 
 def _refuse_useless(values: pa.Array, group: Values | Numbers, where: str) -> None:
@@ -109,21 +107,35 @@ def _refuse_useless(values: pa.Array, group: Values | Numbers, where: str) -> No
     if distinct < 2:
         held = f"the value {values[0].as_py()!r} alone" if distinct else "no value"
         raise InputError(f"{where} holds {held} in the training window, which tells nothing apart. Leave it out")
-    if isinstance(group, Values) and distinct / count > IDENTIFIER and not group.allow_identifier:
-        raise InputError(
-            f"{where} holds {distinct:,} different values in {count:,}, more than half: an identifier, which cannot be "
-            "learnt from. Leave it out, or set allow_identifier: true"
-        )
+    match group:
+        case Values():
+            if distinct / count > IDENTIFIER and not group.allow_identifier:
+                raise InputError(
+                    f"{where} holds {distinct:,} different values in {count:,}, more than half: an identifier, which "
+                    "cannot be learnt from. Leave it out, or set allow_identifier: true"
+                )
+        case Numbers():
+            pass
+        case _:
+            assert_never(group)
 
 
 def _flat(column: pa.Array, group: Values | Numbers, where: str) -> tuple[pa.Array, Int32]:
     """(values, the row of each) without nulls and blanks: lists and separated texts give several a row."""
-    if isinstance(group, Numbers):
-        return _numbers(column, where)
+    match group:
+        case Values():
+            return _texts(column, group.separator)
+        case Numbers():
+            return _numbers(column, where)
+        case _:
+            assert_never(group)
+
+
+def _texts(column: pa.Array, separator: str | None) -> tuple[pa.Array, Int32]:
     if pa.types.is_null(column.type):
         column = pc.cast(column, pa.string())
-    if not pa.types.is_list(column.type) and group.separator:
-        column = pc.split_pattern(column, group.separator)
+    if not pa.types.is_list(column.type) and separator:
+        column = pc.split_pattern(column, separator)
     if pa.types.is_list(column.type):
         rows = pc.list_parent_indices(column).to_numpy().astype(np.int32)
         values = pc.list_flatten(column)
@@ -147,31 +159,43 @@ def _numbers(column: pa.Array, where: str) -> tuple[pa.Array, Int32]:
     return values.filter(pa.array(there)), np.flatnonzero(there).astype(np.int32)
 
 
-def group_bags(name: str, side: str, data: ColumnData, rows: int, fitted: Fitted) -> Bags:
+def group_bags(name: str, side: Side, data: ColumnData, rows: int, fitted: Fitted) -> Bags:
     """(rows,) bags of a group of values or numbers on the side "searches" or "documents".
 
     A value that training never saw is left out; a bag without any is empty. Weights are 1 / the bag's size.
     """
-    group = fitted.features.groups[name]
-    assert not isinstance(group, Graph)
+    group = fitted.features.column_group(name)
     ids_of, rows_of, base = [np.empty(0, np.int32)], [np.empty(0, np.int32)], 0
-    columns = {column.means: column.column for column in named(getattr(group, side))}
+    columns = {column.means: column.column for column in group.columns(side)}
     for means, known in fitted.known[name].items():
         if means in columns:
-            column = data[columns[means]]
-            found = _of_a_few(column, group, known) if isinstance(group, Values) and len(column) <= FEW else None
-            if found is None:
-                values, at = _flat(column, group, f"groups.{name}: {side}.{columns[means]}")
-                ids = _ids(values, known)
-                found = ids[ids >= 0], at[ids >= 0]
-            ids_of.append(base + found[0])
-            rows_of.append(found[1])
-        base += len(known) + isinstance(group, Numbers)
+            ids, at = _known_ids(data[columns[means]], group, known, f"groups.{name}: {side}.{columns[means]}")
+            ids_of.append(base + ids)
+            rows_of.append(at)
+        base += group.rows(len(known))
     owners, ids = np.concatenate(rows_of), np.concatenate(ids_of)
     order = np.argsort(owners, kind="stable")
     counts = np.bincount(owners, minlength=rows)
     weights = np.repeat((1 / np.maximum(counts, 1)).astype(np.float32), counts)
     return Bags(np.concatenate([[0], np.cumsum(counts)]), ids[order].astype(np.int32), weights)
+
+
+def _known_ids(
+    column: pa.Array, group: Values | Numbers, known: list[str] | list[float], where: str
+) -> tuple[Int32, Int32]:
+    """(the id of each known value or bucket of a column, the row that has it)."""
+    match group:
+        case Values():
+            found = _of_a_few(column, group, known) if len(column) <= FEW else None
+            if found is not None:
+                return found
+        case Numbers():
+            pass
+        case _:
+            assert_never(group)
+    values, at = _flat(column, group, where)
+    ids = _ids(values, known)
+    return ids[ids >= 0], at[ids >= 0]
 
 
 def _of_a_few(column: pa.Array, group: Values, known: list[str] | list[float]) -> tuple[Int32, Int32] | None:

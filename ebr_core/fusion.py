@@ -7,7 +7,7 @@ groups. Each side has weights of its own, w = exp(θ), which start at 1. Or one 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import torch
@@ -15,10 +15,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from ebr_core.bags import Float32, Int32
-from ebr_core.tables import through_norm, to_units
-
-WEIGHT_RATE = 0.05  # of the logarithms of the weights, by Adagrad
-NETWORK_RATE = 1e-3  # of the network, by Adam
+from ebr_core.tables import normalize_backward, to_units
 
 
 class Additive(NamedTuple):
@@ -75,21 +72,26 @@ def new_additive(groups: int) -> Additive:
     return Additive(np.zeros((2, groups), np.float32), np.zeros((2, groups), np.float32))
 
 
-def new_network(groups: int, dimensions: int, hidden: int, sides: int, rng: np.random.Generator) -> Network:
-    """Random layers that keep the length of what goes through them, the same on both sides. [He et al. 2015]"""
+def new_network(
+    groups: int, dimensions: int, hidden: int, sides: int, rate: float, rng: np.random.Generator
+) -> Network:
+    """Random layers that keep the length of what goes through them, the same on both sides. [He et al. 2015]
+
+    sides: 1 network for both, or 2. rate: the learning rate of its Adam.
+    """
     first = rng.standard_normal((hidden, groups * dimensions), np.float32) * np.float32(
         np.sqrt(2 / groups / dimensions)
     )
     second = rng.standard_normal((dimensions, hidden), np.float32) * np.float32(np.sqrt(1 / hidden))
     one = (first, np.zeros(hidden, np.float32), second, np.zeros(dimensions, np.float32))
-    return network_of([one] * sides)
+    return network_of([one] * sides, rate)
 
 
-def network_of(layers: list[tuple[Float32, Float32, Float32, Float32]]) -> Network:
-    """A network of those layers, a copy of their numbers; its optimiser begins anew."""
+def network_of(layers: list[tuple[Float32, ...]], rate: float) -> Network:
+    """A network of those layers, a copy of their numbers; its optimiser, Adam at that rate, begins anew."""
     tensors = tuple(tuple(torch.tensor(part, requires_grad=True) for part in one) for one in layers)
     flat = [part for one in tensors for part in one]
-    return Network(tensors, torch.optim.Adam(flat, NETWORK_RATE))  # type: ignore[arg-type]
+    return Network(tensors, torch.optim.Adam(flat, rate))  # type: ignore[arg-type]
 
 
 def fuse(fusion: Additive | Network, units: Float32, norms: Float32, side: Int32) -> Fused:
@@ -97,8 +99,16 @@ def fuse(fusion: Additive | Network, units: Float32, norms: Float32, side: Int32
 
     side (n,): 0 for queries, 1 for documents. A missing group is a zero vector: it adds nothing.
     """
-    if isinstance(fusion, Network):
-        return _through_network(fusion, units, side)
+    match fusion:
+        case Network():
+            return _through_network(fusion, units, side)
+        case Additive():
+            return _weighted_sum(fusion, units, norms, side)
+        case _:
+            assert_never(fusion)
+
+
+def _weighted_sum(fusion: Additive, units: Float32, norms: Float32, side: Int32) -> Fused:
     if len(units) == 1:
         return Fused(units[0], norms[0], None)
     vectors, lengths = np.empty(units.shape[1:], np.float32), np.empty(len(side), np.float32)
@@ -119,22 +129,35 @@ def _through_network(network: Network, units: Float32, side: Int32) -> Fused:
     return Fused(out.detach().numpy(), np.empty(0, np.float32), (rows, out))
 
 
-def through_fusion(fusion: Additive | Network, fused: Fused, units: Float32, side: Int32, gradient: Float32) -> Float32:
-    """∂L/∂units (G, n, D) from gradient (n, D) = ∂L/∂(the embeddings), which is used up; the fusion itself learns.
+def fusion_backward(
+    fusion: Additive | Network, fused: Fused, units: Float32, side: Int32, gradient: Float32, rate: float
+) -> Float32:
+    """∂L/∂units (G, n, D) from gradient (n, D) = ∂L/∂(the embeddings), which is used up; the fusion takes its own step.
 
-    Where there is one group alone, the gradient passes as it is.
+    rate: of the weights of an additive fusion; a network has its own. Where there is one group alone, the gradient
+    passes as it is.
     """
-    if isinstance(fusion, Network):
-        return _back_through_network(fusion, fused, len(units), gradient)
+    match fusion:
+        case Network():
+            return _back_through_network(fusion, fused, len(units), gradient)
+        case Additive():
+            return _back_through_sum(fusion, fused, units, side, gradient, rate)
+        case _:
+            assert_never(fusion)
+
+
+def _back_through_sum(
+    fusion: Additive, fused: Fused, units: Float32, side: Int32, gradient: Float32, rate: float
+) -> Float32:
     if len(units) == 1:
         return gradient[None]
-    through_norm(gradient, fused.vectors, fused.norms)
+    normalize_backward(gradient, fused.vectors, fused.norms)
     by_units, by_rows = np.empty_like(units), np.empty((len(side), len(units)), np.float32)
     _part(gradient, units, fusion.weights, side, by_units, by_rows)
     by_weights = np.stack([by_rows[side == one].sum(0) for one in (0, 1)])
     by_logs = by_weights * fusion.weights
     fusion.squares[:] += by_logs**2
-    fusion.logs[:] -= WEIGHT_RATE * by_logs / np.sqrt(np.maximum(fusion.squares, 1e-30))
+    fusion.logs[:] -= rate * by_logs / np.sqrt(np.maximum(fusion.squares, 1e-30))
     return by_units
 
 

@@ -6,7 +6,7 @@ Nodes are the searchers, then the documents; an edge counts in both directions.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,7 +18,7 @@ from ebr_core.bags import Bags, Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.features import Graph
 from ebr_core.losses import softmax
-from ebr_core.tables import UNSCALED, embed_bags, learn, through_norm, to_units
+from ebr_core.tables import UNSCALED, adagrad_step, embed_bags, normalize_backward, to_units
 
 STEPS = np.array([0.35, 0.45, 0.2])  # share of walks of one step, two and three
 TEMPERATURE = 0.1
@@ -43,12 +43,15 @@ def embed_graph(graph: Any, searchers: int, settings: Graph, seed: int) -> Itera
     The last is the result. Errors: those of refuse_silent.
     """
     refuse_silent(graph, searchers)
-    if settings.method == "walks":
-        yield from walked(graph, searchers, settings.dimensions, settings.epochs, seed)
-    elif settings.method == "neighbours":
-        yield 1, neighbours(graph, settings.dimensions, seed)
-    else:
-        yield 1, factorised(graph, settings.dimensions)
+    match settings.method:
+        case "walks":
+            yield from walked(graph, searchers, settings.dimensions, settings.epochs, seed)
+        case "neighbours":
+            yield 1, neighbours(graph, settings.dimensions, seed)
+        case "svd":
+            yield 1, factorised(graph, settings.dimensions)
+        case _:
+            assert_never(settings.method)
 
 
 def refuse_silent(graph: Any, searchers: int) -> None:
@@ -158,5 +161,5 @@ def _draw_near(table: Float32, squares: Float32, slot: Int32, starts: Int32, end
     gradient = torch.cat(
         [pushed.by_negative @ other + by_end * end, by_end * start, pushed.by_negative.T @ start]
     ).numpy()
-    through_norm(gradient, vectors, norms)
-    learn(table, squares, slot, alone, rows, gradient, RATE)
+    normalize_backward(gradient, vectors, norms)
+    adagrad_step(table, squares, slot, alone, rows, gradient, RATE)

@@ -82,6 +82,16 @@ class Retrieval(Frozen):
             raise ValueError("where: nn depends on the query; say near and radius instead")
         return self
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """The arms that it reads, by the keys that name them."""
+        return {} if self.arm is None else {"arm": self.arm}
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Those of them whose vectors it searches."""
+        return tuple(self.sources.values())
+
 
 class Radius(Frozen):
     """How far a model's targets lie from its queries, in cosine distance. It belongs to the model."""

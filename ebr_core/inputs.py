@@ -5,13 +5,14 @@ Rows are the log's searches, then its documents, then whatever training adds: fu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 
 from ebr_core.bags import Bags, Float32, Int32
-from ebr_core.scratch import MEMORY, Scratch, pieces
+from ebr_core.scratch import MEMORY, Array, Scratch, pieces
 
 
 class Bagged(NamedTuple):
@@ -28,6 +29,9 @@ class Dense(NamedTuple):
 
     vectors: Float32  # (V, D′)
     at: Int32  # (rows,) the vector of each row; −1 where the group is missing
+
+
+_NO_BAG = Bags(np.zeros(2, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))  # one, and it is empty
 
 
 class Inputs(NamedTuple):
@@ -51,6 +55,45 @@ class Inputs(NamedTuple):
     def side_of(self, rows: Int32) -> Int32:
         """(n,) 1 where a row is a document, 0 where it is a search."""
         return ((rows >= self.searches) & (rows < self.searches + self.documents)).astype(np.int32)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, the added ones included."""
+        return len(self.groups["text"].at)
+
+    @property
+    def text(self) -> Bagged:
+        """The group of the texts."""
+        match self.groups["text"]:
+            case Bagged() as text:
+                return text
+            case Dense():
+                raise TypeError("the group text holds given vectors, expected bags of n-grams")
+            case _:
+                assert_never(self.groups["text"])
+
+    def arrays(self) -> Iterator[Array]:
+        """All arrays of all groups, which a batch reads here and there."""
+        for group in self.groups.values():
+            match group:
+                case Bagged():
+                    yield from (*group.bags, group.at)
+                case Dense():
+                    yield from group
+                case _:
+                    assert_never(group)
+
+    def without(self, name: str) -> Inputs:
+        """The same inputs with one group missing everywhere."""
+        group = self.groups[name]
+        match group:
+            case Bagged():
+                missing: Bagged | Dense = group._replace(bags=_NO_BAG, at=np.zeros_like(group.at))
+            case Dense():
+                missing = group._replace(at=np.full_like(group.at, -1))
+            case _:
+                assert_never(group)
+        return self._replace(groups={**self.groups, name: missing})
 
 
 def stack(queries: Bags, documents: Bags, document_offset: int, scratch: Scratch = MEMORY) -> Bags:
@@ -93,15 +136,17 @@ def with_search(inputs: Inputs, text: Bags, like: int | None, places: dict[str, 
     """
     groups: dict[str, Bagged | Dense] = {}
     for name, group in inputs.groups.items():
-        if isinstance(group, Dense):
-            at = (places or {}).get(name, -1 if like is None else int(group.at[like]))
-            groups[name] = group._replace(at=np.append(group.at, np.int32(at)))
-        elif name != "text" and like is not None:
-            groups[name] = group._replace(at=np.append(group.at, group.at[like]))
-        else:
-            bag = text if name == "text" else Bags(np.zeros(2, np.int64), text.ids[:0], text.weights[:0])
-            at = len(group.bags)
-            groups[name] = group._replace(bags=stack(group.bags, bag, 0), at=np.append(group.at, np.int32(at)))
+        match group:
+            case Dense():
+                at = (places or {}).get(name, -1 if like is None else int(group.at[like]))
+                groups[name] = group._replace(at=np.append(group.at, np.int32(at)))
+            case Bagged() if name != "text" and like is not None:
+                groups[name] = group._replace(at=np.append(group.at, group.at[like]))
+            case Bagged():
+                bags = stack(group.bags, text if name == "text" else _NO_BAG, 0)
+                groups[name] = group._replace(bags=bags, at=np.append(group.at, np.int32(len(group.bags))))
+            case _:
+                assert_never(group)
     return inputs._replace(groups=groups)
 
 
@@ -115,7 +160,7 @@ def appended(inputs: Inputs, searches: Int32, text: Bagged) -> tuple[Inputs, int
         name: text if name == "text" else group._replace(at=np.concatenate([group.at, group.at[searches]]))
         for name, group in inputs.groups.items()
     }
-    return inputs._replace(groups=groups), len(inputs.groups["text"].at)
+    return inputs._replace(groups=groups), inputs.rows
 
 
 def with_copies(inputs: Inputs, copies: list[Bags], queries: Int32, searches: Int32) -> tuple[Inputs, int]:
@@ -124,8 +169,7 @@ def with_copies(inputs: Inputs, copies: list[Bags], queries: Int32, searches: In
 
     copies: for each copy its bags, one for each distinct query; queries (T,) are the searches' bags among them.
     """
-    text = inputs.groups["text"]
-    assert isinstance(text, Bagged)
+    text = inputs.text
     bags, at = text.bags, [text.at]
     for copy in copies:
         at.append((len(bags) + queries).astype(np.int32))
@@ -138,14 +182,12 @@ def with_views(inputs: Inputs, views: int) -> Inputs:
 
     [DPSR 2020]
     """
-    text = inputs.groups["text"]
-    assert isinstance(text, Bagged)
+    text = inputs.text
     queries = len(text.bags) - inputs.documents  # the bags of the queries come first
     ngrams = text.bags.offsets[queries]
     asked = Bags(text.bags.offsets[: queries + 1], text.bags.ids[:ngrams], text.bags.weights[:ngrams])
     for _ in range(views - 1):
-        text = inputs.groups["text"]
-        assert isinstance(text, Bagged)
+        text = inputs.text
         at = np.concatenate([text.at, len(text.bags) + text.at[: inputs.searches]]).astype(np.int32)
         more = text._replace(
             bags=stack(text.bags, asked, text.table_rows), at=at, table_rows=text.table_rows + text.rows_of_queries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -12,27 +12,29 @@ import pyarrow as pa
 from safetensors.numpy import load_file, save_file
 
 from ebr_core.bags import Float32, Int32
-from ebr_core.features import Features, Graph, Towers
+from ebr_core.features import Features, Graph, Numbers, Values
 from ebr_core.fitted import ColumnData, Fitted, group_bags, table_bags, text_bags
 from ebr_core.inputs import Bagged, Dense, Inputs, with_views
-from ebr_core.towers import Encoder, encoder_of, parameters, query_vectors
+from ebr_core.tower import Tower, query_vectors
+from ebr_core.tower_config import TowerConfig, read_tower_config
+from ebr_core.tower_kinds import tower_of
 
 _GRAPH = "searchers/"  # before the name of a graph group, its searchers' vectors; no group's name holds a slash
 
 
-class Model(NamedTuple):
+class Checkpoint(NamedTuple):
     """Both towers with all that they need of the training window; a searcher's place in the graph is part of it."""
 
-    encoder: Encoder
+    tower: Tower  # over no rows, or over those of a log
     fitted: Fitted
-    towers: Towers
+    config: TowerConfig
     graphs: dict[str, Float32]  # for each graph group (searchers, D′)
     searcher_ids: npt.NDArray[np.bytes_]  # (searchers,) in order; empty without a graph
 
 
-def save_towers(model: Model, folder: Path) -> None:
+def save_towers(model: Checkpoint, folder: Path) -> None:
     """Writes towers.safetensors and manifest.json into folder."""
-    tensors = parameters(model.encoder) | {"vocabulary": model.fitted.vocabulary, "rarity": model.fitted.rarity}
+    tensors = model.tower.state() | {"vocabulary": model.fitted.vocabulary, "rarity": model.fitted.rarity}
     tensors |= {f"{_GRAPH}{name}": vectors for name, vectors in model.graphs.items()}
     ids = model.searcher_ids.view(np.uint8).reshape(len(model.searcher_ids), model.searcher_ids.itemsize)
     save_file(
@@ -41,15 +43,15 @@ def save_towers(model: Model, folder: Path) -> None:
     )
     manifest = {
         "features": model.fitted.features.model_dump(mode="json"),
-        "towers": model.towers.model_dump(mode="json"),
-        "groups": list(model.encoder.groups),
+        "towers": model.config.model_dump(mode="json"),
+        "groups": model.fitted.features.group_names,
         "known": model.fitted.known,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
 
 
-def load_towers(folder: Path) -> Model:
-    """The towers that save_towers wrote into folder."""
+def load_towers(folder: Path) -> Checkpoint:
+    """The towers that save_towers wrote into folder, over no rows yet."""
     manifest = json.loads((folder / "manifest.json").read_text())
     tensors = load_file(folder / "towers.safetensors")
     fitted = Fitted(
@@ -61,11 +63,11 @@ def load_towers(folder: Path) -> Model:
     ids = tensors.pop("searcher_ids")
     graphs = {name.removeprefix(_GRAPH): tensors.pop(name) for name in list(tensors) if name.startswith(_GRAPH)}
     searcher_ids = ids.view(f"S{ids.shape[1]}").ravel() if ids.size else np.empty(0, "S1")
-    encoder = encoder_of(tensors, manifest["groups"])
-    return Model(encoder, fitted, Towers.model_validate(manifest["towers"]), graphs, searcher_ids)
+    config = read_tower_config(manifest["towers"])
+    return Checkpoint(tower_of(config, tensors, manifest["groups"]), fitted, config, graphs, searcher_ids)
 
 
-def searcher_rows(model: Model, ids: npt.NDArray[np.bytes_]) -> Int32:
+def searcher_rows(model: Checkpoint, ids: npt.NDArray[np.bytes_]) -> Int32:
     """(n,) the row of each searcher by identity, −1 for one whom the graph does not know."""
     if not len(model.searcher_ids):
         return np.full(len(ids), -1, np.int32)
@@ -73,33 +75,36 @@ def searcher_rows(model: Model, ids: npt.NDArray[np.bytes_]) -> Int32:
     return np.where(model.searcher_ids[at] == ids, at, -1).astype(np.int32)
 
 
-def query_columns(model: Model) -> list[str]:
+def query_columns(model: Checkpoint) -> list[str]:
     """The columns of a search that the query tower reads beside the text."""
-    return model.fitted.features.search_columns
+    return model.fitted.features.columns("searches")
 
 
-def query_inputs(model: Model, queries: pa.Array, searchers: Int32, columns: ColumnData) -> Inputs:
+def query_inputs(model: Checkpoint, queries: pa.Array, searchers: Int32, columns: ColumnData) -> Inputs:
     """The inputs of searches that no log holds: texts (n,), searchers' rows (n,) or −1, and the columns of the groups.
 
     A column that is not given counts as empty.
     """
     n, at = len(queries), np.arange(len(queries), dtype=np.int32)
     text = table_bags(text_bags(queries, model.fitted), model.fitted)
-    towers = model.towers
-    known = len(model.encoder.table) // (towers.query_vectors + (not towers.shared))  # rows of one of them
-    groups: dict[str, Bagged | Dense] = {"text": Bagged(text, at, known if towers.shared else 2 * known, known)}
+    views = model.config.query_vectors
+    known = model.fitted.text_rows() if views > 1 else 0  # only further vectors read rows behind those of the text
+    groups: dict[str, Bagged | Dense] = {"text": Bagged(text, at, known if model.config.shared else 2 * known, known)}
     given = {name: columns.get(name, pa.nulls(n, pa.string())) for name in query_columns(model)}
     for name, group in model.fitted.features.groups.items():
-        if isinstance(group, Graph):
-            groups[name] = Dense(model.graphs[name], searchers)
-        else:
-            groups[name] = Bagged(group_bags(name, "searches", given, n, model.fitted), at, 0)
+        match group:
+            case Graph():
+                groups[name] = Dense(model.graphs[name], searchers)
+            case Values() | Numbers():
+                groups[name] = Bagged(group_bags(name, "searches", given, n, model.fitted), at, 0)
+            case _:
+                assert_never(group)
     inputs = Inputs(groups, n, 0)
-    return with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
+    return with_views(inputs, views) if views > 1 else inputs
 
 
 def embed_queries(
-    model: Model, queries: pa.Array, searchers: Int32 | None = None, columns: ColumnData | None = None
+    model: Checkpoint, queries: pa.Array, searchers: Int32 | None = None, columns: ColumnData | None = None
 ) -> Float32:
     """(n, D) unit vectors f(Q) of searches, whoever asks, or (h, n, D) where a search has several.
 
@@ -107,4 +112,4 @@ def embed_queries(
     """
     searchers = np.full(len(queries), -1, np.int32) if searchers is None else searchers
     inputs = query_inputs(model, queries, searchers, columns or {})
-    return query_vectors(model.encoder, inputs, np.arange(len(queries), dtype=np.int32))
+    return query_vectors(model.tower.over(inputs), inputs, np.arange(len(queries), dtype=np.int32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -140,8 +140,10 @@ def _from_source(
             chosen = clicks[:0]
         case "clicks":
             chosen = clicks
-        case _:
+        case "impressions" | "both":
             chosen = scratch.over(len(shown.clicked), rows, np.int64)
+        case _:
+            assert_never(positives.source)
     if positives.equal_volume:
         chosen = np.sort(rng.choice(chosen, min(len(clicks), len(chosen)), replace=False))
     return chosen

@@ -47,6 +47,16 @@ class Ranker(Frozen):
         0.2, gt=0, le=0.5, description="the newest share of its searches, which decides how many trees are kept"
     )
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """The arms that it reads, by the keys that name them."""
+        return {"of": self.of}
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Those of them whose vectors it searches."""
+        return (self.of,)
+
 
 class Ordinary(NamedTuple):
     """What is known of searches and documents beside the embedding; None or left out: these logs do not tell."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from ebr_core.bags import Float32
 from ebr_core.batches import Batch
 from ebr_core.config import Arm, Softmax, ThreePart, Triplet
-from ebr_core.kernels import choose_in_batch, softmax_in_place, triplet_in_place
+from ebr_core.kernels import Pushed, choose_in_batch, softmax_in_place, triplet_in_place
 from ebr_core.losses import Correction, LossAndGradient, logq_correction, softmax, three_part, triplet
 
 
@@ -72,7 +72,7 @@ def similarity_step(
     )
     positive, of_positive = _nearest([(query * parts.positives).sum(1) for query in parts.queries])
     negative, of_negative = _nearest([_against(query, parts) for query in parts.queries])
-    pushed, counted = _push(positive, negative, _counted(negative, batch), batch, arm, log_q)
+    pushed, counted = _loss_and_grad(positive, negative, _counted(negative, batch), batch, arm, log_q)
     gradient = torch.zeros_like(vectors)
     for view, query in enumerate(parts.queries):
         by_positive, by_negative = pushed.by_positive, pushed.by_negative
@@ -120,28 +120,46 @@ def _counted(negative: Tensor, batch: Batch) -> Tensor:
     return counts
 
 
-def _push(
+def _loss_and_grad(
     positive: Tensor, negative: Tensor, counts: Tensor, batch: Batch, arm: Arm, log_q: Float32 | None
 ) -> tuple[LossAndGradient, float]:
-    """(the loss that the arm names, the mean similarity of the negatives that count); negative may be used up."""
-    loss, fused = arm.loss, negative.device.type == "cpu" and not (log_q is not None and batch.mix.own)
-    if fused and isinstance(loss, Triplet | Softmax):
-        similarity = negative.numpy()
-        if isinstance(loss, Triplet):
-            told = triplet_in_place(similarity, positive.numpy(), counts.numpy(), loss.margin)
-        else:
-            offsets = _offsets(counts, batch, loss, log_q)
-            told = softmax_in_place(similarity, positive.numpy(), counts.numpy(), loss.temperature, *offsets)
-        by_positive = torch.from_numpy(told.by_positive)
-        return LossAndGradient(told.loss, told.active, by_positive, negative), told.negative_cosine
-    counted = float(negative.mul(counts).sum() / counts.count_nonzero().clamp(min=1))
-    if isinstance(loss, Triplet):
-        return triplet(positive, negative, counts, loss.margin), counted
-    if isinstance(loss, ThreePart):
-        shared = negative.shape[1] - batch.own.shape[1]
-        return three_part(positive, negative, counts, slice(shared, shared + batch.mix.impressions), loss), counted
-    correction = None if log_q is None else _correction(counts, batch, loss, log_q)
-    return softmax(positive, negative, counts, loss.temperature, correction), counted
+    """(the loss that the arm names, the mean similarity of the negatives that count); negative may be used up.
+
+    On a CPU a kernel does it in one pass, where there is one.
+    """
+    on_cpu = negative.device.type == "cpu"
+    match arm.loss:
+        case Triplet() as loss:
+            if on_cpu:
+                told = triplet_in_place(negative.numpy(), positive.numpy(), counts.numpy(), loss.margin)
+                return _in_place(told, negative)
+            mean = _mean_counted(negative, counts)
+            return triplet(positive, negative, counts, loss.margin), mean
+        case Softmax() as loss:
+            if on_cpu and (log_q is None or not batch.mix.own):
+                near, offsets = negative.numpy(), _offsets(counts, batch, loss, log_q)
+                told = softmax_in_place(near, positive.numpy(), counts.numpy(), loss.temperature, *offsets)
+                return _in_place(told, negative)
+            mean = _mean_counted(negative, counts)
+            correction = None if log_q is None else _correction(counts, batch, loss, log_q)
+            return softmax(positive, negative, counts, loss.temperature, correction), mean
+        case ThreePart() as loss:
+            mean, shared = _mean_counted(negative, counts), negative.shape[1] - batch.own.shape[1]
+            middle = slice(shared, shared + batch.mix.impressions)
+            return three_part(positive, negative, counts, middle, loss), mean
+        case _:
+            assert_never(arm.loss)
+
+
+def _in_place(told: Pushed, negative: Tensor) -> tuple[LossAndGradient, float]:
+    """What a kernel gave that left the gradient by the negatives' similarities in their place."""
+    gradient = LossAndGradient(told.loss, told.active, torch.from_numpy(told.by_positive), negative)
+    return gradient, told.negative_cosine
+
+
+def _mean_counted(negative: Tensor, counts: Tensor) -> float:
+    """The mean similarity of the negatives that count; to be taken before a loss uses the similarities up."""
+    return float(negative.mul(counts).sum() / counts.count_nonzero().clamp(min=1))
 
 
 def _columns(batch: Batch, log_q: Float32) -> Float32:

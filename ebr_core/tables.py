@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit, prange
 
 from ebr_core.bags import Bags, Float32, Int32
 
 UNSCALED = np.empty(0, np.float32)  # in place of scales where every row weighs 1
+
+
+class Table(NamedTuple):
+    """The vectors of a group's ids, and what the optimiser keeps."""
+
+    table: Float32  # (rows, D)
+    scales: Float32  # (rows,) learned weights of the ids; empty where they are not learned
+    squares: Float32  # (rows,) of row-wise Adagrad
+    scale_squares: Float32  # (rows,) or empty
+    slot: Int32  # (rows,) scratch, all −1
+
+
+def new_table(rows: int, dimensions: int, scaled: bool, rng: np.random.Generator) -> Table:
+    """A table that has learned nothing: rows of standard normal numbers over √D, about of unit length.
+
+    scaled: whether the weights of the ids are learned too.
+    """
+    table = rng.standard_normal((rows, dimensions), np.float32) / np.float32(np.sqrt(dimensions))
+    scales = np.ones(rows if scaled else 0, np.float32)
+    return table_of(table, scales, np.zeros(rows, np.float32), np.zeros_like(scales))
+
+
+def table_of(table: Float32, scales: Float32, squares: Float32, scale_squares: Float32) -> Table:
+    """The table of those arrays, with the scratch that a step needs."""
+    return Table(table, scales, squares, scale_squares, np.full(len(table), -1, np.int32))
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -49,7 +76,7 @@ def to_units(vectors, norms):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def through_norm(gradient, vectors, norms):  # type: ignore[no-untyped-def]
+def normalize_backward(gradient, vectors, norms):  # type: ignore[no-untyped-def]
     """Turns ∂L/∂u into ∂L/∂x in place, u = x / ‖x‖: (g − (g·u) u) / ‖x‖; all (n, D) or (n,)."""
     for at in prange(len(norms)):
         if norms[at] == 0:
@@ -132,7 +159,7 @@ def embed(table: Float32, bags: Bags, rows: Int32 | None = None, scales: Float32
     return vectors
 
 
-def learn(
+def adagrad_step(
     table: Float32,
     squares: Float32,
     slot: Int32,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import faiss
 import numba
@@ -14,14 +13,15 @@ import torch
 
 from ebr_core.bags import Float32, Int32, Int64
 from ebr_core.batches import Batch, Bool, Drawn, batches, deal, drawing_chances
-from ebr_core.config import Arm, Mining, NegativeMix, Softmax
+from ebr_core.config import Arm, Mining, NegativeMix, Softmax, ThreePart, Triplet
 from ebr_core.errors import InputError
-from ebr_core.inputs import Bagged, Inputs
+from ebr_core.inputs import Inputs
 from ebr_core.mining import Asked, Mined, Searched, mine
 from ebr_core.positives import Known, Pairs
 from ebr_core.scratch import MEMORY, Scratch, expect_random
 from ebr_core.similarity import Sums, nested_step
-from ebr_core.towers import Encoder, encode, improve, new_encoder, vectors_of
+from ebr_core.tower import Tower
+from ebr_core.tower_kinds import new_tower
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
@@ -47,7 +47,7 @@ class Corpus(NamedTuple):
 class Start(NamedTuple):
     """What an arm brings along from other arms."""
 
-    encoder: Encoder | None = None  # whose weights it starts from
+    tower: Tower | None = None  # that it trains further; without one, a new tower of the arm's kind
     offline: Int32 | None = None  # (P, keep) mined documents of each pair, −1 behind the last
 
 
@@ -89,52 +89,57 @@ def train(
     known: Known,
     arm: Arm,
     seed: int,
-    recall: Callable[[Encoder], float],
+    recall: Callable[[Tower], float],
     start: Start | None = None,
     device: str = "cpu",
-) -> Iterator[tuple[Progress, Encoder]]:
-    """Progress with the live towers, until the epochs are over or validation recall stops rising.
+) -> Iterator[tuple[Progress, Tower]]:
+    """Progress with the live tower, until the epochs are over or validation recall stops rising.
 
-    recall(encoder) measures validation recall after each epoch. Errors: NaN, collapse, an arm whose negatives do not
+    recall(tower) measures validation recall after each epoch. Errors: NaN, collapse, an arm whose negatives do not
     exist.
     """
     start = start or Start()
     _refuse_missing(pairs, arm, start)
     rng = np.random.default_rng([seed, 0])
-    encoder = start.encoder or new_encoder(corpus.inputs, arm.towers, arm.text.weighting == "learned", rng)
+    tower = start.tower.over(corpus.inputs) if start.tower else new_tower(arm, corpus.inputs, rng)
     nothing = np.full((len(pairs.search_rows), 0), -1, np.int32)
     drawn = Drawn(corpus.trainable, corpus.clicks, nothing if start.offline is None else start.offline)
     log_q = log_chances(drawn, pairs, arm, seed)
     _expect_random(corpus.inputs, pairs, known, drawn)
-    memory = np.zeros((0, arm.towers.dimensions), np.float32)
+    memory = np.zeros((0, tower.dimensions), np.float32)
     best, since, seen, rest = -1.0, 0, 0, np.zeros(0, np.int32)
     if not arm.training.epochs:
-        yield Progress(0, _epoch(0, [], _spread(corpus, encoder), recall(encoder)), True), encoder
+        yield Progress(0, _epoch(0, [], _spread(corpus, tower), recall(tower)), True), tower
     for number in range(1, arm.training.epochs + 1):
         if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.offline is None):
-            found = mine_pairs(encoder, corpus, pairs, known, arm.mining, seed + number, arm.training.threads)
-            mined = corpus.scratch.column((part.document_rows.ravel() for part in found), np.int32)
-            drawn = drawn._replace(offline=mined.reshape(-1, arm.mining.keep))
+            drawn = drawn._replace(offline=_mined_anew(tower, corpus, pairs, known, arm, seed + number))
         mix, sums = _mix_of(arm, number), []
         order, rest = deal(rest, len(pairs.search_rows), pairs.an_epoch, rng, arm.training.window)
         memory = memory[:0]
         for batch in batches(pairs, known, drawn, mix, arm.mask, arm.training.batch_size, order, rng):
-            told, memory = _step(corpus, batch, arm, encoder, log_q, memory, rng, device)
+            told, memory = _step(corpus, batch, arm, tower, log_q, memory, rng, device)
             sums.append(told)
             seen += len(batch.search_rows)
-            yield Progress(seen), encoder
-        epoch = _epoch(number, sums, _spread(corpus, encoder), recall(encoder))
+            yield Progress(seen), tower
+        epoch = _epoch(number, sums, _spread(corpus, tower), recall(tower))
         since = 0 if epoch.validation_recall > best else since + 1
         best = max(best, epoch.validation_recall)
-        yield Progress(seen, epoch, since == 0), encoder
+        yield Progress(seen, epoch, since == 0), tower
         if since >= arm.training.patience:
             return
 
 
+def _mined_anew(tower: Tower, corpus: Corpus, pairs: Pairs, known: Known, arm: Arm, seed: int) -> Int32:
+    """(P, keep) offline hard negatives of every pair by the tower as it is now, −1 behind the last."""
+    found = mine_pairs(tower, corpus, pairs, known, arm.mining, seed, arm.training.threads)
+    mined = corpus.scratch.column((part.document_rows.ravel() for part in found), np.int32)
+    return mined.reshape(-1, arm.mining.keep)
+
+
 def _expect_random(inputs: Inputs, pairs: Pairs, known: Known, drawn: Drawn) -> None:
     """What batches read here and there."""
-    bags = [[*group.bags, group.at] for group in inputs.groups.values() if isinstance(group, Bagged)]
-    expect_random(one for one in (*pairs, *known, drawn.offline, *chain(*bags)) if isinstance(one, np.ndarray))
+    read = (*pairs, *known, drawn.offline, *inputs.arrays())
+    expect_random(one for one in read if isinstance(one, np.ndarray))
 
 
 def _refuse_missing(pairs: Pairs, arm: Arm, start: Start) -> None:
@@ -157,24 +162,32 @@ def _mix_of(arm: Arm, epoch: int) -> NegativeMix:
 
 def log_chances(drawn: Drawn, pairs: Pairs, arm: Arm, seed: int) -> Float32 | None:
     """(N,) log q of each document, as the arm's loss corrects for; None where it does not."""
-    if not isinstance(arm.loss, Softmax) or not arm.loss.logq:
-        return None
+    match arm.loss:
+        case Softmax() as loss if loss.logq:
+            pass
+        case Softmax() | Triplet() | ThreePart():
+            return None
+        case _:
+            assert_never(arm.loss)
     chances = drawing_chances(drawn, pairs, arm.negatives, arm.training.batch_size)
-    if arm.loss.logq_form == "shuffled":
+    if loss.logq_form == "shuffled":
         chances = np.random.default_rng([seed, 4]).permutation(chances)
     return np.log(chances).astype(np.float32)
 
 
 def mine_pairs(
-    encoder: Encoder, corpus: Corpus, pairs: Pairs, known: Known, mining: Mining, seed: int, threads: int
+    tower: Tower, corpus: Corpus, pairs: Pairs, known: Known, mining: Mining, seed: int, threads: int
 ) -> Iterator[Mined]:
-    """Offline hard negatives of every pair, in order, among the documents of the training window alone."""
+    """Offline hard negatives of every pair, in order, among the documents of the training window alone.
+
+    tower: over the corpus's inputs.
+    """
     if len(corpus.inputs.views) > 1:
         raise InputError("an arm with towers.query_vectors above 1 cannot be mined from: name another in mine_from")
-    documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(corpus.trainable))
+    documents = tower.encode(corpus.inputs.rows_of(corpus.trainable))
 
     def queries(part: slice) -> Float32:
-        return vectors_of(encoder, corpus.inputs, pairs.search_rows[part]).ravel()
+        return tower.encode(pairs.search_rows[part]).ravel()
 
     vectors = corpus.scratch.over(len(pairs.search_rows), queries, np.float32).reshape(-1, documents.shape[1])
     asked = Asked(vectors, pairs.groups, pairs.document_rows)
@@ -199,9 +212,9 @@ def _epoch(number: int, sums: list[Sums], spread: float, recall: float) -> Epoch
     return Epoch(number, *means, spread, recall)
 
 
-def _spread(corpus: Corpus, encoder: Encoder, most: int = 10_000) -> float:
+def _spread(corpus: Corpus, tower: Tower, most: int = 10_000) -> float:
     documents = corpus.trainable[:: max(1, len(corpus.trainable) // most)]
-    vectors = encode(encoder, corpus.inputs, corpus.inputs.rows_of(documents)).vectors
+    vectors = tower.encode(corpus.inputs.rows_of(documents))
     return 1 - float(np.linalg.norm(vectors.mean(0)))
 
 
@@ -209,13 +222,13 @@ def _step(
     corpus: Corpus,
     batch: Batch,
     arm: Arm,
-    encoder: Encoder,
+    tower: Tower,
     log_q: Float32 | None,
     memory: Float32,
     rng: np.random.Generator,
     device: str,
 ) -> tuple[Sums, Float32]:
-    """One batch forward, back and into the towers, which are changed in place; and what the next one remembers."""
+    """One batch forward, back and into the tower, which is changed in place; and what the next one remembers."""
     b = len(batch.search_rows)
     documents = np.concatenate([batch.document_rows, batch.pool, batch.own.ravel()])
     inputs, asked = corpus.inputs, batch.search_rows
@@ -223,17 +236,17 @@ def _step(
     if corpus.copies is not None:
         asked, misspelt = _misspelt(batch.search_rows, corpus.copies, arm.typos.share, rng)
     rows = np.concatenate([inputs.queries_of(asked), inputs.rows_of(documents)]).astype(np.int32)
-    encoded = encode(encoder, inputs, rows)
-    vectors = torch.from_numpy(encoded.vectors).to(device)
+    forward = tower.forward(rows)
+    vectors = torch.from_numpy(forward.vectors).to(device)
     gradient, sums = nested_step(vectors, torch.from_numpy(memory).to(device), batch, arm, log_q)
     back = gradient.to("cpu").numpy()
     if arm.typos.teaching and misspelt.any():
-        clean = encode(encoder, inputs, batch.search_rows[misspelt]).vectors
+        clean = tower.encode(batch.search_rows[misspelt])
         back[:b][misspelt] -= np.float32(arm.typos.teaching / b) * clean
     if batch.mix.memory:
         positives = slice(len(inputs.views) * b, (len(inputs.views) + 1) * b)
-        memory = np.concatenate([memory, encoded.vectors[positives]])[-batch.mix.memory :]
-    improve(encoder, inputs, encoded, back, arm.training.learning_rate)
+        memory = np.concatenate([memory, forward.vectors[positives]])[-batch.mix.memory :]
+    tower.step(forward, back, arm.training.learning_rate)
     return sums, memory
 
 

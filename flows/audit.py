@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from flows.ebr import ebr
-from tasks.auditing import describe_audit, variants
 from tasks.home import home
-from tasks.page import as_html, as_markdown
+from tasks.report.audit_page import describe_audit, variants
+from tasks.report.page import as_html, as_markdown
 
 
 def run_audit(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
@@ -10,9 +11,10 @@ from data.logs import Split
 from ebr_core.config import Arm
 from ebr_core.errors import InputError
 from ebr_core.promotion import Compared
-from flows.bundles import served
-from flows.ebr import read_features
-from flows.feedback import Source, feeding
+from flows.arms import restrict_to_arm, train_run
+from flows.sources import EvalSets, Source, featurize
+from flows.submit import result, submit
+from flows.vectors import served_index
 from tasks.artifacts import Artifact
 from tasks.bundle import bundle, tabulate
 from tasks.features import extract_columns, featurise_as, needs_columns, read_fitted
@@ -21,28 +23,19 @@ from tasks.judging import align_graph, carry, compare_on_day, graphs_of, measure
 from tasks.logs import contents_of, extract, files_of, sample
 from tasks.nights import Champion
 from tasks.retrieval import build_index, embed_texts
-from tasks.tracking import main_k
-from tasks.training import mine_negatives, train_arm
+from tasks.tracking.run_metrics import main_k
 
 
-class Asked(NamedTuple):
-    """What a night is asked to do."""
+class NightPlan(NamedTuple):
+    """What a night works on."""
 
     name: str  # the experiment's
-    experiment: Experiment
+    spec: Experiment
     world: Artifact | None  # where the log is simulated
     day: date
     days: list[date]  # of the logs, in order
     parts: dict[str, list[Artifact]]  # table that grows by the day → its files, as read
     accept: bool  # the day although its checks fail
-
-
-class Data(NamedTuple):
-    """What a night reads: the log up to the newest day, that day's searches, and those that choose the epoch."""
-
-    log: Artifact
-    test: Artifact
-    validation: Artifact
 
 
 class Challenger(NamedTuple):
@@ -54,102 +47,109 @@ class Challenger(NamedTuple):
     vectors: Artifact  # of every document and the newest day's searches
 
 
-def read_data(asked: Asked, without: tuple[date, ...]) -> Data:
-    """The log as it stood at the end of the newest day, without the days that were refused.
+def read_day(plan: NightPlan, refused: tuple[date, ...]) -> tuple[Source, EvalSets]:
+    """The log as it stood at the end of the newest day, without the days that were refused, and its sampled searches.
 
-    The newest day is the test, the days before it that choose the epoch are the validation. Errors: too few days.
+    The newest day is the test; the days before it that choose the epoch are the validation. Raises InputError if there
+    are too few days.
     """
-    before = [one for one in asked.days if one < asked.day and one not in without]
-    held_out = asked.experiment.nightly.validation_days
+    before = [day for day in plan.days if day < plan.day and day not in refused]
+    held_out = plan.spec.nightly.validation_days
     if len(before) <= held_out:
         raise InputError(
-            f"day {asked.day}: {len(before)} usable days lie before it; a night needs {held_out} that choose the epoch "
+            f"day {plan.day}: {len(before)} usable days lie before it; a night needs {held_out} that choose the epoch "
             "(nightly.validation_days), and at least one to train on"
         )
-    newest = datetime.combine(asked.day, time())
+    newest = datetime.combine(plan.day, time())
     split = Split(
         validation_from=datetime.combine(before[-held_out], time()),
         test_from=newest,
         until=newest + timedelta(days=1),
-        without=tuple(one for one in without if one < asked.day),
+        without=tuple(day for day in refused if day < plan.day),
     )
-    files, its = files_of(asked.experiment.logs, asked.world), asked.experiment.evaluation
-    log = extract(files, split, contents_of(files, asked.parts), asked.parts)
-    test = sample(log, "test", its.searches, asked.experiment.logs.judged_from)
-    validation = sample(log, "validation", its.validation_searches, asked.experiment.logs.judged_from)
-    return Data(log, test, validation)
+    files, evaluation, judged_from = (
+        files_of(plan.spec.logs, plan.world),
+        plan.spec.evaluation,
+        plan.spec.logs.judged_from,
+    )
+    log = result(submit(extract, (), files, split, contents_of(files, plan.parts), plan.parts))
+    test = result(submit(sample, (), log, "test", evaluation.searches, judged_from))
+    validation = result(submit(sample, (), log, "validation", evaluation.validation_searches, judged_from))
+    return Source(log, plan.world, files), EvalSets(test, validation, None)
 
 
-def train_challenger(asked: Asked, data: Data, name: str, champion: Champion | None) -> Challenger:
-    """Trains the arm on the days before the newest: from the champion's weights, or from nothing where none is given.
+def train_challenger(
+    plan: NightPlan, source: Source, searches: EvalSets, name: str, champion: Champion | None
+) -> Challenger:
+    """The arm, trained on the days before the newest: from the champion's weights, or from nothing where there is none.
 
     Arms that it mines or starts from are trained as the experiment says.
     """
-    every, seed = asked.experiment.arms, asked.experiment.seeds[0]
-    needed = {one: every[one] for one in asked.experiment.needed([name])}
-    narrowed = asked.experiment.model_copy(update={"arms": needed})
-    features = {reads: made.result() for reads, made in read_features(narrowed, data.log, asked.world).items()}
-
-    def train(one: str, warm: Champion | None = None) -> Artifact:
-        arm = every[one]
-        its = features[arm.reads]
-        ratings = [rated(other, seed) for other in arm.ratings.of] if arm.ratings else None
-        mined = None
-        if arm.mine_from:
-            source, threads = every[arm.mine_from], arm.training.threads
-            found = features[source.reads], train(arm.mine_from), source
-            mined = mine_negatives(
-                data.log, *found, arm.positives, arm.mask, arm.mining, seed, threads, arm.ratings, ratings
-            )
-        start = carry(its, warm.towers, arm, seed) if warm else train(arm.start_from) if arm.start_from else None
-        return train_arm(data.log, its, data.validation, arm, seed, start, mined, None, ratings)
-
-    def source(one: str, _seed: int) -> Source:
-        return Source(features[every[one].reads], train(one), every[one])
-
-    rated = feeding(asked.experiment, data.log, asked.world, source, lambda task, *_: task).rated
-    arm = every[name]
-    towers = train(name, champion)
-    vectors = embed_texts(features[arm.reads], towers, data.test, arm.training.threads)
-    return Challenger(name, features[arm.reads], towers, vectors)
+    spec, run = restrict_to_arm(plan.spec, name), (name, plan.spec.seeds[0])
+    arm, features = spec.arms[name], featurize(spec, source)
+    warm = {}
+    if champion is not None:
+        warm[run] = submit(carry, run, features[arm.reads], champion.towers, arm, run[1])
+    towers = train_run(spec, source, features, searches.validation, run, warm).towers[run]
+    vectors = submit(embed_texts, run, features[arm.reads], towers, searches.test, arm.training.threads)
+    return Challenger(name, result(features[arm.reads]), result(towers), result(vectors))
 
 
-def measure_champion(asked: Asked, data: Data, champion: Champion) -> Artifact:
+def measure_champion(plan: NightPlan, source: Source, test: Artifact, champion: Champion) -> Artifact:
     """A champion's recall on the newest day: its towers, with what they decided, over the documents of that day."""
-    graphs = {name: align_graph(data.log, champion.log, graph) for name, graph in graphs_of(champion.features).items()}
+    graphs = {
+        name: submit(align_graph, (), source.log, champion.log, graph)
+        for name, graph in graphs_of(champion.features).items()
+    }
     columns, reads = None, read_fitted(champion.features).features
     if needs_columns(reads):
-        files = files_of(asked.experiment.logs, asked.world)
-        columns = extract_columns(files, data.log, contents_of(files), reads)
-    threads = asked.experiment.arms.get(champion.arm, Arm()).training.threads
-    features = featurise_as(data.log, champion.towers, graphs, columns)
-    vectors = embed_texts(features, champion.towers, data.test, threads)
-    return measure(vectors, data.test, main_k(asked.experiment), threads)
+        columns = submit(extract_columns, (), source.files, source.log, contents_of(source.files), reads)
+    threads = plan.spec.arms.get(champion.arm, Arm()).training.threads
+    features = submit(featurise_as, (), source.log, champion.towers, graphs, columns)
+    vectors = submit(embed_texts, (), features, champion.towers, test, threads)
+    return result(submit(measure, (), vectors, test, main_k(plan.spec), threads))
+
+
+def measure_challenger(plan: NightPlan, test: Artifact, challenger: Challenger) -> Artifact:
+    """The challenger's recall on the newest day."""
+    threads = plan.spec.arms[challenger.arm].training.threads
+    return result(submit(measure, (), challenger.vectors, test, main_k(plan.spec), threads))
 
 
 def compare_with_champions(
-    asked: Asked, data: Data, ours: Artifact, measured: Artifact | None, champions: list[Champion]
+    plan: NightPlan,
+    source: Source,
+    test: Artifact,
+    challenger: Artifact,
+    measured: Artifact | None,
+    champions: Sequence[Champion],
 ) -> tuple[Compared, ...]:
-    """The challenger against the champion, and, where equality with it is what decides, against those before it."""
+    """The challenger against the champion, and, where equality with it is what decides, against those before it.
+
+    challenger and measured: the recall of the challenger and of the champion on the newest day.
+    """
     if measured is None:
         return ()
-    settings, resamples = asked.experiment.nightly, asked.experiment.evaluation.resamples
-    first = compare_on_day(data.test, ours, measured, champions[-1].day, resamples)
+    settings, resamples = plan.spec.nightly, plan.spec.evaluation.resamples
+    first = compare_on_day(test, challenger, measured, champions[-1].day, resamples)
     if first.bound is None or first.bound > 0 or first.bound <= -settings.tolerance:
         return (first,)
-    before = champions[-settings.remember : -1]
-    others = [compare_on_day(data.test, ours, measure_champion(asked, data, one), one.day, resamples) for one in before]
+    earlier = champions[-settings.remember : -1]
+    others = [
+        compare_on_day(test, challenger, measure_champion(plan, source, test, champion), champion.day, resamples)
+        for champion in earlier
+    ]
     return (first, *others)
 
 
-def bundle_challenger(asked: Asked, data: Data, made: Challenger) -> Artifact:
-    """The challenger as a model that can be asked, over the documents of the newest day, through the index of the
-    experiment."""
-    arm, seed = asked.experiment.arms[made.arm], asked.experiment.seeds[0]
-    threads, spec = arm.training.threads, asked.experiment.all_indexes[served(asked.experiment)]
-    validation = embed_texts(made.features, made.towers, data.validation, threads)
-    index = build_index(made.vectors, data.test, spec, threads, validation)
-    radius = calibrate_radius(validation, data.validation, threads)
-    tables = tabulate(data.log, data.test)
-    parts = [made.towers], made.vectors, index, radius, None
-    return bundle(tables, data.test, *parts, made.arm, seed)
+def bundle_challenger(plan: NightPlan, source: Source, searches: EvalSets, challenger: Challenger) -> Artifact:
+    """The challenger as a model that answers, over the documents of the newest day, through the experiment's index."""
+    arm, seed = plan.spec.arms[challenger.arm], plan.spec.seeds[0]
+    threads, spec, test = arm.training.threads, plan.spec.all_indexes[served_index(plan.spec)], searches.test
+    assert searches.validation is not None, "a night has days that choose the epoch"
+    validation = submit(embed_texts, (), challenger.features, challenger.towers, searches.validation, threads)
+    index = submit(build_index, (), challenger.vectors, test, spec, threads, validation)
+    radius = submit(calibrate_radius, (), validation, searches.validation, threads)
+    tables = submit(tabulate, (), source.log, test)
+    model = challenger.vectors, index, radius, None
+    return result(submit(bundle, (), tables, test, [challenger.towers], *model, challenger.arm, seed))

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ebr_core.errors import InputError
-from tasks.answers import MAIN, SETS, ends, share, signed
-from tasks.compare import Compared, compare_runs, find_run
+from flows.table import as_table
+from tasks.report.answers import SETS
+from tasks.report.comparison import Compared, compare_runs, find_run
+from tasks.report.formats import count, ends, share, signed
+from tasks.report.page import Columns, tabulate
+from tasks.report.result import MAIN
+
+COLUMNS: Columns[Compared] = [
+    ("arm", lambda row: row.arm),
+    ("A", lambda row: share(row.a)),
+    ("B", lambda row: share(row.b)),
+    (
+        "B − A on the same searches, 95 % interval",
+        lambda row: f"{signed(row.difference)} {ends(row.low, row.high)}",
+    ),
+    ("searches", lambda row: count(row.searches)),
+]
 
 
 def show_comparison(one: str, other: str, metric: str, console: Console) -> None:
     """Prints each shared arm's metric in both runs with the paired difference, a table for each target set."""
     runs = find_run(one), find_run(other)
-    every = compare_runs(*runs)
-    found = [row for row in every if row.metric == metric]
-    if not found:
-        there = ", ".join(sorted({row.metric for row in every}))
-        raise InputError(f"--metric: got {metric}; both runs have {there}")
+    measured = compare_runs(*runs)
+    rows = [row for row in measured if row.metric == metric]
+    if not rows:
+        metrics = ", ".join(sorted({row.metric for row in measured}))
+        raise InputError(f"--metric: got {metric}; both runs have {metrics}")
     console.print(f"A: {runs[0]}\nB: {runs[1]}\n", soft_wrap=True, highlight=False)
-    for targets in (name for name in MAIN if any(row.targets == name for row in found)):
-        console.print(_table([row for row in found if row.targets == targets], targets, metric), Text(""))
-    if not any(row.training_noise for row in found):
+    for targets in (name for name in MAIN if any(row.targets == name for row in rows)):
+        best_first = sorted((row for row in rows if row.targets == targets), key=lambda row: -row.b)
+        grid = tabulate(COLUMNS, best_first)._replace(title=f"{metric}, targets: {SETS[targets]}")
+        console.print(as_table(grid), Text(""))
+    if not any(row.training_noise for row in rows):
         console.print("Training noise is not in the intervals: one seed an arm in both runs.")
-
-
-def _table(rows: list[Compared], targets: str, metric: str) -> Table:
-    table = Table(title=f"{metric}, targets: {SETS[targets]}", title_justify="left")
-    table.add_column("arm")
-    for heading in ("A", "B", "B − A on the same searches, 95 % interval", "searches"):
-        table.add_column(heading, justify="right")
-    for row in sorted(rows, key=lambda row: -row.b):
-        difference = f"{signed(row.difference)} {ends(row.low, row.high)}"
-        table.add_row(row.arm, share(row.a), share(row.b), difference, f"{row.searches:,}")
-    return table

@@ -12,22 +12,18 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from data.experiment import Experiment, load_experiment
-from data.logs import Simulated
+from data.experiment import Experiment
+from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from ebr_core.explain import Explained, explain
-from ebr_core.features import Graph
 from ebr_core.fitted import table_bags, text_bags
 from ebr_core.inputs import Inputs, with_search
-from ebr_core.model import Model, load_towers
-from ebr_core.towers import vectors_of
-from flows.feedback import Source, feeding
+from ebr_core.model import Checkpoint, load_towers
+from flows.arms import restrict_to_arm, train_run
+from flows.sources import EvalSets, extract_log, featurize, sample_searches
 from tasks.artifacts import Artifact
-from tasks.features import extract_columns, featurise, needs_columns, read_inputs
-from tasks.graph import embed_graph
-from tasks.logs import contents_of, extract, files_of, live, sample
+from tasks.features import read_inputs
 from tasks.samples import read_sample
-from tasks.training import mine_negatives, train_arm
 
 STRONGEST = 8  # n-grams shown
 
@@ -55,43 +51,18 @@ def _open(named: str) -> tuple[Experiment, str]:
 
 
 def _explained(asked: Experiment, arm: str, query: str, searcher: str | None, document: str) -> Iterator[Table | str]:
-    world = live.fn(asked.logs.world) if isinstance(asked.logs, Simulated) else None
-    files = files_of(asked.logs, world)
-    log = extract.fn(files, asked.split, contents_of(files))
+    spec = restrict_to_arm(asked, arm)
+    source = extract_log(spec)
+    searches = sample_searches(spec, source)
+    every, run, log = featurize(spec, source), (arm, spec.seeds[0]), source.log
+    features, towers = every[spec.arms[arm].reads], train_run(spec, source, every, searches.validation, run).towers[run]
     row = _row(log, "documents", "document_id", document)
-    features, towers = _trained(asked, arm, log, world)
     model = load_towers(towers.folder)
-    inputs, search = _placed(read_inputs(features, model.towers), model, log, query, searcher)
-    told = explain(model.encoder, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))
-    yield from _ranks(asked, log, world, model, inputs, search, row, told)
+    inputs, search = _placed(read_inputs(features, model.config), model, log, query, searcher)
+    told = explain(model.tower, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))
+    yield from _ranks(searches, log, model, inputs, search, row, told)
     yield _groups(told)
     yield _ngrams(told)
-
-
-def _trained(asked: Experiment, name: str, log: Artifact, world: Artifact | None) -> tuple[Artifact, Artifact]:
-    """(features, towers) of an arm with the first seed; made where they are not there."""
-    arm, seed = asked.arms[name], asked.seeds[0]
-    files = files_of(asked.logs, world)
-    graphs = {group: embed_graph.fn(log, graph) for group, graph in arm.reads.graphs.items()}
-    columns = extract_columns.fn(files, log, contents_of(files), arm.reads) if needs_columns(arm.reads) else None
-    features = featurise.fn(log, arm.reads, graphs, columns)
-    validation = sample.fn(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from)
-    mined = start = ratings = None
-    if arm.ratings:
-
-        def rateable(one: str, _seed: int) -> Source:
-            return Source(*_trained(asked, one, log, world), asked.arms[one])
-
-        rated = feeding(asked, log, world, rateable, lambda task, *_: task.fn).rated
-        ratings = [rated(one, seed) for one in arm.ratings.of]
-    if arm.mine_from:
-        source = asked.arms[arm.mine_from]
-        found = *_trained(asked, arm.mine_from, log, world), source
-        wanted = arm.positives, arm.mask, arm.mining, seed, arm.training.threads, arm.ratings, ratings
-        mined = mine_negatives.fn(log, *found, *wanted)
-    if arm.start_from:
-        _, start = _trained(asked, arm.start_from, log, world)
-    return features, train_arm.fn(log, features, validation, arm, seed, start, mined, None, ratings)
 
 
 def _row(log: Artifact, table: str, key: str, wanted: str) -> int:
@@ -102,7 +73,7 @@ def _row(log: Artifact, table: str, key: str, wanted: str) -> int:
     return int(row)
 
 
-def _placed(inputs: Inputs, model: Model, log: Artifact, query: str, searcher: str | None) -> tuple[Inputs, int]:
+def _placed(inputs: Inputs, model: Checkpoint, log: Artifact, query: str, searcher: str | None) -> tuple[Inputs, int]:
     """The inputs with the search to explain at the end, and its row."""
     like, places = None, {}
     if searcher is not None:
@@ -110,24 +81,19 @@ def _placed(inputs: Inputs, model: Model, log: Artifact, query: str, searcher: s
         theirs = pq.read_table(log.folder / "searches.parquet", columns=["searcher_row"])["searcher_row"]
         searches = np.flatnonzero(pc.fill_null(pc.equal(theirs, row), False).to_numpy())
         like = int(searches[-1]) if len(searches) else None
-        places = {
-            name: row if vectors[row].any() else -1
-            for name, vectors in model.graphs.items()
-            if isinstance(model.fitted.features.groups[name], Graph)
-        }
+        places = {name: row if vectors[row].any() else -1 for name, vectors in model.graphs.items()}
     text = table_bags(text_bags(pa.array([query]), model.fitted), model.fitted)
-    return with_search(inputs, text, like, places), len(inputs.groups["text"].at)
+    return with_search(inputs, text, like, places), inputs.rows
 
 
 def _ranks(
-    asked: Experiment, log: Artifact, world: Artifact | None, model: Model, inputs: Inputs, search: int, row: int,
-    told: Explained,
-) -> Iterator[str]:  # fmt: skip
+    searches: EvalSets, log: Artifact, model: Checkpoint, inputs: Inputs, search: int, row: int, told: Explained
+) -> Iterator[str]:
     """Where the document stands among those alive in the test, and what is first."""
-    test = sample.fn(log, "test", asked.evaluation.searches, asked.logs.judged_from, world)
-    alive = read_sample(test).candidates
-    vector = vectors_of(model.encoder, inputs, np.array([search], np.int32))[0]
-    near = vectors_of(model.encoder, inputs, inputs.rows_of(alive)) @ vector
+    alive = read_sample(searches.test).candidates
+    tower = model.tower.over(inputs)
+    vector = tower.encode(np.array([search], np.int32))[0]
+    near = tower.encode(inputs.rows_of(alive)) @ vector
     titles = pq.read_table(log.folder / "documents.parquet", columns=["document_id", "title"])
     first = int(alive[near.argmax()])
     rank = int((near > told.cosine + 1e-6).sum()) + 1

@@ -8,50 +8,26 @@ from prefect import flow
 from rich.console import Console
 from rich.table import Table
 
-from data.experiment import Experiment, load_experiment
-from data.logs import Simulated
-from ebr_core.errors import InputError
-from flows.ebr import read_features, train_arms
-from flows.runner import RUNNER
-from tasks.logs import live, obtain, sample
+from data.experiment_file import load_experiment
+from flows.arms import restrict_to_arm, train_run
+from flows.process.cluster import RUNNER
+from flows.sources import extract_log, featurize, sample_searches
+from flows.submit import result
 from tasks.negatives import Fed, fed
-from tasks.training import mine_negatives
 
 
 @flow(name="negatives", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
-def look(experiment: str, arm: str, count: int) -> list[Fed]:
+def inspect_negatives(experiment: str, arm: str, count: int) -> list[Fed]:
     """Trains the arm, and those that it mines or starts from, unless they are there; then looks at what it is fed."""
-    asked = alone(load_experiment(Path(experiment)), arm)
-    simulated, seed = asked.logs if isinstance(asked.logs, Simulated) else None, asked.seeds[0]
-    world = live(simulated.world) if simulated else None
-    log = obtain(asked.logs, asked.split, world)
-    validation = sample(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from)
-    features = read_features(asked, log, world)
-    towers, feeding = train_arms(asked, log, features, validation, world)
-    its, mined = asked.arms[arm], None
-    ratings = [feeding.rated(name, seed).result() for name in its.ratings.of] if its.ratings else []
-    if its.mine_from:
-        source = asked.arms[its.mine_from]
-        made = features[source.reads].result(), towers[its.mine_from, seed].result(), source
-        wanted = its.positives, its.mask, its.mining, seed, its.training.threads, its.ratings, ratings or None
-        mined = mine_negatives(log, *made, *wanted)
-    return fed(log, features[its.reads].result(), towers[arm, seed].result(), mined, ratings, its, count, seed)
-
-
-def alone(asked: Experiment, arm: str) -> Experiment:
-    """The experiment with that arm, and those that it needs, alone."""
-    if arm not in asked.arms:
-        raise InputError(f"--arm: no arm {arm!r}; there are {', '.join(asked.arms)}")
-    arms = {name: asked.arms[name] for name in asked.needed([arm])}
-    alone = {
-        "arms": arms,
-        "seeds": asked.seeds[:1],
-        "ensembles": {},
-        "filters": {},
-        "questions": {},
-        "screening": False,
-    }
-    return asked.model_copy(update=alone)
+    spec = restrict_to_arm(load_experiment(Path(experiment)), arm)
+    source = extract_log(spec)
+    searches, features = sample_searches(spec, source), featurize(spec, source)
+    settings, run = spec.arms[arm], (arm, spec.seeds[0])
+    trained = train_run(spec, source, features, searches.validation, run)
+    ratings = [result(trained.ratings[rated, run[1]]) for rated in settings.ratings.of] if settings.ratings else []
+    mined = result(trained.mined[run]) if settings.mine_from else None
+    towers = result(trained.towers[run])
+    return fed(source.log, result(features[settings.reads]), towers, mined, ratings, settings, count, run[1])
 
 
 def show(pairs: list[Fed], console: Console) -> None:

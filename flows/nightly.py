@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -11,28 +12,31 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
 from prefect.states import Failed
 
-from data.experiment import Experiment, load_experiment
+from data.experiment import Experiment
+from data.experiment_file import load_experiment
 from data.extract import timed
-from data.logs import Simulated
 from ebr_core.errors import InputError
 from ebr_core.metrics import Float64
 from ebr_core.promotion import promote
-from flows.bundles import can_be_asked
 from flows.challenger import (
-    Asked,
+    NightPlan,
     bundle_challenger,
     compare_with_champions,
+    measure_challenger,
     measure_champion,
-    read_data,
+    read_day,
     train_challenger,
 )
 from flows.ebr import DEFAULT
-from flows.leftovers import begin
-from flows.runner import RUNNER
+from flows.process.cleanup import begin
+from flows.process.cluster import RUNNER
+from flows.raw_files import partitions_of
+from flows.sources import Source, simulate_log
+from flows.vectors import answers_queries
 from tasks.artifacts import Artifact
 from tasks.bundle import models_of
-from tasks.judging import check_day, drifted, figures_of, fits, measure
-from tasks.logs import files_of, live
+from tasks.judging import check_day, drifted, figures_of, fits
+from tasks.logs import files_of
 from tasks.nights import (
     JUDGED,
     Champion,
@@ -46,9 +50,10 @@ from tasks.nights import (
     write_night,
 )
 from tasks.notice import notify
-from tasks.partitions import days_of, partitions_of
+from tasks.partitions import days_of
 from tasks.promoting import crown_night
-from tasks.tracking import main_k, track_night
+from tasks.tracking.mlflow_store import track_night
+from tasks.tracking.run_metrics import main_k
 
 
 @flow(name="retrain", task_runner=RUNNER, flow_run_name="{experiment}")
@@ -65,24 +70,44 @@ def retrain(
     accept: days that are unlike those before them are taken for right.
     """
     begin()
-    asked, name = load_experiment(Path(experiment)), Path(experiment).stem
+    spec, name = load_experiment(Path(experiment)), Path(experiment).stem
     with alone(name):
-        choose_arm(name, asked, read_nights(name))  # before anything starts
-        world = live(asked.logs.world) if isinstance(asked.logs, Simulated) else None
-        files = timed(files_of(asked.logs, world))
-        try:
-            parts = partitions_of(files)
-            there = list(days_of(files, parts))
-        except InputError as error:
-            tell_unread(name, asked, day or last, error)
-            raise
-        made: list[Night] = []
-        for one in choose_days(there, day, first, last):
-            made.append(night(Asked(name, asked, world, one, there, parts, accept)))
-            if made[-1].decision == "failed":
-                break
-    bad = [described(one) for one in made if one.decision in ("refused", "failed")]
-    return Failed(data=made, message="\n".join(bad)) if bad else made
+        choose_arm(name, spec, read_nights(name))  # before anything starts
+        world = simulate_log(spec)
+        parts, days = read_partitions(name, spec, world, day or last)
+        chosen = choose_days(days, day, first, last)
+        nights = run_nights(NightPlan(name, spec, world, chosen[0], days, parts, accept), chosen)
+    return conclude_nights(nights)
+
+
+def conclude_nights(nights: list[Night]) -> list[Night] | State[list[Night]]:
+    """The nights; a failed state around them where one was refused or failed."""
+    bad = [described(night) for night in nights if night.decision in ("refused", "failed")]
+    return Failed(data=nights, message="\n".join(bad)) if bad else nights
+
+
+def read_partitions(
+    name: str, spec: Experiment, world: Artifact | None, day: date | None
+) -> tuple[dict[str, list[Artifact]], list[date]]:
+    """(table that grows by the day → its files, as read; the days of the logs in order). A failure is recorded as that
+    of the night of `day`."""
+    files = timed(files_of(spec.logs, world))
+    try:
+        parts = partitions_of(files)
+        return parts, list(days_of(files, parts))
+    except InputError as error:
+        tell_unread(name, spec, day, error)
+        raise
+
+
+def run_nights(plan: NightPlan, days: Sequence[date]) -> list[Night]:
+    """The nights of these days, one after another, up to the first that fails."""
+    nights: list[Night] = []
+    for day in days:
+        nights.append(run_night(plan._replace(day=day)))
+        if nights[-1].decision == "failed":
+            break
+    return nights
 
 
 def choose_days(there: list[date], day: date | None, first: date | None, last: date | None) -> list[date]:
@@ -103,34 +128,34 @@ def choose_days(there: list[date], day: date | None, first: date | None, last: d
     return chosen
 
 
-def night(asked: Asked) -> Night:
-    """Runs the night of a day and records it, whatever becomes of it. A day that was judged is not judged again."""
-    nights = read_nights(asked.name)
-    arm = choose_arm(asked.name, asked.experiment, nights)
-    if (done := _settled(asked, nights)) is not None:
-        return done
+def run_night(plan: NightPlan) -> Night:
+    """The night of a day, recorded whatever becomes of it. A day that was judged is not judged again."""
+    nights = read_nights(plan.name)
+    arm = choose_arm(plan.name, plan.spec, nights)
+    if (settled := _settled(plan, nights)) is not None:
+        return settled
     champions = champions_of(nights)
     empty = Night(
         number=next_number(nights),
-        experiment=asked.name,
-        day=asked.day,
+        experiment=plan.name,
+        day=plan.day,
         at=datetime.now(UTC),
         decision="failed",
         reason="",
         champion=champions[-1] if champions else None,
     )
     try:
-        made = decide(asked, nights, empty, arm)
-        if made in nights:
-            return made
-        track_night(made)
-        if made.decision == "promoted" and made.champion:
-            crown_night(asked.name, made.champion, champions[-1] if champions else None)
-    except Exception as error:  # whatever it was, it is recorded and told, and the champion answers on
-        made = empty.model_copy(update={"reason": f"{type(error).__name__}: {error}"[:2000]})
-    write_night(made)
-    tell(asked.experiment, made)
-    return made
+        night = judge_day(plan, nights, empty, arm)
+        if night in nights:
+            return night
+        track_night(night)
+        if night.decision == "promoted" and night.champion:
+            crown_night(plan.name, night.champion, champions[-1] if champions else None)
+    except Exception as error:  # whatever it was, it is recorded and reported, and the champion answers on
+        night = empty.model_copy(update={"reason": f"{type(error).__name__}: {error}"[:2000]})
+    write_night(night)
+    tell(plan.spec, night)
+    return night
 
 
 def tell(asked: Experiment, made: Night) -> None:
@@ -156,15 +181,15 @@ def tell_unread(name: str, asked: Experiment, day: date | None, error: InputErro
     tell(asked, made)
 
 
-def _settled(asked: Asked, nights: list[Night]) -> Night | None:
+def _settled(plan: NightPlan, nights: list[Night]) -> Night | None:
     """What the day's night came to, where that stands. Errors: the day lies before one that was judged."""
-    done = next((one for one in nights if one.day == asked.day and one.decision != "rolled back"), None)
+    done = next((one for one in nights if one.day == plan.day and one.decision != "rolled back"), None)
     if done and done.decision in JUDGED:
         return done
     last = max((one.day for one in nights if one.decision in JUDGED), default=None)
-    if last is None or asked.day > last:
+    if last is None or plan.day > last:
         return None
-    if done and done.decision == "refused" and asked.accept:
+    if done and done.decision == "refused" and plan.accept:
         reason = "taken for right by hand; not judged, since a later day was"
         made = done.model_copy(update={"decision": "kept", "reason": reason, "number": next_number(nights)})
         write_night(made)
@@ -172,48 +197,57 @@ def _settled(asked: Asked, nights: list[Night]) -> Night | None:
     if done:
         return done
     raise InputError(
-        f"day {asked.day} lies before {last}, which was judged: a model that has learnt from a day cannot be judged on "
+        f"day {plan.day} lies before {last}, which was judged: a model that has learnt from a day cannot be judged on "
         "it. Nights run forward"
     )
 
 
-def decide(asked: Asked, nights: list[Night], empty: Night, name: str) -> Night:
+def judge_day(plan: NightPlan, nights: list[Night], empty: Night, name: str) -> Night:
     """What a night finds and decides; only artifacts are written."""
-    settings, champion = asked.experiment.nightly, empty.champion
-    arm, k = asked.experiment.arms[name], main_k(asked.experiment)
-    data = read_data(asked, refused_days([one for one in nights if one.day != asked.day]))
-    figures = figures_of(data.log)
-    checks = check_day(figures, asked.day, settings.checks)
-    searches = int(sum(of["searches"] for of in figures.values()))
-    seen = {"first": str(min(figures)), "last": str(max(figures)), "days": len(figures), "searches": searches}
-    looked = empty.model_copy(update={"log": data.log, "seen": seen, "figures": figures[asked.day], "checks": checks})
-    if (outside := [check.figure for check in checks if not check.holds]) and not asked.accept:
-        reason = f"the day is unlike the days before it: {', '.join(outside)}"
-        return _same(looked, nights) or looked.model_copy(update={"decision": "refused", "reason": reason})
-
-    measured = measure_champion(asked, data, champion) if champion else None
-    training = choose_training(asked, nights, empty, name, measured)
-    made = train_challenger(asked, data, name, champion if training == "warm" else None)
-    ours = measure(made.vectors, data.test, k, arm.training.threads)
-    against = compare_with_champions(asked, data, ours, measured, champions_of(nights))
-    promoted, reason = promote(against[0] if against else None, against[1:], settings.tolerance)
+    champion, champions = empty.champion, champions_of(nights)
+    source, searches = read_day(plan, refused_days([night for night in nights if night.day != plan.day]))
+    looked = check_figures(plan, source, empty)
+    if looked.decision == "refused":
+        return _same(looked, nights) or looked
+    measured = measure_champion(plan, source, searches.test, champion) if champion else None
+    training = choose_training(plan, nights, empty, name, measured)
+    challenger = train_challenger(plan, source, searches, name, champion if training == "warm" else None)
+    recall = measure_challenger(plan, searches.test, challenger)
+    against = compare_with_champions(plan, source, searches.test, recall, measured, champions)
+    promoted, reason = promote(against[0] if against else None, against[1:], plan.spec.nightly.tolerance)
     if promoted:
-        parts = {"log": data.log, "features": made.features, "towers": made.towers}
-        champion = Champion(day=asked.day, arm=name, bundle=bundle_challenger(asked, data, made), **parts)
+        bundle = bundle_challenger(plan, source, searches, challenger)
+        parts = {"log": source.log, "features": challenger.features, "towers": challenger.towers, "bundle": bundle}
+        champion = Champion(day=plan.day, arm=name, **parts)
     return looked.model_copy(
         update={
             "decision": "promoted" if promoted else "kept",
             "reason": reason,
             "training": training,
-            "challenger": made.towers,
-            "k": k,
-            "searches": len(_recalls(ours)),
-            "recall": float(_recalls(ours).mean()),
+            "challenger": challenger.towers,
+            "k": main_k(plan.spec),
+            "searches": len(_recalls(recall)),
+            "recall": float(_recalls(recall).mean()),
             "champion_recall": float(_recalls(measured).mean()) if measured else None,
             "against": against,
             "champion": champion,
         }
     )
+
+
+def check_figures(plan: NightPlan, source: Source, empty: Night) -> Night:
+    """The night with the day's figures and the bands of the days before it; refused where they do not hold and nobody
+    accepts the day."""
+    figures = figures_of(source.log)
+    checks = check_day(figures, plan.day, plan.spec.nightly.checks)
+    searches = int(sum(of_day["searches"] for of_day in figures.values()))
+    seen = {"first": str(min(figures)), "last": str(max(figures)), "days": len(figures), "searches": searches}
+    update = {"log": source.log, "seen": seen, "figures": figures[plan.day], "checks": checks}
+    outside = [check.figure for check in checks if not check.holds]
+    if outside and not plan.accept:
+        reason = f"the day is unlike the days before it: {', '.join(outside)}"
+        update |= {"decision": "refused", "reason": reason}
+    return empty.model_copy(update=update)
 
 
 def choose_arm(experiment: str, asked: Experiment, nights: list[Night]) -> str:
@@ -231,7 +265,7 @@ def choose_arm(experiment: str, asked: Experiment, nights: list[Night]) -> str:
             f"{experiment} has several arms ({', '.join(arms)}) and none was found the best yet: name one in "
             "nightly.arm, or let `ebr run` choose"
         )
-    if not can_be_asked(arms[name]):
+    if not answers_queries(arms[name]):
         raise InputError(
             f"arms.{name} reads columns of a search that no question brings, or has several query vectors, so it "
             "cannot answer; name another in nightly.arm"
@@ -247,16 +281,16 @@ def _winner(experiment: str) -> str:
         return ""
 
 
-def choose_training(asked: Asked, nights: list[Night], empty: Night, name: str, measured: Artifact | None) -> str:
+def choose_training(plan: NightPlan, nights: list[Night], empty: Night, name: str, measured: Artifact | None) -> str:
     """full where there is no champion to start from, the last full training is too old, or the champion drifts; else
     warm."""
-    settings, champion = asked.experiment.nightly, empty.champion
-    if champion is None or measured is None or not fits(champion.towers, asked.experiment.arms[name]):
+    settings, champion = plan.spec.nightly, empty.champion
+    if champion is None or measured is None or not fits(champion.towers, plan.spec.arms[name]):
         return "full"
     last = max((one.day for one in nights if one.training == "full"), default=None)
-    if last is None or (asked.day - last).days >= settings.full_every:
+    if last is None or (plan.day - last).days >= settings.full_every:
         return "full"
-    before = [one.champion_recall for one in nights if one.champion_recall is not None and one.day < asked.day]
+    before = [one.champion_recall for one in nights if one.champion_recall is not None and one.day < plan.day]
     return "full" if drifted(_recalls(measured), before, settings.drift_mads, settings.checks) else "warm"
 
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.errors import InputError
 from flows.ebr import ebr
 from tasks.home import ROOT
-from tasks.page import as_markdown
-from tasks.paper import describe_paper, read_claims
+from tasks.report.page import as_markdown
+from tasks.report.paper_page import describe_paper, read_claims
 
 CLAIMS = Path(__file__).with_name("paper.yaml")
 # Experiments on public logs, which are not shipped.

@@ -9,16 +9,16 @@ import pyarrow.parquet as pq
 from prefect import flow
 
 from data import ratings
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.errors import InputError
-from flows.ebr import read_features, train_arms
-from flows.negatives import alone
-from flows.runner import RUNNER
+from flows.arms import list_unrated, restrict_to_arm
+from flows.process.cluster import RUNNER
+from flows.sources import extract_log, featurize, sample_searches
+from flows.submit import result
 from tasks.artifacts import Artifact
 from tasks.feedback import keep_imported
-from tasks.logs import contents_of, extract, files_of, live, obtain, sample
 
 
 class Imported(NamedTuple):
@@ -33,13 +33,10 @@ class Imported(NamedTuple):
 @flow(name="ratings", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
 def list_for_raters(experiment: str, arm: str) -> tuple[Artifact, Artifact]:
     """(the log, what is to be rated of the arm with the first seed); trains what is not there."""
-    asked = alone(load_experiment(Path(experiment)), arm)
-    world = live(asked.logs.world) if isinstance(asked.logs, Simulated) else None
-    log = obtain(asked.logs, asked.split, world)
-    validation = sample(log, "validation", asked.evaluation.validation_searches, asked.logs.judged_from)
-    features = read_features(asked, log, world)
-    _, fed = train_arms(asked, log, features, validation, world)
-    return log, fed.listed(arm, asked.seeds[0]).result()
+    spec = restrict_to_arm(load_experiment(Path(experiment)), arm)
+    source = extract_log(spec)
+    searches, features = sample_searches(spec, source), featurize(spec, source)
+    return source.log, result(list_unrated(spec, source, features, searches.validation, arm))
 
 
 def export_ratings(experiment: Path, arm: str, out: Path) -> int:
@@ -58,11 +55,9 @@ def import_ratings(experiment: Path, arm: str, file: Path) -> Imported:
     asked = load_experiment(experiment)
     if arm not in asked.arms:
         raise InputError(f"--arm: no arm {arm!r}; there are {', '.join(asked.arms)}")
-    world = live.fn(asked.logs.world) if isinstance(asked.logs, Simulated) else None
-    if world is None:
-        refuse_absent(asked.logs)  # type: ignore[arg-type]
-    files = files_of(asked.logs, world)
-    log = extract.fn(files, asked.split, contents_of(files))
+    if not isinstance(asked.logs, Simulated):
+        refuse_absent(asked.logs)
+    log = extract_log(asked).log
     assert asked.feedback.imported is not None, "load_experiment names it"
     kept, table = keep_imported(log, file, asked.feedback.imported, arm)
     good = int((table["grade"].to_numpy() >= asked.feedback.good_from).sum())

@@ -50,7 +50,7 @@ class Artifact(Frozen):
         return artifacts() / f"{self.stage}-{self.digest}"
 
 
-def stage(function: Callable[Concatenate[Path, P], None]) -> Task[..., Artifact]:
+def stage(function: Callable[Concatenate[Path, P], None]) -> Task[P, Artifact]:
     """A Prefect task out of function(folder, *inputs), which writes its output into folder.
 
     Inputs are artifacts, frozen values, or plain values of JSON; the task takes them without the folder, and returns

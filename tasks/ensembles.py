@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ebr_core.train import use_threads
 from ebr_core.weights import Contest, choose, contest, described
 from tasks.artifacts import Artifact, stage
 from tasks.progress import showing
+from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.samples import read_sample
 from tasks.training import VALIDATION_K
 
@@ -58,7 +60,8 @@ def weigh(
     told = {"chosen": given is None, "k": VALIDATION_K, **chosen._asdict()}
     (folder / "ensemble.json").write_text(json.dumps(told, indent=1))
     spent = [json.loads((each.folder / "costs.json").read_text()) for each in towers]
-    costs = {name: sum(each[name] for each in spent) for name in ("train_s", "pairs", "table_rows")}
+    names = [name for name in dict.fromkeys(chain(*spent)) if not name.endswith("_per_s")]  # rates do not add up
+    costs = {name: sum(cost.get(name, 0) for cost in spent) for name in names}
     (folder / "costs.json").write_text(json.dumps(costs | {"weigh_s": seconds}, indent=1))
 
 
@@ -115,8 +118,8 @@ def retrieve_cascade(
     index: Artifact,
     then: Artifact,
 ) -> None:
-    """retrieved.npy (S, K): what the first vectors find through their index, the first `depth` of it in the order of
-    the second's cosine; scanned.npy: documents compared by either; returned.npy."""
+    """A list: what the first vectors find through their index, the first `depth` of it in the order of the second's
+    cosine. Scanned are the documents compared by either."""
     use_threads(threads)
     candidates = read_sample(evaluated).candidates
     queries, searched = np.load(first.folder / "queries.npy"), load(index.folder)
@@ -129,8 +132,5 @@ def retrieve_cascade(
         rows = rerank(found, documents, asked, its.depth)[:, :k]
     seconds = time.perf_counter() - started
     ordered = (found[:, : its.depth] >= 0).sum(1)
-    np.save(folder / "retrieved.npy", np.where(rows >= 0, candidates[rows], -1).astype(np.int32))
-    np.save(folder / "scanned.npy", scanned(searched, queries, deep)[0] + ordered)
-    np.save(folder / "returned.npy", (rows >= 0).sum(1))
-    costs = {"search_s": seconds, "queries_per_s": len(rows) / max(seconds, 1e-9)}
-    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+    counted = scanned(searched, queries, deep)[0] + ordered
+    save_retrieved(Retrieved(as_document_rows(rows, candidates), counted, count_returned(rows), seconds), folder)

@@ -21,6 +21,7 @@ from ebr_core.metrics import Bool, Float64, Targets
 from ebr_core.verdicts import find, judge
 from tasks.artifacts import Artifact, stage
 from tasks.progress import showing
+from tasks.retrieved import EXACT, NO_INDEX, Retrieved, load_retrieved
 from tasks.samples import Sample, read_sample
 from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
 
@@ -29,7 +30,7 @@ KEPT = ("recall", "mrr", "index_recall")  # what per_search.parquet holds, besid
 DIFFERENCE = ("difference", "difference_low", "difference_high", "family_low", "family_high", "detectable")
 
 
-class Retrieved(Frozen):
+class EvaluatedList(Frozen):
     """What one arm (or baseline) with one seed retrieved through one index."""
 
     arm: str
@@ -54,7 +55,7 @@ class Run(NamedTuple):
     @property
     def exact(self) -> bool:
         """Whether nothing but the arm itself decides what is found."""
-        return self.through in ("exact", "none")
+        return self.through in (EXACT, NO_INDEX)
 
 
 class Part(NamedTuple):
@@ -81,27 +82,26 @@ By = dict[Run, dict[str, Float64]]  # metric → (S,) of each run
 def evaluate(
     folder: Path,
     evaluated: Artifact,
-    retrieved: list[Retrieved],
+    retrieved: list[EvaluatedList],
     questions: dict[str, Question],
     evaluation: Evaluation,
 ) -> None:
     """results.parquet and per_search.parquet of everything that was retrieved, and checks.json."""
     sample = read_sample(evaluated)
-    found = {
-        Run(run.arm, run.seed, run.index): np.load(run.rows.folder / "retrieved.npy")
-        for run in retrieved
-        if (run.rows.folder / "retrieved.npy").exists()
-    }
+    loaded = {Run(run.arm, run.seed, run.index): load_retrieved(run.rows) for run in retrieved}
+    lists = {run: of_run for run, of_run in loaded.items() if isinstance(of_run, Retrieved)}
+    unavailable = {run.arm: reason for run, reason in loaded.items() if isinstance(reason, str)}
+    found = {run: of_run.rows for run, of_run in lists.items()}
     results: list[dict[str, Any]] = []
     per_search: list[pa.Table] = []
     leaks = {run.arm: run.leak for run in retrieved if run.leak}
-    checks: dict[str, Any] = {"unavailable": _unavailable(retrieved), "leaks": leaks, "ceilings": {}}
+    checks: dict[str, Any] = {"unavailable": unavailable, "leaks": leaks, "ceilings": {}}
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
         for name in sample.names:
             searches, targets = sample.for_targets(name)
             measured = {run: _measure(of[searches["at"]], targets, sample, evaluation.ks) for run, of in found.items()}
-            _add_counts(measured, retrieved, searches)
-            _add_index_recall(measured, found, retrieved, searches, evaluation.ks)
+            _add_counts(measured, lists, searches)
+            _add_index_recall(measured, lists, searches, evaluation.ks)
             with showing(f"evaluate, {name} targets", 1):
                 results += _coverage_rows(name, searches, found, sample, evaluation.ks)
                 results += _rows(name, searches, measured, questions, evaluation)
@@ -114,11 +114,6 @@ def evaluate(
     pq.write_table(pa.Table.from_pylist(results, RESULTS_OF_RUN), folder / "results.parquet")
     pq.write_table(pa.concat_tables([PER_SEARCH.empty_table(), *per_search]), folder / "per_search.parquet")
     (folder / "checks.json").write_text(json.dumps(checks, indent=1))
-
-
-def _unavailable(retrieved: list[Retrieved]) -> dict[str, str]:
-    files = {run.arm: run.rows.folder / "unavailable.json" for run in retrieved}
-    return {arm: json.loads(file.read_text())["reason"] for arm, file in files.items() if file.exists()}
 
 
 def _measure(rows: Any, targets: Targets, sample: Sample, ks: tuple[int, ...]) -> dict[str, Float64]:
@@ -137,36 +132,33 @@ def _measure(rows: Any, targets: Targets, sample: Sample, ks: tuple[int, ...]) -
     return measured
 
 
-def _add_counts(measured: By, retrieved: list[Retrieved], searches: dict[str, Any]) -> None:
-    """What a retrieval counted for each search: documents scanned, documents returned."""
-    for each in retrieved:
-        for name in COUNTS:
-            file = each.rows.folder / f"{name}.npy"
-            if file.exists():
-                measured[Run(each.arm, each.seed, each.index)][name] = np.load(file)[searches["at"]].astype(np.float64)
+def _add_counts(measured: By, lists: dict[Run, Retrieved], searches: dict[str, Any]) -> None:
+    """What a list counted for each search: documents scanned, documents returned."""
+    for run, retrieved in lists.items():
+        for name, counts in zip(COUNTS, (retrieved.scanned, retrieved.returned), strict=True):
+            if counts is not None:
+                measured[run][name] = counts[searches["at"]].astype(np.float64)
 
 
-def _add_index_recall(
-    measured: By, found: dict[Run, Any], retrieved: list[Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
-) -> None:
+def _add_index_recall(measured: By, lists: dict[Run, Retrieved], searches: dict[str, Any], ks: tuple[int, ...]) -> None:
     """The index's own numbers: the share of the K exactly nearest that it finds among its first K, and whether the one
     exactly nearest is among them (1-recall@K) [EBR §4.1]. Where an index was tuned for a K, what it finds asked for so
     few counts, equal documents standing for each other, as it did in the tuning."""
-    folders = {Run(each.arm, each.seed, each.index): each.rows.folder for each in retrieved}
-    for run, of in measured.items():
-        exactly = run._replace(through="exact")
-        if run.exact or exactly not in found:
+    for run, of_run in measured.items():
+        exactly = run._replace(through=EXACT)
+        if run.exact or exactly not in lists:
             continue
-        ours, truth = found[run][searches["at"]], found[exactly][searches["at"]]
+        ours, truth = lists[run].rows[searches["at"]], lists[exactly].rows[searches["at"]]
+        promised_k, promised = lists[run].promised or (0, np.empty(0))
         for k in ks:
             nearest = truth[:, :k]
             counts = (nearest >= 0).sum(1)
             offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
             wanted = Targets(offsets, nearest[nearest >= 0])
-            of[f"index_recall@{k}"] = metrics.hits(ours[:, :k], wanted).sum(1) / np.maximum(counts, 1)
-            if (kept := folders[run] / f"kept_at_{k}.npy").exists():
-                of[f"index_recall@{k}"] = np.load(kept)[searches["at"]]
-            of[f"one_recall@{k}"] = ((ours[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(np.float64)
+            of_run[f"index_recall@{k}"] = metrics.hits(ours[:, :k], wanted).sum(1) / np.maximum(counts, 1)
+            if k == promised_k:
+                of_run[f"index_recall@{k}"] = promised[searches["at"]]
+            of_run[f"one_recall@{k}"] = ((ours[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(np.float64)
 
 
 def clusters_of(searches: dict[str, Any]) -> Int64:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -14,18 +15,18 @@ from data import samples
 from data.columns import read_columns as read_named_columns
 from ebr_core.bags import Bags, Float32, Int32, hash_texts, take, with_queries
 from ebr_core.errors import InputError
-from ebr_core.features import Features, Graph, Towers, named
+from ebr_core.features import SIDES, Features, Graph, Numbers, Side, Values
 from ebr_core.fitted import ColumnData, Fitted, Known, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.graph import refuse_silent
 from ebr_core.inputs import Bagged, Dense, Inputs, bagged, with_views
 from ebr_core.model import load_towers
 from ebr_core.scratch import MEMORY, Scratch
+from ebr_core.tower_config import TowerConfig
 from tasks.artifacts import Artifact, stage
 from tasks.graph import read_graph
 from tasks.logs import ReadLogs, unchanged
 from tasks.progress import showing
 
-SIDES = ("searches", "documents")
 GIVEN = {
     "searches": ("city", "region", "country", "language"),
     "documents": ("kind", "city", "region", "country", "language"),
@@ -64,7 +65,7 @@ def _write(
     log: Artifact,
     fitted: Fitted,
     texts: tuple[pa.Array, pa.Array],
-    data: dict[str, ColumnData],
+    data: dict[Side, ColumnData],
     graphs: dict[str, Artifact],
 ) -> None:
     features = fitted.features
@@ -79,10 +80,9 @@ def _write(
         documents = with_queries(documents, queries, samples.rows(led, "document_row"), samples.rows(led, "query_row"))
     _save(folder, "text.searches", table_bags(queries, fitted))
     _save(folder, "text.documents", table_bags(documents, fitted))
-    for name, group in features.groups.items():
+    for name in features.column_groups:
         for side in SIDES:
-            if not isinstance(group, Graph):
-                _save(folder, f"{name}.{side}", group_bags(name, side, data[side], _rows(log, side), fitted))
+            _save(folder, f"{name}.{side}", group_bags(name, side, data[side], _rows(log, side), fitted))
     searches = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"])
     np.save(folder / "query_of.npy", samples.rows(searches, "query_row"))
     np.save(folder / "searcher_of.npy", pc.fill_null(searches["searcher_row"], -1).to_numpy().astype(np.int32))
@@ -98,7 +98,7 @@ def texts_of(log: Artifact, features: Features) -> tuple[pa.Array, pa.Array]:
     return queries.combine_chunks(), titles.combine_chunks()
 
 
-def _fit(log: Artifact, features: Features, texts: tuple[pa.Array, pa.Array], data: dict[str, ColumnData]) -> Fitted:
+def _fit(log: Artifact, features: Features, texts: tuple[pa.Array, pa.Array], data: dict[Side, ColumnData]) -> Fitted:
     """The vocabulary is of the training window's queries and documents alone, as is all else."""
     queries, documents = (hash_texts(side, features.text) for side in texts)
     query_rows = samples.rows(samples.read(log.folder, "training_queries"), "query_row")
@@ -107,18 +107,17 @@ def _fit(log: Artifact, features: Features, texts: tuple[pa.Array, pa.Array], da
     return Fitted(features, vocabulary, rarity, _fit_groups(log, features, data))
 
 
-def _fit_groups(log: Artifact, features: Features, data: dict[str, ColumnData]) -> dict[str, Known]:
-    trained_on = {
+def _fit_groups(log: Artifact, features: Features, data: dict[Side, ColumnData]) -> dict[str, Known]:
+    trained_on: dict[Side, Int32] = {
         "searches": samples.rows(samples.read(log.folder, "training_searches"), "search_row"),
         "documents": samples.rows(samples.read(log.folder, "trainable"), "document_row"),
     }
     known = {}
-    for name, group in features.groups.items():
-        if not isinstance(group, Graph):
-            trained = [
-                {key: column.take(pa.array(trained_on[side])) for key, column in data[side].items()} for side in SIDES
-            ]
-            known[name] = fit_group(name, group, *trained)
+    for name, group in features.column_groups.items():
+        trained = [
+            {key: column.take(pa.array(trained_on[side])) for key, column in data[side].items()} for side in SIDES
+        ]
+        known[name] = fit_group(name, group, *trained)
     return known
 
 
@@ -143,18 +142,17 @@ def examine(log: Artifact, features: Features, columns: Artifact | None) -> None
     _fit_groups(log, features, {side: read_columns(log, features, side, columns) for side in SIDES})
 
 
-def wanted_columns(features: Features, side: str) -> list[str]:
+def wanted_columns(features: Features, side: Side) -> list[str]:
     """The columns of a side that the groups name."""
-    groups = [group for group in features.groups.values() if not isinstance(group, Graph)]
-    return sorted({column.column for group in groups for column in named(getattr(group, side))})
+    return features.columns(side)
 
 
-def extra_columns(features: Features, side: str) -> list[str]:
+def extra_columns(features: Features, side: Side) -> list[str]:
     """Those of them that extraction does not keep by itself."""
     return [column for column in wanted_columns(features, side) if column not in GIVEN[side]]
 
 
-def read_columns(log: Artifact, features: Features, side: str, extra: Artifact | None) -> ColumnData:
+def read_columns(log: Artifact, features: Features, side: Side, extra: Artifact | None) -> ColumnData:
     """The named columns of a side, a value a row of the log."""
     wanted = wanted_columns(features, side)
     kept = [column for column in wanted if column in GIVEN[side]]
@@ -201,7 +199,7 @@ def read_graphs(features: Artifact, side: str) -> dict[str, Float32]:
     }
 
 
-def read_inputs(features: Artifact, towers: Towers, scratch: Scratch = MEMORY) -> Inputs:
+def read_inputs(features: Artifact, towers: TowerConfig, scratch: Scratch = MEMORY) -> Inputs:
     """The inputs of both towers: every search and document of the log; bags lie in scratch."""
     fitted = read_fitted(features)
     query_of, searcher_of = (
@@ -212,11 +210,14 @@ def read_inputs(features: Artifact, towers: Towers, scratch: Scratch = MEMORY) -
     }
     of_searchers, of_documents = read_graphs(features, "searchers"), read_graphs(features, "documents")
     for name, group in fitted.features.groups.items():
-        if isinstance(group, Graph):
-            groups[name] = _dense(of_searchers[name], of_documents[name], searcher_of)
-        else:
-            sides = _sides(features, name)
-            groups[name] = bagged(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
+        match group:
+            case Graph():
+                groups[name] = _dense(of_searchers[name], of_documents[name], searcher_of)
+            case Values() | Numbers():
+                sides = _sides(features, name)
+                groups[name] = bagged(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
+            case _:
+                assert_never(group)
     inputs = Inputs(groups, len(query_of), len(groups["text"].at) - len(query_of))
     return with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
 

@@ -26,12 +26,13 @@ from ebr_core.model import load_towers
 from ebr_core.relevance import fit, held_out, probabilities
 from ebr_core.search import exact, scanned, through
 from ebr_core.searchable import load
-from ebr_core.towers import query_vectors, vectors_of
+from ebr_core.tower import query_vectors
 from ebr_core.train import Corpus, use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.home import home
 from tasks.progress import showing
 from tasks.ranking_inputs import lists_of, matrix, read_lists
+from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.samples import Sample
 from tasks.training import read_corpus
 
@@ -68,11 +69,11 @@ def to_rate(
     use_threads(source.training.threads)
     corpus = read_corpus(log, features, source)
     searches = samples.rows(samples.read(log.folder, "rateable", {"most": its.searches}), "search_row")
-    encoder = load_towers(towers.folder).encoder
+    tower = load_towers(towers.folder).tower.over(corpus.inputs)
     deep = min(SLACK * its.k, len(corpus.trainable))
     with showing("to rate", 1):
-        documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(corpus.trainable))
-        rows, near = exact(documents, query_vectors(encoder, corpus.inputs, searches), deep)
+        documents = tower.encode(corpus.inputs.rows_of(corpus.trainable))
+        rows, near = exact(documents, query_vectors(tower, corpus.inputs, searches), deep)
     rows = np.where(rows >= 0, corpus.trainable[rows], -1).astype(np.int32)
     rows, near = first_there(rows, near, _existed(log, searches, rows), its.k)
     query, place = np.nonzero(rows >= 0)
@@ -189,11 +190,11 @@ def fit_filter(
     use_threads(threads)
     corpus = read_corpus(log, features, source)
     searches, documents, good, own = _examples(log, rated, corpus.trainable)
-    encoder = load_towers(towers.folder).encoder
+    tower = load_towers(towers.folder).tower.over(corpus.inputs)
     asked, at = (part.astype(np.int32) for part in np.unique(searches, return_inverse=True))
     every = np.arange(corpus.inputs.documents, dtype=np.int32)
-    vectors = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(every))
-    lists = lists_of(log, _asked(log, asked, corpus), query_vectors(encoder, corpus.inputs, asked), vectors)
+    vectors = tower.encode(corpus.inputs.rows_of(every))
+    lists = lists_of(log, _asked(log, asked, corpus), query_vectors(tower, corpus.inputs, asked), vectors)
     names, rows = matrix(lists, "cosine", "none", at, documents, np.ones_like(at))
     if "popularity" in names:
         popularity = rows[:, names.index("popularity")]
@@ -241,8 +242,7 @@ def retrieve_filtered(
     k: int,
     threads: int,
 ) -> None:
-    """retrieved.npy (S, K): what the index finds, in its order, without what the filter holds for bad; scanned.npy and
-    returned.npy."""
+    """A list: what the index finds, in its order, without what the filter takes for bad."""
     use_threads(threads)
     lists, searched = read_lists(log, evaluated, vectors), load(index.folder)
     candidates = lists.sample.candidates
@@ -251,7 +251,7 @@ def retrieve_filtered(
     started = time.perf_counter()
     with showing("filter", 1):
         found, _ = through(searched, lists.queries, k)
-        rows = np.where(found >= 0, candidates[found], -1).astype(np.int32)
+        rows = as_document_rows(found, candidates)
         at, place = (part.astype(np.int32) for part in np.nonzero(rows >= 0))
         names, read = matrix(lists, "cosine", "none", at, rows[at, place], np.ones_like(at))
         assert names == model.feature_name(), "a filter reads what it was fitted on"
@@ -259,8 +259,5 @@ def retrieve_filtered(
         rows[at[bad], place[bad]] = -1
     rows = packed(rows)
     seconds = time.perf_counter() - started
-    np.save(folder / "retrieved.npy", rows)
-    np.save(folder / "scanned.npy", scanned(searched, lists.queries, k)[0])
-    np.save(folder / "returned.npy", (rows >= 0).sum(1))
-    costs = {"search_s": seconds, "queries_per_s": len(rows) / max(seconds, 1e-9)}
-    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+    counted = scanned(searched, lists.queries, k)[0]
+    save_retrieved(Retrieved(rows, counted, count_returned(rows), seconds), folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from datetime import timedelta
@@ -27,6 +26,7 @@ from ebr_core.terms import Terms, index_terms, ranked
 from ebr_core.train import use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.progress import showing
+from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.samples import Sample, read_sample
 
 CALIBRATED_AT = 100  # a target farther down than this is no case for a radius
@@ -86,7 +86,7 @@ def retrieve_hybrid(
     index: Artifact | None = None,
     radius: Artifact | None = None,
 ) -> None:
-    """retrieved.npy (S, K) by terms and embedding together; scanned.npy and returned.npy (S,): what it cost and gave.
+    """A list by terms and embedding together.
 
     vectors, index and radius are those of its arm, over the documents of evaluated.
     """
@@ -109,14 +109,10 @@ def retrieve_hybrid(
             lists.append(near)
         rows = fuse(lists[0], lists[1], its.fuse, k) if len(lists) == 2 else lists[0]
     seconds = time.perf_counter() - started
-    rows = np.where(rows >= 0, sample.candidates[rows], -1).astype(np.int32)
+    rows = as_document_rows(rows, sample.candidates)
     if its.trigger is not None and its.trigger.instead == "memory":
         rows[spared] = _remembered(log, sample, k)[spared]
-    np.save(folder / "retrieved.npy", rows)
-    np.save(folder / "scanned.npy", looked_at)
-    np.save(folder / "returned.npy", (rows >= 0).sum(1))
-    costs = {"search_s": seconds, "queries_per_s": len(rows) / max(seconds, 1e-9)}
-    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+    save_retrieved(Retrieved(rows, looked_at, count_returned(rows), seconds), folder)
 
 
 def _nothing_near(_near: Any, _among: Any) -> Any:

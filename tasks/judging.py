@@ -16,14 +16,13 @@ import pyarrow.parquet as pq
 from data import samples
 from data.nightly import Checks
 from ebr_core.bags import Float32
-from ebr_core.carry import carried
 from ebr_core.config import Arm
 from ebr_core.intervals import lower_bound
 from ebr_core.metrics import Float64, hits, recall_at_k
-from ebr_core.model import Model, load_towers, save_towers
+from ebr_core.model import Checkpoint, load_towers, save_towers
 from ebr_core.promotion import Compared, around, band
 from ebr_core.search import exact
-from ebr_core.towers import new_encoder
+from ebr_core.tower_kinds import new_tower
 from ebr_core.train import use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.evaluation import clusters_of
@@ -59,15 +58,15 @@ def check_day(figures: dict[date, dict[str, float]], day: date, checks: Checks) 
 def carry(folder: Path, features: Artifact, towers: Artifact, arm: Arm, seed: int) -> None:
     """The towers with what they learnt moved to the rows of these features, ready to be started from."""
     rng, fitted = np.random.default_rng([seed, 0]), read_fitted(features)
-    fresh = new_encoder(read_inputs(features, arm.towers), arm.towers, arm.text.weighting == "learned", rng)
-    encoder = carried(load_towers(towers.folder), fitted, fresh)
-    save_towers(Model(encoder, fitted, arm.towers, {}, np.empty(0, "S1")), folder)
+    fresh, old = new_tower(arm, read_inputs(features, arm.towers), rng), load_towers(towers.folder)
+    tower = fresh.warm_start(old.tower, old.fitted, fitted)
+    save_towers(Checkpoint(tower, fitted, arm.towers, {}, np.empty(0, "S1")), folder)
 
 
 def fits(towers: Artifact, arm: Arm) -> bool:
     """Whether the towers read what the arm reads and are of its shape, so that it can start from them."""
     model = load_towers(towers.folder)
-    return (model.fitted.features, model.towers) == (arm.reads, arm.towers)
+    return (model.fitted.features, model.config.shape()) == (arm.reads, arm.towers.shape())
 
 
 @stage

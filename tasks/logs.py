@@ -22,12 +22,6 @@ from tasks.progress import showing
 ReadLogs = Tables | Ubi | Esci | Beir
 
 
-def obtain(logs: ReadLogs | Simulated, split: Split, world: Artifact | None) -> Artifact:
-    """The extracted log: of the user's files as they are now, or of the simulated world."""
-    files = files_of(logs, world)
-    return extract(files, split, contents_of(files))
-
-
 def files_of(logs: ReadLogs | Simulated, world: Artifact | None) -> ReadLogs:
     """Where the tables are to be read: the user's files, or those that the simulated world wrote."""
     if not isinstance(logs, Simulated):

@@ -12,7 +12,6 @@ from ebr_core.batches import Batch, Drawn, batches
 from ebr_core.config import Arm, NegativeMix
 from ebr_core.feedback import bad_of
 from ebr_core.model import load_towers
-from ebr_core.towers import vectors_of
 from tasks.artifacts import Artifact
 from tasks.training import read_corpus, read_pairs, read_rated
 
@@ -49,12 +48,12 @@ def fed(
     drawn = Drawn(corpus.trainable, corpus.clicks, np.full((len(pairs.search_rows), 0), -1, np.int32))
     mix = NegativeMix(random=EACH, popularity=arm.negatives.popularity, impressions=EACH, in_batch="all")
     batch = next(iter(batches(pairs, known, drawn, mix, arm.mask, len(order), order, rng)))
-    encoder = load_towers(towers.folder).encoder
+    tower = load_towers(towers.folder).tower.over(corpus.inputs)
 
     def embedded(documents: Int32) -> Float32:
-        return vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(documents))
+        return tower.encode(corpus.inputs.rows_of(documents))
 
-    queries = vectors_of(encoder, corpus.inputs, batch.search_rows[:count])
+    queries = tower.encode(batch.search_rows[:count])
     titles = pq.read_table(log.folder / "documents.parquet", columns=["title"])["title"]
     named = _names(log, batch.search_rows[:count])
     tables = _mined(mined, order[:count])

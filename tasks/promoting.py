@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ebr_core.errors import InputError
 from tasks.bundle import publish
 from tasks.nights import ROLLED_BACK, Champion, Night, alone, champions_of, next_number, read_nights, write_night
-from tasks.tracking import point_at, register
+from tasks.tracking.logged_model import point_at, register
 from tasks.training import best_recall
 
 

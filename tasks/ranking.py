@@ -35,6 +35,7 @@ from ebr_core.trees import MEASURED_AT, grow
 from tasks.artifacts import Artifact, stage
 from tasks.progress import showing
 from tasks.ranking_inputs import Lists, matrix, read_lists
+from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.samples import Sample, read_sample
 
 CELLS = 2**25  # numbers of features at a time
@@ -139,8 +140,8 @@ def retrieve_ranked(
     index: Artifact,
     ranker: Artifact,
 ) -> None:
-    """retrieved.npy (S, K): what the vectors find through their index, the first `depth` of it as the ranker orders;
-    scanned.npy: documents compared or scored; returned.npy."""
+    """A list: what the vectors find through their index, the first `depth` of it as the ranker orders. Scanned are the
+    documents compared or scored."""
     use_threads(threads)
     lists, told, searched = read_lists(log, evaluated, vectors), trained_of(ranker), load(index.folder)
     booster = lightgbm.Booster(model_str=(ranker.folder / "ranker.txt").read_text())
@@ -159,11 +160,8 @@ def retrieve_ranked(
             scores[at, place] = booster.predict(rows, num_threads=threads)
             found[first : first + len(part), : its.depth] = first_of(scores, part)
     seconds = time.perf_counter() - started
-    np.save(folder / "retrieved.npy", found[:, :k])
-    np.save(folder / "scanned.npy", scanned(searched, lists.queries, found.shape[1])[0] + (head >= 0).sum(1))
-    np.save(folder / "returned.npy", (found[:, :k] >= 0).sum(1))
-    costs = {"search_s": seconds, "queries_per_s": len(found) / max(seconds, 1e-9)}
-    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+    counted = scanned(searched, lists.queries, found.shape[1])[0] + (head >= 0).sum(1)
+    save_retrieved(Retrieved(found[:, :k], counted, count_returned(found[:, :k]), seconds), folder)
 
 
 def _blocks(lists: Int32, features: int) -> Iterator[tuple[int, Int32]]:
@@ -177,7 +175,7 @@ def _retrieve(lists: Lists, searched: Searchable, depth: int) -> Int32:
     """(S, depth) document rows, or as many as there are."""
     candidates = lists.sample.candidates
     rows, _ = through(searched, lists.queries, min(depth, len(candidates)))
-    return np.where(rows >= 0, candidates[rows], -1).astype(np.int32)
+    return as_document_rows(rows, candidates)
 
 
 def _examples(

@@ -22,12 +22,13 @@ from ebr_core.index import AnyIndex, Exact, Hnsw, Ivf, Scan, build, problem, set
 from ebr_core.model import load_towers
 from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.searchable import Searchable, load, save
-from ebr_core.towers import query_vectors, vectors_of
+from ebr_core.tower import query_vectors
 from ebr_core.train import use_threads
 from ebr_core.tuning import tune
 from tasks.artifacts import Artifact, stage
 from tasks.features import read_inputs
 from tasks.progress import showing
+from tasks.retrieved import Retrieved, as_document_rows, save_retrieved, save_unavailable
 from tasks.samples import read_sample
 
 
@@ -37,12 +38,13 @@ def embed_texts(folder: Path, features: Artifact, towers: Artifact, evaluated: A
     order, or (h, S, D) where a search has several."""
     use_threads(threads)
     model, sample = load_towers(towers.folder), read_sample(evaluated)
-    inputs = read_inputs(features, model.towers)
+    inputs = read_inputs(features, model.config)
+    tower = model.tower.over(inputs)
     documents = inputs.rows_of(np.arange(inputs.documents, dtype=np.int32))
     started = time.perf_counter()
-    np.save(folder / "documents.npy", vectors_of(model.encoder, inputs, documents))
+    np.save(folder / "documents.npy", tower.encode(documents))
     seconds = time.perf_counter() - started
-    np.save(folder / "queries.npy", query_vectors(model.encoder, inputs, sample.searches["search_row"]))
+    np.save(folder / "queries.npy", query_vectors(tower, inputs, sample.searches["search_row"]))
     costs = {"embed_s": seconds, "documents_per_s": inputs.documents / max(seconds, 1e-9)}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
@@ -110,11 +112,10 @@ def _build(
 
 @stage
 def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifact, k: int, threads: int) -> None:
-    """retrieved.npy (S, K): the document rows that the index finds for each sampled search, −1 where it finds fewer.
+    """A list: the documents that the index finds for each sampled search.
 
-    scanned.npy (S,): the documents scanned for each. Where the index was tuned, kept_at_10.npy (S,) is its recall@10
-    against exact search asked for no more than those 10, as its target promises: graphs and second looks find more
-    when asked for more.
+    Where the index was tuned, the list has its index recall@10 asked for no more than 10 documents, as its target
+    promises: graphs and second looks find more when asked for more.
     """
     use_threads(threads)
     manifest = json.loads((index.folder / "manifest.json").read_text())
@@ -127,25 +128,25 @@ def retrieve(folder: Path, vectors: Artifact, index: Artifact, evaluated: Artifa
     started = time.perf_counter()
     rows, _ = through(searched, queries, at, slack=0)
     seconds = time.perf_counter() - started
+    promised = None
     if manifest["setting"]:
         documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
-        np.save(folder / f"kept_at_{at}.npy", as_near(documents, queries, rows, exact(documents, queries, at)[1]))
+        promised = at, as_near(documents, queries, rows, exact(documents, queries, at)[1])
     rows, _ = through(searched, queries, k)
-    np.save(folder / "retrieved.npy", np.where(rows >= 0, candidates[rows], -1).astype(np.int32))
-    np.save(folder / "scanned.npy", scanned(searched, queries, at)[0])
-    costs = {"search_s": seconds, "queries_per_s": queries.shape[-2] / max(seconds, 1e-9)}
-    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+    counted = scanned(searched, queries, at)[0]
+    retrieved = Retrieved(as_document_rows(rows, candidates), counted, seconds=seconds, promised=promised)
+    save_retrieved(retrieved, folder)
 
 
 @stage
 def retrieve_baseline(folder: Path, log: Artifact, evaluated: Artifact, name: str, k: int) -> None:
-    """The same from a baseline without towers; unavailable.json with the reason where these logs allow none."""
+    """A list from a baseline without towers, or the reason why these logs allow none."""
     with showing(name, 1):
         rows = _run_baseline(log, evaluated, name, k)
     if isinstance(rows, str):
-        (folder / "unavailable.json").write_text(json.dumps({"reason": rows}))
+        save_unavailable(rows, folder)
     else:
-        np.save(folder / "retrieved.npy", rows)
+        save_retrieved(Retrieved(rows), folder)
 
 
 def _run_baseline(log: Artifact, evaluated: Artifact, name: str, k: int) -> Int32 | str:
@@ -175,7 +176,7 @@ def _bm25(log: Artifact, candidates: Int32, query_rows: Int32, k: int) -> Int32:
 def retrieve_oracle(
     folder: Path, world: World, lived: Artifact, log: Artifact, evaluated: Artifact, sees: Sees, k: int
 ) -> None:
-    """The same from the simulated world's own posterior, which knows the text, the place too, or everything."""
+    """A list from the simulated world's own posterior, which knows the text, the place too, or everything."""
     searches = pq.read_table(evaluated.folder / "searches.parquet", columns=["search_row", "search_id"])
     asked = searches["search_id"].to_numpy().astype(np.int64)
     with showing(f"oracle {sees}", 1):
@@ -185,4 +186,4 @@ def retrieve_oracle(
     at = place[np.searchsorted(asked[place], found["search_id"].to_numpy())]
     rows = np.full((len(asked), k), -1, np.int32)
     rows[at, found["position"].to_numpy() - 1] = pc.index_in(found["document_id"], documents).to_numpy()
-    np.save(folder / "retrieved.npy", rows)
+    save_retrieved(Retrieved(rows), folder)

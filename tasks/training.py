@@ -23,11 +23,12 @@ from ebr_core.fitted import table_bags, text_bags
 from ebr_core.inputs import with_copies
 from ebr_core.metrics import hits, recall_at_k
 from ebr_core.mining import Mined
-from ebr_core.model import Model, load_towers, save_towers
+from ebr_core.model import Checkpoint, load_towers, save_towers
 from ebr_core.positives import Known, Pairs, Rated, select
 from ebr_core.scratch import MEMORY, Scratch
 from ebr_core.search import exact
-from ebr_core.towers import Encoder, encoder_of, group_weights, query_vectors, snapshot, vectors_of
+from ebr_core.tower import Tower, copied_state, query_vectors
+from ebr_core.tower_kinds import tower_of
 from ebr_core.train import Copies, Corpus, Start, mine_pairs, train, use_threads
 from ebr_core.typos import misspell
 from tasks.artifacts import Artifact, stage
@@ -41,7 +42,7 @@ VALIDATION_K = 10
 class Trial(NamedTuple):
     """What one training gave."""
 
-    best: Encoder
+    best: Tower  # a copy, as it was after the best epoch
     epochs: list[dict[str, Any]]
     costs: dict[str, Any]
 
@@ -88,29 +89,30 @@ def train_arm(
         tried = [tried[chosen]]
     trials: dict[int, Trial] = {}
     for number, trial in tried:
-        begin = Start(None if start is None else _started(start, arm), offline)
+        begin = Start(None if start is None else _started(start, trial), offline)
         told = f"train, seed {seed}" + (f", trial {number + 1} of {len(arm.tried)}" if len(tried) > 1 else "")
         trials[number] = _run(corpus, pairs, known, trial, seed, recall, begin, told)
     chosen = max(trials, key=lambda number: trials[number].recall)
     best = trials[chosen]
-    save_towers(_model(best.best, log, features, arm), folder)
-    (folder / "weights.json").write_text(json.dumps(group_weights(best.best), indent=1))
+    save_towers(_checkpoint(best.best, log, features, arm), folder)
+    (folder / "weights.json").write_text(json.dumps(best.best.weights(), indent=1))
     (folder / "epochs.json").write_text(json.dumps(best.epochs, indent=1))
-    (folder / "costs.json").write_text(json.dumps(best.costs | {"table_rows": len(best.best.table)}, indent=1))
+    (folder / "costs.json").write_text(json.dumps(best.costs | best.best.counts(), indent=1))
     recalls = {str(number): trial.recall for number, trial in trials.items()}
     told_trials = {"chosen": chosen, "tried": len(arm.tried), "validation_recall": recalls}
     (folder / "trials.json").write_text(json.dumps(told_trials, indent=1))
 
 
-def _started(start: Artifact, arm: Arm) -> Encoder:
-    """The towers to start from. Errors: they read something else, or are of another shape."""
+def _started(start: Artifact, arm: Arm) -> Tower:
+    """The tower to start from, with the arm's learning rates. Errors: it reads something else, or is of another
+    shape."""
     model = load_towers(start.folder)
-    if (model.fitted.features, model.towers) != (arm.reads, arm.towers):
+    if (model.fitted.features, model.config.shape()) != (arm.reads, arm.towers.shape()):
         raise InputError(
             "start_from: that arm's text, groups or towers differ from this one's, so its weights do not fit. "
             "Make them alike"
         )
-    return model.encoder
+    return tower_of(arm.towers, model.tower.state(), arm.reads.group_names)
 
 
 def best_recall(towers: Artifact) -> float:
@@ -131,23 +133,23 @@ def _run(
     known: Known,
     arm: Arm,
     seed: int,
-    recall: Callable[[Encoder], float],
+    recall: Callable[[Tower], float],
     start: Start,
     told: str,
 ) -> Trial:
     """One training from begin to end."""
     epochs: list[dict[str, Any]] = []
-    best: Encoder | None = None
+    best: Tower | None = None
     first, started = 0, time.perf_counter()
     with showing(told, arm.training.epochs * pairs.an_epoch) as show:
-        for progress, encoder in train(corpus, pairs, known, arm, seed, recall, start):
+        for progress, tower in train(corpus, pairs, known, arm, seed, recall, start):
             if not first:
                 first, started = progress.pairs, time.perf_counter()  # compilation and reading are behind it
             show(progress.pairs, _note(epochs))
             if progress.epoch:
-                epochs.append(progress.epoch._asdict() | _weights(encoder))
+                epochs.append(progress.epoch._asdict() | _weights(tower))
             if progress.best:
-                best = encoder_of(snapshot(encoder), list(encoder.groups))
+                best = tower_of(arm.towers, copied_state(tower), arm.reads.group_names)
     assert best is not None, "the first epoch is always the best so far"
     seconds = time.perf_counter() - started
     costs = {"train_s": seconds, "pairs": progress.pairs, "pairs_per_s": (progress.pairs - first) / seconds}
@@ -158,19 +160,20 @@ def _note(epochs: list[dict[str, Any]]) -> str:
     return f"epoch {epochs[-1]['epoch']}: validation recall {epochs[-1]['validation_recall']:.4f}" if epochs else ""
 
 
-def _weights(encoder: Encoder) -> dict[str, float]:
-    """How much each side leans on each group, where there are several."""
-    return {f"weight.{name}": weight for name, weight in group_weights(encoder).items() if len(encoder.groups) > 1}
+def _weights(tower: Tower) -> dict[str, float]:
+    """How much each side leans on each group; nothing where there is one group, which has all the weight."""
+    weights = {f"weight.{name}": weight for name, weight in tower.weights().items()}
+    return {} if set(weights.values()) == {1.0} else weights
 
 
-def _model(towers: Encoder, log: Artifact, features: Artifact, arm: Arm) -> Model:
+def _checkpoint(tower: Tower, log: Artifact, features: Artifact, arm: Arm) -> Checkpoint:
     """The towers with all that a search needs to be embedded without the log."""
     graphs = {name: np.asarray(vectors) for name, vectors in read_graphs(features, "searchers").items()}
     ids: list[str] = []
     if graphs:
         ids = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
     encoded = np.array([one.encode() for one in ids], np.bytes_)
-    return Model(towers, read_fitted(features), arm.towers, graphs, encoded)
+    return Checkpoint(tower, read_fitted(features), arm.towers, graphs, encoded)
 
 
 def read_corpus(log: Artifact, features: Artifact, arm: Arm, scratch: Scratch = MEMORY) -> Corpus:
@@ -226,15 +229,15 @@ def read_rated(log: Artifact, rated: list[Artifact], ratings: Ratings | None, se
     return shuffled(found, seed) if ratings.shuffled else found
 
 
-def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Encoder], float]:
+def _validation_recall(corpus: Corpus, validation: Artifact) -> Callable[[Tower], float]:
     """A function that measures the towers' recall@10 on the validation searches, over the whole corpus of their
     period."""
     sample = read_sample(validation)
     searches, targets = sample.for_targets("clicked")
 
-    def recall(encoder: Encoder) -> float:
-        documents = vectors_of(encoder, corpus.inputs, corpus.inputs.rows_of(sample.candidates))
-        queries = query_vectors(encoder, corpus.inputs, searches["search_row"])
+    def recall(tower: Tower) -> float:
+        documents = tower.encode(corpus.inputs.rows_of(sample.candidates))
+        queries = query_vectors(tower, corpus.inputs, searches["search_row"])
         rows, _ = exact(documents, queries, VALIDATION_K)
         found = np.where(rows >= 0, sample.candidates[rows], -1)
         return float(recall_at_k(hits(found, targets), targets, VALIDATION_K).mean())
@@ -264,9 +267,9 @@ def mine_negatives(
     scratch = Scratch(folder)
     corpus, told = read_corpus(log, features, source, scratch), read_rated(log, rated or [], ratings, seed)
     pairs, known = read_pairs(log, positives, mask, seed, told, ratings, scratch)
-    encoder = load_towers(towers.folder).encoder
+    tower = load_towers(towers.folder).tower.over(corpus.inputs)
     with showing("mine", 1), pq.ParquetWriter(folder / "mined.parquet", MINED) as writer:
-        for part in mine_pairs(encoder, corpus, pairs, known, mining, seed, threads):
+        for part in mine_pairs(tower, corpus, pairs, known, mining, seed, threads):
             writer.write_table(_mined_table(part, pairs))
 
 

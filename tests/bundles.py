@@ -12,15 +12,16 @@ import pyarrow.parquet as pq
 
 from ebr_core.bags import Float32, hash_texts
 from ebr_core.bundle import ASKED, embed_asked, seal, write_terms
-from ebr_core.features import Features, TextFeatures, Towers, Values
+from ebr_core.features import Features, TextFeatures, Values
 from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.hybrid import Radius
 from ebr_core.index import Ivf, build
 from ebr_core.inputs import bagged, inputs_of
-from ebr_core.model import Model, save_towers
+from ebr_core.model import Checkpoint, save_towers
+from ebr_core.ngram_tower import new_ngram_tower
 from ebr_core.searchable import save
 from ebr_core.terms import index_terms
-from ebr_core.towers import new_encoder, vectors_of
+from ebr_core.tower_config import NgramTowerConfig
 
 TITLES = [
     *("Anna Schmidt", "Anna Smith", "Ana Smit", "Smith Brothers Band", "Walking Club Lyon"),
@@ -61,7 +62,7 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
     return folder
 
 
-def _untrained(seed: int, d: int) -> tuple[Model, Float32]:
+def _untrained(seed: int, d: int) -> tuple[Checkpoint, Float32]:
     """Towers that read the text and the city, and the documents' vectors."""
     features = Features(
         text=TextFeatures(buckets=4096), groups={"place": Values(searches=("city",), documents=("city",))}
@@ -77,9 +78,9 @@ def _untrained(seed: int, d: int) -> tuple[Model, Float32]:
     no_city = group_bags("place", "searches", {"city": cities["city"][:0]}, 0, fitted)
     places = group_bags("place", "documents", cities, len(CITIES), fitted)
     inputs.groups["place"] = bagged(no_city, places, fitted.group_rows("place"), True)
-    encoder = new_encoder(inputs, Towers(dimensions=d), False, np.random.default_rng(seed))
-    vectors = vectors_of(encoder, inputs, inputs.rows_of(np.arange(len(TITLES), dtype=np.int32)))
-    return Model(encoder, fitted, Towers(dimensions=d), {}, np.empty(0, "S1")), vectors
+    encoder = new_ngram_tower(inputs, NgramTowerConfig(dimensions=d), False, np.random.default_rng(seed))
+    vectors = encoder.over(inputs).encode(inputs.rows_of(np.arange(len(TITLES), dtype=np.int32)))
+    return Checkpoint(encoder, fitted, NgramTowerConfig(dimensions=d), {}, np.empty(0, "S1")), vectors
 
 
 def publish_bundles(home: Path, experiment: str, folders: dict[str, Path], champion: str) -> None:

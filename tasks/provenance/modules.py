@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.home import ROOT
+from tasks.home import ROOT as ROOT
 from tasks.provenance.mentions import Import, Mentions, imports_of, mentions_of
 
 OURS = ("flows", "tasks", "data", "ebr_core")

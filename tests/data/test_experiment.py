@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data.experiment import json_schema, load_experiment
+from data.experiment_file import json_schema, load_experiment
 from data.logs import Tables
 from ebr_core.config import Softmax, Triplet
 from ebr_core.errors import InputError

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, small, written
 
+from data.damaged import is_unreadable
 from data.extract import extract
 from data.fingerprint import fingerprint, refuse_absent
 from data.logs import Split, Tables
-from data.reading import is_unreadable
 from ebr_core.errors import InputError
 
 

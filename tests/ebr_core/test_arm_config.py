@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from ebr_core.config import (
     Arm,
@@ -16,15 +16,17 @@ from ebr_core.config import (
     Softmax,
     TextFeatures,
     ThreePart,
-    Towers,
     Training,
     Triplet,
     TypoCopies,
 )
 from ebr_core.features import Graph
+from ebr_core.frozen import Frozen
+from ebr_core.tower_config import NgramTowerConfig, read_tower_config, with_kind
 
 MODELS: list[type[BaseModel]] = [
-    Arm, Graph, Mining, NegativeMix, Positives, Softmax, TextFeatures, ThreePart, Towers, Training, Triplet, TypoCopies
+    *(Arm, Graph, Mining, NegativeMix, NgramTowerConfig, Positives, Softmax, TextFeatures, ThreePart, Training),
+    *(Triplet, TypoCopies),
 ]  # fmt: skip
 
 
@@ -57,8 +59,12 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (TextFeatures, "clicked_queries", [True, False], ["perhaps"]),
     (TextFeatures, "weighting", ["uniform", "idf", "learned"], ["tf", None]),
     (TextFeatures, "remainders", [None, 2, 2**24], [1, 2**24 + 1]),
-    (Towers, "fusion", ["additive", "mlp"], ["sum"]),
-    (Towers, "hidden", [2, 8192], [1, 8193]),
+    (NgramTowerConfig, "fusion", ["additive", "mlp"], ["sum"]),
+    (NgramTowerConfig, "hidden", [2, 8192], [1, 8193]),
+    (NgramTowerConfig, "kind", ["ngram"], ["transformer", None]),
+    (NgramTowerConfig, "projection_rate", [1e-9, 100], [0, -1, 101, float("nan"), float("inf")]),
+    (NgramTowerConfig, "weight_rate", [1e-9, 100], [0, -1, 101, float("nan")]),
+    (NgramTowerConfig, "network_rate", [1e-9, 100], [0, -1, 101, float("nan")]),
     (Graph, "method", ["walks", "neighbours", "svd"], ["cleora"]),
     (Graph, "dimensions", [2, 2048], [1, 2049]),
     (Graph, "epochs", [1, 1000], [0, 1001]),
@@ -72,13 +78,13 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
         [{}, {"friends": {"kind": "graph"}}, {"friends": None}],
         [{"Friends!": {"kind": "graph"}}, {"a": {}}],
     ),
-    (Towers, "dimensions", [2, 2048], [1, 2049, 0, -1, 3.5]),
-    (Towers, "shared", [True, False], ["perhaps"]),
-    (Towers, "prefixes", [[], [1], [127, 16]], [[0], [128], [3.5]]),
+    (NgramTowerConfig, "dimensions", [2, 2048], [1, 2049, 0, -1, 3.5]),
+    (NgramTowerConfig, "shared", [True, False], ["perhaps"]),
+    (NgramTowerConfig, "prefixes", [[], [1], [127, 16]], [[0], [128], [3.5]]),
     (Positives, "source", ["clicks", "impressions", "both"], ["click", "", None]),
     (Positives, "equal_volume", [True, False], [2]),
     (Positives, "hard_share", [0, 1], [-0.1, 1.1, float("nan")]),
-    (Towers, "query_vectors", [1, 16], [0, 17]),
+    (NgramTowerConfig, "query_vectors", [1, 16], [0, 17]),
     (NegativeMix, "random", [1, 100_000], [-1, 100_001, 0.5]),
     (NegativeMix, "impressions", [0, 100], [-1, 101]),
     (NegativeMix, "in_batch", [0, 1, 10_000, "all"], [-1, "some", 0.5]),
@@ -206,3 +212,34 @@ def test_nobody_is_taught_without_copies() -> None:
         TypoCopies(teaching=1)
     with pytest.raises(ValidationError, match="do not go together yet"):
         Arm.model_validate({"typos": {"share": 0.5}, "towers": {"query_vectors": 2}})
+
+
+def test_towers_without_their_kind_are_of_n_grams_and_another_kind_is_one_member_more() -> None:
+    assert Arm.model_validate({"towers": {"dimensions": 16}}).towers == NgramTowerConfig(dimensions=16)
+    assert Arm.model_validate({"towers": {"kind": "ngram"}}) == Arm()
+    with pytest.raises(ValidationError, match="kind"):
+        Arm.model_validate({"towers": {"kind": "transformer"}})
+
+    class Other(Frozen):
+        kind: Literal["other"] = "other"
+        layers: int = 2
+
+    both: TypeAdapter[Any] = TypeAdapter(Annotated[NgramTowerConfig | Other, Field(discriminator="kind")])
+    assert both.validate_python(with_kind({"dimensions": 16})) == NgramTowerConfig(dimensions=16)
+    assert both.validate_python(with_kind({"kind": "other", "layers": 4})) == Other(layers=4)
+
+
+def test_what_an_older_version_did_not_write_of_towers_takes_its_default() -> None:
+    written = {
+        "dimensions": 16, "shared": False, "query_vectors": 1, "prefixes": [4], "fusion": "mlp", "hidden": 32
+    }  # fmt: skip
+    config = read_tower_config(written)
+    assert config == NgramTowerConfig(dimensions=16, shared=False, prefixes=(4,), fusion="mlp", hidden=32)
+    assert (config.projection_rate, config.weight_rate, config.network_rate) == (0.01, 0.05, 0.001)
+
+
+def test_towers_that_learn_at_other_rates_are_of_one_shape() -> None:
+    slow = NgramTowerConfig(dimensions=16, projection_rate=1e-4, weight_rate=1e-4, network_rate=1e-4)
+    assert slow.shape() == NgramTowerConfig(dimensions=16).shape()
+    assert slow.shape() != NgramTowerConfig(dimensions=17).shape()
+    assert NgramTowerConfig(fusion="mlp").shape() != NgramTowerConfig().shape()

@@ -18,11 +18,13 @@ from ebr_core.bags import hash_texts
 from ebr_core.bundle import WEIGHTS, Bundle, Parts, as_rows, embed_asked, open_bundle, seal
 from ebr_core.ensemble import join_documents, join_queries
 from ebr_core.errors import InputError
-from ebr_core.features import Features, TextFeatures, Towers
+from ebr_core.features import Features, TextFeatures
 from ebr_core.fitted import Fitted, fit_text, table_bags, text_bags
 from ebr_core.inputs import inputs_of, with_views
-from ebr_core.model import Model
-from ebr_core.towers import new_encoder, query_vectors
+from ebr_core.model import Checkpoint
+from ebr_core.ngram_tower import new_ngram_tower
+from ebr_core.tower import query_vectors
+from ebr_core.tower_config import NgramTowerConfig
 from tests.bundles import CITIES, KINDS, TITLES, make_bundle
 
 
@@ -179,15 +181,15 @@ def test_the_place_of_a_question_reaches_its_vector(bundle: Bundle) -> None:
 
 def test_several_vectors_of_a_question_are_those_of_the_log() -> None:
     """Towers with two vectors a query: a question gets the same two as a search of the log with that text."""
-    towers, text = Towers(dimensions=16, query_vectors=2), TextFeatures(buckets=4096)
+    towers, text = NgramTowerConfig(dimensions=16, query_vectors=2), TextFeatures(buckets=4096)
     queries, titles = pa.array(["anna smith", "chess lyon"]), pa.array(TITLES)
     fitted = Fitted(Features(text=text), *fit_text(*(hash_texts(part, text) for part in (queries, titles)), text), {})
     bags = [table_bags(text_bags(part, fitted), fitted) for part in (queries, titles)]
     inputs = with_views(inputs_of(bags[0], bags[1], fitted.text_rows(), True, np.arange(2, dtype=np.int32)), 2)
-    encoder = new_encoder(inputs, towers, False, np.random.default_rng(0))
-    model = Model(encoder, fitted, towers, {}, np.empty(0, "S1"))
+    encoder = new_ngram_tower(inputs, towers, False, np.random.default_rng(0))
+    model = Checkpoint(encoder, fitted, towers, {}, np.empty(0, "S1"))
     asked = as_table([Question(query=query) for query in queries.to_pylist()])
-    wanted = query_vectors(encoder, inputs, np.arange(2, dtype=np.int32))
+    wanted = query_vectors(encoder.over(inputs), inputs, np.arange(2, dtype=np.int32))
     assert wanted.shape == (2, 2, 16)
     assert np.array_equal(embed_asked(model, asked), wanted)
     assert not np.allclose(wanted[0], wanted[1])

@@ -12,19 +12,20 @@ from hypothesis import strategies as st
 
 from ebr_core.bags import hash_texts, spelt
 from ebr_core.explain import explain
-from ebr_core.features import Features, Graph, TextFeatures, Towers, Values
+from ebr_core.features import Features, Graph, TextFeatures, Values
 from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.fusion import Additive
 from ebr_core.inputs import Dense, Inputs, bagged, with_search
-from ebr_core.model import Model, embed_queries, load_towers, query_columns, save_towers, searcher_rows
-from ebr_core.towers import encode, new_encoder, vectors_of
+from ebr_core.model import Checkpoint, embed_queries, load_towers, query_columns, save_towers, searcher_rows
+from ebr_core.ngram_tower import new_ngram_tower
+from ebr_core.tower_config import NgramTowerConfig
 
 QUERIES = ["maria silva", "chess club", "ana", "zzz"]
 TITLES = ["Maria Silva", "Chess Club Porto", "Ana Maria", "João"]
 CITIES = ["porto", "lisboa", None, "porto"]
 
 
-def built(text: dict[str, Any], towers: dict[str, Any], seed: int = 0) -> tuple[Model, Inputs]:
+def built(text: dict[str, Any], towers: dict[str, Any], seed: int = 0) -> tuple[Checkpoint, Inputs]:
     """A small model of four searches and four documents, untrained, with random weights of its groups."""
     rng = np.random.default_rng(seed)
     features = Features(
@@ -40,17 +41,17 @@ def built(text: dict[str, Any], towers: dict[str, Any], seed: int = 0) -> tuple[
     assert isinstance(place, Values)
     fitted = Fitted(features, vocabulary, rarity, {"place": fit_group("place", place, city, city)})
     sides = [table_bags(text_bags(side, fitted), fitted) for side in (queries, titles)]
-    settings_ = Towers.model_validate({"dimensions": 8} | towers)
+    settings_ = NgramTowerConfig.model_validate({"dimensions": 8} | towers)
     groups: Any = {"text": bagged(*sides, fitted.text_rows(), settings_.shared)}
     places = [group_bags("place", side, city, 4, fitted) for side in ("searches", "documents")]
     groups["place"] = bagged(*places, fitted.group_rows("place"), True)
     nodes = rng.standard_normal((6, 5)).astype(np.float32)
     groups["graph"] = Dense(nodes, np.array([0, 1, -1, 1, 2, 3, 4, 5], np.int32))
     inputs = Inputs(groups, 4, 4)
-    encoder = new_encoder(inputs, settings_, features.text.weighting == "learned", rng)
+    encoder = new_ngram_tower(inputs, settings_, features.text.weighting == "learned", rng)
     if isinstance(encoder.fusion, Additive):
         encoder.fusion.logs[:] = rng.uniform(-1, 1, encoder.fusion.logs.shape)
-    return Model(encoder, fitted, settings_, {"graph": nodes[:2]}, np.array([b"ann", b"bob"])), inputs
+    return Checkpoint(encoder, fitted, settings_, {"graph": nodes[:2]}, np.array([b"ann", b"bob"])), inputs
 
 
 CASES = [
@@ -64,8 +65,8 @@ CASES = [
 @pytest.mark.parametrize("document", [4, 7])
 def test_the_parts_sum_to_the_cosine(text: dict[str, Any], towers: dict[str, Any], search: int, document: int) -> None:
     model, inputs = built(text, towers)
-    told = explain(model.encoder, model.fitted, inputs, QUERIES[search], search, document)
-    vectors = encode(model.encoder, inputs, np.array([search, document], np.int32)).vectors
+    told = explain(model.tower, model.fitted, inputs, QUERIES[search], search, document)
+    vectors = model.tower.over(inputs).forward(np.array([search, document], np.int32)).vectors
     assert told.cosine == pytest.approx(float(vectors[0] @ vectors[1]), abs=1e-6)
     assert told.groups == ["text", "place", "graph"]
     if told.matrix is None:
@@ -83,9 +84,9 @@ def test_the_parts_sum_to_the_cosine(text: dict[str, Any], towers: dict[str, Any
 
 def test_what_is_left_out_is_the_cosine_less_that_of_towers_without_the_group() -> None:
     model, inputs = built({}, {"fusion": "mlp", "hidden": 6})
-    told = explain(model.encoder, model.fitted, inputs, QUERIES[0], 0, 4)
+    told = explain(model.tower, model.fitted, inputs, QUERIES[0], 0, 4)
     alone = Inputs({**inputs.groups, "graph": Dense(np.zeros((1, 5), np.float32), np.zeros(8, np.int32))}, 4, 4)
-    vectors = encode(model.encoder, alone, np.array([0, 4], np.int32)).vectors
+    vectors = model.tower.over(alone).forward(np.array([0, 4], np.int32)).vectors
     assert told.left_out[2] == pytest.approx(told.cosine - float(vectors[0] @ vectors[1]), abs=1e-6)
 
 
@@ -118,7 +119,7 @@ def test_a_model_from_disk_embeds_searches_as_the_log_did(
     assert searcher_rows(back, np.array([b"bobby", b"a", b"z"])).tolist() == [-1, -1, -1]
     rows = np.arange(4, dtype=np.int32)
     made = embed_queries(back, pa.array(QUERIES), searchers, {"city": pa.array(CITIES)})
-    np.testing.assert_allclose(made, vectors_of(model.encoder, inputs, rows), atol=1e-6)
+    np.testing.assert_allclose(made, model.tower.over(inputs).encode(rows), atol=1e-6)
     text_alone = embed_queries(back, pa.array(QUERIES))
     assert not np.allclose(text_alone[0], made[0])
     np.testing.assert_allclose(text_alone[2], made[2], atol=1e-6)  # of whom nothing else was known
@@ -128,6 +129,6 @@ def test_a_search_at_the_end_is_embedded_as_its_like() -> None:
     model, inputs = built({}, {})
     text = table_bags(text_bags(pa.array([QUERIES[0]]), model.fitted), model.fitted)
     wider = with_search(with_search(inputs, text, 0), text, None)
-    vectors = encode(model.encoder, wider, np.array([0, 8, 9], np.int32)).vectors
+    vectors = model.tower.over(wider).forward(np.array([0, 8, 9], np.int32)).vectors
     np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-6)
     np.testing.assert_allclose(vectors[2], embed_queries(model, pa.array(QUERIES[:1]))[0], atol=1e-6)

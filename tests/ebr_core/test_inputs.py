@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.bags import Bags
-from ebr_core.features import Towers
 from ebr_core.inputs import Bagged, Inputs, bagged, inputs_of, with_copies, with_views
+from ebr_core.ngram_tower import new_ngram_tower
 from ebr_core.search import exact
-from ebr_core.towers import encode, new_encoder, query_vectors
+from ebr_core.tower import query_vectors
+from ebr_core.tower_config import NgramTowerConfig
 
 KNOWN = 6  # n-grams
 
@@ -63,12 +64,14 @@ def test_each_query_vector_reads_n_grams_of_its_own(shared: bool, views: int) ->
     assert {len(one) for one in seen} == {2}
     others = {row for document in range(4, 7) for row in bag_at(more, "text", document)}
     assert not set().union(*seen[1:]) & others
-    encoder = new_encoder(more, Towers(dimensions=8, query_vectors=views), False, np.random.default_rng(0))
-    vectors = query_vectors(encoder, more, np.array([0, 1, 2], np.int32))
+    encoder = new_ngram_tower(
+        more, NgramTowerConfig(dimensions=8, query_vectors=views), False, np.random.default_rng(0)
+    )
+    vectors = query_vectors(encoder.over(more), more, np.array([0, 1, 2], np.int32))
     assert vectors.shape == (views, 3, 8)
     for view in range(views):
         rows = np.array([0, 1, 2], np.int32) + more.views[view]
-        assert np.array_equal(vectors[view], encode(encoder, more, rows).vectors)
+        assert np.array_equal(vectors[view], encoder.over(more).forward(rows).vectors)
     assert not np.allclose(vectors[0], vectors[1])
 
 

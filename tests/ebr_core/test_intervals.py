@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.coverage import ALLOWED, SETTINGS, cover, plant
 from ebr_core.bags import Int64
 from ebr_core.intervals import FEW_CLUSTERS, Measured, bootstrap, compare, compare_by_itself, robust
 from ebr_core.metrics import Float64
+from proofs.coverage import ALLOWED, SETTINGS, cover, plant
 
 
 def slow(values: Float64, clusters: Int64, resamples: int, seed: int) -> list[list[float]]:

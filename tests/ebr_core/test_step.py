@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ebr_core.bags import Float32
 from ebr_core.batches import Batch
-from ebr_core.config import Arm, Loss, NegativeMix, Softmax, ThreePart, Towers, Triplet
+from ebr_core.config import Arm, Loss, NegativeMix, Softmax, ThreePart, Triplet
 from ebr_core.kernels import choose_in_batch
 from ebr_core.similarity import nested_step, similarity_step
-from ebr_core.tables import through_norm
+from ebr_core.tables import normalize_backward
+from ebr_core.tower_config import NgramTowerConfig
 
 MIXES = [
     NegativeMix(random=4),
@@ -129,7 +130,7 @@ def test_the_gradient_of_a_step_is_that_of_autograd(
 ) -> None:
     rng = np.random.default_rng(seed)
     batch = batch_of(mix, b, rng, allowed_share)
-    arm = Arm.model_construct(negatives=mix, loss=loss, towers=Towers(query_vectors=views))
+    arm = Arm.model_construct(negatives=mix, loss=loss, towers=NgramTowerConfig(query_vectors=views))
     log_q = np.log(rng.dirichlet(np.ones(DOCUMENTS))).clip(-6).astype(np.float32)
     remembered = rng.standard_normal((mix.memory, 8))
     remembered = (remembered / np.linalg.norm(remembered, axis=1, keepdims=True)).astype(np.float32)
@@ -145,7 +146,7 @@ def test_the_gradient_of_a_step_is_that_of_autograd(
     memory = torch.from_numpy(remembered)
     gradient, told = similarity_step(torch.from_numpy(units), memory, batch, arm, log_q if corrects else None)
     back = gradient.numpy().copy()
-    through_norm(back, units, norms)
+    normalize_backward(back, units, norms)
     assert told.loss == pytest.approx(wanted.item(), rel=1e-4, abs=1e-5)
     np.testing.assert_allclose(back, by_sums, atol=3e-4, rtol=1e-3)
     assert told.gradient_norm == pytest.approx(float(np.linalg.norm(gradient.numpy())), rel=1e-4, abs=1e-6)
@@ -159,7 +160,7 @@ def test_the_gradient_of_a_step_is_that_of_autograd(
 def test_prefixes_count_as_much_as_the_whole(loss: Loss, mix: NegativeMix, b: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     batch = batch_of(mix, b, rng, 1.0)
-    arm = Arm.model_construct(negatives=mix, loss=loss, towers=Towers(prefixes=(2, 5)))
+    arm = Arm.model_construct(negatives=mix, loss=loss, towers=NgramTowerConfig(prefixes=(2, 5)))
     log_q = np.log(rng.dirichlet(np.ones(DOCUMENTS))).clip(-6).astype(np.float32)
     remembered = torch.from_numpy(rng.standard_normal((mix.memory, 8)))
     remembered = remembered / remembered.norm(dim=1, keepdim=True)
@@ -178,7 +179,7 @@ def test_prefixes_count_as_much_as_the_whole(loss: Loss, mix: NegativeMix, b: in
     whole = torch.from_numpy(units), remembered.float(), batch, arm, log_q if corrects else None
     gradient, told = nested_step(*whole)
     back = gradient.numpy().copy()
-    through_norm(back, units, norms)
+    normalize_backward(back, units, norms)
     np.testing.assert_allclose(back, leaf.grad.numpy(), atol=1e-3, rtol=5e-3)
     assert told.loss == pytest.approx(nested[0][0].item(), rel=1e-4, abs=1e-5)  # told of the whole embeddings
 

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from ebr_core.bags import Bags, Float32
 from ebr_core.inputs import stack
-from ebr_core.tables import embed, learn, through_norm
+from ebr_core.tables import adagrad_step, embed, normalize_backward
 
 ROWS = 12  # of the table
 
@@ -62,7 +62,7 @@ def test_learning_is_row_wise_adagrad_on_the_dense_gradient(
     wanted, wanted_squares = table.astype(float), np.zeros(ROWS)
     for _ in range(2):  # the second step sees the first one's accumulators
         gradient = rng.standard_normal((len(rows), dimensions), np.float32)
-        learn(table, squares, slot, bags_from(lists), np.array(rows, np.int32), gradient, 0.5)
+        adagrad_step(table, squares, slot, bags_from(lists), np.array(rows, np.int32), gradient, 0.5)
         wanted, wanted_squares = oracles.adagrad(
             wanted, wanted_squares, [lists[row] for row in rows], gradient.astype(float), 0.5
         )
@@ -96,7 +96,7 @@ def test_learnt_weights_are_adagrad_on_the_gradient_of_autograd(
         np.testing.assert_allclose(vector, oracles.embedded(table.astype(float), scaled), atol=2e-5)
     squares, slot = np.zeros(ROWS, np.float32), np.full(ROWS, -1, np.int32)
     scale_squares, before, scales_before = np.zeros(ROWS, np.float32), table.copy(), scales.copy()
-    learn(table, squares, slot, bags, at, gradient.copy(), 0.5, scales, scale_squares)
+    adagrad_step(table, squares, slot, bags, at, gradient.copy(), 0.5, scales, scale_squares)
     by_table, by_scale = (np.array(grad) for grad in grads)
     np.testing.assert_allclose(squares, (by_table**2).mean(1), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(scale_squares, by_scale**2, rtol=1e-2, atol=1e-4)
@@ -112,7 +112,7 @@ def test_a_row_without_gradient_keeps_its_bytes() -> None:
     before = table.copy()
     bags = bags_from([[(1, 1.0), (2, 1.0)], [(3, 1.0)]])
     gradient = np.array([[1, 0, 0, 0], [0, 0, 0, 0]], np.float32)
-    learn(
+    adagrad_step(
         table, np.zeros(ROWS, np.float32), np.full(ROWS, -1, np.int32), bags, np.arange(2, dtype=np.int32), gradient, 1
     )
     assert np.flatnonzero((table != before).any(1)).tolist() == [1, 2]
@@ -128,7 +128,7 @@ def test_learning_gives_the_same_bytes_with_one_thread_and_with_two() -> None:
     for threads in (1, 2):
         numba.set_num_threads(threads)
         table = table_of(16, 0)
-        learn(table, np.zeros(ROWS, np.float32), np.full(ROWS, -1, np.int32), bags, rows, gradient, 0.1)
+        adagrad_step(table, np.zeros(ROWS, np.float32), np.full(ROWS, -1, np.int32), bags, rows, gradient, 0.1)
         learnt.append(table.tobytes() + embed(table, bags).tobytes())
     assert learnt[0] == learnt[1]
 
@@ -143,7 +143,7 @@ def test_the_gradient_through_the_norm_is_its_jacobian(sums: Float32, by_unit: F
     norms = np.linalg.norm(sums, axis=1)
     units = sums / np.where(norms > 0, norms, 1)[:, None]
     got = by_unit.copy()
-    through_norm(got, units, norms)
+    normalize_backward(got, units, norms)
     for row in range(3):
         jacobian = np.zeros((4, 4))
         if norms[row]:

@@ -12,13 +12,15 @@ import pytest
 
 from ebr_core.bags import Bags, Float32, fit_vocabulary, hash_texts, keep_known
 from ebr_core.batches import Drawn
-from ebr_core.config import Arm, Mining, NegativeMix, Softmax, TextFeatures, Towers, Training, Triplet, TypoCopies
+from ebr_core.config import Arm, Mining, NegativeMix, Softmax, TextFeatures, Training, Triplet, TypoCopies
 from ebr_core.errors import InputError
 from ebr_core.inputs import Bagged, inputs_of, with_copies, with_views
 from ebr_core.metrics import Targets, hits, recall_at_k
+from ebr_core.ngram_tower import NgramTower, new_ngram_tower, ngram_tower_of
 from ebr_core.positives import Recovered, Shown, select
 from ebr_core.search import exact
-from ebr_core.towers import Encoder, encode, encoder_of, new_encoder, query_vectors, snapshot
+from ebr_core.tower import copied_state, query_vectors
+from ebr_core.tower_config import NgramTowerConfig
 from ebr_core.train import Copies, Corpus, Epoch, Start, _mix_of, log_chances, mine_pairs, train, use_threads
 
 CLUSTERS = 8
@@ -32,7 +34,7 @@ NONE = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
 class Planted(NamedTuple):
     corpus: Corpus
     shown: Shown
-    recall: Callable[[Encoder], float]
+    recall: Callable[[NgramTower], float]
 
 
 def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True) -> Planted:
@@ -66,8 +68,8 @@ def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True)
         (every[:, None] // EACH * EACH + np.arange(EACH)).ravel().astype(np.int32),
     )
 
-    def recall(encoder: Encoder) -> float:
-        vectors = encode(encoder, inputs, np.arange(len(queries) + n, dtype=np.int32)).vectors
+    def recall(encoder: NgramTower) -> float:
+        vectors = encoder.over(inputs).forward(np.arange(len(queries) + n, dtype=np.int32)).vectors
         rows, _ = exact(vectors[len(queries) :], vectors[: len(queries)], EACH)
         return float(recall_at_k(hits(rows, targets), targets, EACH).mean())
 
@@ -76,10 +78,12 @@ def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True)
 
 def arm_of(mix: NegativeMix, **training: float) -> Arm:
     settings = {"batch_size": 32, "epochs": 8, "patience": 8} | training
-    return Arm(negatives=mix, text=FEATURES, towers=Towers(dimensions=16), training=Training.model_validate(settings))
+    return Arm(
+        negatives=mix, text=FEATURES, towers=NgramTowerConfig(dimensions=16), training=Training.model_validate(settings)
+    )
 
 
-def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], Encoder, Encoder]:
+def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], NgramTower, NgramTower]:
     """(epochs, the towers after the last step, the best ones)."""
     use_threads(1)
     pairs, known = select(world.shown, NONE, arm.positives, arm.mask, seed)
@@ -88,7 +92,7 @@ def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], Encod
         if progress.epoch:
             epochs.append(progress.epoch)
         if progress.best:
-            best = encoder_of(snapshot(encoder), list(encoder.groups))
+            best = ngram_tower_of(encoder.config, copied_state(encoder), list(encoder.groups))
     return epochs, encoder, best
 
 
@@ -104,7 +108,10 @@ def test_training_finds_the_clusters_that_an_untrained_model_cannot(
 ) -> None:
     world = planted(shared=shared)
     rng = np.random.default_rng(1)
-    untrained = [world.recall(new_encoder(world.corpus.inputs, Towers(dimensions=16), False, rng)) for _ in range(20)]
+    untrained = [
+        world.recall(new_ngram_tower(world.corpus.inputs, NgramTowerConfig(dimensions=16), False, rng))
+        for _ in range(20)
+    ]
     arm = arm_of(mix).model_copy(update={"loss": loss, "mask": "query"})
     epochs, encoder, best = trained(world, arm)
     assert epochs[-1].validation_recall > max(untrained) + 5 * np.std(untrained)
@@ -273,13 +280,13 @@ def test_the_shuffled_control_has_the_same_chances_dealt_out_anew() -> None:
 
 def test_several_query_vectors_learn_the_clusters() -> None:
     world = planted()
-    arm = arm_of(NegativeMix(random=10)).model_copy(update={"towers": Towers(dimensions=16, query_vectors=2)})
+    arm = arm_of(NegativeMix(random=10)).model_copy(update={"towers": NgramTowerConfig(dimensions=16, query_vectors=2)})
     inputs = with_views(world.corpus.inputs, 2)
     corpus = world.corpus._replace(inputs=inputs)
 
-    def recall(encoder: Encoder) -> float:
-        queries = query_vectors(encoder, inputs, np.arange(inputs.searches, dtype=np.int32))
-        documents = encode(encoder, inputs, inputs.rows_of(corpus.trainable)).vectors
+    def recall(encoder: NgramTower) -> float:
+        queries = query_vectors(encoder.over(inputs), inputs, np.arange(inputs.searches, dtype=np.int32))
+        documents = encoder.over(inputs).forward(inputs.rows_of(corpus.trainable)).vectors
         rows, _ = exact(documents, queries, EACH)
         cluster = np.arange(inputs.searches)[:, None] // EACH
         return float((rows // EACH == cluster).mean())
@@ -310,6 +317,6 @@ def test_misspelt_copies_learn_what_their_queries_learn() -> None:
     for typos in (TypoCopies(), TypoCopies(share=0.5), TypoCopies(share=0.5, teaching=5)):
         arm = arm_of(NegativeMix(random=10)).model_copy(update={"typos": typos, "mask": "query"})
         _, encoder, _ = trained(world._replace(corpus=corpus), arm)
-        clean, misspelt = (encode(encoder, inputs, queries + start).vectors for start in (0, first))
+        clean, misspelt = (encoder.over(inputs).forward(queries + start).vectors for start in (0, first))
         cosines.append(float((clean * misspelt).sum(1).mean()))
     assert cosines[0] < 0.2 < cosines[1] < cosines[2]

@@ -7,10 +7,11 @@ import pytest
 
 from data.logs import Simulated, Split
 from data.world.config import World
-from ebr_core.config import Arm, Softmax, Towers, Training
+from ebr_core.config import Arm, Softmax, Training
 from ebr_core.index import Exact
 from ebr_core.intervals import bootstrap
 from ebr_core.metrics import Float64, hits, recall_at_k
+from ebr_core.tower_config import NgramTowerConfig
 from tasks.artifacts import Artifact
 from tasks.evaluation import clusters_of
 from tasks.features import featurise
@@ -21,7 +22,7 @@ from tasks.training import train_arm
 
 WORLD = World()  # the default one: smaller worlds are easier, as LOG.md says
 TEXT = Arm(loss=Softmax(), training=Training(epochs=5))
-UNTRAINED = Arm(towers=Towers(shared=False), training=Training(epochs=0))
+UNTRAINED = Arm(towers=NgramTowerConfig(shared=False), training=Training(epochs=0))
 
 
 @pytest.fixture(scope="module")

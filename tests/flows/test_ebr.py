@@ -24,7 +24,7 @@ from ebr_core.intervals import FEW_CLUSTERS
 from ebr_core.verdicts import judge
 from flows.ebr import ebr
 from tasks.bundle import bundle_of, models_of
-from tasks.tracking import Outcome
+from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 
@@ -235,7 +235,7 @@ def test_no_arms_is_a_valid_experiment(first: tuple[Path, Outcome], tmp_path: Pa
 
 def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) -> None:
     from data import samples
-    from data.experiment import load_experiment
+    from data.experiment_file import load_experiment
     from tasks.features import featurise, read_bags
 
     log = first[1].log.folder
@@ -264,7 +264,7 @@ def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) 
 
 def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path: Path) -> None:
     """With the world's truth taken away, everything up to the towers comes out the same, byte for byte."""
-    from data.experiment import load_experiment
+    from data.experiment_file import load_experiment
     from tasks.features import featurise
     from tasks.logs import contents_of, extract, live, sample
     from tasks.training import train_arm
@@ -315,7 +315,7 @@ def test_an_arm_that_knows_the_truth_fails_the_run(first: tuple[Path, Outcome]) 
     """The check against the oracle is given an arm that cheats: it retrieves the truth itself."""
     from data.experiment import Evaluation
     from tasks.artifacts import Artifact
-    from tasks.evaluation import Retrieved, above_oracle, evaluate
+    from tasks.evaluation import EvaluatedList, above_oracle, evaluate
     from tasks.samples import read_sample
 
     sample = read_sample(first[1].sample)
@@ -330,8 +330,8 @@ def test_an_arm_that_knows_the_truth_fails_the_run(first: tuple[Path, Outcome]) 
     oracle.folder.mkdir()
     np.save(oracle.folder / "retrieved.npy", np.where(np.arange(len(cheat))[:, None] % 3, cheat, -1).astype(np.int32))
     runs = [
-        Retrieved(arm="cheat", seed=0, index="exact", rows=cheating),
-        Retrieved(arm="oracle-everything", seed=None, index="none", rows=oracle),
+        EvaluatedList(arm="cheat", seed=0, index="exact", rows=cheating),
+        EvaluatedList(arm="oracle-everything", seed=None, index="none", rows=oracle),
     ]
     results = evaluate.fn(first[1].sample, runs, {}, Evaluation(resamples=200))
     assert any("cheat" in told and "leaks" in told for told in above_oracle(results))

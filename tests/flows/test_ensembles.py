@@ -13,18 +13,19 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from data.experiment import Experiment, load_experiment
+from data.experiment import Experiment
+from data.experiment_file import load_experiment
 from ebr_core.answer import Question, answer
 from ebr_core.bundle import Parts, embed_asked, open_bundle
 from ebr_core.ensemble import join_queries
 from ebr_core.errors import InputError
 from ebr_core.search import through
-from flows.check import describe_experiment
+from flows.app.check import describe_experiment
 from flows.ebr import ebr
 from tasks.artifacts import Artifact, artifacts
 from tasks.bundle import bundle_of, models_of
 from tasks.samples import read_sample
-from tasks.tracking import Outcome
+from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 CHANGES: dict[str, Any] = {

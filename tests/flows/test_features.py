@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from data.experiment import Experiment, load_experiment
+from data.experiment import Experiment
+from data.experiment_file import load_experiment
 from data.logs import Simulated, Split, Tables
 from ebr_core.config import Arm
 from ebr_core.errors import InputError
 from ebr_core.features import Graph
 from ebr_core.model import embed_queries, load_towers, query_columns, searcher_rows
-from flows.check import describe_experiment
-from flows.cli import explain
+from flows.app.check import describe_experiment
+from flows.app.cli import explain
 from tasks.artifacts import Artifact
 from tasks.features import extract_columns, featurise, needs_columns, read_bags, read_inputs
 from tasks.graph import embed_graph, leak_of, read_edges

@@ -14,15 +14,15 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
-from flows.check import describe_experiment
+from flows.app.check import describe_experiment
 from flows.ebr import ebr
-from flows.negatives import look
+from flows.negatives import inspect_negatives
 from flows.ratings import export_ratings, import_ratings
 from tasks.artifacts import artifacts
 from tasks.feedback import imported_folder
-from tasks.tracking import Outcome
+from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 HARD = {"random": 20, "offline_hard": 2}
@@ -178,7 +178,7 @@ def test_ratings_made_again_are_the_same_bytes(done: tuple[Path, Outcome]) -> No
 
 
 def test_what_an_arm_is_fed_shows_what_was_rated_bad(done: tuple[Path, Outcome]) -> None:
-    pairs = look(str(done[0]), "one", 200)
+    pairs = inspect_negatives(str(done[0]), "one", 200)
     kinds = {kind for pair in pairs for kind, _, _ in pair.documents}
     assert "rated bad" in kinds
 

@@ -24,14 +24,14 @@ from data.world.config import World
 from data.world.simulate import simulate
 from ebr_core.bundle import open_bundle
 from ebr_core.errors import InputError
+from flows.app.status import describe_status
 from flows.nightly import choose_days, retrain
-from flows.status import told_status
 from tasks.bundle import bundle_of, models_of
 from tasks.home import home
 from tasks.nights import Night, champions_of, folder_of, read_nights
 from tasks.notice import notify
 from tasks.promoting import roll_back
-from tasks.tracking import register
+from tasks.tracking.logged_model import register
 
 WORLD = World(searches=4000, documents=500, days=8, seed=1)
 CANARY = "canary-5d1f0c"  # a token that must be found nowhere
@@ -260,7 +260,7 @@ def test_the_next_night_leaves_the_refused_day_out(experiment: tuple[Path, list[
 def test_rollback_brings_the_previous_champion_back(experiment: tuple[Path, list[Night]]) -> None:
     before = champions_of(read_nights("tiny"))
     assert len(before) > 1, "the world of this test should have promoted twice"
-    told = told_status("tiny", None)
+    told = describe_status("tiny", None)
     assert f"of {before[-1].day}" in told
     assert "refused" not in told.splitlines()[0]
     made = roll_back("tiny")
@@ -268,7 +268,7 @@ def test_rollback_brings_the_previous_champion_back(experiment: tuple[Path, list
     assert champions_of(read_nights("tiny")) == before[:-1]
     assert bundle_of(models_of("tiny"), None) == before[-2].bundle.folder
     assert _aliases()["champion"] == before[-2].bundle.folder.name
-    assert "taken back by hand" in told_status("tiny", None)
+    assert "taken back by hand" in describe_status("tiny", None)
     for _ in before[2:]:
         roll_back("tiny")
     assert set(_aliases()) == {"champion"}

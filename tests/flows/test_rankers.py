@@ -11,19 +11,23 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
+from rich.console import Console
 
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from ebr_core.index import Exact
 from ebr_core.ranking import Ranker
-from flows.check import describe_experiment
+from flows.app.check import describe_experiment
 from flows.ebr import ebr
+from flows.explain import explain_arms
+from flows.negatives import inspect_negatives
+from flows.ratings import export_ratings
 from tasks.artifacts import Artifact, artifacts
 from tasks.logs import sample
 from tasks.ranking import estimate_examination, read_examination, train_ranker
 from tasks.retrieval import build_index
 from tasks.samples import read_sample
-from tasks.tracking import Outcome
+from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 RANKERS: dict[str, Any] = {
@@ -201,3 +205,13 @@ def test_a_ranker_of_an_arm_that_cannot_be_trained_is_told_and_the_others_finish
 
 def test_check_says_what_a_question_about_rankers_hangs_on(tmp_path: Path) -> None:
     assert "P34 (no title): can be answered." in describe_experiment(_write(tmp_path))
+
+
+def test_commands_that_look_at_an_arm_use_the_towers_of_the_run(outcome: Outcome, tmp_path: Path) -> None:
+    """Rankers halve the validation: whoever sampled it whole would train the arms of the run anew."""
+    path, towers = _write(tmp_path), sorted(artifacts().glob("train_arm-*"))
+    document = pq.read_table(outcome.log.folder / "documents.parquet")["document_id"][0].as_py()
+    explain_arms([f"{path}/random"], "a query", None, document, Console(quiet=True))
+    assert inspect_negatives(str(path), "random", 2)
+    assert export_ratings(path, "random", tmp_path / "ratings.csv")
+    assert sorted(artifacts().glob("train_arm-*")) == towers

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from data.experiment import load_experiment
+from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
-from flows import cli, ui
+from flows.app import cli
+from flows.process import ui
 from tasks.home import prepare_environment
 from tasks.logs import extract
 
@@ -76,7 +77,7 @@ def test_what_stages_return_is_kept_as_json() -> None:
 def test_the_servers_listen_on_loopback_unless_told() -> None:
     assert inspect.signature(cli.serve).parameters["host"].default == "127.0.0.1"
     assert ui.HOST == "127.0.0.1"
-    source = inspect.getsource(ui.serve)
+    source = inspect.getsource(ui)
     assert '["prefect", "server", "start", "--host", HOST' in source
     assert len(re.findall(r'"--host",\s*HOST', source)) == 2  # and MLflow
     assert "--backend-store-uri" not in source  # anybody may read a process's arguments

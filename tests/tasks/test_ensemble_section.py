@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.ensemble_section import ensemble_blocks
-from tasks.page import Grid, Picture, as_markdown
+from tasks.report.ensemble_section import ensemble_blocks
+from tasks.report.page import Grid, Picture, as_markdown
+from tasks.report.result import CostRow, ResultRow
 
 ASKED: dict[str, Any] = {
     "seeds": [0],
@@ -31,18 +32,18 @@ RECALLS = {"a": 0.4, "b": 0.3, "both": 0.45, "big": 0.42, "apart": 0.1}
 SIZES = {"a": 1e6, "b": 1e6, "both": 2e6, "big": 2e6}
 
 
-def _rows() -> list[dict[str, Any]]:
+def _rows() -> list[ResultRow]:
     shared = {"seed": 0, "metric": "recall", "k": 10, "low": 0.1, "high": 0.9}
-    return [shared | {"arm": arm, "value": value} for arm, value in RECALLS.items()]
+    return [ResultRow(**shared | {"arm": arm, "value": value}) for arm, value in RECALLS.items()]
 
 
-def _costs() -> list[dict[str, Any]]:
+def _costs() -> list[CostRow]:
     sizes = [
-        {"arm": arm, "seed": 0, "index": index, "cost": "index_bytes", "value": size / (1 if index == "exact" else 4)}
+        CostRow(arm, 0, index, "build_index", "index_bytes", size / (1 if index == "exact" else 4))
         for arm, size in SIZES.items()
         for index in ("exact", "tuned")
     ]
-    return [*sizes, {"arm": "both", "seed": 0, "index": None, "cost": "train_s", "value": 30.0}]
+    return [*sizes, CostRow("both", 0, None, "weigh", "train_s", 30.0)]
 
 
 def test_an_ensemble_stands_with_its_parts_and_its_controls() -> None:

@@ -11,8 +11,8 @@ from test_report import a_run
 
 from ebr_core.errors import InputError
 from flows.paper import CLAIMS
-from tasks.page import as_markdown
-from tasks.paper import describe_paper, read_claims
+from tasks.report.page import as_markdown
+from tasks.report.paper_page import describe_paper, read_claims
 
 
 def test_every_question_of_the_paper_has_its_claim() -> None:

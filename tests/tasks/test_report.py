@@ -17,10 +17,10 @@ from data.experiment import Evaluation, Experiment, Question
 from data.logs import Simulated
 from data.schemas import COSTS
 from ebr_core.errors import InputError
-from tasks import report
 from tasks.artifacts import Artifact
-from tasks.compare import compare_runs, find_run
-from tasks.evaluation import Retrieved, evaluate
+from tasks.evaluation import EvaluatedList, evaluate
+from tasks.report.comparison import compare_runs, find_run
+from tasks.report.report_stage import RESULTS, write
 
 SEARCHES, DOCUMENTS = 400, 300
 
@@ -75,7 +75,7 @@ def a_run(home: Path, digest: str, better: float, seeds: int = 1) -> Path:
             found[hit, 0] = wanted[hit]
             np.save(rows_of.folder / "retrieved.npy", found)
             run = {"arm": arm, "seed": None if arm == "bm25" else seed, "index": "none" if arm == "bm25" else "exact"}
-            retrieved.append(Retrieved(**run, rows=rows_of))
+            retrieved.append(EvaluatedList(**run, rows=rows_of))
     questions = {"P01": Question(title="a question", baseline="plain", arms=("other",), claim="gain")}
     evaluation = Evaluation(ks=(1, 10), resamples=200)
     results = evaluate.fn(sample, retrieved, questions, evaluation)
@@ -84,7 +84,7 @@ def a_run(home: Path, digest: str, better: float, seeds: int = 1) -> Path:
 
 def _as_run(folder: Path, sample: Artifact, results: Artifact, questions: Any, evaluation: Any) -> Path:
     folder.mkdir(parents=True)
-    for name in report.RESULTS:
+    for name in RESULTS:
         (folder / name).write_bytes((results.folder / name).read_bytes())
     searches = pq.read_table(sample.folder / "searches.parquet")
     query = [f"query {row}" for row in searches["query_row"].to_pylist()]
@@ -113,7 +113,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_the_page_needs_no_other_and_says_the_answer_first(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    report.write(runs[0], tmp_path)
+    write(runs[0], tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
@@ -137,7 +137,7 @@ def test_the_page_needs_no_other_and_says_the_answer_first(runs: tuple[Path, Pat
 
 def test_the_report_is_the_same_bytes_again(runs: tuple[Path, Path], tmp_path: Path) -> None:
     for name in ("one", "two"):
-        report.write(runs[0], tmp_path / name)
+        write(runs[0], tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert files == ["differences.svg", "recall-by-k.svg", "report.html", "report.md", "slices-1.svg"]
     for name in files:
@@ -145,7 +145,7 @@ def test_the_report_is_the_same_bytes_again(runs: tuple[Path, Path], tmp_path: P
 
 
 def test_seeds_are_in_the_interval_and_the_report_says_so(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    report.write(runs[1], tmp_path)
+    write(runs[1], tmp_path)
     assert "Training noise is included: 2 seeds" in (tmp_path / "report.md").read_text()
 
 
@@ -157,7 +157,7 @@ def test_a_leak_stands_at_the_top(runs: tuple[Path, Path], tmp_path: Path) -> No
     audit = json.loads((copy / "audit.json").read_text())
     audit["leaks"][0] |= {"status": "leak", "says": "5 searches from the future"}
     (copy / "audit.json").write_text(json.dumps(audit))
-    report.write(copy, tmp_path)
+    write(copy, tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert text.index("Something leaks") < text.index("5 searches from the future") < text.index("## Answers")
 

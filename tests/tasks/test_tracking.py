@@ -16,22 +16,24 @@ import pytest
 
 from tasks.nights import Night
 from tasks.process import myself
-from tasks.tracking import _panels, close_dead, make_database, track_night
+from tasks.report.result import ResultRow
+from tasks.tracking.mlflow_store import close_dead, make_database, track_night
+from tasks.tracking.run_metrics import recall_panels
 
 
 def test_each_target_set_has_its_own_curve() -> None:
     rows = [
-        {
-            "question": None,
-            "arm": "random",
-            "seed": 0,
-            "index": index,
-            "targets": targets,
-            "slice": slice_,
-            "metric": metric,
-            "k": k,
-            "value": value,
-        }
+        ResultRow(
+            question=None,
+            arm="random",
+            seed=0,
+            index=index,
+            targets=targets,
+            slice=slice_,
+            metric=metric,
+            k=k,
+            value=value,
+        )
         for targets, values in (("truth", (0.1, 0.4)), ("clicked", (0.2, 0.5)))
         for k, value in zip((10, 1), reversed(values), strict=True)
         for index, slice_, metric in (
@@ -41,7 +43,7 @@ def test_each_target_set_has_its_own_curve() -> None:
             ("exact", "all", "mrr"),
         )
     ]
-    assert _panels(rows) == {
+    assert recall_panels(rows) == {
         "clicked": {"random": [(1, 0.2), (10, 0.5)]},
         "truth": {"random": [(1, 0.1), (10, 0.4)]},
     }
@@ -83,7 +85,9 @@ def test_a_process_killed_as_it_makes_the_database_leaves_none_that_is_half_made
 ) -> None:
     monkeypatch.setenv("EBR_HOME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri := f"sqlite:///{tmp_path / 'mlflow.db'}")
-    maker = subprocess.Popen([sys.executable, "-c", "from tasks.tracking import make_database; make_database()"])
+    maker = subprocess.Popen(
+        [sys.executable, "-c", "from tasks.tracking.mlflow_store import make_database; make_database()"]
+    )
     while not (tmp_path / ".mlflow.db").exists() and maker.poll() is None:
         time.sleep(0.01)
     maker.kill()

@@ -1,0 +1,140 @@
+"""Thirty nights over a small drifting world: how fresh is the nightly champion, against a model never retrained?
+
+    python -m benchmarks.thirty_nights FOLDER [nights]
+
+FOLDER is new: the log and EBR_HOME go there, with nights.json and nights.png. Every night is the product's own flow.
+On one day three quarters of the clicks are lost; later one champion is rolled back. Each day's searches are also put to
+the first night's champion, which is what a model that is never retrained would answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+WARMING = 6  # days before the first night
+POISONED, ROLLED_BACK = 12, 20  # nights, from 0
+EXPERIMENT: dict[str, Any] = {
+    "evaluation": {"searches": 2000, "validation_searches": 500, "ks": [1, 10]},
+    "arms": {
+        "softmax": {
+            "loss": {"kind": "softmax"},
+            "negatives": {"random": 0, "in_batch": "all"},
+            "groups": {"place": {"kind": "values", "searches": ["city"], "documents": ["city"]}},
+            "towers": {"dimensions": 64},
+            "training": {"batch_size": 256, "epochs": 4},
+        }
+    },
+    "indexes": {"tuned": {"kind": "ivf", "code": "flat", "target": 0.95}},
+}
+
+
+def main(folder: Path, nights: int) -> None:
+    """Lives the world, runs its nights, writes nights.json and nights.png, prints a line a night."""
+    import yaml
+
+    from data.world.config import World
+    from data.world.simulate import simulate
+    from flows.nightly import retrain
+    from tasks.promoting import roll_back
+    from tasks.report.plots import freshness
+
+    world = World(searches=800 * (WARMING + nights), documents=6000, days=WARMING + nights, seed=5, born=0.5, trend=0.4)
+    for _ in simulate(world, folder / "log"):
+        pass
+    days = [world.start + timedelta(WARMING + at) for at in range(nights)]
+    if nights > POISONED:
+        lose_clicks(next((folder / "log" / "results").glob(f"*{days[POISONED]}/part.parquet")))
+    tables = {table: str(folder / "log" / table / "*" / "*.parquet") for table in ("searches", "results")}
+    logs = {"layout": "tables", "documents": str(folder / "log" / "documents.parquet"), **tables}
+    (folder / "drift.yaml").write_text(yaml.safe_dump({"logs": logs, **EXPERIMENT}))
+    lines = []
+    for at, day in enumerate(days):
+        if at == ROLLED_BACK:
+            taken = roll_back("drift")
+            lines[-1]["rolled_back"] = True
+            print(f"{day}  before the night: {taken.reason}", flush=True)
+        state = retrain(str(folder / "drift.yaml"), day=day, return_state=True)
+        [night] = state.result(raise_on_failure=False)
+        lines.append(told_of(night) | {"never": recall_of_first(folder / "drift.yaml", night)})
+        print(json.dumps(lines[-1]), flush=True)
+        (folder / "nights.json").write_text(json.dumps(lines, indent=1))
+    freshness(lines, "recall@10").savefig(folder / "nights.png", dpi=130)
+    print(summary(lines))
+
+
+def lose_clicks(path: Path) -> None:
+    """The day's results with three quarters of the searches' clicks lost."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path, partitioning=None)
+    kept = pc.and_(rows["clicked"], pc.equal(pc.bit_wise_and(rows["search_id"], 3), 0))
+    pq.write_table(rows.set_column(rows.column_names.index("clicked"), "clicked", kept), path)
+
+
+def told_of(night: Any) -> dict[str, Any]:
+    """A night as a line of the plot: what the champion that came in with the day recalled, and what was decided."""
+    answered = night.champion_recall if night.champion_recall is not None else night.recall
+    return {
+        "day": str(night.day),
+        "decision": night.decision,
+        "reason": night.reason,
+        "training": night.training,
+        "champion": answered,
+        "challenger": night.recall,
+        "bound": night.against[0].bound if night.against else None,
+        "rolled_back": False,
+    }
+
+
+def recall_of_first(experiment: Path, night: Any) -> float | None:
+    """The recall of the first night's champion on the same searches, None where the night did not get so far."""
+    import numpy as np
+
+    from data.experiment_file import load_experiment
+    from flows.challenger import NightPlan, measure_champion
+    from flows.sources import Source
+    from tasks.logs import files_of, sample
+    from tasks.nights import champions_of, read_nights
+
+    if night.recall is None:
+        return None
+    asked = load_experiment(experiment)
+    its, judged_from = asked.evaluation, asked.logs.judged_from
+    test = sample.fn(night.log, "test", its.searches, judged_from)
+    source = Source(night.log, None, files_of(asked.logs, None))
+    first = champions_of(read_nights(experiment.stem))[0]
+    plan = NightPlan(experiment.stem, asked, None, night.day, [], {}, False)
+    measured = measure_champion(plan, source, test, first)
+    return float(np.load(measured.folder / "recall.npy").mean())
+
+
+def summary(lines: list[dict[str, Any]]) -> str:
+    """The means of the first and the last third of the judged nights, and how the nights were decided."""
+    judged = [line for line in lines[1:] if line["never"] is not None]
+    third = max(len(judged) // 3, 1)
+    counts = {
+        name: sum(line["decision"] == name for line in lines) for name in ("promoted", "kept", "refused", "failed")
+    }
+    told = [str(counts)]
+    for name, part in (("first", judged[:third]), ("last", judged[-third:])):
+        of = {key: sum(line[key] for line in part) / len(part) for key in ("champion", "challenger", "never")}
+        told.append(
+            f"{name} {len(part)} judged nights: " + ", ".join(f"{key} {value:.4f}" for key, value in of.items())
+        )
+    return "\n".join(told)
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1]).resolve()
+    place.mkdir(parents=True)
+    os.environ["EBR_HOME"] = str(place / "home")
+    from tasks.home import prepare_environment
+
+    prepare_environment()  # before prefect is imported
+    main(place, int(sys.argv[2]) if len(sys.argv) > 2 else 30)

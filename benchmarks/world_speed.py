@@ -1,0 +1,43 @@
+"""Speed and memory of the simulated world.
+
+    python -m benchmarks.world_speed [impressions, default 10 million] [documents, default 1 million]
+
+Prints impressions a second, the seconds that building the world took, and the largest resident memory.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from data.world.config import World
+from data.world.simulate import simulate
+
+IMPRESSIONS_A_SEARCH = 11  # as found at 1 million documents
+
+
+def main(impressions: int, documents: int) -> None:
+    world = World(searches=max(1, impressions // IMPRESSIONS_A_SEARCH), documents=documents)
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in simulate(World(searches=10, documents=200, days=2), Path(folder) / "compile"):
+            pass
+        started = time.perf_counter()
+        built = started
+        for day in simulate(world, Path(folder) / "world"):
+            built = time.perf_counter() if day == 1 else built
+        ended = time.perf_counter()
+        shown = sum(pq.read_metadata(p).num_rows for p in (Path(folder) / "world" / "results").rglob("*.parquet"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB → GiB
+    took = ended - started
+    print(f"{shown:,} impressions of {world.searches:,} searches over {documents:,} documents in {took:.0f} s")
+    print(f"{shown / took:,.0f} impressions/s in all; the world and its first day took {built - started:.0f} s")
+    print(f"largest resident memory {peak:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main(*(int(a) for a in (sys.argv[1:] + ["10000000", "1000000"][len(sys.argv) - 1 :])))

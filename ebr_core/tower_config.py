@@ -1,0 +1,71 @@
+"""The settings of each kind of tower. A new kind is a model here and a member of `TowerConfig`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from ebr_core.frozen import Frozen
+
+
+class _AnyTower(Frozen):
+    """What every kind of tower has."""
+
+    dimensions: int = Field(128, ge=2, le=2048, description="D, the length of an embedding")
+    shared: bool = Field(True, description="one n-gram table for both towers, or one each")
+    query_vectors: int = Field(
+        1, ge=1, le=16, description="h embeddings of a query; the score of a document is the largest of h [DPSR 2020]"
+    )
+    prefixes: tuple[int, ...] = Field(
+        (),
+        description="the first so many dimensions, at unit length, for which the loss counts as well, as much as for "
+        "all of them: prefixes that can be searched by themselves [Matryoshka 2022]",
+    )
+
+    @model_validator(mode="after")
+    def _prefixes_are_shorter(self) -> _AnyTower:
+        if any(not 1 <= prefix < self.dimensions for prefix in self.prefixes):
+            raise ValueError(f"prefixes: got {list(self.prefixes)}; each from 1 to {self.dimensions - 1}")
+        return self
+
+    def shape(self) -> dict[str, Any]:
+        """The settings that decide which parameters there are: all but the learning rates.
+
+        Towers of one shape can start from each other's parameters.
+        """
+        return {key: value for key, value in self.model_dump().items() if not key.endswith("_rate")}
+
+
+class NgramTowerConfig(_AnyTower):
+    """The two encoders f(Q) and g(D): a table or a projection for each group, and their fusion. [EBR §2.3]"""
+
+    kind: Literal["ngram"] = "ngram"
+    fusion: Literal["additive", "mlp"] = Field(
+        "additive",
+        description="how the groups become one embedding: each of unit length by itself and summed with learned "
+        "weights, or through one network over all of them",
+    )
+    hidden: int = Field(256, ge=2, le=8192, description="units of the hidden layer of fusion: mlp")
+    projection_rate: float = Field(
+        0.01, gt=0, le=100, description="learning rate of the row-wise Adagrad over the projections of given vectors"
+    )
+    weight_rate: float = Field(
+        0.05, gt=0, le=100, description="learning rate of the Adagrad over the groups' weights, of fusion: additive"
+    )
+    network_rate: float = Field(1e-3, gt=0, le=100, description="learning rate of the Adam of fusion: mlp")
+
+
+# With a second kind: TowerConfig = Annotated[NgramTowerConfig | OtherConfig, Field(discriminator="kind")]
+TowerConfig = NgramTowerConfig
+
+
+def with_kind(towers: object) -> object:
+    """The settings as written, the kind filled in: n-gram towers where nothing else is said."""
+    return {"kind": "ngram"} | towers if isinstance(towers, dict) else towers
+
+
+def read_tower_config(settings: dict[str, Any]) -> TowerConfig:
+    """The settings that a manifest holds; what an older version did not write takes its default."""
+    config: TowerConfig = TypeAdapter(TowerConfig).validate_python(with_kind(settings))
+    return config

@@ -1,0 +1,120 @@
+"""`ebr check`: describe the logs, the split, and the questions that these logs cannot answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from data.check import describe
+from data.experiment import Experiment, arm_of
+from data.experiment_file import load_experiment
+from data.fingerprint import refuse_absent
+from data.logs import Simulated
+from ebr_core.errors import InputError
+from ebr_core.index import problem
+from ebr_core.intervals import FEW_CLUSTERS
+from tasks.artifacts import Artifact
+from tasks.features import examine, extract_columns, needs_columns
+from tasks.feedback import imported_of
+from tasks.logs import ReadLogs, contents_of, extract, live, sample
+from tasks.ranking import refuse_deep
+from tasks.retrieval import refuse_impossible
+
+
+def describe_experiment(path: Path) -> str:
+    """The description of an experiment's logs and plan. Extracts the log as a run would, and trains nothing."""
+    spec = load_experiment(path)
+    logs = spec.logs.tables(live.fn(spec.logs.world).folder) if isinstance(spec.logs, Simulated) else spec.logs
+    refuse_absent(logs)
+    log: Artifact = extract.fn(logs, spec.split, contents_of(logs))
+    report = json.loads((log.folder / "report.json").read_text())
+    return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(spec, report, log, logs)}"
+
+
+def _plan(spec: Experiment, report: dict[str, Any], log: Artifact, logs: ReadLogs) -> str:
+    """The arms, questions and indexes of the experiment, each with the reason where these logs do not allow it."""
+    lines = [f"{len(spec.arms)} arms × {len(spec.seeds)} seeds would be trained: {', '.join(spec.arms) or 'none'}."]
+    ensembles, seeds = spec.ensembles.values(), spec.seeds
+    runs = {run for ensemble in ensembles for seed in seeds for run in ensemble.runs(seed, seeds)}
+    if others := sorted(f"{arm}, seed {seed}" for arm, seed in runs if seed not in seeds):
+        lines.append(f"  and again for ensembles: {'; '.join(others)}.")
+    lacking = {
+        arm: reason
+        for arm in spec.arms
+        if (reason := _lacks(spec, arm, report) or _unread(spec, arm, log, logs) or _unrated(spec, arm))
+    }
+    lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
+    for name, question in spec.questions.items():
+        compared = [arm_of(arm) for arm in (question.baseline, *question.arms)]
+        needed = [part for arm in compared for part in (arm, *_parts(spec, arm))]
+        missing = [arm for arm in dict.fromkeys(needed) if arm in lacking]
+        verdict = f"cannot be answered, for want of {', '.join(missing)}" if missing else "can be answered"
+        lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
+    lines += [f"  index {name} cannot be built: {reason}." for name, reason in _unbuilt(spec, report)]
+    lines += [f"  a run is refused: {reason}." for reason in _refused(spec, log)]
+    searchers = report["splits"].get("test", {}).get("searchers", 0)
+    if report["signed_in"] and searchers < FEW_CLUSTERS:
+        lines.append(f"  the test has {searchers} searchers: too few for intervals, which need {FEW_CLUSTERS}.")
+    return "\n".join(lines)
+
+
+def _parts(spec: Experiment, name: str) -> list[str]:
+    """The arms that the ensemble or list of this name is made of; none for an arm itself."""
+    if name in spec.ensembles:
+        return list(dict.fromkeys(spec.ensembles[name].parts))
+    sources = spec.lists[name].sources.values() if name in spec.lists else ()
+    return list(dict.fromkeys(part for arm in sources for part in (_parts(spec, arm) or [arm])))
+
+
+def _unbuilt(spec: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(index, reason) for each index that the corpus is too small for."""
+    documents = report["tables"]["documents"]["kept"]
+    for name, index in spec.indexes.items():
+        reasons = [reason for d in spec.dimensions if (reason := problem(index, documents, d))]
+        if reasons:
+            yield name, reasons[0]
+
+
+def _refused(spec: Experiment, log: Artifact) -> Iterator[str]:
+    """The error of a run that becomes known with the documents alive in the test."""
+    try:
+        test = sample.fn(log, "test", spec.evaluation.searches, spec.logs.judged_from)
+        refuse_impossible(test, (), (), max(spec.evaluation.ks))
+        refuse_deep(test, spec.rankers)
+    except InputError as error:
+        yield str(error).rstrip(".")
+
+
+def _unread(spec: Experiment, name: str, log: Artifact, logs: ReadLogs) -> str | None:
+    """The reason why this log cannot give the features of an arm, None where it can."""
+    reads = spec.arms[name].reads
+    try:
+        columns = extract_columns.fn(logs, log, contents_of(logs), reads) if needs_columns(reads) else None
+        examine(log, reads, columns)
+    except InputError as error:
+        return str(error).rstrip(".")
+    return None
+
+
+def _unrated(spec: Experiment, name: str) -> str | None:
+    """The reason why an arm has no ratings, None where it has them or needs none."""
+    ratings, imported = spec.arms[name].ratings, spec.feedback.imported
+    if ratings is None or not spec.people_rate or imported is None:
+        return None
+    missing = [arm for arm in ratings.of if not imported_of(imported, arm)]
+    return f"nobody has rated what {', '.join(missing)} retrieves (ebr ratings export)" if missing else None
+
+
+def _lacks(spec: Experiment, name: str, report: dict[str, Any]) -> str | None:
+    """The reason why an arm cannot be trained on the log of this report, None where it can."""
+    arm, train = spec.arms[name], report["splits"].get("train", {})
+    not_clicked = train.get("impressions", 0) - train.get("clicks", 0)
+    if not train.get("searches"):
+        return "these logs have no training part"
+    if arm.negatives.impressions and not not_clicked:
+        return "negatives.impressions needs results that were shown and not clicked, and results.clicked is always true"
+    if arm.positives.source != "clicks" and not not_clicked:
+        return f"positives.source: {arm.positives.source} needs results that were shown and not clicked"
+    return None

@@ -1,0 +1,38 @@
+"""The command line `ebr`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from flows.app.arm_commands import explain, negatives, ratings
+from flows.app.model_commands import batch, export, search, serve
+from flows.app.night_commands import nightly, rollback, status
+from flows.app.run_commands import audit, check, compare, paper, report, run, schema, simulate, ui
+from flows.app.session import run_app
+
+app = typer.Typer(
+    help="Embedding-based retrieval on your own search logs: which positives, negatives and index are best.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+COMMANDS: tuple[Callable[..., None], ...] = (  # as `ebr --help` lists them
+    *(run, check, report, compare, negatives, explain, audit),
+    *(nightly, rollback, status),
+    *(paper, simulate, ui),
+    *(search, batch, export, serve),
+    schema,
+)
+for command in COMMANDS:
+    app.command()(command)
+app.add_typer(ratings, name="ratings")
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""`ebr search`, `ebr batch`, `ebr export`: query the models of a run from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from data.damaged import refuse_brotli_file
+from ebr_core.answer import Hit, Question, answer
+from ebr_core.bundle import ASKED, CONTEXT, Bundle, embed_asked, open_bundle
+from ebr_core.errors import InputError
+from tasks.bundle import bundle_of, models_of
+
+ANSWERS = pa.schema(
+    [
+        pa.field("query_row", pa.int64(), nullable=False),  # of the input file
+        pa.field("rank", pa.int32(), nullable=False),
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("cosine", pa.float64(), nullable=False),
+    ]
+)
+BATCH = 1000  # rows written at a time
+BLOCK = 65_536  # vectors exported at a time
+
+
+def open_model(experiment: str | None, model: str | None, folder: Path | None) -> Bundle:
+    """The bundle in folder, or that of a model of an experiment (by default the last one's champion)."""
+    faiss.omp_set_num_threads(1)
+    return open_bundle(folder or bundle_of(models_of(experiment), model))
+
+
+def validate_question(fields: dict[str, Any]) -> Question:
+    """The question with these fields, None left out. Errors: each names the option that it belongs to."""
+    try:
+        return Question.model_validate({key: value for key, value in fields.items() if value is not None})
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, problem['loc'][:1]))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+        ]
+        raise InputError("; ".join(dict.fromkeys(lines))) from error
+
+
+def show_hits(bundle: Bundle, question: Question, console: Console) -> None:
+    """Print the ranked titles with scores and reasons."""
+    hits = answer(bundle, question)
+    table = Table(title=f"{question.query!r} by {bundle.name}, {question.mode}", title_justify="left")
+    for heading in ("", "title", "kind", "place", "score", "cosine", "why"):
+        table.add_column(heading, justify="right" if heading in ("", "score", "cosine") else "left")
+    for hit in hits:
+        place = ", ".join(filter(None, (hit.city, hit.country)))
+        table.add_row(
+            str(hit.rank), hit.title, hit.kind, place, f"{hit.score:.4f}", f"{hit.cosine:.3f}", explain_rank(hit)
+        )
+    console.print(table if hits else f"{question.query!r}: nothing found; try --mode ebr or a wider --where")
+
+
+def explain_rank(hit: Hit) -> str:
+    """The reasons for a document's rank, in words."""
+    reasons = [f"rank {hit.near_rank} by embedding"] if hit.near_rank else []
+    reasons += [f"rank {hit.terms_rank} by terms"] if hit.terms_rank else []
+    reasons += [f"has {', '.join(hit.words)}"] if hit.words else []
+    return "; ".join(reasons)
+
+
+def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any], console: Console) -> int:
+    """Answer every row of a Parquet file (a column query, any of the context) into another; returns how many rows."""
+    queries = _read_queries(source)
+    queries = queries.select([name for name in ASKED.names if name in queries.column_names])
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    try:
+        with pq.ParquetWriter(unfinished, ANSWERS) as writer:
+            for first in track(range(0, queries.num_rows, BATCH), description="queries", console=console):
+                rows = queries.slice(first, BATCH).to_pylist()
+                answers = [_rows(bundle, first + at, {**settings, **row}) for at, row in enumerate(rows)]
+                writer.write_table(pa.Table.from_pylist([row for part in answers for row in part], ANSWERS))
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return int(queries.num_rows)
+
+
+def _read_queries(source: Path) -> pa.Table:
+    """The table in a Parquet file. Errors: it cannot be read, or has no column query."""
+    try:
+        refuse_brotli_file(source)
+        queries = pq.read_table(source)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{source}: cannot be read as Parquet: {error}") from error
+    if "query" not in queries.column_names:
+        raise InputError(f"{source}: no column query; there are {', '.join(queries.column_names)}")
+    return queries
+
+
+def _rows(bundle: Bundle, query_row: int, fields: dict[str, Any]) -> list[dict[str, Any]]:
+    """The answer to one query, a row for each document. Errors: the fields are invalid; the message names the row."""
+    try:
+        hits = answer(bundle, validate_question(fields))
+    except InputError as error:
+        raise InputError(f"row {query_row}: {error}") from error
+    return [{"query_row": query_row, **{key: getattr(hit, key) for key in ANSWERS.names[1:]}} for hit in hits]
+
+
+def export_vectors(bundle: Bundle, out: Path, queries: Path | None) -> dict[str, int]:
+    """Write documents.parquet (document_id, title, vector) and, given queries, queries.parquet into a new folder.
+
+    A vector is a list of D float32 of unit length: cosine and inner product order alike. Returns the rows of each file.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty; name a new folder")
+    questions = None if queries is None else _read_queries(queries)
+    out.mkdir(parents=True, exist_ok=True)
+    d = bundle.vectors.shape[1]
+    schema = pa.schema(
+        [("document_id", pa.string()), ("title", pa.string()), ("vector", pa.list_(pa.float32(), d))],
+        metadata={"arm": bundle.name, "similarity": "cosine"},
+    )
+    with pq.ParquetWriter(out / "documents.parquet", schema) as writer:
+        for first in range(0, len(bundle.vectors), BLOCK):
+            part = bundle.documents.slice(first, BLOCK)
+            vectors = _as_lists(bundle.vectors[first : first + BLOCK])
+            writer.write_table(pa.table([part["document_id"], part["title"], vectors], schema))
+    written = {"documents.parquet": len(bundle.vectors)}
+    if questions is not None:
+        vectors = _as_lists(_embed(bundle, questions))
+        pq.write_table(pa.table({"query": questions["query"], "vector": vectors}), out / "queries.parquet")
+        written["queries.parquet"] = questions.num_rows
+    return written
+
+
+def _embed(bundle: Bundle, queries: pa.Table) -> Any:
+    """The vectors (Q, D) of queries. Errors: the model gives each query several."""
+    for name in CONTEXT:
+        if name not in queries.column_names:
+            queries = queries.append_column(name, pa.nulls(queries.num_rows, pa.string()))
+    embedded = embed_asked(bundle.towers, queries.select(ASKED.names).cast(ASKED))
+    if embedded.ndim == 3:
+        raise InputError(f"{bundle.name} gives a query {len(embedded)} vectors; leave --queries out")
+    return embedded
+
+
+def _as_lists(vectors: Any) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])

@@ -1,0 +1,55 @@
+"""Commands about the nights of an experiment: `ebr nightly`, `rollback`, `status`."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from flows.app.session import EXPERIMENT_FILE, open_session, outcome_of
+
+NAME = Annotated[
+    str | None, typer.Argument(help="The experiment's name; default: that of the last night.", metavar="[NAME]")
+]
+DAY = Annotated[
+    datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The newest day; default: the newest that is over.")
+]
+FIRST = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="The first day of a back-fill.")]
+LAST = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="The last day of a back-fill.")]
+ACCEPT = Annotated[bool, typer.Option("--accept", help="Accept the day, whatever its figures.")]
+
+
+def nightly(
+    experiment: EXPERIMENT_FILE, day: DAY = None, first: FIRST = None, last: LAST = None, accept: ACCEPT = False
+) -> None:
+    """Retrain on all days but the newest and promote the challenger if it wins on the newest. A day is judged once."""
+    open_session()
+    from flows.nightly import retrain
+    from tasks.nights import described
+
+    newest, begin, end = (moment.date() if moment else None for moment in (day, first, last))
+    state = retrain(str(experiment), newest, begin, end, accept, return_state=True)
+    for night in outcome_of(state):
+        print(described(night))
+    if state.is_failed():
+        raise typer.Exit(1)
+
+
+def rollback(experiment: NAME = None) -> None:
+    """Make the previous champion answer again; the one that it replaces no longer serves as a yardstick."""
+    from tasks.nights import described
+    from tasks.promoting import name_of, roll_back
+
+    print(described(roll_back(name_of(experiment))))
+
+
+def status(experiment: NAME = None) -> None:
+    """Show which champion answers, since when and on what data, the last night's decision, and when the next runs."""
+    from flows.process.ui import use_served
+
+    server = os.environ.get("PREFECT_API_URL") or use_served()
+    from flows.app.status import describe_status  # Prefect, which comes with it, reads the server's address once
+
+    print(describe_status(experiment, server))

@@ -1,0 +1,177 @@
+"""Commands that run experiments or read what they left: `ebr run`, `check`, `report`, `compare`, `audit`, `paper`,
+`simulate`, `ui`, `schema`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ebr_core.errors import InputError
+from flows.app.session import EXPERIMENT_FILE, open_console, open_session, outcome_of
+from tasks.home import home
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from data.experiment import Experiment
+
+RUN = Annotated[str, typer.Argument(help="A run: its folder, its name (report-…) or an experiment, for its last run.")]
+
+
+def run(experiment: EXPERIMENT_FILE) -> None:
+    """Run an experiment and print its table: extract, train, index, evaluate. What exists already is not made again."""
+    spec = _load_experiment(experiment)  # before anything starts
+    watched = sys.stderr.isatty()
+    open_session(quiet=watched)  # the bars show the progress
+    from flows.ebr import ebr
+    from flows.table import show
+    from tasks.progress import BARS
+
+    console, bars = open_console(), _progress_bars()
+    with bars if watched else nullcontext():
+        token = BARS.set(bars if watched else None)
+        state = ebr(str(experiment), return_state=True)
+        BARS.reset(token)
+    outcome = outcome_of(state)
+    show(outcome, spec, console)
+    console.print(f"Results: {outcome.results.folder}", soft_wrap=True)
+    console.print(f"Report:  {outcome.report.folder / 'report.html'}", soft_wrap=True)
+    console.print("Pages:   make ui (MLflow to compare arms, Prefect to see the flow)")
+    if state.is_failed():
+        console.print(f"[red]failed[/red]: {state.message}", soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def _load_experiment(path: Path) -> Experiment:
+    """The experiment in the file. Errors: the file is invalid, or logs that it names do not exist."""
+    from data.experiment_file import load_experiment
+    from data.fingerprint import refuse_absent
+    from data.logs import Simulated
+
+    spec = load_experiment(path)
+    if not isinstance(spec.logs, Simulated):
+        refuse_absent(spec.logs)
+    return spec
+
+
+def _progress_bars() -> Progress:
+    """Bars on standard error that disappear at the end."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def check(experiment: EXPERIMENT_FILE) -> None:
+    """Check an experiment file and its logs without training: counts, dropped rows, split, unanswerable questions."""
+    from flows.app.check import describe_experiment
+
+    Console().print(describe_experiment(experiment), markup=False, soft_wrap=True, highlight=False)
+
+
+def report(
+    run: RUN,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; default: reports/ in EBR_HOME.")] = None,
+) -> None:
+    """Write the report of a run again from its result files: report.html, report.md and its pictures."""
+    from tasks.report.comparison import find_run
+    from tasks.report.report_stage import write
+
+    folder = find_run(run)
+    into = out or home() / "reports" / folder.resolve().name
+    write(folder, into)
+    print(into / "report.html")
+
+
+def compare(
+    run_a: RUN, run_b: RUN, metric: Annotated[str, typer.Option(help="What to compare: recall@K or mrr.")] = "recall@10"
+) -> None:
+    """Compare the arms that two runs share, on the searches that both evaluated."""
+    from flows.compare import show_comparison
+
+    show_comparison(run_a, run_b, metric, open_console())
+
+
+def audit(experiment: EXPERIMENT_FILE) -> None:
+    """Train the arms of the audit section again, with other splits and with less of the log, and report the effect."""
+    open_session()
+    from flows.audit import run_audit
+
+    folder = run_audit(experiment)
+    Console().print((folder / "audit.md").read_text(), markup=False, highlight=False, soft_wrap=True)
+    print(folder / "audit.html")
+
+
+def paper(
+    experiments: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Default: experiments/paper-*.yaml and those real logs that are on this machine."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/paper-results.md"),
+) -> None:
+    """Run the paper's comparisons and write a page with the answer to each question; a killed run can be resumed."""
+    open_session()
+    from flows.paper import run_paper
+
+    failures = run_paper(experiments or [], out)
+    print(out)
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(1)
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="A new folder for the log.")],
+    searches: Annotated[int, typer.Option(help="Searches in the log, reformulations included.")] = 80_000,
+    documents: Annotated[int, typer.Option(help="Documents, born or removed at any time.")] = 15_000,
+    days: Annotated[int, typer.Option(help="Days of the log.")] = 30,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+) -> None:
+    """Simulate a social search service and write its log in the `tables` layout, a folder for each day."""
+    from pydantic import ValidationError
+    from rich.progress import track
+
+    from data.world.config import World
+    from data.world.simulate import simulate as simulate_log
+
+    try:
+        world = World(searches=searches, documents=documents, days=days, seed=seed)
+    except ValidationError as error:
+        problems = [
+            f"--{problem['loc'][0]}: got {problem['input']!r}; {problem['msg'].lower()}" for problem in error.errors()
+        ]
+        raise InputError("; ".join(problems)) from error
+    for _ in track(simulate_log(world, out), description="days", total=days, console=Console(stderr=True)):
+        pass
+    print(f"{out}: searches, results, documents, edges, and truth/ (for evaluation and raters only)")
+
+
+def ui(
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect pages.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow pages.")] = 5000,
+) -> None:
+    """Serve the Prefect and MLflow pages, all deployments and a worker on loopback; Ctrl-C ends all of them."""
+    from flows.process.ui import serve_pages
+
+    serve_pages(prefect_port, mlflow_port, Console())
+
+
+def schema() -> None:
+    """Print the JSON schema of experiment files, for editors."""
+    from data.experiment_file import json_schema
+
+    print(json.dumps(json_schema(), indent=1, ensure_ascii=False))

@@ -1,0 +1,204 @@
+"""`ebr serve`: serve the models of a run over HTTP, with a page that compares two of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import faiss
+import numba
+import pyarrow.compute as pc
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import Field
+
+from ebr_core.answer import Hit, Question, answer
+from ebr_core.bundle import Bundle, open_bundle
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
+from tasks.bundle import bundle_of, models_of
+
+LARGEST_BODY_BYTES = 16 * 1024
+LARGEST_HEAD_BYTES = 16 * 1024  # the address with its query, and the headers
+RELOAD_S = 1.0  # between checks for a new champion
+CHOICES = 200  # places and searchers that the page offers
+
+
+class ModelQuery(Question):
+    """A question to a model."""
+
+    model: str | None = Field(
+        None, max_length=100, description="the arm that answers; the champion where none is named"
+    )
+
+
+class Answer(Frozen):
+    """The documents that a model ranks first."""
+
+    model: str
+    made_at: str = Field(description="when the run made it")
+    took_ms: float = Field(description="of the search itself")
+    hits: list[Hit]
+
+
+class Served:
+    """The open models. A change is one assignment: a request sees the old models or the new ones, never a mixture."""
+
+    def __init__(self, experiment: str | None, wanted: tuple[str, ...]) -> None:
+        """Open the champion and the wanted arms, by default the next best arm."""
+        self.experiment, self.wanted, self.failed = experiment, wanted, ""
+        self.now = self._open(models_of(experiment), {})
+
+    def _open(self, listing: dict[str, Any], opened: dict[Path, Bundle]) -> tuple[dict[str, Any], dict[str, Bundle]]:
+        others = self.wanted or tuple(arm for arm in listing["models"] if arm != listing["champion"])[:1]
+        folders = {arm: bundle_of(listing, arm) for arm in dict.fromkeys((listing["champion"], *others))}
+        return listing, {arm: opened.get(folder) or open_bundle(folder) for arm, folder in folders.items()}
+
+    def reload(self) -> bool:
+        """True if the last run made other models, which are open now. Where they do not open, the old ones answer."""
+        listing, models = self.now
+        try:
+            newest = models_of(self.experiment)
+            if newest == listing:
+                return False
+            self.now = self._open(newest, {bundle_of(listing, arm): bundle for arm, bundle in models.items()})
+            self.failed = ""
+        except (InputError, OSError, ValueError) as error:
+            self.failed = str(error)
+            return False
+        return True
+
+
+def make_app(served: Served) -> FastAPI:
+    """The HTTP service over these models."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        faiss.omp_set_num_threads(1)
+        numba.set_num_threads(1)  # of the thread that answers
+        stop = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(served, stop), daemon=True)
+        watcher.start()
+        yield
+        stop.set()
+        await asyncio.to_thread(watcher.join)
+
+    app = FastAPI(title="ebr", description="Embedding-based retrieval: the models of a run.", lifespan=lifespan)
+    app.middleware("http")(_refuse_large)
+    app.exception_handler(RequestValidationError)(_describe_invalid)
+    page = files("flows.app").joinpath("page", "index.html").read_text()
+
+    @app.get("/search")
+    async def search(query: Annotated[ModelQuery, Query()]) -> Answer:
+        """The documents that a model ranks first for a query."""
+        return _answer(served, query)
+
+    @app.post("/search")
+    async def search_by_body(query: ModelQuery) -> Answer:
+        """The same, with the query as JSON."""
+        return _answer(served, query)
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        """The models that answer, and the reason why a newer one does not."""
+        return _health(served)
+
+    @app.get("/choices")
+    async def choices() -> dict[str, Any]:
+        """What the page offers: models, places of documents, some searchers with their places."""
+        return _choices(served)
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def index() -> str:
+        return page
+
+    return app
+
+
+async def _refuse_large(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Refuse a request that is larger than any question."""
+    head = len(request.scope["path"]) + len(request.scope["query_string"])
+    head += sum(len(name) + len(value) for name, value in request.headers.raw)
+    if head > LARGEST_HEAD_BYTES:
+        return JSONResponse({"detail": f"an address and headers of {head} bytes; at most {LARGEST_HEAD_BYTES}"}, 431)
+    if "transfer-encoding" in request.headers:
+        return JSONResponse({"detail": "a body in chunks; send it with its content-length"}, 411)
+    size = request.headers.get("content-length", "0")
+    if not size.isdigit() or int(size) > LARGEST_BODY_BYTES:
+        return JSONResponse({"detail": f"a body of {size} bytes; at most {LARGEST_BODY_BYTES}"}, 413)
+    return await call_next(request)
+
+
+async def _describe_invalid(_request: Request, error: Exception) -> Response:
+    """The errors of a request without its values, which JSON may be unable to hold, such as NaN or half a letter."""
+    assert isinstance(error, RequestValidationError)
+    detail = [{"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]} for fault in error.errors()]
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
+
+
+def _health(served: Served) -> dict[str, Any]:
+    listing, models = served.now
+    return {
+        "status": "ok",
+        "experiment": listing["experiment"],
+        "champion": listing["champion"],
+        "made_at": listing["made_at"],
+        "documents": {arm: bundle.documents.num_rows for arm, bundle in models.items()},
+        "reload_failed": served.failed,
+    }
+
+
+def _choices(served: Served) -> dict[str, Any]:
+    listing, models = served.now
+    champion = models[listing["champion"]]
+    values = {
+        name: pc.value_counts(champion.documents[name].drop_null()).field("values").to_pylist()
+        for name in ("kind", "city", "region", "country", "language")
+    }
+    return {
+        "champion": listing["champion"],
+        "models": list(models),
+        "searchers": champion.searchers.slice(0, CHOICES).to_pylist(),
+        **{name: sorted(column)[:CHOICES] for name, column in values.items()},
+    }
+
+
+def _answer(served: Served, query: ModelQuery) -> Answer:
+    listing, models = served.now
+    arm = query.model or listing["champion"]
+    if arm not in models:
+        raise HTTPException(404, f"no model {arm!r} is served; there are {', '.join(models)}")
+    started = time.perf_counter()
+    try:
+        hits = answer(models[arm], query)
+    except InputError as error:
+        raise HTTPException(422, str(error)) from error
+    return Answer(model=arm, made_at=listing["made_at"], took_ms=1000 * (time.perf_counter() - started), hits=hits)
+
+
+def _watch(served: Served, stop: threading.Event) -> None:
+    """Open each new champion until the event is set. It is opened and checked here, beside the requests."""
+    faiss.omp_set_num_threads(1)
+    while not stop.wait(RELOAD_S):
+        served.reload()
+
+
+def serve_models(experiment: str | None, models: tuple[str, ...], host: str, port: int, at_once: int) -> None:
+    """Serve until Ctrl-C. Of more than at_once requests at a time, the others are refused (503)."""
+    import uvicorn
+
+    served = Served(experiment, models)
+    listing, opened = served.now
+    title = f"{', '.join(opened)} of {listing['experiment']}, champion {listing['champion']}"
+    print(f"{title}: http://{host}:{port}/  (API: /docs)")
+    uvicorn.run(
+        make_app(served), host=host, port=port, limit_concurrency=at_once, log_level="warning", timeout_keep_alive=30
+    )

@@ -1,0 +1,117 @@
+"""What commands share: the console, the log level, the Prefect server, the exit code."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from ebr_core.errors import InputError
+from tasks.home import prepare_environment
+
+if TYPE_CHECKING:
+    from prefect import State
+
+EXPERIMENT_FILE = Annotated[Path, typer.Argument(help="The experiment file (YAML).", metavar="EXPERIMENT")]
+PIPE_WIDTH = 170  # columns where the output goes to a file or a pipe
+
+
+def open_console(pipe_width: int = PIPE_WIDTH) -> Console:
+    """A console as wide as the terminal, or `pipe_width` columns wide where the output goes elsewhere."""
+    return Console(width=None if sys.stdout.isatty() else pipe_width)
+
+
+def open_session(quiet: bool = False) -> None:
+    """Prepare this process for a flow; call it before anything imports Prefect, which reads its settings once.
+
+    From here on Ctrl-C ends the process in one line. What killed runs left running is ended. The flow reports to the
+    server of a running `ebr ui`, else to a temporary server. `quiet` logs warnings and errors only.
+
+    Errors: the disk, a database or a server cannot be used.
+    """
+    if quiet:
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    from flows.process.cleanup import end_orphans
+    from flows.process.preflight import refuse_unusable, start_server
+    from flows.process.signals import install_handlers
+    from flows.process.ui import use_served
+
+    install_handlers()
+    end_orphans()
+    use_served()
+    refuse_unusable(served="PREFECT_API_URL" in os.environ)
+    start_server()
+    import prefect  # noqa: F401  (it configures the loggers, and would drop the filters)
+
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_drop_traceback)
+
+
+def outcome_of(state: State[Any]) -> Any:
+    """The value that a flow returned, also where some of its parts failed. Raises the error that stopped the flow."""
+    outcome = state.result(raise_on_failure=False)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def run_app(app: Callable[[], None]) -> None:
+    """Run the command line and end the process with its exit code.
+
+    0: done. 1: a part of a run failed. 2: the user can correct the cause, which is printed as one line. 130 and 143:
+    Ctrl-C and SIGTERM. A bug keeps its traceback.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)  # else Prefect's temporary server would outlive a run that is ended
+    try:
+        prepare_environment()
+        app()
+    except SystemExit as ended:
+        if ended.code:  # the frames of a failed run may hold a DuckDB connection, too
+            _exit(ended.code if isinstance(ended.code, int) else 1)
+        raise
+    except Exception as error:
+        if (message := _user_message(error)) is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        _exit(2)
+
+
+def _user_message(error: BaseException) -> str | None:
+    """One line about an error that the user can correct, None for a bug."""
+    if isinstance(error, InputError):
+        return str(error)
+    from flows.process.preflight import environment_error
+
+    return environment_error(error)
+
+
+def _drop_traceback(record: logging.LogRecord) -> bool:
+    """True for every record. An error that the user can correct loses its traceback, which only a developer needs."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error and _user_message(error):
+        record.exc_info = record.exc_text = None
+    return True
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _exit(code: int) -> NoReturn:
+    """End the process after its exit handlers, without the report of leaked objects that DuckDB's binding prints where
+    an error's frames still hold a connection."""
+    if "prefect.logging.handlers" in sys.modules:
+        sys.modules["prefect.logging.handlers"].APILogWorker.drain_all(timeout=5)  # while the server still listens
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,110 @@
+"""The sections on levels: how much every arm retrieves by itself, and through indexes."""
+
+from __future__ import annotations
+
+from data.experiment import BASELINES, ORACLES
+from tasks.report import plots
+from tasks.report.answers import SETS
+from tasks.report.formats import optional, share
+from tasks.report.measures import MEASURES
+from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, Picture, tabulate
+from tasks.report.result import ITSELF, Result, ResultRow, cells, label, pivot, without_oracles, written
+from tasks.slices import WHOLE
+
+KIND = "kind: "
+By = dict[str, ResultRow]  # the rows of one arm and seed by measure
+
+
+def curve_blocks(result: Result) -> list[Block]:
+    """Recall by K, a panel for each target set."""
+    panels = {}
+    for name in result.sets:
+        rows = [row for row in without_oracles(result.plain, name) if row.metric == "recall"]
+        ks = sorted({row.k for row in rows if row.k})
+        curves = pivot(rows, ["arm"], "k")
+        panels[name] = {str(arm): [(k, line[k]) for k in ks] for arm, line in curves.iterrows()}
+    if not panels:
+        return []
+    words = "Recall by K of every arm, a panel for each target set"
+    return [Heading("Recall by K"), Picture("recall-by-k", plots.svg(plots.recall_by_k(panels)), words)]
+
+
+def attainable_blocks(result: Result) -> list[Block]:
+    """Recall@K of every arm on truth beside the share of the oracle's that it is, of all searches and of those for each
+    kind of document; nothing where there is no oracle."""
+    wanted = [row for row in result.levels if (row.targets, row.measure) == ("truth", result.recall)]
+    rows = [row for row in wanted if row.slice == WHOLE or row.slice.startswith(KIND)]
+    if ORACLES[-1] not in {row.arm for row in rows}:
+        return []
+    means = pivot(rows, ["arm"], "slice")
+    best, counts = means.loc[ORACLES[-1]], {row.slice: row.n for row in rows}
+    arms = sorted(means.index, key=lambda arm: (arm not in ORACLES, arm in BASELINES, -means[WHOLE][arm]))
+    columns: Columns[str] = [("arm", str)]
+    for name, n in counts.items():
+        most = max(best[name], 1e-9)
+        cell = written(means[name], lambda value, most=most: f"{share(value)}, {value / most:.0%}")  # type: ignore[misc]
+        columns.append((f"{name.removeprefix(KIND)} (n = {n:,})", cell))
+    return [
+        Heading("What is attainable"),
+        Paragraph(
+            f"Recall@{result.k} on what the searcher wanted, and the share of what the oracle reaches that knows text, "
+            "place and friends. The other oracles do not see all of it: what they lack, no arm reads from the text."
+        ),
+        tabulate(columns, arms, "by kind of document"),
+    ]
+
+
+def level_blocks(result: Result) -> list[Block]:
+    """All metrics of all arms, the main target set shown, the others on demand."""
+    return [Heading("All metrics"), *(_level_grid(result, targets) for targets in result.sets)]
+
+
+def _level_grid(result: Result, targets: str) -> Grid:
+    """A line for each arm and seed, a column for each measure that the page shows."""
+    ks, k = result.spec["evaluation"]["ks"], result.k
+    rows = [row for row in result.plain if row.targets == targets]
+    runs = cells(rows, lambda row: (row.arm, row.seed), lambda row: row.measure)
+    order = sorted(runs, key=lambda run: (run[0] in ORACLES, -runs[run][result.recall].value))
+    columns: Columns[tuple[str, int | None]] = [("arm", lambda run: label(*run))]
+    for measure in MEASURES:
+        if show := measure.on_page:
+            for name, heading in zip(measure.names(ks, k), measure.headings(ks, k), strict=True):
+                texts = {run: show(by[name].value) for run, by in runs.items()}
+                if name == result.recall:
+                    texts = {run: share(by[name].value, by[name].low, by[name].high) for run, by in runs.items()}
+                columns.append((heading, texts.__getitem__))
+    caption = (
+        f"Targets: {SETS[targets]}. Coverage: share of the documents alive that any search shows; popularity lift: "
+        "how much more popular the retrieved are than the targets, in shares of the documents; intervals over "
+        "searchers, training noise not included."
+    )
+    return tabulate(columns, order, caption, folded=targets != result.main)
+
+
+def index_blocks(result: Result) -> list[Block]:
+    """What the indexes lose and cost, against exact search; nothing without indexes."""
+    rows = [
+        row
+        for row in result.rows
+        if row.question is None and row.index not in ITSELF
+        if (row.slice, row.targets, row.k) == (WHOLE, result.main, result.k)
+    ]
+    values = {
+        run: {metric: row.value for metric, row in by.items()}
+        for run, by in cells(rows, lambda row: (row.arm, row.seed, row.index), lambda row: row.metric).items()
+    }
+    for cost in result.costs:
+        if cost.index and (run := (cost.arm, cost.seed, cost.index)) in values:
+            values[run][cost.cost] = cost.value
+    if not values:
+        return []
+    columns: Columns[tuple[tuple[str, int | None, str], dict[str, float]]] = [
+        ("arm", lambda line: label(*line[0][:2])),
+        ("index", lambda line: line[0][2]),
+        (result.recall, lambda line: share(line[1]["recall"])),
+        (f"index {result.recall}", lambda line: share(line[1]["index_recall"]) if "index_recall" in line[1] else "–"),
+        ("size", lambda line: f"{line[1]['index_bytes'] / 1e6:.1f} MB" if "index_bytes" in line[1] else "–"),
+        ("queries/s", lambda line: optional("{:,.0f}", line[1].get("queries_per_s"))),
+    ]
+    caption = "Index recall: the share of the exactly nearest that the index finds; it is never mixed with the model's."
+    return [Heading("Indexes"), tabulate(columns, values.items(), caption)]

@@ -1,0 +1,211 @@
+"""Pictures of a run, without a screen."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = {
+    "holds": "#1a7f4b",
+    "contradicted": "#c0392b",
+    "undecided": "#8a8f98",
+    "too few": "#c4c8ce",
+    "better": "#1a7f4b",
+    "worse": "#c0392b",
+    "equal": "#2b6cb0",
+    "unclear": "#8a8f98",
+}
+
+
+class Line(NamedTuple):
+    """One difference of a forest plot: a label, the value, its interval by itself and in the family, and a colour's
+    name."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    family_low: float
+    family_high: float
+    colour: str
+    faint: bool = False
+
+
+def svg(figure: Figure) -> str:
+    """The picture as an SVG element, the same text every time."""
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "ebr", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
+    """Loss and validation recall by epoch."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    at = [epoch["epoch"] for epoch in epochs]
+    left.plot(at, [epoch["loss"] for epoch in epochs], marker="o")
+    left.set(title="training loss", xlabel="epoch", ylim=(0, None))
+    right.plot(at, [epoch["validation_recall"] for epoch in epochs], marker="o", color="tab:green")
+    right.set(title="validation recall@10", xlabel="epoch", ylim=(0, None))
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def recall_by_k(panels: dict[str, dict[str, list[tuple[int, float]]]]) -> Figure:
+    """Recall against K on a logarithmic axis: a panel for each title, a curve of (K, recall) for each arm, an arm in
+    the same colour throughout."""
+    arms = sorted(
+        dict.fromkeys(arm for curves in panels.values() for arm in curves), key=lambda arm: -_last(panels, arm)
+    )
+    colour = mpl.colormaps["tab20"]
+    figure = Figure(figsize=(3.4 * len(panels) + 1.9, 3.8), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, curves) in zip(every, panels.items(), strict=True):
+        for arm in (arm for arm in arms if arm in curves):
+            points = curves[arm]
+            style: dict[str, Any] = {"color": colour(arms.index(arm) % 20), "label": arm}
+            axes.plot(
+                [k for k, _ in points], [value for _, value in points], marker="o", markersize=3.5, lw=1.4, **style
+            )
+        axes.set(xscale="log", xlabel="K", ylim=(0, 1))
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks(ks := sorted({k for points in curves.values() for k, _ in points}), [str(k) for k in ks])
+        axes.minorticks_off()
+        _plain(axes)
+        axes.grid(axis="y", alpha=0.25)
+    every[0].set_ylabel("recall@K")
+    lines = {line.get_label(): line for axes in every for line in axes.get_lines()}
+    figure.legend([lines[arm] for arm in arms], arms, fontsize=8, frameon=False, loc="outside right upper")
+    return figure
+
+
+def _last(panels: dict[str, dict[str, list[tuple[int, float]]]], arm: str) -> float:
+    """Recall at the largest K in the last panel that has the arm."""
+    return next(curves[arm][-1][1] for curves in reversed(panels.values()) if arm in curves)
+
+
+def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> Figure:
+    """A panel for each target set, a line for each difference: the dot is the difference, the thick line its interval
+    by itself, the thin one that of the family. A band shows what counts as equal."""
+    labels = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
+    places = {label: len(labels) - 1 - at for at, label in enumerate(labels)}
+    longest = max((len(label) for label in labels), default=0)
+    wide = 0.07 * longest + max(2.2, 3.4 - 0.3 * len(panels)) * len(panels)
+    figure = Figure(
+        figsize=(max(6.5, wide), 1.1 + (0.3 if len(labels) < 15 else 0.21) * len(labels)), layout="constrained"
+    )
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, lines) in zip(every, panels.items(), strict=True):
+        if margin:
+            axes.axvspan(-margin, margin, color="#2b6cb0", alpha=0.08, lw=0)
+        axes.axvline(0, color="#444", lw=0.8)
+        for line in lines:
+            _draw(axes, line, places[line.label])
+        axes.set(title=title, xlabel=xlabel, ylim=(-0.6, len(labels) - 0.4))
+        axes.title.set_fontsize(10)
+        axes.set_yticks([places[label] for label in labels], labels, fontsize=8.5)
+        axes.tick_params(axis="x", labelsize=8)
+        axes.locator_params(axis="x", nbins=5 if len(panels) < 4 else 4)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
+        _plain(axes)
+    return figure
+
+
+def _draw(axes: Axes, line: Line, at: int) -> None:
+    colour, alpha = COLOURS.get(line.colour, "#2b6cb0"), 0.4 if line.faint else 1
+    axes.plot([line.family_low, line.family_high], [at, at], color=colour, lw=1, alpha=alpha)
+    axes.plot([line.low, line.high], [at, at], color=colour, lw=3.2, alpha=alpha, solid_capstyle="butt")
+    face = "white" if line.faint else colour
+    axes.plot([line.value], [at], "o", color=colour, markerfacecolor=face, markersize=5, alpha=alpha)
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(axis="x", alpha=0.25)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def recall_by_scanned(tried: dict[str, list[dict[str, Any]]], title: str) -> Figure:
+    """Recall against documents scanned, a curve for each index: the settings that its tuning tried. [EBR §4.1]"""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, points in sorted(tried.items()):
+        for variant in sorted({(point["nlist"], point["links"]) for point in points}, key=str):
+            nlist, links = variant
+            its = sorted(
+                (point["scanned"], point["recall"]) for point in points if (point["nlist"], point["links"]) == variant
+            )
+            label = f"{name}, {nlist:,} cells" if nlist else f"{name}, {links} links" if links else name
+            axes.plot([x for x, _ in its], [y for _, y in its], marker=".", label=label)
+    axes.set(
+        xscale="log", xlabel="documents scanned", ylabel="recall against exact search", title=title, ylim=(0, 1.02)
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def recall_by_weight(panels: dict[str, dict[str, list[tuple[float, float]]]], k: int) -> Figure:
+    """Recall along each weight of an ensemble, a panel for each ensemble, a line for each part but the first."""
+    figure = Figure(figsize=(3.6 * max(1, len(panels)), 3.2), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (name, lines) in zip(every, panels.items(), strict=True):
+        for part, line in lines.items():
+            axes.plot([x / (1 + x) for x, _ in line], [y for _, y in line], marker=".", label=part)
+        axes.set_xticks([0, 1 / 6, 0.5, 5 / 6, 1], ["0", ".2", "1", "5", "∞"])  # as far as a weight goes beside 1
+        axes.set(title=name, xlabel="weight", ylabel=f"validation recall@{k}", xlim=(-0.02, 1.02))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    return figure
+
+
+def importance(panels: dict[str, dict[str, float]]) -> Figure:
+    """The share of the gain that each feature brought as bars, a panel for each ranker."""
+    features = list(dict.fromkeys(name for shares in panels.values() for name in shares))
+    figure = Figure(figsize=(2 + 2.6 * max(1, len(panels)), 0.9 + 0.24 * len(features)), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (ranker, shares) in zip(every, panels.items(), strict=True):
+        axes.barh(features, [shares.get(name, 0) for name in features], color="#2b6cb0")
+        axes.set(xlabel="share of the gain", xlim=(0, 1))
+        axes.set_title(ranker, fontsize=10)
+        axes.tick_params(labelsize=8)
+        _plain(axes)
+    every[0].invert_yaxis()
+    return figure
+
+
+def freshness(nights: list[dict[str, Any]], metric: str) -> Figure:
+    """Recall on each new day of the champion that answered on it, and of a model that was never retrained.
+
+    nights: day, decision, champion, never, rolled_back. Promotions and refusals are marked at the day's end.
+    """
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    axes = figure.subplots()
+    places = list(range(len(nights)))
+    for key, label, colour in (
+        ("champion", "nightly champion", "#1a7f4b"),
+        ("never", "never retrained", "#8a8f98"),
+    ):
+        known = [(at, night[key]) for at, night in enumerate(nights) if night[key] is not None]
+        axes.plot([at for at, _ in known], [value for _, value in known], marker="o", ms=3, color=colour, label=label)
+    marks = (("promoted", "^", "#1a7f4b"), ("kept", "_", "#8a8f98"), ("refused", "x", "#c0392b"))
+    low = min(night["never"] for night in nights if night["never"] is not None)
+    for decision, marker, colour in marks:
+        at = [place for place in places if nights[place]["decision"] == decision]
+        axes.scatter(at, [low - 0.02] * len(at), marker=marker, color=colour, label=decision)
+    for place in places:
+        if nights[place]["rolled_back"]:
+            axes.axvline(place + 0.5, color="#2b6cb0", lw=1, ls="--", label="rolled back")
+    axes.set_xticks(places[::3], [nights[place]["day"][5:] for place in places[::3]], fontsize=8)
+    axes.set(xlabel="newest day", ylabel=f"{metric} on it")
+    axes.legend(fontsize=8, frameon=False, ncols=3)
+    axes.grid(alpha=0.25)
+    return figure

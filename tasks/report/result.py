@@ -1,0 +1,220 @@
+"""The result files of a run, read into typed rows, and the pivots that all tables are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from math import isnan, nan
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import pyarrow.parquet as pq
+import yaml
+
+from data.experiment import ORACLES
+from tasks.report.formats import NOTHING
+from tasks.slices import WHOLE
+
+MAIN = ("truth", "clicked", "judged", "recovered")  # the target set that answers: the first that the rows have
+ITSELF = ("exact", "none")  # indexes through which an arm is measured by itself
+L = TypeVar("L", bound=Hashable)
+C = TypeVar("C", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """A row of results.parquet (data.schemas.RESULTS_OF_RUN describes the columns); numbers that are null are NaN."""
+
+    arm: str
+    value: float
+    question: str | None = None
+    seed: int | None = None
+    seeds: int | None = None
+    index: str = "exact"
+    targets: str = "clicked"
+    split: str = "test"
+    slice: str = WHOLE
+    metric: str = "recall"
+    k: int | None = None
+    n: int = 0
+    clusters: int = 0
+    small: bool = False
+    low: float = nan
+    high: float = nan
+    baseline: str | None = None
+    difference: float = nan
+    difference_low: float = nan
+    difference_high: float = nan
+    family_low: float = nan
+    family_high: float = nan
+    detectable: float = nan
+    training_noise: bool | None = None
+    claim: str | None = None
+    margin: float = nan
+    finding: str | None = None
+    verdict: str | None = None
+
+    @property
+    def measure(self) -> str:
+        """recall@10, mrr."""
+        return f"{self.metric}@{self.k}" if self.k else self.metric
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the row is of an arm by itself: in no question, through exact search."""
+        return self.question is None and self.index in ITSELF
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """A row of costs.parquet."""
+
+    arm: str
+    seed: int | None
+    index: str | None
+    stage: str
+    cost: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result files of a run."""
+
+    rows: list[ResultRow]  # results.parquet
+    costs: list[CostRow]  # costs.parquet
+    spec: dict[str, Any]  # experiment.yaml
+    checks: dict[str, Any]
+    audit: dict[str, Any]
+    data: dict[str, Any]
+    counts: list[dict[str, Any]]
+    run: dict[str, Any]
+    ensembles: list[dict[str, Any]]  # ensembles.json
+    rankers: list[dict[str, Any]]  # rankers.json
+    feedback: list[dict[str, Any]]  # feedback.json
+
+    @cached_property
+    def levels(self) -> list[ResultRow]:
+        """The rows of arms by themselves, through exact search, slices included."""
+        return [row for row in self.rows if row.is_level]
+
+    @cached_property
+    def plain(self) -> list[ResultRow]:
+        """The levels over all searches."""
+        return [row for row in self.levels if row.slice == WHOLE]
+
+    @cached_property
+    def sets(self) -> list[str]:
+        """The target sets of the levels, the main one first."""
+        targets = {row.targets for row in self.plain}
+        return [name for name in MAIN if name in targets]
+
+    @cached_property
+    def main(self) -> str:
+        """The target set that answers."""
+        return main_targets(self.rows)
+
+    @cached_property
+    def k(self) -> int:
+        """The K of evaluation.ks that is nearest to 10."""
+        return nearest_to_10(self.spec["evaluation"]["ks"])
+
+    @property
+    def recall(self) -> str:
+        """The measure that is shown first: recall@K."""
+        return f"recall@{self.k}"
+
+
+def read(run: Path) -> Result:
+    """The result files in the folder of a run."""
+    files = {
+        name: json.loads((run / f"{name}.json").read_text()) for name in ("checks", "audit", "data", "counts", "run")
+    }
+    return Result(
+        rows=read_rows(run / "results.parquet"),
+        costs=[CostRow(**row) for row in pq.read_table(run / "costs.parquet").to_pylist()],
+        spec=yaml.safe_load((run / "experiment.yaml").read_text()),
+        ensembles=_read_list(run / "ensembles.json"),
+        rankers=_read_list(run / "rankers.json"),
+        feedback=_read_list(run / "feedback.json"),
+        **files,
+    )
+
+
+def read_rows(file: Path) -> list[ResultRow]:
+    """The rows of a results.parquet; what is null has the default of its field."""
+    lines = pq.read_table(file).to_pylist()
+    return [ResultRow(**{name: value for name, value in line.items() if value is not None}) for line in lines]
+
+
+def _read_list(file: Path) -> list[dict[str, Any]]:
+    """The entries of a JSON file, none where a run of an earlier version has no such file."""
+    return list(json.loads(file.read_text())) if file.exists() else []
+
+
+def main_targets(rows: list[ResultRow]) -> str:
+    """The target set that answers the questions."""
+    targets = {row.targets for row in rows}
+    return next((name for name in MAIN if name in targets), "clicked")
+
+
+def nearest_to_10(ks: Iterable[int]) -> int:
+    """The K at which metrics are shown that are not shown at every K."""
+    return min(ks, key=lambda k: abs(k - 10))
+
+
+def label(arm: str, seed: int | None) -> str:
+    """The arm, with its seed unless that is the first one, 0."""
+    return f"{arm}, seed {seed}" if seed else arm
+
+
+def questions(rows: Iterable[ResultRow]) -> dict[str, list[ResultRow]]:
+    """The compared arms of each question, over all searches, in the order of the rows."""
+    compared = [row for row in rows if row.baseline is not None and row.slice == WHOLE]
+    return {name: [row for row in compared if row.question == name] for name in _in_order(compared)}
+
+
+def _in_order(rows: list[ResultRow]) -> list[str]:
+    return list(dict.fromkeys(row.question for row in rows if row.question is not None))
+
+
+def pivot(rows: Iterable[ResultRow], lines: list[str], column: str) -> pd.DataFrame:
+    """The mean value over seeds: a line for each value of some fields, a column for each of another, both in the order
+    of the rows; NaN where no row is."""
+    return _frame(rows, *lines, column).pivot_table("value", lines, column, sort=False)
+
+
+def means(rows: Iterable[ResultRow]) -> dict[str, float]:
+    """The mean value over seeds of each arm, in the order of the rows."""
+    by_arm = _frame(rows, "arm").groupby("arm", sort=False)["value"].mean()
+    return {str(arm): float(value) for arm, value in by_arm.items()}
+
+
+def _frame(rows: Iterable[ResultRow], *fields: str) -> pd.DataFrame:
+    names = [*fields, "value"]
+    return pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
+
+
+def written(
+    values: pd.Series[float], write: Callable[[float], str], missing: str = NOTHING
+) -> Callable[[Hashable], str]:
+    """The cell of each line in a column of a pivot; what is NaN is missing."""
+    return {line: missing if isnan(value) else write(value) for line, value in values.items()}.__getitem__
+
+
+def cells(
+    rows: Iterable[ResultRow], line: Callable[[ResultRow], L], column: Callable[[ResultRow], C]
+) -> dict[L, dict[C, ResultRow]]:
+    """The row in each cell of a table, lines and columns in the order of the rows."""
+    table: dict[L, dict[C, ResultRow]] = {}
+    for row in rows:
+        table.setdefault(line(row), {})[column(row)] = row
+    return table
+
+
+def without_oracles(rows: Iterable[ResultRow], targets: str) -> list[ResultRow]:
+    """The rows on a target set; the oracles' on truth alone, for clicks are not what they aim at."""
+    return [row for row in rows if row.targets == targets and (targets == "truth" or row.arm not in ORACLES)]

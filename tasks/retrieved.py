@@ -1,0 +1,71 @@
+"""What every kind of list leaves behind: one contract, one save, one load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ebr_core.bags import Int32, Int64
+from ebr_core.metrics import Float64
+from tasks.artifacts import Artifact
+
+EXACT, NO_INDEX = "exact", "none"  # indexes of arms by exact search, and of lists without an index of their own
+_PROMISED = "kept_at_"
+
+
+class Retrieved(NamedTuple):
+    """The documents retrieved for each of S sampled searches, and what that took."""
+
+    rows: Int32  # (S, K) document rows in order, −1 behind the last
+    scanned: Int64 | None = None  # (S,) documents compared by an embedding or a score; None: nothing counts them
+    returned: Int64 | None = None  # (S,) documents in the list; None where it is always K, or as many as there are
+    seconds: float | None = None  # for all searches together
+    promised: tuple[int, Float64] | None = None  # the K that an index was tuned for, and (S,) its index recall@K
+
+
+def count_returned(rows: Int32) -> Int64:
+    """(S,) the documents in each list."""
+    return np.asarray((rows >= 0).sum(1), np.int64)
+
+
+def as_document_rows(found: npt.NDArray[np.integer], candidates: Int32) -> Int32:
+    """(S, K) document rows of places among the candidates; −1 stays."""
+    return np.where(found >= 0, candidates[found], -1).astype(np.int32)
+
+
+def save_retrieved(retrieved: Retrieved, folder: Path) -> None:
+    """Write a list into the folder of its stage."""
+    np.save(folder / "retrieved.npy", retrieved.rows)
+    for name, counts in (("scanned", retrieved.scanned), ("returned", retrieved.returned)):
+        if counts is not None:
+            np.save(folder / f"{name}.npy", counts)
+    if retrieved.promised is not None:
+        k, recall = retrieved.promised
+        np.save(folder / f"{_PROMISED}{k}.npy", recall)
+    if retrieved.seconds is not None:
+        costs = {
+            "search_s": retrieved.seconds,
+            "queries_per_s": len(retrieved.rows) / max(retrieved.seconds, 1e-9),
+        }
+        (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+
+
+def save_unavailable(reason: str, folder: Path) -> None:
+    """Write why these logs allow no such list."""
+    (folder / "unavailable.json").write_text(json.dumps({"reason": reason}))
+
+
+def load_retrieved(artifact: Artifact) -> Retrieved | str:
+    """A list, without its seconds; or the reason why there is none."""
+    folder = artifact.folder
+    if (folder / "unavailable.json").exists():
+        return str(json.loads((folder / "unavailable.json").read_text())["reason"])
+    scanned, returned = (
+        np.load(file) if (file := folder / f"{name}.npy").exists() else None for name in ("scanned", "returned")
+    )
+    promised = [(int(file.stem.removeprefix(_PROMISED)), np.load(file)) for file in folder.glob(f"{_PROMISED}*.npy")]
+    return Retrieved(np.load(folder / "retrieved.npy"), scanned, returned, None, promised[0] if promised else None)

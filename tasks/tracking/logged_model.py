@@ -1,0 +1,92 @@
+"""Bundles as MLflow's models: logged with a run, and registered as versions of an experiment's model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.entities import LoggedModelStatus, Run
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import Array
+from prefect import task
+
+import ebr_core
+from ebr_core.bundle import ASKED
+from tasks.artifacts import Artifact
+from tasks.nights import Champion
+from tasks.tracking.mlflow_store import night_run
+
+MODEL_CODE = Path(__file__).with_name("served_model.py")
+MODEL_NEEDS = (
+    *("bm25s", "faiss-cpu", "mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "PyStemmer"),
+    *("safetensors", "scipy", "torch"),
+)
+MODEL_PARAMS = {"mode": "hybrid", "radius": "none", "where": "", "output": "documents"}
+
+
+def log_model(bundle: Artifact) -> str | None:
+    """The id of the bundle as a model that can be loaded and served, linked to its run. Code and exact needs travel
+    with it."""
+    model = mlflow.pyfunc.log_model(
+        name="retriever",
+        tags={"bundle": bundle.folder.name},
+        python_model=str(MODEL_CODE),
+        artifacts={"bundle": str(bundle.folder)},
+        code_paths=[str(Path(ebr_core.__file__).parent)],
+        signature=_signature(),
+        input_example=pd.DataFrame({"query": ["an example"]}),
+        pip_requirements=[f"{need}=={importlib.metadata.version(need).split('+')[0]}" for need in MODEL_NEEDS],
+    )
+    return str(model.model_id) if model.model_id else None
+
+
+def _signature() -> ModelSignature:
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, name, required=name == "query") for name in ASKED.names
+    ]
+    texts = [ParamSpec(name, DataType.string, value) for name, value in MODEL_PARAMS.items()]
+    lists = {"document_ids": DataType.string, "titles": DataType.string, "scores": DataType.double}
+    output: list[ColSpec | TensorSpec] = [ColSpec(Array(kind), name) for name, kind in lists.items()]
+    params = ParamSchema([ParamSpec("k", DataType.long, 10), *texts])
+    return ModelSignature(Schema(columns), Schema(output), params)
+
+
+@task(name="register")
+def register(experiment: str, champion: Champion) -> None:
+    """Make the champion's bundle a version of the experiment's registered model, once, however often this is called."""
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    if champion.bundle.folder.name in _versions(experiment):
+        return
+    with night_run(experiment, str(champion.day)) as run:
+        model = _saved(run, champion.bundle) or log_model(champion.bundle)
+        tags = {"bundle": champion.bundle.folder.name, "day": str(champion.day), "arm": champion.arm}
+        mlflow.register_model(f"models:/{model}", experiment, tags=tags)
+
+
+def _saved(run: Run, bundle: Artifact) -> str | None:
+    """The id of the bundle's model where a killed night came to save it and not to register it."""
+    wanted = f"source_run_id = '{run.info.run_id}' AND tags.bundle = '{bundle.folder.name}'"
+    models = mlflow.MlflowClient().search_logged_models([run.info.experiment_id], wanted)
+    return next((str(model.model_id) for model in models if model.status == LoggedModelStatus.READY), None)
+
+
+@task(name="point at champions")
+def point_at(experiment: str, champion: Champion, previous: Champion | None) -> None:
+    """Move the aliases `champion` and `previous` of the registered model. Both have to be registered."""
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    client, versions = mlflow.MlflowClient(), _versions(experiment)
+    client.set_registered_model_alias(experiment, "champion", versions[champion.bundle.folder.name])
+    if previous:
+        client.set_registered_model_alias(experiment, "previous", versions[previous.bundle.folder.name])
+    else:
+        client.delete_registered_model_alias(experiment, "previous")
+
+
+def _versions(experiment: str) -> dict[str, str]:
+    """The bundles that are registered → the version of each."""
+    versions = mlflow.MlflowClient().search_model_versions(f"name = '{experiment}'")
+    return {str(version.tags.get("bundle")): str(version.version) for version in versions}

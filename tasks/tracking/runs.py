@@ -1,0 +1,262 @@
+"""MLflow mirrors the files: one parent run an experiment, one child run an arm and seed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import mlflow
+import yaml
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Metric, Run
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+
+from data.experiment import BASELINES, ORACLES, Experiment
+from ebr_core.cascade import Cascade
+from ebr_core.frozen import Frozen
+from ebr_core.hybrid import Retrieval
+from tasks.artifacts import Artifact
+from tasks.ensembles import Joined, weighed
+from tasks.ranking import RankerTrained, trained_of
+from tasks.report import plots
+from tasks.report.answers import verdict_tags
+from tasks.report.ranker_section import importance
+from tasks.report.result import ResultRow, read_rows
+from tasks.tracking.logged_model import log_model
+from tasks.tracking.mlflow_store import open_experiment, process_tags
+from tasks.tracking.run_metrics import arm_tags, own_rows, recall_panels, run_metrics, varied_parameters
+
+MOST_METRICS = 1000  # that MLflow takes at once
+LONGEST_TAG = 5000
+
+
+class TrainedArm(Frozen):
+    """What became of one arm with one seed."""
+
+    arm: str
+    seed: int
+    towers: Artifact | None
+    error: str | None = None
+
+
+class Outcome(Frozen):
+    """Where everything of a run is to be found."""
+
+    experiment: str
+    log: Artifact
+    sample: Artifact
+    results: Artifact
+    report: Artifact
+    mlflow_experiment_id: str
+    mlflow_run_id: str
+    failures: dict[str, str]  # arm and seed → why
+
+
+@task(name="track")
+def track(
+    experiment: str,
+    asked: Experiment,
+    log: Artifact,
+    sample: Artifact,
+    trained: list[TrainedArm],
+    failures: dict[str, str],
+    results: Artifact,
+    report: Artifact,
+    indexes: dict[str, dict[str, Artifact]],
+    champion: str | None,
+    bundles: dict[str, Artifact],
+    joined: list[Joined],
+    rankers: list[RankerTrained],
+) -> Outcome:
+    """Write a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
+    champion's bundle as a model."""
+    experiment_id = open_experiment(experiment)
+    rows = read_rows(results.folder / "results.parquet")
+    name = f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
+    measured = {row.arm for row in rows}
+    first = champion, asked.seeds[0]
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=process_tags()) as parent:
+        _log_parent(asked, log, sample, results, rows)
+        _log_report(report, rows, experiment_id)
+        for name in (name for name in (*BASELINES, *ORACLES) if name in measured):
+            _log_baseline(name, asked, log, rows)
+        for name in (name for name in (*asked.retrievals, *asked.cascades, *asked.filters) if name in measured):
+            _log_retrieval(name, asked, rows)
+        for ranker in rankers:
+            _log_ranker(ranker, asked, rows)
+        for run in joined:
+            _log_ensemble(run, asked, log, rows, bundles[run.arm] if (run.arm, run.seed) == first else None)
+        for arm in trained:
+            _log_arm(arm, asked, log, rows, bundles[arm.arm] if (arm.arm, arm.seed) == first else None)
+        _log_tuning(indexes)
+        mlflow.set_tags({"failures": len(failures), "champion": champion or "none"})
+    if failures:
+        mlflow.MlflowClient().set_terminated(parent.info.run_id, "FAILED")
+    return Outcome(
+        experiment=experiment,
+        log=log,
+        sample=sample,
+        results=results,
+        report=report,
+        mlflow_experiment_id=experiment_id,
+        mlflow_run_id=parent.info.run_id,
+        failures=failures,
+    )
+
+
+def _log_parent(
+    experiment: Experiment, log: Artifact, sample: Artifact, results: Artifact, rows: list[ResultRow]
+) -> None:
+    mlflow.set_tags({f"question.{name}": "asked" for name in experiment.questions} | {"kind": "experiment"})
+    settings = {"layout": experiment.logs.layout, "arms": len(experiment.arms), "seeds": str(list(experiment.seeds))}
+    mlflow.log_params(settings)
+    mlflow.log_input(_dataset(experiment, log), context="training")
+    mlflow.log_text(experiment.shown(), "experiment.yaml")
+    mlflow.log_artifact(str(log.folder / "report.json"), "data")
+    mlflow.log_artifact(str(sample.folder / "counts.json"), "data")
+    for name in ("results.parquet", "per_search.parquet", "checks.json"):
+        mlflow.log_artifact(str(results.folder / name), "results")
+    for targets, curves in recall_panels(rows).items():
+        mlflow.log_figure(plots.recall_by_k({targets: curves}), f"plots/recall_by_k.{targets}.png")
+
+
+def _log_report(report: Artifact, rows: list[ResultRow], experiment_id: str) -> None:
+    """Log the report and the files that it was made of; its answers stand on the run's page, and on Prefect's."""
+    for file in sorted(report.folder.iterdir()):
+        if file.suffix in (".html", ".md", ".svg"):
+            mlflow.log_artifact(str(file), "report")
+        elif file.name in ("audit.json", "costs.parquet", "run.json"):
+            mlflow.log_artifact(str(file), "results")
+    answers = (report.folder / "report.md").read_text(encoding="utf-8").partition("\n## Differences")[0]
+    by_recall = "compareRunsMode=CHART&orderByKey=metrics.%60recall_at_10%60&orderByAsc=false"
+    charts = f"[Charts of all arms, side by side](#/experiments/{experiment_id}/runs?{by_recall})"
+    tags = {"mlflow.note.content": f"{charts}\n\n{answers}", "report": report.folder.name}
+    mlflow.set_tags(tags | verdict_tags(rows))
+    place = (report.folder / "report.html").as_uri()
+    page = f"{answers}\n\nThe whole report: {place}\n"
+    create_markdown_artifact(page, key="report", description="What the run says")
+    create_link_artifact(place, "report.html", key="report-page", description="The report as a page of its own")
+
+
+def _dataset(experiment: Experiment, log: Artifact) -> MetaDataset:
+    source = CodeDatasetSource({"layout": experiment.logs.layout, "artifact": log.folder.name})
+    return MetaDataset(source, name=f"log-{log.digest[:8]}", digest=log.digest)  # type: ignore[abstract] # its stub
+
+
+@contextmanager
+def _child_run(name: str, tags: dict[str, Any]) -> Iterator[Run]:
+    """A run within the one that is open, with these tags."""
+    parent = mlflow.active_run()
+    assert parent is not None, "a child run needs a run that is open"
+    with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=name, nested=True) as run:
+        mlflow.set_tags(tags)
+        yield run
+
+
+def _log_baseline(name: str, experiment: Experiment, log: Artifact, rows: list[ResultRow]) -> None:
+    """A child run of a baseline or an oracle."""
+    dataset = _dataset(experiment, log)
+    with _child_run(name, arm_tags(name, "oracle" if name in ORACLES else "baseline", rows, experiment)):
+        mlflow.log_input(dataset, context="evaluation")
+        mlflow.log_metrics(run_metrics(rows, name, None, experiment), dataset=dataset)
+
+
+def _log_arm(
+    run: TrainedArm, experiment: Experiment, log: Artifact, rows: list[ResultRow], bundle: Artifact | None
+) -> None:
+    """A child run of an arm with one seed: its settings, figures, course, and its bundle."""
+    name, seed, dataset = run.arm, run.seed, _dataset(experiment, log)
+    with _child_run(f"{name}-{seed}", arm_tags(name, "arm", rows, experiment) | {"seed": seed}) as child:
+        mlflow.log_input(dataset, context="training")
+        mlflow.log_params(varied_parameters(name, experiment) | {"seed": seed})
+        mlflow.log_text(yaml.safe_dump(experiment.arms[name].model_dump(mode="json"), sort_keys=False), "arm.yaml")
+        if run.error:
+            mlflow.set_tag("error", run.error[:LONGEST_TAG])
+        model = log_model(bundle) if bundle and not run.error else None
+        metrics = run_metrics(rows, name, seed, experiment)  # the first is what the page compares first
+        mlflow.log_metrics(metrics, model_id=model, dataset=dataset)
+        if run.towers and not run.error:
+            _log_training(run.towers)
+            _log_curves(own_rows(rows, name, seed, experiment))
+    if run.error:
+        mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
+
+
+def _log_training(towers: Artifact) -> None:
+    epochs = _read(towers, "epochs.json")
+    for epoch in epochs:
+        metrics = {f"epoch/{key}": value for key, value in epoch.items() if key != "epoch"}
+        mlflow.log_metrics(metrics, step=epoch["epoch"])
+    mlflow.log_metrics({f"cost/{key}": value for key, value in _read(towers, "costs.json").items()})
+    mlflow.log_metrics({f"weight.{key}": value for key, value in _read(towers, "weights.json").items()})
+    mlflow.log_figure(plots.by_epoch(epochs), "plots/by_epoch.png")
+
+
+def _log_curves(own: list[ResultRow]) -> None:
+    mlflow.log_figure(plots.recall_by_k(recall_panels(own)), "plots/recall_by_k.png")
+
+
+def _read(artifact: Artifact, name: str) -> Any:
+    return json.loads((artifact.folder / name).read_text())
+
+
+def _log_retrieval(name: str, experiment: Experiment, rows: list[ResultRow]) -> None:
+    """A child run of one of the `retrievals`, `cascades` or `filters`, its first seed's figures."""
+    spec = (experiment.retrievals | experiment.cascades | experiment.filters)[name]
+    seed = None if isinstance(spec, Retrieval) and spec.arm is None else experiment.seeds[0]
+    kind = "retrieval" if isinstance(spec, Retrieval) else "cascade" if isinstance(spec, Cascade) else "filter"
+    with _child_run(name, arm_tags(name, kind, rows, experiment)):
+        settings = spec.model_dump(mode="json").items()
+        mlflow.log_params({key: str(value) for key, value in settings if value is not None})
+        mlflow.log_metrics(run_metrics(rows, name, seed, experiment, has_own_index=True))
+
+
+def _log_ranker(run: RankerTrained, experiment: Experiment, rows: list[ResultRow]) -> None:
+    """A child run of a ranker with one seed: its settings, figures, course, trees and what mattered to them."""
+    name, seed, trained = run.arm, run.seed, trained_of(run.ranker)
+    tags = arm_tags(name, "ranker", rows, experiment) | {"seed": seed, "bias": trained["bias"]}
+    with _child_run(f"{name}-{seed}", tags) as child:
+        mlflow.log_params(experiment.rankers[name].model_dump(mode="json") | {"seed": seed})
+        metrics = run_metrics(rows, name, seed, experiment, has_own_index=True)
+        mlflow.log_metrics(metrics | {"trees": trained["trees"]})
+        now = int(time.time() * 1000)
+        course = [Metric("held_out/ndcg_at_10", value, now, step) for step, value in enumerate(trained["held_out"], 1)]
+        mlflow.MlflowClient().log_batch(child.info.run_id, course[:MOST_METRICS])  # ranker.json has all
+        mlflow.log_text(json.dumps(trained, indent=1), "results/ranker.json")
+        mlflow.log_artifact(str(run.ranker.folder / "ranker.txt"), "model")
+        mlflow.log_figure(plots.importance({name: importance(trained["gains"])}), "plots/importance.png")
+
+
+def _log_ensemble(
+    run: Joined, experiment: Experiment, log: Artifact, rows: list[ResultRow], bundle: Artifact | None
+) -> None:
+    """A child run of an ensemble with one seed, as an arm has it: its parts and weights, its figures, its bundle."""
+    name, seed, dataset = run.arm, run.seed, _dataset(experiment, log)
+    with _child_run(f"{name}-{seed}", arm_tags(name, "ensemble", rows, experiment) | {"seed": seed}):
+        mlflow.log_input(dataset, context="training")
+        joined, parts = weighed(run.weights), experiment.ensembles[name].parts
+        dimensions = sum(experiment.arms[part].towers.dimensions for part in parts)
+        mlflow.log_params({"parts": ", ".join(parts), "seed": seed, "towers.dimensions": dimensions})
+        mlflow.log_text(json.dumps(joined, indent=1), "results/ensemble.json")
+        model = log_model(bundle) if bundle else None
+        mlflow.log_metrics(run_metrics(rows, name, seed, experiment), model_id=model, dataset=dataset)
+        mlflow.log_metrics({f"weight.{at}.{part}": joined["weights"][at] for at, part in enumerate(parts)})
+        mlflow.log_metrics({f"cost/{key}": value for key, value in _read(run.weights, "costs.json").items()})
+        mlflow.log_metrics({"validation_recall": joined["recall"], "validation_recall.equal_weights": joined["equal"]})
+        _log_curves(own_rows(rows, name, seed, experiment))
+
+
+def _log_tuning(indexes: dict[str, dict[str, Artifact]]) -> None:
+    """For each arm and seed the settings that the tuning of its indexes tried, as a plot and as they are."""
+    for label, by_name in indexes.items():
+        tuned = {name: index for name, index in by_name.items() if (index.folder / "tuning.json").exists()}
+        tried = {name: _read(index, "tuning.json") for name, index in tuned.items()}
+        if tried:
+            mlflow.log_figure(plots.recall_by_scanned(tried, label), f"plots/recall_by_scanned.{label}.png")
+            mlflow.log_text(json.dumps(tried, indent=1), f"results/tuning.{label}.json")

@@ -1,0 +1,98 @@
+"""What towers learnt goes to where its meaning went, and nowhere else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ebr_core.bags import Bags, hash_texts
+from ebr_core.features import Features, Numbers, TextFeatures, Values
+from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.inputs import Bagged, Dense, Inputs, bagged, with_views
+from ebr_core.model import Checkpoint
+from ebr_core.ngram_tower import NgramTower, new_ngram_tower
+from ebr_core.tables import Table
+from ebr_core.tower_config import NgramTowerConfig
+
+GROUPS = {
+    "place": Values(searches=("city",), documents=("city",), allow_identifier=True),
+    "size": Numbers(documents=("size",), buckets=3),
+}
+OLD = ["anna smith", "chess club", "bonn open"]
+NEW = ["chess club", "anna smith", "jazz", "anna goes for walks"]
+
+
+def _made(
+    titles: list[str], cities: list[str], towers: NgramTowerConfig, text: TextFeatures, seed: int
+) -> tuple[Checkpoint, Inputs]:
+    """Towers over a log of these titles, their cities and sizes, on both sides."""
+    features = Features(text=text, groups=GROUPS)
+    texts = pa.array(titles)
+    columns = {"city": pa.array(cities), "size": pa.array([float(len(one)) for one in titles])}
+    known = {name: fit_group(name, group, columns, columns) for name, group in GROUPS.items()}
+    fitted = Fitted(features, *fit_text(hash_texts(texts, text), hash_texts(texts, text), text), known)
+    bags = table_bags(text_bags(texts, fitted), fitted)
+    n = len(titles)
+    groups: dict[str, Bagged | Dense] = {
+        "text": bagged(bags, bags, fitted.text_rows(), towers.shared, np.arange(n, dtype=np.int32))
+    }
+    for name, group in GROUPS.items():
+        sides = (group_bags(name, side, columns, n, fitted) for side in ("searches", "documents"))
+        groups[name] = bagged(*sides, fitted.group_rows(name), group.shared)
+    inputs = Inputs(groups, n, n)
+    inputs = with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
+    learnt = text.weighting == "learned"
+    encoder = new_ngram_tower(inputs, towers, learnt, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed + 100)
+    for table in encoder.groups.values():  # as if it had been trained
+        assert isinstance(table, Table)
+        table.squares[:] = rng.random(len(table.squares))
+        table.scales[:] = rng.random(len(table.scales)) + 0.5
+    return Checkpoint(encoder, fitted, towers, {}, np.empty(0, "S1")), inputs
+
+
+def _vectors(encoder: NgramTower, inputs: Inputs, documents: list[int]) -> np.ndarray:
+    rows = np.array(documents, np.int32)
+    return encoder.over(inputs).forward(np.concatenate([inputs.queries_of(rows), inputs.rows_of(rows)])).vectors
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("text", [{}, {"weighting": "learned"}, {"remainders": 32}])
+def test_what_both_logs_know_keeps_its_embedding(shared: bool, views: int, text: dict[str, object]) -> None:
+    its, towers = TextFeatures(buckets=512, **text), NgramTowerConfig(dimensions=8, shared=shared, query_vectors=views)
+    old, before = _made(OLD, ["Bonn", "Lyon", "Bonn"], towers, its, 0)
+    new, after = _made(NEW, ["Lyon", "Bonn", "Aix", "Bonn"], towers, its, 1)
+    started = new.tower.warm_start(old.tower, old.fitted, new.fitted)
+    np.testing.assert_allclose(
+        _without_sizes(started, after, [1, 0]), _without_sizes(old.tower, before, [0, 1]), atol=1e-6
+    )
+    for name in ("text", "place"):
+        table = started.groups[name]
+        assert isinstance(table, Table)
+        assert (table.slot == -1).all()
+
+
+def _without_sizes(encoder: NgramTower, inputs: Inputs, documents: list[int]) -> np.ndarray:
+    """The embeddings where the buckets of numbers, whose edges moved, are missing."""
+    size = inputs.groups["size"]
+    assert isinstance(size, Bagged)
+    empty = size._replace(bags=Bags(np.zeros_like(size.bags.offsets), size.bags.ids, size.bags.weights))
+    return _vectors(encoder, inputs._replace(groups=inputs.groups | {"size": empty}), documents)
+
+
+def test_values_and_buckets_go_by_meaning_and_place() -> None:
+    its, towers = TextFeatures(buckets=512), NgramTowerConfig(dimensions=8)
+    old, _ = _made(OLD, ["Bonn", "Lyon", "Bonn"], towers, its, 0)
+    new, _ = _made(NEW, ["Lyon", "Bonn", "Aix", "Bonn"], towers, its, 1)
+    fresh = {name: group.table.copy() for name, group in new.tower.groups.items() if isinstance(group, Table)}
+    started = new.tower.warm_start(old.tower, old.fitted, new.fitted)
+    cities = new.fitted.known["place"]["city"]
+    assert cities == ["Aix", "Bonn", "Lyon"]
+    table, before = started.groups["place"], old.tower.groups["place"]
+    assert isinstance(table, Table)
+    assert isinstance(before, Table)
+    np.testing.assert_array_equal(table.table[1:], before.table)  # Bonn, Lyon
+    np.testing.assert_array_equal(table.table[0], fresh["place"][0])  # Aix is new
+    np.testing.assert_array_equal(table.squares[1:], before.squares)

@@ -1,0 +1,186 @@
+"""The command line as its user meets it: a process of its own, its output, its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.app.status import next_run
+
+PROJECT = Path(__file__).parent.parent.parent.parent
+SMOKE = PROJECT / "experiments" / "smoke.yaml"
+
+
+def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
+    return subprocess.run(
+        [sys.executable, "-m", "flows.app.cli", *arguments],
+        cwd=PROJECT,
+        env=environment | {"EBR_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_every_command_tells_what_it_does_and_stands_in_the_readme(tmp_path: Path) -> None:
+    from flows.app.cli import app
+
+    readme = (PROJECT / "README.md").read_text() + (PROJECT / "docs" / "layouts.md").read_text()
+    told = _ebr(tmp_path, "--help").stdout
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            assert command.callback is not None
+            assert command.callback.__doc__
+            assert f"ebr {group.name} {command.name}" in readme
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert command.callback.__doc__
+        assert command.callback.__name__ in told
+        assert f"ebr {command.callback.__name__}" in readme or f"make {command.callback.__name__}" in readme
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _open_pages(home: Path, ports: tuple[int, int]) -> tuple[subprocess.Popen[str], str]:
+    """`ebr ui` and what it said until all was there."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
+    ui = subprocess.Popen(
+        [sys.executable, "-m", "flows.app.cli", "ui", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])],
+        cwd=PROJECT,
+        env=environment | {"EBR_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    told = ""
+    assert ui.stdout is not None
+    until = time.monotonic() + 240
+    for line in ui.stdout:
+        told += line
+        if "Ctrl-C ends all" in line or time.monotonic() > until:
+            break
+    return ui, told
+
+
+def _planned(api: str) -> datetime | None:
+    """When that server means to run the next night; its scheduler looks around once a minute."""
+    until = time.monotonic() + 150
+    with temporary_settings({PREFECT_API_URL: api}):
+        while (at := next_run("nightly")) is None and time.monotonic() < until:
+            time.sleep(1)
+    return at
+
+
+def test_the_pages_come_up_after_a_kill_and_all_end_together(tmp_path: Path) -> None:
+    """A real Prefect server, worker and MLflow page; the deployments of prefect.yaml; nothing left after the end. The
+    first ones are killed and leave their children, which hold the ports."""
+    ports = _free_port(), _free_port()
+    killed, _ = _open_pages(tmp_path, ports)
+    killed.kill()
+    killed.wait()
+    ui, told = _open_pages(tmp_path, ports)
+    assert f"PREFECT_API_URL=http://127.0.0.1:{ports[0]}/api" in told, told
+    for deployment in ("full", "smoke"):
+        url = f"http://127.0.0.1:{ports[0]}/api/deployments/name/ebr/{deployment}"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert answer.status == 200
+    with urllib.request.urlopen(f"http://127.0.0.1:{ports[1]}/", timeout=20) as answer:
+        assert b"MLflow" in answer.read()
+    planned = _planned(f"http://127.0.0.1:{ports[0]}/api")
+    assert planned is not None, "the server's scheduler plans no night: do Prefect and SQLAlchemy fit?"
+    assert (planned.hour, planned.minute) == (4, 0)
+    assert _ebr(tmp_path, "ui").stderr.startswith(f"error: `ebr ui` of {tmp_path} is running already")
+    ui.send_signal(signal.SIGINT)
+    ui.wait(timeout=60)
+    for port in ports:  # nobody listens any more
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert not (tmp_path / "prefect-api-url").exists()
+
+
+def test_check_says_which_arm_the_logs_do_not_allow(tmp_path: Path) -> None:
+    (tmp_path / "searches.csv").write_text(
+        "search_id,searched_at,query\n" + "".join(f"{i},2024-01-{1 + i:02},word{i}\n" for i in range(20))
+    )
+    (tmp_path / "results.csv").write_text(
+        "search_id,document_id,clicked\n" + "".join(f"{i},d{i},true\n" for i in range(20))
+    )
+    (tmp_path / "documents.csv").write_text("document_id,title\n" + "".join(f"d{i},word{i}\n" for i in range(20)))
+    content = {
+        "logs": {"layout": "tables", **{table: f"{table}.csv" for table in ("searches", "results", "documents")}},
+        "arms": {"random": {}, "shown": {"negatives": {"impressions": 1}}},
+        "questions": {"P02": {"baseline": "random", "arms": ["shown"]}},
+    }
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(content))
+    done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert "shown cannot be trained: negatives.impressions needs results that were shown and not clicked" in done.stdout
+    assert "P02 (no title): cannot be answered, for want of shown" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colour": "red"}, ["colour: unknown key"]),
+        (
+            {"logs": {"layout": "beir", "corpus": "no.jsonl", "queries": "*.json", "test_qrels": "t.tsv"}},
+            ["no.jsonl", "*.json", "t.tsv"],
+        ),
+    ],
+)
+def test_what_the_user_can_mend_is_told_before_anything_starts(
+    tmp_path: Path, change: dict[str, object], said: list[str]
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | change))
+    for command in ("check", "run"):
+        done = _ebr(tmp_path / "home", command, str(path))
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        for words in said:
+            assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_what_only_the_run_finds_is_told_without_a_traceback(tmp_path: Path) -> None:
+    for name in ("corpus.jsonl", "queries.jsonl", "test.tsv"):
+        (tmp_path / name).write_text('{"_id": "1", "txt": "no such key"}\n')
+    logs = {"layout": "beir", "corpus": "corpus.jsonl", "queries": "queries.jsonl", "test_qrels": "test.tsv"}
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump({"logs": logs}))
+    done = _ebr(tmp_path / "home", "run", str(tmp_path / "my.yaml"))
+    assert done.returncode == 2
+    assert "error: corpus: " in done.stderr
+    assert "has no column 'text'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_simulate_writes_the_tables_layout(tmp_path: Path) -> None:
+    out = tmp_path / "world"
+    done = _ebr(tmp_path, "simulate", "--searches", "500", "--documents", "200", "--days", "3", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert len(list(out.glob("searches/day=*/*.parquet"))) == 3
+    assert (out / "truth").is_dir()
+    again = _ebr(tmp_path, "simulate", "--searches", "500", "--out", str(out))
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
+    wrong = _ebr(tmp_path, "simulate", "--days", "0", "--out", str(tmp_path / "other"))
+    assert wrong.returncode == 2
+    assert "--days: got 0" in wrong.stderr

@@ -1,0 +1,289 @@
+"""The service on a real port: answers, refusals, a new champion under load, and the page in a real browser."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.bundles import make_bundle, publish_bundles
+
+PROJECT = Path(__file__).parent.parent.parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def _environment(home: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
+    return kept | {"EBR_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
+def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flows.app.cli", *arguments],
+        cwd=PROJECT,
+        env=_environment(home),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with three bundles, as a run leaves them; the champion is `left`."""
+    home = tmp_path_factory.mktemp("home")
+    folders = {
+        arm: make_bundle(home / "artifacts" / f"bundle-{arm}", arm, seed)
+        for seed, arm in enumerate(("left", "right", "new"))
+    }
+    publish_bundles(home, "mine", folders, "left")
+    return home
+
+
+@pytest.fixture(scope="module")
+def url(home: Path) -> Iterator[str]:
+    """Where the service listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    service = subprocess.Popen(
+        [sys.executable, "-m", "flows.app.cli", "serve", "--port", str(port)],
+        cwd=PROJECT,
+        env=_environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://127.0.0.1:{port}"
+    until = time.monotonic() + 300
+    while time.monotonic() < until and service.poll() is None:
+        try:
+            _get(f"{url}/health")
+            break
+        except OSError:
+            time.sleep(0.2)
+    try:
+        yield url
+    finally:
+        service.send_signal(signal.SIGINT)
+        service.wait(timeout=30)
+
+
+def _get(url: str, **parameters: object) -> Any:
+    query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
+    with urllib.request.urlopen(url + query, timeout=20) as answer:
+        return json.loads(answer.read())
+
+
+def test_both_doors_answer_alike_and_as_the_command_line_does(home: Path, url: str) -> None:
+    asked = {"query": "smiht ana", "k": 3, "mode": "ebr", "where": "kind = person"}
+    got = _get(f"{url}/search", **asked)
+    assert got["model"] == "left"
+    assert {hit["title"] for hit in got["hits"]} == {"Anna Schmidt", "Anna Smith", "Ana Smit"}
+    body = urllib.request.Request(
+        f"{url}/search", json.dumps(asked).encode(), {"content-type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(body, timeout=20) as answer:
+        assert json.loads(answer.read())["hits"] == got["hits"]
+    said = _ebr(home, "search", "smiht ana", "--k", "3", "--mode", "ebr", "--where", "kind = person")
+    assert said.returncode == 0, said.stderr
+    assert [hit["title"] for hit in got["hits"]] == [
+        line.split("│")[2].strip() for line in said.stdout.splitlines() if line.startswith("│")
+    ]
+    assert _get(f"{url}/search", query="walks", k=2, model="right", searcher_id="s1")["model"] == "right"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "told"),
+    [
+        ({}, 422, "Field required"),
+        ({"query": ""}, 422, "at least 1 character"),
+        ({"query": "x" * 501}, 422, "at most 500"),
+        ({"query": "x", "k": 0}, 422, "greater than or equal to 1"),
+        ({"query": "x", "k": 99}, 422, "this model holds 9 documents"),
+        ({"query": "x", "k": 3, "colour": "red"}, 422, "Extra inputs"),
+        ({"query": "x", "k": 3, "where": "colour = red"}, 422, "expected an attribute"),
+        ({"query": "x", "k": 3, "mode": "magic"}, 422, "'hybrid', 'ebr' or 'boolean'"),
+        ({"query": "x", "k": 3, "searcher_id": "nobody"}, 422, "no searcher 'nobody'"),
+        ({"query": "x", "k": 3, "model": "none"}, 404, "there are left, right"),
+    ],
+)
+def test_a_bad_question_is_refused_with_the_reason(url: str, asked: dict[str, object], status: int, told: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        _get(f"{url}/search", **asked)
+    assert refused.value.code == status
+    assert told in refused.value.read().decode()
+
+
+UNSAYABLE = [  # what JSON can bring but not say again: half a letter, no number
+    (b'{"query": "a\\ud800"}', 422),
+    (b'{"query": "a", "radius": NaN}', 422),
+    (b'{"query": "a", "radius": 1e999}', 422),
+]
+
+
+def test_a_large_body_and_a_wrong_one_are_refused(url: str) -> None:
+    for body, status in ((b"{" + b" " * 20_000 + b"}", 413), (b"not json", 422), *UNSAYABLE):
+        request = urllib.request.Request(f"{url}/search", body, {"content-type": "application/json"}, method="POST")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=20)
+        assert refused.value.code == status
+    chunks = iter([b"{", b" " * 20_000, b"}"])  # sent without a length
+    request = urllib.request.Request(f"{url}/search", chunks, {"content-type": "application/json"}, method="POST")  # type: ignore[arg-type]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=20)
+    assert refused.value.code == 411
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [("/search?query=" + "x" * 20_000, {}), ("/health", {"x": "y" * 20_000}), ("/" + "z" * 20_000, {})],
+)
+def test_a_large_head_is_refused(url: str, path: str, headers: dict[str, str]) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(url + path, headers=headers), timeout=20)
+    assert refused.value.code == 431
+    assert "at most 16384" in refused.value.read().decode()
+
+
+def test_the_description_of_the_service(url: str) -> None:
+    told = _get(f"{url}/openapi.json")
+    assert {"/search", "/health", "/choices"} <= set(told["paths"])
+    names = {parameter["name"] for parameter in told["paths"]["/search"]["get"]["parameters"]}
+    assert {"query", "searcher_id", "city", "region", "country", "language", "where", "k", "model"} <= names
+    health = _get(f"{url}/health")
+    assert (health["status"], health["champion"], health["reload_failed"]) == ("ok", "left", "")
+    offered = _get(f"{url}/choices")
+    assert offered["models"] == ["left", "right"]
+    assert offered["city"] == ["Bonn", "Lyon"]
+    assert [searcher["searcher_id"] for searcher in offered["searchers"]] == ["s1"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser here")
+def test_the_page_shows_two_models_side_by_side(url: str, tmp_path: Path) -> None:
+    asked = urllib.parse.urlencode({"query": "smiht ana", "mode": "ebr", "where": "kind = person"})
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --virtual-time-budget=20000"
+    )
+    seen = subprocess.run(
+        [str(CHROMIUM), *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"{url}/?{asked}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    ).stdout
+    left, right = seen.split("<section>")[1:]
+    for side, model in ((left, "left"), (right, "right")):
+        wanted = [
+            hit["title"]
+            for hit in _get(f"{url}/search", query="smiht ana", mode="ebr", where="kind = person", model=model)["hits"]
+        ]
+        shown = [part.split("<")[0] for part in side.split('class="title">')[1:]]
+        assert shown == wanted
+        assert "documents in" in side
+
+
+def test_a_broken_champion_is_told_and_the_old_one_goes_on(home: Path, url: str) -> None:
+    broken = home / "artifacts" / "bundle-broken"
+    shutil.copytree(home / "artifacts" / "bundle-right", broken)
+    shutil.copy(home / "artifacts" / "bundle-left" / "index.faiss", broken / "index.faiss")
+    folders = {arm: home / "artifacts" / f"bundle-{arm}" for arm in ("left", "right", "broken")}
+    publish_bundles(home, "mine", folders, "broken")
+    until = time.monotonic() + 30
+    while not (told := _get(f"{url}/health"))["reload_failed"] and time.monotonic() < until:
+        time.sleep(0.2)
+    assert "the index belongs to" in told["reload_failed"]
+    assert told["champion"] == _get(f"{url}/search", query="chess", k=1)["model"] == "left"
+    publish_bundles(home, "mine", {arm: folders[arm] for arm in ("left", "right")}, "left")
+
+
+def test_a_new_champion_takes_over_without_a_request_lost(home: Path, url: str) -> None:
+    folders = {arm: home / "artifacts" / f"bundle-{arm}" for arm in ("left", "right", "new")}
+    until = time.monotonic() + 30
+
+    def hammer(_worker: int) -> list[str]:
+        models = [_get(f"{url}/search", query="chess club", k=2)["model"]]
+        while models[-1] != "new" and time.monotonic() < until:
+            models.append(_get(f"{url}/search", query="chess club", k=2)["model"])
+        return models
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        workers = [pool.submit(hammer, worker) for worker in range(4)]
+        time.sleep(0.5)
+        publish_bundles(home, "mine", folders, "new")
+        for worker in workers:
+            models = worker.result()
+            assert set(models) == {"left", "new"}
+            assert models == sorted(models)  # never back to the old one
+    publish_bundles(home, "mine", {arm: folders[arm] for arm in ("left", "right")}, "left")
+
+
+def test_a_batch_is_the_same_as_asking_one_by_one(home: Path, tmp_path: Path) -> None:
+    queries = pa.table({"query": ["chess", "smiht ana"], "city": ["Bonn", None], "other": [1, 2]})
+    pq.write_table(queries, tmp_path / "queries.parquet")
+    out = tmp_path / "out.parquet"
+    done = _ebr(home, "batch", str(tmp_path / "queries.parquet"), str(out), "--k", "4", "--mode", "ebr")
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(out).to_pylist()
+    assert [(row["query_row"], row["rank"]) for row in rows] == [(q, r) for q in (0, 1) for r in (1, 2, 3, 4)]
+    alone = _ebr(home, "search", "chess", "--k", "4", "--mode", "ebr", "--city", "Bonn").stdout
+    assert [row["title"] in alone for row in rows[:4]] == [True] * 4
+    pq.write_table(pa.table({"query": ["chess", ""]}), tmp_path / "wrong.parquet")
+    wrong = _ebr(home, "batch", str(tmp_path / "wrong.parquet"), str(out), "--k", "4")
+    assert wrong.returncode == 2
+    assert "row 1: query" in wrong.stderr
+    pq.write_table(queries, tmp_path / "wrong.parquet", compression="brotli")
+    wrong = _ebr(home, "batch", str(tmp_path / "wrong.parquet"), str(out), "--k", "4")
+    assert wrong.returncode == 2
+    assert "is compressed by Brotli" in wrong.stderr.replace("\n", " ")
+    assert pq.read_table(out).to_pylist() == rows  # what was there is not half overwritten
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "queries.parquet", "wrong.parquet"]
+
+
+def test_exported_vectors_rank_as_the_model_does(home: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    from ebr_core.answer import Question, answer
+    from ebr_core.bundle import open_bundle
+
+    pq.write_table(pa.table({"query": ["walks"]}), tmp_path / "q.parquet")
+    done = _ebr(home, "export", str(tmp_path / "out"), "--queries", str(tmp_path / "q.parquet"))
+    assert done.returncode == 0, done.stderr
+    documents = pq.read_table(tmp_path / "out" / "documents.parquet")
+    vectors = np.stack(documents["vector"].to_pylist())
+    query = np.array(pq.read_table(tmp_path / "out" / "queries.parquet")["vector"].to_pylist()[0])
+    order = np.argsort(-(vectors @ query), kind="stable")[:3]
+    hits = answer(open_bundle(home / "artifacts" / "bundle-left"), Question(query="walks", mode="ebr", k=3))
+    assert [hit.document_id for hit in hits][:2] == documents["document_id"].take(order).to_pylist()[:2]
+    missing = _ebr(home, "export", str(tmp_path / "new"), "--queries", str(tmp_path / "none.parquet"))
+    assert missing.returncode == 2
+    assert "none.parquet: cannot be read as Parquet" in missing.stderr
+    assert not (tmp_path / "new").exists()
+    again = _ebr(home, "export", str(tmp_path / "out"))
+    assert again.returncode == 2
+    assert "is not empty" in again.stderr
+
+
+def test_no_model_yet_is_told(tmp_path: Path) -> None:
+    for command in (["search", "x"], ["serve"]):
+        done = _ebr(tmp_path, *command)
+        assert done.returncode == 2
+        assert "no model under" in done.stderr
+        assert "ebr run" in done.stderr

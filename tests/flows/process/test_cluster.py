@@ -1,0 +1,72 @@
+"""The same experiment by threads of one process and by a Dask cluster of two."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parent.parent.parent.parent
+SMALL = {
+    "logs": {"layout": "simulated", "world": {"documents": 200, "searches": 1500, "days": 6}},
+    "evaluation": {"ks": [1, 10], "resamples": 200, "searches": 200},
+    "arms": {
+        "base": {"towers": {"dimensions": 16}, "training": {"batch_size": 256, "epochs": 1}},
+        "random": {"negatives": {"random": 20}},
+        "hard": {"negatives": {"random": 20, "offline_hard": 1}, "mine_from": "random", "mining": {"window": [2, 20]}},
+    },
+    "ensembles": {"both": {"parts": ["random", "hard"]}},
+    "indexes": {"tuned": {"kind": "ivf", "code": "flat", "target": 0.8}},
+    "questions": {"hard": {"baseline": "random", "arms": ["hard", "both"]}},
+}
+
+
+def _run(folder: Path, runner: Any) -> subprocess.CompletedProcess[str]:
+    """The experiment in a home of its own."""
+    folder.mkdir()
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, "runner": runner}))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
+    return subprocess.run(
+        [sys.executable, "-m", "flows.app.cli", "run", str(path)],
+        cwd=PROJECT,
+        env=environment | {"EBR_HOME": str(folder / "home")},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+
+
+def test_a_dask_cluster_of_two_workers_gives_the_same_bytes(tmp_path: Path) -> None:
+    kept = []
+    for name, runner in (("threads", "threads"), ("dask", {"kind": "dask", "workers": 2})):
+        done = _run(tmp_path / name, runner)
+        assert done.returncode == 0, done.stderr[-3000:]
+        artifacts = tmp_path / name / "home" / "artifacts"
+        (results,) = artifacts.glob("evaluate-*")
+        kept.append([(results / file).read_bytes() for file in ("results.parquet", "per_search.parquet")])
+        assert sorted(path.name.split("-")[0] for path in artifacts.glob("train_arm-*")) == ["train_arm"] * 2
+        assert ("Dask" in done.stderr) == (name == "dask")
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize(
+    ("runner", "told"),
+    [
+        ({"kind": "dask", "address": "tcp://127.0.0.1:9"}, "no Dask scheduler answers at tcp://127.0.0.1:9"),
+        ({"kind": "dask", "address": "127.0.0.1"}, "runner"),
+        ("spark", "runner"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_told_before_anything_is_made(tmp_path: Path, runner: Any, told: str) -> None:
+    done = _run(tmp_path / "one", runner)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "one" / "home" / "artifacts").glob("*-*"))

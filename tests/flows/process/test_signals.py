@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM end a run in one line, at once, and leave nothing behind; the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent.parent.parent
+SMOKE = PROJECT / "experiments" / "smoke.yaml"
+
+
+def _of(home: Path) -> list[str]:
+    """The commands of all processes of a home."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"EBR_HOME={home}".encode() in (place / "environ").read_bytes().split(b"\0"):
+                found.append((place / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(("wish", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_ends_in_one_line(tmp_path: Path, wish: signal.Signals, code: int) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
+    environment |= {"PREFECT_LOGGING_LEVEL": "WARNING"}
+    run = subprocess.Popen(
+        [sys.executable, "-m", "flows.app.cli", "run", str(SMOKE)],
+        cwd=PROJECT,
+        env=environment | {"EBR_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while run.poll() is None and not list(tmp_path.glob("artifacts/*extract-*")):
+        time.sleep(0.01)
+    run.send_signal(wish)
+    told, errors = run.communicate(timeout=60)
+    assert run.returncode == code
+    assert told == ""
+    assert errors.splitlines()[-1:] == ["stopped; the same command goes on where it was"]
+    assert "Traceback" not in errors
+    assert _of(tmp_path) == []
+    assert list(tmp_path.glob("artifacts/.unfinished-*")) == []
+    with sqlite3.connect(tmp_path / "prefect" / "prefect.db") as database:
+        assert database.execute("SELECT state_name FROM flow_run").fetchall() == [("Cancelled",)]

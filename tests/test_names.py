@@ -1,0 +1,93 @@
+"""No two modules of this project share a name, and no two classes: a name leads to one place."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+ROOMS = ("flows", "tasks", "data", "ebr_core", "proofs", "benchmarks")
+# Names that are still shared; none may join them.
+MODULES_TO_RENAME = frozenset(
+    [
+        "audit",
+        "bundle",
+        "check",
+        "compare",
+        "config",
+        "ensembles",
+        "explain",
+        "features",
+        "feedback",
+        "graph",
+        "hybrid",
+        "index",
+        "logs",
+        "mining",
+        "negatives",
+        "nightly",
+        "paper",
+        "partitions",
+        "process",
+        "ranking",
+        "ratings",
+        "report",
+        "samples",
+    ]
+)
+CLASSES_TO_RENAME = frozenset(["Asked", "Compared", "Copies", "Facts", "Parts", "Question", "Sample", "Tuned", "Typos"])
+
+
+def _files() -> Iterator[Path]:
+    for room in ROOMS:
+        yield from sorted((PROJECT / room).rglob("*.py"))
+
+
+def _shared(places: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Names that stand in several places, with these."""
+    return {name: where for name, where in sorted(places.items()) if len(where) > 1}
+
+
+def _modules(files: Iterator[Path]) -> dict[str, list[str]]:
+    """Base names of modules and packages, each with its paths."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in files:
+        named = path.parent if path.name == "__init__.py" else path.with_suffix("")
+        places[named.name].append(str(named))
+    return places
+
+
+def _classes(sources: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
+    """Names of classes without a leading underscore, each with its modules. sources: (path, source)."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for path, source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                places[node.name.lstrip("_")].append(path)
+    return places
+
+
+def test_no_two_modules_share_a_name() -> None:
+    shared = _shared(_modules(_files()))
+    assert set(shared) <= MODULES_TO_RENAME, shared
+
+
+def test_no_two_classes_share_a_name() -> None:
+    shared = _shared(_classes((str(path), path.read_text(encoding="utf-8")) for path in _files()))
+    assert set(shared) <= CLASSES_TO_RENAME, shared
+
+
+@pytest.mark.parametrize("paths", [["a/search.py", "b/search.py"], ["a/search.py", "b/search/__init__.py"]])
+def test_a_shared_name_of_modules_is_found(paths: list[str]) -> None:
+    assert set(_shared(_modules(map(Path, paths)))) == {"search"}
+
+
+def test_a_shared_name_of_classes_is_found() -> None:
+    sources = iter(
+        [("a.py", "class Sample: ..."), ("b.py", "def f():\n    class _Sample: ..."), ("c.py", "class T: ...")]
+    )
+    assert _shared(_classes(sources)) == {"Sample": ["a.py", "b.py"]}
