@@ -67,7 +67,7 @@ def files_named(texts: Texts) -> tuple[str, ...]:
             if names.intersection(ends) or any(pattern.fullmatch(end) for pattern in patterns for end in ends):
                 found.add(file)
         for file in found:
-            for _, name in _INCLUDED.findall((modules.ROOT / file).read_text(encoding="utf-8")):
+            for _, name in _INCLUDED.findall((modules.ROOT / file).read_text(encoding="utf-8", errors="replace")):
                 if name:
                     names.add(name)
                 else:  # a template that another names at run time

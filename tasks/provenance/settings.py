@@ -3,7 +3,8 @@
 `first_defaults.json` tells the first default that each field of a frozen value had. A field with that value is left out
 of names, so that a new field names nothing anew; a default that was changed is another value than the first, so it is
 named. Entries are added, and never changed: what they leave out of a name, they leave out for good. A field that is not
-in the file yet counts as if its default now were there. `make defaults` adds what lacks.
+in the file yet counts as if its default now were there. `python -m tasks.provenance.ledger` adds
+what lacks; the tests demand it.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class _Walk:
         own = {f"{module}:{name}": _code(module, name) for module, name in self.seen}
         found = {key: code for key, code in own.items() if code}
         read = [read_definition(*target) for target in self.seen]
-        texts = Texts.of([definition.mentions for definition in read])
+        texts = Texts.of(of for one in read for of in (one.mentions, *(field.mentions for field in one.fields)))
         settings = {target for target in self.seen if is_settings(target)}
         made = _with_nested(self.makes)
         return Reach(found, files_named(texts), changed_defaults(settings, made, self.words))

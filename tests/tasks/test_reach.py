@@ -50,6 +50,7 @@ SOURCES = {
         """,
     "data/sql/rows/used.sql": "SELECT 1",
     "data/sql/rows/unused.sql": "SELECT 2",
+    "data/sql/rows/by_field.sql": "SELECT 4",
     "data/sheets/__init__.py": """
         from pathlib import Path
 
@@ -69,6 +70,7 @@ SOURCES = {
             """A class."""
 
             size: int = 1
+            question: str = "by_field"
 
             def run(self):
                 return self.walk()
@@ -149,6 +151,7 @@ COUNTS = {
     "a module that is passed on": ("tasks/whole.py", "return 1", "return 2"),
     "what such a module imports": ("ebr_core/behind.py", "return 1", "return 2"),
     "SQL": ("data/sql/rows/used.sql", "1", "3"),
+    "SQL that a field names": ("data/sql/rows/by_field.sql", "4", "5"),
     "a template": ("data/sheets/templates/page.html.j2", "body", "text"),
     "a template in a template": ("data/sheets/templates/parts/head.txt", "head", "top"),
 }

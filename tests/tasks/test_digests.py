@@ -1,0 +1,181 @@
+"""What a change to this project makes anew of a real log, and what it does not: tried on copies of the sources."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.home import ROOT
+from tasks.provenance.modules import read_module
+from tasks.provenance.source import _digest, _Walk
+from tests.trees import changed, copy_sources, sources_in
+
+STAGES = {
+    "extract": "tasks.logs",
+    "sample": "tasks.logs",
+    "featurise": "tasks.features",
+    "embed_graph": "tasks.graph",
+    "train_arm": "tasks.training",
+    "mine_negatives": "tasks.training",
+    "embed_texts": "tasks.retrieval",
+    "build_index": "tasks.retrieval",
+    "retrieve": "tasks.retrieval",
+    "retrieve_baseline": "tasks.retrieval",
+    "evaluate": "tasks.evaluation",
+    "rank_targets": "tasks.audit",
+}
+# What the stages are given of an experiment that says nothing but which loss: their settings, named as stages do.
+NAMES = """
+import json, sys
+from data.experiment import Evaluation, Question
+from data.logs import Split, Tables
+from ebr_core.config import Arm, Softmax
+from ebr_core.index import Ivf
+from tasks.provenance.settings import plain
+from tasks.provenance.modules import read_module
+from tasks.provenance.source import _digest
+
+said = json.loads(sys.argv[2])
+arm, logs = Arm(loss=Softmax()), Tables(layout="tables", searches="s", results="r", documents="d")
+question = Question(baseline="a", arms=("b",))
+given = {
+    "extract": [logs, Split(**said.get("split", {}))],
+    "featurise": [arm.reads],
+    "train_arm": [arm],
+    "mine_negatives": [arm, arm.positives, arm.mining],
+    "build_index": [Ivf(nlist=4)],
+    "evaluate": [question, Evaluation(**said.get("evaluation", {}))],
+}
+stages = json.loads(sys.argv[1])
+print(json.dumps({name: [plain(given.get(name)), _digest(module, name)] for name, module in stages.items()}))
+"""
+
+
+def _names(root: Path, **said: dict[str, float]) -> dict[str, object]:
+    """What names each stage in a copy of the sources, but for the artifacts that it reads."""
+    command = [sys.executable, "-c", NAMES, json.dumps(STAGES), json.dumps(said)]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    names: dict[str, object] = json.loads(done.stdout)
+    return names
+
+
+def _anew(before: dict[str, object], after: dict[str, object]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    return _names(copy_sources(tmp_path_factory.mktemp("sources")))
+
+
+@pytest.fixture(scope="module")
+def digests() -> dict[str, object]:
+    return {name: _digest(module, name) for name, module in STAGES.items()}
+
+
+def test_the_simulator_the_pages_and_new_fields_make_nothing_anew(tmp_path: Path, names: dict[str, object]) -> None:
+    root = copy_sources(tmp_path / "sources")
+    changed(root, "data/world/words.py", "LONGEST = 24", "LONGEST = 25")
+    changed(root, "flows/app/cli.py", "def main() -> None:\n", "def main() -> None:\n    print()\n")
+    report = root / "tasks" / "report"
+    (report / "report_stage.py").write_text((report / "report_stage.py").read_text() + "\nMORE = 1\n")
+    changed(root, "tasks/report/report_stage.py", "def report(", "def report(*_, ")
+    (report / "templates" / "page.md.j2").write_text((report / "templates" / "page.md.j2").read_text() + "more\n")
+    (root / "data" / "sql" / "results").mkdir()
+    (root / "data" / "sql" / "results" / "levels.sql").write_text("SELECT 1\n")
+    for file, name in (
+        ("ebr_core/config.py", "Arm"),
+        ("ebr_core/config.py", "Softmax"),
+        ("ebr_core/config.py", "Training"),
+        ("ebr_core/tower_config.py", "NgramTowerConfig"),
+        ("ebr_core/features.py", "TextFeatures"),
+        ("data/experiment.py", "Evaluation"),
+        ("data/logs.py", "Split"),
+    ):
+        text = (root / file).read_text()
+        begin = text.index('"""', text.index(f"class {name}("))
+        end = text.index('"""', begin + 3) + 3
+        field = "\n\n    quite_new: TypoCopies = TypoCopies()" if name == "Arm" else "\n\n    quite_new: int = 7"
+        (root / file).write_text(text[:end] + field + text[end:])
+    assert _anew(names, _names(root)) == set()
+
+
+BATCHES = ("ebr_core/config.py", "batch_size: int = Field(1024", "batch_size: int = Field(512")
+TEMPERATURE = ("ebr_core/config.py", "temperature: float = Field(0.05", "temperature: float = Field(0.06")
+RESAMPLES = ("data/experiment.py", "resamples: int = Field(2_000", "resamples: int = Field(1_000")
+TEST_SHARE = ("data/logs.py", "test: float = Field(0.1", "test: float = Field(0.2")
+DIMENSIONS = ("ebr_core/tower_config.py", "dimensions: int = Field(128", "dimensions: int = Field(64")
+
+
+@pytest.mark.parametrize(
+    ("changes", "anew"),
+    [
+        ([BATCHES, TEMPERATURE], {"train_arm", "mine_negatives"}),
+        ([DIMENSIONS], {"train_arm", "mine_negatives", "embed_texts"}),  # which reads settings from a file as well
+    ],
+)
+def test_a_changed_default_makes_anew_what_takes_it(
+    tmp_path: Path, names: dict[str, object], changes: list[tuple[str, str, str]], anew: set[str]
+) -> None:
+    root = copy_sources(tmp_path / "sources")
+    for change in changes:
+        changed(root, *change)
+    assert _anew(names, _names(root)) == anew
+
+
+def test_a_changed_default_counts_where_it_is_the_value(tmp_path: Path, names: dict[str, object]) -> None:
+    root = copy_sources(tmp_path / "sources")
+    changed(root, *RESAMPLES)
+    changed(root, *TEST_SHARE)
+    assert _anew(names, _names(root)) == {"evaluate", "extract"}
+    assert _anew(names, _names(root, evaluation={"resamples": 2_000}, split={"test": 0.1})) == set()
+
+
+TRAINING = {"train_arm", "mine_negatives"}
+OF_TOWERS = {*TRAINING, "embed_texts"}  # a class counts whole, here with the step that only training takes
+OF_THE_LOG = {*TRAINING, "sample", "featurise", "embed_graph", "retrieve_baseline"}  # that read it through samples
+CHANGES: dict[str, tuple[str, str, str, set[str]]] = {
+    "SQL of what may be used": ("data/sql/samples/usable_searches.sql", "", "", OF_THE_LOG),
+    "SQL of sampling": ("data/sql/samples/relevant.sql", "", "", {"sample"}),
+    "SQL of a layout": ("data/sql/layouts/tables.sql", "", "", {"extract"}),
+    "SQL of cleaning": ("data/sql/clean/results.sql", "", "", {"extract"}),
+    "SQL of training": ("data/sql/samples/trainable.sql", "", "", {*TRAINING, "featurise"}),
+    "a step of Adagrad": ("ebr_core/tables.py", "+= total[d] * row[d]", "-= row[d]", OF_TOWERS | {"embed_graph"}),
+    "a kernel in another file": ("ebr_core/kernels.py", "def _softmax(", "def _softmax(*_, ", {"train_arm"}),
+    "the choice of positives": ("ebr_core/positives.py", "def _hard(", "def _hard(*_, ", TRAINING),
+    "a constant": ("tasks/training.py", "VALIDATION_K = 10", "VALIDATION_K = 11", {"train_arm"}),
+    "a property of an arm": ("ebr_core/config.py", "tried or [self", "tried and [self", TRAINING),
+    "a metric": ("ebr_core/metrics.py", "def recall_at_k(", "def recall_at_k(*_, ", {"train_arm", "evaluate"}),
+    "an interval": ("ebr_core/intervals.py", "def _pivots(", "def _pivots(*_, ", {"evaluate"}),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_of_code_makes_anew_what_reaches_it(tmp_path: Path, digests: dict[str, object], what: str) -> None:
+    file, old, new, anew = CHANGES[what]
+    root = copy_sources(tmp_path / "sources")
+    if old:
+        changed(root, file, old, new)
+    else:
+        (root / file).write_text((root / file).read_text() + "-- changed\n")
+    with sources_in(root):
+        after: dict[str, object] = {name: _digest(module, name) for name, module in STAGES.items()}
+    assert _anew(digests, after) == anew
+
+
+def test_every_file_of_sql_is_in_the_digest_of_a_stage_or_read_by_a_door() -> None:
+    every = {str(path.relative_to(ROOT)) for path in (ROOT / "data" / "sql").rglob("*.sql")}
+    walk = _Walk()
+    for room in ("flows", "tasks"):
+        for path in (ROOT / room).rglob("*.py"):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            for name in read_module(module).statements:
+                walk.follow((module, name), makes=True)
+    assert every - set(walk.result().files) == set()
