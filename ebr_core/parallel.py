@@ -8,7 +8,7 @@ from typing import Any
 
 import numba
 
-SMALL = 64  # rows; fewer are done before a sleeping thread wakes: a row takes about a microsecond, waking about fifty
+SMALL = 128  # rows; fewer are done before a sleeping thread wakes: a row takes about a microsecond (LOG.md)
 
 
 def parallel(rows: str, fastmath: set[str] | bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
