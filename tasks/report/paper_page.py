@@ -13,7 +13,7 @@ from pydantic import Field
 from ebr_core.config import Frozen, InputError
 from tasks.report.answers import difference, verdict_of
 from tasks.report.formats import NOTHING
-from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, tabulate
+from tasks.report.page import Block, Grid, Heading, Paragraph
 from tasks.report.result import Result, ResultRow, cells, questions, read
 
 
@@ -44,10 +44,13 @@ def describe_paper(
         raise InputError(f"questions {', '.join(unknown)} are not among the paper's, {', '.join(claims)}")
     real = {name: result for name, result in results.items() if result.spec["logs"]["layout"] != "simulated"}
     page: list[Block] = [Paragraph(facts), Paragraph(HOW)]
-    page.append(_paper_grid(claims, {name: asked[name] for name in claims if name in asked}))
+    built = {name: asked[name] for name in claims if name in asked}
+    lines = _lines(built, lambda name: [f"**{name}**", claims[name].asks, claims[name].reported])
+    page.append(Grid(["", "asks", "the paper", *HEADERS], lines))
     page += _explained(claims, asked)
     later = {name: entries for name, entries in asked.items() if not name.startswith("P")}
-    page += [Heading("Later work"), tabulate([NAME, *ENTRY], _lines(later))] if later else []
+    if later:
+        page += [Heading("Later work"), Grid(["", *HEADERS], _lines(later, lambda name: [f"**{name}**"]))]
     page += [Heading("Real logs"), *_real(claims, real, asked)]
     page += [Paragraph(f"`{name}` was left out: {why}.") for name, why in (absent or {}).items()]
     missing = [f"{name} ({claims[name].asks})" for name in claims if name not in asked]
@@ -57,6 +60,7 @@ def describe_paper(
 
 
 SETS = ("truth", "clicked", "judged")
+HEADERS = ["arm − baseline", "logs", "claim", *SETS]
 HOW = (
     "Differences are paired on the same searches, with simultaneous 95 % intervals over all arms of a question, "
     "clusters and, where several seeds were trained, training noise included. n counts searches. Truth is what the "
@@ -71,11 +75,6 @@ class Entry(NamedTuple):
     run: str
     arm: str  # marked where the test may have helped it
     rows: dict[str, ResultRow]  # by target set
-
-    @property
-    def row(self) -> ResultRow:
-        """The row of the first target set: baseline and claim are the same in all."""
-        return next(iter(self.rows.values()))
 
 
 def _asked(results: dict[str, Result]) -> dict[str, list[Entry]]:
@@ -96,53 +95,34 @@ def _mark(leak: str | None) -> str:
     return "" if leak is None else " (leaks)" if leak.startswith("leaks") else " (may leak)"
 
 
-Line = tuple[str, Entry]  # the question, in its first line alone
+def _lines(asked: dict[str, list[Entry]], before: Callable[[str], list[str]]) -> list[list[str]]:
+    """A line for each entry; what stands before a question's entries is in the first of its lines alone."""
+    lines = []
+    for name, entries in asked.items():
+        first = before(name)
+        lines += [[*("" if at else cell for cell in first), *_cells(entry)] for at, entry in enumerate(entries)]
+    return lines
 
 
-def _lines(asked: dict[str, list[Entry]]) -> list[Line]:
-    return [("" if at else name, entry) for name, entries in asked.items() for at, entry in enumerate(entries)]
+def _cells(entry: Entry) -> list[str]:
+    row = next(iter(entry.rows.values()))  # baseline and claim are the same on all target sets
+    differences = [_cell(entry.rows[name]) if name in entry.rows else NOTHING for name in SETS]
+    return [f"{entry.arm} − {row.baseline}", entry.run, row.claim or NOTHING, *differences]
 
 
-def _on(targets: str, entry: Entry) -> str:
-    """The difference on a target set; its metric is named unless it is recall@10."""
-    if targets not in entry.rows:
-        return NOTHING
-    row = entry.rows[targets]
+def _cell(row: ResultRow) -> str:
     metric = "" if row.measure == "recall@10" else f" {row.measure}"
     return f"{difference(row)}{metric}, n {row.n:,}; {verdict_of(row)}"
 
 
-NAME: tuple[str, Callable[[Line], str]] = ("", lambda line: f"**{line[0]}**" if line[0] else "")
-ENTRY: Columns[Line] = [
-    ("arm − baseline", lambda line: f"{line[1].arm} − {line[1].row.baseline}"),
-    ("logs", lambda line: line[1].run),
-    ("claim", lambda line: line[1].row.claim or NOTHING),
-    *((name, lambda line, name=name: _on(name, line[1])) for name in SETS),
-]
-
-
-def _paper_grid(claims: dict[str, Claim], asked: dict[str, list[Entry]]) -> Grid:
-    """The paper's questions; what each asks and what the paper says stand in its first line."""
-    paper: Columns[Line] = [
-        ("asks", lambda line: claims[line[0]].asks if line[0] else ""),
-        ("the paper", lambda line: claims[line[0]].reported if line[0] else ""),
-    ]
-    return tabulate([NAME, *paper, *ENTRY], _lines(asked))
-
-
 def _explained(claims: dict[str, Claim], asked: dict[str, list[Entry]]) -> list[Block]:
     """Why runs of ours contradict the paper, where it can be said."""
-    wrong = [
-        name
+    lines = [
+        [f"**{name}**", claims[name].asks, claims[name].contradicted or "not explained"]
         for name, entries in asked.items()
         if name in claims and any(row.verdict == "contradicted" for entry in entries for row in entry.rows.values())
     ]
-    columns: Columns[str] = [
-        ("", lambda name: f"**{name}**"),
-        ("asks", lambda name: claims[name].asks),
-        ("why, as far as can be said", lambda name: claims[name].contradicted or "not explained"),
-    ]
-    return [Heading("Contradictions"), tabulate(columns, wrong)] if wrong else []
+    return [Heading("Contradictions"), Grid(["", "asks", "why, as far as can be said"], lines)] if lines else []
 
 
 def _real(claims: dict[str, Claim], results: dict[str, Result], asked: dict[str, list[Entry]]) -> list[Block]:
@@ -170,8 +150,6 @@ def _real_log(run: str, result: Result, claims: dict[str, Claim], asked: dict[st
         ),
     ]
     page += [Paragraph(f"`{arm}`: {remark}.") for arm, remark in result.checks.get("leaks", {}).items()]
-    columns: Columns[tuple[str, list[str]]] = [
-        ("", lambda line: ", ".join(line[1])),
-        ("this log lacks", lambda line: line[0]),
-    ]
-    return [*page, tabulate(columns, lacks.items())] if lacks else page
+    if lacks:
+        page.append(Grid(["", "this log lacks"], [[", ".join(names), lacking] for lacking, names in lacks.items()]))
+    return page

@@ -8,7 +8,7 @@ from data.experiment import BASELINES, ORACLES, Experiment
 from tasks.evaluation import COUNTS
 from tasks.report.answers import difference, noise, verdict_of
 from tasks.report.formats import count, three_digits
-from tasks.report.measures import MEASURES
+from tasks.report.measures import measure_columns
 from tasks.report.page import Columns, Grid, tabulate
 from tasks.report.result import (
     ITSELF,
@@ -49,7 +49,7 @@ def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str,
     columns: Columns[RunKey] = [
         ("arm", lambda run: _name(run, checks["leaks"].get(run[0]), spec)),
         ("index", lambda run: run[2]),
-        *_measure_columns(runs, ks, k),
+        *measure_columns(runs, ks, k, lambda measure: measure.on_terminal),
     ]
     if best:
         columns.append(("of the oracle", lambda run: f"{runs[run][f'recall@{k}'].value / best:.0%}"))
@@ -72,19 +72,6 @@ def _order(runs: dict[RunKey, By], recall: str) -> list[RunKey]:
     values = {run[:2]: by[recall].value for run, by in runs.items()}  # of a retrieval, through its index
     values |= {run[:2]: by[recall].value for run, by in runs.items() if run[2] in ITSELF}
     return sorted(runs, key=lambda run: (run[0] in ORACLES, -values[run[:2]], str(run[:2]), run[2] != "exact"))
-
-
-def _measure_columns(runs: dict[RunKey, By], ks: list[int], k: int) -> Columns[RunKey]:
-    """A column for each measure that a terminal shows, empty in lines that lack it."""
-    columns: Columns[RunKey] = []
-    for measure in MEASURES:
-        if show := measure.on_terminal:
-            for name, heading in zip(measure.names(ks, k), measure.headings(ks, k), strict=True):
-                texts = {run: show(by[name].value) if name in by else "" for run, by in runs.items()}
-                if name == f"recall@{k}":
-                    texts = {run: three_digits(by[name].value, by[name].low, by[name].high) for run, by in runs.items()}
-                columns.append((heading, texts.__getitem__))
-    return columns
 
 
 def _name(run: RunKey, leak: str | None, spec: Experiment) -> str:
