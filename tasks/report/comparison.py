@@ -21,7 +21,7 @@ from tasks.evaluation import clusters_of
 from tasks.home import artifacts
 
 
-class Compared(NamedTuple):
+class ArmComparison(NamedTuple):
     """One arm of both runs: how it did in each on the shared searches, and the paired difference B − A."""
 
     targets: str
@@ -43,18 +43,18 @@ def find_run(name: str) -> Path:
     if (given / "run.json").exists():
         return given
     runs = {folder: json.loads((folder / "run.json").read_text()) for folder in artifacts().glob("report-*")}
-    found = [folder for folder, run in runs.items() if name == run["experiment"]]
-    found = found or [
+    matches = [folder for folder, run in runs.items() if name == run["experiment"]]
+    matches = matches or [
         folder for folder in runs if folder.name.removeprefix("report-").startswith(name.removeprefix("report-"))
     ]
-    if found:
-        return max(found, key=lambda folder: str(runs[folder]["made_at"]))
+    if matches:
+        return max(matches, key=lambda folder: str(runs[folder]["made_at"]))
     known = [f"{folder.name} ({run['experiment']}, {run['made_at']})" for folder, run in runs.items()]
     listed = ", ".join(sorted(known)) or "none yet: ebr run makes one"
     raise InputError(f"{name}: no such run; give a folder, a name or an experiment. There are: {listed}")
 
 
-def compare_runs(one: Path, other: Path) -> list[Compared]:
+def compare_runs(one: Path, other: Path) -> list[ArmComparison]:
     """Every arm that both runs have, for each target set and shared metric, on the searches that are in both: the same
     identity and the same query. Errors: no such search, no such arm."""
     both = _shared_searches(one, other)
@@ -90,13 +90,13 @@ def _measured(run: Path, rows: pd.Series[int]) -> dict[tuple[str, str, str], Flo
     return {key: np.stack(of) for key, of in seeds.items()}
 
 
-def _compared(key: tuple[str, str, str], one: Float64, other: Float64, clusters: Int64) -> Compared:
+def _compared(key: tuple[str, str, str], one: Float64, other: Float64, clusters: Int64) -> ArmComparison:
     inside = ~np.isnan(one).any(0) & ~np.isnan(other).any(0)
     if not inside.any():
-        return Compared(*key, 0, nan, nan, nan, nan, nan, False)
+        return ArmComparison(*key, 0, nan, nan, nan, nan, nan, False)
     trained = key[1] not in (*BASELINES, *ORACLES)
     a, b = (Measured(values[:, inside], trained) for values in (one, other))
-    found = compare(a, [b], clusters[inside])
-    ends = float(found.value[0]), float(found.low[0]), float(found.high[0])
+    difference = compare(a, [b], clusters[inside])
+    ends = float(difference.value[0]), float(difference.low[0]), float(difference.high[0])
     means = float(a.values.mean()), float(b.values.mean())
-    return Compared(*key, int(inside.sum()), *means, *ends, found.seed_freedom > 0)
+    return ArmComparison(*key, int(inside.sum()), *means, *ends, difference.seed_freedom > 0)

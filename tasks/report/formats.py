@@ -1,4 +1,4 @@
-"""How numbers and intervals are written: in tables, sentences and cells alike."""
+"""Numbers and intervals as text, for tables and sentences alike."""
 
 from __future__ import annotations
 

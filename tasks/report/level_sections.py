@@ -54,7 +54,7 @@ def attainable_blocks(result: Result) -> list[Block]:
 
 
 def level_blocks(result: Result) -> list[Block]:
-    """All metrics of all arms, the main target set shown, the others on demand."""
+    """The tables of all metrics of all arms: the main target set is shown, the others on demand."""
     return [Heading("All metrics"), *(_level_grid(result, targets) for targets in result.sets)]
 
 
@@ -75,7 +75,7 @@ def _level_grid(result: Result, targets: str) -> Grid:
 
 
 def index_blocks(result: Result) -> list[Block]:
-    """What the indexes lose and cost, against exact search; nothing without indexes."""
+    """The table of what indexes lose against exact search, and cost; nothing without indexes."""
     rows = [
         row
         for row in result.rows

@@ -61,8 +61,8 @@ def measure_columns(
 
 
 def in_mlflow(row: ResultRow, k: int) -> bool:
-    """Whether MLflow shows the row: recall at every K and MRR, the others at this K; through an index only recall and
-    index recall. All rows are in results.parquet."""
+    """True for a row that MLflow shows: recall at every K and MRR, the others at this K; through an index only recall
+    and index recall. All rows are in results.parquet."""
     by_itself = row.is_level or row.metric in ("recall", "index_recall")
     shown = {measure.metric for measure in MEASURES if measure.in_mlflow}
     return by_itself and row.metric in shown and (row.k in (k, None) or (row.is_level and row.metric == "recall"))

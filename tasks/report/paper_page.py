@@ -18,7 +18,7 @@ from tasks.report.result import Result, ResultRow, cells, questions, read
 
 
 class Claim(Frozen):
-    """What the paper reports on one of its questions."""
+    """The paper's report on one of its questions."""
 
     asks: str
     reported: str
@@ -38,22 +38,22 @@ def describe_paper(
     made, absent why an experiment was not run. A question's name begins with the paper's: P02, or P02 people. Errors: a
     question that the claims do not know."""
     results = {name: read(folder) for name, folder in runs.items()}
-    asked = _asked(results)
-    unknown = sorted({name for name in asked if name.startswith("P")} - set(claims))
+    by_question = _by_question(results)
+    unknown = sorted({name for name in by_question if name.startswith("P")} - set(claims))
     if unknown:
         raise InputError(f"questions {', '.join(unknown)} are not among the paper's, {', '.join(claims)}")
     real = {name: result for name, result in results.items() if result.spec["logs"]["layout"] != "simulated"}
     page: list[Block] = [Paragraph(facts), Paragraph(HOW)]
-    built = {name: asked[name] for name in claims if name in asked}
+    built = {name: by_question[name] for name in claims if name in by_question}
     lines = _lines(built, lambda name: [f"**{name}**", claims[name].asks, claims[name].reported])
     page.append(Grid(["", "asks", "the paper", *HEADERS], lines))
-    page += _explained(claims, asked)
-    later = {name: entries for name, entries in asked.items() if not name.startswith("P")}
+    page += _explained(claims, by_question)
+    later = {name: entries for name, entries in by_question.items() if not name.startswith("P")}
     if later:
         page += [Heading("Later work"), Grid(["", *HEADERS], _lines(later, lambda name: [f"**{name}**"]))]
-    page += [Heading("Real logs"), *_real(claims, real, asked)]
+    page += [Heading("Real logs"), *_real(claims, real, by_question)]
     page += [Paragraph(f"`{name}` was left out: {why}.") for name, why in (absent or {}).items()]
-    missing = [f"{name} ({claims[name].asks})" for name in claims if name not in asked]
+    missing = [f"{name} ({claims[name].asks})" for name in claims if name not in by_question]
     if missing:
         page += [Heading("Not built"), Paragraph("; ".join(missing) + ".")]
     return page
@@ -70,14 +70,14 @@ HOW = (
 
 
 class Entry(NamedTuple):
-    """What one run says of one arm of a question."""
+    """The answer of one run on one arm of a question."""
 
     run: str
     arm: str  # marked where the test may have helped it
     rows: dict[str, ResultRow]  # by target set
 
 
-def _asked(results: dict[str, Result]) -> dict[str, list[Entry]]:
+def _by_question(results: dict[str, Result]) -> dict[str, list[Entry]]:
     """The arms of each of the paper's questions in all runs, in the order of the runs."""
     entries: dict[str, list[Entry]] = {}
     for run, result in results.items():
@@ -91,14 +91,14 @@ def _asked(results: dict[str, Result]) -> dict[str, list[Entry]]:
 
 
 def _mark(leak: str | None) -> str:
-    """What stands behind an arm that the test may have helped."""
+    """The remark behind the name of an arm that the test may have helped."""
     return "" if leak is None else " (leaks)" if leak.startswith("leaks") else " (may leak)"
 
 
-def _lines(asked: dict[str, list[Entry]], before: Callable[[str], list[str]]) -> list[list[str]]:
+def _lines(by_question: dict[str, list[Entry]], before: Callable[[str], list[str]]) -> list[list[str]]:
     """A line for each entry; what stands before a question's entries is in the first of its lines alone."""
     lines = []
-    for name, entries in asked.items():
+    for name, entries in by_question.items():
         first = before(name)
         lines += [[*("" if at else cell for cell in first), *_cells(entry)] for at, entry in enumerate(entries)]
     return lines
@@ -115,31 +115,31 @@ def _cell(row: ResultRow) -> str:
     return f"{difference(row)}{metric}, n {row.n:,}; {verdict_of(row)}"
 
 
-def _explained(claims: dict[str, Claim], asked: dict[str, list[Entry]]) -> list[Block]:
-    """Why runs of ours contradict the paper, where it can be said."""
+def _explained(claims: dict[str, Claim], by_question: dict[str, list[Entry]]) -> list[Block]:
+    """The contradictions to the paper, with the reason where one can be given."""
     lines = [
         [f"**{name}**", claims[name].asks, claims[name].contradicted or "not explained"]
-        for name, entries in asked.items()
+        for name, entries in by_question.items()
         if name in claims and any(row.verdict == "contradicted" for entry in entries for row in entry.rows.values())
     ]
     return [Heading("Contradictions"), Grid(["", "asks", "why, as far as can be said"], lines)] if lines else []
 
 
-def _real(claims: dict[str, Claim], results: dict[str, Result], asked: dict[str, list[Entry]]) -> list[Block]:
+def _real(claims: dict[str, Claim], results: dict[str, Result], by_question: dict[str, list[Entry]]) -> list[Block]:
     """For each real log the questions that it cannot answer, with the column that is missing."""
     if not results:
         return [Paragraph("No experiment on real logs was run.")]
-    return [block for run, result in results.items() for block in _real_log(run, result, claims, asked)]
+    return [block for run, result in results.items() for block in _real_log(run, result, claims, by_question)]
 
 
-def _real_log(run: str, result: Result, claims: dict[str, Claim], asked: dict[str, list[Entry]]) -> list[Block]:
+def _real_log(run: str, result: Result, claims: dict[str, Claim], by_question: dict[str, list[Entry]]) -> list[Block]:
     absent = {lack["needs"] for lack in result.data["cannot"]}
     needs = {name: [need for need in claim.needs if need in absent] for name, claim in claims.items()}
     lacks: dict[str, list[str]] = {}
     for name, lacking in needs.items():
         if lacking:
             lacks.setdefault(", ".join(lacking), []).append(name)
-    answered = [name for name, entries in asked.items() if any(entry.run == run for entry in entries)]
+    answered = [name for name, entries in by_question.items() if any(entry.run == run for entry in entries)]
     unasked = [name for name in claims if name not in answered and not needs[name]]
     searches = result.data["tables"].get("searches", {}).get("kept", 0)
     page: list[Block] = [

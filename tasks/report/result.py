@@ -65,7 +65,7 @@ class ResultRow:
 
     @property
     def is_level(self) -> bool:
-        """Whether the row is of an arm by itself: in no question, through exact search."""
+        """True for an arm by itself: in no question, through exact search."""
         return self.question is None and self.index in ITSELF
 
 

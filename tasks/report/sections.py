@@ -80,17 +80,17 @@ def _leak_warning(result: Result) -> Paragraph:
 
 
 def _answers(result: Result) -> list[Block]:
-    asked = questions(row for row in result.rows if row.targets == result.main)
+    compared = questions(row for row in result.rows if row.targets == result.main)
     page: list[Block] = [Heading("Answers"), *_best(result)]
     titles = {name: question["title"] for name, question in result.spec["questions"].items()}
-    answers = [answer(row, titles[name]) for name, rows in asked.items() for row in rows]
+    answers = [answer(row, titles[name]) for name, rows in compared.items() for row in rows]
     if answers:
         how = (
             "Differences are paired on the same searches. Intervals are 95 %, for all arms of a question together, "
             f"by a bootstrap over searchers. {noise(result.rows)}"
         )
         page += [Bullets(answers), Paragraph(how, "note")]
-    whom = [sentence for rows in asked.values() if (sentence := for_whom(result.rows, widest(rows)))]
+    whom = [sentence for rows in compared.values() if (sentence := for_whom(result.rows, widest(rows)))]
     if whom:
         page += [Heading("For whom (exploratory: many slices, intervals one by one)", 3), Bullets(whom)]
     return page
@@ -114,7 +114,7 @@ def _best(result: Result) -> list[Block]:
 
 
 def _leaks(result: Result) -> list[Block]:
-    """All leak checks and what each found."""
+    """The table of all leak checks and their findings."""
     lines = [[check["check"], check["status"], check["says"]] for check in result.audit["leaks"]]
     lines += [[f"edges of {arm}", _status(why), why] for arm, why in result.checks.get("leaks", {}).items()]
     caption = "A note is no leak, but makes the test easier or harder to believe."
@@ -122,7 +122,7 @@ def _leaks(result: Result) -> list[Block]:
 
 
 def _status(remark: str) -> str:
-    """Whether a remark on the features of an arm is a leak or a note."""
+    """The kind, leak or note, of a remark on the features of an arm."""
     return "leak" if remark.startswith("leaks") else "note"
 
 
@@ -151,7 +151,7 @@ def _sampled(result: Result) -> list[Block]:
     ]
 
 
-COSTS = {
+SPENT = {
     "train_s": ("training", "{:.1f} s"),
     "pairs": ("pairs seen", "{:,.0f}"),
     "pairs_per_s": ("pairs/s", "{:,.0f}"),
@@ -161,22 +161,22 @@ COSTS = {
 
 
 def _costs(result: Result) -> list[Block]:
-    """What training cost, a line for each arm and seed."""
+    """The cost of training, a line for each arm and seed."""
     runs: dict[tuple[str, int | None], dict[str, float]] = {}
     for row in result.costs:
         if row.index in (None, "exact"):
             runs.setdefault((row.arm, row.seed), {})[row.cost] = row.value
     lines = [
-        [arm, optional("{}", seed), *(optional(form, costs.get(name)) for name, (_, form) in COSTS.items())]
+        [arm, optional("{}", seed), *(optional(form, costs.get(name)) for name, (_, form) in SPENT.items())]
         for (arm, seed), costs in runs.items()
     ]
-    headers = ["arm", "seed", *(heading for heading, _ in COSTS.values())]
+    headers = ["arm", "seed", *(heading for heading, _ in SPENT.values())]
     caption = "On the machine named below; other arms may have run beside."
     return [Heading("Cost"), Grid(headers, lines, caption)] if runs else []
 
 
 def _data(result: Result) -> list[Block]:
-    """What was read and dropped, the parts of the log, the target sets, and what these logs cannot answer."""
+    """The rows read and dropped, the parts of the log, the target sets, and what these logs cannot answer."""
     data, cuts = result.data, result.data["cuts"]
     tables = [
         [name, *_counts(table, "read", "kept"), _dropped(table["dropped"])] for name, table in data["tables"].items()

@@ -92,7 +92,7 @@ def _with_seed(arm: str, seed: int | None, spec: Experiment) -> str:
 
 
 def _mark(leak: str | None) -> str:
-    """What stands behind the name of an arm whose features may hold the test's answers."""
+    """The remark behind the name of an arm whose features may hold the test's answers."""
     return "" if leak is None else " (LEAK)" if leak.startswith("leaks") else " (may leak)"
 
 
@@ -113,7 +113,7 @@ def question_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
     """Each question: the differences to its baseline, paired on the same searches, a column for each target set."""
     compared = [row for by_question in questions(rows).values() for row in by_question]
     by_arm = cells(compared, lambda row: (row.question, row.arm), lambda row: row.targets)
-    lines = [(name, arm, at == 0) for name, asked in spec.questions.items() for at, arm in enumerate(asked.arms)]
+    lines = [(name, arm, at == 0) for name, question in spec.questions.items() for at, arm in enumerate(question.arms)]
 
     def on(targets: str, name: str, arm: str) -> str:
         row = by_arm.get((name, arm), {}).get(targets)
@@ -125,7 +125,7 @@ def question_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
         ("arm − baseline", lambda line: f"{line[1]} − {spec.questions[line[0]].baseline}"),
     ]
     title = "difference to the baseline on the same searches, and what became of the claim"
-    metrics = {asked.metric for asked in spec.questions.values()}
+    metrics = {question.metric for question in spec.questions.values()}
     if len(metrics) > 1:
         columns.append(("metric", lambda line: spec.questions[line[0]].metric))
     sets = [name for name in MAIN if any(row.targets == name for row in rows)]
@@ -174,14 +174,14 @@ def retrieval_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
     k, names = nearest_to_10(spec.evaluation.ks), _own_indexes(spec)
     own = [row for row in rows if row.arm in names and row.question is None]
     sets = sorted({row.targets for row in own})
-    there = {(row.targets, row.slice) for row in own}
+    measured = {(row.targets, row.slice) for row in own}
     by_run = cells(own, lambda row: (row.arm, row.seed), lambda row: (row.targets, row.slice, row.measure))
     columns: Columns[tuple[str, int | None]] = [("retrieval", lambda run: _with_seed(*run, spec))]
 
     def add(heading: str, show: Any, *key: str) -> None:
         columns.append((heading, lambda run: show(by_run[run][key].value)))  # type: ignore[index]
 
-    for targets, part in ((targets, part) for targets in sets for part in SLICES if (targets, part) in there):
+    for targets, part in ((targets, part) for targets in sets for part in SLICES if (targets, part) in measured):
         add(targets if part == WHOLE else f"{targets}, {part}", three_digits, targets, part, f"recall@{k}")
     for targets in sets:
         add(f"{targets}, precision@{k}", three_digits, targets, WHOLE, f"precision@{k}")

@@ -37,7 +37,7 @@ LONGEST_TAG = 5000
 
 
 class TrainedArm(Frozen):
-    """What became of one arm with one seed."""
+    """One arm trained with one seed, or the error that kept it from that."""
 
     arm: str
     seed: int
@@ -46,7 +46,7 @@ class TrainedArm(Frozen):
 
 
 class Outcome(Frozen):
-    """Where everything of a run is to be found."""
+    """The artifacts and MLflow runs of a finished run, and what failed."""
 
     experiment: str
     log: Artifact
