@@ -8,12 +8,12 @@ from rich.text import Text
 from ebr_core.errors import InputError
 from flows.table import as_table
 from tasks.report.answers import SETS
-from tasks.report.comparison import Compared, compare_runs, find_run
+from tasks.report.comparison import ArmComparison, compare_runs, find_run
 from tasks.report.formats import count, ends, share, signed
 from tasks.report.page import Columns, tabulate
 from tasks.report.result import MAIN
 
-COLUMNS: Columns[Compared] = [
+COLUMNS: Columns[ArmComparison] = [
     ("arm", lambda row: row.arm),
     ("A", lambda row: share(row.a)),
     ("B", lambda row: share(row.b)),

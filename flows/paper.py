@@ -24,14 +24,14 @@ REAL = ("lastfm.yaml", "lastfm-features.yaml", "trec-session.yaml", "cranfield.y
 
 
 def run_paper(experiments: list[Path], out: Path) -> list[str]:
-    """Runs each experiment (what is already there is not made again), writes the page, returns what failed.
+    """Run each experiment (artifacts that exist are not made again), write the page, return what failed.
 
     Without experiments: the paper's, and those on real logs whose files are there; the page names the others.
     """
     absent: dict[str, str] = {}
     if not experiments:
         experiments = sorted((ROOT / "experiments").glob("paper-*.yaml"))
-        absent = {name: told for name in REAL if (told := _missing(ROOT / "experiments" / name))}
+        absent = {name: why for name in REAL if (why := _missing(ROOT / "experiments" / name))}
         experiments += [ROOT / "experiments" / name for name in REAL if name not in absent]
     started, runs, failed = time.monotonic(), {}, []
     for path in experiments:
@@ -50,7 +50,7 @@ def run_paper(experiments: list[Path], out: Path) -> list[str]:
 
 
 def _missing(path: Path) -> str | None:
-    """Why the experiment's logs cannot be read; None where they can."""
+    """The reason why the experiment's logs cannot be read; None where they can."""
     logs = load_experiment(path).logs
     assert not isinstance(logs, Simulated), f"{path} stands among the real logs"
     try:

@@ -20,7 +20,7 @@ SCANNED = {"better": "scans more than", "worse": "scans less than"}
 
 
 def verdict_of(row: ResultRow) -> str:
-    """What became of the claim or, without one, the finding; of documents scanned: more or less."""
+    """The verdict on the claim or, without one, the finding; of documents scanned: more or less."""
     words = {"better": "more", "worse": "less"} if row.metric == "scanned" else {}
     return row.verdict or words.get(str(row.finding), str(row.finding))
 
@@ -57,7 +57,7 @@ def _verdict(row: ResultRow) -> str:
 
 
 def _still_open(row: ResultRow) -> str:
-    """Why a claim is undecided, and what this sample could have decided."""
+    """The reason why a claim is undecided, and what this sample could have decided."""
     reach, margin = (row.family_high - row.family_low) / 2, share(row.margin)
     could = f"a true difference of {share(row.detectable)} would have been shown four times out of five"
     if row.claim != "equal":
@@ -70,7 +70,7 @@ def _still_open(row: ResultRow) -> str:
 
 
 def for_whom(rows: list[ResultRow], whole: ResultRow) -> str | None:
-    """Where an arm's difference is largest and smallest among the slices that are not small; None without slices."""
+    """A sentence on the slices where an arm's difference is largest and smallest, small ones aside; None without."""
     key = (whole.question, whole.arm, whole.targets)
     slices = [
         row
@@ -116,15 +116,15 @@ def difference_metrics(rows: list[ResultRow], arm: str) -> dict[str, float]:
 
 
 def noise(rows: Iterable[ResultRow]) -> str:
-    """Whether training noise is in the intervals of the differences."""
-    asked = [row for row in rows if row.question is not None]
-    compared = [row for row in asked if row.training_noise is not None]
+    """A sentence on whether the intervals of the differences include training noise; empty without differences."""
+    answering = [row for row in rows if row.question is not None]
+    compared = [row for row in answering if row.training_noise is not None]
     if not compared:
         return ""
     if not any(row.training_noise for row in compared):
         return "**Training noise not included**: one seed an arm, and another would move the numbers."
     without = sorted({str(row.question) for row in compared if not row.training_noise})
-    seeds = sorted({row.seeds for row in asked if row.seeds})
+    seeds = sorted({row.seeds for row in answering if row.seeds})
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     pooled = f"{many} seeds an arm, the variance between seeds pooled within each question"
     some = "; arms with one seed borrow it" if seeds[0] == 1 else ""

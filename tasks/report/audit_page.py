@@ -71,7 +71,7 @@ def _recalls(result: Result, arms: tuple[str, ...], targets: str) -> By:
 
 
 def _orders(arms: tuple[str, ...], values: dict[str, By]) -> list[str]:
-    """Whether each other split puts the arms in the same order."""
+    """A sentence for each other split: how far recall moves, and whether the arms keep their order."""
     sentences, whole = [], values[WHOLE_LOG]
     for name in (name for name in NAMES.values() if name in values):
         both = [arm for arm in arms if arm in whole and arm in values[name]]
@@ -85,7 +85,7 @@ def _orders(arms: tuple[str, ...], values: dict[str, By]) -> list[str]:
 
 
 def _lever(values: dict[str, By]) -> list[str]:
-    """What the last step to the whole log brought the best arm, beside what the best arm has over the worst."""
+    """A sentence on the gain of the best arm in the last step to the whole log, beside its lead over the worst."""
     whole = {arm: row.value for arm, row in values[WHOLE_LOG].items()}
     less = [name for name in values if name.endswith("of the log")]
     if not less or len(whole) < 2:

@@ -55,8 +55,8 @@ def _difference_grid(rows: list[ResultRow], sets: list[str]) -> Grid:
     columns = [column for column in columns if column not in same]
 
     def on(targets: str, row: ResultRow) -> str:
-        found = by_arm[row.question, row.arm].get(targets)
-        return f"{difference(found)}; {verdict_of(found)}" if found else NOTHING
+        other = by_arm[row.question, row.arm].get(targets)
+        return f"{difference(other)}; {verdict_of(other)}" if other else NOTHING
 
     columns += [(name, lambda row, name=name: on(name, row)) for name in sets]  # type: ignore[misc]
     constants = "".join(f"{heading.capitalize()}: {cell(rows[0])}. " for heading, cell in same)
@@ -75,9 +75,9 @@ def slice_blocks(result: Result) -> list[Block]:
             "note",
         )
     )
-    asked = list(questions(row for row in result.rows if row.targets == result.main).values())
-    for number, first in enumerate(range(0, len(asked), PANELS), 1):
-        some = asked[first : first + PANELS]
+    compared = list(questions(row for row in result.rows if row.targets == result.main).values())
+    for number, first in enumerate(range(0, len(compared), PANELS), 1):
+        some = compared[first : first + PANELS]
         panels = dict(_by_slice(result, widest(rows)) for rows in some)
         figure = plots.forest(panels, None, _xlabel([row for rows in some for row in rows]))
         page.append(Picture(f"slices-{number}", plots.svg(figure), "Differences by slice"))

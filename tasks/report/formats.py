@@ -1,11 +1,13 @@
-"""How numbers and intervals are written: in tables, sentences and cells alike."""
+"""Numbers and intervals as text, for tables and sentences alike."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isnan, nan
 
 COUNTED = 10  # no share is as much: a number of documents
 NOTHING = "–"
+Written = Callable[..., str]  # a value, or a value and its interval, as text
 
 
 def signed(value: float) -> str:

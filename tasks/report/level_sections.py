@@ -5,14 +5,13 @@ from __future__ import annotations
 from data.experiment import BASELINES, ORACLES
 from tasks.report import plots
 from tasks.report.answers import SETS
-from tasks.report.formats import optional, share
-from tasks.report.measures import MEASURES
+from tasks.report.formats import NOTHING, optional, share
+from tasks.report.measures import measure_columns
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, Picture, tabulate
-from tasks.report.result import ITSELF, Result, ResultRow, cells, label, pivot, without_oracles, written
+from tasks.report.result import ITSELF, Result, cells, label, pivot, without_oracles, written
 from tasks.slices import WHOLE
 
 KIND = "kind: "
-By = dict[str, ResultRow]  # the rows of one arm and seed by measure
 
 
 def curve_blocks(result: Result) -> list[Block]:
@@ -55,7 +54,7 @@ def attainable_blocks(result: Result) -> list[Block]:
 
 
 def level_blocks(result: Result) -> list[Block]:
-    """All metrics of all arms, the main target set shown, the others on demand."""
+    """The tables of all metrics of all arms: the main target set is shown, the others on demand."""
     return [Heading("All metrics"), *(_level_grid(result, targets) for targets in result.sets)]
 
 
@@ -66,13 +65,7 @@ def _level_grid(result: Result, targets: str) -> Grid:
     runs = cells(rows, lambda row: (row.arm, row.seed), lambda row: row.measure)
     order = sorted(runs, key=lambda run: (run[0] in ORACLES, -runs[run][result.recall].value))
     columns: Columns[tuple[str, int | None]] = [("arm", lambda run: label(*run))]
-    for measure in MEASURES:
-        if show := measure.on_page:
-            for name, heading in zip(measure.names(ks, k), measure.headings(ks, k), strict=True):
-                texts = {run: show(by[name].value) for run, by in runs.items()}
-                if name == result.recall:
-                    texts = {run: share(by[name].value, by[name].low, by[name].high) for run, by in runs.items()}
-                columns.append((heading, texts.__getitem__))
+    columns += measure_columns(runs, ks, k, lambda measure: measure.on_page)
     caption = (
         f"Targets: {SETS[targets]}. Coverage: share of the documents alive that any search shows; popularity lift: "
         "how much more popular the retrieved are than the targets, in shares of the documents; intervals over "
@@ -82,7 +75,7 @@ def _level_grid(result: Result, targets: str) -> Grid:
 
 
 def index_blocks(result: Result) -> list[Block]:
-    """What the indexes lose and cost, against exact search; nothing without indexes."""
+    """The table of what indexes lose against exact search, and cost; nothing without indexes."""
     rows = [
         row
         for row in result.rows
@@ -98,13 +91,17 @@ def index_blocks(result: Result) -> list[Block]:
             values[run][cost.cost] = cost.value
     if not values:
         return []
-    columns: Columns[tuple[tuple[str, int | None, str], dict[str, float]]] = [
-        ("arm", lambda line: label(*line[0][:2])),
-        ("index", lambda line: line[0][2]),
-        (result.recall, lambda line: share(line[1]["recall"])),
-        (f"index {result.recall}", lambda line: share(line[1]["index_recall"]) if "index_recall" in line[1] else "–"),
-        ("size", lambda line: f"{line[1]['index_bytes'] / 1e6:.1f} MB" if "index_bytes" in line[1] else "–"),
-        ("queries/s", lambda line: optional("{:,.0f}", line[1].get("queries_per_s"))),
+    lines = [
+        [
+            label(arm, seed),
+            index,
+            share(by["recall"]),
+            share(by["index_recall"]) if "index_recall" in by else NOTHING,
+            f"{by['index_bytes'] / 1e6:.1f} MB" if "index_bytes" in by else NOTHING,
+            optional("{:,.0f}", by.get("queries_per_s")),
+        ]
+        for (arm, seed, index), by in values.items()
     ]
+    headers = ["arm", "index", result.recall, f"index {result.recall}", "size", "queries/s"]
     caption = "Index recall: the share of the exactly nearest that the index finds; it is never mixed with the model's."
-    return [Heading("Indexes"), tabulate(columns, values.items(), caption)]
+    return [Heading("Indexes"), Grid(headers, lines, caption)]

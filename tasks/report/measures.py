@@ -1,36 +1,33 @@
-"""One description of each metric: its heading, its K, and whether the page, a terminal and MLflow show it."""
+"""One description of each metric: its heading, its K, and how the page, a terminal and MLflow show it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
 
 from tasks.evaluation import COUNTS
-from tasks.report.formats import count, share, signed, three_digits
+from tasks.report.formats import Written, count, share, signed, three_digits
+from tasks.report.page import Columns
 from tasks.report.result import ResultRow
+
+T = TypeVar("T")
 
 
 class Measure(NamedTuple):
-    """A metric, and where it is shown. Recall is shown at every K, the others at the one K that a place shows."""
+    """A metric, and how it is written where it is shown. Recall is shown at every K, the others at the main one."""
 
     metric: str
     heading: str
     has_k: bool = True  # MRR and counts have none
-    on_page: Callable[[float], str] | None = None  # how the page shows it
-    on_terminal: Callable[[float], str] | None = None
+    on_page: Written | None = None
+    on_terminal: Written | None = None
     in_mlflow: bool = False
 
-    def names(self, ks: list[int], k: int) -> list[str]:
-        """The measures in result rows: recall@1, recall@10 …; ndcg@10; mrr."""
+    def at(self, ks: list[int], k: int) -> dict[str, str]:
+        """The heading of each measure in result rows: recall@1, ndcg@10, mrr. MRR is cut at the deepest K."""
         if not self.has_k:
-            return [self.metric]
-        return [f"{self.metric}@{each}" for each in (ks if self.metric == "recall" else [k])]
-
-    def headings(self, ks: list[int], k: int) -> list[str]:
-        """The headings of those columns. What has no K is cut at the deepest: MRR@100; a count is not cut at all."""
-        if not self.has_k:
-            return [self.heading if self.metric in COUNTS else f"{self.heading}@{max(ks)}"]
-        return [f"{self.heading}@{each}" for each in (ks if self.metric == "recall" else [k])]
+            return {self.metric: self.heading if self.metric in COUNTS else f"{self.heading}@{max(ks)}"}
+        return {f"{self.metric}@{at}": f"{self.heading}@{at}" for at in (ks if self.metric == "recall" else [k])}
 
 
 MEASURES = (
@@ -46,9 +43,26 @@ MEASURES = (
 )
 
 
+def measure_columns(
+    runs: Mapping[T, dict[str, ResultRow]], ks: list[int], k: int, show: Callable[[Measure], Written | None]
+) -> Columns[T]:
+    """The columns of all measures that a place shows, empty in lines that lack them; recall at the main K with its
+    interval."""
+    columns: Columns[T] = []
+    for measure in MEASURES:
+        if write := show(measure):
+            for name, heading in measure.at(ks, k).items():
+                rows = {run: by[name] for run, by in runs.items() if name in by}
+                texts = {run: write(row.value) for run, row in rows.items()}
+                if name == f"recall@{k}":
+                    texts = {run: write(row.value, row.low, row.high) for run, row in rows.items()}
+                columns.append((heading, lambda run, texts=texts: texts.get(run, "")))  # type: ignore[misc]
+    return columns
+
+
 def in_mlflow(row: ResultRow, k: int) -> bool:
-    """Whether MLflow shows the row: recall at every K and MRR, the others at this K; through an index only recall and
-    index recall. All rows are in results.parquet."""
+    """True for a row that MLflow shows: recall at every K and MRR, the others at this K; through an index only recall
+    and index recall. All rows are in results.parquet."""
     by_itself = row.is_level or row.metric in ("recall", "index_recall")
     shown = {measure.metric for measure in MEASURES if measure.in_mlflow}
     return by_itself and row.metric in shown and (row.k in (k, None) or (row.is_level and row.metric == "recall"))

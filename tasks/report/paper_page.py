@@ -14,12 +14,12 @@ from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from tasks.report.answers import difference, verdict_of
 from tasks.report.formats import NOTHING
-from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, tabulate
+from tasks.report.page import Block, Grid, Heading, Paragraph
 from tasks.report.result import Result, ResultRow, cells, questions, read
 
 
 class Claim(Frozen):
-    """What the paper reports on one of its questions."""
+    """The paper's report on one of its questions."""
 
     asks: str
     reported: str
@@ -39,25 +39,29 @@ def describe_paper(
     made, absent why an experiment was not run. A question's name begins with the paper's: P02, or P02 people. Errors: a
     question that the claims do not know."""
     results = {name: read(folder) for name, folder in runs.items()}
-    asked = _asked(results)
-    unknown = sorted({name for name in asked if name.startswith("P")} - set(claims))
+    by_question = _by_question(results)
+    unknown = sorted({name for name in by_question if name.startswith("P")} - set(claims))
     if unknown:
         raise InputError(f"questions {', '.join(unknown)} are not among the paper's, {', '.join(claims)}")
     real = {name: result for name, result in results.items() if result.spec["logs"]["layout"] != "simulated"}
     page: list[Block] = [Paragraph(facts), Paragraph(HOW)]
-    page.append(_paper_grid(claims, {name: asked[name] for name in claims if name in asked}))
-    page += _explained(claims, asked)
-    later = {name: entries for name, entries in asked.items() if not name.startswith("P")}
-    page += [Heading("Later work"), tabulate([NAME, *ENTRY], _lines(later))] if later else []
-    page += [Heading("Real logs"), *_real(claims, real, asked)]
+    built = {name: by_question[name] for name in claims if name in by_question}
+    lines = _lines(built, lambda name: [f"**{name}**", claims[name].asks, claims[name].reported])
+    page.append(Grid(["", "asks", "the paper", *HEADERS], lines))
+    page += _explained(claims, by_question)
+    later = {name: entries for name, entries in by_question.items() if not name.startswith("P")}
+    if later:
+        page += [Heading("Later work"), Grid(["", *HEADERS], _lines(later, lambda name: [f"**{name}**"]))]
+    page += [Heading("Real logs"), *_real(claims, real, by_question)]
     page += [Paragraph(f"`{name}` was left out: {why}.") for name, why in (absent or {}).items()]
-    missing = [f"{name} ({claims[name].asks})" for name in claims if name not in asked]
+    missing = [f"{name} ({claims[name].asks})" for name in claims if name not in by_question]
     if missing:
         page += [Heading("Not built"), Paragraph("; ".join(missing) + ".")]
     return page
 
 
 SETS = ("truth", "clicked", "judged")
+HEADERS = ["arm − baseline", "logs", "claim", *SETS]
 HOW = (
     "Differences are paired on the same searches, with simultaneous 95 % intervals over all arms of a question, "
     "clusters and, where several seeds were trained, training noise included. n counts searches. Truth is what the "
@@ -67,19 +71,14 @@ HOW = (
 
 
 class Entry(NamedTuple):
-    """What one run says of one arm of a question."""
+    """The answer of one run on one arm of a question."""
 
     run: str
     arm: str  # marked where the test may have helped it
     rows: dict[str, ResultRow]  # by target set
 
-    @property
-    def row(self) -> ResultRow:
-        """The row of the first target set: baseline and claim are the same in all."""
-        return next(iter(self.rows.values()))
 
-
-def _asked(results: dict[str, Result]) -> dict[str, list[Entry]]:
+def _by_question(results: dict[str, Result]) -> dict[str, list[Entry]]:
     """The arms of each of the paper's questions in all runs, in the order of the runs."""
     entries: dict[str, list[Entry]] = {}
     for run, result in results.items():
@@ -93,74 +92,55 @@ def _asked(results: dict[str, Result]) -> dict[str, list[Entry]]:
 
 
 def _mark(leak: str | None) -> str:
-    """What stands behind an arm that the test may have helped."""
+    """The remark behind the name of an arm that the test may have helped."""
     return "" if leak is None else " (leaks)" if leak.startswith("leaks") else " (may leak)"
 
 
-Line = tuple[str, Entry]  # the question, in its first line alone
+def _lines(by_question: dict[str, list[Entry]], before: Callable[[str], list[str]]) -> list[list[str]]:
+    """A line for each entry; what stands before a question's entries is in the first of its lines alone."""
+    lines = []
+    for name, entries in by_question.items():
+        first = before(name)
+        lines += [[*("" if at else cell for cell in first), *_cells(entry)] for at, entry in enumerate(entries)]
+    return lines
 
 
-def _lines(asked: dict[str, list[Entry]]) -> list[Line]:
-    return [("" if at else name, entry) for name, entries in asked.items() for at, entry in enumerate(entries)]
+def _cells(entry: Entry) -> list[str]:
+    row = next(iter(entry.rows.values()))  # baseline and claim are the same on all target sets
+    differences = [_cell(entry.rows[name]) if name in entry.rows else NOTHING for name in SETS]
+    return [f"{entry.arm} − {row.baseline}", entry.run, row.claim or NOTHING, *differences]
 
 
-def _on(targets: str, entry: Entry) -> str:
-    """The difference on a target set; its metric is named unless it is recall@10."""
-    if targets not in entry.rows:
-        return NOTHING
-    row = entry.rows[targets]
+def _cell(row: ResultRow) -> str:
     metric = "" if row.measure == "recall@10" else f" {row.measure}"
     return f"{difference(row)}{metric}, n {row.n:,}; {verdict_of(row)}"
 
 
-NAME: tuple[str, Callable[[Line], str]] = ("", lambda line: f"**{line[0]}**" if line[0] else "")
-ENTRY: Columns[Line] = [
-    ("arm − baseline", lambda line: f"{line[1].arm} − {line[1].row.baseline}"),
-    ("logs", lambda line: line[1].run),
-    ("claim", lambda line: line[1].row.claim or NOTHING),
-    *((name, lambda line, name=name: _on(name, line[1])) for name in SETS),
-]
-
-
-def _paper_grid(claims: dict[str, Claim], asked: dict[str, list[Entry]]) -> Grid:
-    """The paper's questions; what each asks and what the paper says stand in its first line."""
-    paper: Columns[Line] = [
-        ("asks", lambda line: claims[line[0]].asks if line[0] else ""),
-        ("the paper", lambda line: claims[line[0]].reported if line[0] else ""),
-    ]
-    return tabulate([NAME, *paper, *ENTRY], _lines(asked))
-
-
-def _explained(claims: dict[str, Claim], asked: dict[str, list[Entry]]) -> list[Block]:
-    """Why runs of ours contradict the paper, where it can be said."""
-    wrong = [
-        name
-        for name, entries in asked.items()
+def _explained(claims: dict[str, Claim], by_question: dict[str, list[Entry]]) -> list[Block]:
+    """The contradictions to the paper, with the reason where one can be given."""
+    lines = [
+        [f"**{name}**", claims[name].asks, claims[name].contradicted or "not explained"]
+        for name, entries in by_question.items()
         if name in claims and any(row.verdict == "contradicted" for entry in entries for row in entry.rows.values())
     ]
-    columns: Columns[str] = [
-        ("", lambda name: f"**{name}**"),
-        ("asks", lambda name: claims[name].asks),
-        ("why, as far as can be said", lambda name: claims[name].contradicted or "not explained"),
-    ]
-    return [Heading("Contradictions"), tabulate(columns, wrong)] if wrong else []
+    return [Heading("Contradictions"), Grid(["", "asks", "why, as far as can be said"], lines)] if lines else []
 
 
-def _real(claims: dict[str, Claim], results: dict[str, Result], asked: dict[str, list[Entry]]) -> list[Block]:
+def _real(claims: dict[str, Claim], results: dict[str, Result], by_question: dict[str, list[Entry]]) -> list[Block]:
     """For each real log the questions that it cannot answer, with the column that is missing."""
     if not results:
         return [Paragraph("No experiment on real logs was run.")]
-    return [block for run, result in results.items() for block in _real_log(run, result, claims, asked)]
+    return [block for run, result in results.items() for block in _real_log(run, result, claims, by_question)]
 
 
-def _real_log(run: str, result: Result, claims: dict[str, Claim], asked: dict[str, list[Entry]]) -> list[Block]:
+def _real_log(run: str, result: Result, claims: dict[str, Claim], by_question: dict[str, list[Entry]]) -> list[Block]:
     absent = {lack["needs"] for lack in result.data["cannot"]}
     needs = {name: [need for need in claim.needs if need in absent] for name, claim in claims.items()}
     lacks: dict[str, list[str]] = {}
     for name, lacking in needs.items():
         if lacking:
             lacks.setdefault(", ".join(lacking), []).append(name)
-    answered = [name for name, entries in asked.items() if any(entry.run == run for entry in entries)]
+    answered = [name for name, entries in by_question.items() if any(entry.run == run for entry in entries)]
     unasked = [name for name in claims if name not in answered and not needs[name]]
     searches = result.data["tables"].get("searches", {}).get("kept", 0)
     page: list[Block] = [
@@ -171,8 +151,6 @@ def _real_log(run: str, result: Result, claims: dict[str, Claim], asked: dict[st
         ),
     ]
     page += [Paragraph(f"`{arm}`: {remark}.") for arm, remark in result.checks.get("leaks", {}).items()]
-    columns: Columns[tuple[str, list[str]]] = [
-        ("", lambda line: ", ".join(line[1])),
-        ("this log lacks", lambda line: line[0]),
-    ]
-    return [*page, tabulate(columns, lacks.items())] if lacks else page
+    if lacks:
+        page.append(Grid(["", "this log lacks"], [[", ".join(names), lacking] for lacking, names in lacks.items()]))
+    return page

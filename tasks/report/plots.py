@@ -140,11 +140,11 @@ def recall_by_scanned(tried: dict[str, list[dict[str, Any]]], title: str) -> Fig
     for name, points in sorted(tried.items()):
         for variant in sorted({(point["nlist"], point["links"]) for point in points}, key=str):
             nlist, links = variant
-            its = sorted(
+            curve = sorted(
                 (point["scanned"], point["recall"]) for point in points if (point["nlist"], point["links"]) == variant
             )
             label = f"{name}, {nlist:,} cells" if nlist else f"{name}, {links} links" if links else name
-            axes.plot([x for x, _ in its], [y for _, y in its], marker=".", label=label)
+            axes.plot([x for x, _ in curve], [y for _, y in curve], marker=".", label=label)
     axes.set(
         xscale="log", xlabel="documents scanned", ylabel="recall against exact search", title=title, ylim=(0, 1.02)
     )

@@ -54,7 +54,7 @@ def report(
     rankers: list[RankerTrained],
     feedback: list[Told],
 ) -> None:
-    """All result files of a run in one folder that needs no other, and the report of them."""
+    """The folder of a run, which needs no other: all its result files, and the report of them."""
     for name in RESULTS:
         shutil.copyfile(results.folder / name, folder / name)
     shutil.copyfile(audited.folder / "audit.json", folder / "audit.json")
@@ -63,7 +63,7 @@ def report(
     pq.write_table(_searches(log, evaluated), folder / "searches.parquet")
     pq.write_table(_costs(spent), folder / "costs.parquet")
     (folder / "experiment.yaml").write_text(asked.shown())
-    run = {
+    run_facts = {
         "experiment": experiment,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "log": log.folder.name,
@@ -72,12 +72,13 @@ def report(
         "failures": failures,
         "versions": _versions(),
     }
-    (folder / "run.json").write_text(json.dumps(run, indent=1))
-    told = [{"arm": each.arm, "seed": each.seed} | weighed(each.weights) for each in joined]
-    (folder / "ensembles.json").write_text(json.dumps(told, indent=1))
-    told = [{"arm": each.arm, "seed": each.seed} | trained_of(each.ranker) for each in rankers]
-    (folder / "rankers.json").write_text(json.dumps(told, indent=1))
-    (folder / "feedback.json").write_text(json.dumps([told_of(each) for each in feedback], indent=1))
+    summaries = {
+        "ensembles": [{"arm": run.arm, "seed": run.seed} | weighed(run.weights) for run in joined],
+        "rankers": [{"arm": run.arm, "seed": run.seed} | trained_of(run.ranker) for run in rankers],
+        "feedback": [told_of(run) for run in feedback],
+    }
+    for name, content in {"run": run_facts, **summaries}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=1))
     write(folder, folder)
 
 
@@ -94,7 +95,7 @@ def write(run: Path, into: Path) -> None:
 
 
 def _searches(log: Log, evaluated: EvalSet) -> pa.Table:
-    """What `ebr compare` needs to know of each sampled search: who, where, and that it is the same."""
+    """The sampled searches with the identities by which `ebr compare` matches and clusters them."""
     columns = ["search_row", "search_id", "query_row", "searcher_row", "session_row"]
     table = pq.read_table(evaluated.folder / "searches.parquet", columns=columns)
     queries = pq.read_table(log.folder / "queries.parquet")["query"]
@@ -104,10 +105,10 @@ def _searches(log: Log, evaluated: EvalSet) -> pa.Table:
 def _costs(spent: list[Spent]) -> pa.Table:
     """A row for each number in a costs.json."""
     rows: list[dict[str, Any]] = []
-    for each in spent:
-        file = each.made.folder / "costs.json"
+    for part in spent:
+        file = part.made.folder / "costs.json"
         numbers = json.loads(file.read_text()) if file.exists() else {}
-        who = {"arm": each.arm, "seed": each.seed, "index": each.index, "stage": each.made.stage}
+        who = {"arm": part.arm, "seed": part.seed, "index": part.index, "stage": part.made.stage}
         rows += [who | {"cost": name, "value": float(value)} for name, value in numbers.items()]
     return pa.Table.from_pylist(rows, COSTS)
 

@@ -19,6 +19,7 @@ from tasks.report.formats import NOTHING
 from tasks.slices import WHOLE
 
 MAIN = ("truth", "clicked", "judged", "recovered")  # the target set that answers: the first that the rows have
+FILES = ("checks", "audit", "data", "counts", "run", "ensembles", "rankers", "feedback")  # .json
 ITSELF = ("exact", "none")  # indexes through which an arm is measured by itself
 L = TypeVar("L", bound=Hashable)
 C = TypeVar("C", bound=Hashable)
@@ -64,7 +65,7 @@ class ResultRow:
 
     @property
     def is_level(self) -> bool:
-        """Whether the row is of an arm by itself: in no question, through exact search."""
+        """True for an arm by itself: in no question, through exact search."""
         return self.question is None and self.index in ITSELF
 
 
@@ -129,18 +130,13 @@ class Result:
 
 
 def read(run: Path) -> Result:
-    """The result files in the folder of a run."""
-    files = {
-        name: json.loads((run / f"{name}.json").read_text()) for name in ("checks", "audit", "data", "counts", "run")
-    }
+    """The result files in the folder of a run; one of an earlier version has no ensembles, rankers or feedback."""
+    files = {name: run / f"{name}.json" for name in FILES}
     return Result(
         rows=read_rows(run / "results.parquet"),
         costs=[CostRow(**row) for row in pq.read_table(run / "costs.parquet").to_pylist()],
         spec=yaml.safe_load((run / "experiment.yaml").read_text()),
-        ensembles=_read_list(run / "ensembles.json"),
-        rankers=_read_list(run / "rankers.json"),
-        feedback=_read_list(run / "feedback.json"),
-        **files,
+        **{name: json.loads(file.read_text()) if file.exists() else [] for name, file in files.items()},
     )
 
 
@@ -148,11 +144,6 @@ def read_rows(file: Path) -> list[ResultRow]:
     """The rows of a results.parquet; what is null has the default of its field."""
     lines = pq.read_table(file).to_pylist()
     return [ResultRow(**{name: value for name, value in line.items() if value is not None}) for line in lines]
-
-
-def _read_list(file: Path) -> list[dict[str, Any]]:
-    """The entries of a JSON file, none where a run of an earlier version has no such file."""
-    return list(json.loads(file.read_text())) if file.exists() else []
 
 
 def main_targets(rows: list[ResultRow]) -> str:
@@ -173,29 +164,24 @@ def label(arm: str, seed: int | None) -> str:
 
 def questions(rows: Iterable[ResultRow]) -> dict[str, list[ResultRow]]:
     """The compared arms of each question, over all searches, in the order of the rows."""
-    compared = [row for row in rows if row.baseline is not None and row.slice == WHOLE]
-    return {name: [row for row in compared if row.question == name] for name in _in_order(compared)}
-
-
-def _in_order(rows: list[ResultRow]) -> list[str]:
-    return list(dict.fromkeys(row.question for row in rows if row.question is not None))
+    compared: dict[str, list[ResultRow]] = {}
+    for row in rows:
+        if row.question is not None and row.baseline is not None and row.slice == WHOLE:
+            compared.setdefault(row.question, []).append(row)
+    return compared
 
 
 def pivot(rows: Iterable[ResultRow], lines: list[str], column: str) -> pd.DataFrame:
     """The mean value over seeds: a line for each value of some fields, a column for each of another, both in the order
     of the rows; NaN where no row is."""
-    return _frame(rows, *lines, column).pivot_table("value", lines, column, sort=False)
+    names = [*lines, column, "value"]
+    frame = pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
+    return frame.pivot_table("value", lines, column, sort=False)
 
 
 def means(rows: Iterable[ResultRow]) -> dict[str, float]:
-    """The mean value over seeds of each arm, in the order of the rows."""
-    by_arm = _frame(rows, "arm").groupby("arm", sort=False)["value"].mean()
-    return {str(arm): float(value) for arm, value in by_arm.items()}
-
-
-def _frame(rows: Iterable[ResultRow], *fields: str) -> pd.DataFrame:
-    names = [*fields, "value"]
-    return pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
+    """The mean value over seeds of each arm in rows of one measure, in the order of the rows."""
+    return {str(arm): float(line.iloc[0]) for arm, line in pivot(rows, ["arm"], "metric").iterrows()}
 
 
 def written(

@@ -11,12 +11,11 @@ from tasks.report.answers import SETS, answer, for_whom, noise, widest
 from tasks.report.difference_sections import difference_blocks, slice_blocks
 from tasks.report.ensemble_section import ensemble_blocks
 from tasks.report.feedback_section import feedback_blocks
-from tasks.report.formats import NOTHING, share, tau
+from tasks.report.formats import NOTHING, optional, share, tau
 from tasks.report.level_sections import attainable_blocks, curve_blocks, index_blocks, level_blocks
-from tasks.report.page import Block, Bullets, Columns, Heading, Paragraph, Picture, tabulate
+from tasks.report.page import Block, Bullets, Grid, Heading, Paragraph, Picture
 from tasks.report.ranker_section import ranker_blocks
 from tasks.report.result import Result, means, questions
-from tasks.report.run_sections import cost_blocks, data_blocks, version_blocks
 
 
 def blocks(result: Result) -> list[Block]:
@@ -36,9 +35,9 @@ def blocks(result: Result) -> list[Block]:
         *index_blocks(result),
         *_leaks(result),
         *_sampled(result),
-        *cost_blocks(result),
-        *data_blocks(result),
-        *version_blocks(result),
+        *_costs(result),
+        *_data(result),
+        *_versions(result),
     ]
 
 
@@ -81,17 +80,17 @@ def _leak_warning(result: Result) -> Paragraph:
 
 
 def _answers(result: Result) -> list[Block]:
-    asked = questions(row for row in result.rows if row.targets == result.main)
+    compared = questions(row for row in result.rows if row.targets == result.main)
     page: list[Block] = [Heading("Answers"), *_best(result)]
     titles = {name: question["title"] for name, question in result.spec["questions"].items()}
-    answers = [answer(row, titles[name]) for name, rows in asked.items() for row in rows]
+    answers = [answer(row, titles[name]) for name, rows in compared.items() for row in rows]
     if answers:
         how = (
             "Differences are paired on the same searches. Intervals are 95 %, for all arms of a question together, "
             f"by a bootstrap over searchers. {noise(result.rows)}"
         )
         page += [Bullets(answers), Paragraph(how, "note")]
-    whom = [sentence for rows in asked.values() if (sentence := for_whom(result.rows, widest(rows)))]
+    whom = [sentence for rows in compared.values() if (sentence := for_whom(result.rows, widest(rows)))]
     if whom:
         page += [Heading("For whom (exploratory: many slices, intervals one by one)", 3), Bullets(whom)]
     return page
@@ -115,39 +114,28 @@ def _best(result: Result) -> list[Block]:
 
 
 def _leaks(result: Result) -> list[Block]:
-    """All leak checks and what each found."""
-    lines = [(check["check"], check["status"], check["says"]) for check in result.audit["leaks"]]
-    remarks = result.checks.get("leaks", {})
-    lines += [(f"edges of {arm}", _status(remark), remark) for arm, remark in remarks.items()]
-    columns: Columns[tuple[str, str, str]] = [
-        ("check", lambda line: line[0]),
-        ("result", lambda line: line[1]),
-        ("what was found", lambda line: line[2]),
-    ]
+    """The table of all leak checks and their findings."""
+    lines = [[check["check"], check["status"], check["says"]] for check in result.audit["leaks"]]
+    lines += [[f"edges of {arm}", _status(why), why] for arm, why in result.checks.get("leaks", {}).items()]
     caption = "A note is no leak, but makes the test easier or harder to believe."
-    return [Heading("Leak checks"), tabulate(columns, lines, caption)]
+    return [Heading("Leak checks"), Grid(["check", "result", "what was found"], lines, caption)]
 
 
 def _status(remark: str) -> str:
-    """Whether a remark on the features of an arm is a leak or a note."""
+    """The kind, leak or note, of a remark on the features of an arm."""
     return "leak" if remark.startswith("leaks") else "note"
 
 
 def _sampled(result: Result) -> list[Block]:
     """B17: what 100 sampled negatives would have said."""
-    sampled: dict[str, Any] = result.audit["sampled"].get(result.main) or {"arms": {}}
-    arms = sampled["arms"]
+    sampled = result.audit["sampled"].get(result.main) or {"arms": {}}
+    arms, k, n = sampled["arms"], sampled.get("k"), sampled.get("negatives")
     if len(arms) < 2:
         return []
-    whole, few = ({arm: both[way] for arm, both in arms.items()} for way in ("whole", "sampled"))
-    order, sampled_order = (sorted(arms, key=lambda arm, of=of: -of[arm]) for of in (whole, few))  # type: ignore[misc]
-    k, n = sampled["k"], sampled["negatives"]
-    columns: Columns[str] = [
-        ("arm", str),
-        (f"recall@{k}, whole corpus", lambda arm: share(whole[arm])),
-        ("place", lambda arm: str(1 + order.index(arm))),
-        (f"recall@{k}, {n} sampled", lambda arm: share(few[arm])),
-        ("place", lambda arm: str(1 + sampled_order.index(arm))),
+    order, few = (sorted(arms, key=lambda arm: -arms[arm][way]) for way in ("whole", "sampled"))
+    lines = [
+        [arm, share(arms[arm]["whole"]), str(at), share(arms[arm]["sampled"]), str(1 + few.index(arm))]
+        for at, arm in enumerate(order, 1)
     ]
     changed, pairs = len(sampled["changed"]), len(arms) * (len(arms) - 1) // 2
     moved = f"{changed} of {pairs} pairs of arms would have changed places." if changed else "No pair changes places."
@@ -159,5 +147,68 @@ def _sampled(result: Result) -> list[Block]:
             f"of the two orders is {agreement}. {moved} "
             "The expected value is computed from exact ranks, nothing is drawn."
         ),
-        tabulate(columns, order),
+        Grid(["arm", f"recall@{k}, whole corpus", "place", f"recall@{k}, {n} sampled", "place"], lines),
     ]
+
+
+SPENT = {
+    "train_s": ("training", "{:.1f} s"),
+    "pairs": ("pairs seen", "{:,.0f}"),
+    "pairs_per_s": ("pairs/s", "{:,.0f}"),
+    "table_rows": ("rows of the table", "{:,.0f}"),
+    "queries_per_s": ("queries/s, exact", "{:,.0f}"),
+}
+
+
+def _costs(result: Result) -> list[Block]:
+    """The cost of training, a line for each arm and seed."""
+    runs: dict[tuple[str, int | None], dict[str, float]] = {}
+    for row in result.costs:
+        if row.index in (None, "exact"):
+            runs.setdefault((row.arm, row.seed), {})[row.cost] = row.value
+    lines = [
+        [arm, optional("{}", seed), *(optional(form, costs.get(name)) for name, (_, form) in SPENT.items())]
+        for (arm, seed), costs in runs.items()
+    ]
+    headers = ["arm", "seed", *(heading for heading, _ in SPENT.values())]
+    caption = "On the machine named below; other arms may have run beside."
+    return [Heading("Cost"), Grid(headers, lines, caption)] if runs else []
+
+
+def _data(result: Result) -> list[Block]:
+    """The rows read and dropped, the parts of the log, the target sets, and what these logs cannot answer."""
+    data, cuts = result.data, result.data["cuts"]
+    tables = [
+        [name, *_counts(table, "read", "kept"), _dropped(table["dropped"])] for name, table in data["tables"].items()
+    ]
+    keys = ("searches", "clicks", "impressions", "queries", "searchers")
+    parts = [[name, *_counts(part, *keys)] for name, part in data["splits"].items()]
+    page: list[Block] = [
+        Heading("Data"),
+        Grid(["table", "read", "kept", "dropped"], tables),
+        Grid(["part", "searches", "clicks", "impressions", "distinct queries", "searchers"], parts),
+    ]
+    if cuts and cuts["test_from"]:
+        page.append(Paragraph(f"Validation from {cuts['validation_from']}, test from {cuts['test_from']} on."))
+    columns = ("searches", "with_target", "sampled", "targets_not_alive")
+    sets = [[counts["targets"], *_counts(counts, *columns)] for counts in result.counts]
+    page.append(Grid(["targets", "test searches", "with a target", "sampled", "targets not alive, left out"], sets))
+    if data["cannot"]:
+        lacks = [f"{lack['needs']}: {lack['so']}." for lack in data["cannot"]]
+        page += [Heading("What these logs cannot answer", 3), Bullets(lacks)]
+    return page
+
+
+def _counts(counts: dict[str, int], *keys: str) -> list[str]:
+    return [f"{counts[key]:,}" for key in keys]
+
+
+def _dropped(reasons: list[dict[str, Any]]) -> str:
+    return "; ".join(f"{dropped['reason']}: {dropped['rows']:,}" for dropped in reasons) or NOTHING
+
+
+def _versions(result: Result) -> list[Block]:
+    """Versions of all that computes, and the artifacts that the report was made of."""
+    versions = [f"{name} {version}" for name, version in result.run["versions"].items()]
+    places = f"Log `{result.run['log']}`, results `{result.run['results']}`."
+    return [Heading("Versions"), Paragraph(", ".join(versions) + "."), Paragraph(places)]

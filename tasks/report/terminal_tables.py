@@ -8,7 +8,7 @@ from data.experiment import BASELINES, ORACLES, Experiment
 from tasks.evaluation import COUNTS
 from tasks.report.answers import difference, noise, verdict_of
 from tasks.report.formats import count, three_digits
-from tasks.report.measures import MEASURES
+from tasks.report.measures import measure_columns
 from tasks.report.page import Columns, Grid, tabulate
 from tasks.report.result import (
     ITSELF,
@@ -49,7 +49,7 @@ def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str,
     columns: Columns[RunKey] = [
         ("arm", lambda run: _name(run, checks["leaks"].get(run[0]), spec)),
         ("index", lambda run: run[2]),
-        *_measure_columns(runs, ks, k),
+        *measure_columns(runs, ks, k, lambda measure: measure.on_terminal),
     ]
     if best:
         columns.append(("of the oracle", lambda run: f"{runs[run][f'recall@{k}'].value / best:.0%}"))
@@ -74,19 +74,6 @@ def _order(runs: dict[RunKey, By], recall: str) -> list[RunKey]:
     return sorted(runs, key=lambda run: (run[0] in ORACLES, -values[run[:2]], str(run[:2]), run[2] != "exact"))
 
 
-def _measure_columns(runs: dict[RunKey, By], ks: list[int], k: int) -> Columns[RunKey]:
-    """A column for each measure that a terminal shows, empty in lines that lack it."""
-    columns: Columns[RunKey] = []
-    for measure in MEASURES:
-        if show := measure.on_terminal:
-            for name, heading in zip(measure.names(ks, k), measure.headings(ks, k), strict=True):
-                texts = {run: show(by[name].value) if name in by else "" for run, by in runs.items()}
-                if name == f"recall@{k}":
-                    texts = {run: three_digits(by[name].value, by[name].low, by[name].high) for run, by in runs.items()}
-                columns.append((heading, texts.__getitem__))
-    return columns
-
-
 def _name(run: RunKey, leak: str | None, spec: Experiment) -> str:
     """The arm; of its indexes nothing, because they stand under it."""
     arm, seed, index = run
@@ -105,7 +92,7 @@ def _with_seed(arm: str, seed: int | None, spec: Experiment) -> str:
 
 
 def _mark(leak: str | None) -> str:
-    """What stands behind the name of an arm whose features may hold the test's answers."""
+    """The remark behind the name of an arm whose features may hold the test's answers."""
     return "" if leak is None else " (LEAK)" if leak.startswith("leaks") else " (may leak)"
 
 
@@ -126,7 +113,7 @@ def question_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
     """Each question: the differences to its baseline, paired on the same searches, a column for each target set."""
     compared = [row for by_question in questions(rows).values() for row in by_question]
     by_arm = cells(compared, lambda row: (row.question, row.arm), lambda row: row.targets)
-    lines = [(name, arm, at == 0) for name, asked in spec.questions.items() for at, arm in enumerate(asked.arms)]
+    lines = [(name, arm, at == 0) for name, question in spec.questions.items() for at, arm in enumerate(question.arms)]
 
     def on(targets: str, name: str, arm: str) -> str:
         row = by_arm.get((name, arm), {}).get(targets)
@@ -138,7 +125,7 @@ def question_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
         ("arm − baseline", lambda line: f"{line[1]} − {spec.questions[line[0]].baseline}"),
     ]
     title = "difference to the baseline on the same searches, and what became of the claim"
-    metrics = {asked.metric for asked in spec.questions.values()}
+    metrics = {question.metric for question in spec.questions.values()}
     if len(metrics) > 1:
         columns.append(("metric", lambda line: spec.questions[line[0]].metric))
     sets = [name for name in MAIN if any(row.targets == name for row in rows)]
@@ -187,14 +174,14 @@ def retrieval_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
     k, names = nearest_to_10(spec.evaluation.ks), _own_indexes(spec)
     own = [row for row in rows if row.arm in names and row.question is None]
     sets = sorted({row.targets for row in own})
-    there = {(row.targets, row.slice) for row in own}
+    measured = {(row.targets, row.slice) for row in own}
     by_run = cells(own, lambda row: (row.arm, row.seed), lambda row: (row.targets, row.slice, row.measure))
     columns: Columns[tuple[str, int | None]] = [("retrieval", lambda run: _with_seed(*run, spec))]
 
     def add(heading: str, show: Any, *key: str) -> None:
         columns.append((heading, lambda run: show(by_run[run][key].value)))  # type: ignore[index]
 
-    for targets, part in ((targets, part) for targets in sets for part in SLICES if (targets, part) in there):
+    for targets, part in ((targets, part) for targets in sets for part in SLICES if (targets, part) in measured):
         add(targets if part == WHOLE else f"{targets}, {part}", three_digits, targets, part, f"recall@{k}")
     for targets in sets:
         add(f"{targets}, precision@{k}", three_digits, targets, WHOLE, f"precision@{k}")

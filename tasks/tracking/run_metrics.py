@@ -1,4 +1,4 @@
-"""What MLflow's runs are told by: names of metrics, parameters and tags, made from result rows and the experiment."""
+"""Metrics, parameters and tags of MLflow's runs, made from result rows and the experiment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def metric_name(row: ResultRow) -> str:
 
 
 def own_rows(rows: Iterable[ResultRow], arm: str, seed: int | None, experiment: Experiment) -> list[ResultRow]:
-    """What one run reached over all searches, the main recall first: the page compares by what is logged first."""
+    """The levels of one run over all searches, the main recall first: the page compares by what is logged first."""
     own = [row for row in rows if (row.arm, row.seed, row.question, row.slice) == (arm, seed, None, WHOLE)]
     return sorted(own, key=lambda row: (row.metric != "recall", row.k != main_k(experiment)))
 

@@ -38,7 +38,7 @@ LONGEST_TAG = 5000
 
 
 class TrainedArm(Frozen):
-    """What became of one arm with one seed."""
+    """One arm trained with one seed, or the error that kept it from that."""
 
     arm: str
     seed: int
@@ -47,7 +47,7 @@ class TrainedArm(Frozen):
 
 
 class Outcome(Frozen):
-    """Where everything of a run is to be found."""
+    """The artifacts and MLflow runs of a finished run, and what failed."""
 
     experiment: str
     log: Log

@@ -32,17 +32,17 @@ class Retriever(PythonModel):
 
         Params: k, mode, radius, where, as in ebr_core.answer.Question, and output (documents or vector).
         """
-        told = {key: value for key, value in (params or {}).items() if value != ""}
-        output = told.pop("output", "documents")
+        options = {key: value for key, value in (params or {}).items() if value != ""}
+        output = options.pop("output", "documents")
         rows = model_input.astype(object).where(model_input.notna(), None).to_dict("records")
         if output == "vector":
-            asked = pa.Table.from_pylist([{name: row.get(name) for name in ASKED.names} for row in rows], ASKED)
-            return pd.DataFrame({"vector": list(as_rows(embed_asked(self.bundle.towers, asked)))})
+            queries = pa.Table.from_pylist([{name: row.get(name) for name in ASKED.names} for row in rows], ASKED)
+            return pd.DataFrame({"vector": list(as_rows(embed_asked(self.bundle.towers, queries)))})
         if output != "documents":
             raise InputError(f"output: got {output!r}; documents or vector")
-        radius = told.pop("radius", "none")
-        told["radius"] = radius if radius in ("none", "model", "query") else float(radius)
-        answers = [answer(self.bundle, Question.model_validate({**row, **told})) for row in rows]
+        radius = options.pop("radius", "none")
+        options["radius"] = radius if radius in ("none", "model", "query") else float(radius)
+        answers = [answer(self.bundle, Question.model_validate({**row, **options})) for row in rows]
         return pd.DataFrame(
             {
                 "document_ids": [[hit.document_id for hit in hits] for hits in answers],
