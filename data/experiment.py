@@ -186,6 +186,10 @@ class Experiment(Frozen):
         """Everything that is made of arms and compared like them, by name: the one place that knows the kinds."""
         return {name: spec for section in LISTS for name, spec in getattr(self, section).items()}
 
+    def kind_of_list(self, name: str) -> str:
+        """What a list is: a retrieval, a cascade, a ranker or a filter."""
+        return next(section.removesuffix("s") for section in LISTS if name in getattr(self, section))
+
     def index_within(self, name: str) -> str:
         """The index that a list looks through, none where it embeds nothing."""
         return self.lists[name].index if self.lists[name].searched else "none"

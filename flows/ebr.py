@@ -13,10 +13,11 @@ from flows.bundles import build_bundles
 from flows.lists import retrieve_lists
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER, cluster_of, run_on
-from flows.run import audit_run, conclude, evaluate_run, report_run, select_champion, settle_run, track_run
+from flows.run import audit_run, conclude, evaluate_run, finish_run, select_champion, settle_run
 from flows.sources import extract_log, featurize, refuse_small, sample_searches
 from flows.vectors import build_indexes, calibrate_radii, embed_arms, join_ensembles
-from tasks.tracking.runs import Outcome
+from tasks.report.report_stage import report
+from tasks.tracking.runs import Outcome, track
 
 DEFAULT = "experiments/default.yaml"
 
@@ -45,6 +46,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     results = evaluate_run(spec, source, searches, run)
     champion = select_champion(spec, name, run)
     audit = audit_run(spec, source, searches, run)
-    report = report_run(spec, name, source, searches, run, results, audit)
-    outcome = track_run(spec, name, source, searches, run, results, report, champion)
+    finished = finish_run(spec, name, source, searches, run)
+    page = report(finished, results, audit)
+    outcome = track(finished, results, page, champion)
     return conclude(outcome, results, audit)

@@ -19,6 +19,7 @@ from tasks.bundle import crown
 from tasks.ensembles import Joined, weighted_recall
 from tasks.evaluation import EvaluatedList, above_oracle, evaluate
 from tasks.feedback import Told
+from tasks.finished_run import CostSource, FinishedRun, TrainedArm
 from tasks.graph import leak_of
 from tasks.kinds import (
     BuiltIndex,
@@ -29,15 +30,13 @@ from tasks.kinds import (
     RatedResults,
     RetrievedList,
     RunAudit,
-    RunReport,
     RunResults,
     TargetRanks,
     TrainedRanker,
     TrainedTowers,
 )
 from tasks.ranking import RankerTrained
-from tasks.report.report_stage import Spent, report
-from tasks.tracking.runs import Outcome, TrainedArm, track
+from tasks.tracking.runs import Outcome
 from tasks.training import best_recall
 
 
@@ -151,64 +150,28 @@ def select_champion(spec: Experiment, experiment: str, run: Run) -> str | None:
     return crown(experiment, run.bundles, recalls)
 
 
-def report_run(
-    spec: Experiment,
-    experiment: str,
-    source: Source,
-    searches: EvalSets,
-    run: Run,
-    results: RunResults,
-    audited: RunAudit,
-) -> RunReport:
-    """The report of the run, in a folder with all of its result files."""
-    return report(
-        experiment,
-        spec,
-        source.log,
-        result(searches.test),
-        results,
-        audited,
-        list(_costs(run)),
-        run.failures,
-        _joined(run),
-        _rankers(run),
-        [Told(arm=arm, seed=seed, made=artifact) for (arm, seed), artifact in run.judgements.items()],
-    )
-
-
-def track_run(
-    spec: Experiment,
-    experiment: str,
-    source: Source,
-    searches: EvalSets,
-    run: Run,
-    results: RunResults,
-    page: RunReport,
-    champion: str | None,
-) -> Outcome:
-    """Where everything of the run is found, once MLflow has it, too."""
+def finish_run(spec: Experiment, experiment: str, source: Source, searches: EvalSets, run: Run) -> FinishedRun:
+    """The run as the report and MLflow read it."""
     trained = [
         TrainedArm(arm=arm, seed=seed, towers=run.towers.get((arm, seed)), error=run.untrained.get((arm, seed)))
         for arm, seed in dict.fromkeys([*run.towers, *run.untrained])
-        if seed in spec.seeds
     ]
     indexes: dict[str, dict[str, BuiltIndex]] = {}
     for ((arm, seed), name), index in run.indexes.items():
         indexes.setdefault(f"{arm}-{seed}", {})[name] = index
-    return track(
-        experiment,
-        spec,
-        source.log,
-        result(searches.test),
-        trained,
-        run.failures,
-        results,
-        page,
-        indexes,
-        champion,
-        run.bundles,
-        _joined(run),
-        _rankers(run),
+    return FinishedRun(
+        experiment=experiment,
+        spec=spec,
+        log=source.log,
+        searches=result(searches.test),
+        trained=tuple(trained),
+        joined=tuple(Joined(arm=arm, seed=seed, weights=made) for (arm, seed), made in run.weights.items()),
+        rankers=tuple(RankerTrained(arm=arm, seed=seed, ranker=made) for (arm, seed), made in run.rankers.items()),
+        feedback=tuple(Told(arm=arm, seed=seed, made=made) for (arm, seed), made in run.judgements.items()),
+        costs=tuple(_costs(run)),
+        indexes=indexes,
+        bundles=run.bundles,
+        failures=run.failures,
     )
 
 
@@ -218,17 +181,11 @@ def conclude(outcome: Outcome, results: RunResults, audited: RunAudit) -> Outcom
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
 
 
-def _joined(run: Run) -> list[Joined]:
-    return [Joined(arm=arm, seed=seed, weights=weights) for (arm, seed), weights in run.weights.items()]
-
-
-def _rankers(run: Run) -> list[RankerTrained]:
-    return [RankerTrained(arm=arm, seed=seed, ranker=ranker) for (arm, seed), ranker in run.rankers.items()]
-
-
-def _costs(run: Run) -> Iterator[Spent]:
+def _costs(run: Run) -> Iterator[CostSource]:
     """Everything whose folder says what it cost, and for whom it was made."""
     for artifacts in (run.towers, run.weights, run.rankers):
-        yield from (Spent(arm=arm, seed=seed, index=None, made=made) for (arm, seed), made in artifacts.items())
+        for (arm, seed), artifact in artifacts.items():
+            yield CostSource(arm=arm, seed=seed, index=None, artifact=artifact)
     for through in (run.indexes, run.indexed):
-        yield from (Spent(arm=arm, seed=seed, index=index, made=made) for ((arm, seed), index), made in through.items())
+        for ((arm, seed), index), artifact in through.items():
+            yield CostSource(arm=arm, seed=seed, index=index, artifact=artifact)

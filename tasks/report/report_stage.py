@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.experiment import Experiment
 from data.schemas import COSTS
-from ebr_core.frozen import Frozen
-from tasks.artifacts import LIBRARIES, Artifact, stage
-from tasks.ensembles import Joined, weighed
-from tasks.feedback import Told, told_of
+from tasks.artifacts import LIBRARIES, stage
+from tasks.ensembles import weighed
+from tasks.feedback import told_of
+from tasks.finished_run import CostSource, FinishedRun
 from tasks.kinds import EvalSet, Log, RunAudit, RunReport, RunResults
-from tasks.ranking import RankerTrained, trained_of
+from tasks.ranking import trained_of
 from tasks.report.page import as_html, as_markdown
 from tasks.report.result import read
 from tasks.report.sections import blocks, pictures
@@ -30,52 +30,30 @@ RESULTS = ("results.parquet", "per_search.parquet", "checks.json")
 MORE_LIBRARIES = ("matplotlib", "mlflow", "prefect", "pydantic", "scipy")
 
 
-class Spent(Frozen):
-    """Something that was made for an arm, whose folder says what it cost."""
-
-    arm: str
-    seed: int | None
-    index: str | None
-    made: Artifact
-
-
 @stage(RunReport)
-def report(
-    folder: Path,
-    experiment: str,
-    asked: Experiment,
-    log: Log,
-    evaluated: EvalSet,
-    results: RunResults,
-    audited: RunAudit,
-    spent: list[Spent],
-    failures: dict[str, str],
-    joined: list[Joined],
-    rankers: list[RankerTrained],
-    feedback: list[Told],
-) -> None:
+def report(folder: Path, run: FinishedRun, results: RunResults, audited: RunAudit) -> None:
     """The folder of a run, which needs no other: all its result files, and the report of them."""
     for name in RESULTS:
         shutil.copyfile(results.folder / name, folder / name)
     shutil.copyfile(audited.folder / "audit.json", folder / "audit.json")
-    shutil.copyfile(log.folder / "report.json", folder / "data.json")
-    shutil.copyfile(evaluated.folder / "counts.json", folder / "counts.json")
-    pq.write_table(_searches(log, evaluated), folder / "searches.parquet")
-    pq.write_table(_costs(spent), folder / "costs.parquet")
-    (folder / "experiment.yaml").write_text(asked.shown())
+    shutil.copyfile(run.log.folder / "report.json", folder / "data.json")
+    shutil.copyfile(run.searches.folder / "counts.json", folder / "counts.json")
+    pq.write_table(_searches(run.log, run.searches), folder / "searches.parquet")
+    pq.write_table(_costs(run.costs), folder / "costs.parquet")
+    (folder / "experiment.yaml").write_text(run.spec.shown())
     run_facts = {
-        "experiment": experiment,
+        "experiment": run.experiment,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "log": log.folder.name,
-        "sample": evaluated.folder.name,
+        "log": run.log.folder.name,
+        "sample": run.searches.folder.name,
         "results": results.folder.name,
-        "failures": failures,
+        "failures": run.failures,
         "versions": _versions(),
     }
     summaries = {
-        "ensembles": [{"arm": run.arm, "seed": run.seed} | weighed(run.weights) for run in joined],
-        "rankers": [{"arm": run.arm, "seed": run.seed} | trained_of(run.ranker) for run in rankers],
-        "feedback": [told_of(run) for run in feedback],
+        "ensembles": [{"arm": part.arm, "seed": part.seed} | weighed(part.weights) for part in run.joined],
+        "rankers": [{"arm": part.arm, "seed": part.seed} | trained_of(part.ranker) for part in run.rankers],
+        "feedback": [told_of(part) for part in run.feedback],
     }
     for name, content in {"run": run_facts, **summaries}.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1))
@@ -102,14 +80,14 @@ def _searches(log: Log, evaluated: EvalSet) -> pa.Table:
     return table.append_column("query", queries.take(table["query_row"]))
 
 
-def _costs(spent: list[Spent]) -> pa.Table:
+def _costs(sources: Sequence[CostSource]) -> pa.Table:
     """A row for each number in a costs.json."""
     rows: list[dict[str, Any]] = []
-    for part in spent:
-        file = part.made.folder / "costs.json"
+    for source in sources:
+        file = source.artifact.folder / "costs.json"
         numbers = json.loads(file.read_text()) if file.exists() else {}
-        who = {"arm": part.arm, "seed": part.seed, "index": part.index, "stage": part.made.stage}
-        rows += [who | {"cost": name, "value": float(value)} for name, value in numbers.items()]
+        labels = {"arm": source.arm, "seed": source.seed, "index": source.index, "stage": source.artifact.stage}
+        rows += [labels | {"cost": name, "value": float(value)} for name, value in numbers.items()]
     return pa.Table.from_pylist(rows, COSTS)
 
 

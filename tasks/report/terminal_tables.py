@@ -77,14 +77,9 @@ def _order(runs: dict[RunKey, By], recall: str) -> list[RunKey]:
 def _name(run: RunKey, leak: str | None, spec: Experiment) -> str:
     """The arm; of its indexes nothing, because they stand under it."""
     arm, seed, index = run
-    if index not in ITSELF and arm not in _own_indexes(spec):
+    if index not in ITSELF and arm not in spec.lists:
         return ""
     return _with_seed(arm, seed, spec) + _mark(leak)
-
-
-def _own_indexes(spec: Experiment) -> list[str]:
-    """The lists that an index is a part of."""
-    return [*spec.retrievals, *spec.cascades, *spec.rankers, *spec.filters]
 
 
 def _with_seed(arm: str, seed: int | None, spec: Experiment) -> str:
@@ -171,7 +166,7 @@ def pair_grid(rows: list[ResultRow]) -> Grid | None:
 def retrieval_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
     """The `retrievals`, `cascades`, `rankers` and `filters` side by side: recall@K by target set and slice,
     precision@K, documents scanned and returned. K is the nearest to 10."""
-    k, names = nearest_to_10(spec.evaluation.ks), _own_indexes(spec)
+    k, names = nearest_to_10(spec.evaluation.ks), spec.lists
     own = [row for row in rows if row.arm in names and row.question is None]
     sets = sorted({row.targets for row in own})
     measured = {(row.targets, row.slice) for row in own}

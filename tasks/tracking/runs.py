@@ -18,11 +18,10 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from data.experiment import BASELINES, ORACLES, Experiment
-from ebr_core.cascade import Cascade
 from ebr_core.frozen import Frozen
-from ebr_core.hybrid import Retrieval
 from tasks.artifacts import Artifact
 from tasks.ensembles import Joined, weighed
+from tasks.finished_run import FinishedRun, TrainedArm
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, RunReport, RunResults, TrainedTowers
 from tasks.ranking import RankerTrained, trained_of
 from tasks.report import plots
@@ -35,15 +34,6 @@ from tasks.tracking.run_metrics import arm_tags, own_rows, recall_panels, run_me
 
 MOST_METRICS = 1000  # that MLflow takes at once
 LONGEST_TAG = 5000
-
-
-class TrainedArm(Frozen):
-    """One arm trained with one seed, or the error that kept it from that."""
-
-    arm: str
-    seed: int
-    towers: TrainedTowers | None
-    error: str | None = None
 
 
 class Outcome(Frozen):
@@ -60,54 +50,40 @@ class Outcome(Frozen):
 
 
 @task(name="track")
-def track(
-    experiment: str,
-    asked: Experiment,
-    log: Log,
-    sample: EvalSet,
-    trained: list[TrainedArm],
-    failures: dict[str, str],
-    results: RunResults,
-    report: RunReport,
-    indexes: dict[str, dict[str, BuiltIndex]],
-    champion: str | None,
-    bundles: dict[str, ModelBundle],
-    joined: list[Joined],
-    rankers: list[RankerTrained],
-) -> Outcome:
+def track(run: FinishedRun, results: RunResults, report: RunReport, champion: str | None) -> Outcome:
     """Write a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
-    experiment_id = open_experiment(experiment)
+    experiment_id, spec = open_experiment(run.experiment), run.spec
     rows = read_rows(results.folder / "results.parquet")
-    name = f"{experiment} {datetime.now():%Y-%m-%d %H:%M}"
     measured = {row.arm for row in rows}
-    first = champion, asked.seeds[0]
+    served = {(champion, spec.seeds[0]): run.bundles[champion]} if champion else {}
+    name = f"{run.experiment} {datetime.now():%Y-%m-%d %H:%M}"
     with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=process_tags()) as parent:
-        _log_parent(asked, log, sample, results, rows)
+        _log_parent(spec, run.log, run.searches, results, rows)
         _log_report(report, rows, experiment_id)
         for name in (name for name in (*BASELINES, *ORACLES) if name in measured):
-            _log_baseline(name, asked, log, rows)
-        for name in (name for name in (*asked.retrievals, *asked.cascades, *asked.filters) if name in measured):
-            _log_retrieval(name, asked, rows)
-        for ranker in rankers:
-            _log_ranker(ranker, asked, rows)
-        for run in joined:
-            _log_ensemble(run, asked, log, rows, bundles[run.arm] if (run.arm, run.seed) == first else None)
-        for arm in trained:
-            _log_arm(arm, asked, log, rows, bundles[arm.arm] if (arm.arm, arm.seed) == first else None)
-        _log_tuning(indexes)
-        mlflow.set_tags({"failures": len(failures), "champion": champion or "none"})
-    if failures:
+            _log_baseline(name, spec, run.log, rows)
+        for name in (name for name in spec.lists if name in measured and name not in spec.rankers):
+            _log_list(name, spec, rows)
+        for ranker in run.rankers:
+            _log_ranker(ranker, spec, rows)
+        for ensemble in run.joined:
+            _log_ensemble(ensemble, spec, run.log, rows, served.get((ensemble.arm, ensemble.seed)))
+        for arm in (arm for arm in run.trained if arm.seed in spec.seeds):
+            _log_arm(arm, spec, run.log, rows, served.get((arm.arm, arm.seed)))
+        _log_tuning(run.indexes)
+        mlflow.set_tags({"failures": len(run.failures), "champion": champion or "none"})
+    if run.failures:
         mlflow.MlflowClient().set_terminated(parent.info.run_id, "FAILED")
     return Outcome(
-        experiment=experiment,
-        log=log,
-        sample=sample,
+        experiment=run.experiment,
+        log=run.log,
+        sample=run.searches,
         results=results,
         report=report,
         mlflow_experiment_id=experiment_id,
         mlflow_run_id=parent.info.run_id,
-        failures=failures,
+        failures=run.failures,
     )
 
 
@@ -205,12 +181,11 @@ def _read(artifact: Artifact, name: str) -> Any:
     return json.loads((artifact.folder / name).read_text())
 
 
-def _log_retrieval(name: str, experiment: Experiment, rows: list[ResultRow]) -> None:
-    """A child run of one of the `retrievals`, `cascades` or `filters`, its first seed's figures."""
-    spec = (experiment.retrievals | experiment.cascades | experiment.filters)[name]
-    seed = None if isinstance(spec, Retrieval) and spec.arm is None else experiment.seeds[0]
-    kind = "retrieval" if isinstance(spec, Retrieval) else "cascade" if isinstance(spec, Cascade) else "filter"
-    with _child_run(name, arm_tags(name, kind, rows, experiment)):
+def _log_list(name: str, experiment: Experiment, rows: list[ResultRow]) -> None:
+    """A child run of a list that is not learnt, its first seed's figures."""
+    spec = experiment.lists[name]
+    seed = experiment.seeds[0] if spec.searched else None
+    with _child_run(name, arm_tags(name, experiment.kind_of_list(name), rows, experiment)):
         settings = spec.model_dump(mode="json").items()
         mlflow.log_params({key: str(value) for key, value in settings if value is not None})
         mlflow.log_metrics(run_metrics(rows, name, seed, experiment, has_own_index=True))
