@@ -187,5 +187,5 @@ def _costs(run: Run) -> Iterator[CostSource]:
         for (arm, seed), artifact in artifacts.items():
             yield CostSource(arm=arm, seed=seed, index=None, artifact=artifact)
     for through in (run.indexes, run.indexed):
-        for ((arm, seed), index), artifact in through.items():
-            yield CostSource(arm=arm, seed=seed, index=index, artifact=artifact)
+        for ((arm, seed), index), indexed in through.items():
+            yield CostSource(arm=arm, seed=seed, index=index, artifact=indexed)

@@ -164,9 +164,9 @@ def pair_grid(rows: list[ResultRow]) -> Grid | None:
 
 
 def retrieval_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
-    """The `retrievals`, `cascades`, `rankers` and `filters` side by side: recall@K by target set and slice,
+    """The lists that are made of arms, side by side: recall@K by target set and slice,
     precision@K, documents scanned and returned. K is the nearest to 10."""
-    k, names = nearest_to_10(spec.evaluation.ks), spec.lists
+    k, names = nearest_to_10(spec.evaluation.ks), list(spec.lists)
     own = [row for row in rows if row.arm in names and row.question is None]
     sets = sorted({row.targets for row in own})
     measured = {(row.targets, row.slice) for row in own}
