@@ -18,6 +18,7 @@ from ebr_core.errors import InputError
 from ebr_core.index import Exact
 from ebr_core.ranking import Ranker
 from flows.app.check import describe_experiment
+from flows.audit import run_audit
 from flows.ebr import ebr
 from flows.explain import explain_arms
 from flows.negatives import inspect_negatives
@@ -46,6 +47,7 @@ CHANGES: dict[str, Any] = {
     },
     "retrievals": {},
     "rankers": RANKERS,
+    "audit": {"arms": ["random"], "splits": [], "shares": [1]},
     "questions": {"P34": {"baseline": "cosine", "arms": ["plain", "hadamard", "raw", "random"], "metric": "ndcg@10"}},
 }
 
@@ -214,4 +216,5 @@ def test_commands_that_look_at_an_arm_use_the_towers_of_the_run(outcome: Outcome
     explain_arms([f"{path}/random"], "a query", None, document, Console(quiet=True))
     assert inspect_negatives(str(path), "random", 2)
     assert export_ratings(path, "random", tmp_path / "ratings.csv")
+    assert run_audit(path).is_dir()
     assert sorted(artifacts().glob("train_arm-*")) == towers
