@@ -29,7 +29,7 @@ from numba import njit  # noqa: E402
 
 from data.logs import Simulated, Split  # noqa: E402
 from data.world.config import World  # noqa: E402
-from ebr_core.bags import Float32, Int32  # noqa: E402
+from ebr_core.arrays import Float32, Int32  # noqa: E402
 from ebr_core.config import Arm, Softmax  # noqa: E402
 from ebr_core.errors import InputError  # noqa: E402
 from ebr_core.index import AnyIndex, Hnsw, Ivf  # noqa: E402

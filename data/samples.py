@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.logs import itself
-from ebr_core.bags import Int32, Int64
+from ebr_core.arrays import Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.examination import Shuffled
 from ebr_core.positives import Recovered, Shown

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.bundle import ASKED, CONTEXT, Bundle, embed_asked
 from ebr_core.conditions import Mask, Near, holds_nn, meet, parse
 from ebr_core.errors import InputError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from ebr_core.bags import Float32, Int32, Int64
-from ebr_core.metrics import Bool, Float64, Targets
+from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
+from ebr_core.metrics import Targets
 from ebr_core.search import TIED
 
 NEVER = np.iinfo(np.int64).max  # the rank of what is not retrieved at all

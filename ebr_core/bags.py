@@ -18,12 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit, prange
 
+from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.features import TextFeatures
 from ebr_core.parallel import parallel
-
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
-Float32 = npt.NDArray[np.float32]
 
 SEPARATOR, LETTER, DROPPED, SPACELESS = 0, 1, 2, 3
 _SPACELESS_RANGES = (

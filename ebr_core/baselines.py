@@ -8,7 +8,7 @@ import bm25s
 import numpy as np
 import Stemmer
 
-from ebr_core.bags import Int32, Int64
+from ebr_core.arrays import Int32, Int64
 
 NONE = np.int32(-1)
 NEARLY_EQUAL = 2.0**-40  # what a place in the order of rows takes off a BM25 score, relatively

@@ -6,19 +6,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit, prange
 
-from ebr_core.bags import Int32, Int64
+from ebr_core.arrays import Bool, Float64, Int32, Int64
 from ebr_core.config import NegativeMix
 from ebr_core.parallel import parallel
 from ebr_core.positives import Known, Pairs
 from ebr_core.scratch import counted
 
 BLOCK = 4096  # neighbouring pairs that a window keeps together
-
-Bool = npt.NDArray[np.bool_]
-Float64 = npt.NDArray[np.float64]
 
 
 class Drawn(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ebr_core.bags import Float32
+from ebr_core.arrays import Float32
 from ebr_core.ensemble import join_queries
 from ebr_core.errors import InputError
 from ebr_core.hybrid import Radius

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from ebr_core.bags import Float32, Int64
+from ebr_core.arrays import Float32, Int64
 from ebr_core.search import SLACK, TIED
 
 _QUERIES, _DOCUMENTS = 256, 4096  # of a block and of a chunk: product and factors lie in the second-level cache

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, model_validator
 
-from ebr_core.bags import Float32
+from ebr_core.arrays import Float32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 

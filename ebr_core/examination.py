@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from ebr_core.bags import Int64
-from ebr_core.metrics import Float64
+from ebr_core.arrays import Float64, Int64
 
 FEWEST_CLICKS = 100  # in shuffled lists; with fewer, a ratio of two rates says little
 ROUNDS = 200

@@ -7,7 +7,8 @@ from typing import NamedTuple, assert_never
 import numpy as np
 import pyarrow as pa
 
-from ebr_core.bags import Bags, Float32, Int32, hash_texts, spelt
+from ebr_core.arrays import Float32, Int32
+from ebr_core.bags import Bags, hash_texts, spelt
 from ebr_core.errors import InputError
 from ebr_core.fitted import Fitted, table_bags, text_bags
 from ebr_core.fusion import Additive, Network

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 from pydantic import Field, field_validator
 from scipy.stats import binom
 
-from ebr_core.bags import Float32, Int32, Int64, _mix
+from ebr_core.arrays import Bool, Float32, Int32, Int64
+from ebr_core.bags import _mix
 from ebr_core.frozen import Frozen
 from ebr_core.positives import Known, Pairs, Rated
 
-Bool = npt.NDArray[np.bool_]
 SCALE = (0, 1, 2, 3)  # the grades that a rater can give
 
 

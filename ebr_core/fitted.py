@@ -9,17 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ebr_core.bags import (
-    Bags,
-    Float32,
-    Int32,
-    fit_vocabulary,
-    hash_texts,
-    keep_known,
-    rarity_of,
-    split_rows,
-    weigh,
-)
+from ebr_core.arrays import Float32, Int32
+from ebr_core.bags import Bags, fit_vocabulary, hash_texts, keep_known, rarity_of, split_rows, weigh
 from ebr_core.errors import InputError
 from ebr_core.features import SIDES, Features, Numbers, Side, TextFeatures, Values
 

@@ -14,7 +14,7 @@ import torch
 from numba import prange
 from torch import Tensor
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.parallel import parallel
 from ebr_core.tables import normalize_backward, to_units
 

@@ -14,7 +14,8 @@ import torch
 from numba import prange
 from scipy.sparse.linalg import eigsh
 
-from ebr_core.bags import Bags, Float32, Int32
+from ebr_core.arrays import Float32, Int32
+from ebr_core.bags import Bags
 from ebr_core.errors import InputError
 from ebr_core.features import Graph
 from ebr_core.losses import softmax

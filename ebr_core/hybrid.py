@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.baselines import first_distinct
 from ebr_core.conditions import holds_nn, parse
 from ebr_core.errors import InputError

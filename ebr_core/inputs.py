@@ -11,7 +11,8 @@ from typing import NamedTuple, assert_never
 
 import numpy as np
 
-from ebr_core.bags import Bags, Float32, Int32
+from ebr_core.arrays import Float32, Int32
+from ebr_core.bags import Bags
 from ebr_core.scratch import MEMORY, Array, Scratch, pieces
 
 

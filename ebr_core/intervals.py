@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from ebr_core.bags import Int64
-from ebr_core.metrics import Float64
+from ebr_core.arrays import Float64, Int64
 
 FEW_CLUSTERS = 30  # below it no interval is worth its name
 BLOCK = 100  # resamples at a time

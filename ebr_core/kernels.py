@@ -11,13 +11,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit, prange
 
-from ebr_core.bags import Float32
+from ebr_core.arrays import Bool, Float32
 from ebr_core.parallel import parallel
-
-Bool = npt.NDArray[np.bool_]
 
 # Sums in any order, so that they can be vectorised; the order does not depend on the threads. Not "ninf": a diverged
 # arm's infinities have to come out as such.

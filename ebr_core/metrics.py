@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ebr_core.bags import Int32, Int64
+from ebr_core.arrays import Bool, Float64, Int32, Int64
 
-Float64 = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
 MATCHES = 2**24  # comparisons at a time
 
 

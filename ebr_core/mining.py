@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numba import njit
 
-from ebr_core.bags import Float32, Int32, _mix
+from ebr_core.arrays import Float32, Int32
+from ebr_core.bags import _mix
 from ebr_core.candidates import block_size, nearest, prepare, unpack
 from ebr_core.config import Mining
 from ebr_core.errors import InputError

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from safetensors.numpy import load_file, save_file
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.features import Features, Graph, Numbers, Values
 from ebr_core.fitted import ColumnData, Fitted, group_bags, table_bags, text_bags
 from ebr_core.inputs import Bagged, Dense, Inputs, with_views

@@ -11,7 +11,8 @@ from typing import NamedTuple, assert_never
 
 import numpy as np
 
-from ebr_core.bags import Bags, Float32, Int32
+from ebr_core.arrays import Float32, Int32
+from ebr_core.bags import Bags
 from ebr_core.fitted import Fitted
 from ebr_core.fusion import Additive, Fused, Network, fuse, fusion_backward, network_of, new_additive, new_network
 from ebr_core.inputs import Bagged, Dense, Inputs

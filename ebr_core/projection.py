@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numba import prange
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.inputs import Dense
 from ebr_core.parallel import parallel
 from ebr_core.tables import to_units

@@ -7,9 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from ebr_core.bags import Float32, Int32, Int64
+from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.frozen import Frozen
-from ebr_core.metrics import Bool
 
 Embedding = Literal["none", "cosine", "hadamard", "raw"]
 

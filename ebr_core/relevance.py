@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import lightgbm
 import numpy as np
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Bool, Float32, Float64, Int32
 from ebr_core.errors import InputError
 from ebr_core.feedback import uniform
-from ebr_core.metrics import Bool, Float64
 
 HELD_OUT = 4  # of so many searches one is held out
 ROUNDS = 100  # trees

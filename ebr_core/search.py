@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from ebr_core.bags import Float32, Int32, Int64
+from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.index import innermost
 from ebr_core.searchable import Searchable, of_vectors
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from ebr_core.bags import Float32, Int32, Int64
+from ebr_core.arrays import Float32, Int32, Int64
 
 _PRIME = np.uint64(0x100000001B3)  # of FNV-1a, here over words of 32 bits
 _HALF = np.uint64(32)

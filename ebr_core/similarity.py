@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebr_core.bags import Float32
+from ebr_core.arrays import Float32
 from ebr_core.batches import Batch
 from ebr_core.config import Arm, Softmax, ThreePart, Triplet
 from ebr_core.kernels import Pushed, choose_in_batch, softmax_in_place, triplet_in_place

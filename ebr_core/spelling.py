@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from ebr_core.bags import Int64
-from ebr_core.metrics import Bool
+from ebr_core.arrays import Bool, Int64
 
 LONGEST = 40  # code points; what is longer is no word
 _FILTER_BITS = 24

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from ebr_core.bags import Bags, Float32, Int32
+from ebr_core.arrays import Float32, Int32
+from ebr_core.bags import Bags
 from ebr_core.parallel import parallel
 
 UNSCALED = np.empty(0, np.float32)  # in place of scales where every row weighs 1

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import Stemmer
 from scipy import sparse
 
-from ebr_core.bags import Float32, Int32, Int64
+from ebr_core.arrays import Float32, Int32, Int64
 
 NONE = np.int32(-1)
 BLOCK = 512  # queries at a time

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.fitted import Fitted
 from ebr_core.inputs import Inputs
 from ebr_core.scratch import Array

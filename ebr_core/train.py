@@ -11,8 +11,8 @@ import numba
 import numpy as np
 import torch
 
-from ebr_core.bags import Float32, Int32, Int64
-from ebr_core.batches import Batch, Bool, Drawn, batches, deal, drawing_chances
+from ebr_core.arrays import Bool, Float32, Int32, Int64
+from ebr_core.batches import Batch, Drawn, batches, deal, drawing_chances
 from ebr_core.config import Arm, Mining, NegativeMix, Softmax, ThreePart, Triplet
 from ebr_core.errors import InputError
 from ebr_core.inputs import Inputs

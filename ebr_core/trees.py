@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import lightgbm
 import numpy as np
 
-from ebr_core.bags import Float32
-from ebr_core.metrics import Float64
+from ebr_core.arrays import Float32, Float64
 from ebr_core.ranking import Examples, Ranker
 
 MEASURED_AT = 10  # K of the nDCG that stops the growing

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.index import Hnsw, Imi, Ivf, build, innermost, set_parameters, variants
 from ebr_core.search import as_near, exact, scanned, through

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from numba import njit, prange
 from pydantic import Field, model_validator
 
-from ebr_core.bags import SEPARATOR, Int32, Int64, _classes, _mix
+from ebr_core.arrays import Int32, Int64
+from ebr_core.bags import SEPARATOR, _classes, _mix
 from ebr_core.frozen import Frozen
 from ebr_core.parallel import parallel
 

@@ -7,7 +7,7 @@ from typing import assert_never
 
 import numpy as np
 
-from ebr_core.bags import Int32
+from ebr_core.arrays import Int32
 from ebr_core.features import Numbers, Values
 from ebr_core.fitted import Fitted
 from ebr_core.tables import Table

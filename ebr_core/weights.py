@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import Bounds, direct
 
-from ebr_core.bags import Float32, Int32, Int64
-from ebr_core.metrics import Bool, Float64, Targets
+from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
+from ebr_core.metrics import Targets
 from ebr_core.search import TIED
 
 GRID = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 10.0)  # of one weight, the others held

@@ -15,8 +15,8 @@ from prefect.states import Failed
 from data.experiment import Experiment
 from data.experiment_file import load_experiment
 from data.extract import timed
+from ebr_core.arrays import Float64
 from ebr_core.errors import InputError
-from ebr_core.metrics import Float64
 from ebr_core.promotion import promote
 from flows.challenger import (
     NightPlan,

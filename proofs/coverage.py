@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ebr_core.bags import Int64
+from ebr_core.arrays import Float64, Int64
 from ebr_core.intervals import Measured, compare
-from ebr_core.metrics import Float64
 
 ALLOWED = (0.93, 0.97)
 ARMS = 5

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ebr_core.bags import Float32
+from ebr_core.arrays import Float32
 from ebr_core.cascade import Cascade, rerank
 from ebr_core.ensemble import join_documents, join_queries
 from ebr_core.errors import InputError

@@ -14,10 +14,10 @@ from threadpoolctl import threadpool_limits
 from data.experiment import ORACLES, Evaluation, Question, arm_of
 from data.schemas import PER_SEARCH, RESULTS_OF_RUN
 from ebr_core import metrics
-from ebr_core.bags import Int64
+from ebr_core.arrays import Bool, Float64, Int64
 from ebr_core.frozen import Frozen
 from ebr_core.intervals import FEW_CLUSTERS, Interval, Measured, bootstrap, compare, compare_by_itself, robust
-from ebr_core.metrics import Bool, Float64, Targets
+from ebr_core.metrics import Targets
 from ebr_core.verdicts import find, judge
 from tasks.artifacts import stage
 from tasks.kinds import EvalSet, RetrievedList, RunResults

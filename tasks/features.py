@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from data import samples
 from data.columns import read_columns as read_named_columns
-from ebr_core.bags import Bags, Float32, Int32, hash_texts, take, with_queries
+from ebr_core.arrays import Float32, Int32
+from ebr_core.bags import Bags, hash_texts, take, with_queries
 from ebr_core.errors import InputError
 from ebr_core.features import SIDES, Features, Graph, Numbers, Side, Values
 from ebr_core.fitted import ColumnData, Fitted, Known, fit_group, fit_text, group_bags, table_bags, text_bags

@@ -16,12 +16,11 @@ import pyarrow.parquet as pq
 
 from data import ratings, samples
 from data.schemas import IMPORTED, RATED, TO_RATE
-from ebr_core.bags import Int32, Int64
+from ebr_core.arrays import Bool, Int32, Int64
 from ebr_core.config import Arm
 from ebr_core.errors import InputError
 from ebr_core.feedback import Feedback, Filter, Rater, first_there, keys_of, packed, with_noise
 from ebr_core.frozen import Frozen
-from ebr_core.metrics import Bool
 from ebr_core.model import load_towers
 from ebr_core.relevance import fit, held_out, probabilities
 from ebr_core.search import exact, scanned, through

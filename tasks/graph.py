@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data import samples
-from ebr_core.bags import Int32
+from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.features import Features, Graph
 from ebr_core.graph import adjacency

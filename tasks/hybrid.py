@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from data import samples
 from ebr_core import baselines
-from ebr_core.bags import Float32, Int32, Int64
+from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.conditions import ATTRIBUTES, meet, parse
 from ebr_core.errors import InputError
 from ebr_core.hybrid import DocumentFilter, Radius, Retrieval, Trigger, calibrate, fuse, search_within, within

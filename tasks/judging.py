@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 from data import samples
 from data.nightly import Checks
-from ebr_core.bags import Float32
+from ebr_core.arrays import Float32, Float64
 from ebr_core.config import Arm
 from ebr_core.intervals import lower_bound
-from ebr_core.metrics import Float64, hits, recall_at_k
+from ebr_core.metrics import hits, recall_at_k
 from ebr_core.model import Checkpoint, load_towers, save_towers
 from ebr_core.promotion import Compared, around, band
 from ebr_core.search import exact

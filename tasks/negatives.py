@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.batches import Batch, Drawn, batches
 from ebr_core.config import Arm, NegativeMix
 from ebr_core.feedback import bad_of

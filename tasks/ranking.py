@@ -12,11 +12,10 @@ import lightgbm
 import numpy as np
 
 from data import samples
-from ebr_core.bags import Int32
+from ebr_core.arrays import Bool, Int32
 from ebr_core.errors import InputError
 from ebr_core.examination import FEWEST_CLICKS, Examination, estimate, inverse_propensities
 from ebr_core.frozen import Frozen
-from ebr_core.metrics import Bool
 from ebr_core.ranking import (
     Examples,
     Placed,

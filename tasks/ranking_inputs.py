@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data import samples
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.ranking import Embedding, Ordinary, describe, embedded
 from ebr_core.terms import Terms, index_terms, scores_of
 from tasks.features import GIVEN

@@ -16,7 +16,7 @@ from data import samples
 from data.world.config import Sees, World
 from data.world.oracle import oracle
 from ebr_core import baselines
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.index import AnyIndex, Exact, Hnsw, Ivf, Scan, build, problem, set_parameters
 from ebr_core.model import load_towers

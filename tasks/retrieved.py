@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ebr_core.bags import Int32, Int64
-from ebr_core.metrics import Float64
+from ebr_core.arrays import Float64, Int32, Int64
 from tasks.artifacts import Artifact
 
 EXACT, NO_INDEX = "exact", "none"  # indexes of arms by exact search, and of lists without an index of their own

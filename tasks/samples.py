@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ebr_core.bags import Int32, Int64
+from ebr_core.arrays import Int32, Int64
 from ebr_core.metrics import Targets
 from tasks.kinds import EvalSet
 

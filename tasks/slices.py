@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ebr_core.metrics import Bool
+from ebr_core.arrays import Bool
 
 WHOLE = "all"
 MOST_KINDS = 8

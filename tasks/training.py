@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from data import samples
 from data.schemas import MINED
-from ebr_core.bags import Int32
+from ebr_core.arrays import Int32
 from ebr_core.config import Arm, Mining, Positives, Ratings, TypoCopies
 from ebr_core.errors import InputError
 from ebr_core.feedback import bad_of, packed, shuffled

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ebr_core.bags import Float32, hash_texts
+from ebr_core.arrays import Float32
+from ebr_core.bags import hash_texts
 from ebr_core.bundle import ASKED, embed_asked, seal, write_terms
 from ebr_core.features import Features, TextFeatures, Values
 from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags

@@ -13,10 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.experiment import BASELINES, ORACLES
-from ebr_core.bags import Int64
+from ebr_core.arrays import Float64, Int64
 from ebr_core.errors import InputError
 from ebr_core.intervals import Measured, compare
-from ebr_core.metrics import Float64
 from tasks.evaluation import clusters_of
 from tasks.home import artifacts
 

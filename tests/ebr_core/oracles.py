@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ebr_core.arrays import Float64
+
 Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 WORD = 2**64
 SPACELESS = [

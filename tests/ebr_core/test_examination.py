@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ebr_core.arrays import Float64
 from ebr_core.examination import Examination, Shuffled, estimate, inverse_propensities
-from ebr_core.metrics import Float64
 
 LONGEST = 12
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebr_core.bags import Float32
+from ebr_core.arrays import Float32
 from ebr_core.errors import InputError
 from ebr_core.features import Graph
 from ebr_core.graph import _walk, adjacency, embed_graph

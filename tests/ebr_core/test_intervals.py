@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebr_core.bags import Int64
+from ebr_core.arrays import Float64, Int64
 from ebr_core.intervals import FEW_CLUSTERS, Measured, bootstrap, compare, compare_by_itself, robust
-from ebr_core.metrics import Float64
 from proofs.coverage import ALLOWED, SETTINGS, cover, plant
 
 

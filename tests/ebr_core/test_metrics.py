@@ -10,7 +10,7 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebr_core.bags import Int32
+from ebr_core.arrays import Int32
 from ebr_core.metrics import (
     Targets,
     best_grades,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ebr_core import candidates as nearest_candidates
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.config import Mining
 from ebr_core.errors import InputError
 from ebr_core.mining import Asked, Mined, Searched, mine, ranks_of

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oracles import units
 from pydantic import TypeAdapter, ValidationError
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.index import AnyIndex, Exact, Index, Ivf, build
 from ebr_core.search import exact, through

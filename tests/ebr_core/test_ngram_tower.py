@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ebr_core.bags import Bags, Float32
+from ebr_core.arrays import Float32
+from ebr_core.bags import Bags
 from ebr_core.fusion import Additive, Network
 from ebr_core.inputs import Bagged, Dense, Inputs
 from ebr_core.ngram_tower import NgramTower, new_ngram_tower, ngram_tower_of

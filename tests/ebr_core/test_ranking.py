@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lightgbm import Booster
 from pydantic import ValidationError
 
-from ebr_core.bags import Float32
+from ebr_core.arrays import Float32
 from ebr_core.examination import Examination, inverse_propensities
 from ebr_core.ranking import (
     Embedding,

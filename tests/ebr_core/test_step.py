@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ebr_core.bags import Float32
+from ebr_core.arrays import Float32
 from ebr_core.batches import Batch
 from ebr_core.config import Arm, Loss, NegativeMix, Softmax, ThreePart, Triplet
 from ebr_core.kernels import choose_in_batch

@@ -11,7 +11,7 @@ import torch
 from test_train import NONE, Planted, arm_of, planted
 from torch import Tensor, nn
 
-from ebr_core.bags import Float32, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.config import Arm, Mining, NegativeMix, Softmax
 from ebr_core.fitted import Fitted
 from ebr_core.inputs import Inputs

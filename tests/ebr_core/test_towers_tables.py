@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from ebr_core.bags import Bags, Float32
+from ebr_core.arrays import Float32
+from ebr_core.bags import Bags
 from ebr_core.inputs import stack
 from ebr_core.tables import adagrad_step, embed, normalize_backward
 

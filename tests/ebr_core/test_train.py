@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ebr_core.bags import Bags, Float32, fit_vocabulary, hash_texts, keep_known
+from ebr_core.arrays import Float32
+from ebr_core.bags import Bags, fit_vocabulary, hash_texts, keep_known
 from ebr_core.batches import Drawn
 from ebr_core.config import Arm, Mining, NegativeMix, Softmax, TextFeatures, Training, Triplet, TypoCopies
 from ebr_core.errors import InputError

@@ -7,10 +7,11 @@ import pytest
 
 from data.logs import Simulated, Split
 from data.world.config import World
+from ebr_core.arrays import Float64
 from ebr_core.config import Arm, Softmax, Training
 from ebr_core.index import Exact
 from ebr_core.intervals import bootstrap
-from ebr_core.metrics import Float64, hits, recall_at_k
+from ebr_core.metrics import hits, recall_at_k
 from ebr_core.tower_config import NgramTowerConfig
 from tasks.artifacts import Artifact
 from tasks.evaluation import clusters_of

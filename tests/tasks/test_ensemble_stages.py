@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ebr_core.bags import Float32
+from ebr_core.arrays import Float32
 from ebr_core.cascade import Cascade
 from ebr_core.ensemble import join_documents, join_queries
 from ebr_core.errors import InputError

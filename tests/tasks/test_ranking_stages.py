@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from data.extract import extract
 from data.logs import Split, Tables
-from ebr_core.bags import Int32
+from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.examination import Examination
 from ebr_core.index import Exact
