@@ -26,8 +26,9 @@ from matplotlib.figure import Figure  # noqa: E402
 from data.experiment import Evaluation, Question  # noqa: E402
 from data.logs import Simulated, Split  # noqa: E402
 from data.world.config import World  # noqa: E402
-from ebr_core.config import Arm, Softmax, Training  # noqa: E402
-from ebr_core.index import Exact, Ivf  # noqa: E402
+from ebr_core.config import Arm, Training  # noqa: E402
+from ebr_core.index_specs import Exact, Ivf  # noqa: E402
+from ebr_core.loss_config import Softmax  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
 from tasks.evaluation import EvaluatedList, evaluate  # noqa: E402
 from tasks.features import featurise  # noqa: E402

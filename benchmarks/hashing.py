@@ -29,8 +29,8 @@ import pyarrow.parquet as pq  # noqa: E402
 from sklearn.feature_extraction.text import HashingVectorizer  # noqa: E402
 
 from data.world.config import World  # noqa: E402
-from ebr_core.bags import hash_texts  # noqa: E402
 from ebr_core.config import TextFeatures  # noqa: E402
+from ebr_core.ngram_hashing import hash_texts  # noqa: E402
 from ebr_core.train import use_threads  # noqa: E402
 from tasks.logs import live  # noqa: E402
 

@@ -30,9 +30,10 @@ from numba import njit  # noqa: E402
 from data.logs import Simulated, Split  # noqa: E402
 from data.world.config import World  # noqa: E402
 from ebr_core.arrays import Float32, Int32  # noqa: E402
-from ebr_core.config import Arm, Softmax  # noqa: E402
+from ebr_core.config import Arm  # noqa: E402
 from ebr_core.errors import InputError  # noqa: E402
-from ebr_core.index import AnyIndex, Hnsw, Ivf  # noqa: E402
+from ebr_core.index_specs import AnyIndex, Hnsw, Ivf  # noqa: E402
+from ebr_core.loss_config import Softmax  # noqa: E402
 from ebr_core.search import as_near, exact, through  # noqa: E402
 from ebr_core.searchable import distinct  # noqa: E402
 from ebr_core.train import use_threads  # noqa: E402

@@ -22,7 +22,9 @@ from benchmarks.trainer import case_of
 from ebr_core import ngram_tower, similarity, tables
 from ebr_core import train as training
 from ebr_core.batches import Drawn, batches, deal
-from ebr_core.config import Arm, NegativeMix, Softmax
+from ebr_core.config import Arm
+from ebr_core.loss_config import Softmax
+from ebr_core.pair_config import NegativeMix
 
 STEPS = 60
 ARMS = {

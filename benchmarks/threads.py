@@ -34,7 +34,9 @@ prepare_environment()
 
 from data.logs import Simulated, Split  # noqa: E402
 from data.world.config import World  # noqa: E402
-from ebr_core.config import Arm, NegativeMix, Softmax, Training  # noqa: E402
+from ebr_core.config import Arm, Training  # noqa: E402
+from ebr_core.loss_config import Softmax  # noqa: E402
+from ebr_core.pair_config import NegativeMix  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
 from tasks.features import featurise  # noqa: E402
 from tasks.home import home  # noqa: E402

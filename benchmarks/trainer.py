@@ -36,8 +36,10 @@ import torch  # noqa: E402
 
 from data.logs import Simulated, Split, Tables  # noqa: E402
 from data.world.config import World  # noqa: E402
-from ebr_core.config import Arm, NegativeMix, Softmax, Training  # noqa: E402
+from ebr_core.config import Arm, Training  # noqa: E402
+from ebr_core.loss_config import Softmax  # noqa: E402
 from ebr_core.metrics import hits, recall_at_k  # noqa: E402
+from ebr_core.pair_config import NegativeMix  # noqa: E402
 from ebr_core.positives import Known, Pairs  # noqa: E402
 from ebr_core.search import exact  # noqa: E402
 from ebr_core.tower import Tower, query_vectors  # noqa: E402

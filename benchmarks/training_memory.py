@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from ebr_core.bags import Bags
-from ebr_core.config import Arm, NegativeMix, Positives, Training
+from ebr_core.config import Arm, Training
 from ebr_core.inputs import Inputs, bagged
+from ebr_core.pair_config import NegativeMix, Positives
 from ebr_core.positives import Recovered, Shown, select
 from ebr_core.scratch import Array, Scratch, counted, slices
 from ebr_core.train import Corpus, train, use_threads

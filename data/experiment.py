@@ -17,7 +17,7 @@ from ebr_core.ensemble import Ensemble
 from ebr_core.feedback import Feedback, Filter
 from ebr_core.frozen import Frozen
 from ebr_core.hybrid import Retrieval
-from ebr_core.index import AnyIndex, Exact, Index
+from ebr_core.index_specs import AnyIndex, Exact, Index
 from ebr_core.ranking import Ranker
 from ebr_core.verdicts import Claim
 

@@ -11,7 +11,7 @@ from data.logs import Simulated
 from ebr_core.config import Arm, laid_over
 from ebr_core.ensemble import Ensemble
 from ebr_core.feedback import Filter
-from ebr_core.index import AnyIndex, Exact, Ivf, Scan, problem
+from ebr_core.index_specs import AnyIndex, Exact, Ivf, Scan, problem
 
 MANY = 2**31  # documents: more than any index asks for
 OF_INDEX = ("index_recall", "one_recall")  # metrics that exact search has none of

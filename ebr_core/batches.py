@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from ebr_core.arrays import Bool, Float64, Int32, Int64
-from ebr_core.config import NegativeMix
+from ebr_core.pair_config import NegativeMix
 from ebr_core.parallel import parallel
 from ebr_core.positives import Known, Pairs
 from ebr_core.scratch import counted

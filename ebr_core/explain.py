@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from ebr_core.arrays import Float32, Int32
-from ebr_core.bags import Bags, hash_texts, spelt
+from ebr_core.bags import Bags
 from ebr_core.errors import InputError
 from ebr_core.fitted import Fitted, table_bags, text_bags
 from ebr_core.fusion import Additive, Network
 from ebr_core.inputs import Inputs, with_search
+from ebr_core.ngram_hashing import hash_texts, spelt
 from ebr_core.ngram_tower import Encoded, NgramTower
 from ebr_core.tower import Tower
 

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator
 from scipy.stats import binom
 
 from ebr_core.arrays import Bool, Float32, Int32, Int64
-from ebr_core.bags import _mix
 from ebr_core.frozen import Frozen
+from ebr_core.ngram_hashing import _mix
 from ebr_core.positives import Known, Pairs, Rated
 
 SCALE = (0, 1, 2, 3)  # the grades that a rater can give

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ebr_core.arrays import Float32, Int32
-from ebr_core.bags import Bags, fit_vocabulary, hash_texts, keep_known, rarity_of, split_rows, weigh
+from ebr_core.bags import Bags, fit_vocabulary, keep_known, rarity_of, split_rows, weigh
 from ebr_core.errors import InputError
 from ebr_core.features import SIDES, Features, Numbers, Side, TextFeatures, Values
+from ebr_core.ngram_hashing import hash_texts
 
 FEW = 16  # rows
 _BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f"

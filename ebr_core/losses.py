@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ebr_core.config import ThreePart
+from ebr_core.loss_config import ThreePart
 
 
 class LossAndGradient(NamedTuple):

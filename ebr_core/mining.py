@@ -16,10 +16,10 @@ import torch
 from numba import njit
 
 from ebr_core.arrays import Float32, Int32
-from ebr_core.bags import _mix
 from ebr_core.candidates import block_size, nearest, prepare, unpack
-from ebr_core.config import Mining
 from ebr_core.errors import InputError
+from ebr_core.ngram_hashing import _mix
+from ebr_core.pair_config import Mining
 from ebr_core.positives import Known
 from ebr_core.scratch import pieces
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ebr_core.arrays import Int32, Int64
-from ebr_core.config import Positives
 from ebr_core.errors import InputError
+from ebr_core.pair_config import Positives
 from ebr_core.scratch import MEMORY, Array, Scratch, pieces, slices
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ebr_core.arrays import Float32
 from ebr_core.batches import Batch
-from ebr_core.config import Arm, Softmax, ThreePart, Triplet
+from ebr_core.config import Arm
 from ebr_core.kernels import Pushed, choose_in_batch, softmax_in_place, triplet_in_place
+from ebr_core.loss_config import Softmax, ThreePart, Triplet
 from ebr_core.losses import Correction, LossAndGradient, logq_correction, softmax, three_part, triplet
 
 

@@ -13,10 +13,12 @@ import torch
 
 from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.batches import Batch, Drawn, batches, deal, drawing_chances
-from ebr_core.config import Arm, Mining, NegativeMix, Softmax, ThreePart, Triplet
+from ebr_core.config import Arm
 from ebr_core.errors import InputError
 from ebr_core.inputs import Inputs
+from ebr_core.loss_config import Softmax, ThreePart, Triplet
 from ebr_core.mining import Asked, Mined, Searched, mine
+from ebr_core.pair_config import Mining, NegativeMix
 from ebr_core.positives import Known, Pairs
 from ebr_core.scratch import MEMORY, Scratch, expect_random
 from ebr_core.similarity import Sums, nested_step

@@ -11,7 +11,8 @@ import numpy as np
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
-from ebr_core.index import Hnsw, Imi, Ivf, build, innermost, set_parameters, variants
+from ebr_core.index import build, innermost, set_parameters
+from ebr_core.index_specs import Hnsw, Imi, Ivf, variants
 from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.searchable import Searchable
 

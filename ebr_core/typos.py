@@ -18,8 +18,8 @@ from numba import njit, prange
 from pydantic import Field, model_validator
 
 from ebr_core.arrays import Int32, Int64
-from ebr_core.bags import SEPARATOR, _classes, _mix
 from ebr_core.frozen import Frozen
+from ebr_core.ngram_hashing import SEPARATOR, _classes, _mix
 from ebr_core.parallel import parallel
 
 SHORTEST = 3  # words of fewer letters are not misspelt

@@ -28,13 +28,12 @@ from flows.challenger import (
     train_challenger,
 )
 from flows.ebr import DEFAULT
+from flows.night_choices import choose_arm, choose_days, choose_training
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER
 from flows.raw_files import partitions_of
 from flows.sources import Source, simulate_log
-from flows.vectors import answers_queries
-from tasks.bundle import models_of
-from tasks.judging import check_day, drifted, figures_of, fits
+from tasks.judging import check_day, figures_of
 from tasks.kinds import DayRecall, Partition, SimulatedLog
 from tasks.logs import files_of
 from tasks.nights import (
@@ -108,24 +107,6 @@ def run_nights(plan: NightPlan, days: Sequence[date]) -> list[Night]:
         if nights[-1].decision == "failed":
             break
     return nights
-
-
-def choose_days(there: list[date], day: date | None, first: date | None, last: date | None) -> list[date]:
-    """The days asked for, of those in the logs; by default the newest that is over. Errors: none is."""
-    over = [one for one in there if one < datetime.now(UTC).date()]
-    if day and (first or last):
-        raise InputError("got a day and a range of days; give one of them")
-    if not over:
-        raise InputError("the logs hold no search of a day that is over, so there is no night to run")
-    span = f"the logs hold days from {over[0]} to {over[-1]} (UTC)"
-    if not (first or last):
-        if day and day not in over:
-            raise InputError(f"day {day} is not in the logs, or not over; {span}")
-        return [day or over[-1]]
-    chosen = [one for one in over if (first or over[0]) <= one <= (last or over[-1])]
-    if not chosen:
-        raise InputError(f"no day from {first or 'the first'} to {last or 'the last'} is in the logs; {span}")
-    return chosen
 
 
 def run_night(plan: NightPlan) -> Night:
@@ -248,50 +229,6 @@ def check_figures(plan: NightPlan, source: Source, empty: Night) -> Night:
         reason = f"the day is unlike the days before it: {', '.join(outside)}"
         update |= {"decision": "refused", "reason": reason}
     return empty.model_copy(update=update)
-
-
-def choose_arm(experiment: str, asked: Experiment, nights: list[Night]) -> str:
-    """The arm that is retrained. Errors: there is none, it is not clear which, or it cannot be asked."""
-    arms, champions = asked.arms, champions_of(nights)
-    if not arms:
-        raise InputError(f"{experiment} has no arms, so there is nothing to retrain; give it one")
-    name = asked.nightly.arm
-    if name is None and champions and champions[-1].arm in arms:
-        name = champions[-1].arm
-    if name is None:
-        name = next(iter(arms)) if len(arms) == 1 else _winner(experiment)
-    if name not in arms:
-        raise InputError(
-            f"{experiment} has several arms ({', '.join(arms)}) and none was found the best yet: name one in "
-            "nightly.arm, or let `ebr run` choose"
-        )
-    if not answers_queries(arms[name]):
-        raise InputError(
-            f"arms.{name} reads columns of a search that no question brings, or has several query vectors, so it "
-            "cannot answer; name another in nightly.arm"
-        )
-    return name
-
-
-def _winner(experiment: str) -> str:
-    """The champion of `ebr run` by validation, or nobody."""
-    try:
-        return str(models_of(experiment)["champion"])
-    except InputError:
-        return ""
-
-
-def choose_training(plan: NightPlan, nights: list[Night], empty: Night, name: str, measured: DayRecall | None) -> str:
-    """full where there is no champion to start from, the last full training is too old, or the champion drifts; else
-    warm."""
-    settings, champion = plan.spec.nightly, empty.champion
-    if champion is None or measured is None or not fits(champion.towers, plan.spec.arms[name]):
-        return "full"
-    last = max((one.day for one in nights if one.training == "full"), default=None)
-    if last is None or (plan.day - last).days >= settings.full_every:
-        return "full"
-    before = [one.champion_recall for one in nights if one.champion_recall is not None and one.day < plan.day]
-    return "full" if drifted(_recalls(measured), before, settings.drift_mads, settings.checks) else "warm"
 
 
 def _same(looked: Night, nights: list[Night]) -> Night | None:

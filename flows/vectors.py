@@ -8,7 +8,7 @@ from data.experiment import Experiment
 from ebr_core.bundle import CONTEXT
 from ebr_core.config import Arm
 from ebr_core.hybrid import Retrieval
-from ebr_core.index import AnyIndex, is_tuned
+from ebr_core.index_specs import AnyIndex, is_tuned
 from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, FeatureSets
 from flows.submit import submit

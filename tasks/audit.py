@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 from data import samples
 from data.experiment import Evaluation
 from ebr_core.audit import agreement, exact_ranks, sampled_recall
-from ebr_core.bags import hash_texts
 from ebr_core.frozen import Frozen
 from ebr_core.metrics import Targets
+from ebr_core.ngram_hashing import hash_texts
 from tasks.artifacts import stage
 from tasks.features import read_fitted, texts_of
 from tasks.kinds import EvalSet, FeatureSet, Log, RunAudit, TargetRanks, Vectors

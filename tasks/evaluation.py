@@ -14,19 +14,18 @@ from threadpoolctl import threadpool_limits
 from data.experiment import ORACLES, Evaluation, Question, arm_of
 from data.schemas import PER_SEARCH, RESULTS_OF_RUN
 from ebr_core import metrics
-from ebr_core.arrays import Bool, Float64, Int64
+from ebr_core.arrays import Bool, Int64
 from ebr_core.frozen import Frozen
 from ebr_core.intervals import FEW_CLUSTERS, Interval, Measured, bootstrap, compare, compare_by_itself, robust
-from ebr_core.metrics import Targets
 from ebr_core.verdicts import find, judge
 from tasks.artifacts import stage
 from tasks.kinds import EvalSet, RetrievedList, RunResults
+from tasks.list_measures import COUNTS, By, Run, add_counts, add_index_recall, clusters_of, measure_list
 from tasks.progress import showing
-from tasks.retrieved import EXACT, NO_INDEX, Retrieved, load_retrieved
+from tasks.retrieved import Retrieved, load_retrieved
 from tasks.samples import Sample, read_sample
 from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
 
-COUNTS = ("scanned", "returned")  # documents, where a retrieval counts them
 KEPT = ("recall", "mrr", "index_recall")  # what per_search.parquet holds, beside the metrics of the questions
 DIFFERENCE = ("difference", "difference_low", "difference_high", "family_low", "family_high", "detectable")
 
@@ -39,24 +38,6 @@ class EvaluatedList(Frozen):
     index: str
     rows: RetrievedList
     leak: str | None = None  # what may have let the test into its training
-
-
-class Run(NamedTuple):
-    """Who retrieved: an arm or baseline, its seed, the index."""
-
-    arm: str
-    seed: int | None
-    through: str  # the index
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """Who it was, as result rows say it."""
-        return {"arm": self.arm, "seed": self.seed, "index": self.through}
-
-    @property
-    def exact(self) -> bool:
-        """Whether nothing but the arm itself decides what is found."""
-        return self.through in (EXACT, NO_INDEX)
 
 
 class Part(NamedTuple):
@@ -74,9 +55,6 @@ class Part(NamedTuple):
         small = n < FEW_SEARCHES or clusters < FEW_CLUSTERS
         shared = {"targets": self.targets, "split": "test", "slice": self.slice}
         return shared | {"n": n, "clusters": clusters, "small": small}
-
-
-By = dict[Run, dict[str, Float64]]  # metric → (S,) of each run
 
 
 @stage(RunResults)
@@ -100,9 +78,11 @@ def evaluate(
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
         for name in sample.names:
             searches, targets = sample.for_targets(name)
-            measured = {run: _measure(of[searches["at"]], targets, sample, evaluation.ks) for run, of in found.items()}
-            _add_counts(measured, lists, searches)
-            _add_index_recall(measured, lists, searches, evaluation.ks)
+            measured = {
+                run: measure_list(of[searches["at"]], targets, sample, evaluation.ks) for run, of in found.items()
+            }
+            add_counts(measured, lists, searches)
+            add_index_recall(measured, lists, searches, evaluation.ks)
             with showing(f"evaluate, {name} targets", 1):
                 results += _coverage_rows(name, searches, found, sample, evaluation.ks)
                 results += _rows(name, searches, measured, questions, evaluation)
@@ -115,61 +95,6 @@ def evaluate(
     pq.write_table(pa.Table.from_pylist(results, RESULTS_OF_RUN), folder / "results.parquet")
     pq.write_table(pa.concat_tables([PER_SEARCH.empty_table(), *per_search]), folder / "per_search.parquet")
     (folder / "checks.json").write_text(json.dumps(checks, indent=1))
-
-
-def _measure(rows: Any, targets: Targets, sample: Sample, ks: tuple[int, ...]) -> dict[str, Float64]:
-    """Each metric of what a run retrieved for these searches, (S,). [EBR §2.1]"""
-    hit, grades = metrics.hits(rows, targets), metrics.grades_of(rows, targets)
-    best = metrics.best_grades(targets, max(ks))
-    stands = np.zeros(1 + max(int(sample.candidates.max()), int(targets.documents.max())))
-    stands[sample.candidates] = metrics.standing(sample.clicks)
-    measured = {"mrr": metrics.reciprocal_rank(hit)}
-    for k in ks:
-        measured[f"recall@{k}"] = metrics.recall_at_k(hit, targets, k)
-        measured[f"precision@{k}"] = metrics.precision_at_k(hit, rows, k)
-        measured[f"success@{k}"] = metrics.success_at_k(hit, k)
-        measured[f"ndcg@{k}"] = metrics.ndcg_at_k(grades, best, k)
-        measured[f"popularity_lift@{k}"] = metrics.popularity_lift_at_k(rows, targets, stands, k)
-    return measured
-
-
-def _add_counts(measured: By, lists: dict[Run, Retrieved], searches: dict[str, Any]) -> None:
-    """What a list counted for each search: documents scanned, documents returned."""
-    for run, retrieved in lists.items():
-        for name, counts in zip(COUNTS, (retrieved.scanned, retrieved.returned), strict=True):
-            if counts is not None:
-                measured[run][name] = counts[searches["at"]].astype(np.float64)
-
-
-def _add_index_recall(measured: By, lists: dict[Run, Retrieved], searches: dict[str, Any], ks: tuple[int, ...]) -> None:
-    """The index's own numbers: the share of the K exactly nearest that it finds among its first K, and whether the one
-    exactly nearest is among them (1-recall@K) [EBR §4.1]. Where an index was tuned for a K, what it finds asked for so
-    few counts, equal documents standing for each other, as it did in the tuning."""
-    for run, of_run in measured.items():
-        exactly = run._replace(through=EXACT)
-        if run.exact or exactly not in lists:
-            continue
-        ours, truth = lists[run].rows[searches["at"]], lists[exactly].rows[searches["at"]]
-        promised_k, promised = lists[run].promised or (0, np.empty(0))
-        for k in ks:
-            nearest = truth[:, :k]
-            counts = (nearest >= 0).sum(1)
-            offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-            wanted = Targets(offsets, nearest[nearest >= 0])
-            of_run[f"index_recall@{k}"] = metrics.hits(ours[:, :k], wanted).sum(1) / np.maximum(counts, 1)
-            if k == promised_k:
-                of_run[f"index_recall@{k}"] = promised[searches["at"]]
-            of_run[f"one_recall@{k}"] = ((ours[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(np.float64)
-
-
-def clusters_of(searches: dict[str, Any]) -> Int64:
-    """(S,) the searcher of each search; where nobody is signed in, its session, or, where no session has two of these
-    searches, its query: what is resampled as a whole."""
-    searcher, session = searches["searcher_row"].astype(np.int64), searches["session_row"].astype(np.int64)
-    nobody = searcher < 0
-    alone = len(np.unique(session[nobody])) == nobody.sum()
-    clusters: Int64 = np.where(nobody, -1 - (searches["query_row"] if alone else session), searcher)
-    return clusters
 
 
 def _coverage_rows(

@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 from data import samples
 from data.columns import read_columns as read_named_columns
 from ebr_core.arrays import Float32, Int32
-from ebr_core.bags import Bags, hash_texts, take, with_queries
+from ebr_core.bags import Bags, take, with_queries
 from ebr_core.errors import InputError
 from ebr_core.features import SIDES, Features, Graph, Numbers, Side, Values
 from ebr_core.fitted import ColumnData, Fitted, Known, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.graph import refuse_silent
 from ebr_core.inputs import Bagged, Dense, Inputs, bagged, with_views
 from ebr_core.model import load_towers
+from ebr_core.ngram_hashing import hash_texts
 from ebr_core.scratch import MEMORY, Scratch
 from ebr_core.tower_config import TowerConfig
 from tasks.artifacts import Artifact, stage

@@ -25,9 +25,9 @@ from ebr_core.search import exact
 from ebr_core.tower_kinds import new_tower
 from ebr_core.train import use_threads
 from tasks.artifacts import Artifact, stage
-from tasks.evaluation import clusters_of
 from tasks.features import read_fitted, read_inputs
 from tasks.kinds import DayRecall, EvalSet, FeatureSet, GraphVectors, Log, TrainedTowers, Vectors
+from tasks.list_measures import clusters_of
 from tasks.nights import Check
 from tasks.samples import read_sample
 

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.batches import Batch, Drawn, batches
-from ebr_core.config import Arm, NegativeMix
+from ebr_core.config import Arm
 from ebr_core.feedback import bad_of
 from ebr_core.model import load_towers
+from ebr_core.pair_config import NegativeMix
 from tasks.kinds import FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.training import read_corpus, read_pairs, read_rated
 

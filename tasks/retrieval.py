@@ -18,7 +18,8 @@ from data.world.oracle import oracle
 from ebr_core import baselines
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
-from ebr_core.index import AnyIndex, Exact, Hnsw, Ivf, Scan, build, problem, set_parameters
+from ebr_core.index import build, set_parameters
+from ebr_core.index_specs import AnyIndex, Exact, Hnsw, Ivf, Scan, problem
 from ebr_core.model import load_towers
 from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.searchable import Searchable, load, save

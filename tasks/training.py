@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from data import samples
 from data.schemas import MINED
 from ebr_core.arrays import Int32
-from ebr_core.config import Arm, Mining, Positives, Ratings, TypoCopies
+from ebr_core.config import Arm
 from ebr_core.errors import InputError
 from ebr_core.feedback import bad_of, packed, shuffled
 from ebr_core.fitted import table_bags, text_bags
@@ -24,6 +24,7 @@ from ebr_core.inputs import with_copies
 from ebr_core.metrics import hits, recall_at_k
 from ebr_core.mining import Mined
 from ebr_core.model import Checkpoint, load_towers, save_towers
+from ebr_core.pair_config import Mining, Positives, Ratings, TypoCopies
 from ebr_core.positives import Known, Pairs, Rated, select
 from ebr_core.scratch import MEMORY, Scratch
 from ebr_core.search import exact

@@ -11,14 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ebr_core.arrays import Float32
-from ebr_core.bags import hash_texts
 from ebr_core.bundle import ASKED, embed_asked, seal, write_terms
 from ebr_core.features import Features, TextFeatures, Values
 from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.hybrid import Radius
-from ebr_core.index import Ivf, build
+from ebr_core.index import build
+from ebr_core.index_specs import Ivf
 from ebr_core.inputs import bagged, inputs_of
 from ebr_core.model import Checkpoint, save_towers
+from ebr_core.ngram_hashing import hash_texts
 from ebr_core.ngram_tower import new_ngram_tower
 from ebr_core.searchable import save
 from ebr_core.terms import index_terms

@@ -13,7 +13,7 @@ from data.experiment_file import load_experiment
 from data.fingerprint import refuse_absent
 from data.logs import Simulated
 from ebr_core.errors import InputError
-from ebr_core.index import problem
+from ebr_core.index_specs import problem
 from ebr_core.intervals import FEW_CLUSTERS
 from tasks.features import examine, extract_columns, needs_columns
 from tasks.feedback import imported_of
@@ -48,7 +48,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
     for name, question in spec.questions.items():
         compared = [arm_of(arm) for arm in (question.baseline, *question.arms)]
-        needed = [part for arm in compared for part in (arm, *_parts(spec, arm))]
+        needed = [part for arm in compared for part in (arm, *code_parts(spec, arm))]
         missing = [arm for arm in dict.fromkeys(needed) if arm in lacking]
         verdict = f"cannot be answered, for want of {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
@@ -60,12 +60,12 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
     return "\n".join(lines)
 
 
-def _parts(spec: Experiment, name: str) -> list[str]:
+def code_parts(spec: Experiment, name: str) -> list[str]:
     """The arms that the ensemble or list of this name is made of; none for an arm itself."""
     if name in spec.ensembles:
         return list(dict.fromkeys(spec.ensembles[name].parts))
     sources = spec.lists[name].sources.values() if name in spec.lists else ()
-    return list(dict.fromkeys(part for arm in sources for part in (_parts(spec, arm) or [arm])))
+    return list(dict.fromkeys(part for arm in sources for part in (code_parts(spec, arm) or [arm])))
 
 
 def _unbuilt(spec: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:

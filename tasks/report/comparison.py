@@ -16,8 +16,8 @@ from data.experiment import BASELINES, ORACLES
 from ebr_core.arrays import Float64, Int64
 from ebr_core.errors import InputError
 from ebr_core.intervals import Measured, compare
-from tasks.evaluation import clusters_of
 from tasks.home import artifacts
+from tasks.list_measures import clusters_of
 
 
 class ArmComparison(NamedTuple):

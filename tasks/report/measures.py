@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
-from tasks.evaluation import COUNTS
+from tasks.list_measures import COUNTS
 from tasks.report.formats import Written, count, share, signed, three_digits
 from tasks.report.page import Columns
 from tasks.report.result import ResultRow

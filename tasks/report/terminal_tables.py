@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from data.experiment import BASELINES, ORACLES, Experiment
-from tasks.evaluation import COUNTS
+from tasks.list_measures import COUNTS
 from tasks.report.answers import difference, noise, verdict_of
 from tasks.report.formats import count, three_digits
 from tasks.report.measures import measure_columns

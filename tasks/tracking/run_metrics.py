@@ -8,7 +8,7 @@ from typing import Any
 
 from data.experiment import Experiment, arm_of
 from ebr_core.config import Arm
-from tasks.evaluation import COUNTS
+from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
 from tasks.report.measures import in_mlflow
 from tasks.report.result import ITSELF, ResultRow, label, nearest_to_10

@@ -10,8 +10,8 @@ import pytest
 
 from data.experiment_file import json_schema, load_experiment
 from data.logs import Tables
-from ebr_core.config import Softmax, Triplet
 from ebr_core.errors import InputError
+from ebr_core.loss_config import Softmax, Triplet
 
 EXPERIMENTS = Path(__file__).parent.parent.parent / "experiments"
 LOGS = "logs: {layout: tables, searches: a.parquet, results: logs/*.csv, documents: 's3://bucket/c.parquet'}\n"

@@ -7,21 +7,11 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from ebr_core.config import (
-    Arm,
-    Mining,
-    NegativeMix,
-    Positives,
-    Ratings,
-    Softmax,
-    TextFeatures,
-    ThreePart,
-    Training,
-    Triplet,
-    TypoCopies,
-)
+from ebr_core.config import Arm, TextFeatures, Training
 from ebr_core.features import Graph
 from ebr_core.frozen import Frozen
+from ebr_core.loss_config import Softmax, ThreePart, Triplet
+from ebr_core.pair_config import Mining, NegativeMix, Positives, Ratings, TypoCopies
 from ebr_core.tower_config import NgramTowerConfig, read_tower_config, with_kind
 
 MODELS: list[type[BaseModel]] = [

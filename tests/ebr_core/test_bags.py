@@ -12,8 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ebr_core.bags import Bags, fit_vocabulary, hash_texts, keep_known, rarity_of, take, weigh, with_queries
+from ebr_core.bags import Bags, fit_vocabulary, keep_known, rarity_of, take, weigh, with_queries
 from ebr_core.config import TextFeatures
+from ebr_core.ngram_hashing import hash_texts
 
 BUCKETS = 1021  # small, so that the whole range is hit; not a power of two, so that the division is seen
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.batches import BLOCK, Batch, Drawn, batches, deal, drawing_chances, shuffled
-from ebr_core.config import NegativeMix, Positives
+from ebr_core.pair_config import NegativeMix, Positives
 from ebr_core.positives import Known, Pairs, Recovered, Shown, select
 
 DOCUMENTS = 12

@@ -14,7 +14,6 @@ import pytest
 from pydantic import ValidationError
 
 from ebr_core.answer import Question, answer, as_table
-from ebr_core.bags import hash_texts
 from ebr_core.bundle import WEIGHTS, Bundle, Parts, as_rows, embed_asked, open_bundle, seal
 from ebr_core.ensemble import join_documents, join_queries
 from ebr_core.errors import InputError
@@ -22,6 +21,7 @@ from ebr_core.features import Features, TextFeatures
 from ebr_core.fitted import Fitted, fit_text, table_bags, text_bags
 from ebr_core.inputs import inputs_of, with_views
 from ebr_core.model import Checkpoint
+from ebr_core.ngram_hashing import hash_texts
 from ebr_core.ngram_tower import new_ngram_tower
 from ebr_core.tower import query_vectors
 from ebr_core.tower_config import NgramTowerConfig

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebr_core.bags import hash_texts, spelt
 from ebr_core.explain import explain
 from ebr_core.features import Features, Graph, TextFeatures, Values
 from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.fusion import Additive
 from ebr_core.inputs import Dense, Inputs, bagged, with_search
 from ebr_core.model import Checkpoint, embed_queries, load_towers, query_columns, save_towers, searcher_rows
+from ebr_core.ngram_hashing import hash_texts, spelt
 from ebr_core.ngram_tower import new_ngram_tower
 from ebr_core.tower_config import NgramTowerConfig
 

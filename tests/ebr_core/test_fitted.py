@@ -144,7 +144,7 @@ TEXTS = pa.array(["red shoe", "red hat", "blue hat", "red", ""])
 
 def test_rarity_is_that_of_the_training_documents() -> None:
     text = TextFeatures(char_ngrams=(), word_ngrams=(1,), weighting="idf")
-    from ebr_core.bags import hash_texts
+    from ebr_core.ngram_hashing import hash_texts
 
     bags = hash_texts(TEXTS, text)
     vocabulary, rarity = fit_text(hash_texts(pa.array(["green"]), text), bags, text)
@@ -159,7 +159,7 @@ def test_rarity_is_that_of_the_training_documents() -> None:
 @pytest.mark.parametrize("remainders", [2, 7, 64])
 def test_quotient_and_remainder_name_a_bucket_together(remainders: int) -> None:
     text = TextFeatures(char_ngrams=(3,), word_ngrams=(1,), buckets=256, remainders=remainders)
-    from ebr_core.bags import hash_texts
+    from ebr_core.ngram_hashing import hash_texts
 
     hashed = hash_texts(TEXTS, text)
     vocabulary, rarity = fit_text(hashed, hashed, text)

@@ -21,7 +21,8 @@ from ebr_core.hybrid import (
     search_within,
     within,
 )
-from ebr_core.index import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, build
+from ebr_core.index import build
+from ebr_core.index_specs import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan
 from ebr_core.search import exact, scanned
 from ebr_core.tuning import recall_of
 

@@ -10,7 +10,8 @@ import pytest
 from oracles import near, units
 
 from ebr_core.errors import InputError
-from ebr_core.index import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, build, innermost, problem, set_parameters
+from ebr_core.index import build, innermost, set_parameters
+from ebr_core.index_specs import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, problem
 from ebr_core.search import exact, scanned, through
 from ebr_core.searchable import load, save
 from ebr_core.tuning import recall_of

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ebr_core.config import Loss, Softmax, ThreePart, Triplet
+from ebr_core.loss_config import Loss, Softmax, ThreePart, Triplet
 from ebr_core.losses import Correction, LossAndGradient, logq_correction, softmax, three_part, triplet
 
 MIDDLE = slice(1, 3)  # the columns that are impressions, in these tests

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from ebr_core import candidates as nearest_candidates
 from ebr_core.arrays import Float32, Int32
-from ebr_core.config import Mining
 from ebr_core.errors import InputError
 from ebr_core.mining import Asked, Mined, Searched, mine, ranks_of
+from ebr_core.pair_config import Mining
 from ebr_core.positives import Known
 from ebr_core.search import exact
 

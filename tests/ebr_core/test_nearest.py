@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
-from ebr_core.index import AnyIndex, Exact, Index, Ivf, build
+from ebr_core.index import build
+from ebr_core.index_specs import AnyIndex, Exact, Index, Ivf
 from ebr_core.search import exact, through
 from ebr_core.searchable import Searchable
 from ebr_core.train import use_threads

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 from numba import prange
 
-from ebr_core.bags import Bags, hash_texts
+from ebr_core.bags import Bags
 from ebr_core.features import TextFeatures
+from ebr_core.ngram_hashing import hash_texts
 from ebr_core.parallel import SMALL, parallel
 from ebr_core.tables import embed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ebr_core.config import Positives
 from ebr_core.errors import InputError
+from ebr_core.pair_config import Positives
 from ebr_core.positives import Known, Pairs, Rated, Recovered, Shown, select
 
 NOBODY = -1

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core import scratch
-from ebr_core.config import Positives
+from ebr_core.pair_config import Positives
 from ebr_core.positives import Rated, Recovered, Shown, select
 from ebr_core.scratch import MEMORY, Scratch
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from oracles import near, units
 
 from ebr_core.arrays import Float32, Int32
-from ebr_core.index import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, build, set_parameters
+from ebr_core.index import build, set_parameters
+from ebr_core.index_specs import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan
 from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.searchable import distinct, load, of_vectors, save
 

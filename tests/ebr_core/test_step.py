@@ -11,8 +11,10 @@ from torch import Tensor
 
 from ebr_core.arrays import Float32
 from ebr_core.batches import Batch
-from ebr_core.config import Arm, Loss, NegativeMix, Softmax, ThreePart, Triplet
+from ebr_core.config import Arm
 from ebr_core.kernels import choose_in_batch
+from ebr_core.loss_config import Loss, Softmax, ThreePart, Triplet
+from ebr_core.pair_config import NegativeMix
 from ebr_core.similarity import nested_step, similarity_step
 from ebr_core.tables import normalize_backward
 from ebr_core.tower_config import NgramTowerConfig

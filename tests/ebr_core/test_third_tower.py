@@ -12,9 +12,11 @@ from test_train import NONE, Planted, arm_of, planted
 from torch import Tensor, nn
 
 from ebr_core.arrays import Float32, Int32
-from ebr_core.config import Arm, Mining, NegativeMix, Softmax
+from ebr_core.config import Arm
 from ebr_core.fitted import Fitted
 from ebr_core.inputs import Inputs
+from ebr_core.loss_config import Softmax
+from ebr_core.pair_config import Mining, NegativeMix
 from ebr_core.positives import select
 from ebr_core.scratch import Array
 from ebr_core.tower import Tower, copied_state, encode_in_blocks

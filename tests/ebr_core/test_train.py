@@ -11,13 +11,16 @@ import pyarrow as pa
 import pytest
 
 from ebr_core.arrays import Float32
-from ebr_core.bags import Bags, fit_vocabulary, hash_texts, keep_known
+from ebr_core.bags import Bags, fit_vocabulary, keep_known
 from ebr_core.batches import Drawn
-from ebr_core.config import Arm, Mining, NegativeMix, Softmax, TextFeatures, Training, Triplet, TypoCopies
+from ebr_core.config import Arm, TextFeatures, Training
 from ebr_core.errors import InputError
 from ebr_core.inputs import Bagged, inputs_of, with_copies, with_views
+from ebr_core.loss_config import Softmax, Triplet
 from ebr_core.metrics import Targets, hits, recall_at_k
+from ebr_core.ngram_hashing import hash_texts
 from ebr_core.ngram_tower import NgramTower, new_ngram_tower, ngram_tower_of
+from ebr_core.pair_config import Mining, NegativeMix, TypoCopies
 from ebr_core.positives import Recovered, Shown, select
 from ebr_core.search import exact
 from ebr_core.tower import copied_state, query_vectors

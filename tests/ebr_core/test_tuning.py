@@ -7,7 +7,8 @@ import pytest
 from oracles import near, units
 
 from ebr_core.errors import InputError
-from ebr_core.index import Hnsw, Imi, Ivf, build
+from ebr_core.index import build
+from ebr_core.index_specs import Hnsw, Imi, Ivf
 from ebr_core.search import as_near, exact, scanned, through
 from ebr_core.tuning import recall_of, tune
 

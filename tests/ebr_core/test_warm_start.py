@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ebr_core.bags import Bags, hash_texts
+from ebr_core.bags import Bags
 from ebr_core.features import Features, Numbers, TextFeatures, Values
 from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.inputs import Bagged, Dense, Inputs, bagged, with_views
 from ebr_core.model import Checkpoint
+from ebr_core.ngram_hashing import hash_texts
 from ebr_core.ngram_tower import NgramTower, new_ngram_tower
 from ebr_core.tables import Table
 from ebr_core.tower_config import NgramTowerConfig

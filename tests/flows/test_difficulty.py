@@ -8,14 +8,15 @@ import pytest
 from data.logs import Simulated, Split
 from data.world.config import World
 from ebr_core.arrays import Float64
-from ebr_core.config import Arm, Softmax, Training
-from ebr_core.index import Exact
+from ebr_core.config import Arm, Training
+from ebr_core.index_specs import Exact
 from ebr_core.intervals import bootstrap
+from ebr_core.loss_config import Softmax
 from ebr_core.metrics import hits, recall_at_k
 from ebr_core.tower_config import NgramTowerConfig
 from tasks.artifacts import Artifact
-from tasks.evaluation import clusters_of
 from tasks.features import featurise
+from tasks.list_measures import clusters_of
 from tasks.logs import contents_of, extract, live, sample
 from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.samples import read_sample

@@ -25,7 +25,8 @@ from data.world.simulate import simulate
 from ebr_core.bundle import open_bundle
 from ebr_core.errors import InputError
 from flows.app.status import describe_status
-from flows.nightly import choose_days, retrain
+from flows.night_choices import choose_days
+from flows.nightly import retrain
 from tasks.bundle import bundle_of, models_of
 from tasks.home import home
 from tasks.nights import Night, champions_of, folder_of, read_nights

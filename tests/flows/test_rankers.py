@@ -15,7 +15,7 @@ from rich.console import Console
 
 from data.experiment_file import load_experiment
 from ebr_core.errors import InputError
-from ebr_core.index import Exact
+from ebr_core.index_specs import Exact
 from ebr_core.ranking import Ranker
 from flows.app.check import describe_experiment
 from flows.audit import run_audit

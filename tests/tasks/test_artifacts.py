@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ebr_core.config import Arm, NegativeMix, Softmax
+from ebr_core.config import Arm
+from ebr_core.loss_config import Softmax
+from ebr_core.pair_config import NegativeMix
 from tasks.artifacts import Artifact, clear_unfinished, stage
 from tasks.home import artifacts
 from tasks.kinds import Log

@@ -13,7 +13,7 @@ from ebr_core.arrays import Float32
 from ebr_core.cascade import Cascade
 from ebr_core.ensemble import join_documents, join_queries
 from ebr_core.errors import InputError
-from ebr_core.index import Exact
+from ebr_core.index_specs import Exact
 from ebr_core.search import exact
 from tasks.artifacts import Artifact
 from tasks.ensembles import join_vectors, retrieve_cascade, weigh, weighed, weighted_recall

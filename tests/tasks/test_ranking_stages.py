@@ -14,7 +14,7 @@ from data.logs import Split, Tables
 from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.examination import Examination
-from ebr_core.index import Exact
+from ebr_core.index_specs import Exact
 from ebr_core.ranking import Placed, Ranker
 from tasks.artifacts import Artifact
 from tasks.logs import sample

@@ -8,8 +8,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from ebr_core.config import Arm, Softmax, Training
+from ebr_core.config import Arm, Training
 from ebr_core.frozen import Frozen
+from ebr_core.loss_config import Softmax
 from tasks.provenance import settings
 from tasks.provenance.ledger import models, unknown_defaults
 from tasks.provenance.settings import defaults_of, plain

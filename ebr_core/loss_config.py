@@ -1,0 +1,52 @@
+"""Settings of each loss."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ebr_core.frozen import Frozen as Frozen
+
+
+class Triplet(Frozen):
+    """max(0, D(q, d⁺) − D(q, d⁻) + margin), D = 1 − cosine. [EBR §2.2]"""
+
+    kind: Literal["triplet"] = "triplet"
+    margin: float = Field(0.2, gt=0, le=2, description="in cosine distance")
+
+
+class Softmax(Frozen):
+    """Cross-entropy of the positive among its negatives, logits cosine / temperature. [MGDSPR 2021; Que2Search 2021]"""
+
+    kind: Literal["softmax"] = "softmax"
+    temperature: float = Field(0.05, ge=1e-3, le=10)
+    logq: float = Field(
+        0, ge=0, le=2, description="α of logit − α · log q, q how often a batch draws the document [Yi et al. 2019]"
+    )
+    logq_form: Literal["plain", "refined", "shuffled"] = Field(
+        "plain",
+        description="the correction of all logits; of the negatives alone, since the positive is not drawn [arXiv "
+        "2507.09331]; or with q dealt out to other documents, a control",
+    )
+
+
+class ThreePart(Frozen):
+    """Hinges on the cosine: the positive above one bound, impressions below a middle one, other negatives below a low
+    one. [Amazon semantic product search 2019]"""
+
+    kind: Literal["three_part"] = "three_part"
+    positive: float = Field(0.9, ge=-1, le=1, description="a positive's cosine is pushed up to it")
+    impression: float = Field(0.55, ge=-1, le=1, description="a not-clicked impression's is pushed down to it")
+    negative: float = Field(0.2, ge=-1, le=1, description="any other negative's is pushed down to it")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ThreePart:
+        if not self.negative <= self.impression < self.positive:
+            raise ValueError(
+                f"expected negative ≤ impression < positive, got {self.negative}, {self.impression}, {self.positive}"
+            )
+        return self
+
+
+Loss = Annotated[Triplet | Softmax | ThreePart, Field(discriminator="kind")]
