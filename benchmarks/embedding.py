@@ -20,15 +20,15 @@ import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
-from data.logs import Simulated, Split  # noqa: E402
-from data.world.config import World  # noqa: E402
-from ebr_core.config import Arm  # noqa: E402
-from ebr_core.model import embed_queries, load_towers  # noqa: E402
-from ebr_core.train import use_threads  # noqa: E402
-from tasks.features import featurise, read_inputs  # noqa: E402
-from tasks.graph import embed_graph  # noqa: E402
-from tasks.logs import contents_of, extract, live, sample  # noqa: E402
-from tasks.training import train_arm  # noqa: E402
+from data.experiment.log_config import Simulated, Split  # noqa: E402
+from data.world.world_config import World  # noqa: E402
+from ebr_core.towers.checkpoint import embed_queries, load_towers  # noqa: E402
+from ebr_core.training.arm_config import Arm  # noqa: E402
+from ebr_core.training.train_loop import use_threads  # noqa: E402
+from tasks.feature_stages import featurise, read_inputs  # noqa: E402
+from tasks.graph_stage import embed_graph  # noqa: E402
+from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402
+from tasks.training_stages import train_arm  # noqa: E402
 
 COLUMNS = ["city", "region", "country", "language"]
 QUERIES = 2_000
@@ -42,7 +42,7 @@ def main(fusion: str) -> None:
         "friends": {"kind": "graph"},
     }
     arm = Arm.model_validate({"groups": groups, "towers": {"fusion": fusion}, "training": {"epochs": 0}})
-    files = Simulated(layout="simulated").tables(live.fn(World()).folder)
+    files = Simulated(layout="simulated").tables(simulate_log.fn(World()).folder)
     log = extract.fn(files, Split(), contents_of(files))
     features = featurise.fn(log, arm.reads, {"friends": embed_graph.fn(log, arm.reads.graphs["friends"])})
     towers = train_arm.fn(log, features, sample.fn(log, "validation", 500, 1), arm, 0)

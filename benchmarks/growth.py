@@ -23,18 +23,18 @@ prepare_environment()
 import pyarrow.parquet as pq  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from data.experiment import Evaluation, Question  # noqa: E402
-from data.logs import Simulated, Split  # noqa: E402
-from data.world.config import World  # noqa: E402
-from ebr_core.config import Arm, Training  # noqa: E402
-from ebr_core.index_specs import Exact, Ivf  # noqa: E402
-from ebr_core.loss_config import Softmax  # noqa: E402
+from data.experiment.experiment_spec import Comparison, Evaluation  # noqa: E402
+from data.experiment.log_config import Simulated, Split  # noqa: E402
+from data.world.world_config import World  # noqa: E402
+from ebr_core.search.index_specs import Exact, Ivf  # noqa: E402
+from ebr_core.training.arm_config import Arm, Training  # noqa: E402
+from ebr_core.training.loss_config import Softmax  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
-from tasks.evaluation import EvaluatedList, evaluate  # noqa: E402
-from tasks.features import featurise  # noqa: E402
-from tasks.logs import contents_of, extract, live, sample  # noqa: E402
-from tasks.retrieval import build_index, embed_texts, retrieve  # noqa: E402
-from tasks.training import train_arm  # noqa: E402
+from tasks.evaluation_stage import EvaluatedList, evaluate  # noqa: E402
+from tasks.feature_stages import featurise  # noqa: E402
+from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402
+from tasks.retrieval_stages import build_index, embed_texts, retrieve  # noqa: E402
+from tasks.training_stages import train_arm  # noqa: E402
 
 A_SEARCH = 11  # impressions
 A_DOCUMENT = 10
@@ -82,7 +82,7 @@ def measure(impressions: int) -> dict[str, Any]:
     """Every stage at that size, from the simulated world to the table."""
     searches, documents = max(1000, impressions // A_SEARCH), max(500, impressions // A_DOCUMENT)
     log_of, measured = Simulated(layout="simulated", world=World(documents=documents, searches=searches)), StageCosts()
-    world = measured.run("simulate", live, log_of.world)
+    world = measured.run("simulate", simulate_log, log_of.world)
     tables = log_of.tables(world.folder)
     log = measured.run("extract", extract, tables, Split(), contents_of(tables))
     shown = pq.read_metadata(log.folder / "results.parquet").num_rows
@@ -103,7 +103,7 @@ def measure(impressions: int) -> dict[str, Any]:
         EvaluatedList(arm="one", seed=0, index=name, rows=rows) for name, rows in (("exact", exactly), ("ivf", found))
     ]
     measured.run(
-        "evaluate", evaluate, test, lists, {"index": Question(baseline="one", arms=("one@ivf",))}, Evaluation()
+        "evaluate", evaluate, test, lists, {"index": Comparison(baseline="one", arms=("one@ivf",))}, Evaluation()
     )
     return {"impressions": shown, "documents": documents, "searches": searches, "stages": measured.stages}
 

@@ -1,5 +1,5 @@
-"""Speed of turning text into n-gram bags: `ebr_core.bags.hash_texts` against scikit-learn's HashingVectorizer on the
-same n-grams: character trigrams of each word with its marks, and the words; 2²⁰ buckets, one thread each.
+"""Speed of turning text into n-gram bags: `hash_texts` against scikit-learn's HashingVectorizer on the same
+n-grams: character trigrams of each word with its marks, and the words; 2²⁰ buckets, one thread each.
 
     python -m benchmarks.hashing [texts]
 
@@ -28,11 +28,11 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 from sklearn.feature_extraction.text import HashingVectorizer  # noqa: E402
 
-from data.world.config import World  # noqa: E402
-from ebr_core.config import TextFeatures  # noqa: E402
-from ebr_core.ngram_hashing import hash_texts  # noqa: E402
-from ebr_core.train import use_threads  # noqa: E402
-from tasks.logs import live  # noqa: E402
+from data.world.world_config import World  # noqa: E402
+from ebr_core.text.ngram_hashing import hash_texts  # noqa: E402
+from ebr_core.training.arm_config import TextFeatures  # noqa: E402
+from ebr_core.training.train_loop import use_threads  # noqa: E402
+from tasks.log_stages import simulate_log  # noqa: E402
 
 TURNS = 5
 
@@ -40,7 +40,9 @@ TURNS = 5
 def main(texts: int) -> None:
     """Prints a line for each kind of text."""
     use_threads(1)
-    titles = pq.read_table(live.fn(World()).folder / "documents.parquet", columns=["title"])["title"].to_pylist()
+    titles = pq.read_table(simulate_log.fn(World()).folder / "documents.parquet", columns=["title"])[
+        "title"
+    ].to_pylist()
     short = [titles[i % len(titles)] for i in range(texts)]
     long = [" ".join(short[i : i + 50]) for i in range(0, len(short), 50)]
     features = TextFeatures()

@@ -27,22 +27,22 @@ import faiss  # noqa: E402
 import numpy as np  # noqa: E402
 from numba import njit  # noqa: E402
 
-from data.logs import Simulated, Split  # noqa: E402
-from data.world.config import World  # noqa: E402
+from data.experiment.log_config import Simulated, Split  # noqa: E402
+from data.world.world_config import World  # noqa: E402
 from ebr_core.arrays import Float32, Int32  # noqa: E402
-from ebr_core.config import Arm  # noqa: E402
 from ebr_core.errors import InputError  # noqa: E402
-from ebr_core.index_specs import AnyIndex, Hnsw, Ivf  # noqa: E402
-from ebr_core.loss_config import Softmax  # noqa: E402
-from ebr_core.search import as_near, exact, through  # noqa: E402
-from ebr_core.searchable import distinct  # noqa: E402
-from ebr_core.train import use_threads  # noqa: E402
-from ebr_core.tuning import tune  # noqa: E402
-from tasks.features import featurise  # noqa: E402
-from tasks.logs import contents_of, extract, live, sample  # noqa: E402
-from tasks.retrieval import embed_texts  # noqa: E402
-from tasks.samples import read_sample  # noqa: E402
-from tasks.training import train_arm  # noqa: E402
+from ebr_core.search.deduped_index import distinct  # noqa: E402
+from ebr_core.search.index_specs import AnyIndex, Hnsw, Ivf  # noqa: E402
+from ebr_core.search.index_tuning import tune  # noqa: E402
+from ebr_core.search.nearest import recall_up_to_ties, search_exact, search_index  # noqa: E402
+from ebr_core.training.arm_config import Arm  # noqa: E402
+from ebr_core.training.loss_config import Softmax  # noqa: E402
+from ebr_core.training.train_loop import use_threads  # noqa: E402
+from tasks.eval_sets import read_sample  # noqa: E402
+from tasks.feature_stages import featurise  # noqa: E402
+from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402
+from tasks.retrieval_stages import embed_texts  # noqa: E402
+from tasks.training_stages import train_arm  # noqa: E402
 
 K, TARGET, ROUNDS = 10, 0.95, 5
 EFS = (10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -66,7 +66,7 @@ class Built(NamedTuple):
 def vectors(documents: int, searches: int) -> tuple[Float32, Float32]:
     """Learned unit vectors: of the documents alive in the test, and of its distinct queries."""
     log_of = Simulated(layout="simulated", world=World(documents=documents, searches=searches))
-    tables = log_of.tables(live.fn(log_of.world).folder)
+    tables = log_of.tables(simulate_log.fn(log_of.world).folder)
     log = extract.fn(tables, Split(), contents_of(tables))
     arm, test = Arm(loss=Softmax()), sample.fn(log, "test", 10_000, 1)
     features = featurise.fn(log, arm.reads)
@@ -100,7 +100,7 @@ def ours(name: str, spec: Any, documents: Float32, tuning: Float32) -> Built | N
     copies = sum(array.nbytes for array in made.copies) if made.copies else 0
     label = f"{name} {tuned.chosen.links}" if tuned.chosen.links else name
     size = len(faiss.serialize_index(made.index)) + copies
-    return Built(label, seconds, size, lambda q, _: through(made, q, K, slack=0)[0], 1)
+    return Built(label, seconds, size, lambda q, _: search_index(made, q, K, slack=0)[0], 1)
 
 
 def faiss_hnsw(documents: Float32, links: int) -> tuple[Search, int]:
@@ -191,7 +191,7 @@ def best_of(name: str, links: tuple[int, ...], documents: Float32, tuning: Float
             started = time.process_time()
             rows = search(tuning, ef)
             speed = len(tuning) / (time.process_time() - started)
-            reached = float(as_near(documents, tuning, rows, nearest).mean())
+            reached = float(recall_up_to_ties(documents, tuning, rows, nearest).mean())
             if reached >= TARGET:
                 break
         if reached < TARGET:
@@ -207,7 +207,7 @@ def main(documents_asked: int, searches: int) -> None:
     documents, queries = vectors(documents_asked, searches)
     half = len(queries) // 2
     tuning, test = queries[:half], queries[half:]
-    nearest, wanted = exact(documents, tuning, K)[1], exact(documents, test, K)[1]
+    nearest, wanted = search_exact(documents, tuning, K)[1], search_exact(documents, test, K)[1]
     many = documents_asked >= MANY
     links = (32,) if many else LINKS
     told = len(distinct(documents)[0])
@@ -226,7 +226,7 @@ def main(documents_asked: int, searches: int) -> None:
     rivals = [index.name for index in peers if index is not None and "told" not in index.name]
     best = max((max(speeds[name]) for name in rivals), default=float("nan"))
     for index in built:
-        recall = as_near(documents, test, index.search(test, index.ef), wanted).mean()
+        recall = recall_up_to_ties(documents, test, index.search(test, index.ef), wanted).mean()
         speed = max(speeds[index.name])
         print(
             f"{index.name:30s} recall@10 {recall:.3f}  {speed:9,.0f} queries/s  {speed / best:5.2f} of the best peer  "

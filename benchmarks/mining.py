@@ -3,7 +3,7 @@
     python -m benchmarks.mining [queries] [documents] [rounds]
 
 Side by side on the same vectors and threads, each in a process of its own so that its largest memory can be read:
-`ebr_core.mining`, faiss' IndexFlatIP.search(k=500) alone, and sentence-transformers' mine_hard_negatives with faiss.
+our `hard_negatives`, faiss' IndexFlatIP.search(k=500) alone, and sentence-transformers' mine_hard_negatives with faiss.
 To that peer each text is one token whose embedding is the vector, so its encoding is next to nothing, and is measured
 apart and taken off. Prints each round, then medians and ratios: by the clock, and by the processors' seconds, which a
 busy machine disturbs less.
@@ -50,16 +50,18 @@ def timed(run: Callable[[], object]) -> Costs:
 
 def ours(asked: np.ndarray, there: np.ndarray) -> Costs:
     """What mining takes."""
-    from ebr_core.mining import Asked, Mining, Searched, mine
-    from ebr_core.positives import Known
+    from ebr_core.training.hard_negatives import Mining, MiningQueries, Searched, mine
+    from ebr_core.training.positives import KnownPositives
 
     q, n = len(asked), len(there)
     own = (np.arange(q) % n).astype(np.int32)
-    known, searched = Known(np.arange(q + 1), own), Searched(there, np.arange(n, dtype=np.int32))
+    known, searched = KnownPositives(np.arange(q + 1), own), Searched(there, np.arange(n, dtype=np.int32))
     mining = Mining(window=(FIRST, LAST), keep=KEEP)
-    for _ in mine(Asked(asked[:64], np.arange(64, dtype=np.int32), own[:64]), searched, known, mining, 0, THREADS):
+    for _ in mine(
+        MiningQueries(asked[:64], np.arange(64, dtype=np.int32), own[:64]), searched, known, mining, 0, THREADS
+    ):
         pass  # compiles
-    all_queries = Asked(asked, np.arange(q, dtype=np.int32), own)
+    all_queries = MiningQueries(asked, np.arange(q, dtype=np.int32), own)
     return timed(lambda: list(mine(all_queries, searched, known, mining, 0, THREADS)))
 
 

@@ -19,12 +19,13 @@ import numpy as np
 import torch
 
 from benchmarks.trainer import case_of
-from ebr_core import ngram_tower, similarity, tables
-from ebr_core import train as training
-from ebr_core.batches import Drawn, batches, deal
-from ebr_core.config import Arm
-from ebr_core.loss_config import Softmax
-from ebr_core.pair_config import NegativeMix
+from ebr_core.towers import bag_tables, ngram_tower
+from ebr_core.training import similarity
+from ebr_core.training import train_loop as training
+from ebr_core.training.arm_config import Arm
+from ebr_core.training.batches import NegativeSource, batches, next_epoch
+from ebr_core.training.loss_config import Softmax
+from ebr_core.training.pair_config import NegativeMix
 
 STEPS = 60
 ARMS = {
@@ -36,7 +37,7 @@ PARTS = (
     (similarity, "_counted"), (similarity, "softmax_in_place"), (similarity, "triplet_in_place"),
     (ngram_tower.NgramTower, "step"), (ngram_tower, "fusion_backward"), (ngram_tower, "normalize_backward"),
     (ngram_tower, "adagrad_step"),
-    (tables, "_occurrences"), (tables, "_update"),
+    (bag_tables, "_occurrences"), (bag_tables, "_update"),
 )  # fmt: skip
 
 
@@ -97,9 +98,9 @@ def products(columns: int) -> float:
 def timed_batches(case: Any, arm: Arm, rng: np.random.Generator, spent: dict[str, list[float]]) -> Iterator[Any]:
     """Full batches without end, each timed."""
     nothing = np.full((len(case.pairs.search_rows), 0), -1, np.int32)
-    drawn, rest = Drawn(case.corpus.trainable, case.corpus.clicks, nothing), np.zeros(0, np.int32)
+    drawn, rest = NegativeSource(case.corpus.trainable, case.corpus.clicks, nothing), np.zeros(0, np.int32)
     while True:
-        order, rest = deal(rest, len(case.pairs.search_rows), case.pairs.an_epoch // 1024 * 1024, rng)
+        order, rest = next_epoch(rest, len(case.pairs.search_rows), case.pairs.an_epoch // 1024 * 1024, rng)
         one_epoch = batches(case.pairs, case.known, drawn, arm.negatives, arm.mask, 1024, order, rng)
         while True:
             started = time.thread_time()

@@ -37,10 +37,10 @@ def main(folder: Path, nights: int) -> None:
     """Lives the world, runs its nights, writes nights.json and nights.png, prints a line a night."""
     import yaml
 
-    from data.world.config import World
     from data.world.simulate import simulate
+    from data.world.world_config import World
     from flows.nightly import retrain
-    from tasks.promoting import roll_back
+    from tasks.nights.champion_service import roll_back
     from tasks.report.plots import freshness
 
     world = World(searches=800 * (WARMING + nights), documents=6000, days=WARMING + nights, seed=5, born=0.5, trend=0.4)
@@ -96,11 +96,11 @@ def recall_of_first(experiment: Path, night: Any) -> float | None:
     """The recall of the first night's champion on the same searches, None where the night did not get so far."""
     import numpy as np
 
-    from data.experiment_file import load_experiment
+    from data.experiment.experiment_file import load_experiment
     from flows.challenger import NightPlan, measure_champion
     from flows.sources import Source
-    from tasks.logs import files_of, sample
-    from tasks.nights import champions_of, read_nights
+    from tasks.log_stages import files_of, sample
+    from tasks.nights.night_records import champions_of, read_nights
 
     if night.recall is None:
         return None

@@ -32,16 +32,16 @@ from tasks.home import prepare_environment
 
 prepare_environment()
 
-from data.logs import Simulated, Split  # noqa: E402
-from data.world.config import World  # noqa: E402
-from ebr_core.config import Arm, Training  # noqa: E402
-from ebr_core.loss_config import Softmax  # noqa: E402
-from ebr_core.pair_config import NegativeMix  # noqa: E402
+from data.experiment.log_config import Simulated, Split  # noqa: E402
+from data.world.world_config import World  # noqa: E402
+from ebr_core.training.arm_config import Arm, Training  # noqa: E402
+from ebr_core.training.loss_config import Softmax  # noqa: E402
+from ebr_core.training.pair_config import NegativeMix  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
-from tasks.features import featurise  # noqa: E402
+from tasks.feature_stages import featurise  # noqa: E402
 from tasks.home import home  # noqa: E402
-from tasks.logs import contents_of, extract, live, sample  # noqa: E402
-from tasks.training import read_corpus, read_pairs, train_arm  # noqa: E402
+from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402
+from tasks.training_stages import read_corpus, read_pairs, train_arm  # noqa: E402
 
 BATCH, STEPS, QUERIES = 1024, 60, 200
 QUIET = 0.15  # cores that everything else may take while a value is measured
@@ -55,7 +55,7 @@ arms: {base: {training: {epochs: 1}}, random: {}}
 """
 
 
-class Case(NamedTuple):
+class ThreadCase(NamedTuple):
     """What one process measures."""
 
     kind: str  # TRAINING or BATCHED
@@ -70,13 +70,13 @@ class Case(NamedTuple):
 
 def extracted() -> Artifact:
     """The log of the default world."""
-    tables = Simulated(layout="simulated").tables(live.fn(World()).folder)
+    tables = Simulated(layout="simulated").tables(simulate_log.fn(World()).folder)
     return extract.fn(tables, Split(), contents_of(tables))
 
 
 def trained(threads: int) -> Iterator[float]:
     """Pairs a second over STEPS training steps, without end."""
-    from ebr_core.train import train, use_threads
+    from ebr_core.training.train_loop import train, use_threads
 
     use_threads(threads)
     training = Training(batch_size=BATCH, epochs=1000, patience=1000, threads=threads)
@@ -98,7 +98,7 @@ def batched() -> Iterator[float]:
     from flows.search import answer_file, open_model
     from rich.console import Console
 
-    from tasks.bundle import bundle_of, models_of
+    from tasks.bundle_stages import bundle_of, models_of
 
     bundle = open_model(None, None, None)
     canaries = pq.read_table(bundle_of(models_of(None), None) / "canaries.parquet").drop_columns("vector")
@@ -121,7 +121,7 @@ def work(kind: str, threads: int) -> None:
 class Worker:
     """A process that measures when it is told to, and sleeps between."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: ThreadCase) -> None:
         """Starts the process and waits until its kernels are compiled and warm."""
         limits = {name: str(case.threads) for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
         limits |= {"GOMP_SPINCOUNT": case.spin} if case.spin else {}
@@ -172,10 +172,10 @@ def measure(worker: Worker, spinner: int | None) -> tuple[float, bool]:
     return value, others < QUIET * (time.perf_counter() - started)
 
 
-def measured(cases: list[Case], rounds: int) -> dict[tuple[Case, bool], list[float]]:
+def measured(cases: list[ThreadCase], rounds: int) -> dict[tuple[ThreadCase, bool], list[float]]:
     """The values that count by case and whether a core is busy; all take turns, so that a slow minute hits all."""
     workers = {case: Worker(case) for case in cases}
-    values: dict[tuple[Case, bool], list[float]] = {(case, busy): [] for case in cases for busy in (False, True)}
+    values: dict[tuple[ThreadCase, bool], list[float]] = {(case, busy): [] for case in cases for busy in (False, True)}
     for _ in range(rounds):
         for busy in (False, True):
             with spinning() if busy else nullcontext() as spinner:
@@ -196,12 +196,12 @@ def cell(values: list[float], form: str) -> str:
     return f"{middle} ({low}–{high}) [{len(values)}]"
 
 
-def show(values: dict[tuple[Case, bool], list[float]]) -> None:
+def show(values: dict[tuple[ThreadCase, bool], list[float]]) -> None:
     """Prints the table."""
     print(f"{'':36}{TRAINING:>34}{'to 1 thread':>13}{BATCHED:>28}{'to 1 thread':>13}")
     trainings = dict.fromkeys(case for case, _ in values if case.kind == TRAINING)
     for busy in (False, True):
-        ones = [values[Case(kind, 1), busy] for kind in (TRAINING, BATCHED)]
+        ones = [values[ThreadCase(kind, 1), busy] for kind in (TRAINING, BATCHED)]
         for case in trainings:
             both = [values[case, busy], values[case._replace(kind=BATCHED), busy]]
             rates, times = (statistics.median(own) / statistics.median(one) if own and one else float("nan")
@@ -235,8 +235,8 @@ def main(rounds: int, spins: list[str]) -> None:
     experiment.write_text(EXPERIMENT)
     run = [sys.executable, "-c", "from flows.cli import main; main()", "run", str(experiment)]
     subprocess.run(run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    cases = [Case(kind, threads) for threads in (1, 2) for kind in (TRAINING, BATCHED)]
-    cases += [Case(kind, 2, spin) for spin in spins for kind in (TRAINING, BATCHED)]
+    cases = [ThreadCase(kind, threads) for threads in (1, 2) for kind in (TRAINING, BATCHED)]
+    cases += [ThreadCase(kind, 2, spin) for spin in spins for kind in (TRAINING, BATCHED)]
     show(measured(cases, rounds))
     side_by_side()
 

@@ -34,21 +34,21 @@ import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
 
-from data.logs import Simulated, Split, Tables  # noqa: E402
-from data.world.config import World  # noqa: E402
-from ebr_core.config import Arm, Training  # noqa: E402
-from ebr_core.loss_config import Softmax  # noqa: E402
-from ebr_core.metrics import hits, recall_at_k  # noqa: E402
-from ebr_core.pair_config import NegativeMix  # noqa: E402
-from ebr_core.positives import Known, Pairs  # noqa: E402
-from ebr_core.search import exact  # noqa: E402
-from ebr_core.tower import Tower, query_vectors  # noqa: E402
-from ebr_core.train import Corpus, train, use_threads  # noqa: E402
+from data.experiment.log_config import Simulated, Split, Tables  # noqa: E402
+from data.world.world_config import World  # noqa: E402
+from ebr_core.measure.metrics import hits, recall_at_k  # noqa: E402
+from ebr_core.search.nearest import search_exact  # noqa: E402
+from ebr_core.towers.tower import Tower, query_vectors  # noqa: E402
+from ebr_core.training.arm_config import Arm, Training  # noqa: E402
+from ebr_core.training.loss_config import Softmax  # noqa: E402
+from ebr_core.training.pair_config import NegativeMix  # noqa: E402
+from ebr_core.training.positives import KnownPositives, Pairs  # noqa: E402
+from ebr_core.training.train_loop import Corpus, train, use_threads  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
-from tasks.features import featurise  # noqa: E402
-from tasks.logs import contents_of, extract, live, sample  # noqa: E402
-from tasks.samples import read_sample  # noqa: E402
-from tasks.training import read_corpus, read_pairs  # noqa: E402
+from tasks.eval_sets import read_sample  # noqa: E402
+from tasks.feature_stages import featurise  # noqa: E402
+from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402
+from tasks.training_stages import read_corpus, read_pairs  # noqa: E402
 
 BATCH, K, WORDPIECES = 1024, 10, 30_000
 EPOCHS = 8
@@ -63,7 +63,7 @@ class Case(NamedTuple):
 
     corpus: Corpus
     pairs: Pairs
-    known: Known
+    known: KnownPositives
     queries: list[str]  # texts by query row
     documents: list[str]
     query_of: np.ndarray  # (searches,)
@@ -95,7 +95,7 @@ def now() -> np.ndarray:
 
 def extracted(which: str) -> Artifact:
     if which == "world":
-        tables = Simulated(layout="simulated").tables(live.fn(World()).folder)
+        tables = Simulated(layout="simulated").tables(simulate_log.fn(World()).folder)
         return extract.fn(tables, Split(), contents_of(tables))
     if not LASTFM.exists():
         raise SystemExit(f"skipped: {LASTFM} is not there; it is research data that cannot be shipped")
@@ -114,7 +114,7 @@ def case_of(which: str) -> Case:
     searches, targets = validation.for_targets("clicked")
 
     def recall(asked: np.ndarray, there: np.ndarray) -> float:
-        rows, _ = exact(there, asked, K)
+        rows, _ = search_exact(there, asked, K)
         found = np.where(rows >= 0, validation.candidates[rows], -1)
         return float(recall_at_k(hits(found, targets), targets, K).mean())
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ebr_core.bags import Bags
-from ebr_core.config import Arm, Training
-from ebr_core.inputs import Inputs, bagged
-from ebr_core.pair_config import NegativeMix, Positives
-from ebr_core.positives import Recovered, Shown, select
 from ebr_core.scratch import Array, Scratch, counted, slices
-from ebr_core.train import Corpus, train, use_threads
+from ebr_core.text.ngram_bags import Bags
+from ebr_core.towers.tower_inputs import Inputs, bagged
+from ebr_core.training.arm_config import Arm, Training
+from ebr_core.training.pair_config import NegativeMix, Positives
+from ebr_core.training.positives import Recovered, Shown, select
+from ebr_core.training.train_loop import Corpus, train, use_threads
 
 STEPS = 300
 SHOWN = 3  # results of a search, one of them clicked

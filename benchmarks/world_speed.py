@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from data.world.config import World
 from data.world.simulate import simulate
+from data.world.world_config import World
 
 IMPRESSIONS_A_SEARCH = 11  # as found at 1 million documents
 

@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 
 from data import schemas
 from data.damaged import is_unreadable, unreadable
+from data.data_report import reported
+from data.experiment.log_config import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Beir, Esci, Split, Tables, Ubi
+from data.file_partitions import open_partitions, refuse_damaged
 from data.layouts import LAYOUTS, paths
-from data.logs import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Beir, Esci, Split, Tables, Ubi
-from data.partitions import open_partitions, refuse_damaged
 from data.reading import open_absent, open_table
-from data.report import reported
 from data.statements import statement
 from ebr_core.errors import InputError
 
@@ -39,7 +39,7 @@ OUTPUTS = {
 }
 
 
-Parts = Mapping[str, Sequence[Path]]  # table → its partitions, as data.partitions writes them
+Parts = Mapping[str, Sequence[Path]]  # table → its partitions, as data.file_partitions writes them
 
 
 def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path, parts: Parts | None = None) -> None:

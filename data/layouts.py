@@ -1,13 +1,13 @@
 """The columns of each layout's tables: which must be there, which may be, and what kind of value each holds.
 
-A table of a layout is named as the field of its model in `data.logs` that holds its path.
+A table of a layout is named as the field of its model in `data.experiment.log_config` that holds its path.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from data.logs import Beir, Esci, Tables, Ubi
+from data.experiment.log_config import Beir, Esci, Tables, Ubi
 
 Kind = Literal["id", "text", "time", "flag", "whole", "number", "object", "list", "type", "values"]
 Columns = dict[str, Kind]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from string import Template
 
-from data.logs import itself
+from data.experiment.log_config import itself
 
 
 def statement(name: str, /, **values: str) -> str:

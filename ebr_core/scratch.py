@@ -116,4 +116,4 @@ def counted(values: Array, most: int) -> npt.NDArray[np.int64]:
     return counts
 
 
-MEMORY = Scratch()
+IN_RAM = Scratch()

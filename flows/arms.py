@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from data.experiment import Experiment, arm_of
+from data.experiment.experiment_spec import Experiment, arm_of
 from ebr_core.errors import InputError
 from flows.sources import FeatureSets, Source
 from flows.submit import settle, submit
-from tasks.feedback import imported_of, rate, take_imported, to_rate
+from tasks.feedback_stages import imported_of, list_unrated, rate, take_imported
 from tasks.kinds import EvalSet, MinedNegatives, RatedResults, TrainedTowers, UnratedResults
-from tasks.training import best_recall, mine_negatives, train_arm
+from tasks.training_stages import best_recall, mine_negatives, train_arm
 
 ArmRun = tuple[str, int]  # an arm and a seed
 
@@ -77,7 +77,7 @@ def train_run(
     return plan.trained
 
 
-def list_unrated(
+def unrated_results(
     spec: Experiment, source: Source, features: FeatureSets, validation: EvalSet | None, arm: str
 ) -> UnratedResults:
     """What the arm retrieves with the first seed and nobody has judged yet, for people to rate."""
@@ -196,7 +196,7 @@ def _list_unrated(plan: TrainingPlan, run: ArmRun) -> UnratedResults:
         before = [_rate(plan, (rated, run[1])) for rated in arm.ratings.of] if arm.ratings else []
         features, towers = plan.features[arm.reads], _train(plan, run)
         plan.trained.unrated[run] = submit(
-            to_rate, run, plan.source.log, features, towers, arm, before, plan.spec.feedback
+            list_unrated, run, plan.source.log, features, towers, arm, before, plan.spec.feedback
         )
     return plan.trained.unrated[run]
 

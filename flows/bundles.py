@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from data.experiment import Experiment
+from data.experiment.experiment_spec import Experiment
 from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, Source
 from flows.submit import submit
 from flows.vectors import Embedded, Indexes, Radii, is_servable, served_index
-from tasks.bundle import bundle, tabulate
+from tasks.bundle_stages import bundle, tabulate
 from tasks.kinds import ModelBundle
 
 

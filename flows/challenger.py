@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
-from data.experiment import Experiment
-from data.logs import Split
-from ebr_core.config import Arm
+from data.experiment.experiment_spec import Experiment
+from data.experiment.log_config import Split
 from ebr_core.errors import InputError
-from ebr_core.promotion import Compared
+from ebr_core.measure.promotion import ChampionComparison
+from ebr_core.training.arm_config import Arm
 from flows.arms import restrict_to_arm, train_run
 from flows.sources import EvalSets, Source, featurize
 from flows.submit import result, submit
 from flows.vectors import served_index
-from tasks.bundle import bundle, tabulate
-from tasks.features import extract_columns, featurise_as, needs_columns, read_fitted
-from tasks.hybrid import calibrate_radius
-from tasks.judging import align_graph, carry, compare_on_day, graphs_of, measure
+from tasks.bundle_stages import bundle, tabulate
+from tasks.feature_stages import extract_columns, featurise_as, needs_columns, read_fitted
+from tasks.hybrid_stages import calibrate_radius
 from tasks.kinds import DayRecall, EvalSet, FeatureSet, ModelBundle, Partition, SimulatedLog, TrainedTowers, Vectors
-from tasks.logs import contents_of, extract, files_of, sample
-from tasks.nights import Champion
-from tasks.retrieval import build_index, embed_texts
+from tasks.log_stages import contents_of, extract, files_of, sample
+from tasks.nights.day_checks import align_graph, compare_on_day, graphs_of, measure, warm_start
+from tasks.nights.night_records import Champion
+from tasks.retrieval_stages import build_index, embed_texts
 from tasks.tracking.run_metrics import main_k
 
 
@@ -89,7 +89,7 @@ def train_challenger(
     arm, features = spec.arms[name], featurize(spec, source)
     warm = {}
     if champion is not None:
-        warm[run] = submit(carry, run, features[arm.reads], champion.towers, arm, run[1])
+        warm[run] = submit(warm_start, run, features[arm.reads], champion.towers, arm, run[1])
     towers = train_run(spec, source, features, searches.validation, run, warm).towers[run]
     vectors = submit(embed_texts, run, features[arm.reads], towers, searches.test, arm.training.threads)
     return Challenger(name, result(features[arm.reads]), result(towers), result(vectors))
@@ -123,7 +123,7 @@ def compare_with_champions(
     challenger: DayRecall,
     measured: DayRecall | None,
     champions: Sequence[Champion],
-) -> tuple[Compared, ...]:
+) -> tuple[ChampionComparison, ...]:
     """The challenger against the champion, and, where equality with it is what decides, against those before it.
 
     challenger and measured: the recall of the challenger and of the champion on the newest day.

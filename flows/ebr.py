@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from data.experiment_file import load_experiment
+from data.experiment.experiment_file import load_experiment
 from flows.arms import train_arms
 from flows.bundles import build_bundles
 from flows.lists import retrieve_lists

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from typing import NamedTuple, assert_never, get_args
 
-from data.experiment import BASELINES, ORACLES, Experiment, ListSpec
-from data.logs import Simulated
-from data.world.config import Sees
-from ebr_core.cascade import Cascade
-from ebr_core.feedback import Filter
-from ebr_core.hybrid import Retrieval
-from ebr_core.ranking import Ranker
+from data.experiment.experiment_spec import BASELINES, ORACLES, Experiment, ListSpec
+from data.experiment.log_config import Simulated
+from data.world.world_config import Sees
+from ebr_core.rerank.cascade import Cascade
+from ebr_core.rerank.ranker_features import Ranker
+from ebr_core.search.hybrid_search import Retrieval
+from ebr_core.training.rated_results import Filter
 from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, FeatureSets, Source
 from flows.submit import submit
 from flows.vectors import Embedded, Indexes, Radii, evaluated_runs, index_vectors, is_calibrated
-from tasks.audit import rank_targets
-from tasks.ensembles import retrieve_cascade
-from tasks.feedback import fit_filter, retrieve_filtered
-from tasks.hybrid import choose_documents, retrieve_hybrid
+from tasks.audit_stage import rank_targets
+from tasks.ensemble_stages import retrieve_cascade
+from tasks.feedback_stages import fit_filter, retrieve_filtered
+from tasks.hybrid_stages import choose_documents, retrieve_hybrid
 from tasks.kinds import EvalSet, ExaminationRates, FittedFilter, RetrievedList, TargetRanks, TrainedRanker
-from tasks.ranking import estimate_examination, retrieve_ranked, train_ranker
-from tasks.retrieval import retrieve, retrieve_baseline, retrieve_oracle
+from tasks.ranker_stages import estimate_examination, retrieve_ranked, train_ranker
+from tasks.retrieval_stages import retrieve, retrieve_baseline, retrieve_oracle
 
 ListRun = tuple[str, int | None]  # a list and a seed; a retrieval without an arm has none
 
@@ -41,7 +41,7 @@ class Lists(NamedTuple):
     target_ranks: dict[ArmRun, TargetRanks]  # where exact search ranks every target
 
 
-class _Inputs(NamedTuple):
+class _ListInputs(NamedTuple):
     """What lists are made of."""
 
     spec: Experiment
@@ -82,7 +82,7 @@ def retrieve_lists(
         if retrieval.documents
     }
     examination = submit(estimate_examination, (), source.log) if spec.rankers else None
-    inputs = _Inputs(spec, source, features, trained, vectors, indexes, searches, radii, narrowed, examination, k)
+    inputs = _ListInputs(spec, source, features, trained, vectors, indexes, searches, radii, narrowed, examination, k)
     lists = Lists(_untrained(spec, source, test, k), indexed, {}, {}, {}, ranks)
     for name, settings in spec.lists.items():
         for seed in _seeds_of(inputs, settings):
@@ -99,14 +99,14 @@ def _untrained(spec: Experiment, source: Source, test: EvalSet, k: int) -> dict[
     return lists
 
 
-def _seeds_of(inputs: _Inputs, settings: ListSpec) -> list[int | None]:
+def _seeds_of(inputs: _ListInputs, settings: ListSpec) -> list[int | None]:
     """The seeds that all arms of a list have; no seed where it searches no arm."""
     if not settings.searched:
         return [None]
     return [seed for seed in inputs.spec.seeds if all((arm, seed) in inputs.vectors.test for arm in settings.searched)]
 
 
-def _combined_list(inputs: _Inputs, lists: Lists, name: str, settings: ListSpec, seed: int | None) -> RetrievedList:
+def _combined_list(inputs: _ListInputs, lists: Lists, name: str, settings: ListSpec, seed: int | None) -> RetrievedList:
     """The list of that name and seed."""
     match settings:
         case Retrieval():
@@ -121,7 +121,7 @@ def _combined_list(inputs: _Inputs, lists: Lists, name: str, settings: ListSpec,
             assert_never(settings)
 
 
-def _retrieval(inputs: _Inputs, name: str, settings: Retrieval, seed: int | None) -> RetrievedList:
+def _retrieval(inputs: _ListInputs, name: str, settings: Retrieval, seed: int | None) -> RetrievedList:
     """Terms, an arm's embedding or both, under conditions."""
     log, test = inputs.source.log, inputs.narrowed.get(name, inputs.searches.test)
     if settings.arm is None or seed is None:
@@ -135,7 +135,7 @@ def _retrieval(inputs: _Inputs, name: str, settings: Retrieval, seed: int | None
     return submit(retrieve_hybrid, (name, seed), log, test, settings, inputs.k, threads, embedded, index, radius)
 
 
-def _cascade(inputs: _Inputs, name: str, settings: Cascade, seed: int) -> RetrievedList:
+def _cascade(inputs: _ListInputs, name: str, settings: Cascade, seed: int) -> RetrievedList:
     """The first documents of an arm in the order of another."""
     first, then = (settings.first, seed), (settings.then, seed)
     vectors, index = inputs.vectors, inputs.indexes[first, settings.index]
@@ -153,7 +153,7 @@ def _cascade(inputs: _Inputs, name: str, settings: Cascade, seed: int) -> Retrie
     )
 
 
-def _ranked(inputs: _Inputs, lists: Lists, name: str, settings: Ranker, seed: int) -> RetrievedList:
+def _ranked(inputs: _ListInputs, lists: Lists, name: str, settings: Ranker, seed: int) -> RetrievedList:
     """An arm's documents in the order of a ranker, which learns from the clicks of the validation's later half."""
     run, vectors, log, ranking = (settings.of, seed), inputs.vectors, inputs.source.log, inputs.searches.ranking
     assert ranking is not None, "an experiment with rankers samples searches for them"
@@ -187,7 +187,7 @@ def _ranked(inputs: _Inputs, lists: Lists, name: str, settings: Ranker, seed: in
     )
 
 
-def _filtered(inputs: _Inputs, lists: Lists, name: str, settings: Filter, seed: int) -> RetrievedList:
+def _filtered(inputs: _ListInputs, lists: Lists, name: str, settings: Filter, seed: int) -> RetrievedList:
     """An arm's documents without those that a model of the ratings takes for bad."""
     run, vectors, log = (settings.arm, seed), inputs.vectors, inputs.source.log
     arm = inputs.spec.arms[settings.arm]

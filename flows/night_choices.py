@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-from data.experiment import Experiment
+from data.experiment.experiment_spec import Experiment
 from ebr_core.errors import InputError
 from flows.challenger import (
     NightPlan,
 )
 from flows.nightly import _recalls
 from flows.vectors import answers_queries
-from tasks.bundle import models_of
-from tasks.judging import drifted, fits
+from tasks.bundle_stages import models_of
 from tasks.kinds import DayRecall
-from tasks.nights import (
+from tasks.nights.day_checks import drifted, fits
+from tasks.nights.night_records import (
     Night,
     champions_of,
 )

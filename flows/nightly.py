@@ -12,12 +12,12 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
 from prefect.states import Failed
 
-from data.experiment import Experiment
-from data.experiment_file import load_experiment
+from data.experiment.experiment_file import load_experiment
+from data.experiment.experiment_spec import Experiment
 from data.extract import timed
 from ebr_core.arrays import Float64
 from ebr_core.errors import InputError
-from ebr_core.promotion import promote
+from ebr_core.measure.promotion import promote
 from flows.challenger import (
     NightPlan,
     bundle_challenger,
@@ -32,25 +32,25 @@ from flows.night_choices import choose_arm, choose_days, choose_training
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER
 from flows.raw_files import partitions_of
-from flows.sources import Source, simulate_log
-from tasks.judging import check_day, figures_of
+from flows.sources import Source, world_log
 from tasks.kinds import DayRecall, Partition, SimulatedLog
-from tasks.logs import files_of
-from tasks.nights import (
+from tasks.log_stages import files_of
+from tasks.nights.champion_service import promote_champion
+from tasks.nights.day_checks import check_day, figures_of
+from tasks.nights.night_records import (
     JUDGED,
     Champion,
     Night,
-    alone,
     champions_of,
-    described,
+    describe_night,
+    exclusive,
     next_number,
     read_nights,
     refused_days,
     write_night,
 )
-from tasks.notice import notify
-from tasks.partitions import days_of
-from tasks.promoting import crown_night
+from tasks.nights.notice import notify
+from tasks.partition_stage import days_of
 from tasks.tracking.mlflow_store import track_night
 from tasks.tracking.run_metrics import main_k
 
@@ -70,9 +70,9 @@ def retrain(
     """
     begin()
     spec, name = load_experiment(Path(experiment)), Path(experiment).stem
-    with alone(name):
+    with exclusive(name):
         choose_arm(name, spec, read_nights(name))  # before anything starts
-        world = simulate_log(spec)
+        world = world_log(spec)
         parts, days = read_partitions(name, spec, world, day or last)
         chosen = choose_days(days, day, first, last)
         nights = run_nights(NightPlan(name, spec, world, chosen[0], days, parts, accept), chosen)
@@ -81,7 +81,7 @@ def retrain(
 
 def conclude_nights(nights: list[Night]) -> list[Night] | State[list[Night]]:
     """The nights; a failed state around them where one was refused or failed."""
-    bad = [described(night) for night in nights if night.decision in ("refused", "failed")]
+    bad = [describe_night(night) for night in nights if night.decision in ("refused", "failed")]
     return Failed(data=nights, message="\n".join(bad)) if bad else nights
 
 
@@ -131,7 +131,7 @@ def run_night(plan: NightPlan) -> Night:
             return night
         track_night(night)
         if night.decision == "promoted" and night.champion:
-            crown_night(plan.name, night.champion, champions[-1] if champions else None)
+            promote_champion(plan.name, night.champion, champions[-1] if champions else None)
     except Exception as error:  # whatever it was, it is recorded and reported, and the champion answers on
         night = empty.model_copy(update={"reason": f"{type(error).__name__}: {error}"[:2000]})
     write_night(night)

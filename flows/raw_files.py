@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from data.logs import Tables, Ubi
-from data.partitions import GROWING, list_files
+from data.experiment.log_config import Tables, Ubi
+from data.file_partitions import GROWING, list_files
 from tasks.kinds import Partition
-from tasks.logs import known_digests
-from tasks.partitions import partition
+from tasks.log_stages import known_digests
+from tasks.partition_stage import partition
 from tasks.progress import showing
 
 

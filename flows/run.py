@@ -8,19 +8,19 @@ from typing import NamedTuple
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from data.experiment import Experiment
+from data.experiment.experiment_spec import Experiment
 from flows.arms import ArmRun, TrainedArms
 from flows.lists import ListRun, Lists
 from flows.sources import EvalSets, FeatureSets, Source
 from flows.submit import has_begun, result, settle, why_failed
 from flows.vectors import Embedded, Indexes
-from tasks.audit import Ranked, audit, leaks
-from tasks.bundle import crown
-from tasks.ensembles import Joined, weighted_recall
-from tasks.evaluation import EvaluatedList, above_oracle, evaluate
-from tasks.feedback import Told
+from tasks.audit_stage import Ranked, audit, leaks
+from tasks.bundle_stages import publish_champion
+from tasks.ensemble_stages import EnsembleRun, weighted_recall
+from tasks.evaluation_stage import EvaluatedList, above_oracle, evaluate
+from tasks.feedback_stages import FeedbackResult
 from tasks.finished_run import CostSource, FinishedRun, TrainedArm
-from tasks.graph import leak_of
+from tasks.graph_stage import leak_of
 from tasks.kinds import (
     BuiltIndex,
     EnsembleWeights,
@@ -35,12 +35,12 @@ from tasks.kinds import (
     TrainedRanker,
     TrainedTowers,
 )
-from tasks.ranking import RankerTrained
+from tasks.ranker_stages import RankerTrained
 from tasks.tracking.runs import Outcome
-from tasks.training import best_recall
+from tasks.training_stages import best_recall
 
 
-class Run(NamedTuple):
+class SettledRun(NamedTuple):
     """What became of all stages: artifacts by what they are of; why the others failed, by the same names."""
 
     features: list[FeatureSet]
@@ -66,7 +66,7 @@ def settle_run(
     indexes: Indexes,
     lists: Lists,
     bundles: dict[str, ModelBundle],
-) -> Run:
+) -> SettledRun:
     """Everything that was begun, once it has ended: the one place of the flow that waits for all."""
     untrained = dict(_untrained(spec, trained, vectors))
     indexed, _ = settle(lists.indexed)
@@ -81,7 +81,7 @@ def settle_run(
     failures |= {name: reason for (name, _), reason in settle(lists.rankers)[1].items()}
     failures |= {name: reason for (name, _), reason in settle(lists.filters)[1].items()}
     failures |= {f"{arm}, bundle": reason for arm, reason in unbundled.items() if has_begun(bundles[arm])}
-    return Run(
+    return SettledRun(
         features=list(settle(features)[0].values()),
         towers=settle(trained.towers)[0],
         untrained=untrained,
@@ -124,7 +124,7 @@ def _unjoined(
             yield _label(run), reason
 
 
-def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Run) -> RunResults:
+def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunResults:
     """The results of everything that was retrieved."""
     lists = [EvaluatedList(arm=name, seed=None, index="none", rows=rows) for name, rows in run.baselines.items()]
     for ((name, seed), index), rows in run.indexed.items():
@@ -136,21 +136,21 @@ def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Run)
     return evaluate(result(searches.test), lists, spec.questions, spec.evaluation)
 
 
-def audit_run(spec: Experiment, source: Source, searches: EvalSets, run: Run) -> RunAudit:
+def audit_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunAudit:
     """What checks of leaks and of sampled evaluations found."""
     ranked = [Ranked(arm=arm, seed=seed, ranks=ranks) for (arm, seed), ranks in run.target_ranks.items()]
     return audit(source.log, result(searches.test), run.features, ranked, spec.evaluation)
 
 
-def select_champion(spec: Experiment, experiment: str, run: Run) -> str | None:
+def select_champion(spec: Experiment, experiment: str, run: SettledRun) -> str | None:
     """The arm or ensemble of the highest validation recall among those that can answer, None where none can."""
     first = spec.seeds[0]
     recalls = {name: best_recall(run.towers[name, first]) for name in run.bundles if name in spec.arms}
     recalls |= {name: weighted_recall(weights) for (name, seed), weights in run.weights.items() if seed == first}
-    return crown(experiment, run.bundles, recalls)
+    return publish_champion(experiment, run.bundles, recalls)
 
 
-def finish_run(spec: Experiment, experiment: str, source: Source, searches: EvalSets, run: Run) -> FinishedRun:
+def finish_run(spec: Experiment, experiment: str, source: Source, searches: EvalSets, run: SettledRun) -> FinishedRun:
     """The run as the report and MLflow read it."""
     trained = [
         TrainedArm(arm=arm, seed=seed, towers=run.towers.get((arm, seed)), error=run.untrained.get((arm, seed)))
@@ -165,9 +165,9 @@ def finish_run(spec: Experiment, experiment: str, source: Source, searches: Eval
         log=source.log,
         searches=result(searches.test),
         trained=tuple(trained),
-        joined=tuple(Joined(arm=arm, seed=seed, weights=made) for (arm, seed), made in run.weights.items()),
+        joined=tuple(EnsembleRun(arm=arm, seed=seed, weights=made) for (arm, seed), made in run.weights.items()),
         rankers=tuple(RankerTrained(arm=arm, seed=seed, ranker=made) for (arm, seed), made in run.rankers.items()),
-        feedback=tuple(Told(arm=arm, seed=seed, made=made) for (arm, seed), made in run.judgements.items()),
+        feedback=tuple(FeedbackResult(arm=arm, seed=seed, made=made) for (arm, seed), made in run.judgements.items()),
         costs=tuple(_costs(run)),
         indexes=indexes,
         bundles=run.bundles,
@@ -181,7 +181,7 @@ def conclude(outcome: Outcome, results: RunResults, audited: RunAudit) -> Outcom
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
 
 
-def _costs(run: Run) -> Iterator[CostSource]:
+def _costs(run: SettledRun) -> Iterator[CostSource]:
     """Everything whose folder says what it cost, and for whom it was made."""
     for artifacts in (run.towers, run.weights, run.rankers):
         for (arm, seed), artifact in artifacts.items():

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from data.experiment import Experiment
-from data.logs import Simulated
-from ebr_core.features import Features
+from data.experiment.experiment_spec import Experiment
+from data.experiment.log_config import Simulated
+from ebr_core.towers.feature_config import Features
 from flows.submit import result, submit
-from tasks.features import extract_columns, featurise, needs_columns
-from tasks.graph import embed_graph
+from tasks.feature_stages import extract_columns, featurise, needs_columns
+from tasks.graph_stage import embed_graph
 from tasks.kinds import EvalSet, FeatureSet, Log, SimulatedLog
-from tasks.logs import ReadLogs, contents_of, extract, files_of, live, sample
-from tasks.ranking import refuse_deep
-from tasks.retrieval import refuse_impossible
+from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample, simulate_log
+from tasks.ranker_stages import refuse_deep
+from tasks.retrieval_stages import refuse_impossible
 
 FeatureSets = dict[Features, FeatureSet]
 
@@ -34,14 +34,14 @@ class EvalSets(NamedTuple):
     ranking: EvalSet | None  # the later half, from which rankers learn
 
 
-def simulate_log(spec: Experiment) -> SimulatedLog | None:
+def world_log(spec: Experiment) -> SimulatedLog | None:
     """The world whose log the experiment reads, None where it reads the user's files."""
-    return result(submit(live, (), spec.logs.world)) if isinstance(spec.logs, Simulated) else None
+    return result(submit(simulate_log, (), spec.logs.world)) if isinstance(spec.logs, Simulated) else None
 
 
 def extract_log(spec: Experiment) -> Source:
     """The log of the experiment, extracted before anything else begins: what the files do not allow is refused here."""
-    world = simulate_log(spec)
+    world = world_log(spec)
     files = files_of(spec.logs, world)
     return Source(result(submit(extract, (), files, spec.split, contents_of(files))), world, files)
 

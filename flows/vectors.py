@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from data.experiment import Experiment
-from ebr_core.bundle import CONTEXT
-from ebr_core.config import Arm
-from ebr_core.hybrid import Retrieval
-from ebr_core.index_specs import AnyIndex, is_tuned
+from data.experiment.experiment_spec import Experiment
+from ebr_core.search.hybrid_search import Retrieval
+from ebr_core.search.index_specs import AnyIndex, is_tuned
+from ebr_core.serving.model_bundle import CONTEXT
+from ebr_core.training.arm_config import Arm
 from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, FeatureSets
 from flows.submit import submit
-from tasks.ensembles import join_vectors, weigh
-from tasks.features import wanted_columns
-from tasks.hybrid import calibrate_radius
+from tasks.ensemble_stages import choose_weights, concat_vectors
+from tasks.feature_stages import wanted_columns
+from tasks.hybrid_stages import calibrate_radius
 from tasks.kinds import BuiltIndex, CalibratedRadius, EnsembleWeights, EvalSet, Vectors
-from tasks.retrieval import build_index, embed_texts
+from tasks.retrieval_stages import build_index, embed_texts
 
 VectorsByRun = dict[ArmRun, Vectors]
 Indexes = dict[tuple[ArmRun, str], BuiltIndex]
@@ -74,13 +74,15 @@ def join_ensembles(spec: Experiment, trained: TrainedArms, vectors: Embedded, se
             threads = joined.threads[run] = max(vectors.threads[part] for part in parts)
             validation = [vectors.validation[part] for part in parts]
             towers = [trained.towers[part] for part in parts]
-            joined.weights[run] = submit(weigh, run, towers, validation, searches.validation, ensemble.weights, threads)
-            joined.validation[run] = submit(join_vectors, run, validation, joined.weights[run])
+            joined.weights[run] = submit(
+                choose_weights, run, towers, validation, searches.validation, ensemble.weights, threads
+            )
+            joined.validation[run] = submit(concat_vectors, run, validation, joined.weights[run])
             test = [vectors.test[part] for part in parts]
-            joined.test[run] = submit(join_vectors, run, test, joined.weights[run])
+            joined.test[run] = submit(concat_vectors, run, test, joined.weights[run])
             if run in _ranked_arms(spec):
                 ranking = [vectors.ranking[part] for part in parts]
-                joined.ranking[run] = submit(join_vectors, run, ranking, joined.weights[run])
+                joined.ranking[run] = submit(concat_vectors, run, ranking, joined.weights[run])
     return joined
 
 

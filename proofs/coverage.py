@@ -4,7 +4,7 @@
 
 Each data set has searchers with some searches each, arms whose effect differs from searcher to searcher, seeds that
 move an arm as a whole and on single searches, and hits that are 0 or 1. Printed for each setting: how often an interval
-holds the planted difference, by itself and for all arms at once, for `ebr_core.intervals.compare` and for what it
+holds the planted difference, by itself and for all arms at once, for `intervals.compare` and for what it
 replaces. Exit code 1 where the former is outside 93–97 %, or where taking searches for independent does no harm.
 """
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ebr_core.arrays import Float64, Int64
-from ebr_core.intervals import Measured, compare
+from ebr_core.measure.intervals import MetricValues, compare
 
 ALLOWED = (0.93, 0.97)
 ARMS = 5
@@ -54,8 +54,8 @@ SETTINGS = (
 class Planted(NamedTuple):
     """One data set with what is true of it."""
 
-    baseline: Measured
-    arms: list[Measured]
+    baseline: MetricValues
+    arms: list[MetricValues]
     clusters: Int64
     truth: Float64  # (A,) the planted differences
 
@@ -80,7 +80,7 @@ def plant(setting: Setting, rng: np.random.Generator) -> Planted:
         level = 0.5 + searcher[clusters] + effects[arm] + own[arm][clusters]
         luck = np.where(rng.random((count, len(clusters))) < 0.8, shared, rng.random((count, len(clusters))))
         hit = luck < level + moved[arm, :count, None]
-        measured.append(Measured(hit.astype(np.float64), trained=not (arm == 0 and setting.untrained_baseline)))
+        measured.append(MetricValues(hit.astype(np.float64), trained=not (arm == 0 and setting.untrained_baseline)))
     return Planted(measured[0], measured[1:], clusters, effects[1:])
 
 
@@ -102,7 +102,7 @@ def cover(setting: Setting, sets: int, resamples: int = 1000, seed: int = 0) -> 
         rng = np.random.default_rng([seed, number])
         planted = plant(setting, rng)
         everyone = np.arange(len(planted.clusters))
-        first = [Measured(arm.values[:1], arm.trained) for arm in (planted.baseline, *planted.arms)]
+        first = [MetricValues(arm.values[:1], arm.trained) for arm in (planted.baseline, *planted.arms)]
         right = compare(planted.baseline, planted.arms, planted.clusters, resamples, number)
         rows = compare(planted.baseline, planted.arms, everyone, 200, number)
         blind = compare(first[0], first[1:], planted.clusters, 200, number)

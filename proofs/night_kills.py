@@ -162,8 +162,8 @@ def told(home: Path) -> dict[str, Any]:
 
 def world(folder: Path, nights: int) -> tuple[Path, list[date]]:
     """Lives a small world; its experiment file, and the days of its nights."""
-    from data.world.config import World
     from data.world.simulate import simulate
+    from data.world.world_config import World
 
     small = World(searches=500 * (WARMING + nights), documents=500, days=WARMING + nights, seed=1)
     for _ in simulate(small, folder / "log"):

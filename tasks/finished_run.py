@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from data.experiment import Experiment
+from data.experiment.experiment_spec import Experiment
 from ebr_core.frozen import Frozen
 from tasks.artifacts import Artifact
-from tasks.ensembles import Joined
-from tasks.feedback import Told
+from tasks.ensemble_stages import EnsembleRun
+from tasks.feedback_stages import FeedbackResult
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, TrainedTowers
-from tasks.ranking import RankerTrained
+from tasks.ranker_stages import RankerTrained
 
 
 class TrainedArm(Frozen):
@@ -37,9 +37,9 @@ class FinishedRun(Frozen):
     log: Log
     searches: EvalSet  # of the test
     trained: tuple[TrainedArm, ...]
-    joined: tuple[Joined, ...]
+    joined: tuple[EnsembleRun, ...]
     rankers: tuple[RankerTrained, ...]
-    feedback: tuple[Told, ...]
+    feedback: tuple[FeedbackResult, ...]
     costs: tuple[CostSource, ...]
     indexes: dict[str, dict[str, BuiltIndex]]  # arm-seed → name → index
     bundles: dict[str, ModelBundle]  # arm or ensemble →

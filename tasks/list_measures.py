@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ebr_core import metrics
 from ebr_core.arrays import Float64, Int64
-from ebr_core.metrics import Targets
+from ebr_core.measure import metrics
+from ebr_core.measure.metrics import Targets
+from tasks.eval_sets import SampledSearches
 from tasks.retrieved import EXACT, NO_INDEX, Retrieved
-from tasks.samples import Sample
 
 COUNTS = ("scanned", "returned")  # documents, where a retrieval counts them
 
 
-class Run(NamedTuple):
+class EvaluatedRun(NamedTuple):
     """Who retrieved: an arm or baseline, its seed, the index."""
 
     arm: str
@@ -33,10 +33,10 @@ class Run(NamedTuple):
         return self.through in (EXACT, NO_INDEX)
 
 
-By = dict[Run, dict[str, Float64]]  # metric → (S,) of each run
+By = dict[EvaluatedRun, dict[str, Float64]]  # metric → (S,) of each run
 
 
-def measure_list(rows: Any, targets: Targets, sample: Sample, ks: tuple[int, ...]) -> dict[str, Float64]:
+def measure_list(rows: Any, targets: Targets, sample: SampledSearches, ks: tuple[int, ...]) -> dict[str, Float64]:
     """Each metric of what a run retrieved for these searches, (S,). [EBR §2.1]"""
     hit, grades = metrics.hits(rows, targets), metrics.grades_of(rows, targets)
     best = metrics.best_grades(targets, max(ks))
@@ -52,7 +52,7 @@ def measure_list(rows: Any, targets: Targets, sample: Sample, ks: tuple[int, ...
     return measured
 
 
-def add_counts(measured: By, lists: dict[Run, Retrieved], searches: dict[str, Any]) -> None:
+def add_counts(measured: By, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any]) -> None:
     """What a list counted for each search: documents scanned, documents returned."""
     for run, retrieved in lists.items():
         for name, counts in zip(COUNTS, (retrieved.scanned, retrieved.returned), strict=True):
@@ -60,7 +60,9 @@ def add_counts(measured: By, lists: dict[Run, Retrieved], searches: dict[str, An
                 measured[run][name] = counts[searches["at"]].astype(np.float64)
 
 
-def add_index_recall(measured: By, lists: dict[Run, Retrieved], searches: dict[str, Any], ks: tuple[int, ...]) -> None:
+def add_index_recall(
+    measured: By, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
+) -> None:
     """The index's own numbers: the share of the K exactly nearest that it finds among its first K, and whether the one
     exactly nearest is among them (1-recall@K) [EBR §4.1]. Where an index was tuned for a K, what it finds asked for so
     few counts, equal documents standing for each other, as it did in the tuning."""

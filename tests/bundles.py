@@ -11,19 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ebr_core.arrays import Float32
-from ebr_core.bundle import ASKED, embed_asked, seal, write_terms
-from ebr_core.features import Features, TextFeatures, Values
-from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
-from ebr_core.hybrid import Radius
-from ebr_core.index import build
-from ebr_core.index_specs import Ivf
-from ebr_core.inputs import bagged, inputs_of
-from ebr_core.model import Checkpoint, save_towers
-from ebr_core.ngram_hashing import hash_texts
-from ebr_core.ngram_tower import new_ngram_tower
-from ebr_core.searchable import save
-from ebr_core.terms import index_terms
-from ebr_core.tower_config import NgramTowerConfig
+from ebr_core.search.deduped_index import save
+from ebr_core.search.faiss_index import build
+from ebr_core.search.hybrid_search import Radius
+from ebr_core.search.index_specs import Ivf
+from ebr_core.serving.model_bundle import ASKED, embed_asked, seal, write_terms
+from ebr_core.text.ngram_hashing import hash_texts
+from ebr_core.text.terms import index_terms
+from ebr_core.towers.checkpoint import Checkpoint, save_towers
+from ebr_core.towers.feature_config import Features, TextFeatures, Values
+from ebr_core.towers.fitted_features import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.towers.ngram_tower import new_ngram_tower
+from ebr_core.towers.tower_config import NgramTowerConfig
+from ebr_core.towers.tower_inputs import bagged, inputs_of
 
 TITLES = [
     *("Anna Schmidt", "Anna Smith", "Ana Smit", "Smith Brothers Band", "Walking Club Lyon"),

@@ -61,19 +61,20 @@ def recorded() -> Iterator[tuple[set[CodeType], set[str]]]:
     calls: set[CodeType] = set()
     files: set[str] = set()
 
-    def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(_ROOMS):
+    def note(frame: FrameType, _event: str, _value: object) -> None:  # of calls alone, as it returns nothing
+        if frame.f_code.co_filename.startswith(_ROOMS):
             calls.add(frame.f_code)
 
     _listen()
+    before = sys.gettrace()
     _RUNNING.files = files
-    sys.setprofile(note)
-    threading.setprofile(note)
+    sys.settrace(note)
+    threading.settrace(note)
     try:
         yield calls, files
     finally:
-        sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
+        sys.settrace(before)
+        threading.settrace(before)  # type: ignore[arg-type]
         _RUNNING.files = None
 
 

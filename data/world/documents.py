@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.world import words as w
-from data.world.config import World
 from data.world.places import COUNTRIES, LANGUAGES, Places
+from data.world.world_config import World
 
 Ints = npt.NDArray[np.int64]
 

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from data.world.config import Clicking, Forms, Misspelling, Wants, World
 from data.world.oracle import oracle
 from data.world.simulate import build, simulate
+from data.world.world_config import Clicking, Forms, Misspelling, Wants, World
 from ebr_core.frozen import Frozen
 
 TREC = (0.42, 0.32, 0.13, 0.11, 0.12, 0.04, 0.06, 0.05, 0.04, 0.04)  # click-through of ranks 1–10, TREC Session 2012
@@ -34,7 +34,7 @@ DIFFICULTIES = {
 }
 
 
-class Sample:
+class FigureSample:
     """A simulated log and a uniform sample of the searches of its last three days."""
 
     def __init__(self, world: World, folder: Path, n: int) -> None:
@@ -112,7 +112,7 @@ def table_of_recall(n: int) -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for name, world in DIFFICULTIES.items():
         with tempfile.TemporaryDirectory() as folder:
-            s = Sample(world, Path(folder) / "log", n)
+            s = FigureSample(world, Path(folder) / "log", n)
             found = [s.popular(), s.bm25(), s.shown, *(s.oracle(x) for x in ("text", "place", "everything"))]
             found.append(s.oracle("everything", 7))
             for label, targets in (("truth", s.truth), ("logged", s.logged)):
@@ -125,7 +125,7 @@ def table_of_sensitivity(n: int) -> None:
     print("|---|---|---|---|---|---|")
     for name, value, world in [("default", "", World()), *halved_and_doubled()]:
         with tempfile.TemporaryDirectory() as folder:
-            s = Sample(world, Path(folder) / "log", n)
+            s = FigureSample(world, Path(folder) / "log", n)
             found = [s.bm25(), *(s.oracle(x) for x in ("text", "place", "everything"))]
             print(
                 f"| {name} | {value} | " + " | ".join(f"{s.recall(f, s.truth):.3f}" for f in found) + " |", flush=True

@@ -11,8 +11,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from data.world.config import World
 from data.world.documents import CITY, OPTIONAL, TOPIC, TYPE, WIDTH
+from data.world.world_config import World
 
 FORMS = ("full", "words", "prefix", "reordered", "short", "translated", "topic")
 FULL, WORDS, PREFIX, REORDERED, SHORT, TRANSLATED, OF_TOPIC = range(7)

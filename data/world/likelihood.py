@@ -16,10 +16,10 @@ import numpy.typing as npt
 from data.world.chance import mix
 from data.world.documents import TOPIC, TYPE, WIDTH
 from data.world.forming import Forming, Listing, list_forms, list_topic_forms, new_listing, spell
-from data.world.misspelling import ROOM, Edits, Typos, chance_of_words, list_edits, new_edits
+from data.world.misspelling import ROOM, Edits, EditShares, chance_of_words, list_edits, new_edits
 from data.world.places import LANGUAGES
 from data.world.sessions import QUERY, Titles
-from ebr_core.typos import SHORTEST
+from ebr_core.text.typos import SHORTEST
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -184,7 +184,7 @@ def _fill_topics(
 
 
 def words_meant(
-    typed: Iterable[bytes], typos: Typos, hashes: Hashes, letters: npt.NDArray[np.uint8], length: Ints
+    typed: Iterable[bytes], typos: EditShares, hashes: Hashes, letters: npt.NDArray[np.uint8], length: Ints
 ) -> Words:
     """For distinct typed words, every known word that is the same or becomes it by one edit, and how likely."""
     rows = np.array(list(typed), dtype=f"S{ROOM}").view(np.uint8).reshape(-1, ROOM)
@@ -210,7 +210,7 @@ def _without_one(letters: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, n
 
 @numba.njit(cache=True)
 def _meant(
-    rows: np.ndarray, lengths: np.ndarray, typos: Typos, key: np.ndarray, owner: np.ndarray, hashes: np.ndarray,
+    rows: np.ndarray, lengths: np.ndarray, typos: EditShares, key: np.ndarray, owner: np.ndarray, hashes: np.ndarray,
     letters: np.ndarray, length: np.ndarray, edits: Edits,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     offsets = np.zeros(len(rows) + 1, np.int64)
@@ -239,7 +239,7 @@ def _meant(
 
 
 @numba.njit(cache=True)
-def _chance_of_edit(t: Typos, word: np.ndarray, n: int, typed: np.ndarray, m: int, edits: Edits) -> float:
+def _chance_of_edit(t: EditShares, word: np.ndarray, n: int, typed: np.ndarray, m: int, edits: Edits) -> float:
     """P(typed | word, one edit), the sum over the edits that give it; 0 for words too short to be misspelt."""
     if n < SHORTEST or abs(n - m) > 1:
         return 0.0

@@ -12,15 +12,15 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from data.world.config import Misspelling
 from data.world.words import fold_table
-from ebr_core.typos import INSERTION, OMISSION, SHORTEST, SUBSTITUTION, TRANSPOSITION, keys_beside
+from data.world.world_config import Misspelling
+from ebr_core.text.typos import INSERTION, OMISSION, SHORTEST, SUBSTITUTION, TRANSPOSITION, keys_beside
 
 ROOM = 32  # letters of a typed word, at most
 EDITS = 1200  # edits of one word, at most
 
 
-class Typos(NamedTuple):
+class EditShares(NamedTuple):
     """What listing the edits needs."""
 
     shares: npt.NDArray[np.float64]  # (4,) omission, insertion, substitution, transposition; sum to 1
@@ -38,10 +38,10 @@ class Edits(NamedTuple):
     p: npt.NDArray[np.float64]  # (EDITS,)
 
 
-def typos_of(m: Misspelling) -> Typos:
+def typos_of(m: Misspelling) -> EditShares:
     shares = np.array([m.omission, m.insertion, m.substitution, m.transposition])
     near, nears = neighbours()
-    return Typos(shares / shares.sum(), m.first_letter, m.doubling, near, nears)
+    return EditShares(shares / shares.sum(), m.first_letter, m.doubling, near, nears)
 
 
 def new_edits() -> Edits:
@@ -49,7 +49,7 @@ def new_edits() -> Edits:
 
 
 def neighbours() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """(256, 12) keys beside a letter's, as `ebr_core.typos` has them, and how many. An accented letter has those of its
+    """(256, 12) keys beside a letter's, as `typos` has them, and how many. An accented letter has those of its
     plain one, and that one."""
     near, nears = np.zeros((256, 12), np.uint8), np.zeros(256, np.int64)
     fold = fold_table()
@@ -82,7 +82,7 @@ def _put(out: Edits, k: int, word: np.ndarray, n: int, at: int, remove: int, new
 
 
 @numba.njit(cache=True)
-def list_edits(t: Typos, word: np.ndarray, n: int, out: Edits) -> int:
+def list_edits(t: EditShares, word: np.ndarray, n: int, out: Edits) -> int:
     """The number of single edits of a word of n ≥ 2 letters, written to `out` with probabilities that sum to 1.
 
     The first letter is hit with probability `first`, the others alike. An insertion comes before a letter and doubles

@@ -23,17 +23,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.world import prior, wants
-from data.world.config import Sees, World
 from data.world.documents import WIDTH
 from data.world.likelihood import ANY, Meanings, Words, chance_of_query, join, meanings, words_meant
 from data.world.places import LANGUAGES
 from data.world.simulate import build, document_ids
+from data.world.world_config import Sees, World
 from ebr_core.errors import InputError
 
 Ints = npt.NDArray[np.int64]
 
 
-class _Asked(NamedTuple):
+class _OracleQueries(NamedTuple):
     """The searches to answer, in the order given."""
 
     words: Ints  # (Q, WIDTH) into Words, −1 after the last
@@ -137,7 +137,7 @@ def _written(world: World, folder: Path) -> World:
     return world
 
 
-def _read(world: World, folder: Path, ids: Ints) -> tuple[_Asked, list[bytes]]:
+def _read(world: World, folder: Path, ids: Ints) -> tuple[_OracleQueries, list[bytes]]:
     """The searches asked for, and the distinct words typed in them."""
     wanted = pc.field("search_id").isin(pa.array(np.unique(ids)))
     columns = ["search_id", "searched_at", "query", "searcher_id"]
@@ -160,12 +160,13 @@ def _read(world: World, folder: Path, ids: Ints) -> tuple[_Asked, list[bytes]]:
     tries = np.zeros(int(ids.max(initial=0)) + 1, np.int64)
     tries[truth["search_id"].to_numpy()] = truth["attempt"].to_numpy()
     rate = np.where(tries[ids] == 1, world.misspelling.rate, world.misspelling.retyped)
-    return _Asked(words, day.astype(np.int64), searcher, rate), list(typed)
+    return _OracleQueries(words, day.astype(np.int64), searcher, rate), list(typed)
 
 
 @numba.njit(cache=True)
 def _answer(
-    queries: np.ndarray, asked: _Asked, known: Meanings, meant: Words, facts: prior.Facts, belief: prior.Belief,
+    queries: np.ndarray, asked: _OracleQueries, known: Meanings, meant: Words, facts: prior.DayFacts,
+    belief: prior.Belief,
     second: float, room: _Room, rows: np.ndarray, expected: np.ndarray,
 ) -> None:  # fmt: skip
     """Write the best documents of the queries, all of which share a belief."""
@@ -210,7 +211,7 @@ def _keep_best(room: _Room, rows: np.ndarray, expected: np.ndarray) -> None:
 
 @numba.njit(cache=True)
 def _interpret(
-    words: np.ndarray, rate: float, second: float, known: Meanings, meant: Words, facts: prior.Facts,
+    words: np.ndarray, rate: float, second: float, known: Meanings, meant: Words, facts: prior.DayFacts,
     belief: prior.Belief, room: _Room,
 ) -> None:  # fmt: skip
     """Add up the likelihood of documents and the score of searches for a topic over all that may be meant."""
@@ -247,7 +248,7 @@ def _interpret(
 
 @numba.njit(cache=True)
 def _add_meaning(
-    choice: np.ndarray, rate: float, second: float, known: Meanings, meant: Words, facts: prior.Facts,
+    choice: np.ndarray, rate: float, second: float, known: Meanings, meant: Words, facts: prior.DayFacts,
     belief: prior.Belief, room: _Room,
 ) -> None:  # fmt: skip
     """Add what one choice of words meant says of titles and of topics."""
@@ -282,7 +283,7 @@ def _touch(room: _Room, d: int) -> None:
 
 @numba.njit(cache=True)
 def _add_topic(
-    topic: int, city: int, g: int, chance: float, facts: prior.Facts, belief: prior.Belief, room: _Room
+    topic: int, city: int, g: int, chance: float, facts: prior.DayFacts, belief: prior.Belief, room: _Room
 ) -> None:
     """Add the score of a topic's right answers, from one city, or from all that the belief holds."""
     for c in range(city if city >= 0 else 0, city + 1 if city >= 0 else belief.topic.shape[2]):

@@ -30,7 +30,7 @@ class Belief(NamedTuple):
     topic: Floats  # (L, T, C) mass of searches for a topic from a city
 
 
-class Facts(NamedTuple):
+class DayFacts(NamedTuple):
     """What a belief reads of the documents on one day."""
 
     p: Floats  # (N,) popularity
@@ -43,11 +43,11 @@ class Facts(NamedTuple):
     right: npt.NDArray[np.int64]  # (T, C) how many
 
 
-def facts_of(documents: Documents, want: Wanting, day: Day, popularity: Floats, topics: int) -> Facts:
+def facts_of(documents: Documents, want: Wanting, day: Day, popularity: Floats, topics: int) -> DayFacts:
     cell = np.where(documents.topic >= 0, documents.topic.astype(np.int64) * LANGUAGE_ROOM + documents.language, -1)
     answers = np.full((topics, len(want.country), RIGHT), -1, np.int64)
     right = _answer_all(want, day.there, answers)
-    return Facts(
+    return DayFacts(
         popularity, documents.city, cell,
         day.by_city[want.city_starts[1:]] - day.by_city[want.city_starts[:-1]],
         day.by_taste[want.taste_starts[1:]] - day.by_taste[want.taste_starts[:-1]],
@@ -73,7 +73,7 @@ def new_belief(groups: int, n: int, cities: int, topics: int) -> Belief:
 
 @numba.njit(cache=True)
 def believe(
-    w: Wanting, d: Day, f: Facts, b: Belief, group: int, language: int, members: np.ndarray, weights: np.ndarray
+    w: Wanting, d: Day, f: DayFacts, b: Belief, group: int, language: int, members: np.ndarray, weights: np.ndarray
 ) -> None:
     """Replace a group's wants by those of its members, each with a weight."""
     b.language[group] = language
@@ -88,7 +88,7 @@ def believe(
 
 
 @numba.njit(cache=True)
-def _add_searcher(w: Wanting, d: Day, f: Facts, b: Belief, group: int, s: int, weight: float) -> None:
+def _add_searcher(w: Wanting, d: Day, f: DayFacts, b: Belief, group: int, s: int, weight: float) -> None:
     """Add the wants of searcher s on that day, `weight` in all."""
     home, later = w.home[s], 1 if d.day >= w.switches[s] else 0
     single = 1.0
@@ -136,7 +136,7 @@ def _add_links(w: Wanting, d: Day, graph: np.ndarray, node: int, weight: float) 
 
 
 @numba.njit(cache=True)
-def of_document(f: Facts, b: Belief, group: int, d: int) -> float:
+def of_document(f: DayFacts, b: Belief, group: int, d: int) -> float:
     """Mass of d as the one document that a group wants."""
     p = f.p[d]
     if p <= 0:

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from data.world.chance import choose, draw, open_stream
-from data.world.config import World
 from data.world.documents import WIDTH, Documents
 from data.world.engine import SHOWN, Engine, search
 from data.world.forming import Forming, Listing, list_forms, list_topic_forms, new_listing, spell
-from data.world.misspelling import Edits, Typos, list_edits, new_edits, some_words
+from data.world.misspelling import Edits, EditShares, list_edits, new_edits, some_words
 from data.world.wants import RIGHT, Day, Wanting, draw_document, pick_taste, right_answers
+from data.world.world_config import World
 
 QUERY = 192  # bytes of a query, at most
 HOURS = np.array([2, 1, 1, 1, 1, 2, 3, 4, 5, 5, 5, 6, 6, 6, 6, 6, 6, 7, 8, 9, 10, 10, 8, 5], float)  # local; assumed
@@ -90,7 +90,7 @@ def empty_log(n: int) -> Log:
 
 def sessions(
     seed: int, day: Day, first: int, stop: int, active: npt.NDArray[np.float64], hours: npt.NDArray[np.float64],
-    shift: npt.NDArray[np.int64], want: Wanting, forming: Forming, typos: Typos, engine: Engine, titles: Titles,
+    shift: npt.NDArray[np.int64], want: Wanting, forming: Forming, typos: EditShares, engine: Engine, titles: Titles,
     habits: Habits,
 ) -> Log:  # fmt: skip
     """The searches of sessions first … stop − 1 of a day, whatever sessions are asked for beside them.
@@ -109,7 +109,7 @@ def sessions(
 @numba.njit(cache=True, nogil=True)
 def _run(
     seed: np.uint64, day: Day, first: int, stop: int, active: np.ndarray, hours: np.ndarray, shift: np.ndarray,
-    want: Wanting, forming: Forming, typos: Typos, engine: Engine, titles: Titles, habits: Habits,
+    want: Wanting, forming: Forming, typos: EditShares, engine: Engine, titles: Titles, habits: Habits,
     listing: Listing, edits: Edits, log: Log,
 ) -> int:  # fmt: skip
     """Write the sessions' searches to `log`; how many."""
@@ -147,7 +147,7 @@ def _run(
 
 @numba.njit(cache=True)
 def _type(
-    n: int, searcher: int, city: int, topic: int, rate: float, want: Wanting, forming: Forming, typos: Typos,
+    n: int, searcher: int, city: int, topic: int, rate: float, want: Wanting, forming: Forming, typos: EditShares,
     titles: Titles, habits: Habits, listing: Listing, edits: Edits, log: Log, state: np.ndarray,
 ) -> None:  # fmt: skip
     """Write the query of row n: a form of the title or topic, accents or none, then up to two misspelt words."""

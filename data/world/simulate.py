@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.world import engine, forming, misspelling, wants
-from data.world.config import World
 from data.world.documents import KINDS, Documents, Language, compose, title_text
 from data.world.places import LANGUAGES, Places, settle
 from data.world.sessions import HOURS, Log, Titles, empty_log, habits_of, sessions, titles_of
 from data.world.society import Rows, Society, gather
+from data.world.world_config import World
 from ebr_core.errors import InputError
 
 BATCH = 50_000  # searchers whose edges are written at once
@@ -51,7 +51,7 @@ class Scene(NamedTuple):
     want: wants.Wanting
     trend: npt.NDArray[np.float64]  # (days, T)
     form: forming.Forming
-    typos: misspelling.Typos
+    typos: misspelling.EditShares
     titles: Titles
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from data.world.config import World
 from data.world.documents import PERSON, Documents
 from data.world.places import Places
+from data.world.world_config import World
 
 Ints = npt.NDArray[np.int64]
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from data.world.chance import choose, draw
-from data.world.config import World
 from data.world.documents import EVENT, FOREVER, PERSON, TOPIC, Documents
 from data.world.places import Places
 from data.world.society import TASTE, Society
+from data.world.world_config import World
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

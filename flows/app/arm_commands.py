@@ -19,7 +19,7 @@ def negatives(
 ) -> None:
     """Show some of an arm's training pairs, with negatives of every kind, titles and similarities."""
     open_session(quiet=True)
-    from flows.negatives import inspect_negatives, show
+    from flows.app.negatives import inspect_negatives, show
 
     show(inspect_negatives(str(experiment), arm, queries), open_console(pipe_width=120))
 
@@ -31,7 +31,7 @@ def explain(
     searcher: Annotated[str | None, typer.Option(help="The searcher_id; default: an unknown searcher.")] = None,
 ) -> None:
     """Explain why an arm ranks a document where it does for a query: the share of each feature group and n-gram."""
-    from flows.explain import explain_arms
+    from flows.app.explain import explain_arms
 
     explain_arms(arms, query, searcher, document, open_console())
 
@@ -44,7 +44,7 @@ def export_csv(
 ) -> None:
     """Write an arm's retrieved results without a judgement as CSV, for people to fill in the column grade: 0 to 3."""
     open_session(quiet=True)
-    from flows.ratings import export_ratings
+    from flows.app.ratings import export_ratings
 
     print(f"{out}: {export_ratings(experiment, arm, out):,} results to rate; fill in the column grade, 0 to 3")
 
@@ -56,7 +56,7 @@ def import_csv(
     arm: Annotated[str, typer.Option(help="The arm whose results were rated.")],
 ) -> None:
     """Check a CSV with grades and keep its ratings; arms that name this arm in ratings.of learn from them."""
-    from flows.ratings import import_ratings
+    from flows.app.ratings import import_ratings
 
     done = import_ratings(experiment, arm, file)
     print(f"{done.ratings:,} ratings of {done.searches:,} searches, {done.good:,} of them good; kept in {done.kept}")

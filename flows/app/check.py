@@ -7,26 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.check import describe
-from data.experiment import Experiment, arm_of
-from data.experiment_file import load_experiment
-from data.fingerprint import refuse_absent
-from data.logs import Simulated
+from data.experiment.experiment_file import load_experiment
+from data.experiment.experiment_spec import Experiment, arm_of
+from data.experiment.log_config import Simulated
+from data.log_fingerprint import refuse_absent
+from data.report_text import describe
 from ebr_core.errors import InputError
-from ebr_core.index_specs import problem
-from ebr_core.intervals import FEW_CLUSTERS
-from tasks.features import examine, extract_columns, needs_columns
-from tasks.feedback import imported_of
+from ebr_core.measure.intervals import FEW_CLUSTERS
+from ebr_core.search.index_specs import problem
+from tasks.feature_stages import examine, extract_columns, needs_columns
+from tasks.feedback_stages import imported_of
 from tasks.kinds import Log
-from tasks.logs import ReadLogs, contents_of, extract, live, sample
-from tasks.ranking import refuse_deep
-from tasks.retrieval import refuse_impossible
+from tasks.log_stages import ReadLogs, contents_of, extract, sample, simulate_log
+from tasks.ranker_stages import refuse_deep
+from tasks.retrieval_stages import refuse_impossible
 
 
 def describe_experiment(path: Path) -> str:
     """The description of an experiment's logs and plan. Extracts the log as a run would, and trains nothing."""
     spec = load_experiment(path)
-    logs = spec.logs.tables(live.fn(spec.logs.world).folder) if isinstance(spec.logs, Simulated) else spec.logs
+    logs = spec.logs.tables(simulate_log.fn(spec.logs.world).folder) if isinstance(spec.logs, Simulated) else spec.logs
     refuse_absent(logs)
     log: Log = extract.fn(logs, spec.split, contents_of(logs))
     report = json.loads((log.folder / "report.json").read_text())

@@ -15,10 +15,10 @@ from rich.progress import track
 from rich.table import Table
 
 from data.damaged import refuse_brotli_file
-from ebr_core.answer import Hit, Question, answer
-from ebr_core.bundle import ASKED, CONTEXT, Bundle, embed_asked, open_bundle
 from ebr_core.errors import InputError
-from tasks.bundle import bundle_of, models_of
+from ebr_core.serving.model_bundle import ASKED, CONTEXT, Bundle, embed_asked, open_bundle
+from ebr_core.serving.query_answer import Hit, SearchQuery, answer
+from tasks.bundle_stages import bundle_of, models_of
 
 ANSWERS = pa.schema(
     [
@@ -40,10 +40,10 @@ def open_model(experiment: str | None, model: str | None, folder: Path | None) -
     return open_bundle(folder or bundle_of(models_of(experiment), model))
 
 
-def validate_question(fields: dict[str, Any]) -> Question:
+def validate_question(fields: dict[str, Any]) -> SearchQuery:
     """The question with these fields, None left out. Errors: each names the option that it belongs to."""
     try:
-        return Question.model_validate({key: value for key, value in fields.items() if value is not None})
+        return SearchQuery.model_validate({key: value for key, value in fields.items() if value is not None})
     except ValidationError as error:
         lines = [
             f"{'.'.join(map(str, problem['loc'][:1]))}: {problem['msg'].removeprefix('Value error, ')}"
@@ -52,7 +52,7 @@ def validate_question(fields: dict[str, Any]) -> Question:
         raise InputError("; ".join(dict.fromkeys(lines))) from error
 
 
-def show_hits(bundle: Bundle, question: Question, console: Console) -> None:
+def show_hits(bundle: Bundle, question: SearchQuery, console: Console) -> None:
     """Print the ranked titles with scores and reasons."""
     hits = answer(bundle, question)
     table = Table(title=f"{question.query!r} by {bundle.name}, {question.mode}", title_justify="left")

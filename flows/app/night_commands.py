@@ -27,22 +27,22 @@ def nightly(
     """Retrain on all days but the newest and promote the challenger if it wins on the newest. A day is judged once."""
     open_session()
     from flows.nightly import retrain
-    from tasks.nights import described
+    from tasks.nights.night_records import describe_night
 
     newest, begin, end = (moment.date() if moment else None for moment in (day, first, last))
     state = retrain(str(experiment), newest, begin, end, accept, return_state=True)
     for night in outcome_of(state):
-        print(described(night))
+        print(describe_night(night))
     if state.is_failed():
         raise typer.Exit(1)
 
 
 def rollback(experiment: NAME = None) -> None:
     """Make the previous champion answer again; the one that it replaces no longer serves as a yardstick."""
-    from tasks.nights import described
-    from tasks.promoting import name_of, roll_back
+    from tasks.nights.champion_service import name_of, roll_back
+    from tasks.nights.night_records import describe_night
 
-    print(described(roll_back(name_of(experiment))))
+    print(describe_night(roll_back(name_of(experiment))))
 
 
 def status(experiment: NAME = None) -> None:

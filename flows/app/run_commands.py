@@ -19,7 +19,7 @@ from tasks.home import home
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from data.experiment import Experiment
+    from data.experiment.experiment_spec import Experiment
 
 RUN = Annotated[str, typer.Argument(help="A run: its folder, its name (report-…) or an experiment, for its last run.")]
 
@@ -29,8 +29,8 @@ def run(experiment: EXPERIMENT_FILE) -> None:
     spec = _load_experiment(experiment)  # before anything starts
     watched = sys.stderr.isatty()
     open_session(quiet=watched)  # the bars show the progress
+    from flows.app.results_table import show
     from flows.ebr import ebr
-    from flows.table import show
     from tasks.progress import BARS
 
     console, bars = open_console(), _progress_bars()
@@ -50,9 +50,9 @@ def run(experiment: EXPERIMENT_FILE) -> None:
 
 def _load_experiment(path: Path) -> Experiment:
     """The experiment in the file. Errors: the file is invalid, or logs that it names do not exist."""
-    from data.experiment_file import load_experiment
-    from data.fingerprint import refuse_absent
-    from data.logs import Simulated
+    from data.experiment.experiment_file import load_experiment
+    from data.experiment.log_config import Simulated
+    from data.log_fingerprint import refuse_absent
 
     spec = load_experiment(path)
     if not isinstance(spec.logs, Simulated):
@@ -100,7 +100,7 @@ def compare(
     run_a: RUN, run_b: RUN, metric: Annotated[str, typer.Option(help="What to compare: recall@K or mrr.")] = "recall@10"
 ) -> None:
     """Compare the arms that two runs share, on the searches that both evaluated."""
-    from flows.compare import show_comparison
+    from flows.app.compare import show_comparison
 
     show_comparison(run_a, run_b, metric, open_console())
 
@@ -108,7 +108,7 @@ def compare(
 def audit(experiment: EXPERIMENT_FILE) -> None:
     """Train the arms of the audit section again, with other splits and with less of the log, and report the effect."""
     open_session()
-    from flows.audit import run_audit
+    from flows.app.audit import run_audit
 
     folder = run_audit(experiment)
     Console().print((folder / "audit.md").read_text(), markup=False, highlight=False, soft_wrap=True)
@@ -124,7 +124,7 @@ def paper(
 ) -> None:
     """Run the paper's comparisons and write a page with the answer to each question; a killed run can be resumed."""
     open_session()
-    from flows.paper import run_paper
+    from flows.app.paper import run_paper
 
     failures = run_paper(experiments or [], out)
     print(out)
@@ -145,8 +145,8 @@ def simulate(
     from pydantic import ValidationError
     from rich.progress import track
 
-    from data.world.config import World
     from data.world.simulate import simulate as simulate_log
+    from data.world.world_config import World
 
     try:
         world = World(searches=searches, documents=documents, days=days, seed=seed)
@@ -172,6 +172,6 @@ def ui(
 
 def schema() -> None:
     """Print the JSON schema of experiment files, for editors."""
-    from data.experiment_file import json_schema
+    from data.experiment.experiment_file import json_schema
 
     print(json.dumps(json_schema(), indent=1, ensure_ascii=False))

@@ -20,11 +20,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field
 
-from ebr_core.answer import Hit, Question, answer
-from ebr_core.bundle import Bundle, open_bundle
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
-from tasks.bundle import bundle_of, models_of
+from ebr_core.serving.model_bundle import Bundle, open_bundle
+from ebr_core.serving.query_answer import Hit, SearchQuery, answer
+from tasks.bundle_stages import bundle_of, models_of
 
 LARGEST_BODY_BYTES = 16 * 1024
 LARGEST_HEAD_BYTES = 16 * 1024  # the address with its query, and the headers
@@ -32,7 +32,7 @@ RELOAD_S = 1.0  # between checks for a new champion
 CHOICES = 200  # places and searchers that the page offers
 
 
-class ModelQuery(Question):
+class ModelQuery(SearchQuery):
     """A question to a model."""
 
     model: str | None = Field(

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from flows.process.cleanup import close_runs
-from tasks.nights import Champion, Night, champions_of, described, read_nights
-from tasks.promoting import name_of
+from tasks.nights.champion_service import name_of
+from tasks.nights.night_records import Champion, Night, champions_of, describe_night, read_nights
 
 PAGE = 200  # runs in one answer of a server
 
@@ -22,7 +22,7 @@ def describe_status(experiment: str | None, server: str | None) -> str:
     if len(champions) > 1:
         before = champions[-2]
         lines.append(f"  previous  arm {before.arm} of {before.day}; ebr rollback {name} brings it back")
-    lines.append(f"  last      {described(nights[-1])}".replace("\n", "\n          "))
+    lines.append(f"  last      {describe_night(nights[-1])}".replace("\n", "\n          "))
     if server:
         lines += [f"  crashed   {run}: its process was killed; its slot is free now" for run in close_runs()]
     if server and (at := next_run(name)):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.home import home
-from tasks.process import identity, is_gone, myself
+from tasks.process_identity import identity, is_gone, myself
 
 RUN = "EBR_RUN_PROCESS"  # in the environment of all that a run or `ebr ui` starts: the identity of that process
 HOST, PROCESS = "ebr.host", "ebr.process"  # labels of a flow run

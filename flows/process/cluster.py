@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from data.runner import Dask
+from data.experiment.runner_config import Dask
 from ebr_core.errors import InputError
 
 T = TypeVar("T")

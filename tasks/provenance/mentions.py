@@ -64,7 +64,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 def mentions_of(statements: Iterable[ast.stmt], package: str, global_names: frozenset[str] | None) -> Mentions:
     """What the statements mention. global_names: names that are not local to them; None where all may be global."""
-    reader = _Reader(package, global_names)
+    reader = _MentionReader(package, global_names)
     for statement in statements:
         reader.read_top(statement)
     for chains, chain in reader.local:
@@ -73,7 +73,7 @@ def mentions_of(statements: Iterable[ast.stmt], package: str, global_names: froz
     return reader.seen
 
 
-class _Reader(ast.NodeVisitor):
+class _MentionReader(ast.NodeVisitor):
     def __init__(self, package: str, global_names: frozenset[str] | None) -> None:
         self.seen = Mentions()
         self.package = package

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from data.experiment import LISTS, Experiment
-from ebr_core.audit import agreement
+from data.experiment.experiment_spec import LISTS, Experiment
 from ebr_core.errors import InputError
+from ebr_core.measure.sampled_recall import agreement
 from tasks.report.answers import SETS
 from tasks.report.formats import NOTHING, count, share, signed, tau
 from tasks.report.page import Block, Bullets, Columns, Heading, Paragraph, tabulate

@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.experiment import BASELINES, ORACLES
+from data.experiment.experiment_spec import BASELINES, ORACLES
 from ebr_core.arrays import Float64, Int64
 from ebr_core.errors import InputError
-from ebr_core.intervals import Measured, compare
+from ebr_core.measure.intervals import MetricValues, compare
 from tasks.home import artifacts
 from tasks.list_measures import clusters_of
 
@@ -94,7 +94,7 @@ def _compared(key: tuple[str, str, str], one: Float64, other: Float64, clusters:
     if not inside.any():
         return ArmComparison(*key, 0, nan, nan, nan, nan, nan, False)
     trained = key[1] not in (*BASELINES, *ORACLES)
-    a, b = (Measured(values[:, inside], trained) for values in (one, other))
+    a, b = (MetricValues(values[:, inside], trained) for values in (one, other))
     difference = compare(a, [b], clusters[inside])
     ends = float(difference.value[0]), float(difference.low[0]), float(difference.high[0])
     means = float(a.values.mean()), float(b.values.mean())

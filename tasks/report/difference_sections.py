@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isnan
 
-from data.experiment import BASELINES, ORACLES
+from data.experiment.experiment_spec import BASELINES, ORACLES
 from tasks.report import plots
 from tasks.report.answers import SETS, difference, verdict_of, widest
 from tasks.report.formats import NOTHING, count, share

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isnan, nan
 from typing import Any
 
-from data.experiment import arm_of
+from data.experiment.experiment_spec import arm_of
 from tasks.report import plots
 from tasks.report.formats import NOTHING, optional, share, signed
 from tasks.report.page import Block, Grid, Heading, Paragraph, Picture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.experiment import BASELINES, ORACLES
+from data.experiment.experiment_spec import BASELINES, ORACLES
 from tasks.report import plots
 from tasks.report.answers import SETS
 from tasks.report.formats import NOTHING, optional, share

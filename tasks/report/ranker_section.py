@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ebr_core.trees import MEASURED_AT
-from tasks.ranking import BIAS
+from ebr_core.rerank.trees import MEASURED_AT
+from tasks.ranker_stages import BIAS
 from tasks.report import plots
 from tasks.report.formats import NOTHING, count, share
 from tasks.report.page import Block, Bullets, Columns, Heading, Paragraph, Picture, tabulate

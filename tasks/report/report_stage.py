@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 
 from data.schemas import COSTS
 from tasks.artifacts import LIBRARIES, stage
-from tasks.ensembles import weighed
-from tasks.feedback import told_of
+from tasks.ensemble_stages import read_weights
+from tasks.feedback_stages import read_summary
 from tasks.finished_run import CostSource, FinishedRun
 from tasks.kinds import EvalSet, Log, RunAudit, RunReport, RunResults
-from tasks.ranking import trained_of
+from tasks.ranker_stages import trained_of
 from tasks.report.page import as_html, as_markdown
 from tasks.report.result import read
 from tasks.report.sections import blocks, pictures
@@ -51,9 +51,9 @@ def report(folder: Path, run: FinishedRun, results: RunResults, audited: RunAudi
         "versions": _versions(),
     }
     summaries = {
-        "ensembles": [{"arm": part.arm, "seed": part.seed} | weighed(part.weights) for part in run.joined],
+        "ensembles": [{"arm": part.arm, "seed": part.seed} | read_weights(part.weights) for part in run.joined],
         "rankers": [{"arm": part.arm, "seed": part.seed} | trained_of(part.ranker) for part in run.rankers],
-        "feedback": [told_of(part) for part in run.feedback],
+        "feedback": [read_summary(part) for part in run.feedback],
     }
     for name, content in {"run": run_facts, **summaries}.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1))

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 
-from data.experiment import ORACLES
+from data.experiment.experiment_spec import ORACLES
 from tasks.report.formats import NOTHING
 from tasks.slices import WHOLE
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from data.experiment import BASELINES, ORACLES
+from data.experiment.experiment_spec import BASELINES, ORACLES
 from tasks.report.answers import SETS, answer, for_whom, noise, widest
 from tasks.report.difference_sections import difference_blocks, slice_blocks
 from tasks.report.ensemble_section import ensemble_blocks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.experiment import BASELINES, ORACLES, Experiment
+from data.experiment.experiment_spec import BASELINES, ORACLES, Experiment
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference, noise, verdict_of
 from tasks.report.formats import count, three_digits

@@ -15,9 +15,9 @@ from mlflow.types.schema import Array
 from prefect import task
 
 import ebr_core
-from ebr_core.bundle import ASKED
+from ebr_core.serving.model_bundle import ASKED
 from tasks.kinds import ModelBundle
-from tasks.nights import Champion
+from tasks.nights.night_records import Champion
 from tasks.tracking.mlflow_store import night_run
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")

@@ -14,8 +14,8 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from prefect import task
 
 from tasks.home import home
-from tasks.nights import Night
-from tasks.process import is_gone, myself
+from tasks.nights.night_records import Night
+from tasks.process_identity import is_gone, myself
 
 
 def make_database() -> None:

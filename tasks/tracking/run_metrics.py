@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from data.experiment import Experiment, arm_of
-from ebr_core.config import Arm
+from data.experiment.experiment_spec import Experiment, arm_of
+from ebr_core.training.arm_config import Arm
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
 from tasks.report.measures import in_mlflow

@@ -17,13 +17,13 @@ from mlflow.entities import Metric, Run
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from data.experiment import BASELINES, ORACLES, Experiment
+from data.experiment.experiment_spec import BASELINES, ORACLES, Experiment
 from ebr_core.frozen import Frozen
 from tasks.artifacts import Artifact
-from tasks.ensembles import Joined, weighed
+from tasks.ensemble_stages import EnsembleRun, read_weights
 from tasks.finished_run import FinishedRun, TrainedArm
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, RunReport, RunResults, TrainedTowers
-from tasks.ranking import RankerTrained, trained_of
+from tasks.ranker_stages import RankerTrained, trained_of
 from tasks.report import plots
 from tasks.report.answers import verdict_tags
 from tasks.report.ranker_section import importance
@@ -208,13 +208,13 @@ def _log_ranker(run: RankerTrained, experiment: Experiment, rows: list[ResultRow
 
 
 def _log_ensemble(
-    run: Joined, experiment: Experiment, log: Log, rows: list[ResultRow], bundle: ModelBundle | None
+    run: EnsembleRun, experiment: Experiment, log: Log, rows: list[ResultRow], bundle: ModelBundle | None
 ) -> None:
     """A child run of an ensemble with one seed, as an arm has it: its parts and weights, its figures, its bundle."""
     name, seed, dataset = run.arm, run.seed, _dataset(experiment, log)
     with _child_run(f"{name}-{seed}", arm_tags(name, "ensemble", rows, experiment) | {"seed": seed}):
         mlflow.log_input(dataset, context="training")
-        joined, parts = weighed(run.weights), experiment.ensembles[name].parts
+        joined, parts = read_weights(run.weights), experiment.ensembles[name].parts
         dimensions = sum(experiment.arms[part].towers.dimensions for part in parts)
         mlflow.log_params({"parts": ", ".join(parts), "seed": seed, "towers.dimensions": dimensions})
         mlflow.log_text(json.dumps(joined, indent=1), "results/ensemble.json")

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from ebr_core.answer import Question, answer
-from ebr_core.bundle import ASKED, as_rows, embed_asked, open_bundle
 from ebr_core.errors import InputError
+from ebr_core.serving.model_bundle import ASKED, as_rows, embed_asked, open_bundle
+from ebr_core.serving.query_answer import SearchQuery, answer
 
 
 class Retriever(PythonModel):
@@ -30,7 +30,7 @@ class Retriever(PythonModel):
     ) -> pd.DataFrame:
         """A row for each query: document_ids, titles and scores, best first; with output=vector, its unit vector.
 
-        Params: k, mode, radius, where, as in ebr_core.answer.Question, and output (documents or vector).
+        Params: k, mode, radius, where, as in `SearchQuery`, and output (documents or vector).
         """
         options = {key: value for key, value in (params or {}).items() if value != ""}
         output = options.pop("output", "documents")
@@ -42,7 +42,7 @@ class Retriever(PythonModel):
             raise InputError(f"output: got {output!r}; documents or vector")
         radius = options.pop("radius", "none")
         options["radius"] = radius if radius in ("none", "model", "query") else float(radius)
-        answers = [answer(self.bundle, Question.model_validate({**row, **options})) for row in rows]
+        answers = [answer(self.bundle, SearchQuery.model_validate({**row, **options})) for row in rows]
         return pd.DataFrame(
             {
                 "document_ids": [[hit.document_id for hit in hits] for hits in answers],

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from data.experiment.log_config import Split, Tables
 from data.extract import extract
-from data.logs import Split, Tables
 
 # Six sessions an hour and more apart; each of the three parts has a click.
 SEARCHES = """\

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from small_logs import extracted, written
 
-from data import samples
-from data.logs import Split, Tables
+from data import extracted_log
+from data.experiment.log_config import Split, Tables
 from ebr_core.errors import InputError
 
 
@@ -51,7 +51,7 @@ def test_random_sessions_stay_whole_and_meet_their_shares_at_any_time(tmp_path: 
 
 def test_no_training_search_is_lost_where_the_split_is_not_of_time(tmp_path: Path) -> None:
     tables = extracted(_logs(tmp_path), tmp_path / "log", Split(kind="random", validation=0.2, test=0.3))
-    used = samples.read(tmp_path / "log", "shown")["search_row"].to_pylist()
+    used = extracted_log.read(tmp_path / "log", "shown")["search_row"].to_pylist()
     assert set(used) == {row["search_row"] for row in tables["searches"] if row["split"] == "train"}
 
 
@@ -73,7 +73,7 @@ def test_a_smaller_share_of_the_training_sessions_is_part_of_a_larger_one(tmp_pa
     assert kept[0.25] < kept[0.5] < kept[1]
     assert [len(of) for of in kept.values()] == [48, 24, 12]
     for folder in ("log0.5", "log0.25"):
-        rules, _ = samples.find_leaks(tmp_path / folder, _no_targets())
+        rules, _ = extracted_log.find_leaks(tmp_path / folder, _no_targets())
         assert not any(rule["broken"] for rule in rules)
 
 
@@ -86,7 +86,7 @@ def _no_targets() -> Any:
 
 def test_a_random_split_is_found_to_leak(tmp_path: Path) -> None:
     extracted(_logs(tmp_path), tmp_path / "log", Split(kind="random", validation=0.2, test=0.3))
-    broken = {rule["what"]: rule["broken"] for rule in samples.find_leaks(tmp_path / "log", _no_targets())[0]}
+    broken = {rule["what"]: rule["broken"] for rule in extracted_log.find_leaks(tmp_path / "log", _no_targets())[0]}
     assert broken["labels"] > 0
 
 

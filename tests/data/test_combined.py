@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.experiment_file import load_experiment
+from data.experiment.experiment_file import load_experiment
 from ebr_core.errors import InputError
 
 ARMS = """

@@ -14,9 +14,9 @@ import pytest
 from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, small, written
 
 from data.damaged import is_unreadable
+from data.experiment.log_config import Split, Tables
 from data.extract import extract
-from data.fingerprint import fingerprint, refuse_absent
-from data.logs import Split, Tables
+from data.log_fingerprint import fingerprint, refuse_absent
 from ebr_core.errors import InputError
 
 

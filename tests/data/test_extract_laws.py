@@ -17,9 +17,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from small_logs import SEARCHES, SPLIT, extracted, small, written
 
+from data.experiment.log_config import Split, Tables
 from data.extract import extract
-from data.fingerprint import fingerprint
-from data.logs import Split, Tables
+from data.log_fingerprint import fingerprint
 from ebr_core.errors import InputError
 
 

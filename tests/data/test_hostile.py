@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, extracted, small
 
-from data import samples
-from data.columns import read_columns
+from data import extracted_log
+from data.experiment.log_config import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Tables
+from data.extra_columns import read_columns
 from data.extract import extract
-from data.logs import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Tables
-from ebr_core.conditions import meet, parse
 from ebr_core.errors import InputError
-from ebr_core.terms import index_terms
+from ebr_core.search.conditions import meet, parse
+from ebr_core.text.terms import index_terms
 from tasks.home import REFUSED
 
 HOSTILE = (
@@ -135,12 +135,12 @@ def test_a_folder_of_any_name_is_read_and_written(tmp_path: Path, name: str) -> 
     small(neighbour / "in", documents="document_id,title\nwrong,Wrong\n")
     extract(logs, SPLIT, folder / "log")
     extract(small(tmp_path / "plain"), SPLIT, neighbour / "log")
-    assert samples.read_shown(folder / "log").clicked.sum() == 4
+    assert extracted_log.read_shown(folder / "log").clicked.sum() == 4
     (folder / "columns").mkdir()
     read_columns(logs, folder / "log", {"documents": ["brand"]}, folder / "columns")
     assert pq.read_table(folder / "columns" / "documents.parquet")["brand"].to_pylist() == [["x"]] * 3
     (folder / "sample").mkdir()
-    samples.sample(folder / "log", "test", 10, 1, None, folder / "sample")
+    extracted_log.sample(folder / "log", "test", 10, 1, None, folder / "sample")
 
 
 LONG = "x" * 100_000

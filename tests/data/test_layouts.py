@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from small_logs import DOCUMENTS, extracted, written
 
+from data.experiment.log_config import Beir, Esci, Split, Ubi
 from data.extract import extract
-from data.logs import Beir, Esci, Split, Ubi
 from ebr_core.errors import InputError
 
 QUERIES = [

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from data.check import describe
+from data.experiment.log_config import Beir, Split, Tables, Ubi
 from data.extract import extract
-from data.logs import Beir, Split, Tables, Ubi
+from data.report_text import describe
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data"
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="needs the research logs in ../shared/data")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from data import samples
+from data import extracted_log
+from data.experiment.log_config import Split, Tables
 from data.extract import extract
-from data.logs import Split, Tables
 
 SEARCHES = """search_id,searched_at,query,searcher_id,session_id
 a1,2024-01-01 10:00:00,jon smth,ann,a
@@ -49,7 +49,7 @@ def test_a_failed_search_takes_what_the_next_one_with_a_click_of_its_session_cli
     paths = {name: str(tmp_path / f"{name}.csv") for name in ("searches", "results", "documents")}
     split = Split.model_validate({"validation_from": "2024-01-05", "test_from": "2024-01-08"})
     extract(Tables(layout="tables", **paths), split, tmp_path / "log")
-    found = samples.read_recovered(tmp_path / "log")
+    found = extracted_log.read_recovered(tmp_path / "log")
     search_of = pq.read_table(tmp_path / "log" / "searches.parquet")["search_id"].to_pylist()
     document_of = pq.read_table(tmp_path / "log" / "documents.parquet")["document_id"].to_pylist()
     query_of = pq.read_table(tmp_path / "log" / "queries.parquet")["query"].to_pylist()

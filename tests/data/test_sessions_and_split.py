@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_logs import extracted, small
 
-from data.logs import Split
+from data.experiment.log_config import Split
 
 START = datetime(2020, 1, 1)
 

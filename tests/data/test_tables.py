@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from small_logs import RESULTS, SEARCHES, SPLIT, extracted, small
 
+from data.experiment.log_config import Tables
 from data.extract import OUTPUTS, extract
-from data.logs import Tables
 
 
 def test_small_log(tmp_path: Path) -> None:

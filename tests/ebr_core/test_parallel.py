@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from numba import prange
 
-from ebr_core.bags import Bags
-from ebr_core.features import TextFeatures
-from ebr_core.ngram_hashing import hash_texts
 from ebr_core.parallel import SMALL, parallel
-from ebr_core.tables import embed
+from ebr_core.text.ngram_bags import Bags
+from ebr_core.text.ngram_hashing import hash_texts
+from ebr_core.towers.bag_tables import embed
+from ebr_core.towers.feature_config import TextFeatures
 
 MANY = 10 * SMALL
 pytestmark = pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # of one that asks for its threads

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core import scratch
-from ebr_core.pair_config import Positives
-from ebr_core.positives import Rated, Recovered, Shown, select
-from ebr_core.scratch import MEMORY, Scratch
+from ebr_core.scratch import IN_RAM, Scratch
+from ebr_core.training.pair_config import Positives
+from ebr_core.training.positives import Rated, Recovered, Shown, select
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ pieces = st.lists(st.lists(st.integers(0, 9), max_size=12), max_size=8)
 def test_pieces_follow_one_another(disk: Scratch, pieces: list[list[int]]) -> None:
     expected = [value for piece in pieces for value in piece]
     parts = [(np.array(piece, np.int64), np.array(piece, np.int64) > 4) for piece in pieces]
-    for where in (MEMORY, disk):
+    for where in (IN_RAM, disk):
         whole, large = where.columns(parts, np.int32, np.bool_)
         assert (whole.dtype, large.dtype) == (np.int32, np.bool_)
         assert whole.tolist() == expected
@@ -52,7 +52,7 @@ def test_pieces_follow_one_another(disk: Scratch, pieces: list[list[int]]) -> No
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(-3, 20), max_size=60))
 def test_distinct(disk: Scratch, values: list[int]) -> None:
-    for where in (MEMORY, disk):
+    for where in (IN_RAM, disk):
         got = where.distinct(where.column([np.array(values, np.int64)], np.int64))
         assert got.tolist() == sorted(set(values))
 
@@ -84,7 +84,7 @@ def test_pairs_are_the_same_wherever_they_lie(disk: Scratch, source: str, mask: 
         some = rng.integers(30, size=9)
         failed = Recovered(some.astype(np.int32), rng.integers(25, size=9).astype(np.int32), query[some], person[some])
         rated = Rated(*failed, rng.random(9) < 0.5)
-        here, there = (select(shown, failed, positives, mask, seed, rated, True, where) for where in (MEMORY, disk))
+        here, there = (select(shown, failed, positives, mask, seed, rated, True, where) for where in (IN_RAM, disk))
         for ours, theirs in zip(here, there, strict=True):
             for name in ours._fields:
                 assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name

@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from test_train import NONE, Planted, arm_of, planted
+from test_train_loop import NONE, Planted, arm_of, planted
 from torch import Tensor, nn
 
 from ebr_core.arrays import Float32, Int32
-from ebr_core.config import Arm
-from ebr_core.fitted import Fitted
-from ebr_core.inputs import Inputs
-from ebr_core.loss_config import Softmax
-from ebr_core.pair_config import Mining, NegativeMix
-from ebr_core.positives import select
 from ebr_core.scratch import Array
-from ebr_core.tower import Tower, copied_state, encode_in_blocks
-from ebr_core.train import Epoch, Start, mine_pairs, train
+from ebr_core.towers.fitted_features import Fitted
+from ebr_core.towers.tower import Tower, copied_state, encode_in_blocks
+from ebr_core.towers.tower_inputs import Inputs
+from ebr_core.training.arm_config import Arm
+from ebr_core.training.loss_config import Softmax
+from ebr_core.training.pair_config import Mining, NegativeMix
+from ebr_core.training.positives import select
+from ebr_core.training.train_loop import Epoch, Start, mine_pairs, train
 
 
 class Both(nn.Module):

@@ -6,15 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ebr_core.bags import Bags
-from ebr_core.features import Features, Numbers, TextFeatures, Values
-from ebr_core.fitted import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
-from ebr_core.inputs import Bagged, Dense, Inputs, bagged, with_views
-from ebr_core.model import Checkpoint
-from ebr_core.ngram_hashing import hash_texts
-from ebr_core.ngram_tower import NgramTower, new_ngram_tower
-from ebr_core.tables import Table
-from ebr_core.tower_config import NgramTowerConfig
+from ebr_core.text.ngram_bags import Bags
+from ebr_core.text.ngram_hashing import hash_texts
+from ebr_core.towers.bag_tables import Table
+from ebr_core.towers.checkpoint import Checkpoint
+from ebr_core.towers.feature_config import Features, Numbers, TextFeatures, Values
+from ebr_core.towers.fitted_features import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower
+from ebr_core.towers.tower_config import NgramTowerConfig
+from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs, bagged, with_views
 
 GROUPS = {
     "place": Values(searches=("city",), documents=("city",), allow_identifier=True),

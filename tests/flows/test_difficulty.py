@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.logs import Simulated, Split
-from data.world.config import World
+from data.experiment.log_config import Simulated, Split
+from data.world.world_config import World
 from ebr_core.arrays import Float64
-from ebr_core.config import Arm, Training
-from ebr_core.index_specs import Exact
-from ebr_core.intervals import bootstrap
-from ebr_core.loss_config import Softmax
-from ebr_core.metrics import hits, recall_at_k
-from ebr_core.tower_config import NgramTowerConfig
+from ebr_core.measure.intervals import bootstrap
+from ebr_core.measure.metrics import hits, recall_at_k
+from ebr_core.search.index_specs import Exact
+from ebr_core.towers.tower_config import NgramTowerConfig
+from ebr_core.training.arm_config import Arm, Training
+from ebr_core.training.loss_config import Softmax
 from tasks.artifacts import Artifact
-from tasks.features import featurise
+from tasks.eval_sets import read_sample
+from tasks.feature_stages import featurise
 from tasks.list_measures import clusters_of
-from tasks.logs import contents_of, extract, live, sample
-from tasks.retrieval import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
-from tasks.samples import read_sample
-from tasks.training import train_arm
+from tasks.log_stages import contents_of, extract, sample, simulate_log
+from tasks.retrieval_stages import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
+from tasks.training_stages import train_arm
 
 WORLD = World()  # the default one: smaller worlds are easier, as LOG.md says
 TEXT = Arm(loss=Softmax(), training=Training(epochs=5))
@@ -30,7 +30,7 @@ UNTRAINED = Arm(towers=NgramTowerConfig(shared=False), training=Training(epochs=
 @pytest.fixture(scope="module")
 def recalls() -> tuple[dict[str, Float64], Float64]:
     """Recall@10 of each retriever on the truth of the same searches, and their searchers."""
-    lived = live.fn(WORLD)
+    lived = simulate_log.fn(WORLD)
     tables = Simulated(layout="simulated").tables(lived.folder)
     log = extract.fn(tables, Split(), contents_of(tables))
     test, validation = sample.fn(log, "test", 2_000, 1, lived), sample.fn(log, "validation", 500, 1)

@@ -18,12 +18,12 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 
-from ebr_core.answer import Question, answer
-from ebr_core.bundle import open_bundle
-from ebr_core.intervals import FEW_CLUSTERS
-from ebr_core.verdicts import judge
+from ebr_core.measure.intervals import FEW_CLUSTERS
+from ebr_core.measure.verdicts import verdict
+from ebr_core.serving.model_bundle import open_bundle
+from ebr_core.serving.query_answer import SearchQuery, answer
 from flows.ebr import ebr
-from tasks.bundle import bundle_of, models_of
+from tasks.bundle_stages import bundle_of, models_of
 from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
@@ -117,7 +117,7 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
             continue
         assert row["family_low"] <= row["difference_low"] <= row["difference"] <= row["difference_high"]
         assert (row["claim"], row["training_noise"], row["seeds"]) == ("worse", False, 1)
-        assert row["verdict"] == judge("worse", row["family_low"], row["family_high"], row["margin"])
+        assert row["verdict"] == verdict("worse", row["family_low"], row["family_high"], row["margin"])
 
 
 def test_per_search_means_are_the_results(first: tuple[Path, Outcome]) -> None:
@@ -182,7 +182,7 @@ def test_the_logged_model_embeds_queries_as_the_run_did(first: tuple[Path, Outco
     answers = model.predict(asked, params={"k": 3, "mode": "ebr"})
     champion = open_bundle(bundle_of(models_of("experiment"), None))
     for query, ids in zip(queries[:20], answers["document_ids"], strict=True):
-        assert [hit.document_id for hit in answer(champion, Question(query=query, k=3, mode="ebr"))] == list(ids)
+        assert [hit.document_id for hit in answer(champion, SearchQuery(query=query, k=3, mode="ebr"))] == list(ids)
 
 
 def test_an_added_arm_trains_alone(first: tuple[Path, Outcome], tmp_path: Path) -> None:
@@ -191,7 +191,8 @@ def test_an_added_arm_trains_alone(first: tuple[Path, Outcome], tmp_path: Path) 
     assert state.is_completed()
     trained = [run.state_name for run in runs if run.name.startswith("train_arm")]
     assert sorted(trained) == ["Cached", "Cached", "Completed"]
-    assert {run.state_name for run in runs if run.name.startswith(("live", "extract", "featurise"))} == {"Cached"}
+    before = ("simulate_log", "extract", "featurise")
+    assert {run.state_name for run in runs if run.name.startswith(before)} == {"Cached"}
 
 
 def test_the_same_again_gives_the_same_bytes(first: tuple[Path, Outcome]) -> None:
@@ -234,17 +235,17 @@ def test_no_arms_is_a_valid_experiment(first: tuple[Path, Outcome], tmp_path: Pa
 
 
 def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) -> None:
-    from data import samples
-    from data.experiment_file import load_experiment
-    from tasks.features import featurise, read_bags
+    from data import extracted_log
+    from data.experiment.experiment_file import load_experiment
+    from tasks.feature_stages import featurise, read_bags
 
     log = first[1].log.folder
     split = {row["search_row"]: row["split"] for row in pq.read_table(log / "searches.parquet").to_pylist()}
-    shown = samples.read_shown(log)
+    shown = extracted_log.read_shown(log)
     assert {split[row] for row in shown.search_rows.tolist()} == {"train"}
     cut = json.loads((log / "report.json").read_text())["cuts"]["validation_from"]
     documents = pq.read_table(log / "documents.parquet").to_pylist()
-    trainable = set(samples.rows(samples.read(log, "trainable"), "document_row").tolist())
+    trainable = set(extracted_log.rows(extracted_log.read(log, "trainable"), "document_row").tolist())
     assert trainable
     for document in documents:
         if document["created_at"] is not None and document["created_at"].isoformat() >= cut.rstrip("Z"):
@@ -252,7 +253,7 @@ def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) 
     # An n-gram that only later texts hold has no row in the vocabulary.
     features = featurise.fn(first[1].log, load_experiment(first[0]).arms["random"].reads)
     queries = read_bags(features, "text", "searches")
-    trained_on = samples.rows(samples.read(log, "training_queries"), "query_row")
+    trained_on = extracted_log.rows(extracted_log.read(log, "training_queries"), "query_row")
     document_bags = read_bags(features, "text", "documents")
     held = set()
     for bags, rows in ((queries, trained_on), (document_bags, sorted(trainable))):
@@ -264,13 +265,13 @@ def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) 
 
 def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path: Path) -> None:
     """With the world's truth taken away, everything up to the towers comes out the same, byte for byte."""
-    from data.experiment_file import load_experiment
-    from tasks.features import featurise
-    from tasks.logs import contents_of, extract, live, sample
-    from tasks.training import train_arm
+    from data.experiment.experiment_file import load_experiment
+    from tasks.feature_stages import featurise
+    from tasks.log_stages import contents_of, extract, sample, simulate_log
+    from tasks.training_stages import train_arm
 
     asked = load_experiment(first[0])
-    world = live.fn(asked.logs.world)
+    world = simulate_log.fn(asked.logs.world)
     arm = asked.arms["random"]
 
     def train() -> bytes:
@@ -313,10 +314,10 @@ def test_the_oracle_is_above_every_arm(first: tuple[Path, Outcome]) -> None:
 
 def test_an_arm_that_knows_the_truth_fails_the_run(first: tuple[Path, Outcome]) -> None:
     """The check against the oracle is given an arm that cheats: it retrieves the truth itself."""
-    from data.experiment import Evaluation
+    from data.experiment.experiment_spec import Evaluation
     from tasks.artifacts import Artifact
-    from tasks.evaluation import EvaluatedList, above_oracle, evaluate
-    from tasks.samples import read_sample
+    from tasks.eval_sets import read_sample
+    from tasks.evaluation_stage import EvaluatedList, above_oracle, evaluate
 
     sample = read_sample(first[1].sample)
     searches, targets = sample.for_targets("truth")

@@ -13,18 +13,18 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from data.experiment import Experiment
-from data.experiment_file import load_experiment
-from ebr_core.answer import Question, answer
-from ebr_core.bundle import Parts, embed_asked, open_bundle
-from ebr_core.ensemble import join_queries
+from data.experiment.experiment_file import load_experiment
+from data.experiment.experiment_spec import Experiment
 from ebr_core.errors import InputError
-from ebr_core.search import through
+from ebr_core.search.ensemble_vectors import concat_queries
+from ebr_core.search.nearest import search_index
+from ebr_core.serving.model_bundle import EnsembleParts, embed_asked, open_bundle
+from ebr_core.serving.query_answer import SearchQuery, answer
 from flows.app.check import describe_experiment
 from flows.ebr import ebr
 from tasks.artifacts import Artifact, artifacts
-from tasks.bundle import bundle_of, models_of
-from tasks.samples import read_sample
+from tasks.bundle_stages import bundle_of, models_of
+from tasks.eval_sets import read_sample
 from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
@@ -145,15 +145,15 @@ def test_a_bundle_of_an_ensemble_answers_by_all_its_parts(outcome: Outcome) -> N
     assert told["models"][told["champion"]]["validation_recall"] == best["validation_recall"]
     folder = bundle_of(told, "pinned")
     bundle = open_bundle(folder)
-    assert isinstance(bundle.towers, Parts)
+    assert isinstance(bundle.towers, EnsembleParts)
     assert bundle.towers.weights == (1, 3, 0.25)
     asked = pq.read_table(folder / "canaries.parquet")
     vectors = np.stack(asked["vector"].to_pylist()).astype(np.float32)
     parts = [embed_asked(model, asked.drop_columns("vector")) for model in bundle.towers.models]
-    np.testing.assert_allclose(join_queries(parts, (1, 3, 0.25)), vectors, atol=1e-5)
-    nearest, _ = through(bundle.searched, vectors, 3)
+    np.testing.assert_allclose(concat_queries(parts, (1, 3, 0.25)), vectors, atol=1e-5)
+    nearest, _ = search_index(bundle.searched, vectors, 3)
     for at, row in enumerate(asked.drop_columns("vector").to_pylist()[:5]):
-        hits = answer(bundle, Question.model_validate({**row, "k": 3, "mode": "ebr"}))
+        hits = answer(bundle, SearchQuery.model_validate({**row, "k": 3, "mode": "ebr"}))
         assert [hit.document_id for hit in hits] == bundle.documents["document_id"].take(nearest[at]).to_pylist()
 
 
@@ -196,7 +196,7 @@ def test_dimensions_of_all_are_asked_of_an_index(tmp_path: Path) -> None:
 def test_the_joined_vectors_are_those_of_the_parts(outcome: Outcome) -> None:
     alive = len(read_sample(outcome.sample).candidates)
     shapes = set()
-    for folder in artifacts().glob("join_vectors-*"):
+    for folder in artifacts().glob("concat_vectors-*"):
         joined = Artifact(stage="join_vectors", digest=folder.name.partition("-")[2])
         documents, queries = (np.load(joined.folder / f"{side}.npy") for side in ("documents", "queries"))
         np.testing.assert_allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-5)

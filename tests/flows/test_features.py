@@ -12,21 +12,21 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from data.experiment import Experiment
-from data.experiment_file import load_experiment
-from data.logs import Simulated, Split, Tables
-from ebr_core.config import Arm
+from data.experiment.experiment_file import load_experiment
+from data.experiment.experiment_spec import Experiment
+from data.experiment.log_config import Simulated, Split, Tables
 from ebr_core.errors import InputError
-from ebr_core.features import Graph
-from ebr_core.model import embed_queries, load_towers, query_columns, searcher_rows
+from ebr_core.towers.checkpoint import embed_queries, load_towers, query_columns, searcher_rows
+from ebr_core.towers.feature_config import Graph
+from ebr_core.training.arm_config import Arm
 from flows.app.check import describe_experiment
 from flows.app.cli import explain
 from tasks.artifacts import Artifact
-from tasks.features import extract_columns, featurise, needs_columns, read_bags, read_inputs
-from tasks.graph import embed_graph, leak_of, read_edges
-from tasks.logs import contents_of, extract, live, sample
-from tasks.retrieval import embed_texts
-from tasks.training import train_arm
+from tasks.feature_stages import extract_columns, featurise, needs_columns, read_bags, read_inputs
+from tasks.graph_stage import embed_graph, leak_of, read_edges
+from tasks.log_stages import contents_of, extract, sample, simulate_log
+from tasks.retrieval_stages import embed_texts
+from tasks.training_stages import train_arm
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 PLACE = {"kind": "values", "searches": ["city", "country"], "documents": ["city", "country"]}
@@ -38,7 +38,7 @@ SMALL = {"towers": {"dimensions": 16}, "training": {"epochs": 1, "batch_size": 2
 def log() -> Artifact:
     asked = load_experiment(SMOKE)
     assert isinstance(asked.logs, Simulated)
-    files = asked.logs.tables(live.fn(asked.logs.world).folder)
+    files = asked.logs.tables(simulate_log.fn(asked.logs.world).folder)
     return extract.fn(files, asked.split, contents_of(files))
 
 

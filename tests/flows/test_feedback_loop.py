@@ -14,14 +14,14 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from data.experiment_file import load_experiment
+from data.experiment.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from flows.app.check import describe_experiment
+from flows.app.negatives import inspect_negatives
+from flows.app.ratings import export_ratings, import_ratings
 from flows.ebr import ebr
-from flows.negatives import inspect_negatives
-from flows.ratings import export_ratings, import_ratings
 from tasks.artifacts import artifacts
-from tasks.feedback import imported_folder
+from tasks.feedback_stages import imported_folder
 from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
@@ -73,7 +73,7 @@ def _rounds() -> list[dict[tuple[int, int], dict[str, Any]]]:
 
 
 def _truth() -> dict[tuple[str, str], float]:
-    (world,) = artifacts().glob("live-*")
+    (world,) = artifacts().glob("simulate_log-*")
     rows = pq.read_table(world / "truth" / "intents").to_pylist()
     return {(str(row["search_id"]), row["document_id"]): row["grade"] for row in rows}
 
@@ -111,7 +111,7 @@ def test_every_document_to_rate_existed_when_it_was_searched(done: tuple[Path, O
     at = pq.read_table(log / "searches.parquet")["searched_at"].to_pylist()
     lives = pq.read_table(log / "documents.parquet", columns=["created_at", "removed_at"]).to_pylist()
     late = 0
-    for folder in artifacts().glob("to_rate-*"):
+    for folder in artifacts().glob("list_unrated-*"):
         for search, document in _pairs(folder, "to_rate"):
             its = lives[document]
             late += its["created_at"] is not None and its["created_at"] > at[search]

@@ -19,19 +19,19 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from data.nightly import Notice
-from data.world.config import World
+from data.experiment.night_config import Notice
 from data.world.simulate import simulate
-from ebr_core.bundle import open_bundle
+from data.world.world_config import World
 from ebr_core.errors import InputError
+from ebr_core.serving.model_bundle import open_bundle
 from flows.app.status import describe_status
 from flows.night_choices import choose_days
 from flows.nightly import retrain
-from tasks.bundle import bundle_of, models_of
+from tasks.bundle_stages import bundle_of, models_of
 from tasks.home import home
-from tasks.nights import Night, champions_of, folder_of, read_nights
-from tasks.notice import notify
-from tasks.promoting import roll_back
+from tasks.nights.champion_service import roll_back
+from tasks.nights.night_records import Night, champions_of, folder_of, read_nights
+from tasks.nights.notice import notify
 from tasks.tracking.logged_model import register
 
 WORLD = World(searches=4000, documents=500, days=8, seed=1)

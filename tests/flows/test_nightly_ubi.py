@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from data.experiment.log_config import Split, Ubi
 from data.extract import extract
-from data.logs import Split, Ubi
-from data.world.config import World
 from data.world.simulate import simulate
-from ebr_core.bundle import open_bundle
+from data.world.world_config import World
+from ebr_core.serving.model_bundle import open_bundle
 from flows.nightly import retrain
 from tasks.home import artifacts, home
-from tasks.nights import Night, champions_of, read_nights
+from tasks.nights.night_records import Night, champions_of, read_nights
 
 WORLD = World(searches=900, documents=150, days=5, seed=2)
 DAYS = [date(2026, 1, 5 + at) for at in range(5)]

@@ -13,21 +13,21 @@ import yaml
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from data.experiment_file import load_experiment
+from data.experiment.experiment_file import load_experiment
 from ebr_core.errors import InputError
-from ebr_core.index_specs import Exact
-from ebr_core.ranking import Ranker
+from ebr_core.rerank.ranker_features import Ranker
+from ebr_core.search.index_specs import Exact
+from flows.app.audit import run_audit
 from flows.app.check import describe_experiment
-from flows.audit import run_audit
+from flows.app.explain import explain_arms
+from flows.app.negatives import inspect_negatives
+from flows.app.ratings import export_ratings
 from flows.ebr import ebr
-from flows.explain import explain_arms
-from flows.negatives import inspect_negatives
-from flows.ratings import export_ratings
 from tasks.artifacts import Artifact, artifacts
-from tasks.logs import sample
-from tasks.ranking import estimate_examination, read_examination, train_ranker
-from tasks.retrieval import build_index
-from tasks.samples import read_sample
+from tasks.eval_sets import read_sample
+from tasks.log_stages import sample
+from tasks.ranker_stages import estimate_examination, read_examination, train_ranker
+from tasks.retrieval_stages import build_index
 from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from data.experiment.log_config import Split, Tables
 from data.extract import extract
-from data.logs import Split, Tables
 from ebr_core.errors import InputError
 from flows.raw_files import partitions_of
 from tasks.artifacts import UNFINISHED, Artifact
 from tasks.home import artifacts
-from tasks.logs import contents_of
-from tasks.logs import extract as extract_stage
-from tasks.partitions import days_of
+from tasks.log_stages import contents_of
+from tasks.log_stages import extract as extract_stage
+from tasks.partition_stage import days_of
 
 DAYS = range(1, 7)
 Parts = dict[str, list[Artifact]]

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from data.experiment_file import load_experiment
+from data.experiment.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from flows.app import cli
 from flows.process import ui
 from tasks.home import prepare_environment
-from tasks.logs import extract
+from tasks.log_stages import extract
 
 PROJECT = Path(__file__).parent.parent.parent
 UNPICKLING = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}

@@ -69,7 +69,7 @@ WRONG = """
 from pathlib import Path
 from flows.submit import submit
 from tasks.kinds import EvalSet, FeatureSet, TrainedTowers
-from tasks.retrieval import embed_texts
+from tasks.retrieval_stages import embed_texts
 
 def inside(features: FeatureSet, towers: TrainedTowers, searches: EvalSet) -> None:
     submit(embed_texts, (), features, towers, searches, 1)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ebr_core.config import Arm
-from ebr_core.loss_config import Softmax
-from ebr_core.pair_config import NegativeMix
+from ebr_core.training.arm_config import Arm
+from ebr_core.training.loss_config import Softmax
+from ebr_core.training.pair_config import NegativeMix
 from tasks.artifacts import Artifact, clear_unfinished, stage
 from tasks.home import artifacts
 from tasks.kinds import Log
@@ -116,8 +116,8 @@ def test_two_that_finish_together_both_find_the_one_artifact(tmp_path: Path) -> 
 
 
 def test_a_moved_log_keeps_its_name(tmp_path: Path) -> None:
-    from data.logs import Split, Tables
-    from tasks.logs import extract
+    from data.experiment.log_config import Split, Tables
+    from tasks.log_stages import extract
 
     def name(folder: str, **options: object) -> str:
         logs = Tables(

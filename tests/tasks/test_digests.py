@@ -16,26 +16,26 @@ from tasks.provenance.source import _digest, _Walk
 from tests.trees import changed, copy_sources, sources_in
 
 STAGES = {
-    "extract": "tasks.logs",
-    "sample": "tasks.logs",
-    "featurise": "tasks.features",
-    "embed_graph": "tasks.graph",
-    "train_arm": "tasks.training",
-    "mine_negatives": "tasks.training",
-    "embed_texts": "tasks.retrieval",
-    "build_index": "tasks.retrieval",
-    "retrieve": "tasks.retrieval",
-    "retrieve_baseline": "tasks.retrieval",
-    "evaluate": "tasks.evaluation",
-    "rank_targets": "tasks.audit",
+    "extract": "tasks.log_stages",
+    "sample": "tasks.log_stages",
+    "featurise": "tasks.feature_stages",
+    "embed_graph": "tasks.graph_stage",
+    "train_arm": "tasks.training_stages",
+    "mine_negatives": "tasks.training_stages",
+    "embed_texts": "tasks.retrieval_stages",
+    "build_index": "tasks.retrieval_stages",
+    "retrieve": "tasks.retrieval_stages",
+    "retrieve_baseline": "tasks.retrieval_stages",
+    "evaluate": "tasks.evaluation_stage",
+    "rank_targets": "tasks.audit_stage",
 }
 # What the stages are given of an experiment that says nothing but which loss: their settings, named as stages do.
 NAMES = """
 import json, sys
-from data.experiment import Evaluation, Question
-from data.logs import Split, Tables
-from ebr_core.config import Arm, Softmax
-from ebr_core.index import Ivf
+from data.experiment.experiment_spec import Evaluation, Question
+from data.experiment.log_config import Split, Tables
+from ebr_core.training.arm_config import Arm, Softmax
+from ebr_core.search.faiss_index import Ivf
 from tasks.provenance.settings import plain
 from tasks.provenance.modules import read_module
 from tasks.provenance.source import _digest
@@ -91,13 +91,13 @@ def test_the_simulator_the_pages_and_new_fields_make_nothing_anew(tmp_path: Path
     (root / "data" / "sql" / "results").mkdir()
     (root / "data" / "sql" / "results" / "levels.sql").write_text("SELECT 1\n")
     for file, name in (
-        ("ebr_core/config.py", "Arm"),
-        ("ebr_core/config.py", "Softmax"),
-        ("ebr_core/config.py", "Training"),
-        ("ebr_core/tower_config.py", "NgramTowerConfig"),
-        ("ebr_core/features.py", "TextFeatures"),
-        ("data/experiment.py", "Evaluation"),
-        ("data/logs.py", "Split"),
+        ("ebr_core/training/arm_config.py", "Arm"),
+        ("ebr_core/training/arm_config.py", "Softmax"),
+        ("ebr_core/training/arm_config.py", "Training"),
+        ("ebr_core/towers/tower_config.py", "NgramTowerConfig"),
+        ("ebr_core/towers/feature_config.py", "TextFeatures"),
+        ("data/experiment/experiment_spec.py", "Evaluation"),
+        ("data/experiment/log_config.py", "Split"),
     ):
         text = (root / file).read_text()
         begin = text.index('"""', text.index(f"class {name}("))
@@ -107,11 +107,11 @@ def test_the_simulator_the_pages_and_new_fields_make_nothing_anew(tmp_path: Path
     assert _anew(names, _names(root)) == set()
 
 
-BATCHES = ("ebr_core/config.py", "batch_size: int = Field(1024", "batch_size: int = Field(512")
-TEMPERATURE = ("ebr_core/config.py", "temperature: float = Field(0.05", "temperature: float = Field(0.06")
-RESAMPLES = ("data/experiment.py", "resamples: int = Field(2_000", "resamples: int = Field(1_000")
-TEST_SHARE = ("data/logs.py", "test: float = Field(0.1", "test: float = Field(0.2")
-DIMENSIONS = ("ebr_core/tower_config.py", "dimensions: int = Field(128", "dimensions: int = Field(64")
+BATCHES = ("ebr_core/training/arm_config.py", "batch_size: int = Field(1024", "batch_size: int = Field(512")
+TEMPERATURE = ("ebr_core/training/arm_config.py", "temperature: float = Field(0.05", "temperature: float = Field(0.06")
+RESAMPLES = ("data/experiment/experiment_spec.py", "resamples: int = Field(2_000", "resamples: int = Field(1_000")
+TEST_SHARE = ("data/experiment/log_config.py", "test: float = Field(0.1", "test: float = Field(0.2")
+DIMENSIONS = ("ebr_core/towers/tower_config.py", "dimensions: int = Field(128", "dimensions: int = Field(64")
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,18 @@ CHANGES: dict[str, tuple[str, str, str, set[str]]] = {
     "SQL of a layout": ("data/sql/layouts/tables.sql", "", "", {"extract"}),
     "SQL of cleaning": ("data/sql/clean/results.sql", "", "", {"extract"}),
     "SQL of training": ("data/sql/samples/trainable.sql", "", "", {*TRAINING, "featurise"}),
-    "a step of Adagrad": ("ebr_core/tables.py", "+= total[d] * row[d]", "-= row[d]", OF_TOWERS | {"embed_graph"}),
-    "a kernel in another file": ("ebr_core/kernels.py", "def _softmax(", "def _softmax(*_, ", {"train_arm"}),
-    "the choice of positives": ("ebr_core/positives.py", "def _hard(", "def _hard(*_, ", TRAINING),
-    "a constant": ("tasks/training.py", "VALIDATION_K = 10", "VALIDATION_K = 11", {"train_arm"}),
-    "a property of an arm": ("ebr_core/config.py", "tried or [self", "tried and [self", TRAINING),
-    "a metric": ("ebr_core/metrics.py", "def recall_at_k(", "def recall_at_k(*_, ", {"train_arm", "evaluate"}),
-    "an interval": ("ebr_core/intervals.py", "def _pivots(", "def _pivots(*_, ", {"evaluate"}),
+    "a step of Adagrad": (
+        "ebr_core/towers/bag_tables.py",
+        "+= total[d] * row[d]",
+        "-= row[d]",
+        OF_TOWERS | {"embed_graph"},
+    ),
+    "a kernel in another file": ("ebr_core/training/kernels.py", "def _softmax(", "def _softmax(*_, ", {"train_arm"}),
+    "the choice of positives": ("ebr_core/training/positives.py", "def _hard(", "def _hard(*_, ", TRAINING),
+    "a constant": ("tasks/training_stages.py", "VALIDATION_K = 10", "VALIDATION_K = 11", {"train_arm"}),
+    "a property of an arm": ("ebr_core/training/arm_config.py", "tried or [self", "tried and [self", TRAINING),
+    "a metric": ("ebr_core/measure/metrics.py", "def recall_at_k(", "def recall_at_k(*_, ", {"train_arm", "evaluate"}),
+    "an interval": ("ebr_core/measure/intervals.py", "def _pivots(", "def _pivots(*_, ", {"evaluate"}),
 }
 
 

@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from ebr_core.arrays import Float32
-from ebr_core.cascade import Cascade
-from ebr_core.ensemble import join_documents, join_queries
 from ebr_core.errors import InputError
-from ebr_core.index_specs import Exact
-from ebr_core.search import exact
+from ebr_core.rerank.cascade import Cascade
+from ebr_core.search.ensemble_vectors import concat_documents, concat_queries
+from ebr_core.search.index_specs import Exact
+from ebr_core.search.nearest import search_exact
 from tasks.artifacts import Artifact
-from tasks.ensembles import join_vectors, retrieve_cascade, weigh, weighed, weighted_recall
-from tasks.retrieval import build_index, retrieve
+from tasks.ensemble_stages import choose_weights, concat_vectors, read_weights, retrieve_cascade, weighted_recall
+from tasks.retrieval_stages import build_index, retrieve
 
 SEARCHES, DOCUMENTS = 60, 200
 
@@ -85,16 +85,16 @@ def _load(vectors: Artifact) -> tuple[Float32, Float32]:
 def test_an_ensemble_is_searched_as_an_arm_and_its_recall_is_what_was_told(
     evaluated: Artifact, parts: list[Artifact]
 ) -> None:
-    weights = weigh.fn([_towers("a", 2.0), _towers("b", 3.0)], parts, evaluated, None, 1)
-    told = weighed(weights)
+    weights = choose_weights.fn([_towers("a", 2.0), _towers("b", 3.0)], parts, evaluated, None, 1)
+    told = read_weights(weights)
     assert told["chosen"]
     assert told["recall"] == weighted_recall(weights) >= max(told["equal"], told["alone"][0])
     assert json.loads((weights.folder / "costs.json").read_text())["train_s"] == 5
-    joined = join_vectors.fn(parts, weights)
+    joined = concat_vectors.fn(parts, weights)
     documents, queries = _load(joined)
     ours = [_load(part) for part in parts]
-    np.testing.assert_array_equal(documents, join_documents([of[0] for of in ours]))
-    np.testing.assert_array_equal(queries, join_queries([of[1] for of in ours], told["weights"]))
+    np.testing.assert_array_equal(documents, concat_documents([of[0] for of in ours]))
+    np.testing.assert_array_equal(queries, concat_queries([of[1] for of in ours], told["weights"]))
     index = build_index.fn(joined, evaluated, Exact(), 1)
     found = np.load(retrieve.fn(joined, index, evaluated, 10, 1).folder / "retrieved.npy")
     recall = (found == 2 * np.arange(SEARCHES)[:, None]).any(1).mean()
@@ -102,7 +102,7 @@ def test_an_ensemble_is_searched_as_an_arm_and_its_recall_is_what_was_told(
 
 
 def test_given_weights_are_kept(evaluated: Artifact, parts: list[Artifact]) -> None:
-    told = weighed(weigh.fn([_towers("a", 2.0), _towers("b", 3.0)], parts, evaluated, (1.0, 0.3), 1))
+    told = read_weights(choose_weights.fn([_towers("a", 2.0), _towers("b", 3.0)], parts, evaluated, (1.0, 0.3), 1))
     assert (told["weights"], told["chosen"]) == ([1.0, 0.3], False)
     assert 0.3 in dict(told["lines"][0])
 
@@ -117,7 +117,7 @@ def test_a_cascade_is_the_second_model_over_the_firsts_list(
     made = retrieve_cascade.fn(evaluated, its, 20, 1, first, index, then)
     found, (documents, queries) = np.load(made.folder / "retrieved.npy"), _load(then)
     alive = np.arange(0, DOCUMENTS, 2)
-    list_of_first = alive[exact(_load(first)[0][alive], _load(first)[1], len(alive))[0]]
+    list_of_first = alive[search_exact(_load(first)[0][alive], _load(first)[1], len(alive))[0]]
     for search in range(SEARCHES):
         kept = list_of_first[search][:depth]
         wanted = kept[np.argsort(-(documents[kept] @ queries[search]), kind="stable")]
@@ -130,7 +130,7 @@ def test_parts_of_different_corpora_are_refused(evaluated: Artifact, parts: list
     documents, queries = _load(parts[1])
     other = _vectors("other", documents[:-1], queries)
     with pytest.raises(InputError, match="have 200, 199 documents: different corpora"):
-        weigh.fn([_towers("a", 1), _towers("b", 1)], [parts[0], other], evaluated, None, 1)
+        choose_weights.fn([_towers("a", 1), _towers("b", 1)], [parts[0], other], evaluated, None, 1)
 
 
 def test_without_clicks_weights_have_to_be_given(evaluated: Artifact, parts: list[Artifact]) -> None:
@@ -141,4 +141,4 @@ def test_without_clicks_weights_have_to_be_given(evaluated: Artifact, parts: lis
     targets = targets.set_column(0, "targets", pa.array(["judged"] * targets.num_rows))
     pq.write_table(targets, judged.folder / "targets.parquet")
     with pytest.raises(InputError, match=r"no validation search has a clicked document .* weights: \[1, …\]"):
-        weigh.fn([_towers("a", 1), _towers("b", 1)], parts, judged, None, 1)
+        choose_weights.fn([_towers("a", 1), _towers("b", 1)], parts, judged, None, 1)

@@ -7,7 +7,9 @@ from textwrap import dedent
 
 import pytest
 
+from data import samples
 from tasks.provenance.source import _digest, reach_of
+from tests.reach import outside, recorded
 from tests.trees import sources_in
 
 SOURCES = {
@@ -256,3 +258,15 @@ def test_a_circle_ends(tmp_path: Path) -> None:
         f"import tasks.{name}\n\ndef made():\n    return tasks.{name}.made()\n" for name in ("other", "made")
     )
     assert _reached(tmp_path, made=made, other=other) == {"tasks.made:made", "tasks.other:made"}
+
+
+def test_what_a_stage_calls_and_opens_outside_of_its_digest_is_seen() -> None:
+    with recorded() as seen:
+        samples.itself("a*")
+        samples._sql("clicks")
+    assert outside("tasks.training", "train_arm", *seen) == []
+    assert outside("tasks.retrieval", "build_index", *seen) == [
+        "data.logs:itself",
+        "data.samples:_sql",
+        "data/sql/samples/clicks.sql",
+    ]

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from ebr_core.config import Arm, Training
 from ebr_core.frozen import Frozen
-from ebr_core.loss_config import Softmax
+from ebr_core.training.arm_config import Arm, Training
+from ebr_core.training.loss_config import Softmax
 from tasks.provenance import settings
 from tasks.provenance.ledger import models, unknown_defaults
 from tasks.provenance.settings import defaults_of, plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.world.config import Clicking, Forms, Misspelling, Wants, World
+from data.world.world_config import Clicking, Forms, Misspelling, Wants, World
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "world.md"
 SIZES = {"searches", "documents", "days", "seed", "start", "shuffled"}

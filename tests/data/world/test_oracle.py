@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.world import wants
-from data.world.config import World
 from data.world.documents import CITY, OPTIONAL, PERSON, TOPIC, TYPE
 from data.world.forming import ALL, ALONE, COMMON, TWO
 from data.world.misspelling import neighbours
@@ -21,8 +20,9 @@ from data.world.oracle import oracle
 from data.world.places import LANGUAGES
 from data.world.simulate import Scene, build, simulate
 from data.world.society import TASTE
+from data.world.world_config import World
 from ebr_core.errors import InputError
-from ebr_core.typos import SHORTEST
+from ebr_core.text.typos import SHORTEST
 
 SMALL = World(documents=200, searches=400, days=4, seed=5, cities=16, friends_median=6, born=0.3, gone=0.2)
 

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from data.world.config import Clicking, Forms, Misspelling, Wants, World
 from data.world.simulate import simulate
+from data.world.world_config import Clicking, Forms, Misspelling, Wants, World
 from ebr_core.errors import InputError
 
 worlds = st.builds(

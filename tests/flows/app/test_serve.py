@@ -260,8 +260,8 @@ def test_a_batch_is_the_same_as_asking_one_by_one(home: Path, tmp_path: Path) ->
 def test_exported_vectors_rank_as_the_model_does(home: Path, tmp_path: Path) -> None:
     import numpy as np
 
-    from ebr_core.answer import Question, answer
-    from ebr_core.bundle import open_bundle
+    from ebr_core.serving.model_bundle import open_bundle
+    from ebr_core.serving.query_answer import SearchQuery, answer
 
     pq.write_table(pa.table({"query": ["walks"]}), tmp_path / "q.parquet")
     done = _ebr(home, "export", str(tmp_path / "out"), "--queries", str(tmp_path / "q.parquet"))
@@ -270,7 +270,7 @@ def test_exported_vectors_rank_as_the_model_does(home: Path, tmp_path: Path) -> 
     vectors = np.stack(documents["vector"].to_pylist())
     query = np.array(pq.read_table(tmp_path / "out" / "queries.parquet")["vector"].to_pylist()[0])
     order = np.argsort(-(vectors @ query), kind="stable")[:3]
-    hits = answer(open_bundle(home / "artifacts" / "bundle-left"), Question(query="walks", mode="ebr", k=3))
+    hits = answer(open_bundle(home / "artifacts" / "bundle-left"), SearchQuery(query="walks", mode="ebr", k=3))
     assert [hit.document_id for hit in hits][:2] == documents["document_id"].take(order).to_pylist()[:2]
     missing = _ebr(home, "export", str(tmp_path / "new"), "--queries", str(tmp_path / "none.parquet"))
     assert missing.returncode == 2

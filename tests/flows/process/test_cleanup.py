@@ -19,7 +19,7 @@ from prefect.states import Pending, Running
 
 from flows.process.cleanup import HOST, PREFECTS, PROCESS, RUN, close_runs, end_orphans, end_own
 from tasks.home import home
-from tasks.process import myself
+from tasks.process_identity import myself
 
 
 @contextmanager

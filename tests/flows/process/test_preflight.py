@@ -20,7 +20,7 @@ import pytest
 from ebr_core.errors import InputError
 from flows.process import preflight
 from flows.process.preflight import environment_error, refuse_unusable
-from tasks.nights import Night
+from tasks.nights.night_records import Night
 from tasks.tracking.mlflow_store import track_night
 
 PROJECT = Path(__file__).parent.parent.parent.parent

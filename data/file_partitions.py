@@ -1,0 +1,218 @@
+"""The tables that grow by the day, file by file: each raw file → its typed rows as Parquet, so that it is read once.
+
+A night reads the rows of old files from there. Documents, edges and judgements are snapshots and are read as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypedDict
+
+import duckdb
+
+from data.damaged import is_unreadable, refuse_missing, unreadable
+from data.experiment.log_config import Tables, Ubi, itself
+from data.file_digests import DigestCache, Stat, digest_of, stat_of
+from data.layouts import LAYOUTS, TYPES, Columns, paths
+from data.reading import form_of, matched, one_place, open_file, places_of
+from data.statements import identifier, listed, literal, statement
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
+
+# layout → its tables that grow → the columns of identity and time, where it has times.
+GROWING: dict[str, dict[str, tuple[str, str] | None]] = {
+    "tables": {"searches": ("search_id", "searched_at"), "results": None},
+    "ubi": {"queries": ("query_id", "timestamp"), "events": None},
+}
+ROWS, FACTS = "rows.parquet", "facts.json"
+
+
+class PartitionFacts(TypedDict, total=False):
+    """What is said of a partition beside its rows."""
+
+    columns: list[str]  # that the file has, as written
+    rows: int
+    days: dict[str, int]  # where the table has times
+
+
+class RawFile(Frozen):
+    """One file of a table that grows."""
+
+    layout: str
+    table: str
+    digest: str  # of its bytes; of a URL that of its name, size and time of change
+    form: str  # how it is read
+    packed: str  # gz or zst, or nothing
+    places: dict[str, str]  # columns that its folders give, as city=rome does
+    placed: bool  # whether folders may give columns
+    path: str
+    stat: Stat | None  # when the digest was taken; None: a URL
+    threads: int
+    memory_limit: str
+
+    def named_by(self) -> dict[str, object]:
+        """What decides the rows: not where the file lies, or how fast it is read."""
+        deciding = {"layout", "table", "digest", "form", "packed", "places"}
+        return {key: value for key, value in self.model_dump(mode="json").items() if key in deciding}
+
+
+def list_files(logs: Tables | Ubi, known: DigestCache) -> list[RawFile]:
+    """All raw files of the tables that grow. known: digests that need not be taken again; new ones are added.
+
+    Raises InputError where a file is missing, cannot be read, or is of another kind than the others.
+    """
+    with closing(duckdb.connect()) as con:
+        return [one for table in GROWING[logs.layout] for one in _list_table(con, logs, table, known)]
+
+
+def _list_table(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi, table: str, known: DigestCache) -> list[RawFile]:
+    path = paths(logs)[table]
+    wanted = _columns(logs.layout, table)
+    try:
+        found = _found(con, table, path, known)
+    except (duckdb.Error, OSError) as error:
+        if not isinstance(error, OSError) and not is_unreadable(error):
+            raise
+        raise InputError(unreadable(table, path, error)) from error
+    files = [file for file, _, _ in found]
+    form, placed = form_of(table, path, files), one_place(files)
+    return [
+        RawFile(
+            layout=logs.layout,
+            table=table,
+            digest=digest,
+            form=form,
+            packed=next((end for end in ("gz", "zst") if file.lower().endswith(f".{end}")), ""),
+            places={name: value for name, value in places_of(file).items() if placed and name in wanted},
+            placed=placed,
+            path=file,
+            stat=stat,
+            threads=logs.threads,
+            memory_limit=logs.memory_limit,
+        )
+        for file, digest, stat in found
+    ]
+
+
+def _found(
+    con: duckdb.DuckDBPyConnection, table: str, path: str, known: DigestCache
+) -> list[tuple[str, str, Stat | None]]:
+    """Each file that the path stands for, its digest, and how it was when that was taken."""
+    if "://" in path:
+        rows = con.execute(statement("read/remote"), [path]).fetchall()
+        return [(row[0], sha256(repr(row).encode()).hexdigest(), None) for row in rows]
+    seen = [(file, digest_of(Path(file), known)) for file in matched(con, table, path)]
+    return [(file, its.digest, its.stat) for file, its in seen]
+
+
+def _columns(layout: str, table: str) -> Columns:
+    required, optional = LAYOUTS[layout][table]
+    return {**required, **optional}
+
+
+def read_file(raw: RawFile, folder: Path) -> None:
+    """Writes `rows.parquet`, what the view `read_<table>` holds of that file, in its order, and `facts.json`.
+
+    The facts: names of the columns that are there, the number of rows, and, where the table has times, the searches of
+    each day (UTC) with an identity and a time that is not absurd. Raises InputError where the file is damaged, or
+    another than when its digest was taken.
+    """
+    with TemporaryDirectory(prefix=".reading-", dir=folder) as scratch:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": raw.memory_limit,
+            "threads": str(raw.threads),
+            "temp_directory": scratch,
+            "autoinstall_known_extensions": str("://" in raw.path).lower(),
+        }
+        with closing(duckdb.connect(config=config)) as con:
+            try:
+                facts = _read(con, raw, folder / ROWS)
+            except duckdb.OutOfMemoryException as error:
+                raise InputError(
+                    f"{raw.table}: {raw.path} needs more than logs.memory_limit, {raw.memory_limit}, to be read: "
+                    f"{error}\nRaise it, or lower logs.threads"
+                ) from error
+            except duckdb.Error as error:
+                if not is_unreadable(error):
+                    raise
+                raise InputError(unreadable(raw.table, raw.path, error)) from error
+    if raw.stat and (not Path(raw.path).exists() or stat_of(Path(raw.path)) != raw.stat):
+        raise InputError(f"{raw.table}: {raw.path} was changed while it was read; once it is whole, start again")
+    (folder / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read(con: duckdb.DuckDBPyConnection, raw: RawFile, out: Path) -> PartitionFacts:
+    con.execute(statement("read/macros"))
+    names, rows = open_file(con, raw.table, raw.path, raw.form, _columns(raw.layout, raw.table), raw.placed)
+    con.execute(statement("write/rows", table=raw.table, out=literal(str(out))))
+    facts = PartitionFacts(columns=names, rows=rows)
+    if times := GROWING[raw.layout][raw.table]:
+        named = dict(zip(("identity", "time"), map(identifier, times), strict=True))
+        days = con.execute(statement("read/days", rows=literal(itself(str(out))), **named)).fetchall()
+        facts["days"] = {str(day): searches for day, searches in days}
+    return facts
+
+
+def count_days(folders: Iterable[Path]) -> dict[date, int]:
+    """The days (UTC) that have searches, in order, and how many: the sum over the partitions that have times."""
+    counted: Counter[str] = Counter()
+    for folder in folders:
+        counted.update(_facts(folder)["days"])
+    return {date.fromisoformat(day): searches for day, searches in sorted(counted.items())}
+
+
+def open_partitions(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    path: str,
+    folders: Sequence[Path],
+    required: Columns,
+    optional: Columns,
+) -> None:
+    """Creates the view `read_<table>` over partitions, as `open_table` does over the files that they were read from.
+
+    path: what the files stand for, to be named. Raises InputError where no file has rows, or a required column.
+    """
+    facts = [_facts(folder) for folder in folders]
+    if not any(one["rows"] for one in facts):
+        raise InputError(f"{table}: {path} holds no rows. Expected at least one")
+    refuse_missing(table, path, required, sorted({name for one in facts for name in one["columns"]}))
+    columns = ", ".join(
+        f"CAST({identifier(column)} AS {TYPES[kind]}) AS {identifier(column)}"
+        for column, kind in {**required, **optional}.items()
+    )
+    reader = statement("read/partitions", files=listed([str(folder / ROWS) for folder in folders]))
+    selected = statement("read/select", columns=columns, reader=reader)
+    con.execute(statement("read/view", table=table, selects=selected))
+
+
+def refuse_damaged(con: duckdb.DuckDBPyConnection, table: str, folders: Iterable[Path]) -> None:
+    """Raises InputError, which names it, where a partition cannot be read."""
+    for folder in folders:
+        _facts(folder)
+        reader = statement("read/partitions", files=listed([str(folder / ROWS)]))
+        try:
+            con.execute(statement("read/whole", reader=reader)).fetchall()
+        except duckdb.Error as error:
+            raise _damaged(table, folder, error) from error
+
+
+def _facts(folder: Path) -> PartitionFacts:
+    try:
+        facts: PartitionFacts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged("logs", folder, error) from error
+    return facts
+
+
+def _damaged(table: str, folder: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{unreadable(table, str(folder), error).rsplit(chr(10), 1)[0]}\nRemove it: its file is read again"
+    )

@@ -1,0 +1,245 @@
+"""Text → bags of hashed n-grams, in CSR form.
+
+The rule for folding: Unicode NFKD, combining accents U+0300–U+036F dropped, lower case. Letters, marks and digits make
+words, everything else separates them. In scripts that are written without spaces (Han, Kana, Thai, Lao, Khmer, Burmese)
+each character is a word of its own, while character n-grams run across the whole run of characters.
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from numba import njit, prange
+
+from ebr_core.parallel import parallel
+from ebr_core.text.ngram_bags import Bags
+from ebr_core.towers.feature_config import TextFeatures
+
+SEPARATOR, LETTER, DROPPED, SPACELESS = 0, 1, 2, 3
+
+
+_SPACELESS_RANGES = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x3040, 0x30FF),  # Kana
+    (0x3400, 0x4DBF),  # Han, extension A
+    (0x4E00, 0x9FFF),  # Han
+    (0x20000, 0x3FFFF),  # Han, further extensions
+)
+
+
+_BLOCK_BYTES = 2**24  # of text at a time, for each byte needs room for several n-grams
+
+
+_BEGIN, _END = 0x110000, 0x110001  # beyond the last code point, so that no text can contain them
+
+
+@functools.cache
+def _classes() -> npt.NDArray[np.uint8]:
+    """The class of every code point, (0x110000,)."""
+    classes = np.zeros(0x110000, dtype=np.uint8)
+    for point in range(0x110000):
+        if unicodedata.category(chr(point))[0] in "LMN":
+            classes[point] = LETTER
+    for first, last in _SPACELESS_RANGES:
+        span = classes[first : last + 1]
+        span[span == LETTER] = SPACELESS
+    classes[0x0300:0x0370] = DROPPED
+    return classes
+
+
+@njit(cache=True, inline="always")
+def _mix(value):  # type: ignore[no-untyped-def]  # numba infers: a uint64 here, an int elsewhere
+    """A bijection of 64-bit words that spreads every bit (the finaliser of splitmix64)."""
+    value = np.uint64(value)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _decode(text, classes, points):  # type: ignore[no-untyped-def]
+    """Writes the code points of a UTF-8 text into points, lower-case ASCII, separators as 0; returns how many."""
+    n, at = 0, 0
+    while at < len(text):
+        byte = text[at]
+        if byte < 0x80:
+            point, at = np.int32(byte), at + 1
+            if 65 <= point <= 90:
+                point += 32
+        elif byte < 0xE0:
+            point, at = np.int32((byte & 0x1F) << 6 | (text[at + 1] & 0x3F)), at + 2
+        elif byte < 0xF0:
+            point = np.int32((byte & 0x0F) << 12 | (text[at + 1] & 0x3F) << 6 | (text[at + 2] & 0x3F))
+            at += 3
+        else:
+            point = np.int32((byte & 0x07) << 18 | (text[at + 1] & 0x3F) << 12)
+            point |= np.int32((text[at + 2] & 0x3F) << 6 | (text[at + 3] & 0x3F))
+            at += 4
+        kind = classes[point]
+        if kind != DROPPED:
+            points[n] = point if kind != SEPARATOR else 0
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _hash_text(points, n, classes, char_ngrams, word_ngrams, buckets, words, out):  # type: ignore[no-untyped-def]
+    """Writes the bucket of every n-gram of one text into out; returns how many. Orders: runs, then words."""
+    count, word_count, start = 0, 0, 0
+    while start < n:
+        if points[start] == 0:
+            start += 1
+            continue
+        end = start
+        while end < n and points[end] != 0:
+            end += 1
+        length = end - start + 2  # with the two boundary marks
+        for size in char_ngrams:
+            for first in range(max(1, length - size + 1)):
+                value = _mix(np.uint64(size))
+                for at in range(first, min(first + size, length)):
+                    point = points[start + at - 1]
+                    if at == 0:
+                        point = _BEGIN
+                    elif at == length - 1:
+                        point = _END
+                    value = _mix(value + np.uint64(0x9E3779B97F4A7C15) + np.uint64(point))
+                out[count] = value % np.uint64(buckets)
+                count += 1
+        at = start
+        while at < end:
+            value = np.uint64(0x51ED270B)
+            first_of_word = at
+            while at < end and (at == first_of_word or classes[points[at]] == classes[points[first_of_word]] == LETTER):
+                value = _mix(value + np.uint64(0x9E3779B97F4A7C15) + np.uint64(points[at]))
+                at += 1
+            words[word_count] = value
+            word_count += 1
+        start = end
+    for size in word_ngrams:
+        for first in range(word_count - size + 1):
+            value = _mix(np.uint64(0x1000 + size))
+            for at in range(first, first + size):
+                value = _mix(value + words[at])
+            out[count] = value % np.uint64(buckets)
+            count += 1
+    return count
+
+
+@parallel("offsets")
+def _hash_block(data, offsets, classes, char_ngrams, word_ngrams, buckets, room):  # type: ignore[no-untyped-def]
+    """(counts (texts,), buckets in a slot of room × bytes + room entries for each text)."""
+    texts = len(offsets) - 1
+    counts = np.zeros(texts, np.int64)
+    out = np.empty(room * (offsets[-1] - offsets[0]) + room * texts, np.int32)
+    for text in prange(texts):
+        first, last = offsets[text], offsets[text + 1]
+        points = np.empty(last - first, np.int32)
+        words = np.empty(last - first, np.uint64)
+        n = _decode(data[first:last], classes, points)
+        slot = room * (first - offsets[0]) + room * text
+        end = room * (last - offsets[0]) + room * (text + 1)
+        counts[text] = _hash_text(points, n, classes, char_ngrams, word_ngrams, buckets, words, out[slot:end])
+    return counts, out
+
+
+@parallel("offsets")
+def _compact(slots, slot_offsets, offsets, ids):  # type: ignore[no-untyped-def]
+    for text in prange(len(offsets) - 1):
+        n = offsets[text + 1] - offsets[text]
+        ids[offsets[text] : offsets[text + 1]] = slots[slot_offsets[text] : slot_offsets[text] + n]
+
+
+def _fold(texts: pa.Array) -> pa.Array:
+    """Texts in NFKD and lower case; ASCII texts are left to the kernel, which lowers them as it reads."""
+    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    if len(data) == 0 or data.max() < 0x80:
+        return texts
+    return pc.utf8_lower(pc.utf8_normalize(texts, "NFKD"))
+
+
+def _blocks(texts: pa.Array, block: int) -> Iterator[tuple[int, int]]:
+    """(first, last) of runs of at most block texts and _BLOCK_BYTES, or of one text that is longer."""
+    if len(texts) <= block and texts.nbytes <= _BLOCK_BYTES:
+        yield from [(0, len(texts))] if len(texts) else []
+        return
+    starts = np.concatenate([[0], np.cumsum(pc.binary_length(texts).to_numpy())])
+    first = 0
+    while first < len(texts):
+        fitting = int(np.searchsorted(starts, starts[first] + _BLOCK_BYTES, side="right")) - 1
+        last = max(first + 1, min(first + block, fitting))
+        yield first, last
+        first = last
+
+
+def hash_texts(texts: pa.Array, features: TextFeatures, block: int = 65_536) -> Bags:
+    """The n-grams of each text as buckets 0 … features.buckets − 1; a bag's weights are 1 / its size. [EBR §3.1]
+
+    Each word with its boundary marks gives its character n-grams (a word shorter than n gives itself); sequences of
+    words give word n-grams. Repeated n-grams stand as often as they occur. An empty text gives an empty bag; null is
+    empty.
+
+    >>> bags = hash_texts(pa.array(["ab", ""]), TextFeatures(char_ngrams=(3,), word_ngrams=()))
+    >>> bags.offsets.tolist()  # ‹ab and ab›
+    [0, 2, 2]
+    """
+    char_ngrams = np.array(features.char_ngrams, np.int64)
+    word_ngrams = np.array(features.word_ngrams, np.int64)
+    room = 2 * len(char_ngrams) + len(word_ngrams)  # n-grams a byte can begin, the marks' share included
+    room = max(room, 1)
+    counts_of, ids_of = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
+    texts = pc.fill_null(pc.cast(texts, pa.large_string()), "")
+    for first, last in _blocks(texts, block):
+        part = _fold(pa.concat_arrays([texts.slice(first, last - first)]))
+        offsets = np.frombuffer(part.buffers()[1], np.int64)[part.offset : part.offset + len(part) + 1]
+        data = np.frombuffer(part.buffers()[2] or b"", np.uint8)
+        counts, slots = _hash_block(data, offsets, _classes(), char_ngrams, word_ngrams, features.buckets, room)
+        compact = np.concatenate([[0], np.cumsum(counts)])
+        ids = np.empty(compact[-1], np.int32)
+        _compact(slots, room * (offsets[:-1] - offsets[0] + np.arange(len(part))), compact, ids)
+        counts_of.append(counts)
+        ids_of.append(ids)
+    counts = np.concatenate(counts_of)
+    weights = (1 / np.maximum(counts, 1)).astype(np.float32)[1:]
+    return Bags(np.cumsum(counts), np.concatenate(ids_of), np.repeat(weights, counts[1:]))
+
+
+def spelt(text: str, features: TextFeatures) -> list[str]:
+    """The n-grams of one text as they are written, in the order of its bag: ‹ and › mark where a run of letters ends.
+
+    >>> spelt("Ab c", TextFeatures(char_ngrams=(3,), word_ngrams=(1,)))
+    ['‹ab', 'ab›', '‹c›', 'ab', 'c']
+    """
+    folded = _fold(pa.array([text], pa.large_string()))[0].as_py().lower()
+    kinds, letters = _classes(), [one for one in folded if _classes()[ord(one)] != DROPPED]
+    runs = "".join(one if kinds[ord(one)] != SEPARATOR else " " for one in letters).split()
+    written: list[str] = []
+    for run in (f"‹{run}›" for run in runs):
+        for size in features.char_ngrams:
+            written += [run[at : at + size] for at in range(max(1, len(run) - size + 1))]
+    words = [word for run in runs for word in _words(run)]
+    for size in features.word_ngrams:
+        written += [" ".join(words[at : at + size]) for at in range(len(words) - size + 1)]
+    return written
+
+
+def _words(run: str) -> list[str]:
+    """A run of letters cut into words: characters of scripts without spaces stand alone."""
+    words: list[str] = []
+    joining = False
+    for one in run:
+        alone = _classes()[ord(one)] == SPACELESS
+        if joining and not alone:
+            words[-1] += one
+        else:
+            words.append(one)
+        joining = not alone
+    return words

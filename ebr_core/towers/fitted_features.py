@@ -1,0 +1,218 @@
+"""From a log's columns to bags, by what the training window decided: vocabulary, rarity, known values, bucket edges."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import NamedTuple, assert_never
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ebr_core.arrays import Float32, Int32
+from ebr_core.errors import InputError
+from ebr_core.text.ngram_bags import Bags, apply_idf, fit_vocabulary, keep_known, rarity_of, split_rows
+from ebr_core.text.ngram_hashing import hash_texts
+from ebr_core.towers.feature_config import SIDES, Features, Numbers, Side, TextFeatures, Values
+
+FEW = 16  # rows
+_BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f"
+IDENTIFIER = 0.5  # share of different values above which a column is an identity in disguise
+
+ColumnData = dict[str, pa.Array]  # column → values: texts, lists of texts, or numbers
+FittedValues = dict[str, list[str]] | dict[str, list[float]]  # what a column means → its values, or its bucket edges
+
+
+class Fitted(NamedTuple):
+    """All that features take from the training window."""
+
+    features: Features
+    vocabulary: Int32  # (buckets,): the row of a bucket, −1 where training never saw it
+    rarity: Float32  # (known n-grams,); empty unless n-grams weigh by it
+    known: dict[str, FittedValues]  # for each group of values or numbers
+
+    def text_rows(self) -> int:
+        """Rows of the n-grams' table for one tower."""
+        text = self.features.text
+        if text.remainders is None:
+            return int(self.vocabulary.max()) + 1
+        return text.remainders + (text.buckets - 1) // text.remainders + 1
+
+    def group_rows(self, name: str) -> int:
+        """Rows of a group's table for one tower."""
+        group = self.features.column_group(name)
+        return sum(group.rows(len(values)) for values in self.known[name].values())
+
+
+def fit_text(queries: Bags, documents: Bags, text: TextFeatures) -> tuple[Int32, Float32]:
+    """(vocabulary, rarity) of hashed bags of the training window; rarity is that among its documents."""
+    vocabulary = fit_vocabulary([queries, documents], text.buckets)
+    if text.weighting != "idf":
+        return vocabulary, np.empty(0, np.float32)
+    return vocabulary, rarity_of(keep_known(documents, vocabulary), int(vocabulary.max()) + 1)
+
+
+def text_bags(texts: pa.Array, fitted: Fitted) -> Bags:
+    """The bags of those texts over n-grams that training saw; table rows only after `table_bags`."""
+    bags = keep_known(hash_texts(texts, fitted.features.text), fitted.vocabulary)
+    return apply_idf(bags, fitted.rarity) if len(fitted.rarity) else bags
+
+
+def table_bags(bags: Bags, fitted: Fitted) -> Bags:
+    """The bags in rows of the n-grams' table: one a known n-gram, or two where quotient and remainder share it."""
+    remainders = fitted.features.text.remainders
+    if remainders is None:
+        return bags
+    return split_rows(bags, np.flatnonzero(fitted.vocabulary >= 0).astype(np.int32), remainders)
+
+
+def fit_group(name: str, group: Values | Numbers, searches: ColumnData, documents: ColumnData) -> FittedValues:
+    """What each column of a group means → its values in order, or the edges of its buckets. Columns hold training rows.
+
+    Errors: a column that holds one value or none, or an identifier.
+    """
+    found: dict[str, list[pa.Array]] = {}
+    for side, data in zip(SIDES, (searches, documents), strict=True):
+        for column in group.columns(side):
+            where = f"groups.{name}: {side}.{column.column}"
+            values, _ = _flat(data[column.column], group, where)
+            _refuse_useless(values, group, where)
+            found.setdefault(column.means, []).append(values)
+    match group:
+        case Values():
+            return {means: sorted(pc.unique(pa.concat_arrays(parts)).to_pylist()) for means, parts in found.items()}
+        case Numbers():
+            return {means: _edges(parts, group.buckets) for means, parts in found.items()}
+        case _:
+            assert_never(group)
+
+
+def _edges(parts: list[pa.Array], buckets: int) -> list[float]:
+    """The edges, in order and each once, that cut the numbers of all parts into buckets of equal counts."""
+    values = np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
+    edges: list[float] = np.unique(np.quantile(values, np.arange(1, buckets) / buckets, method="higher")).tolist()
+    return edges
+
+
+def _refuse_useless(values: pa.Array, group: Values | Numbers, where: str) -> None:
+    count, distinct = len(values), len(pc.unique(values))
+    if distinct < 2:
+        held = f"the value {values[0].as_py()!r} alone" if distinct else "no value"
+        raise InputError(f"{where} holds {held} in the training window, which tells nothing apart. Leave it out")
+    match group:
+        case Values():
+            if distinct / count > IDENTIFIER and not group.allow_identifier:
+                raise InputError(
+                    f"{where} holds {distinct:,} different values in {count:,}, more than half: an identifier, which "
+                    "cannot be learnt from. Leave it out, or set allow_identifier: true"
+                )
+        case Numbers():
+            pass
+        case _:
+            assert_never(group)
+
+
+def _flat(column: pa.Array, group: Values | Numbers, where: str) -> tuple[pa.Array, Int32]:
+    """(values, the row of each) without nulls and blanks: lists and separated texts give several a row."""
+    match group:
+        case Values():
+            return _texts(column, group.separator)
+        case Numbers():
+            return _numbers(column, where)
+        case _:
+            assert_never(group)
+
+
+def _texts(column: pa.Array, separator: str | None) -> tuple[pa.Array, Int32]:
+    if pa.types.is_null(column.type):
+        column = pc.cast(column, pa.string())
+    if not pa.types.is_list(column.type) and separator:
+        column = pc.split_pattern(column, separator)
+    if pa.types.is_list(column.type):
+        rows = pc.list_parent_indices(column).to_numpy().astype(np.int32)
+        values = pc.list_flatten(column)
+    else:
+        rows, values = np.arange(len(column), dtype=np.int32), column
+    values = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
+    there = pc.fill_null(pc.greater(pc.binary_length(values), 0), False).to_numpy(zero_copy_only=False)
+    return values.filter(pa.array(there)), rows[there]
+
+
+def _numbers(column: pa.Array, where: str) -> tuple[pa.Array, Int32]:
+    if pa.types.is_list(column.type):
+        column = pc.list_element(pc.if_else(pc.greater(pc.list_value_length(column), 0), column, None), 0)
+    if pa.types.is_string(column.type):
+        column = pc.replace_with_mask(column, pc.fill_null(pc.equal(column, ""), False), pa.scalar(None, pa.string()))
+    try:
+        values = pc.cast(column, pa.float64())
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{where}: {error}. Expected numbers; for texts say kind: values") from error
+    there = pc.fill_null(pc.is_finite(values), False).to_numpy(zero_copy_only=False)
+    return values.filter(pa.array(there)), np.flatnonzero(there).astype(np.int32)
+
+
+def group_bags(name: str, side: Side, data: ColumnData, rows: int, fitted: Fitted) -> Bags:
+    """(rows,) bags of a group of values or numbers on the side "searches" or "documents".
+
+    A value that training never saw is left out; a bag without any is empty. Weights are 1 / the bag's size.
+    """
+    group = fitted.features.column_group(name)
+    ids_of, rows_of, base = [np.empty(0, np.int32)], [np.empty(0, np.int32)], 0
+    columns = {column.means: column.column for column in group.columns(side)}
+    for means, known in fitted.known[name].items():
+        if means in columns:
+            ids, at = _known_ids(data[columns[means]], group, known, f"groups.{name}: {side}.{columns[means]}")
+            ids_of.append(base + ids)
+            rows_of.append(at)
+        base += group.rows(len(known))
+    owners, ids = np.concatenate(rows_of), np.concatenate(ids_of)
+    order = np.argsort(owners, kind="stable")
+    counts = np.bincount(owners, minlength=rows)
+    weights = np.repeat((1 / np.maximum(counts, 1)).astype(np.float32), counts)
+    return Bags(np.concatenate([[0], np.cumsum(counts)]), ids[order].astype(np.int32), weights)
+
+
+def _known_ids(
+    column: pa.Array, group: Values | Numbers, known: list[str] | list[float], where: str
+) -> tuple[Int32, Int32]:
+    """(the id of each known value or bucket of a column, the row that has it)."""
+    match group:
+        case Values():
+            found = _of_a_few(column, group, known) if len(column) <= FEW else None
+            if found is not None:
+                return found
+        case Numbers():
+            pass
+        case _:
+            assert_never(group)
+    values, at = _flat(column, group, where)
+    ids = _ids(values, known)
+    return ids[ids >= 0], at[ids >= 0]
+
+
+def _of_a_few(column: pa.Array, group: Values, known: list[str] | list[float]) -> tuple[Int32, Int32] | None:
+    """(ids, the row of each) of known values, as `_flat` and `_ids` find them, for a few rows, of which each call of
+    Arrow's would cost more than all of this. None where a value is no ASCII text."""
+    ids, rows = [], []
+    for row, value in enumerate(column.to_pylist()):
+        parts = value if isinstance(value, list) else [value]
+        if group.separator and isinstance(value, str):
+            parts = value.split(group.separator)
+        for part in parts:
+            if part is None:
+                continue
+            if not isinstance(part, str) or not part.isascii():
+                return None
+            text = part.strip(_BLANKS)
+            at = bisect_left(known, text)  # they are in order
+            if at < len(known) and known[at] == text:
+                ids.append(at)
+                rows.append(row)
+    return np.array(ids, np.int32), np.array(rows, np.int32)
+
+
+def _ids(values: pa.Array, known: list[str] | list[float]) -> Int32:
+    if pa.types.is_floating(values.type):
+        return np.asarray(np.searchsorted(np.array(known, float), values.to_numpy(), side="right"), np.int32)
+    found = pc.index_in(values, pa.array(known, pa.string()))
+    return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), np.int32)

@@ -1,0 +1,36 @@
+"""`ebr audit`: the arms of the audit section under other splits and with less of the log."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data.experiment.experiment_file import load_experiment
+from ebr_core.errors import InputError
+from flows.ebr import ebr
+from tasks.home import home
+from tasks.report.audit_page import describe_audit, variants
+from tasks.report.page import as_html, as_markdown
+
+
+def run_audit(path: Path) -> Path:
+    """Runs every variant (what is already there is not made again), writes audit.html and audit.md; their folder."""
+    asked = load_experiment(path)
+    into = home() / "audits" / path.stem
+    into.mkdir(parents=True, exist_ok=True)
+    runs = {}
+    for name, content in variants(asked).items():
+        file = into / f"{path.stem}-{re.sub(r'[^a-z0-9]+', '-', name)}.yaml"
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        outcome: Any = ebr(str(file), return_state=True).result(raise_on_failure=False)
+        if isinstance(outcome, BaseException):
+            raise InputError(f"{name}: {outcome}") from outcome
+        runs[name] = outcome.report.folder  # a split that leaks fails its run, and is told nevertheless
+    assert asked.audit is not None  # variants has looked
+    title, page = f"{path.stem}: other splits, less of the log", describe_audit(asked.audit.arms, runs)
+    (into / "audit.html").write_text(as_html(title, page), encoding="utf-8")
+    (into / "audit.md").write_text(as_markdown(title, page), encoding="utf-8")
+    return into

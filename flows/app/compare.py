@@ -1,0 +1,42 @@
+"""`ebr compare`: two runs on the searches that they share, as tables on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from ebr_core.errors import InputError
+from flows.app.results_table import as_table
+from tasks.report.answers import SETS
+from tasks.report.comparison import ArmComparison, compare_runs, find_run
+from tasks.report.formats import count, ends, share, signed
+from tasks.report.page import Columns, tabulate
+from tasks.report.result import MAIN
+
+COLUMNS: Columns[ArmComparison] = [
+    ("arm", lambda row: row.arm),
+    ("A", lambda row: share(row.a)),
+    ("B", lambda row: share(row.b)),
+    (
+        "B − A on the same searches, 95 % interval",
+        lambda row: f"{signed(row.difference)} {ends(row.low, row.high)}",
+    ),
+    ("searches", lambda row: count(row.searches)),
+]
+
+
+def show_comparison(one: str, other: str, metric: str, console: Console) -> None:
+    """Prints each shared arm's metric in both runs with the paired difference, a table for each target set."""
+    runs = find_run(one), find_run(other)
+    measured = compare_runs(*runs)
+    rows = [row for row in measured if row.metric == metric]
+    if not rows:
+        metrics = ", ".join(sorted({row.metric for row in measured}))
+        raise InputError(f"--metric: got {metric}; both runs have {metrics}")
+    console.print(f"A: {runs[0]}\nB: {runs[1]}\n", soft_wrap=True, highlight=False)
+    for targets in (name for name in MAIN if any(row.targets == name for row in rows)):
+        best_first = sorted((row for row in rows if row.targets == targets), key=lambda row: -row.b)
+        grid = tabulate(COLUMNS, best_first)._replace(title=f"{metric}, targets: {SETS[targets]}")
+        console.print(as_table(grid), Text(""))
+    if not any(row.training_noise for row in rows):
+        console.print("Training noise is not in the intervals: one seed an arm in both runs.")

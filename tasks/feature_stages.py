@@ -1,0 +1,248 @@
+"""From texts, columns and graphs to what the towers read, fitted on the training window."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data import extracted_log
+from data.extra_columns import read_columns as read_named_columns
+from ebr_core.arrays import Float32, Int32
+from ebr_core.errors import InputError
+from ebr_core.scratch import IN_RAM, Scratch
+from ebr_core.text.ngram_bags import Bags, take, with_queries
+from ebr_core.text.ngram_hashing import hash_texts
+from ebr_core.towers.checkpoint import load_towers
+from ebr_core.towers.feature_config import SIDES, Features, Graph, Numbers, Side, Values
+from ebr_core.towers.fitted_features import (
+    ColumnData,
+    Fitted,
+    FittedValues,
+    fit_group,
+    fit_text,
+    group_bags,
+    table_bags,
+    text_bags,
+)
+from ebr_core.towers.graph_vectors import refuse_silent
+from ebr_core.towers.tower_config import TowerConfig
+from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs, bagged, with_views
+from tasks.artifacts import Artifact, stage
+from tasks.graph_stage import read_graph
+from tasks.kinds import ExtraColumns, FeatureSet, GraphVectors, Log, TrainedTowers
+from tasks.log_stages import ReadLogs, unchanged
+from tasks.progress import showing
+
+GIVEN = {
+    "searches": ("city", "region", "country", "language"),
+    "documents": ("kind", "city", "region", "country", "language"),
+}
+
+
+@stage(FeatureSet)
+def featurise(
+    folder: Path,
+    log: Log,
+    features: Features,
+    graphs: dict[str, GraphVectors] | None = None,
+    columns: ExtraColumns | None = None,
+) -> None:
+    """The bags of every query, search and document, and what the training window decided about them.
+
+    graphs: for each group of kind graph the vectors of its nodes; columns: those that extraction does not keep.
+    """
+    data = {side: read_columns(log, features, side, columns) for side in SIDES}
+    texts = texts_of(log, features)
+    _write(folder, log, _fit(log, features, texts, data), texts, data, graphs or {})
+
+
+@stage(FeatureSet)
+def featurise_as(
+    folder: Path, log: Log, towers: TrainedTowers, graphs: dict[str, GraphVectors], columns: ExtraColumns | None = None
+) -> None:
+    """The same bags by what the training window of those towers decided: what they read of a log that is newer."""
+    fitted = load_towers(towers.folder).fitted
+    data = {side: read_columns(log, fitted.features, side, columns) for side in SIDES}
+    _write(folder, log, fitted, texts_of(log, fitted.features), data, graphs)
+
+
+def _write(
+    folder: Path,
+    log: Log,
+    fitted: Fitted,
+    texts: tuple[pa.Array, pa.Array],
+    data: dict[Side, ColumnData],
+    graphs: dict[str, GraphVectors],
+) -> None:
+    features = fitted.features
+    np.save(folder / "vocabulary.npy", fitted.vocabulary)
+    np.save(folder / "rarity.npy", fitted.rarity)
+    (folder / "known.json").write_text(json.dumps(fitted.known, ensure_ascii=False))
+    (folder / "features.json").write_text(features.model_dump_json())
+    (folder / "graphs.json").write_text(json.dumps({name: graph.model_dump() for name, graph in graphs.items()}))
+    queries, documents = (text_bags(side, fitted) for side in texts)
+    if features.text.clicked_queries:
+        led = extracted_log.read(log.folder, "led_queries")
+        documents = with_queries(
+            documents, queries, extracted_log.rows(led, "document_row"), extracted_log.rows(led, "query_row")
+        )
+    _save(folder, "text.searches", table_bags(queries, fitted))
+    _save(folder, "text.documents", table_bags(documents, fitted))
+    for name in features.column_groups:
+        for side in SIDES:
+            _save(folder, f"{name}.{side}", group_bags(name, side, data[side], _rows(log, side), fitted))
+    searches = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"])
+    np.save(folder / "query_of.npy", extracted_log.rows(searches, "query_row"))
+    np.save(folder / "searcher_of.npy", pc.fill_null(searches["searcher_row"], -1).to_numpy().astype(np.int32))
+
+
+def texts_of(log: Log, features: Features) -> tuple[pa.Array, pa.Array]:
+    """(queries, documents) as texts."""
+    documents = pq.read_table(log.folder / "documents.parquet", columns=["title", "body"])
+    titles = documents["title"]
+    if features.text.body:
+        titles = pc.binary_join_element_wise(titles, pc.fill_null(documents["body"], ""), " ")
+    queries = pq.read_table(log.folder / "queries.parquet")["query"]
+    return queries.combine_chunks(), titles.combine_chunks()
+
+
+def _fit(log: Log, features: Features, texts: tuple[pa.Array, pa.Array], data: dict[Side, ColumnData]) -> Fitted:
+    """The vocabulary is of the training window's queries and documents alone, as is all else."""
+    queries, documents = (hash_texts(side, features.text) for side in texts)
+    query_rows = extracted_log.rows(extracted_log.read(log.folder, "training_queries"), "query_row")
+    document_rows = extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row")
+    vocabulary, rarity = fit_text(take(queries, query_rows), take(documents, document_rows), features.text)
+    return Fitted(features, vocabulary, rarity, _fit_groups(log, features, data))
+
+
+def _fit_groups(log: Log, features: Features, data: dict[Side, ColumnData]) -> dict[str, FittedValues]:
+    trained_on: dict[Side, Int32] = {
+        "searches": extracted_log.rows(extracted_log.read(log.folder, "training_searches"), "search_row"),
+        "documents": extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row"),
+    }
+    known = {}
+    for name, group in features.column_groups.items():
+        trained = [
+            {key: column.take(pa.array(trained_on[side])) for key, column in data[side].items()} for side in SIDES
+        ]
+        known[name] = fit_group(name, group, *trained)
+    return known
+
+
+@stage(ExtraColumns)
+def extract_columns(folder: Path, logs: ReadLogs, log: Log, contents: dict[str, str], features: Features) -> None:
+    """searches.parquet and documents.parquet: the columns that groups name and no layout knows. contents: the digest of
+    each file, so that new logs are read anew."""
+    with showing("columns", 1), unchanged(logs, contents):
+        read_named_columns(logs, log.folder, {side: extra_columns(features, side) for side in SIDES}, folder)
+
+
+def needs_columns(features: Features) -> bool:
+    """Whether groups name columns that no layout knows."""
+    return any(extra_columns(features, side) for side in SIDES)
+
+
+def examine(log: Log, features: Features, columns: ExtraColumns | None) -> None:
+    """Looks whether the groups can be had of this log, without text or training. Errors: the first that cannot."""
+    for graph in features.graphs.values():
+        matrix, _, searchers = read_graph(log, graph)
+        refuse_silent(matrix, searchers)
+    _fit_groups(log, features, {side: read_columns(log, features, side, columns) for side in SIDES})
+
+
+def wanted_columns(features: Features, side: Side) -> list[str]:
+    """The columns of a side that the groups name."""
+    return features.columns(side)
+
+
+def extra_columns(features: Features, side: Side) -> list[str]:
+    """Those of them that extraction does not keep by itself."""
+    return [column for column in wanted_columns(features, side) if column not in GIVEN[side]]
+
+
+def read_columns(log: Log, features: Features, side: Side, extra: ExtraColumns | None) -> ColumnData:
+    """The named columns of a side, a value a row of the log."""
+    wanted = wanted_columns(features, side)
+    kept = [column for column in wanted if column in GIVEN[side]]
+    table = pq.read_table(log.folder / f"{side}.parquet", columns=kept)
+    data = {column: table[column].combine_chunks() for column in kept}
+    if others := extra_columns(features, side):
+        if extra is None:
+            raise InputError(f"{side}: {', '.join(others)} are not among the columns {', '.join(GIVEN[side])}")
+        table = pq.read_table(extra.folder / f"{side}.parquet", columns=others)
+        data |= {column: table[column].combine_chunks() for column in others}
+    return data
+
+
+def _rows(log: Log, side: str) -> int:
+    return int(pq.read_metadata(log.folder / f"{side}.parquet").num_rows)
+
+
+def _save(folder: Path, name: str, bags: Bags) -> None:
+    for part, array in bags._asdict().items():
+        np.save(folder / f"{name}.{part}.npy", array)
+
+
+def read_bags(features: FeatureSet, name: str, side: str) -> Bags:
+    """The memory-mapped bags of a group on the side "searches" or "documents"; texts are those of distinct queries."""
+    return Bags(*(np.load(features.folder / f"{name}.{side}.{part}.npy", mmap_mode="r") for part in Bags._fields))
+
+
+def read_fitted(features: FeatureSet) -> Fitted:
+    """What the training window decided."""
+    return Fitted(
+        Features.model_validate_json((features.folder / "features.json").read_text()),
+        np.load(features.folder / "vocabulary.npy"),
+        np.load(features.folder / "rarity.npy"),
+        json.loads((features.folder / "known.json").read_text()),
+    )
+
+
+def read_graphs(features: FeatureSet, side: str) -> dict[str, Float32]:
+    """For each group of kind graph the vectors of all "searchers" or "documents"."""
+    graphs = json.loads((features.folder / "graphs.json").read_text())
+    return {
+        name: np.load(Artifact.model_validate(graph).folder / f"{side}.npy", mmap_mode="r")
+        for name, graph in graphs.items()
+    }
+
+
+def read_inputs(features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN_RAM) -> Inputs:
+    """The inputs of both towers: every search and document of the log; bags lie in scratch."""
+    fitted = read_fitted(features)
+    query_of, searcher_of = (
+        np.load(features.folder / f"{name}.npy", mmap_mode="r") for name in ("query_of", "searcher_of")
+    )
+    groups: dict[str, Bagged | Dense] = {
+        "text": bagged(*_sides(features, "text"), fitted.text_rows(), towers.shared, query_of, scratch)
+    }
+    of_searchers, of_documents = read_graphs(features, "searchers"), read_graphs(features, "documents")
+    for name, group in fitted.features.groups.items():
+        match group:
+            case Graph():
+                groups[name] = _dense(of_searchers[name], of_documents[name], searcher_of)
+            case Values() | Numbers():
+                sides = _sides(features, name)
+                groups[name] = bagged(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
+            case _:
+                assert_never(group)
+    inputs = Inputs(groups, len(query_of), len(groups["text"].at) - len(query_of))
+    return with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
+
+
+def _sides(features: FeatureSet, name: str) -> tuple[Bags, Bags]:
+    return read_bags(features, name, "searches"), read_bags(features, name, "documents")
+
+
+def _dense(searchers: Float32, documents: Float32, searcher_of: Int32) -> Dense:
+    """A row of nothing but zeros is a node that the graph does not know: its group is missing."""
+    vectors = np.concatenate([searchers, documents])
+    at = np.concatenate([searcher_of, len(searchers) + np.arange(len(documents))]).astype(np.int32)
+    known = np.asarray(vectors.any(axis=1))
+    return Dense(vectors, np.where((at >= 0) & known[at], at, -1).astype(np.int32))

@@ -1,0 +1,24 @@
+"""A raw file of a table that grows by the day, as an artifact of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+from data.experiment.log_config import Tables, Ubi
+from data.file_partitions import GROWING, RawFile, count_days, read_file
+from tasks.artifacts import stage
+from tasks.kinds import Partition
+
+
+@stage(Partition)
+def partition(folder: Path, file: RawFile) -> None:
+    """Reads a raw file: its typed rows, and how many searches of which days it holds."""
+    read_file(file, folder)
+
+
+def days_of(logs: Tables | Ubi, parts: Mapping[str, Sequence[Partition]]) -> dict[date, int]:
+    """The days (UTC) that have searches, in order, and how many; null and absurd times are left out."""
+    timed = [table for table, times in GROWING[logs.layout].items() if times]
+    return count_days(one.folder for table in timed for one in parts[table])

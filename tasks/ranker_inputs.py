@@ -1,0 +1,128 @@
+"""What a ranker reads of a search and a document: read once for all pairs, then a row of features for each pair."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data import extracted_log
+from ebr_core.arrays import Float32, Int32
+from ebr_core.rerank.ranker_features import Embedding, Ordinary, describe, embedded
+from ebr_core.text.terms import Terms, index_terms, scores_of
+from tasks.eval_sets import SampledSearches, read_sample
+from tasks.feature_stages import GIVEN
+from tasks.hybrid_stages import read_documents, texts_of
+from tasks.kinds import EvalSet, Log, Vectors
+
+DAY_US = 86_400_000_000
+PAIRS = 65_536  # whose vectors are looked at at a time
+
+
+class RankerLists(NamedTuple):
+    """What stands to be ordered, and all that a ranker may read of it."""
+
+    sample: SampledSearches
+    queries: Float32  # (S, D) or (h, S, D)
+    documents: Float32  # (N, D)
+    ordinary: Ordinary
+    terms: Terms  # over the candidates
+    texts: list[str]  # of distinct queries
+    asked: Int32  # (S,) into texts
+    place: Int32  # (N,) of a document among the candidates, −1 elsewhere
+    missing: dict[str, str]  # feature → why these logs have none
+
+
+def matrix(
+    lists: RankerLists, embedding: Embedding, bias: str, searches: Int32, documents: Int32, positions: Int32
+) -> tuple[list[str], Float32]:
+    """(names, (P, F)) of pairs: searches are places in the sample, documents rows, among the candidates."""
+    names, columns = describe(lists.ordinary, searches, documents)
+    if len(lists.terms.words):
+        by_terms = scores_of(lists.terms, lists.texts, lists.asked[searches], lists.place[documents])
+        names, columns = ["bm25", "words_held", *names], [*by_terms, *columns]
+    if bias == "position":
+        names, columns = [*names, "position"], [*columns, np.where(positions > 0, positions, np.nan)]
+    more, _ = embedded(embedding, lists.queries, lists.documents, searches[:0], documents[:0])
+    rows = np.empty((len(searches), len(names) + len(more)), np.float32)
+    for at, column in enumerate(columns):
+        rows[:, at] = column
+    for first in range(0, len(searches) if more else 0, PAIRS):
+        some = slice(first, first + PAIRS)
+        _, vectors = embedded(embedding, lists.queries, lists.documents, searches[some], documents[some])
+        rows[some, len(names) :] = np.stack(vectors, 1)
+    return [*names, *more], rows
+
+
+def read_lists(log: Log, evaluated: EvalSet, vectors: Vectors) -> RankerLists:
+    """Everything that is read, once for all pairs."""
+    documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
+    queries: Float32 = np.load(vectors.folder / "queries.npy")
+    return lists_of(log, read_sample(evaluated), queries, documents)
+
+
+def lists_of(log: Log, sample: SampledSearches, queries: Float32, documents: Float32) -> RankerLists:
+    """The same of searches and candidates with their vectors, (S, D) or (h, S, D), and (N, D) of all documents."""
+    ordinary, missing = _ordinary(log, sample)
+    asked, place = np.unique(sample.searches["query_row"], return_inverse=True)
+    texts = pq.read_table(log.folder / "queries.parquet")["query"].take(asked).to_pylist()
+    terms = index_terms(texts_of(read_documents(log, sample.candidates)))
+    if not len(terms.words):
+        missing["bm25"] = "documents have no text"
+    count = pq.read_metadata(log.folder / "documents.parquet").num_rows
+    at = np.full(count, -1, np.int32)
+    at[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
+    return RankerLists(sample, queries, documents, ordinary, terms, texts, place.astype(np.int32), at, missing)
+
+
+def _ordinary(log: Log, sample: SampledSearches) -> tuple[Ordinary, dict[str, str]]:
+    """(what is known beside the embedding, by feature why the others are not)."""
+    missing: dict[str, str] = {}
+    documents = pq.read_table(log.folder / "documents.parquet").drop_columns(["body", "document_id"])
+    every = pq.read_table(log.folder / "searches.parquet").drop_columns(["search_id"])
+    searches = every.take(sample.searches["search_row"])
+    clicks = extracted_log.read_clicks(log.folder, documents.num_rows)
+    if not clicks.any():
+        missing["popularity"] = "no click in the training window"
+    kinds = _numbered(documents["kind"].combine_chunks(), documents["kind"].combine_chunks())
+    if (kinds < 0).all():
+        missing["kind"] = "documents have none"
+    created = _days(documents["created_at"])
+    if np.isnan(created).all():
+        missing["age_days"] = "no document says when it was created"
+    timed = not pc.all(pc.equal(every["searched_at"], every["searched_at"][0])).as_py()
+    titles = pc.utf8_length(documents["title"]).to_numpy().astype(np.float32)
+    places = {}
+    for name in (column for column in GIVEN["searches"] if column in GIVEN["documents"]):
+        ours, theirs = (side[name].combine_chunks() for side in (every, documents))
+        if ours.null_count == len(ours) or theirs.null_count == len(theirs):
+            missing[f"same_{name}"] = f"searches or documents have no {name}"
+            continue
+        places[name] = (_numbered(searches[name].combine_chunks(), theirs), _numbered(theirs, theirs))
+    queries = pq.read_table(log.folder / "queries.parquet")["query"].take(sample.searches["query_row"])
+    return Ordinary(
+        np.log1p(clicks).astype(np.float32) if clicks.any() else None,
+        None if "kind" in missing else np.where(kinds < 0, np.nan, kinds).astype(np.float32),
+        _days(searches["searched_at"]) if timed else None,
+        None if "age_days" in missing else created,
+        titles if titles.any() else None,
+        pc.utf8_length(queries).to_numpy().astype(np.float32),
+        places,
+    ), missing
+
+
+def _numbered(values: pa.Array, known: pa.Array) -> Int32:
+    """(n,) for each value its number among the known ones in order; −2 where it is none of them, −1 for null."""
+    ordered = pc.unique(known.drop_null()).sort()
+    found = pc.fill_null(pc.index_in(values, ordered), -2).to_numpy().astype(np.int32)
+    return np.where(values.is_null().to_numpy(zero_copy_only=False), -1, found).astype(np.int32)
+
+
+def _days(instants: pa.ChunkedArray) -> Float32:
+    """(n,) days since 1970, NaN where null; within a minute."""
+    micros = instants.cast(pa.int64())
+    there = pc.fill_null(micros, 0).to_numpy().astype(np.float64) / DAY_US
+    return np.where(micros.is_null().to_numpy(), np.nan, there).astype(np.float32)

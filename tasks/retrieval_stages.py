@@ -1,0 +1,191 @@
+"""From towers to the K nearest documents of every evaluation search."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data import extracted_log
+from data.world.oracle import oracle
+from data.world.world_config import Sees, World
+from ebr_core.arrays import Float32, Int32
+from ebr_core.errors import InputError
+from ebr_core.search import baselines
+from ebr_core.search.deduped_index import DedupedIndex, load, save
+from ebr_core.search.faiss_index import build, set_parameters
+from ebr_core.search.index_specs import AnyIndex, Exact, Hnsw, Ivf, Scan, problem
+from ebr_core.search.index_tuning import tune
+from ebr_core.search.nearest import recall_up_to_ties, scanned, search_exact, search_index
+from ebr_core.towers.checkpoint import load_towers
+from ebr_core.towers.tower import query_vectors
+from ebr_core.training.train_loop import use_threads
+from tasks.artifacts import stage
+from tasks.eval_sets import read_sample
+from tasks.feature_stages import read_inputs
+from tasks.kinds import BuiltIndex, EvalSet, FeatureSet, Log, RetrievedList, SimulatedLog, TrainedTowers, Vectors
+from tasks.progress import showing
+from tasks.retrieved import Retrieved, as_document_rows, save_retrieved, save_unavailable
+
+
+@stage(Vectors)
+def embed_texts(folder: Path, features: FeatureSet, towers: TrainedTowers, evaluated: EvalSet, threads: int) -> None:
+    """Unit vectors: documents.npy (N, D) of every document, queries.npy (S, D) of the sampled searches in their
+    order, or (h, S, D) where a search has several."""
+    use_threads(threads)
+    model, sample = load_towers(towers.folder), read_sample(evaluated)
+    inputs = read_inputs(features, model.config)
+    tower = model.tower.over(inputs)
+    documents = inputs.rows_of(np.arange(inputs.documents, dtype=np.int32))
+    started = time.perf_counter()
+    np.save(folder / "documents.npy", tower.encode(documents))
+    seconds = time.perf_counter() - started
+    np.save(folder / "queries.npy", query_vectors(tower, inputs, sample.searches["search_row"]))
+    costs = {"embed_s": seconds, "documents_per_s": inputs.documents / max(seconds, 1e-9)}
+    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+
+
+def refuse_impossible(evaluated: EvalSet, indexes: Iterable[AnyIndex], dimensions: Iterable[int], k: int) -> None:
+    """Tells before any training what the corpus is too small for: the K retrieved, an index."""
+    alive = len(read_sample(evaluated).candidates)
+    if k > alive:
+        raise InputError(
+            f"evaluation.ks holds {k}, but {alive} documents are alive in the test period: lower it to {alive} or less"
+        )
+    for spec in indexes:
+        for d in dimensions:
+            if told := problem(spec, alive, d):
+                raise InputError(f"index of kind {spec.kind}: {told}")
+
+
+@stage(BuiltIndex)
+def build_index(
+    folder: Path,
+    vectors: Vectors,
+    evaluated: EvalSet,
+    spec: AnyIndex,
+    threads: int,
+    tuned_on: Vectors | None = None,
+    setting_of: BuiltIndex | None = None,
+) -> None:
+    """A faiss index over the documents alive; the manifest names the vectors that it belongs to, and its setting.
+
+    tuned_on: embed_texts of validation queries, needed where the spec has a target; tuning.json then holds every
+    setting tried. setting_of: an index whose tuned setting is taken over in place of one of its own.
+    """
+    use_threads(threads)
+    documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(evaluated).candidates]
+    started = time.perf_counter()
+    with showing(f"index {spec.kind}", 1):
+        searched, setting = _build(documents, spec, tuned_on, setting_of, folder)
+    seconds = time.perf_counter() - started
+    index_bytes = save(searched, folder)
+    manifest = {"vectors": vectors.digest, "spec": spec.model_dump(), "setting": setting}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    costs = {"build_s": seconds, "index_bytes": index_bytes}
+    (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+
+
+def _build(
+    documents: Float32, spec: AnyIndex, tuned_on: Vectors | None, setting_of: BuiltIndex | None, folder: Path
+) -> tuple[DedupedIndex, dict[str, Any] | None]:
+    """The index, and its setting where that was tuned."""
+    if isinstance(spec, Exact | Scan) or spec.target is None:
+        return build(documents, spec), None
+    if setting_of is not None:
+        setting = json.loads((setting_of.folder / "manifest.json").read_text())["setting"]
+        chosen_among = {Ivf: "nlist", Hnsw: "links"}.get(type(spec))
+        its = spec.model_copy(update={chosen_among: setting[chosen_among]}) if chosen_among else spec
+        searched = build(documents, its)
+        set_parameters(searched.index, setting["parameters"])
+        return searched, setting
+    assert tuned_on is not None, "a target needs validation queries"
+    queries = np.load(tuned_on.folder / "queries.npy")
+    tuned = tune(documents, queries.reshape(-1, queries.shape[-1]), spec)
+    (folder / "tuning.json").write_text(json.dumps([point._asdict() for point in tuned.tried], indent=1))
+    return tuned.made, tuned.chosen._asdict()
+
+
+@stage(RetrievedList)
+def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, evaluated: EvalSet, k: int, threads: int) -> None:
+    """A list: the documents that the index finds for each sampled search.
+
+    Where the index was tuned, the list has its index recall@10 asked for no more than 10 documents, as its target
+    promises: graphs and second looks find more when asked for more.
+    """
+    use_threads(threads)
+    manifest = json.loads((index.folder / "manifest.json").read_text())
+    if manifest["vectors"] != vectors.digest:
+        raise ValueError(f"this index belongs to vectors {manifest['vectors']}, not to {vectors.digest}")
+    queries = np.load(vectors.folder / "queries.npy")
+    searched = load(index.folder)
+    candidates = read_sample(evaluated).candidates
+    at = manifest["spec"]["at"] if manifest["setting"] else k
+    started = time.perf_counter()
+    rows, _ = search_index(searched, queries, at, slack=0)
+    seconds = time.perf_counter() - started
+    promised = None
+    if manifest["setting"]:
+        documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
+        promised = at, recall_up_to_ties(documents, queries, rows, search_exact(documents, queries, at)[1])
+    rows, _ = search_index(searched, queries, k)
+    counted = scanned(searched, queries, at)[0]
+    retrieved = Retrieved(as_document_rows(rows, candidates), counted, seconds=seconds, promised=promised)
+    save_retrieved(retrieved, folder)
+
+
+@stage(RetrievedList)
+def retrieve_baseline(folder: Path, log: Log, evaluated: EvalSet, name: str, k: int) -> None:
+    """A list from a baseline without towers, or the reason why these logs allow none."""
+    with showing(name, 1):
+        rows = _run_baseline(log, evaluated, name, k)
+    if isinstance(rows, str):
+        save_unavailable(rows, folder)
+    else:
+        save_retrieved(Retrieved(rows), folder)
+
+
+def _run_baseline(log: Log, evaluated: EvalSet, name: str, k: int) -> Int32 | str:
+    sample = read_sample(evaluated)
+    if name == "bm25":
+        return _bm25(log, sample.candidates, sample.searches["query_row"], k)
+    clicks = extracted_log.read_clicks(log.folder, pq.read_metadata(log.folder / "documents.parquet").num_rows)
+    if not clicks.any():
+        return "no clicks in the training window"
+    if name == "popularity":
+        popular = baselines.popularity(clicks, sample.candidates, k)
+        return np.tile(popular, (len(sample.searches["query_row"]), 1))
+    shown = extracted_log.read_shown(log.folder)
+    queries, documents = shown.query_rows[shown.clicked], shown.document_rows[shown.clicked]
+    return baselines.click_memory(sample.searches["query_row"], queries, documents, clicks, sample.candidates, k)
+
+
+def _bm25(log: Log, candidates: Int32, query_rows: Int32, k: int) -> Int32:
+    documents = pq.read_table(log.folder / "documents.parquet", columns=["title", "body"]).take(candidates)
+    texts = pc.binary_join_element_wise(documents["title"], pc.fill_null(documents["body"], ""), " ")
+    asked, place = np.unique(query_rows, return_inverse=True)
+    queries = pq.read_table(log.folder / "queries.parquet")["query"].take(asked)
+    return baselines.bm25(texts.to_pylist(), candidates, queries.to_pylist(), k)[place]
+
+
+@stage(RetrievedList)
+def retrieve_oracle(
+    folder: Path, world: World, lived: SimulatedLog, log: Log, evaluated: EvalSet, sees: Sees, k: int
+) -> None:
+    """A list from the simulated world's own posterior, which knows the text, the place too, or everything."""
+    searches = pq.read_table(evaluated.folder / "searches.parquet", columns=["search_row", "search_id"])
+    asked = searches["search_id"].to_numpy().astype(np.int64)
+    with showing(f"oracle {sees}", 1):
+        found = oracle(world, lived.folder, asked, k, sees)
+    documents = pq.read_table(log.folder / "documents.parquet", columns=["document_id"])["document_id"]
+    place = np.argsort(asked, kind="stable")
+    at = place[np.searchsorted(asked[place], found["search_id"].to_numpy())]
+    rows = np.full((len(asked), k), -1, np.int32)
+    rows[at, found["position"].to_numpy() - 1] = pc.index_in(found["document_id"], documents).to_numpy()
+    save_retrieved(Retrieved(rows), folder)

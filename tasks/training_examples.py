@@ -1,0 +1,106 @@
+"""What an arm is fed: a sample of its training pairs with negatives of every kind, for a person to read."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ebr_core.arrays import Float32, Int32
+from ebr_core.towers.checkpoint import load_towers
+from ebr_core.training.arm_config import Arm
+from ebr_core.training.batches import Batch, NegativeSource, batches
+from ebr_core.training.pair_config import NegativeMix
+from ebr_core.training.rated_results import bad_of
+from tasks.kinds import FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
+from tasks.training_stages import read_corpus, read_pairs, read_rated
+
+EACH = 3  # negatives of a kind that are shown
+
+
+class TrainingExample(NamedTuple):
+    """One training pair: each document with its kind and its similarity to the query."""
+
+    query: str
+    searcher: str
+    documents: list[tuple[str, str, float]]  # (kind, title, cosine)
+
+
+def sample_training_pairs(
+    log: Log,
+    features: FeatureSet,
+    towers: TrainedTowers,
+    mined: MinedNegatives | None,
+    rated: list[RatedResults],
+    arm: Arm,
+    count: int,
+    seed: int,
+) -> list[TrainingExample]:
+    """`count` random pairs of the arm, as its first seed selects them, with what each kind of negative gives them.
+
+    Similarities are those of the trained towers. The pairs of a batch are as many as the arm's, so that the hardest of
+    it are as hard as in training; what the mask keeps away is left out.
+    """
+    corpus, ratings = read_corpus(log, features, arm), read_rated(log, rated, arm.ratings, seed)
+    pairs, known = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(pairs.search_rows))[: max(count, arm.training.batch_size)].astype(np.int32)
+    drawn = NegativeSource(corpus.trainable, corpus.clicks, np.full((len(pairs.search_rows), 0), -1, np.int32))
+    mix = NegativeMix(random=EACH, popularity=arm.negatives.popularity, impressions=EACH, in_batch="all")
+    batch = next(iter(batches(pairs, known, drawn, mix, arm.mask, len(order), order, rng)))
+    tower = load_towers(towers.folder).tower.over(corpus.inputs)
+
+    def embedded(documents: Int32) -> Float32:
+        return tower.encode(corpus.inputs.rows_of(documents))
+
+    queries = tower.encode(batch.search_rows[:count])
+    titles = pq.read_table(log.folder / "documents.parquet", columns=["title"])["title"]
+    named = _names(log, batch.search_rows[:count])
+    tables = _mined(mined, order[:count])
+    if ratings and arm.ratings and arm.ratings.negatives:
+        for pair, rows in zip(order[:count], bad_of(ratings, pairs, known)[order[:count]], strict=True):
+            tables.setdefault(int(pair), {})["rated bad"] = rows[rows >= 0][:EACH].tolist()
+    shown = []
+    for at in range(min(count, len(order))):
+        kinds = _kinds(batch, at, queries[at] @ embedded(batch.document_rows).T) | tables.get(int(order[at]), {})
+        documents = []
+        for kind, rows in kinds.items():
+            found = np.asarray(rows, np.int32)
+            near, names = embedded(found) @ queries[at], titles.take(found).to_pylist()
+            documents += [(kind, name, float(one)) for name, one in zip(names, near, strict=True)]
+        shown.append(TrainingExample(*named[at], documents))
+    return shown
+
+
+def _kinds(batch: Batch, at: int, in_batch: Float32) -> dict[str, list[int]]:
+    """Kind → document rows, for the pair at that place of the batch."""
+    b = len(batch.search_rows)
+    allowed = np.where(batch.allowed[at, :b], in_batch, -np.inf)
+    nearest = np.argsort(-allowed, kind="stable")[:EACH]
+    return {
+        "positive": [int(batch.document_rows[at])],
+        "random": batch.pool[batch.allowed[at, b : b + len(batch.pool)]].tolist(),
+        "shown, not clicked": batch.own[at, batch.own_counts[at]].tolist(),
+        "hardest of the batch": batch.document_rows[nearest[np.isfinite(allowed[nearest])]].tolist(),
+    }
+
+
+def _mined(mined: MinedNegatives | None, pairs: Any) -> dict[int, dict[str, list[int]]]:
+    """For each pair that has any, its first mined documents under their ranks."""
+    found: dict[int, dict[str, list[int]]] = {}
+    if mined is None:
+        return found
+    wanted = [("pair_row", "in", {int(pair) for pair in pairs}), ("place", "<", EACH)]
+    for row in pq.read_table(mined.folder / "mined.parquet", filters=wanted).to_pylist():
+        found.setdefault(row["pair_row"], {})[f"mined, rank {row['rank']}"] = [row["document_row"]]
+    return found
+
+
+def _names(log: Log, searches: Int32) -> list[tuple[str, str]]:
+    """(query, searcher) of each search."""
+    table = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"]).take(searches)
+    queries = pq.read_table(log.folder / "queries.parquet")["query"].take(table["query_row"]).to_pylist()
+    ids = pq.read_table(log.folder / "searchers.parquet", columns=["searcher_id"])["searcher_id"]
+    people = ids.take(table["searcher_row"]).to_pylist()
+    return [(query, person or "not signed in") for query, person in zip(queries, people, strict=True)]

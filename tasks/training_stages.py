@@ -1,0 +1,302 @@
+"""Trains one arm with one seed, and mines the negatives that another arm asked of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data import extracted_log
+from data.schemas import MINED
+from ebr_core.arrays import Int32
+from ebr_core.errors import InputError
+from ebr_core.measure.metrics import hits, recall_at_k
+from ebr_core.scratch import IN_RAM, Scratch
+from ebr_core.search.nearest import search_exact
+from ebr_core.text.typos import misspell
+from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
+from ebr_core.towers.fitted_features import table_bags, text_bags
+from ebr_core.towers.tower import Tower, copied_state, query_vectors
+from ebr_core.towers.tower_inputs import with_copies
+from ebr_core.towers.tower_kinds import tower_of
+from ebr_core.training.arm_config import Arm
+from ebr_core.training.hard_negatives import Mined
+from ebr_core.training.pair_config import Mining, Positives, Ratings, TypoCopies
+from ebr_core.training.positives import KnownPositives, Pairs, Rated, select
+from ebr_core.training.rated_results import bad_of, packed, shuffled
+from ebr_core.training.train_loop import Corpus, MisspeltCopies, Start, mine_pairs, train, use_threads
+from tasks.artifacts import stage
+from tasks.eval_sets import read_sample
+from tasks.feature_stages import read_fitted, read_graphs, read_inputs
+from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
+from tasks.progress import showing
+
+VALIDATION_K = 10
+
+
+class Trial(NamedTuple):
+    """What one training gave."""
+
+    best: Tower  # a copy, as it was after the best epoch
+    epochs: list[dict[str, Any]]
+    costs: dict[str, Any]
+
+    @property
+    def recall(self) -> float:
+        """Its best validation recall."""
+        return max(float(epoch["validation_recall"]) for epoch in self.epochs)
+
+
+@stage(TrainedTowers)
+def train_arm(
+    folder: Path,
+    log: Log,
+    features: FeatureSet,
+    validation: EvalSet,
+    arm: Arm,
+    seed: int,
+    start: TrainedTowers | None = None,
+    mined: MinedNegatives | None = None,
+    screened: TrainedTowers | None = None,
+    rated: list[RatedResults] | None = None,
+) -> None:
+    """Towers of the epoch with the best validation recall, the course of the epochs, and what they cost.
+
+    start: the towers whose weights it starts from. mined: its offline hard negatives. screened: the same arm with the
+    first seed, whose best trial is taken over; without it, every trial of the arm is run. rated: what people, or the
+    truth with noise, said of retrieved results, round by round.
+    """
+    use_threads(arm.training.threads)
+    scratch = Scratch(folder)
+    corpus = read_corpus(log, features, arm, scratch)
+    ratings = read_rated(log, rated or [], arm.ratings, seed)
+    pairs, known = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings, scratch)
+    if arm.typos.share:
+        corpus = _with_misspelt(corpus, pairs, log, features, arm.typos, seed)
+    recall = _validation_recall(corpus, validation)
+    offline = None if mined is None else _read_mined(mined, len(pairs.search_rows), scratch)
+    if ratings and arm.ratings and arm.ratings.negatives:
+        bad = bad_of(ratings, pairs, known)
+        offline = bad if offline is None else packed(np.concatenate([bad, offline], axis=1))
+    tried = list(enumerate(arm.tried))
+    if screened is not None:
+        chosen = json.loads((screened.folder / "trials.json").read_text())["chosen"]
+        tried = [tried[chosen]]
+    trials: dict[int, Trial] = {}
+    for number, trial in tried:
+        begin = Start(None if start is None else _started(start, trial), offline)
+        told = f"train, seed {seed}" + (f", trial {number + 1} of {len(arm.tried)}" if len(tried) > 1 else "")
+        trials[number] = _run(corpus, pairs, known, trial, seed, recall, begin, told)
+    chosen = max(trials, key=lambda number: trials[number].recall)
+    best = trials[chosen]
+    save_towers(_checkpoint(best.best, log, features, arm), folder)
+    (folder / "weights.json").write_text(json.dumps(best.best.weights(), indent=1))
+    (folder / "epochs.json").write_text(json.dumps(best.epochs, indent=1))
+    (folder / "costs.json").write_text(json.dumps(best.costs | best.best.counts(), indent=1))
+    recalls = {str(number): trial.recall for number, trial in trials.items()}
+    told_trials = {"chosen": chosen, "tried": len(arm.tried), "validation_recall": recalls}
+    (folder / "trials.json").write_text(json.dumps(told_trials, indent=1))
+
+
+def _started(start: TrainedTowers, arm: Arm) -> Tower:
+    """The tower to start from, with the arm's learning rates. Errors: it reads something else, or is of another
+    shape."""
+    model = load_towers(start.folder)
+    if (model.fitted.features, model.config.shape()) != (arm.reads, arm.towers.shape()):
+        raise InputError(
+            "start_from: that arm's text, groups or towers differ from this one's, so its weights do not fit. "
+            "Make them alike"
+        )
+    return tower_of(arm.towers, model.tower.state(), arm.reads.group_names)
+
+
+def best_recall(towers: TrainedTowers) -> float:
+    """The validation recall of the epoch that was kept."""
+    epochs = json.loads((towers.folder / "epochs.json").read_text())
+    return max(float(epoch["validation_recall"]) for epoch in epochs)
+
+
+def chosen_trial(arm: Arm, towers: TrainedTowers) -> Arm:
+    """The arm as it was trained: its best trial."""
+    chosen: int = json.loads((towers.folder / "trials.json").read_text())["chosen"]
+    return arm.tried[chosen]
+
+
+def _run(
+    corpus: Corpus,
+    pairs: Pairs,
+    known: KnownPositives,
+    arm: Arm,
+    seed: int,
+    recall: Callable[[Tower], float],
+    start: Start,
+    told: str,
+) -> Trial:
+    """One training from begin to end."""
+    epochs: list[dict[str, Any]] = []
+    best: Tower | None = None
+    first, started = 0, time.perf_counter()
+    with showing(told, arm.training.epochs * pairs.an_epoch) as show:
+        for progress, tower in train(corpus, pairs, known, arm, seed, recall, start):
+            if not first:
+                first, started = progress.pairs, time.perf_counter()  # compilation and reading are behind it
+            show(progress.pairs, _note(epochs))
+            if progress.epoch:
+                epochs.append(progress.epoch._asdict() | _weights(tower))
+            if progress.best:
+                best = tower_of(arm.towers, copied_state(tower), arm.reads.group_names)
+    assert best is not None, "the first epoch is always the best so far"
+    seconds = time.perf_counter() - started
+    costs = {"train_s": seconds, "pairs": progress.pairs, "pairs_per_s": (progress.pairs - first) / seconds}
+    return Trial(best, epochs, costs)
+
+
+def _note(epochs: list[dict[str, Any]]) -> str:
+    return f"epoch {epochs[-1]['epoch']}: validation recall {epochs[-1]['validation_recall']:.4f}" if epochs else ""
+
+
+def _weights(tower: Tower) -> dict[str, float]:
+    """How much each side leans on each group; nothing where there is one group, which has all the weight."""
+    weights = {f"weight.{name}": weight for name, weight in tower.weights().items()}
+    return {} if set(weights.values()) == {1.0} else weights
+
+
+def _checkpoint(tower: Tower, log: Log, features: FeatureSet, arm: Arm) -> Checkpoint:
+    """The towers with all that a search needs to be embedded without the log."""
+    graphs = {name: np.asarray(vectors) for name, vectors in read_graphs(features, "searchers").items()}
+    ids: list[str] = []
+    if graphs:
+        ids = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
+    encoded = np.array([one.encode() for one in ids], np.bytes_)
+    return Checkpoint(tower, read_fitted(features), arm.towers, graphs, encoded)
+
+
+def read_corpus(log: Log, features: FeatureSet, arm: Arm, scratch: Scratch = IN_RAM) -> Corpus:
+    """What an arm reads of the log; what grows with it lies in scratch."""
+    inputs = read_inputs(features, arm.towers, scratch)
+    trainable = extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row")
+    clicks = extracted_log.read_clicks(log.folder, inputs.documents)
+    return Corpus(inputs, trainable, clicks, scratch=scratch)
+
+
+def _with_misspelt(
+    corpus: Corpus, pairs: Pairs, log: Log, features: FeatureSet, typos: TypoCopies, seed: int
+) -> Corpus:
+    """The corpus with misspelt copies of the searches of the pairs, over the n-grams that training knows."""
+    searches = np.unique(pairs.search_rows)
+    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
+    queries, place = np.unique(asked.to_numpy(), return_inverse=True)
+    texts = pq.read_table(log.folder / "queries.parquet", columns=["query"])["query"].take(queries).combine_chunks()
+    fitted = read_fitted(features)
+    copies = [
+        table_bags(text_bags(misspell(texts, typos.mix, seed * 1000 + copy), fitted), fitted)
+        for copy in range(typos.copies)
+    ]
+    inputs, first = with_copies(corpus.inputs, copies, place.astype(np.int32), searches)
+    return corpus._replace(inputs=inputs, copies=MisspeltCopies(first, typos.copies, searches))
+
+
+def read_pairs(
+    log: Log,
+    positives: Positives,
+    mask: str,
+    seed: int,
+    rated: Rated | None = None,
+    ratings: Ratings | None = None,
+    scratch: Scratch = IN_RAM,
+) -> tuple[Pairs, KnownPositives]:
+    """The training pairs, and the documents that must not be their negatives; both lie in scratch."""
+    logged = extracted_log.read_shown(log.folder, scratch), extracted_log.read_recovered(log.folder)
+    return select(*logged, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
+
+
+def read_rated(log: Log, rated: list[RatedResults], ratings: Ratings | None, seed: int) -> Rated | None:
+    """What was rated in all rounds, each pair once, as an arm asks for it; None where it asks for none."""
+    if ratings is None:
+        return None
+    table = pa.concat_tables([pq.read_table(one.folder / "rated.parquet") for one in rated])
+    searches, documents = extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")
+    first = np.unique(searches.astype(np.int64) << 32 | documents, return_index=True)[1]
+    searches, documents, good = searches[first], documents[first], table["good"].to_numpy()[first]
+    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"]).take(searches)
+    people = pc.fill_null(asked["searcher_row"], -1).to_numpy().astype(np.int32)
+    found = Rated(searches, documents, extracted_log.rows(asked, "query_row"), people, good)
+    return shuffled(found, seed) if ratings.shuffled else found
+
+
+def _validation_recall(corpus: Corpus, validation: EvalSet) -> Callable[[Tower], float]:
+    """A function that measures the towers' recall@10 on the validation searches, over the whole corpus of their
+    period."""
+    sample = read_sample(validation)
+    searches, targets = sample.for_targets("clicked")
+
+    def recall(tower: Tower) -> float:
+        documents = tower.encode(corpus.inputs.rows_of(sample.candidates))
+        queries = query_vectors(tower, corpus.inputs, searches["search_row"])
+        rows, _ = search_exact(documents, queries, VALIDATION_K)
+        found = np.where(rows >= 0, sample.candidates[rows], -1)
+        return float(recall_at_k(hits(found, targets), targets, VALIDATION_K).mean())
+
+    return recall
+
+
+@stage(MinedNegatives)
+def mine_negatives(
+    folder: Path,
+    log: Log,
+    features: FeatureSet,
+    towers: TrainedTowers,
+    source: Arm,
+    positives: Positives,
+    mask: str,
+    mining: Mining,
+    seed: int,
+    threads: int,
+    ratings: Ratings | None = None,
+    rated: list[RatedResults] | None = None,
+) -> None:
+    """mined.parquet: offline hard negatives for the pairs that positives, mask and seed select, from a rank window of
+    what the towers of the arm source retrieve among the documents of the training window. ratings and rated: those of
+    the arm that the negatives are for."""
+    use_threads(threads)
+    scratch = Scratch(folder)
+    corpus, told = read_corpus(log, features, source, scratch), read_rated(log, rated or [], ratings, seed)
+    pairs, known = read_pairs(log, positives, mask, seed, told, ratings, scratch)
+    tower = load_towers(towers.folder).tower.over(corpus.inputs)
+    with showing("mine", 1), pq.ParquetWriter(folder / "mined.parquet", MINED) as writer:
+        for part in mine_pairs(tower, corpus, pairs, known, mining, seed, threads):
+            writer.write_table(_mined_table(part, pairs))
+
+
+def _mined_table(part: Mined, pairs: Pairs) -> pa.Table:
+    query, place = np.nonzero(part.document_rows >= 0)
+    pair = (part.first + query).astype(np.int32)
+    columns = {
+        "pair_row": pair,
+        "search_row": pairs.search_rows[pair],
+        "positive_row": pairs.document_rows[pair],
+        "place": place.astype(np.int32),
+        "document_row": part.document_rows[query, place],
+        "rank": part.ranks[query, place],
+        "similarity": part.similarities[query, place],
+    }
+    return pa.table(columns, schema=MINED)
+
+
+def _read_mined(mined: MinedNegatives, pairs: int, scratch: Scratch) -> Int32:
+    """(P, keep) the mined documents of each pair, −1 behind the last."""
+    with pq.ParquetFile(mined.folder / "mined.parquet") as file:
+        places = (batch["place"].to_numpy() for batch in file.iter_batches(columns=["place"]))
+        keep = 1 + max((int(some.max(initial=-1)) for some in places), default=-1)
+        nothing = scratch.over(pairs * keep, lambda part: np.full(part.stop - part.start, -1), np.int32)
+        documents = nothing.reshape(pairs, keep)
+        for batch in file.iter_batches(columns=["pair_row", "place", "document_row"]):
+            documents[batch["pair_row"].to_numpy(), batch["place"].to_numpy()] = batch["document_row"].to_numpy()
+    return documents

@@ -1,0 +1,212 @@
+"""Experiment files: what is accepted, and what is said of what is not."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from data.experiment.experiment_file import json_schema, load_experiment
+from data.experiment.log_config import Tables
+from ebr_core.errors import InputError
+from ebr_core.training.loss_config import Softmax, Triplet
+
+EXPERIMENTS = Path(__file__).parent.parent.parent.parent / "experiments"
+LOGS = "logs: {layout: tables, searches: a.parquet, results: logs/*.csv, documents: 's3://bucket/c.parquet'}\n"
+
+
+def _load(folder: Path, text: str):  # type: ignore[no-untyped-def]
+    path = folder / "my.yaml"
+    path.write_text(text)
+    return load_experiment(path)
+
+
+def test_arms_lie_over_their_base(tmp_path: Path) -> None:
+    asked = _load(
+        tmp_path,
+        LOGS
+        + """
+arms:
+  base: {loss: {kind: triplet, margin: 0.3}, negatives: {random: 7}}
+  plain: {}
+  more: {negatives: {impressions: 2}}
+  soft: {loss: {kind: softmax, temperature: 0.1}}
+""",
+    )
+    assert list(asked.arms) == ["plain", "more", "soft"]
+    assert asked.arms["plain"].loss == Triplet(margin=0.3)
+    assert (asked.arms["more"].negatives.random, asked.arms["more"].negatives.impressions) == (7, 2)
+    assert asked.arms["soft"].loss == Softmax(temperature=0.1)  # another kind replaces the base's settings whole
+
+
+def test_paths_start_from_the_file(tmp_path: Path) -> None:
+    logs = _load(tmp_path, LOGS).logs
+    assert isinstance(logs, Tables)
+    assert logs.searches == str(tmp_path / "a.parquet")
+    assert logs.results == str(tmp_path / "logs" / "*.csv")
+    assert logs.documents == "s3://bucket/c.parquet"
+
+
+def test_all_errors_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as told:
+        _load(
+            tmp_path,
+            """
+logs: {layout: tables, searches: a, results: b, documents: c, sesions: d}
+split: {validation: 1.5}
+arms:
+  soft: {loss: {kind: softmax, temprature: 1}, positives: {source: klicks}, negatives: {random: 0}}
+  bm25: {}
+questions:
+  P02: {baseline: sft, arms: [soft], metric: recall@11}
+  P26: {baseline: soft@pq, arms: [soft@exact], metric: one_recall@10}
+colour: red
+""",
+        )
+    lines = str(told.value).splitlines()
+    assert lines[0] == f"{tmp_path / 'my.yaml'}: 11 problems"
+    for wanted in (
+        "logs.sesions: unknown key; allowed here: documents, edges",
+        "split.validation: got 1.5; input should be less than 1",
+        "arms.soft.loss.temprature: unknown key (did you mean temperature?)",
+        "arms.soft.positives.source: got 'klicks'; input should be 'clicks', 'impressions', 'both' or 'none'",
+        "arms.soft.negatives: every count is 0",
+        "arms.bm25: this name is taken by a baseline",
+        "questions.P02.baseline: no arm 'sft' (did you mean soft?)",
+        "questions.P02.metric: got 'recall@11'",
+        "questions.P26.baseline: no index 'pq'; there are exact",
+        "questions.P26: metric one_recall@10 is of an index, and soft@exact names none: write arm@index",
+        "colour: unknown key; allowed here: arms, audit, cascades, ensembles, evaluation",
+    ):
+        assert sum(wanted in line for line in lines) == 1, (wanted, lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("logs: [", "not YAML"),
+        ("x: !!float abc", "could not convert string to float: 'abc'; write it as a text in quotes"),
+        ("x: !!timestamp abc", "holds a value that cannot be read"),
+        ("x: 2024-99-99", "month must be in 1..12"),
+        ("x: " + "1" * 5000, "holds a value that cannot be read"),
+        ("x: !!python/object/apply:os.system [true]", "not YAML"),
+        ("x: !<tag:yaml.org,2002:map> 3", "expected a mapping node"),
+        ("x: " + "[" * 3000 + "]" * 3000, "nested too deep"),
+        ("", "got an empty file"),
+        ("logs: {searches: a.csv}", "logs.layout: missing; allowed: tables, ubi, esci, beir"),
+        ("logs: tables", "logs: got 'tables'; expected keys and values, as in {key: value}"),
+        (LOGS + "evaluation: {ks: 10}", "evaluation.ks: got 10; expected a list"),
+        (LOGS + "evaluation: {ks: [0]}", "1 problem\n  evaluation.ks.0: got 0"),
+        (LOGS + "arms: {a: random}", "arms.a: got 'random'; expected keys and values"),
+        (LOGS + "arms: {'A b': {}}", "arms.A b: got 'A b'"),
+        (LOGS + "arms: {base: {loss: {margin: 1}}, a: {loss: {margin: .inf}}}", "arms.a.loss.margin: got inf"),
+        (LOGS + "arms: {base: {loss: {margin: 9}}, a: {}}", "arms.base.loss.margin: got 9"),
+        ("just words", "expected sections such as logs"),
+        ("arms: {}", "logs: missing"),
+        ("logs: {layout: parquet}", "logs.layout: got 'parquet'; allowed: tables, ubi, esci, beir"),
+        (LOGS + "arms: 3", "arms: got 3"),
+        (LOGS + "seeds: []", "seeds: got []"),
+        (LOGS + "split: {test: 0.5, validation: 0.5}", "leave nothing to train on"),
+        (LOGS + "split: {test_from: 2020-01-01}", "go together"),
+        (LOGS + "arms: {base: [1]}", "arms.base"),
+        (LOGS + "arms: {a: {}, b: {}, a: {}}", "the key 'a' stands twice"),
+        (LOGS + "seeds: [0, 1, 0]", "a seed stands twice"),
+        (LOGS + "arms: {1: {mine_from: 2}}\nquestions: {q: {baseline: x, arms: [1]}}", "no arm 'x'; there are 1"),
+        (LOGS + "arms: {1: {}}\nnightly: {arm: x}", "nightly.arm: no arm 'x'; there are 1"),
+        (LOGS + "arms: {1: {}}\naudit: {arms: [{}]}", "audit.arms: no arm {}; there are 1"),
+        (LOGS + "runner: {x: y}", "got keys and values"),
+        (LOGS + "indexes: {none: {kind: ivf}}", "none: exact search is always there"),
+        (LOGS + "arms: {a: {loss: {kind: sofmax}}}", "arms.a.loss.kind: got 'sofmax' (did you mean softmax?)"),
+        (LOGS + "arms: {a: {}}\nquestions: {q: {baseline: a, arms: [a]}}", "cannot be compared with itself"),
+        (LOGS + "arms: {a: {}}\nquestions: {'is it @?': {baseline: a, arms: [bm25]}}", "questions.is it @?"),
+        (LOGS + "arms: {a: {}}\nindexes: {pq: {kind: ivf, code: pq7}}", "indexes.pq: code pq7 does not divide the 128"),
+        (
+            LOGS + "arms: {a: {}}\nindexes: {pq: {kind: ivfpq}}",
+            "kind: got 'ivfpq' (did you mean ivf?); allowed: exact, scan",
+        ),
+        (LOGS + "arms: {a: {}}\nindexes: {t: {kind: ivf, target: 0.9, at: 200}}", "indexes.t.at: got 200; at most 100"),
+        (LOGS + "arms: {a: {}}\nindexes: {t: {kind: ivf, target: 0.9, parameters_of: b}}", "parameters_of: no arm 'b'"),
+        (LOGS + "arms: {base: {seed: 1}, a: {}, b: {}}", "1 problem\n  arms.base.seed: unknown key"),
+    ],
+)
+def test_what_is_said(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=r"my\.yaml") as told:
+        _load(tmp_path, text)
+    assert said in str(told.value)
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        load_experiment(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("questions: {é: {}}".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin\.yaml: not a text in UTF-8 .* at byte 12"):
+        load_experiment(tmp_path / "latin.yaml")
+
+
+def test_an_anchor_may_be_laid_under_an_arm(tmp_path: Path) -> None:
+    arms = "arms: {a: &a {training: {epochs: 1}, mask: none}, b: {<<: *a, mask: query}}"
+    asked = _load(tmp_path, LOGS + arms)
+    assert (asked.arms["b"].training.epochs, asked.arms["b"].mask) == (1, "query")
+
+
+def test_dates_of_the_split_are_utc(tmp_path: Path) -> None:
+    split = "split: {validation_from: 2020-01-01, test_from: '2020-01-01T01:00:00-01:00'}"
+    asked = _load(tmp_path, LOGS + split)
+    assert asked.split.test_from == datetime(2020, 1, 1, 2)
+
+
+def test_paths_start_from_the_file_or_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    logs = _load(tmp_path, "logs: {layout: tables, searches: ~/s.csv, results: r.csv, documents: 's3://b/*.csv'}").logs
+    assert logs.searches == "/home/ann/s.csv"
+    assert logs.results == str(tmp_path / "r.csv")
+    assert logs.documents == "s3://b/*.csv"
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_experiment_of_the_project_is_valid(path: Path) -> None:
+    assert load_experiment(path).logs
+
+
+def test_the_committed_schema_is_the_one_generated() -> None:
+    committed = json.loads((EXPERIMENTS / "schema.json").read_text())
+    assert committed == json.loads(json.dumps(json_schema())), "run: ebr schema > experiments/schema.json"
+
+
+def test_arms_that_need_arms_and_trials_are_checked_with_all_else(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as told:
+        _load(
+            tmp_path,
+            LOGS
+            + """
+arms:
+  random: {trials: [{loss: {margin: 0.1}}, {loss: {margin: 0.2}}]}
+  hard: {negatives: {offline_hard: 1}, mine_from: randm}
+  first: {start_from: second}
+  second: {start_from: first}
+  rated: {negatives: {offline_hard: 1}, ratings: {of: [random, again]}}
+  again: {mine_from: rated, negatives: {offline_hard: 1}}
+  lost: {negatives: {offline_hard: 1}, ratings: {of: [random, rnd]}}
+  window: {negatives: {offline_hard: 1}, mine_from: random, mining: {window: [0.5, 3]}}
+  tried: {trials: [{loss: {margn: 1}}]}
+questions:
+  mine: {baseline: random, arms: [first]}
+""",
+        )
+    for wanted in (
+        "arms.hard.mine_from: no arm 'randm' (did you mean random?)",
+        "arms.first: mine_from, start_from and ratings lead back to it",
+        "arms.rated: mine_from, start_from and ratings lead back to it",
+        "arms.lost.ratings.of.1: no arm 'rnd' (did you mean random?)",
+        "arms.window.mining.window: got [0.5, 3]; expected two ranks from 1, such as [101, 500], or two shares",
+        "arms.tried: trials.0.loss.triplet.margn: Extra inputs are not permitted",
+    ):
+        assert wanted in str(told.value)
+
+
+def test_a_question_gives_each_arm_as_many_trials(tmp_path: Path) -> None:
+    arms = "arms: {a: {trials: [{loss: {margin: 0.1}}, {loss: {margin: 0.2}}]}, b: {}}\n"
+    with pytest.raises(InputError, match=r"questions\.Q: got arms with different numbers of trials, a 2, b 1"):
+        _load(tmp_path, LOGS + arms + "questions: {Q: {baseline: a, arms: [b]}}\n")

@@ -1,0 +1,72 @@
+"""Examination by position: planted, it is recovered within its standard error; smoothing never lets it rise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ebr_core.arrays import Float64
+from ebr_core.rerank.examination import Examination, Shuffled, estimate, inverse_propensities
+
+LONGEST = 12
+
+
+def _shuffled(examined: Float64, lists: int, seed: int) -> Shuffled:
+    """Lists of any length, each with one right document somewhere among others: short ones are clicked the most."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, len(examined) + 1, lists)
+    owner = np.repeat(np.arange(lists), lengths)
+    position = 1 + np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    right = position == 1 + np.floor(rng.random(lists) * lengths)[owner]
+    clicked = rng.random(len(owner)) < examined[position - 1] * np.where(right, 0.9, 0.1)
+    cells, place = np.unique(np.column_stack([position, lengths[owner]]), axis=0, return_inverse=True)
+    shown = np.bincount(place.ravel())
+    return Shuffled(cells[:, 0], cells[:, 1], shown, np.bincount(place.ravel(), clicked).astype(np.int64))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_planted_examination_is_recovered_within_its_standard_error(seed: int) -> None:
+    planted = np.arange(1, LONGEST + 1.0) ** -1
+    found = estimate(_shuffled(planted, 40_000, seed))
+    assert (np.abs(found.rates - planted) <= 4 * found.errors + 1e-12).all()
+    assert found.errors[1] < 0.02  # small enough to fail
+
+
+def test_the_ratio_of_plain_rates_would_not_have_been_enough() -> None:
+    """Low positions stand in long lists alone, where each document is clicked less."""
+    planted = np.arange(1, LONGEST + 1.0) ** -1
+    counts = _shuffled(planted, 40_000, 0)
+    rates = np.bincount(counts.positions, counts.clicked)[1:] / np.bincount(counts.positions, counts.shown)[1:]
+    found = estimate(counts)
+    off = np.abs(rates / rates[0] - planted)
+    assert (off[1:] > 4 * found.errors[1:]).sum() >= 6
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=8), st.integers(1, 9))
+def test_it_begins_with_1_and_never_rises(clicks: list[int], shown: int) -> None:
+    n = len(clicks)
+    counts = Shuffled(np.arange(1, n + 1), np.full(n, n), np.full(n, max(6, shown)), np.array(clicks))
+    found = estimate(counts)
+    if not any(clicks):
+        assert len(found.rates) == 0
+        return
+    assert found.rates[0] == 1
+    assert (np.diff(found.rates) <= 1e-12).all()
+    assert (found.rates >= 0).all()
+    assert found.clicks.tolist() == clicks
+
+
+def test_lists_of_one_length_give_the_ratio_of_rates() -> None:
+    counts = Shuffled(np.array([1, 2, 3]), np.array([3, 3, 3]), np.array([50, 50, 50]), np.array([20, 10, 5]))
+    assert estimate(counts).rates.tolist() == pytest.approx([1, 0.5, 0.25])
+
+
+def test_inverse_propensities_are_clipped_and_go_on_below_the_last_position() -> None:
+    known = Examination(np.array([1, 0.5, 0.01]), np.zeros(3), np.ones(3, np.int64))
+    at = np.array([1, 2, 3, 99, 0])
+    assert inverse_propensities(at, known, 10).tolist() == [1, 2, 10, 10, 1]
+    nothing = estimate(Shuffled(*(np.empty(0, np.int64) for _ in range(4))))
+    assert inverse_propensities(at, nothing, 10).tolist() == [1] * 5

@@ -1,0 +1,153 @@
+"""Families and codes of indexes: what each must agree with, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+from oracles import near, units
+
+from ebr_core.errors import InputError
+from ebr_core.search.deduped_index import load, save
+from ebr_core.search.faiss_index import build, innermost, set_parameters
+from ebr_core.search.index_specs import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, problem
+from ebr_core.search.index_tuning import recall_of
+from ebr_core.search.nearest import scanned, search_exact, search_index
+
+FAMILIES: list[AnyIndex] = [
+    Scan(code="flat"),
+    Scan(code="sq8"),
+    Scan(code="pq8"),
+    Scan(code="opq8"),
+    Scan(code="pq16x4fs"),
+    Scan(code="pq8", pca=8),
+    Scan(code="flat", prefix=8, refine=True),
+    Ivf(code="flat"),
+    Ivf(code="sq8"),
+    Ivf(code="opq8", refine=True),
+    Ivf(code="pq16x4fs", prefix=16, refine=True),
+    Imi(code="flat", bits=3),
+    Imi(code="sq8", bits=3),
+    Imi(code="pq8", bits=3),
+    Hnsw(),
+    Hnsw(code="sq8", refine=True),
+]
+
+
+@pytest.mark.parametrize("spec", FAMILIES, ids=lambda spec: f"{spec.kind}-{spec.code}")
+def test_every_family_is_by_inner_product_from_end_to_end_and_survives_its_file(spec: AnyIndex, tmp_path: Path) -> None:
+    documents = units(600, 16, 0)
+    searched = build(documents, spec)
+    index = searched.index
+    assert index.metric_type == innermost(index).metric_type == faiss.METRIC_INNER_PRODUCT
+    queries = near(documents, 40)
+    rows, similarities = search_index(searched, queries, 5)
+    assert np.all(np.diff(similarities[rows[:, -1] >= 0], axis=1) <= 0)  # the most similar first, not the nearest in L2
+    save(searched, tmp_path)
+    assert np.array_equal(search_index(load(tmp_path), queries, 5)[0], rows)
+    assert recall_of(rows, search_exact(documents, queries, 5)[0]) > 0.2
+
+
+@pytest.mark.parametrize("spec", [Ivf(code="flat", nlist=12), Imi(code="flat", bits=2)])
+def test_all_cells_scanned_is_exact_search(spec: Ivf | Imi) -> None:
+    documents = units(700, 12, 0)
+    documents[5] = 0  # no known word: as near to everything as to nothing
+    queries = near(documents, 60)
+    queries[7] = 0
+    index = build(documents, spec)
+    set_parameters(index.index, "nprobe=100000")
+    assert np.array_equal(search_index(index, queries, 20)[0], search_exact(documents, queries, 20)[0])
+    assert scanned(index, queries, 20)[0].tolist() == [700] * 60
+
+
+@pytest.mark.parametrize("spec", [Ivf(code="flat", nlist=20), Imi(code="flat", bits=3)])
+def test_recall_and_documents_scanned_never_fall_as_more_cells_are_scanned(spec: Ivf | Imi) -> None:
+    documents, index = units(900, 16, 0), build(units(900, 16, 0), spec)
+    queries = near(documents, 50)
+    wanted, recalls, looked_at = search_exact(documents, queries, 10)[0], [], []
+    for nprobe in (1, 2, 4, 8, 16, 64):
+        set_parameters(index.index, f"nprobe={nprobe}")
+        recalls.append(recall_of(search_index(index, queries, 10)[0], wanted))
+        looked_at.append(scanned(index, queries, 10)[0].mean())
+    assert recalls == sorted(recalls)
+    assert looked_at == sorted(looked_at)
+    assert recalls[0] < recalls[-1] == 1
+
+
+def test_documents_scanned_are_those_of_the_cells_nearest_to_the_query() -> None:
+    documents, queries = units(500, 8, 0), units(30, 8, 1)
+    index = build(documents, Ivf(code="flat", nlist=10, nprobe=3))
+    inner = faiss.extract_index_ivf(index.index)
+    centroids = np.stack([inner.quantizer.reconstruct(cell) for cell in range(10)])
+    belongs = (documents @ centroids.T).argmax(1)
+    documents_scanned, distances = scanned(index, queries, 10)
+    for query, count in zip(queries, documents_scanned, strict=True):
+        cells = np.argsort(-(centroids @ query))[:3]
+        assert count == np.isin(belongs, cells).sum()
+    assert np.array_equal(distances, documents_scanned + 10)
+
+
+def test_what_a_graph_and_a_second_look_cost_is_counted() -> None:
+    documents, queries = units(400, 8, 0), units(20, 8, 1)
+    narrow, wide = build(documents, Hnsw(ef=10)), build(documents, Hnsw(ef=200))
+    assert scanned(narrow, queries, 5)[0][0] < scanned(wide, queries, 5)[0][0] <= 400
+    refined = build(documents, Scan(code="sq8", refine=True))
+    set_parameters(refined.index, "k_factor_rf=4")
+    assert scanned(refined, queries, 5)[1].tolist() == [400 + 20] * 20
+    assert scanned(build(documents, Exact()), queries, 5)[1].tolist() == [400] * 20
+
+
+def test_a_prefix_is_the_first_dimensions_at_unit_length() -> None:
+    documents, queries = units(300, 12, 0), units(20, 12, 1)
+    short = [part[:, :5] / np.linalg.norm(part[:, :5], axis=1, keepdims=True) for part in (documents, queries)]
+    index = build(documents, Scan(code="flat", prefix=5))
+    assert np.array_equal(search_index(index, queries, 10)[0], search_exact(*short, 10)[0])
+
+
+def test_principal_directions_keep_inner_products_that_lie_in_them() -> None:
+    """Vectors far from the origin, in a plane of 4 of 12 dimensions: nothing is lost, the mean included."""
+    rng = np.random.default_rng(0)
+    plane = np.linalg.qr(rng.standard_normal((12, 4)))[0].T
+    vectors = ((rng.standard_normal((300, 4)) + 2) @ plane).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index = build(vectors, Scan(code="flat", pca=4))
+    _, similarities = search_index(index, vectors[:20], 300)
+    assert np.allclose(np.sort(similarities, axis=1), np.sort(vectors[:20] @ vectors.T, axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [Ivf(code="flat"), Ivf(code="pq8"), Ivf(code="pq16x4fs", refine=True), Hnsw()])
+def test_only_allowed_documents_are_found(spec: AnyIndex) -> None:
+    documents = units(600, 16, 0)
+    allowed = np.random.default_rng(3).random(600) < 0.3
+    rows, _ = search_index(build(documents, spec), near(documents, 30), 8, allowed=allowed, widen=50)
+    assert allowed[rows[rows >= 0]].all()
+    assert (rows >= 0).all()
+    if not isinstance(spec, Ivf) or spec.code != "pq8":
+        there = np.flatnonzero(allowed)
+        wanted = there[search_exact(documents[allowed], near(documents, 30), 8)[0]]
+        assert recall_of(rows, wanted) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("spec", "n", "d", "told"),
+    [
+        (Exact(), 0, 8, "the corpus is empty"),
+        (Hnsw(), 0, 8, "the corpus is empty"),
+        (Ivf(code="pq4"), 255, 8, "at least 256 documents"),
+        (Ivf(code="pq4x4fs"), 15, 8, "at least 16 documents"),
+        (Ivf(code="flat", nlist=31), 30, 8, "nlist 31 is more than the 30"),
+        (Ivf(code="flat", nlist=(3, 31), target=0.9), 30, 8, "nlist 31 is more than the 30"),
+        (Imi(code="flat", bits=6), 60, 8, "at least 64 documents"),
+        (Imi(code="flat"), 600, 7, "two halves"),
+        (Scan(code="pq4", pca=6), 600, 8, "pq4 does not divide the 6 dimensions"),
+        (Scan(prefix=16), 600, 64, "pq32, the default, does not divide the 16 dimensions"),
+        (Scan(code="flat", prefix=9), 600, 8, "prefix 9 is more than the 8"),
+        (Scan(code="flat", prefix=4, pca=5), 600, 8, "pca 5 is more than the 4"),
+    ],
+)
+def test_what_cannot_be_built_is_told_before_any_vector_is_there(spec: AnyIndex, n: int, d: int, told: str) -> None:
+    assert told in (problem(spec, n, d) or "")
+    with pytest.raises(InputError, match=told):
+        build(units(n, d, 0), spec)

@@ -1,0 +1,246 @@
+"""A bundle answers as exact search over its parts does, and refuses to open when a part is not its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from ebr_core.errors import InputError
+from ebr_core.search.ensemble_vectors import concat_documents, concat_queries
+from ebr_core.serving.model_bundle import WEIGHTS, Bundle, EnsembleParts, as_rows, embed_asked, open_bundle, seal
+from ebr_core.serving.query_answer import SearchQuery, answer, as_table
+from ebr_core.text.ngram_hashing import hash_texts
+from ebr_core.towers.checkpoint import Checkpoint
+from ebr_core.towers.feature_config import Features, TextFeatures
+from ebr_core.towers.fitted_features import Fitted, fit_text, table_bags, text_bags
+from ebr_core.towers.ngram_tower import new_ngram_tower
+from ebr_core.towers.tower import query_vectors
+from ebr_core.towers.tower_config import NgramTowerConfig
+from ebr_core.towers.tower_inputs import inputs_of, with_views
+from tests.bundles import CITIES, KINDS, TITLES, make_bundle
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "one")
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path) -> Bundle:
+    opened = open_bundle(folder)
+    faiss.extract_index_ivf(opened.searched.index).nprobe = 3  # all cells: exact
+    return opened
+
+
+def ask(bundle: Bundle, query: str, **settings: object) -> list[str]:
+    return [hit.title for hit in answer(bundle, SearchQuery.model_validate({"query": query, "k": 9, **settings}))]
+
+
+def test_ebr_ranks_all_by_cosine(bundle: Bundle) -> None:
+    vector = embed_asked(bundle.towers, as_table([SearchQuery(query="ana smiht")]))[0]
+    order = np.argsort(-(bundle.vectors @ vector), kind="stable")
+    hits = answer(bundle, SearchQuery(query="ana smiht", mode="ebr", k=9))
+    assert [hit.title for hit in hits] == [TITLES[row] for row in order]
+    assert [hit.near_rank for hit in hits] == list(range(1, 10))
+    assert np.allclose([hit.score for hit in hits], [hit.cosine for hit in hits], atol=1e-6)
+    assert hits[0].title in ("Ana Smit", "Anna Smith")
+
+
+def test_boolean_wants_every_word_and_hybrid_rescues_what_is_misspelt(bundle: Bundle) -> None:
+    assert ask(bundle, "smith anna", mode="boolean") == ["Anna Smith"]
+    assert ask(bundle, "smiht ana", mode="boolean") == []
+    assert ask(bundle, "smiht ana", mode="hybrid", k=3) == ask(bundle, "smiht ana", mode="ebr", k=3)
+    first = answer(bundle, SearchQuery(query="smith anna", k=9))[0]
+    assert (first.title, first.terms_rank, first.words) == ("Anna Smith", 1, ["smith", "anna"])
+    assert first.score == pytest.approx(1 / 61 + 1 / (60 + (first.near_rank or 0)))
+
+
+@pytest.mark.parametrize("mode", ["ebr", "hybrid", "boolean"])
+def test_every_document_meets_the_condition(bundle: Bundle, mode: str) -> None:
+    found = ask(bundle, "chess club", mode=mode, where="kind = group AND NOT city = Lyon")
+    assert set(found) == {t for t, k, c in zip(TITLES, KINDS, CITIES, strict=True) if k == "group" and c != "Lyon"}
+
+
+def test_nn_inside_a_condition(bundle: Bundle) -> None:
+    nearest = ask(bundle, "walks", mode="ebr", k=2)
+    assert set(ask(bundle, "walks", mode="ebr", where="nn(k=2)")) == set(nearest)
+    assert set(ask(bundle, "walks", mode="ebr", where="nn(k=2) OR term:jazz")) == {*nearest, "Jazz Night"}
+    hits = answer(bundle, SearchQuery(query="walks", mode="ebr", k=9))
+    radius = 1 - (hits[3].cosine + hits[4].cosine) / 2
+    assert len(ask(bundle, "walks", mode="ebr", where=f"nn(radius={radius})")) == 4
+    assert len(ask(bundle, "walks", mode="ebr", radius=radius)) == 4
+    assert len(ask(bundle, "walks", mode="ebr", where=f"NOT nn(radius={radius})")) == 5
+
+
+def test_the_calibrated_radius_is_the_models_own(bundle: Bundle) -> None:
+    hits = answer(bundle, SearchQuery(query="walks", mode="ebr", k=9, radius="model"))
+    assert hits
+    assert all(1 - hit.cosine <= 0.6 + 1e-5 for hit in hits)
+    with pytest.raises(InputError, match="radius: model was not calibrated"):
+        answer(bundle._replace(radius=None), SearchQuery(query="walks", radius="model", k=9))
+
+
+def test_a_searcher_brings_their_place_unless_another_is_told(bundle: Bundle) -> None:
+    from ebr_core.serving.query_answer import filled_up
+
+    assert filled_up(bundle, SearchQuery(query="x", searcher_id="s1")).city == "Lyon"
+    assert filled_up(bundle, SearchQuery(query="x", searcher_id="s1", city="Bonn")).country is None
+    with pytest.raises(InputError, match="no searcher 'nobody'"):
+        answer(bundle, SearchQuery(query="x", searcher_id="nobody", k=9))
+
+
+def test_what_cannot_be_asked_is_told(bundle: Bundle) -> None:
+    assert len(answer(bundle, SearchQuery(query="walks", mode="ebr"))) == 9  # ten by default, where there are ten
+    with pytest.raises(InputError, match="k: got 10; this model holds 9 documents"):
+        answer(bundle, SearchQuery(query="x", k=10))
+    for wrong in ({"query": " "}, {"query": "x" * 501}, {"query": "x", "k": 0}, {"query": "x", "where": "a = b"}):
+        with pytest.raises(ValidationError):
+            SearchQuery.model_validate(wrong)
+    assert ask(bundle, "☃☃☃") == []  # no n-gram that anybody knows
+
+
+def _copy(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to))
+
+
+def test_an_index_of_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    """Of the same size over the same documents: nothing but the digest tells."""
+    other = make_bundle(tmp_path / "other", seed=1)
+    mixed = _copy(folder, tmp_path / "mixed")
+    for name in ("index.faiss", "index.json"):
+        shutil.copy(other / name, mixed / name)
+    with pytest.raises(InputError, match=r"the index belongs to towers .* an index answers only queries of its own"):
+        open_bundle(mixed)
+    alone = _copy(folder, tmp_path / "alone")
+    shutil.copy(other / "index.faiss", alone / "index.faiss")
+    with pytest.raises(InputError, match="the index belongs to"):
+        open_bundle(alone)
+
+
+def test_canaries_that_moved_are_refused(folder: Path, tmp_path: Path) -> None:
+    moved = _copy(folder, tmp_path / "moved")
+    canaries = pq.read_table(moved / "canaries.parquet")
+    vectors = np.asarray(canaries["vector"].combine_chunks().flatten()).copy()
+    vectors[5] += 1e-4
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors), 24)
+    pq.write_table(canaries.drop_columns("vector").append_column("vector", column), moved / "canaries.parquet")
+    for name in ("manifest.json", "index.json"):
+        (moved / name).unlink()
+    seal(moved, {"arm": "hand", "seed": 0})
+    with pytest.raises(InputError, match=r"canary queries come out 1\.0e-04 from their stored vectors"):
+        open_bundle(moved)
+
+
+@pytest.mark.parametrize("name", ["documents.parquet", "vectors.npy", "terms.weights.npy", "radius.json"])
+def test_a_part_that_changed_or_went_is_told(folder: Path, tmp_path: Path, name: str) -> None:
+    broken = _copy(folder, tmp_path / "broken")
+    (broken / name).write_bytes((broken / name).read_bytes() + b" ")
+    with pytest.raises(InputError, match=f"{name} changed since"):
+        open_bundle(broken)
+    (broken / name).unlink()
+    with pytest.raises(InputError, match=f"{name} missing"):
+        open_bundle(broken)
+
+
+def test_no_bundle_and_a_later_format_are_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no bundle"):
+        open_bundle(tmp_path)
+    later = _copy(folder, tmp_path / "later")
+    manifest = json.loads((later / "manifest.json").read_text())
+    (later / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    with pytest.raises(InputError, match="format 2, this version reads 1"):
+        open_bundle(later)
+
+
+def test_nothing_in_a_bundle_is_pickled(folder: Path) -> None:
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {
+        *(".json", ".npy", ".parquet", ".faiss", ".safetensors"),
+    }
+    for path in folder.glob("*.npy"):
+        np.load(path, allow_pickle=False)
+
+
+def test_the_place_of_a_question_reaches_its_vector(bundle: Bundle) -> None:
+    """The towers of this bundle read the city on both sides: the same query finds other namesakes elsewhere."""
+    asked = [SearchQuery(query="anna", city="Bonn"), SearchQuery(query="anna", city="Lyon"), SearchQuery(query="anna")]
+    bonn, lyon, nowhere = embed_asked(bundle.towers, as_table(asked))
+    assert not np.allclose(bonn, lyon)
+    assert ask(bundle, "anna", mode="ebr", city="Bonn", k=1) == ["Anna Schmidt"]
+    assert ask(bundle, "anna", mode="ebr", city="Lyon", k=1) == ["Anna Smith"]
+    assert ask(bundle, "anna", mode="ebr", searcher_id="s1") == ask(bundle, "anna", mode="ebr", city="Lyon")
+    assert np.isclose(np.linalg.norm(nowhere), 1)
+
+
+def test_several_vectors_of_a_question_are_those_of_the_log() -> None:
+    """Towers with two vectors a query: a question gets the same two as a search of the log with that text."""
+    towers, text = NgramTowerConfig(dimensions=16, query_vectors=2), TextFeatures(buckets=4096)
+    queries, titles = pa.array(["anna smith", "chess lyon"]), pa.array(TITLES)
+    fitted = Fitted(Features(text=text), *fit_text(*(hash_texts(part, text) for part in (queries, titles)), text), {})
+    bags = [table_bags(text_bags(part, fitted), fitted) for part in (queries, titles)]
+    inputs = with_views(inputs_of(bags[0], bags[1], fitted.text_rows(), True, np.arange(2, dtype=np.int32)), 2)
+    encoder = new_ngram_tower(inputs, towers, False, np.random.default_rng(0))
+    model = Checkpoint(encoder, fitted, towers, {}, np.empty(0, "S1"))
+    asked = as_table([SearchQuery(query=query) for query in queries.to_pylist()])
+    wanted = query_vectors(encoder.over(inputs), inputs, np.arange(2, dtype=np.int32))
+    assert wanted.shape == (2, 2, 16)
+    assert np.array_equal(embed_asked(model, asked), wanted)
+    assert not np.allclose(wanted[0], wanted[1])
+    assert np.array_equal(as_rows(wanted)[1], np.concatenate([wanted[0, 1], wanted[1, 1]]))
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ensemble of two bundles' towers, of 24 and 16 dimensions, the second with weight 0.5."""
+    folder = tmp_path_factory.mktemp("joined")
+    parts = [make_bundle(folder / f"part{at}", seed=at, d=d) for at, d in enumerate((24, 16))]
+    made = folder / "ensemble"
+    shutil.copytree(parts[0], made)
+    shutil.rmtree(made / "towers")
+    for at, part in enumerate(parts):
+        shutil.copytree(part / "towers", made / "towers" / str(at))
+    (made / "towers" / WEIGHTS).write_text(json.dumps({"weights": [1, 0.5]}))
+    vectors = concat_documents([np.load(part / "vectors.npy") for part in parts])
+    np.save(made / "vectors.npy", vectors)
+    index = faiss.IndexFlatIP(40)
+    index.add(vectors)
+    faiss.write_index(index, str(made / "index.faiss"))
+    asked = pq.read_table(parts[0] / "canaries.parquet").drop_columns("vector")
+    models = [open_bundle(part).towers for part in parts]
+    kept = concat_queries([embed_asked(model, asked) for model in models], (1, 0.5))
+    column = pa.FixedSizeListArray.from_arrays(pa.array(kept.ravel()), 40)
+    pq.write_table(asked.append_column("vector", column), made / "canaries.parquet")
+    seal(made, {"arm": "both", "seed": 0})
+    return made
+
+
+def test_an_ensemble_answers_by_its_parts_weighted(joined: Path) -> None:
+    bundle = open_bundle(joined)
+    assert isinstance(bundle.towers, EnsembleParts)
+    one, other = (embed_asked(model, as_table([SearchQuery(query="chess lyon")]))[0] for model in bundle.towers.models)
+    theirs = bundle.vectors * np.sqrt(2)
+    score = theirs[:, :24] @ one + 0.5 * (theirs[:, 24:] @ other)
+    wanted = [TITLES[row] for row in np.argsort(-score, kind="stable")]
+    assert ask(bundle, "chess lyon", mode="ebr") == wanted
+
+
+@pytest.mark.parametrize("changed", [WEIGHTS, "1/towers.safetensors"])
+def test_an_ensemble_with_another_weight_or_part_does_not_open(joined: Path, tmp_path: Path, changed: str) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(joined, folder)
+    if changed == WEIGHTS:
+        (folder / "towers" / WEIGHTS).write_text(json.dumps({"weights": [1, 0.6]}))
+    else:
+        shutil.copyfile(folder / "towers" / "0" / "towers.safetensors", folder / "towers" / changed)
+    with pytest.raises(InputError, match="the index belongs to towers"):
+        open_bundle(folder)
+    seal(folder, {"arm": "both", "seed": 0})  # even sealed anew, its canaries moved, or its sizes do not fit
+    with pytest.raises(InputError, match=r"canary queries come out|do not belong together"):
+        open_bundle(folder)

@@ -1,0 +1,96 @@
+"""Retrieval by terms: against the library's own ranking, and against reading every document."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ebr_core.search.baselines import bm25
+from ebr_core.text.terms import documents_with, index_terms, match, ranked, scores_of, stems, words_held, words_of
+
+WORDS = ["red", "fox", "runs", "blue", "dog", "sleeping"]
+TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), min_size=1, max_size=12)
+QUERIES = st.lists(st.lists(st.sampled_from([*WORDS, "zebra"]), max_size=4).map(" ".join), min_size=1, max_size=5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, QUERIES, st.integers(1, 15))
+def test_every_word_means_every_word_also_an_unknown_one(texts: list[str], queries: list[str], k: int) -> None:
+    rows, scores = ranked(index_terms(texts), queries, k, every=True)
+    for q, query in enumerate(queries):
+        words = set(stems([query])[0].as_py())
+        wanted = {row for row, text in enumerate(texts) if words and words <= set(stems([text])[0].as_py())}
+        found = rows[q][rows[q] >= 0].tolist()
+        assert set(found) <= wanted
+        assert len(found) == min(k, len(wanted))
+        assert np.all(np.diff(scores[q][: len(found)]) <= 0)
+        assert set(np.flatnonzero(documents_with(index_terms(texts), query)).tolist()) == wanted
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, QUERIES)
+def test_any_word_is_the_baselines_bm25(texts: list[str], queries: list[str]) -> None:
+    """Scores differ in their last bits, so ties may fall apart: only what is found is compared."""
+    everything = np.arange(len(texts), dtype=np.int32)
+    rows, _ = ranked(index_terms(texts), queries, len(texts), every=False)
+    wanted = bm25(texts, everything, queries, len(texts))
+    assert [set(line.tolist()) for line in rows] == [set(line.tolist()) for line in wanted]
+
+
+def test_the_order_is_the_baselines_where_scores_differ() -> None:
+    texts = ["red fox", "red red fox runs", "blue dog", "fox", "a sleeping fox and a dog"]
+    rows, _ = ranked(index_terms(texts), ["fox runs", "red"], 5, every=False)
+    assert np.array_equal(rows, bm25(texts, np.arange(5, dtype=np.int32), ["fox runs", "red"], 5))
+
+
+def test_only_allowed_documents_and_equal_ones_by_row() -> None:
+    terms = index_terms(["red fox"] * 5)
+    rows, _ = ranked(terms, ["fox"], 3, every=True, allowed=np.array([True, False, True, True, True]))
+    assert rows.tolist() == [[0, 2, 3]]
+
+
+def test_no_text_and_no_word_find_nothing() -> None:
+    assert ranked(index_terms([]), ["fox"], 2, every=False)[0].tolist() == [[-1, -1]]
+    assert ranked(index_terms(["", ""]), ["fox"], 2, every=True)[0].tolist() == [[-1, -1]]
+    assert ranked(index_terms(["fox"]), ["", "the"], 1, every=True)[0].tolist() == [[-1], [-1]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, QUERIES, st.booleans())
+def test_one_query_alone_is_the_same_as_many(texts: list[str], queries: list[str], every: bool) -> None:
+    terms = index_terms(texts)
+    rows, scores = ranked(terms, queries, len(texts), every)
+    for q, query in enumerate(queries):
+        documents, its = match(terms, words_of(terms, query), every)
+        found = int((rows[q] >= 0).sum())
+        assert sorted(documents.tolist()) == sorted(rows[q][:found].tolist())
+        assert np.allclose(its, scores[q][:found], atol=1e-5)
+
+
+def test_which_words_a_document_holds() -> None:
+    terms = index_terms(["red fox", "sleeping dog", "a fox sleeps"])
+    words = words_of(terms, "sleeping foxes fly")
+    assert list(words) == ["sleep", "fox", "fli"]
+    assert words["fli"] is None
+    assert words_held(terms, words, np.array([2, 0, 1], np.int32)) == [
+        ["sleep", "fox"],
+        ["fox"],
+        ["sleep"],
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, QUERIES, st.integers(0, 99))
+def test_scores_of_pairs_are_those_of_the_lists(texts: list[str], queries: list[str], seed: int) -> None:
+    terms = index_terms(texts)
+    rows, scores = ranked(terms, queries, len(texts), every=False)
+    rng = np.random.default_rng(seed)
+    at, pairs = (rng.integers(0, n, 20).astype(np.int32) for n in (len(queries), len(texts)))
+    got, held = scores_of(terms, queries, at, pairs)
+    for place, (q, d) in enumerate(zip(at, pairs, strict=True)):
+        listed = dict(zip(rows[q].tolist(), scores[q].tolist(), strict=True))
+        assert got[place] == pytest.approx(listed.get(int(d), 0), rel=1e-5)
+        asked, there = (set(stems([text])[0].as_py()) for text in (queries[q], texts[d]))
+        assert held[place] == pytest.approx(len(asked & there) / max(1, len(asked)))

@@ -1,0 +1,196 @@
+"""Which pairs are relevant, on a log small enough to check by eye."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ebr_core.errors import InputError
+from ebr_core.training.pair_config import Positives
+from ebr_core.training.positives import KnownPositives, Pairs, Rated, Recovered, Shown, select
+
+NOBODY = -1
+
+# search, document, clicked, query, searcher
+LOG = [
+    (0, 1, True, 0, 0),  # Ann searches query 0, clicks 1, not 2 and 3
+    (0, 2, False, 0, 0),
+    (0, 3, False, 0, 0),
+    (1, 1, False, 0, 1),  # Bob searches query 0, clicks 2, not 1
+    (1, 2, True, 0, 1),
+    (2, 2, True, 0, 0),  # Ann searches query 0 again, clicks 2, not 4
+    (2, 4, False, 0, 0),
+    (3, 1, False, 1, 0),  # Ann searches query 1 and clicks nothing
+    (4, 3, True, 0, NOBODY),  # somebody searches query 0, clicks 3, not 5
+    (4, 5, False, 0, NOBODY),
+    (5, 5, True, 0, NOBODY),  # somebody searches query 0, clicks 5
+]
+
+
+def shown(log: list[tuple[int, int, bool, int, int]] = LOG) -> Shown:
+    search, document, clicked, query, searcher = zip(*log, strict=True)
+    rows = [np.array(column, np.int32) for column in (search, document, query, searcher)]
+    return Shown(rows[0], rows[1], np.array(clicked, bool), rows[2], rows[3])
+
+
+NONE = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
+
+
+def pairs_of(pairs: Pairs) -> list[tuple[int, int]]:
+    return sorted(zip(queries_of(pairs), pairs.document_rows.tolist(), strict=True))
+
+
+def queries_of(pairs: Pairs) -> list[int]:
+    """The query of each pair's search."""
+    query_of = {search: query for search, _, _, query, _ in LOG}
+    return [query_of[search] for search in pairs.search_rows.tolist()]
+
+
+def known_of(pairs: Pairs, known: KnownPositives) -> list[set[int]]:
+    """The documents that each pair keeps from serving as negatives."""
+    return [set(known.documents[known.offsets[g] : known.offsets[g + 1]].tolist()) for g in pairs.groups]
+
+
+def not_clicked_of(pairs: Pairs) -> list[list[int]]:
+    return [
+        pairs.not_clicked[first:last].tolist() for first, last in zip(pairs.shown_from, pairs.shown_to, strict=True)
+    ]
+
+
+def test_clicks() -> None:
+    pairs, _ = select(shown(), NONE, Positives(source="clicks"), "pair", 0)
+    assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 5)]
+
+
+def test_impressions_are_all_that_was_shown() -> None:
+    pairs, _ = select(shown(), NONE, Positives(source="impressions"), "pair", 0)
+    assert pairs_of(pairs) == sorted((query, document) for _, document, _, query, _ in LOG)
+
+
+def test_both_counts_clicks_twice() -> None:
+    pairs, _ = select(shown(), NONE, Positives(source="both"), "pair", 0)
+    assert pairs_of(pairs) == sorted(
+        (query, document) for _, document, clicked, query, _ in LOG for _ in range(1 + clicked)
+    )
+
+
+@pytest.mark.parametrize("source", ["clicks", "impressions", "both"])
+def test_equal_volume_draws_as_many_pairs_as_there_are_clicks(source: str) -> None:
+    everything = pairs_of(select(shown(), NONE, Positives.model_validate({"source": source}), "pair", 0)[0])
+    positives = Positives.model_validate({"source": source, "equal_volume": True})
+    drawn = [pairs_of(select(shown(), NONE, positives, "pair", seed)[0]) for seed in range(20)]
+    assert all(len(one) == 5 for one in drawn)
+    assert all(one.count(pair) <= everything.count(pair) for one in drawn for pair in one)
+    assert drawn[3] == pairs_of(select(shown(), NONE, positives, "pair", 3)[0])
+    assert (len({tuple(one) for one in drawn}) > 1) == (source != "clicks")
+
+
+@pytest.mark.parametrize(
+    ("mask", "wanted"),
+    [
+        ("pair", [{1, 2}, {2}, {1, 2}, {3, 5}, {3, 5}]),  # those who are not signed in share what they clicked
+        ("query", [{1, 2, 3, 5}] * 5),
+        ("document", [{1}, {2}, {2}, {3}, {5}]),
+    ],
+)
+def test_known_positives_of_clicks(mask: str, wanted: list[set[int]]) -> None:
+    pairs, known = select(shown(), NONE, Positives(), mask, 0)
+    assert pairs.document_rows.tolist() == [1, 2, 2, 3, 5]
+    assert known_of(pairs, known) == wanted
+
+
+def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -> None:
+    for source in ("clicks", "impressions", "both"):
+        positives = Positives.model_validate({"source": source, "equal_volume": True})
+        for mask in ("pair", "query"):
+            for seed in range(5):
+                pairs, known = select(shown(), NONE, positives, mask, seed)
+                sets = known_of(pairs, known)
+                assert all(document in one for document, one in zip(pairs.document_rows, sets, strict=True))
+                for first, last in zip(known.offsets[:-1], known.offsets[1:], strict=True):
+                    assert np.all(np.diff(known.documents[first:last]) > 0)
+                if mask == "query":
+                    assert all(
+                        one >= {1, 2, 3, 5} for query, one in zip(queries_of(pairs), sets, strict=True) if query == 0
+                    )
+
+
+@pytest.mark.parametrize(
+    ("mask", "wanted"),
+    [
+        ("pair", [[3], [1], [4], [], []]),  # Ann clicked 2 in another search; 5 was clicked by somebody
+        ("query", [[], [], [4], [], []]),
+        ("document", [[2, 3], [1], [4], [5], []]),
+        ("none", [[2, 3], [1], [4], [5], []]),
+    ],
+)
+def test_impressions_that_were_not_clicked(mask: str, wanted: list[list[int]]) -> None:
+    pairs, _ = select(shown(), NONE, Positives(), mask, 0)
+    assert not_clicked_of(pairs) == wanted
+
+
+def test_the_last_searcher_of_a_query_and_the_unknown_one_of_the_next_are_two() -> None:
+    log = shown([(0, 1, True, 0, 2), (1, 2, True, 1, NOBODY), (2, 3, True, 1, 0)])
+    pairs, known = select(log, NONE, Positives(), "pair", 0)
+    assert known_of(pairs, known) == [{1}, {2}, {3}]
+
+
+def test_no_click_is_an_error() -> None:
+    dull = shown([(0, 1, False, 0, 0), (0, 2, False, 0, 0)])
+    for positives in (Positives(), Positives(source="impressions", equal_volume=True)):
+        with pytest.raises(InputError, match="no positives: 2 results"):
+            select(dull, NONE, positives, "pair", 0)
+    assert len(select(dull, NONE, Positives(source="impressions"), "pair", 0)[0].search_rows) == 2
+
+
+# Ann's search 3 for query 1 failed; later in her session she clicked 6. Bob's search 6 for query 2 failed, then 1.
+FAILED = Recovered(*(np.array(column, np.int32) for column in zip((3, 6, 1, 0), (6, 1, 2, 1), strict=True)))
+
+
+def test_hard_positives_are_as_many_as_asked_and_keep_their_targets_from_serving_as_negatives() -> None:
+    for share, wanted in ((0.2, 1), (0.4, 2)):
+        pairs, known = select(shown(), FAILED, Positives(source="none", hard_share=share), "pair", 0)
+        assert len(pairs.search_rows) == wanted  # of 5 clicks
+        assert pairs.an_epoch == 5
+    assert sorted(zip(pairs.search_rows.tolist(), pairs.document_rows.tolist(), strict=True)) == [(3, 6), (6, 1)]
+    ann = pairs.search_rows.tolist().index(3)
+    assert known_of(pairs, known)[ann] == {6}
+    assert not_clicked_of(pairs)[ann] == [1]  # what search 3 showed
+    assert not_clicked_of(pairs)[1 - ann] == []  # search 6 showed nothing
+
+
+def test_hard_positives_stand_beside_the_others() -> None:
+    pairs, _ = select(shown(), FAILED, Positives(hard_share=0.4), "pair", 0)
+    assert len(pairs.search_rows) == 7
+    assert pairs.an_epoch == 5
+
+
+def test_more_hard_positives_than_there_are_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"hard_share 0\.6 of 5 clicks are 3 pairs, but only 2 failed.*at most 0\.400"):
+        select(shown(), FAILED, Positives(hard_share=0.6), "pair", 0)
+    with pytest.raises(InputError, match="these logs have no hard positives"):
+        select(shown(), NONE, Positives(hard_share=0.6), "pair", 0)
+
+
+RATED = Rated(
+    np.array([0, 1, 3, 3], np.int32),  # Ann's search of query 0; Bob's; Ann's of query 1, which clicked nothing
+    np.array([4, 5, 6, 7], np.int32),
+    np.array([0, 0, 1, 1], np.int32),
+    np.array([0, 1, 0, 0], np.int32),
+    np.array([True, False, True, False]),
+)
+
+
+def test_what_was_rated_good_is_a_positive_and_known() -> None:
+    pairs, known = select(shown(), NONE, Positives(), "pair", 0, RATED)
+    assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 4), (0, 5), (1, 6)]
+    assert known_of(pairs, known)[:3] == [{1, 2, 4}, {2}, {1, 2, 4}]  # Ann's, Bob's, Ann's again
+    assert known_of(pairs, known)[-1] == {6}
+    assert 4 not in not_clicked_of(pairs)[2]  # shown to Ann in search 2 and not clicked, but rated good
+    assert pairs.an_epoch == 5
+
+
+def test_what_was_rated_good_can_be_known_alone() -> None:
+    pairs, known = select(shown(), NONE, Positives(), "pair", 0, RATED, rated_good=False)
+    assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 5)]
+    assert known_of(pairs, known)[0] == {1, 2, 4}

@@ -1,0 +1,143 @@
+"""What becomes of ratings: noise, negatives, what existed; against loops."""
+
+from __future__ import annotations
+
+from math import comb
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from ebr_core.training.positives import KnownPositives, Pairs, Rated
+from ebr_core.training.rated_results import (
+    Feedback,
+    Filter,
+    Rater,
+    bad_of,
+    first_there,
+    keys_of,
+    packed,
+    shuffled,
+    with_noise,
+)
+
+N = 8  # searches, documents and groups in what follows
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 99), st.booleans()), min_size=4, max_size=4), min_size=1), st.data())
+def test_the_first_that_were_there_keep_their_order(lists: list[list[tuple[int, bool]]], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, 4))
+    rows = np.array([[row for row, _ in one] for one in lists], np.int32)
+    there = np.array([[one for _, one in some] for some in lists], bool)
+    found, near = first_there(rows, -rows.astype(np.float32), there, k)
+    for q, one in enumerate(lists):
+        wanted = [row for row, was_there in one if was_there][:k]
+        assert found[q].tolist() == wanted + [-1] * (k - len(wanted))
+        assert near[q].tolist() == [-row for row in wanted] + [-np.inf] * (k - len(wanted))
+
+
+pairs_rated = st.dictionaries(st.tuples(st.integers(0, N - 1), st.integers(0, N - 1)), st.booleans())
+
+
+def _rated(told: dict[tuple[int, int], bool]) -> Rated:
+    searches, documents = (np.array([pair[side] for pair in told], np.int32) for side in (0, 1))
+    return Rated(searches, documents, searches, searches, np.array(list(told.values()), bool))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    pairs_rated,
+    st.lists(st.tuples(*[st.integers(0, N - 1)] * 3), max_size=10),
+    st.lists(st.sets(st.integers(0, N - 1)), min_size=N, max_size=N),
+)
+def test_rated_bad_are_negatives_of_their_search_but_for_known_positives(
+    told: dict[tuple[int, int], bool], given_pairs: list[tuple[int, int, int]], known: list[set[int]]
+) -> None:
+    columns = [np.array([pair[at] for pair in given_pairs], np.int32) for at in range(3)]
+    nothing = np.zeros(len(given_pairs), np.int64)
+    pairs = Pairs(columns[0], columns[1], columns[2], nothing, nothing, np.zeros(0, np.int32), len(given_pairs))
+    offsets = np.cumsum([0, *(len(one) for one in known)]).astype(np.int64)
+    documents = np.array([row for one in known for row in sorted(one)], np.int32)
+    found = bad_of(_rated(told), pairs, KnownPositives(offsets, documents))
+    for at, (search, _, group) in enumerate(given_pairs):
+        wanted = {document for (of, document), good in told.items() if of == search and not good} - known[group]
+        there = found[at][found[at] >= 0].tolist()
+        assert sorted(there) == sorted(wanted)
+        assert (found[at][: len(there)] >= 0).all()  # nothing behind a −1
+
+
+def test_packed_moves_what_is_missing_behind() -> None:
+    assert packed(np.array([[-1, 3, -1, 1], [2, -1, -1, -1]], np.int32)).tolist() == [[3, 1, -1, -1], [2, -1, -1, -1]]
+
+
+def test_most_of_several_raters_err_as_counting_says() -> None:
+    for noise in (0.0, 0.1, 0.3, 0.5):
+        for raters in (1, 3, 5):
+            wrong = [
+                comb(raters, n) * noise**n * (1 - noise) ** (raters - n) for n in range(raters // 2 + 1, raters + 1)
+            ]
+            assert Rater(noise=noise, raters=raters).error == pytest.approx(sum(wrong), abs=1e-12)
+
+
+def test_noise_is_as_frequent_as_said_and_the_same_for_a_pair_wherever_it_stands() -> None:
+    rng = np.random.default_rng(0)
+    keys = keys_of(rng.integers(0, 1000, 20_000).astype(np.int32), rng.integers(0, 1000, 20_000).astype(np.int32))
+    grades = rng.integers(0, 3, 20_000).astype(np.float32)
+    rater = Rater(noise=0.2, raters=1)
+    found = with_noise(grades, keys, 2, rater)
+    wrong = (found >= 2) != (grades >= 2)
+    assert abs(wrong.mean() - 0.2) < 0.02
+    assert np.array_equal(found[~wrong], grades[~wrong])
+    order = rng.permutation(len(keys))
+    assert np.array_equal(with_noise(grades[order], keys[order], 2, rater), found[order])
+    assert not np.array_equal(with_noise(grades, keys, 2, Rater(noise=0.2, raters=1, seed=1)), found)
+    assert np.array_equal(with_noise(grades, keys, 2, Rater(noise=0)), grades)
+
+
+def test_shuffled_ratings_are_as_many_good_ones_of_the_same_pairs() -> None:
+    rated = _rated({(search, document): document == 3 for search in range(N) for document in range(N)})
+    control = shuffled(rated, 0)
+    assert control.good.sum() == rated.good.sum()
+    assert np.array_equal(control.document_rows, rated.document_rows)
+    assert not np.array_equal(control.good, rated.good)
+
+
+RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
+    (Rater, "noise", [0, 0.5], [-0.1, 0.6]),
+    (Rater, "raters", [1, 99], [0, 2, 101]),
+    (Rater, "seed", [0, 7], [-1]),
+    (Feedback, "searches", [1, 10**6], [0]),
+    (Feedback, "k", [1, 1000], [0, 1001]),
+    (Feedback, "judged", ["clicked", "shown"], ["rated", None]),
+    (Feedback, "good_from", [1, 3], [0, 4]),
+    (Feedback, "rater", [None, {}, {"noise": 0.3}], [{"noise": 2}, "people"]),
+    (Feedback, "imported", [None, "mine", "mine-2"], ["", "../mine", "a/b"]),
+    (Filter, "arm", ["a"], [None, 3]),
+    (Filter, "index", ["exact"], [None]),
+    (Filter, "of", [["a"], ["a", "b"]], [[], "a"]),
+    (Filter, "recall_weight", [0.1, 100], [0, 101]),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "allowed", "refused"), RANGES, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_every_range_ends_where_it_says(
+    model: type[BaseModel], key: str, allowed: list[Any], refused: list[Any]
+) -> None:
+    needed = {"arm": "a", "of": ["a"]} if model is Filter else {}
+    for value in allowed:
+        model.model_validate(needed | {key: value})
+    for value in refused:
+        with pytest.raises(ValidationError):
+            model.model_validate(needed | {key: value})
+
+
+def test_every_key_has_its_range_tested() -> None:
+    assert {(model, key) for model, key, *_ in RANGES} == {
+        (model, key) for model in (Rater, Feedback, Filter) for key in model.model_fields
+    }

@@ -1,0 +1,50 @@
+"""The paper's page, from the result files of two small runs: one simulated, one of real logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from test_report_stage import a_run
+
+from ebr_core.errors import InputError
+from flows.app.paper import CLAIMS
+from tasks.report.page import as_markdown
+from tasks.report.paper_page import describe_paper, read_claims
+
+
+def test_every_question_of_the_paper_has_its_claim() -> None:
+    claims = read_claims(CLAIMS)
+    assert list(claims) == [f"P{number:02}" for number in range(1, 36)]
+
+
+def test_a_line_for_each_question_and_a_word_on_what_real_logs_lack(tmp_path: Path) -> None:
+    world, real = a_run(tmp_path, "paperworld", 0.3), a_run(tmp_path, "paperreal", -0.3)
+    asked = yaml.safe_load((real / "experiment.yaml").read_text())
+    (real / "experiment.yaml").write_text(yaml.safe_dump(asked | {"logs": {"layout": "ubi"}}))
+    data = json.loads((real / "data.json").read_text())
+    data["cannot"] = [{"needs": "edges", "so": "no social graph"}]
+    (real / "data.json").write_text(json.dumps(data))
+    claims = read_claims(CLAIMS)
+    claims["P01"] = claims["P01"].model_copy(update={"contradicted": "because it is planted"})
+    text = as_markdown(
+        "The paper", describe_paper(claims, {"world": world, "real": real}, "today", {"other": "no file"})
+    )
+    lines = [line for line in text.splitlines() if "other − plain" in line]
+    assert len(lines) == 2
+    assert "**P01**" in lines[0]
+    assert "; holds" in lines[0]
+    assert "; contradicted" in lines[1]
+    assert "n 400" in lines[0]
+    assert "because it is planted" in text
+    assert "`other` was left out: no file." in text
+    assert "| P06, P08 | edges |" in text
+    assert "P02 (not-clicked impressions" in text[text.index("## Not built") :]
+
+
+def test_a_question_that_the_paper_does_not_ask_is_refused(tmp_path: Path) -> None:
+    run = a_run(tmp_path, "paperunknown", 0.1)
+    with pytest.raises(InputError, match="P01 are not among"):
+        describe_paper({}, {"world": run}, "today")

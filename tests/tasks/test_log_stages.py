@@ -1,0 +1,58 @@
+"""Logs that change while they are read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from data.experiment.log_config import Split, Tables
+from data.world.simulate import simulate
+from data.world.world_config import World
+from ebr_core.errors import InputError
+from tasks.artifacts import Artifact
+from tasks.home import artifacts
+from tasks.log_stages import contents_of, extract
+
+
+def _lived(folder: Path, seed: int) -> Tables:
+    """A log with a folder a day; each test has another, so that none finds another's artifact."""
+    for _ in simulate(World(searches=600, documents=200, days=6, seed=seed), folder):
+        pass
+    searches, results = (str(folder / table / "*" / "*.parquet") for table in ("searches", "results"))
+    return Tables(layout="tables", searches=searches, results=results, documents=str(folder / "documents.parquet"))
+
+
+def _days(logs: Tables) -> list[Path]:
+    return sorted(Path(logs.results).parent.parent.glob("*/*.parquet"))
+
+
+def _made() -> set[str]:
+    return {path.name for path in artifacts().iterdir()}
+
+
+def test_a_log_that_was_replaced_after_it_was_named_is_not_kept(tmp_path: Path) -> None:
+    logs = _lived(tmp_path / "log", seed=1)
+    contents, before, days = contents_of(logs), _made(), _days(logs)
+    kept = days[2].read_bytes()
+    shutil.copy(days[1], days[2])
+    with pytest.raises(InputError, match=r"results/\*/\*.parquet: changed while it was read.*the same command"):
+        extract.fn(logs, Split(), contents)
+    assert _made() == before
+    days[2].write_bytes(kept)
+    log: Artifact = extract.fn(logs, Split(), contents)
+    assert log.folder.name in _made()
+
+
+@pytest.mark.parametrize("day", [0, 3])
+def test_a_file_that_was_cut_or_is_gone_is_told_as_changed_not_as_damaged(tmp_path: Path, day: int) -> None:
+    logs = _lived(tmp_path / "log", seed=2 + day)
+    contents, before, file = contents_of(logs), _made(), _days(logs)[day]
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(InputError, match="changed while it was read"):
+        extract.fn(logs, Split(), contents)
+    file.unlink()
+    with pytest.raises(InputError, match="changed while it was read"):
+        extract.fn(logs, Split(), contents)
+    assert _made() == before

@@ -1,0 +1,98 @@
+"""What MLflow is shown."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tasks.nights.night_records import Night
+from tasks.process_identity import myself
+from tasks.report.result import ResultRow
+from tasks.tracking.mlflow_store import close_dead, make_database, track_night
+from tasks.tracking.run_metrics import recall_panels
+
+
+def test_each_target_set_has_its_own_curve() -> None:
+    rows = [
+        ResultRow(
+            question=None,
+            arm="random",
+            seed=0,
+            index=index,
+            targets=targets,
+            slice=slice_,
+            metric=metric,
+            k=k,
+            value=value,
+        )
+        for targets, values in (("truth", (0.1, 0.4)), ("clicked", (0.2, 0.5)))
+        for k, value in zip((10, 1), reversed(values), strict=True)
+        for index, slice_, metric in (
+            ("exact", "all", "recall"),
+            ("ivfpq", "all", "recall"),
+            ("exact", "misspelt", "recall"),
+            ("exact", "all", "mrr"),
+        )
+    ]
+    assert recall_panels(rows) == {
+        "clicked": {"random": [(1, 0.2), (10, 0.5)]},
+        "truth": {"random": [(1, 0.1), (10, 0.4)]},
+    }
+
+
+def test_what_a_killed_process_began_to_tell_is_marked_as_killed() -> None:
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("killed")
+
+    def begun(**tags: str) -> str:
+        return str(client.create_run(experiment, tags=tags).info.run_id)
+
+    here = socket.gethostname()
+    dead = begun(process=f"{os.getpid()}:1", host=here)
+    child = begun(**{"mlflow.parentRunId": dead})
+    kept = [begun(process=myself(), host=here), begun(process=f"{os.getpid()}:1", host="elsewhere"), begun()]
+    close_dead(experiment)
+    assert [client.get_run(run).info.status for run in (dead, child, *kept)] == ["KILLED"] * 2 + ["RUNNING"] * 3
+
+
+def test_what_a_killed_night_began_to_tell_is_marked_or_told_again(tmp_path: Path) -> None:
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("killed nights", tmp_path.as_uri())
+    gone = {"kind": "night", "process": f"{os.getpid()}:1", "host": socket.gethostname()}
+    never, again = (client.create_run(experiment, tags=gone | {"day": f"2026-01-0{at}"}).info.run_id for at in (1, 2))
+    told = Night(
+        number=1, experiment="killed nights", day=date(2026, 1, 2), at=datetime.now(UTC), decision="kept", reason=""
+    )
+    track_night.fn(told)
+    assert [client.get_run(run).info.status for run in (never, again)] == ["KILLED", "FINISHED"]
+    assert client.get_run(again).data.tags["process"] == myself()
+    assert len(client.search_runs([experiment])) == 2
+
+
+def test_a_process_killed_as_it_makes_the_database_leaves_none_that_is_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBR_HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri := f"sqlite:///{tmp_path / 'mlflow.db'}")
+    maker = subprocess.Popen(
+        [sys.executable, "-c", "from tasks.tracking.mlflow_store import make_database; make_database()"]
+    )
+    while not (tmp_path / ".mlflow.db").exists() and maker.poll() is None:
+        time.sleep(0.01)
+    maker.kill()
+    assert maker.wait() == -signal.SIGKILL
+    assert not (tmp_path / "mlflow.db").exists()
+    make_database()
+    assert [found.name for found in mlflow.MlflowClient(uri).search_experiments()] == ["Default"]
+    assert list(tmp_path.glob(".mlflow.db*")) == []
