@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+import numpy as np
+
 from data.experiment.experiment_spec import Experiment
+from ebr_core.arrays import Float64
 from ebr_core.errors import InputError
 from flows.challenger import (
     NightPlan,
 )
-from flows.nightly import _recalls
 from flows.vectors import answers_queries
 from tasks.bundle_stages import models_of
 from tasks.kinds import DayRecall
@@ -79,4 +81,10 @@ def choose_training(plan: NightPlan, nights: list[Night], empty: Night, name: st
     if last is None or (plan.day - last).days >= settings.full_every:
         return "full"
     before = [one.champion_recall for one in nights if one.champion_recall is not None and one.day < plan.day]
-    return "full" if drifted(_recalls(measured), before, settings.drift_mads, settings.checks) else "warm"
+    return "full" if drifted(recalls_of(measured), before, settings.drift_mads, settings.checks) else "warm"
+
+
+def recalls_of(measured: DayRecall) -> Float64:
+    """(S,) the recall of each search of the newest day."""
+    recalls: Float64 = np.load(measured.folder / "recall.npy")
+    return recalls

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
@@ -15,7 +14,6 @@ from prefect.states import Failed
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment
 from data.extract import timed
-from ebr_core.arrays import Float64
 from ebr_core.errors import InputError
 from ebr_core.measure.promotion import promote
 from flows.challenger import (
@@ -28,12 +26,12 @@ from flows.challenger import (
     train_challenger,
 )
 from flows.ebr import DEFAULT
-from flows.night_choices import choose_arm, choose_days, choose_training
+from flows.night_choices import choose_arm, choose_days, choose_training, recalls_of
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER
 from flows.raw_files import partitions_of
 from flows.sources import Source, world_log
-from tasks.kinds import DayRecall, Partition, SimulatedLog
+from tasks.kinds import Partition, SimulatedLog
 from tasks.log_stages import files_of
 from tasks.nights.champion_service import promote_champion
 from tasks.nights.day_checks import check_day, figures_of
@@ -207,9 +205,9 @@ def judge_day(plan: NightPlan, nights: list[Night], empty: Night, name: str) -> 
             "training": training,
             "challenger": challenger.towers,
             "k": main_k(plan.spec),
-            "searches": len(_recalls(recall)),
-            "recall": float(_recalls(recall).mean()),
-            "champion_recall": float(_recalls(measured).mean()) if measured else None,
+            "searches": len(recalls_of(recall)),
+            "recall": float(recalls_of(recall).mean()),
+            "champion_recall": float(recalls_of(measured).mean()) if measured else None,
             "against": against,
             "champion": champion,
         }
@@ -242,8 +240,3 @@ def _same(looked: Night, nights: list[Night]) -> Night | None:
         ),
         None,
     )
-
-
-def _recalls(measured: DayRecall) -> Float64:
-    recalls: Float64 = np.load(measured.folder / "recall.npy")
-    return recalls

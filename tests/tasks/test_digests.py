@@ -92,7 +92,7 @@ def test_the_simulator_the_pages_and_new_fields_make_nothing_anew(tmp_path: Path
     (root / "data" / "sql" / "results" / "levels.sql").write_text("SELECT 1\n")
     for file, name in (
         ("ebr_core/training/arm_config.py", "Arm"),
-        ("ebr_core/training/arm_config.py", "Softmax"),
+        ("ebr_core/training/loss_config.py", "Softmax"),
         ("ebr_core/training/arm_config.py", "Training"),
         ("ebr_core/towers/tower_config.py", "NgramTowerConfig"),
         ("ebr_core/towers/feature_config.py", "TextFeatures"),
@@ -108,7 +108,7 @@ def test_the_simulator_the_pages_and_new_fields_make_nothing_anew(tmp_path: Path
 
 
 BATCHES = ("ebr_core/training/arm_config.py", "batch_size: int = Field(1024", "batch_size: int = Field(512")
-TEMPERATURE = ("ebr_core/training/arm_config.py", "temperature: float = Field(0.05", "temperature: float = Field(0.06")
+TEMPERATURE = ("ebr_core/training/loss_config.py", "temperature: float = Field(0.05", "temperature: float = Field(0.06")
 RESAMPLES = ("data/experiment/experiment_spec.py", "resamples: int = Field(2_000", "resamples: int = Field(1_000")
 TEST_SHARE = ("data/experiment/log_config.py", "test: float = Field(0.1", "test: float = Field(0.2")
 DIMENSIONS = ("ebr_core/towers/tower_config.py", "dimensions: int = Field(128", "dimensions: int = Field(64")

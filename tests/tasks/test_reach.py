@@ -7,7 +7,8 @@ from textwrap import dedent
 
 import pytest
 
-from data import samples
+from data import extracted_log
+from data.experiment import log_config
 from tasks.provenance.source import _digest, reach_of
 from tests.reach import outside, recorded
 from tests.trees import sources_in
@@ -262,11 +263,11 @@ def test_a_circle_ends(tmp_path: Path) -> None:
 
 def test_what_a_stage_calls_and_opens_outside_of_its_digest_is_seen() -> None:
     with recorded() as seen:
-        samples.itself("a*")
-        samples._sql("clicks")
-    assert outside("tasks.training", "train_arm", *seen) == []
-    assert outside("tasks.retrieval", "build_index", *seen) == [
-        "data.logs:itself",
-        "data.samples:_sql",
+        log_config.itself("a*")
+        extracted_log._sql("clicks")
+    assert outside("tasks.training_stages", "train_arm", *seen) == []
+    assert outside("tasks.retrieval_stages", "build_index", *seen) == [
+        "data.experiment.log_config:itself",
+        "data.extracted_log:_sql",
         "data/sql/samples/clicks.sql",
     ]
