@@ -32,17 +32,18 @@ STAGES = {
 # What the stages are given of an experiment that says nothing but which loss: their settings, named as stages do.
 NAMES = """
 import json, sys
-from data.experiment.experiment_spec import Evaluation, Question
+from data.experiment.experiment_spec import Comparison, Evaluation
 from data.experiment.log_config import Split, Tables
-from ebr_core.training.arm_config import Arm, Softmax
-from ebr_core.search.faiss_index import Ivf
+from ebr_core.training.arm_config import Arm
+from ebr_core.training.loss_config import Softmax
+from ebr_core.search.index_specs import Ivf
 from tasks.provenance.settings import plain
 from tasks.provenance.modules import read_module
 from tasks.provenance.source import _digest
 
 said = json.loads(sys.argv[2])
 arm, logs = Arm(loss=Softmax()), Tables(layout="tables", searches="s", results="r", documents="d")
-question = Question(baseline="a", arms=("b",))
+question = Comparison(baseline="a", arms=("b",))
 given = {
     "extract": [logs, Split(**said.get("split", {}))],
     "featurise": [arm.reads],
