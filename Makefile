@@ -1,4 +1,4 @@
-# Everything installs into .venv from this folder's own files, at the versions of constraints.txt.
+# Everything is installed into .venv from this folder, at the versions of constraints.txt.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= experiments/default.yaml
 BIN := .venv/bin
@@ -6,16 +6,16 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help run test ui check lint paper prove audit lock clean
 
-help: ## Show what there is
+help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-run: .venv/installed ## Run the default experiment (EXPERIMENT=… for another) and print the table
+run: .venv/installed ## Run the default experiment (EXPERIMENT=… for another) and print its table
 	$(BIN)/ebr run $(EXPERIMENT)
 
 check: .venv/installed ## Check EXPERIMENT and its logs without training
 	$(BIN)/ebr check $(EXPERIMENT)
 
-ui: .venv/installed ## Serve the Prefect and MLflow pages with a worker, on loopback; Ctrl-C ends all
+ui: .venv/installed ## Serve the Prefect and MLflow pages with a worker, on loopback; Ctrl-C ends all of them
 	@$(BIN)/ebr ui
 
 test: lint ## Lint, check types and layers, run the tests
@@ -27,20 +27,20 @@ lint: .venv/installed-dev ## Lint, check types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-paper: .venv/installed ## Run the paper's comparisons and write docs/paper-results.md; a killed run goes on where it was
+paper: .venv/installed ## Run the paper's comparisons and write docs/paper-results.md; a killed run can be resumed
 	$(BIN)/ebr paper
 
-prove: .venv/installed ## Prove what takes an hour or more: that intervals cover what they promise, that 50 kills of runs and 10 of nights change nothing, that 2,000 broken inputs are read or refused
+prove: .venv/installed ## Run the checks that take an hour or more: intervals cover what they promise, 50 kills of runs and 10 of nights change nothing, 2,000 broken inputs are read or refused
 	$(BIN)/python -m proofs.coverage
 	$(BIN)/python -m proofs.kills
 	$(BIN)/python -m proofs.night_kills
 	$(BIN)/python -m proofs.fuzz
 
-audit: ## Look up known holes of everything in constraints.txt; asks a service on the network for each package
+audit: ## Look up known vulnerabilities of everything in constraints.txt; asks a service on the network about each package
 	@test -x .venv-audit/bin/pip-audit || ($(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install -q --disable-pip-version-check pip-audit==2.10.1)
 	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
-lock: ## Write constraints.txt anew from the newest versions that pyproject.toml allows
+lock: ## Rewrite constraints.txt with the newest versions that pyproject.toml allows
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install -q torch==2.13.0 && .venv-lock/bin/pip install -q -c constraints-known.txt -e '.[dev,bench]'
 	.venv-lock/bin/pip freeze --exclude-editable | sed -e 's/+cpu//' > constraints.txt && rm -rf .venv-lock
