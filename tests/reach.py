@@ -62,7 +62,8 @@ def recorded() -> Iterator[tuple[set[CodeType], set[str]]]:
     files: set[str] = set()
 
     def note(frame: FrameType, _event: str, _value: object) -> None:  # of calls alone, as it returns nothing
-        if frame.f_code.co_filename.startswith(_ROOMS):
+        file = frame.f_code.co_filename
+        if file.startswith(_ROOMS) and file.endswith(".py"):  # a compiled template has its own path as file
             calls.add(frame.f_code)
 
     _listen()
