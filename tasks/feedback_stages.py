@@ -46,7 +46,7 @@ from tasks.kinds import (
 from tasks.progress import showing
 from tasks.ranker_inputs import lists_of, matrix, read_lists
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
-from tasks.training_stages import read_corpus
+from tasks.training_inputs import read_corpus
 
 SLACK = 3  # of a list three times as long as asked for, the first documents that existed are kept
 

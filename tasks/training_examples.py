@@ -14,7 +14,7 @@ from ebr_core.training.batches import Batch, NegativeSource, batches
 from ebr_core.training.pair_config import NegativeMix
 from ebr_core.training.rated_results import bad_of
 from tasks.kinds import FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
-from tasks.training_stages import read_corpus, read_pairs, read_rated
+from tasks.training_inputs import read_corpus, read_pairs, read_rated
 
 EACH = 3  # negatives of a kind that are shown
 

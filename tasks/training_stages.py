@@ -10,33 +10,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data import extracted_log
 from data.schemas import MINED
 from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.measure.metrics import hits, recall_at_k
-from ebr_core.scratch import IN_RAM, Scratch
+from ebr_core.scratch import Scratch
 from ebr_core.search.nearest import search_exact
-from ebr_core.text.typos import misspell
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
-from ebr_core.towers.fitted_features import table_bags, text_bags
 from ebr_core.towers.tower import Tower, copied_state, query_vectors
-from ebr_core.towers.tower_inputs import with_copies
 from ebr_core.towers.tower_kinds import tower_of
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.hard_negatives import Mined
-from ebr_core.training.pair_config import Mining, Positives, Ratings, TypoCopies
-from ebr_core.training.positives import KnownPositives, Pairs, Rated, select
-from ebr_core.training.rated_results import bad_of, packed, shuffled
-from ebr_core.training.train_loop import Corpus, MisspeltCopies, Start, mine_pairs, train, use_threads
+from ebr_core.training.pair_config import Mining, Positives, Ratings
+from ebr_core.training.positives import KnownPositives, Pairs
+from ebr_core.training.rated_results import bad_of, packed
+from ebr_core.training.train_loop import Corpus, Start, mine_pairs, train, use_threads
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
-from tasks.feature_stages import read_fitted, read_graphs, read_inputs
+from tasks.feature_stages import read_fitted, read_graphs
 from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.progress import showing
+from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt
 
 VALIDATION_K = 10
 
@@ -79,7 +75,7 @@ def train_arm(
     ratings = read_rated(log, rated or [], arm.ratings, seed)
     pairs, known = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings, scratch)
     if arm.typos.share:
-        corpus = _with_misspelt(corpus, pairs, log, features, arm.typos, seed)
+        corpus = with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     recall = _validation_recall(corpus, validation)
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows), scratch)
     if ratings and arm.ratings and arm.ratings.negatives:
@@ -176,59 +172,6 @@ def _checkpoint(tower: Tower, log: Log, features: FeatureSet, arm: Arm) -> Check
         ids = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
     encoded = np.array([one.encode() for one in ids], np.bytes_)
     return Checkpoint(tower, read_fitted(features), arm.towers, graphs, encoded)
-
-
-def read_corpus(log: Log, features: FeatureSet, arm: Arm, scratch: Scratch = IN_RAM) -> Corpus:
-    """What an arm reads of the log; what grows with it lies in scratch."""
-    inputs = read_inputs(features, arm.towers, scratch)
-    trainable = extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row")
-    clicks = extracted_log.read_clicks(log.folder, inputs.documents)
-    return Corpus(inputs, trainable, clicks, scratch=scratch)
-
-
-def _with_misspelt(
-    corpus: Corpus, pairs: Pairs, log: Log, features: FeatureSet, typos: TypoCopies, seed: int
-) -> Corpus:
-    """The corpus with misspelt copies of the searches of the pairs, over the n-grams that training knows."""
-    searches = np.unique(pairs.search_rows)
-    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
-    queries, place = np.unique(asked.to_numpy(), return_inverse=True)
-    texts = pq.read_table(log.folder / "queries.parquet", columns=["query"])["query"].take(queries).combine_chunks()
-    fitted = read_fitted(features)
-    copies = [
-        table_bags(text_bags(misspell(texts, typos.mix, seed * 1000 + copy), fitted), fitted)
-        for copy in range(typos.copies)
-    ]
-    inputs, first = with_copies(corpus.inputs, copies, place.astype(np.int32), searches)
-    return corpus._replace(inputs=inputs, copies=MisspeltCopies(first, typos.copies, searches))
-
-
-def read_pairs(
-    log: Log,
-    positives: Positives,
-    mask: str,
-    seed: int,
-    rated: Rated | None = None,
-    ratings: Ratings | None = None,
-    scratch: Scratch = IN_RAM,
-) -> tuple[Pairs, KnownPositives]:
-    """The training pairs, and the documents that must not be their negatives; both lie in scratch."""
-    logged = extracted_log.read_shown(log.folder, scratch), extracted_log.read_recovered(log.folder)
-    return select(*logged, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
-
-
-def read_rated(log: Log, rated: list[RatedResults], ratings: Ratings | None, seed: int) -> Rated | None:
-    """What was rated in all rounds, each pair once, as an arm asks for it; None where it asks for none."""
-    if ratings is None:
-        return None
-    table = pa.concat_tables([pq.read_table(one.folder / "rated.parquet") for one in rated])
-    searches, documents = extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")
-    first = np.unique(searches.astype(np.int64) << 32 | documents, return_index=True)[1]
-    searches, documents, good = searches[first], documents[first], table["good"].to_numpy()[first]
-    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"]).take(searches)
-    people = pc.fill_null(asked["searcher_row"], -1).to_numpy().astype(np.int32)
-    found = Rated(searches, documents, extracted_log.rows(asked, "query_row"), people, good)
-    return shuffled(found, seed) if ratings.shuffled else found
 
 
 def _validation_recall(corpus: Corpus, validation: EvalSet) -> Callable[[Tower], float]:
