@@ -1,4 +1,4 @@
-"""What training reads: the corpus of an arm, its pairs, the ratings of results, misspelt copies of queries."""
+"""The inputs of training: the corpus of an arm, its pairs, rated results, misspelt copies of queries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.kinds import FeatureSet, Log, RatedResults
 
 
 def read_corpus(log: Log, features: FeatureSet, arm: Arm, scratch: Scratch = IN_RAM) -> Corpus:
-    """What an arm reads of the log; what grows with it lies in scratch."""
+    """The searches and documents that an arm reads; arrays that grow with the log lie in scratch."""
     inputs = read_inputs(features, arm.towers, scratch)
     trainable = extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row")
     clicks = extracted_log.read_clicks(log.folder, inputs.documents)
@@ -30,17 +30,17 @@ def read_corpus(log: Log, features: FeatureSet, arm: Arm, scratch: Scratch = IN_
 
 
 def with_misspelt(corpus: Corpus, pairs: Pairs, log: Log, features: FeatureSet, typos: TypoCopies, seed: int) -> Corpus:
-    """The corpus with misspelt copies of the searches of the pairs, over the n-grams that training knows."""
+    """The corpus with misspelt copies of the searches of the pairs, over the n-grams of the training vocabulary."""
     searches = np.unique(pairs.search_rows)
-    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
-    queries, place = np.unique(asked.to_numpy(), return_inverse=True)
+    query_rows = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
+    queries, inverse = np.unique(query_rows.to_numpy(), return_inverse=True)
     texts = pq.read_table(log.folder / "queries.parquet", columns=["query"])["query"].take(queries).combine_chunks()
     fitted = read_fitted(features)
     copies = [
         table_bags(text_bags(misspell(texts, typos.mix, seed * 1000 + copy), fitted), fitted)
         for copy in range(typos.copies)
     ]
-    inputs, first = with_copies(corpus.inputs, copies, place.astype(np.int32), searches)
+    inputs, first = with_copies(corpus.inputs, copies, inverse.astype(np.int32), searches)
     return corpus._replace(inputs=inputs, copies=MisspeltCopies(first, typos.copies, searches))
 
 
@@ -53,20 +53,22 @@ def read_pairs(
     ratings: Ratings | None = None,
     scratch: Scratch = IN_RAM,
 ) -> tuple[Pairs, KnownPositives]:
-    """The training pairs, and the documents that must not be their negatives; both lie in scratch."""
+    """(the training pairs, the documents that must not be their negatives); both lie in scratch."""
     logged = extracted_log.read_shown(log.folder, scratch), extracted_log.read_recovered(log.folder)
     return select(*logged, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
 
 
 def read_rated(log: Log, rated: list[RatedResults], ratings: Ratings | None, seed: int) -> Rated | None:
-    """What was rated in all rounds, each pair once, as an arm asks for it; None where it asks for none."""
+    """The ratings of all rounds, each pair once, as the arm uses them; None if it uses none."""
     if ratings is None:
         return None
-    table = pa.concat_tables([pq.read_table(one.folder / "rated.parquet") for one in rated])
+    table = pa.concat_tables([pq.read_table(ratings_of_round.folder / "rated.parquet") for ratings_of_round in rated])
     searches, documents = extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")
     first = np.unique(searches.astype(np.int64) << 32 | documents, return_index=True)[1]
     searches, documents, good = searches[first], documents[first], table["good"].to_numpy()[first]
-    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"]).take(searches)
-    people = pc.fill_null(asked["searcher_row"], -1).to_numpy().astype(np.int32)
-    found = Rated(searches, documents, extracted_log.rows(asked, "query_row"), people, good)
-    return shuffled(found, seed) if ratings.shuffled else found
+    search_columns = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"]).take(
+        searches
+    )
+    people = pc.fill_null(search_columns["searcher_row"], -1).to_numpy().astype(np.int32)
+    result = Rated(searches, documents, extracted_log.rows(search_columns, "query_row"), people, good)
+    return shuffled(result, seed) if ratings.shuffled else result
