@@ -57,7 +57,7 @@ def check_day(figures: dict[date, dict[str, float]], day: date, checks: Checks) 
 
 @stage(TrainedTowers)
 def warm_start(folder: Path, features: FeatureSet, towers: TrainedTowers, arm: Arm, seed: int) -> None:
-    """Write the towers with their trained parameters moved to the rows of these features, for training to start from."""
+    """Write the towers with their trained parameters moved to the rows of these features, to start from."""
     rng, fitted = np.random.default_rng([seed, 0]), read_fitted(features)
     fresh, old = new_tower(arm, read_inputs(features, arm.towers), rng), load_towers(towers.folder)
     tower = fresh.warm_start(old.tower, old.fitted, fitted)
@@ -72,7 +72,7 @@ def fits(towers: TrainedTowers, arm: Arm) -> bool:
 
 @stage(GraphVectors)
 def align_graph(folder: Path, log: Log, graph_log: Log, graph: GraphVectors) -> None:
-    """Write searchers.npy and documents.npy: the vectors of the graph of graph_log in the rows of log, zero if unknown."""
+    """Write searchers.npy and documents.npy: vectors of the graph of graph_log in the rows of log, zero if unknown."""
     for side, identity in (("searchers", "searcher_id"), ("documents", "document_id")):
         vectors: Float32 = np.load(graph.folder / f"{side}.npy")
         graph_ids, ids = (_identities(source, side, identity) for source in (graph_log, log))

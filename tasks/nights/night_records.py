@@ -160,8 +160,8 @@ def describe_night(night: Night) -> str:
         recall += f" ({night.training})" + (f", champion {night.champion_recall:.4f}" if night.champion_recall else "")
         lines.append(recall)
     lines += [
-        f"  {check.figure}: {check.value:.4g}, expected {check.low:.4g} to {check.high:.4g}, typical {check.typical:.4g}"
-        for check in night.checks
-        if not check.holds
+        f"  {c.figure}: {c.value:.4g}, expected {c.low:.4g} to {c.high:.4g}, typical {c.typical:.4g}"
+        for c in night.checks
+        if not c.holds
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The sentences of a report: what the result rows of a run's questions say."""
+"""The sentences of a report, made from the result rows of a run's questions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def widest(rows: list[ResultRow]) -> ResultRow:
 
 
 def answer(row: ResultRow, title: str) -> str:
-    """One arm's answer to its question: the finding, how sure it is, and what became of the claim."""
+    """One arm's answer to its question: the finding, its interval, and the verdict on the claim."""
     about = f"**{row.question}**" + (f", {title}" if title else "")
     if row.finding == "too few":
         few = f"only {row.clusters} searchers (or sessions): too few for an interval"
@@ -89,8 +89,11 @@ def for_whom(rows: list[ResultRow], whole: ResultRow) -> str | None:
 
 
 def verdict_tags(rows: list[ResultRow], arm: str | None = None) -> dict[str, str]:
-    """verdict.P02 = holds: what became of each claim on the main target set, verdict.P02.clicked on another one; of one
-    arm, or, for the run as a whole, of all arms: one word where they agree, else each arm's."""
+    """The verdict on each claim, of one arm or of all arms: verdict.P02 = holds.
+
+    verdict.P02.clicked is on a target set that is not the main one. The verdict of all arms is one word if they agree,
+    else the word of each arm.
+    """
     main, verdicts = main_targets(rows), dict[str, dict[str, str]]()
     for row in (row for compared in questions(rows).values() for row in compared if arm in (None, row.arm)):
         name = f"verdict.{row.question}" + ("" if row.targets == main else f".{row.targets}")

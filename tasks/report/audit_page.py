@@ -23,13 +23,13 @@ NAMES = {"random": "random split", "last_click": "last click left out"}
 
 def variants(experiment: Experiment) -> dict[str, dict[str, Any]]:
     """The experiment once for each split and share of its audit section, as content of experiment files: the audited
-    arms and those that they need, one seed, nothing made of them, no questions. Errors: no audit section."""
+    arms and those that they need, one seed, no ensembles, lists or questions. Raises InputError without that section."""
     if experiment.audit is None:
         raise InputError("audit: missing; name up to three arms: audit: {arms: [random, softmax]}")
     plain = experiment.model_dump(mode="json", exclude=NOT_AUDITED)
     needed = experiment.needed(experiment.audit.arms)
     plain |= {"seeds": [experiment.seeds[0]], "arms": {name: plain["arms"][name] for name in needed}}
-    if experiment.rankers:  # one as small as can be: with rankers arms are measured on the validation's earlier half
+    if experiment.rankers:  # the smallest possible: with rankers, arms are validated on the earlier half alone
         plain["rankers"] = {"halves-validation": {"of": needed[0], "depth": 1, "trees": 1}}
     split = plain["split"]
     dates = {"validation_from": None, "test_from": None}
@@ -55,7 +55,7 @@ def describe_audit(arms: tuple[str, ...], runs: dict[str, Path]) -> list[Block]:
         Bullets([*_orders(arms, values), *_lever(values)]),
         Paragraph(
             "Random splits and splits that leave the last click out let training know the future: their leak checks "
-            "fail, as they should. They are here to show what such an evaluation would have told.",
+            "fail, as they should. They show the result that such an evaluation would have given.",
             "note",
         ),
     ]
@@ -74,13 +74,13 @@ def _orders(arms: tuple[str, ...], values: dict[str, By]) -> list[str]:
     """A sentence for each other split: how far recall moves, and whether the arms keep their order."""
     sentences, whole = [], values[WHOLE_LOG]
     for name in (name for name in NAMES.values() if name in values):
-        both = [arm for arm in arms if arm in whole and arm in values[name]]
-        if len(both) < 2:
+        common = [arm for arm in arms if arm in whole and arm in values[name]]
+        if len(common) < 2:
             continue
-        by_time, other = (np.array([by[arm].value for arm in both]) for by in (whole, values[name]))
-        moved, best = float(np.mean(other - by_time)), both[int(np.argmax(other))]
-        order = f"Kendall's τ with time {tau(agreement(by_time, other))}"
-        sentences.append(f"{name}: recall moves by {signed(moved)} on average, `{best}` leads, {order}.")
+        by_time, by_split = (np.array([by[arm].value for arm in common]) for by in (whole, values[name]))
+        shift, best = float(np.mean(by_split - by_time)), common[int(np.argmax(by_split))]
+        order = f"Kendall's τ with time {tau(agreement(by_time, by_split))}"
+        sentences.append(f"{name}: recall moves by {signed(shift)} on average, `{best}` leads, {order}.")
     return sentences
 
 

@@ -1,4 +1,4 @@
-"""The section on the feedback loop: how much was rated, and what the filters made of it."""
+"""The section on the feedback loop: the ratings of each arm, and the filters fitted on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections on levels: how much every arm retrieves by itself, and through indexes."""
+"""The sections on levels: the recall of every arm by itself, and through indexes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def curve_blocks(result: Result) -> list[Block]:
 
 
 def attainable_blocks(result: Result) -> list[Block]:
-    """Recall@K of every arm on truth beside the share of the oracle's that it is, of all searches and of those for each
-    kind of document; nothing where there is no oracle."""
-    wanted = [row for row in result.levels if (row.targets, row.measure) == ("truth", result.recall)]
-    rows = [row for row in wanted if row.slice == WHOLE or row.slice.startswith(KIND)]
+    """Recall@K of every arm on truth, and its share of the oracle's, over all searches and over those for each kind of
+    document; empty without an oracle."""
+    levels = [row for row in result.levels if (row.targets, row.measure) == ("truth", result.recall)]
+    rows = [row for row in levels if row.slice == WHOLE or row.slice.startswith(KIND)]
     if ORACLES[-1] not in {row.arm for row in rows}:
         return []
     means = pivot(rows, ["arm"], "slice")
@@ -75,7 +75,7 @@ def _level_grid(result: Result, targets: str) -> Grid:
 
 
 def index_blocks(result: Result) -> list[Block]:
-    """The table of what indexes lose against exact search, and cost; nothing without indexes."""
+    """The table of the recall that indexes lose against exact search, and their cost; empty without indexes."""
     rows = [
         row
         for row in result.rows

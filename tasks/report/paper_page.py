@@ -1,4 +1,4 @@
-"""The paper, question by question: what it reports and what runs of ours say, as one page."""
+"""The paper, question by question: its report and the results of our runs, as one page."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Claim(Frozen):
 
     asks: str
     reported: str
-    needs: tuple[str, ...] = Field((), description="what a log must hold, in the words of the data report")
-    contradicted: str | None = Field(None, description="why a run of ours may say otherwise")
+    needs: tuple[str, ...] = Field((), description="features that a log must have, in the words of the data report")
+    contradicted: str | None = Field(None, description="the reason why our runs may contradict it")
 
 
 def read_claims(path: Path) -> dict[str, Claim]:
@@ -35,9 +35,11 @@ def read_claims(path: Path) -> dict[str, Claim]:
 def describe_paper(
     claims: dict[str, Claim], runs: dict[str, Path], facts: str, absent: dict[str, str] | None = None
 ) -> list[Block]:
-    """A line for each question and arm, from the result files of the runs (by name); facts says when and how they were
-    made, absent why an experiment was not run. A question's name begins with the paper's: P02, or P02 people. Errors: a
-    question that the claims do not know."""
+    """A line for each question and arm, from the result files of the runs (by name).
+
+    facts: a sentence on when and how they were made; absent: experiment → the reason why it was not run. The name of a
+    question begins with that of the paper's: P02, or P02 people. Raises InputError for a question without a claim.
+    """
     results = {name: read(folder) for name, folder in runs.items()}
     by_question = _by_question(results)
     unknown = sorted({name for name in by_question if name.startswith("P")} - set(claims))
@@ -74,7 +76,7 @@ class Entry(NamedTuple):
     """The answer of one run on one arm of a question."""
 
     run: str
-    arm: str  # marked where the test may have helped it
+    arm: str  # with a mark if the test may have helped it
     rows: dict[str, ResultRow]  # by target set
 
 
@@ -86,22 +88,22 @@ def _by_question(results: dict[str, Result]) -> dict[str, list[Entry]]:
         for name, rows in questions(result.rows).items():
             if match := re.match(r"[A-Z]\d\d", name):
                 by_arm = cells(rows, lambda row: row.arm, lambda row: row.targets)
-                marked = [Entry(run, arm + _mark(leaks.get(arm)), of) for arm, of in by_arm.items()]
-                entries.setdefault(match[0], []).extend(marked)
+                of_run = [Entry(run, arm + _mark(leaks.get(arm)), rows_of_arm) for arm, rows_of_arm in by_arm.items()]
+                entries.setdefault(match[0], []).extend(of_run)
     return dict(sorted(entries.items()))
 
 
 def _mark(leak: str | None) -> str:
-    """The remark behind the name of an arm that the test may have helped."""
+    """The mark after the name of an arm that the test may have helped."""
     return "" if leak is None else " (leaks)" if leak.startswith("leaks") else " (may leak)"
 
 
-def _lines(by_question: dict[str, list[Entry]], before: Callable[[str], list[str]]) -> list[list[str]]:
-    """A line for each entry; what stands before a question's entries is in the first of its lines alone."""
+def _lines(by_question: dict[str, list[Entry]], prefix_cells: Callable[[str], list[str]]) -> list[list[str]]:
+    """A line for each entry; the cells before the entries of a question are in the first of its lines alone."""
     lines = []
     for name, entries in by_question.items():
-        first = before(name)
-        lines += [[*("" if at else cell for cell in first), *_cells(entry)] for at, entry in enumerate(entries)]
+        cells_before = prefix_cells(name)
+        lines += [[*("" if at else cell for cell in cells_before), *_cells(entry)] for at, entry in enumerate(entries)]
     return lines
 
 
@@ -117,7 +119,7 @@ def _cell(row: ResultRow) -> str:
 
 
 def _explained(claims: dict[str, Claim], by_question: dict[str, list[Entry]]) -> list[Block]:
-    """The contradictions to the paper, with the reason where one can be given."""
+    """The contradictions of the paper, with the reason if one is known."""
     lines = [
         [f"**{name}**", claims[name].asks, claims[name].contradicted or "not explained"]
         for name, entries in by_question.items()

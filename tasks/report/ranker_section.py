@@ -1,4 +1,4 @@
-"""The section on rankers: what they learnt from and read, and what of it mattered."""
+"""The section on rankers: their training data, their features, and the importance of these."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ranker_blocks(rankers: list[dict[str, Any]]) -> list[Block]:
         page.append(Paragraph(f"Examined, by position from the first, by {clicks}: {rates} …"))
     missing = {f"{name}: {why}" for ranker in rankers for name, why in ranker["missing"].items()}
     if missing:
-        page.append(Paragraph(f"Left out, because these logs do not tell: {'; '.join(sorted(missing))}.", "note"))
+        page.append(Paragraph(f"Left out, because these logs lack them: {'; '.join(sorted(missing))}.", "note"))
     bars = plots.importance({_label(ranker): importance(ranker["gains"]) for ranker in rankers})
     return [*page, Picture("rankers", plots.svg(bars), "Share of the gain by feature, each ranker")]
 
@@ -48,12 +48,12 @@ def importance(gains: dict[str, float]) -> dict[str, float]:
 
 
 def largest(shares: dict[str, float], number: int) -> str:
-    """The first of these shares as a list: text 61%, place 20%; those below half a per cent are left out."""
+    """The first of these shares as a list: text 61%, place 20%; those below 0.5% are left out."""
     return ", ".join(f"{name} {part:.0%}" for name, part in list(shares.items())[:number] if part >= 0.005) or "nothing"
 
 
 def _debiased(rankers: list[dict[str, Any]]) -> list[str]:
-    """For each way of dealing with the bias of positions, who took it and what it is."""
+    """A sentence for each treatment of position bias: the rankers that used it, and a description."""
     names = {kind: dict.fromkeys(ranker["arm"] for ranker in rankers if ranker["bias"] == kind) for kind in BIAS}
     return [f"{', '.join(names[kind])}: {words}." for kind, words in BIAS.items() if names[kind]]
 

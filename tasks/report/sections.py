@@ -47,7 +47,7 @@ def pictures(page: Iterable[Block]) -> list[Picture]:
 
 
 def _opening(result: Result) -> list[Block]:
-    """The lines at the top: when the run was made, on what, whether something leaks or failed."""
+    """The lines at the top: the date and the data of the run, leaks and failures."""
     counts = next((counts for counts in result.counts if counts["targets"] == result.main), None)
     searches = "no test search with a target"
     if counts:
@@ -85,14 +85,14 @@ def _answers(result: Result) -> list[Block]:
     titles = {name: question["title"] for name, question in result.spec["questions"].items()}
     answers = [answer(row, titles[name]) for name, rows in compared.items() for row in rows]
     if answers:
-        how = (
+        method = (
             "Differences are paired on the same searches. Intervals are 95 %, for all arms of a question together, "
             f"by a bootstrap over searchers. {noise(result.rows)}"
         )
-        page += [Bullets(answers), Paragraph(how, "note")]
-    whom = [sentence for rows in compared.values() if (sentence := for_whom(result.rows, widest(rows)))]
-    if whom:
-        page += [Heading("For whom (exploratory: many slices, intervals one by one)", 3), Bullets(whom)]
+        page += [Bullets(answers), Paragraph(method, "note")]
+    slice_sentences = [sentence for rows in compared.values() if (sentence := for_whom(result.rows, widest(rows)))]
+    if slice_sentences:
+        page += [Heading("For whom (exploratory: many slices, intervals one by one)", 3), Bullets(slice_sentences)]
     return page
 
 
@@ -127,14 +127,14 @@ def _status(remark: str) -> str:
 
 
 def _sampled(result: Result) -> list[Block]:
-    """B17: what 100 sampled negatives would have said."""
+    """B17: the result that 100 sampled negatives would have given."""
     sampled = result.audit["sampled"].get(result.main) or {"arms": {}}
     arms, k, n = sampled["arms"], sampled.get("k"), sampled.get("negatives")
     if len(arms) < 2:
         return []
-    order, few = (sorted(arms, key=lambda arm: -arms[arm][way]) for way in ("whole", "sampled"))
+    order, sampled_order = (sorted(arms, key=lambda arm: -arms[arm][way]) for way in ("whole", "sampled"))
     lines = [
-        [arm, share(arms[arm]["whole"]), str(at), share(arms[arm]["sampled"]), str(1 + few.index(arm))]
+        [arm, share(arms[arm]["whole"]), str(at), share(arms[arm]["sampled"]), str(1 + sampled_order.index(arm))]
         for at, arm in enumerate(order, 1)
     ]
     changed, pairs = len(sampled["changed"]), len(arms) * (len(arms) - 1) // 2
@@ -208,7 +208,7 @@ def _dropped(reasons: list[dict[str, Any]]) -> str:
 
 
 def _versions(result: Result) -> list[Block]:
-    """Versions of all that computes, and the artifacts that the report was made of."""
+    """The versions of the libraries, and the artifacts that the report was made from."""
     versions = [f"{name} {version}" for name, version in result.run["versions"].items()]
     places = f"Log `{result.run['log']}`, results `{result.run['results']}`."
     return [Heading("Versions"), Paragraph(", ".join(versions) + "."), Paragraph(places)]
