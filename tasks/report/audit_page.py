@@ -23,7 +23,7 @@ NAMES = {"random": "random split", "last_click": "last click left out"}
 
 def variants(experiment: Experiment) -> dict[str, dict[str, Any]]:
     """The experiment once for each split and share of its audit section, as content of experiment files: the audited
-    arms and those that they need, one seed, no ensembles, lists or questions. Raises InputError without that section."""
+    arms and those that they need, one seed, no ensembles, lists or questions. Raises InputError without it."""
     if experiment.audit is None:
         raise InputError("audit: missing; name up to three arms: audit: {arms: [random, softmax]}")
     plain = experiment.model_dump(mode="json", exclude=NOT_AUDITED)

@@ -32,7 +32,7 @@ def difference_blocks(result: Result) -> list[Block]:
         Heading("Differences to the baseline"),
         Picture("differences", plots.svg(figure), words),
         Paragraph(
-            "Thick line: 95 % interval of this difference by itself; thin line: of all arms of the question together, "
+            "Thick line: 95% interval of this difference by itself; thin line: of all arms of the question together, "
             "which the verdict goes by. Green: the claim holds; red: contradicted; grey: undecided."
             + (f" The band is what counts as equal, ± {share(margin)}." if margin else "")
         ),

@@ -65,7 +65,7 @@ def describe_paper(
 SETS = ("truth", "clicked", "judged")
 HEADERS = ["arm − baseline", "logs", "claim", *SETS]
 HOW = (
-    "Differences are paired on the same searches, with simultaneous 95 % intervals over all arms of a question, "
+    "Differences are paired on the same searches, with simultaneous 95% intervals over all arms of a question, "
     "clusters and, where several seeds were trained, training noise included. n counts searches. Truth is what the "
     "searcher of the simulated world wanted; real logs have none. The paper's per cents are relative unless said "
     "otherwise, ours are differences of the metric. Our claims were fixed in the experiment files before the runs."

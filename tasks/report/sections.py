@@ -86,7 +86,7 @@ def _answers(result: Result) -> list[Block]:
     answers = [answer(row, titles[name]) for name, rows in compared.items() for row in rows]
     if answers:
         method = (
-            "Differences are paired on the same searches. Intervals are 95 %, for all arms of a question together, "
+            "Differences are paired on the same searches. Intervals are 95%, for all arms of a question together, "
             f"by a bootstrap over searchers. {noise(result.rows)}"
         )
         page += [Bullets(answers), Paragraph(method, "note")]

@@ -137,7 +137,7 @@ def question_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
 
 def _how_sure(rows: list[ResultRow]) -> str:
     remark = noise(rows).replace("**", "")
-    return f"95 % intervals over searchers, for all arms of a question together (max-t). {remark}"
+    return f"95% intervals over searchers, for all arms of a question together (max-t). {remark}"
 
 
 def pair_grid(rows: list[ResultRow]) -> Grid | None:
