@@ -94,7 +94,7 @@ def leaks(run_audit: RunAudit) -> list[str]:
     return [check["says"] for check in content["leaks"] if check["status"] == "leak"]
 
 
-WORDS = {
+CHECK_SENTENCES = {
     "labels": "searches whose labels training uses, {broken:,} from after the cut-off",
     "documents": "documents that training knows, {broken:,} born after the cut-off",
     "queries": "queries that training knows, {broken:,} never asked before the cut-off",
@@ -104,7 +104,7 @@ WORDS = {
 
 
 def _rule_check(rule: dict[str, Any]) -> dict[str, str]:
-    says = f"{rule['looked_at']:,} {WORDS[rule['what']].format(broken=rule['broken'])}"
+    says = f"{rule['looked_at']:,} {CHECK_SENTENCES[rule['what']].format(broken=rule['broken'])}"
     return {"check": rule["what"], "status": "leak" if rule["broken"] else "clean", "says": says}
 
 

@@ -44,7 +44,7 @@ class SampledSearches(NamedTuple):
         return columns, Targets(offsets, table["document_row"].to_numpy().astype(np.int32), grades)
 
 
-UNKNOWN = {
+NULL_VALUES = {
     "searcher_row": -1,
     "misspelt": False,
     "attempt": 0,
@@ -55,7 +55,7 @@ UNKNOWN = {
 
 
 def _filled(table: pa.Table, name: str) -> Any:
-    column = table[name].fill_null(UNKNOWN[name]) if name in UNKNOWN else table[name]
+    column = table[name].fill_null(NULL_VALUES[name]) if name in NULL_VALUES else table[name]
     values = column.to_numpy()
     return values.astype(str) if values.dtype == object else values
 

@@ -29,12 +29,20 @@ from ebr_core.measure.verdicts import find, verdict
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import EvalSet, RetrievedList, RunResults
-from tasks.list_measures import COUNTS, By, EvaluatedRun, add_counts, add_index_recall, clusters_of, measure_list
+from tasks.list_measures import (
+    COUNTS,
+    EvaluatedRun,
+    MetricsByRun,
+    add_counts,
+    add_index_recall,
+    clusters_of,
+    measure_list,
+)
 from tasks.progress import showing
 from tasks.retrieved import Retrieved, load_retrieved
 from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
 
-KEPT = ("recall", "mrr", "index_recall")  # metrics in per_search.parquet, beside those of the questions
+PER_SEARCH_METRICS = ("recall", "mrr", "index_recall")  # metrics in per_search.parquet, beside those of the questions
 DIFFERENCE = ("difference", "difference_low", "difference_high", "family_low", "family_high", "detectable")
 
 
@@ -125,7 +133,11 @@ def _coverage_rows(
 
 
 def _rows(
-    name: str, searches: dict[str, Any], measured: By, questions: dict[str, Comparison], evaluation: Evaluation
+    name: str,
+    searches: dict[str, Any],
+    measured: MetricsByRun,
+    questions: dict[str, Comparison],
+    evaluation: Evaluation,
 ) -> list[dict[str, Any]]:
     """Result rows of one target set: every run by itself, then every question's differences to its baseline."""
     rows, clusters = [], clusters_of(searches)
@@ -136,7 +148,7 @@ def _rows(
             (run, metric, values)
             for run, metrics_of_run in measured.items()
             for metric, values in metrics_of_run.items()
-            if whole or run.exact
+            if whole or run.is_exact
         ]
         table = np.column_stack([values for *_, values in columns])[inside]
         intervals = bootstrap(table, part.clusters, evaluation.resamples) if whole else robust(table, part.clusters)
@@ -155,7 +167,9 @@ def _inside_bounds(metric: str, interval: Interval) -> Interval:
     return interval._replace(low=float(np.clip(interval.low, lowest, 1)), high=float(np.clip(interval.high, lowest, 1)))
 
 
-def _question_rows(name: str, question: Comparison, part: Part, measured: By, resamples: int) -> list[dict[str, Any]]:
+def _question_rows(
+    name: str, question: Comparison, part: Part, measured: MetricsByRun, resamples: int
+) -> list[dict[str, Any]]:
     """Rows of paired differences on the same searches; those over all searches have verdicts."""
     values_by_arm = {
         arm: values
@@ -185,20 +199,20 @@ def _question_rows(name: str, question: Comparison, part: Part, measured: By, re
     return list(rows.values())
 
 
-def _by_seed(measured: By, arm: str, metric: str, inside: Bool) -> MetricValues | None:
+def _by_seed(measured: MetricsByRun, arm: str, metric: str, inside: Bool) -> MetricValues | None:
     """An arm's metric by seed on some searches; None if it retrieved no list. An arm without a seed was not trained."""
     index = _index_of(measured, arm)
-    runs = [run for run in measured if (run.arm, run.through) == (arm_of(arm), index)]
+    runs = [run for run in measured if (run.arm, run.index_name) == (arm_of(arm), index)]
     if not runs:
         return None
     return MetricValues(np.stack([measured[run][metric][inside] for run in runs]), trained=runs[0].seed is not None)
 
 
-def _index_of(measured: By, arm: str) -> str:
+def _index_of(measured: MetricsByRun, arm: str) -> str:
     """The index of an arm in a question: the one after its @, else exact search, or the one that a list has."""
     if "@" in arm:
         return arm.partition("@")[2]
-    indexes = [run.through for run in measured if run.arm == arm]
+    indexes = [run.index_name for run in measured if run.arm == arm]
     return "exact" if "exact" in indexes or not indexes else indexes[0]
 
 
@@ -211,7 +225,7 @@ def _verdict_columns(question: Comparison, low: float, high: float) -> dict[str,
     }
 
 
-def _above_oracle(searches: dict[str, Any], measured: By, evaluation: Evaluation) -> list[str]:
+def _above_oracle(searches: dict[str, Any], measured: MetricsByRun, evaluation: Evaluation) -> list[str]:
     """The runs that beat the Bayes-optimal list beyond the interval of the difference, which only a leak explains.
 
     Only the first search of each session counts: a search after a failed one holds more than the oracle can see.
@@ -225,8 +239,8 @@ def _above_oracle(searches: dict[str, Any], measured: By, evaluation: Evaluation
     clusters = clusters_of(searches)[first]
     intervals = bootstrap(np.column_stack([column for *_, column in columns]), clusters, evaluation.resamples)
     return [
-        f"{run.arm} through {run.through} is above the oracle on {name} by {interval.value:.3f} [{interval.low:.3f}, "
-        f"{interval.high:.3f}]: something leaks"
+        f"{run.arm} through {run.index_name} is above the oracle on {name} by {interval.value:.3f} "
+        f"[{interval.low:.3f}, {interval.high:.3f}]: something leaks"
         for (run, name, _), interval in zip(columns, intervals, strict=True)
         if interval.low > 0
     ]
@@ -243,12 +257,14 @@ def _row(shared: dict[str, Any], run: EvaluatedRun, metric: str, interval: Inter
     return shared | run.row | {"metric": name, "k": int(k) if k else None} | interval._asdict()
 
 
-def _per_search(name: str, searches: dict[str, Any], measured: By, metrics_of_questions: set[str]) -> list[pa.Table]:
+def _per_search(
+    name: str, searches: dict[str, Any], measured: MetricsByRun, metrics_of_questions: set[str]
+) -> list[pa.Table]:
     tables = []
     for run, metrics_of_run in measured.items():
         for metric, values in metrics_of_run.items():
             short, _, k = metric.partition("@")
-            if short not in KEPT and metric not in metrics_of_questions:
+            if short not in PER_SEARCH_METRICS and metric not in metrics_of_questions:
                 continue
             constant = run.row | {"targets": name, "metric": short, "k": int(k) if k else None}
             columns = {

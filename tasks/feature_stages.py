@@ -36,10 +36,10 @@ from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs, bagged, with_vie
 from tasks.artifacts import Artifact, stage
 from tasks.graph_stage import read_graph
 from tasks.kinds import ExtraColumns, FeatureSet, GraphVectors, Log, TrainedTowers
-from tasks.log_stages import ReadLogs, unchanged
+from tasks.log_stages import ReadLogs, refuse_changes
 from tasks.progress import showing
 
-GIVEN = {
+EXTRACTED_COLUMNS = {
     "searches": ("city", "region", "country", "language"),
     "documents": ("kind", "city", "region", "country", "language"),
 }
@@ -141,7 +141,7 @@ def extract_columns(folder: Path, logs: ReadLogs, log: Log, contents: dict[str, 
 
     contents: the digest of each file, so that new logs are read again.
     """
-    with showing("columns", 1), unchanged(logs, contents):
+    with showing("columns", 1), refuse_changes(logs, contents):
         read_named_columns(logs, log.folder, {side: extra_columns(features, side) for side in SIDES}, folder)
 
 
@@ -165,18 +165,20 @@ def wanted_columns(features: Features, side: Side) -> list[str]:
 
 def extra_columns(features: Features, side: Side) -> list[str]:
     """The columns among them that extraction does not keep by itself."""
-    return [column for column in wanted_columns(features, side) if column not in GIVEN[side]]
+    return [column for column in wanted_columns(features, side) if column not in EXTRACTED_COLUMNS[side]]
 
 
 def read_columns(log: Log, features: Features, side: Side, extra: ExtraColumns | None) -> ColumnData:
     """The columns of a side that the groups name, a value for each row of the log."""
     named = wanted_columns(features, side)
-    extracted = [column for column in named if column in GIVEN[side]]
+    extracted = [column for column in named if column in EXTRACTED_COLUMNS[side]]
     table = pq.read_table(log.folder / f"{side}.parquet", columns=extracted)
     data = {column: table[column].combine_chunks() for column in extracted}
     if extra_names := extra_columns(features, side):
         if extra is None:
-            raise InputError(f"{side}: {', '.join(extra_names)} are not among the columns {', '.join(GIVEN[side])}")
+            raise InputError(
+                f"{side}: {', '.join(extra_names)} are not among the columns {', '.join(EXTRACTED_COLUMNS[side])}"
+            )
         table = pq.read_table(extra.folder / f"{side}.parquet", columns=extra_names)
         data |= {column: table[column].combine_chunks() for column in extra_names}
     return data

@@ -22,8 +22,8 @@ from tasks.artifacts import stage
 from tasks.kinds import GraphVectors, Log
 from tasks.progress import showing
 
-FEWEST = 20  # pairs below which a share is not trusted
-LEAKING = 3  # times the share by chance from which edges are called a leak
+FEWEST_PAIRS = 20  # pairs below which a share is not trusted
+LEAK_RATIO = 3  # times the share by chance from which edges are called a leak
 
 
 @stage(GraphVectors)
@@ -72,7 +72,7 @@ def leak_of(log: Log, features: Features) -> str | None:
     )
     counts = extracted_log.read(log.folder, "leaked_pairs", {"kinds": kinds}).to_pylist()[0]
     share, chance = (counts[key] / max(counts["pairs"], 1) for key in ("joined", "by_chance"))
-    if counts["joined"] < FEWEST or share < LEAKING * chance:
+    if counts["joined"] < FEWEST_PAIRS or share < LEAK_RATIO * chance:
         return "reads edges without a date, some of which may be from the test period"
     return (
         f"leaks: edges without a date join {share:.1%} of the test's new (searcher, document) pairs, {chance:.1%} by "

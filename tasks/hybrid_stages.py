@@ -39,8 +39,8 @@ from tasks.kinds import BuiltIndex, CalibratedRadius, EvalSet, Log, RetrievedLis
 from tasks.progress import showing
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 
-CALIBRATED_AT = 100  # documents in the list that calibrates; targets below it do not count
-SURE = 3  # clicks from which a query may count as navigational
+CALIBRATION_DEPTH = 100  # documents in the list that calibrates; targets below it do not count
+NAVIGATIONAL_CLICKS = 3  # clicks from which a query may count as navigational
 
 
 @stage(EvalSet)
@@ -74,7 +74,9 @@ def calibrate_radius(folder: Path, vectors: Vectors, validation: EvalSet, thread
     searches, targets = sample.for_targets("clicked")
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")
     queries = np.load(vectors.folder / "queries.npy")[..., searches["at"], :]
-    rows, similarities = search_exact(documents[sample.candidates], queries, min(CALIBRATED_AT, len(sample.candidates)))
+    rows, similarities = search_exact(
+        documents[sample.candidates], queries, min(CALIBRATION_DEPTH, len(sample.candidates))
+    )
     retrieved = np.where(rows >= 0, sample.candidates[rows], -1)
     owners = np.repeat(np.arange(len(queries)), targets.counts)
     is_target = retrieved[owners] == targets.documents[:, None]
@@ -202,7 +204,9 @@ def _spared(log: Log, sample: SampledSearches, trigger: Trigger) -> npt.NDArray[
         pairs, times = np.unique(keys, return_counts=True)
         most_clicks = np.zeros(len(total), np.int64)
         np.maximum.at(most_clicks, pairs // documents, times)
-        spared |= ((total >= SURE) & (most_clicks >= trigger.navigational * np.maximum(total, 1)))[queries]
+        spared |= ((total >= NAVIGATIONAL_CLICKS) & (most_clicks >= trigger.navigational * np.maximum(total, 1)))[
+            queries
+        ]
     return spared
 
 

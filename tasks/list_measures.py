@@ -20,20 +20,20 @@ class EvaluatedRun(NamedTuple):
 
     arm: str
     seed: int | None
-    through: str  # the index
+    index_name: str
 
     @property
     def row(self) -> dict[str, Any]:
         """The columns that identify it in result rows."""
-        return {"arm": self.arm, "seed": self.seed, "index": self.through}
+        return {"arm": self.arm, "seed": self.seed, "index": self.index_name}
 
     @property
-    def exact(self) -> bool:
+    def is_exact(self) -> bool:
         """True if the list depends on the arm alone, and not on an index."""
-        return self.through in (EXACT, NO_INDEX)
+        return self.index_name in (EXACT, NO_INDEX)
 
 
-By = dict[EvaluatedRun, dict[str, Float64]]  # metric → (S,) of each run
+MetricsByRun = dict[EvaluatedRun, dict[str, Float64]]  # metric → (S,) of each run
 
 
 def measure_list(rows: Any, targets: Targets, sample: SampledSearches, ks: tuple[int, ...]) -> dict[str, Float64]:
@@ -52,7 +52,7 @@ def measure_list(rows: Any, targets: Targets, sample: SampledSearches, ks: tuple
     return measured
 
 
-def add_counts(measured: By, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any]) -> None:
+def add_counts(measured: MetricsByRun, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any]) -> None:
     """Add the counts of each list for each search: documents scanned, documents returned."""
     for run, retrieved in lists.items():
         for name, counts in zip(COUNTS, (retrieved.scanned, retrieved.returned), strict=True):
@@ -61,7 +61,7 @@ def add_counts(measured: By, lists: dict[EvaluatedRun, Retrieved], searches: dic
 
 
 def add_index_recall(
-    measured: By, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
+    measured: MetricsByRun, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
 ) -> None:
     """Add the recall of each index: the share of the K exactly nearest documents that are among its first K, and
     1-recall@K, which is 1 if the nearest one is among them. [EBR §4.1]
@@ -70,8 +70,8 @@ def add_index_recall(
     similarity count as one, as in the tuning.
     """
     for run, metrics_of_run in measured.items():
-        exact_run = run._replace(through=EXACT)
-        if run.exact or exact_run not in lists:
+        exact_run = run._replace(index_name=EXACT)
+        if run.is_exact or exact_run not in lists:
             continue
         approximate, exact = lists[run].rows[searches["at"]], lists[exact_run].rows[searches["at"]]
         promised_k, promised = lists[run].promised or (0, np.empty(0))

@@ -50,7 +50,7 @@ def known_digests() -> Iterator[DigestCache]:
 
 
 @contextmanager
-def unchanged(logs: ReadLogs, contents: dict[str, str]) -> Iterator[None]:
+def refuse_changes(logs: ReadLogs, contents: dict[str, str]) -> Iterator[None]:
     """Raise InputError if a log file changed while the block ran, because its digest names the artifact.
 
     An error of the block that such a change explains is replaced.
@@ -93,7 +93,7 @@ def extract(
     contents: the digest of each table's files, so that new logs are read again. parts: the partitions of tables that
     are read from those, and so need no digest.
     """
-    with showing("extract", 1), unchanged(logs, contents):
+    with showing("extract", 1), refuse_changes(logs, contents):
         extract_logs(
             logs,
             split,

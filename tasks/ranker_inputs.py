@@ -14,7 +14,7 @@ from ebr_core.arrays import Float32, Int32
 from ebr_core.rerank.ranker_features import Embedding, Ordinary, describe, embedded
 from ebr_core.text.terms import Terms, index_terms, scores_of
 from tasks.eval_sets import SampledSearches, read_sample
-from tasks.feature_stages import GIVEN
+from tasks.feature_stages import EXTRACTED_COLUMNS
 from tasks.hybrid_stages import read_documents, texts_of
 from tasks.kinds import EvalSet, Log, Vectors
 
@@ -96,7 +96,7 @@ def _ordinary(log: Log, sample: SampledSearches) -> tuple[Ordinary, dict[str, st
     timed = not pc.all(pc.equal(all_searches["searched_at"], all_searches["searched_at"][0])).as_py()
     titles = pc.utf8_length(documents["title"]).to_numpy().astype(np.float32)
     same_place = {}
-    for name in (column for column in GIVEN["searches"] if column in GIVEN["documents"]):
+    for name in (column for column in EXTRACTED_COLUMNS["searches"] if column in EXTRACTED_COLUMNS["documents"]):
         search_values, document_values = (table[name].combine_chunks() for table in (all_searches, documents))
         if search_values.null_count == len(search_values) or document_values.null_count == len(document_values):
             missing[f"same_{name}"] = f"searches or documents have no {name}"

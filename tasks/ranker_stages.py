@@ -124,7 +124,7 @@ def train_ranker(
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 
-def trained_of(ranker: TrainedRanker) -> dict[str, Any]:
+def read_ranker_summary(ranker: TrainedRanker) -> dict[str, Any]:
     """The content of ranker.json: features, missing, bias, clicks, trees, held_out …, gains."""
     summary: dict[str, Any] = json.loads((ranker.folder / "ranker.json").read_text())
     return summary
@@ -145,7 +145,7 @@ def retrieve_ranked(
     """Write a list: the documents that the vectors retrieve through their index, the first `depth` of them ordered by
     the ranker. Documents compared or scored count as scanned."""
     use_threads(threads)
-    lists, summary, deduped_index = read_lists(log, eval_set, vectors), trained_of(ranker), load(index.folder)
+    lists, summary, deduped_index = read_lists(log, eval_set, vectors), read_ranker_summary(ranker), load(index.folder)
     booster = lightgbm.Booster(model_str=(ranker.folder / "ranker.txt").read_text())
     started = time.perf_counter()
     with showing("rank", 1):

@@ -16,7 +16,7 @@ from ebr_core.training.rated_results import bad_of
 from tasks.kinds import FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.training_inputs import read_corpus, read_pairs, read_rated
 
-EACH = 3  # negatives shown of each kind
+SHOWN_NEGATIVES = 3  # negatives shown of each kind
 
 
 class TrainingExample(NamedTuple):
@@ -47,7 +47,9 @@ def sample_training_pairs(
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(pairs.search_rows))[: max(count, arm.training.batch_size)].astype(np.int32)
     source = NegativeSource(corpus.trainable, corpus.clicks, np.full((len(pairs.search_rows), 0), -1, np.int32))
-    mix = NegativeMix(random=EACH, popularity=arm.negatives.popularity, impressions=EACH, in_batch="all")
+    mix = NegativeMix(
+        random=SHOWN_NEGATIVES, popularity=arm.negatives.popularity, impressions=SHOWN_NEGATIVES, in_batch="all"
+    )
     batch = next(iter(batches(pairs, known, source, mix, arm.mask, len(order), order, rng)))
     tower = load_towers(towers.folder).tower.over(corpus.inputs)
 
@@ -60,7 +62,7 @@ def sample_training_pairs(
     tables = _mined(mined, order[:count])
     if ratings and arm.ratings and arm.ratings.negatives:
         for pair, rows in zip(order[:count], bad_of(ratings, pairs, known)[order[:count]], strict=True):
-            tables.setdefault(int(pair), {})["rated bad"] = rows[rows >= 0][:EACH].tolist()
+            tables.setdefault(int(pair), {})["rated bad"] = rows[rows >= 0][:SHOWN_NEGATIVES].tolist()
     examples = []
     for i in range(min(count, len(order))):
         kinds = _kinds(batch, i, queries[i] @ embedded(batch.document_rows).T) | tables.get(int(order[i]), {})
@@ -77,7 +79,7 @@ def _kinds(batch: Batch, i: int, in_batch: Float32) -> dict[str, list[int]]:
     """Kind → document rows, for the pair at that position of the batch."""
     b = len(batch.search_rows)
     allowed = np.where(batch.allowed[i, :b], in_batch, -np.inf)
-    nearest = np.argsort(-allowed, kind="stable")[:EACH]
+    nearest = np.argsort(-allowed, kind="stable")[:SHOWN_NEGATIVES]
     return {
         "positive": [int(batch.document_rows[i])],
         "random": batch.pool[batch.allowed[i, b : b + len(batch.pool)]].tolist(),
@@ -91,7 +93,7 @@ def _mined(mined: MinedNegatives | None, pairs: Any) -> dict[int, dict[str, list
     by_pair: dict[int, dict[str, list[int]]] = {}
     if mined is None:
         return by_pair
-    filters = [("pair_row", "in", {int(pair) for pair in pairs}), ("place", "<", EACH)]
+    filters = [("pair_row", "in", {int(pair) for pair in pairs}), ("place", "<", SHOWN_NEGATIVES)]
     for row in pq.read_table(mined.folder / "mined.parquet", filters=filters).to_pylist():
         by_pair.setdefault(row["pair_row"], {})[f"mined, rank {row['rank']}"] = [row["document_row"]]
     return by_pair

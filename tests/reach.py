@@ -19,10 +19,10 @@ import pytest
 
 import tasks.artifacts
 from tasks.home import ROOT
-from tasks.provenance.modules import OURS
-from tasks.provenance.source import MACHINERY, ONE_AT_A_TIME, reach_of
+from tasks.provenance.modules import PACKAGES
+from tasks.provenance.source import MACHINERY, PARSE_LOCK, reach_of
 
-_ROOMS = tuple(f"{ROOT / room}/" for room in OURS)
+_ROOMS = tuple(f"{ROOT / room}/" for room in PACKAGES)
 _RUNNING = threading.local()  # .files of the stage that runs in a thread
 
 
@@ -46,7 +46,7 @@ def watched_stages() -> Iterator[None]:
                 f"{name} reaches code or files that its digest lacks: {lacking}"
             )
 
-        write(artifact, produce_watched if module.split(".")[0] in OURS else produce)
+        write(artifact, produce_watched if module.split(".")[0] in PACKAGES else produce)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tasks.artifacts, "source_of", record_stage)
@@ -115,7 +115,7 @@ def definition_of(code: CodeType) -> str | None:
 def _definitions(file: str) -> list[tuple[int, int, str]]:
     """(first line, last line, name) of each function, class and assignment at the top of a module."""
     definitions = []
-    with ONE_AT_A_TIME:
+    with PARSE_LOCK:
         tree = ast.parse(Path(file).read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):

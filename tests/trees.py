@@ -41,7 +41,7 @@ def forget_sources() -> None:
 
 def copy_sources(root: Path) -> Path:
     """The folder root, with a copy of the packages of this project."""
-    for room in modules.OURS:
+    for room in modules.PACKAGES:
         shutil.copytree(ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
     return root
 

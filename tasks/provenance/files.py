@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tasks.provenance import modules
 from tasks.provenance.mentions import Mentions
-from tasks.provenance.modules import OURS
+from tasks.provenance.modules import PACKAGES
 from tasks.provenance.settings import LEDGER
 
 _LETTER = re.compile("[A-Za-z]")
@@ -46,7 +46,7 @@ class Texts(NamedTuple):
 def resources() -> tuple[str, ...]:
     """The paths below the root of all files in the packages of this project that are not Python."""
     paths = []
-    for room in OURS:
+    for room in PACKAGES:
         for path in sorted((modules.ROOT / room).rglob("*")):
             relative = path.relative_to(modules.ROOT)
             if path.is_file() and "__pycache__" not in relative.parts and path.suffix != ".py" and path != LEDGER:

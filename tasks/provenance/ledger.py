@@ -9,7 +9,7 @@ from typing import Any
 
 from ebr_core.frozen import Frozen
 from tasks.home import ROOT
-from tasks.provenance.modules import OURS, read_module
+from tasks.provenance.modules import PACKAGES, read_module
 from tasks.provenance.settings import LEDGER, defaults_of, first_defaults
 from tasks.provenance.source import is_settings
 
@@ -17,7 +17,7 @@ from tasks.provenance.source import is_settings
 def models() -> list[type[Frozen]]:
     """All classes of settings in this project, by name."""
     classes: list[type[Frozen]] = []
-    for room in OURS:
+    for room in PACKAGES:
         for path in sorted((ROOT / room).rglob("*.py")):
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
             names = [name for name in read_module(module).statements if is_settings((module, name))]

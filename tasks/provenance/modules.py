@@ -16,8 +16,8 @@ from typing import NamedTuple
 from tasks.home import ROOT as ROOT
 from tasks.provenance.mentions import Import, Mentions, imports_of, mentions_of
 
-OURS = ("flows", "tasks", "data", "ebr_core")
-ALWAYS = "<module>"  # the statements that are no definitions: they run whichever definition is used
+PACKAGES = ("flows", "tasks", "data", "ebr_core")
+MODULE_BODY = "<module>"  # the statements that are no definitions: they run whichever definition is used
 
 
 class Field(NamedTuple):
@@ -52,7 +52,7 @@ class Module(NamedTuple):
 
 def path_of(module: str) -> Path | None:
     """The file of a module of this project, `__init__.py` for a package; None if it has none."""
-    if module.split(".")[0] not in OURS:
+    if module.split(".")[0] not in PACKAGES:
         return None
     path = ROOT.joinpath(*module.split("."))
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
@@ -60,7 +60,7 @@ def path_of(module: str) -> Path | None:
 
 def is_package(module: str) -> bool:
     """True if the name is that of a folder of this project, with or without an `__init__.py`."""
-    return module.split(".")[0] in OURS and ROOT.joinpath(*module.split(".")).is_dir()
+    return module.split(".")[0] in PACKAGES and ROOT.joinpath(*module.split(".")).is_dir()
 
 
 @functools.cache
@@ -76,15 +76,15 @@ def read_module(module: str) -> Module:
     for statement in tree.body:
         for name in _names_bound(statement):
             statements.setdefault(name, []).append(statement)
-    own_names = {*statements, *(name for name, target in imports.items() if target.module.split(".")[0] in OURS)}
+    own_names = {*statements, *(name for name, target in imports.items() if target.module.split(".")[0] in PACKAGES)}
     registering = [statement for statement in tree.body if _registers(statement, own_names)]
-    statements.setdefault(ALWAYS, []).extend(registering)
+    statements.setdefault(MODULE_BODY, []).extend(registering)
     return Module(module, statements, imports, stars, _global_names(symtable.symtable(text, module, "exec")))
 
 
 @functools.cache
 def read_definition(module: str, name: str) -> Definition:
-    """The statements that bind the name. ALWAYS: all statements that are neither definitions nor imports."""
+    """The statements that bind the name. MODULE_BODY: all statements that are neither definitions nor imports."""
     parsed = read_module(module)
     package = module if is_package(module) else module.rpartition(".")[0]
     statements = parsed.statements.get(name, [])
@@ -104,12 +104,14 @@ def read_definition(module: str, name: str) -> Definition:
     bare_code = "\n".join(_tree_text(statement) for statement in without_fields) if fields else code
     is_value = not any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in statements)
     mentions = mentions_of(without_fields, package, global_names)
-    return Definition(code, bare_code, mentions, tuple(fields), tuple(bases), is_value and name != ALWAYS)
+    return Definition(code, bare_code, mentions, tuple(fields), tuple(bases), is_value and name != MODULE_BODY)
 
 
 def _names_bound(statement: ast.stmt) -> list[str]:
-    """The names that a statement at the top of a module defines: none for an import; ALWAYS and all names that it binds
-    for a statement that is no plain definition."""
+    """The names that a statement at the top of a module defines.
+
+    None for an import; MODULE_BODY and all names that it binds for a statement that is no plain definition.
+    """
     match statement:
         case ast.Import() | ast.ImportFrom():
             return []
@@ -121,7 +123,7 @@ def _names_bound(statement: ast.stmt) -> list[str]:
             return _assigned(statement)
         case _:
             nested = [node.name for node in ast.walk(statement) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-            return [ALWAYS, *nested, *_assigned(statement)]
+            return [MODULE_BODY, *nested, *_assigned(statement)]
 
 
 def _registers(statement: ast.stmt, own_names: set[str]) -> bool:

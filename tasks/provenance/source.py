@@ -17,12 +17,20 @@ from typing import Any, NamedTuple
 from tasks.provenance import modules
 from tasks.provenance.files import Texts, files_named
 from tasks.provenance.mentions import Chain, Import, Mentions
-from tasks.provenance.modules import ALWAYS, OURS, Definition, is_package, path_of, read_definition, read_module
+from tasks.provenance.modules import (
+    MODULE_BODY,
+    PACKAGES,
+    Definition,
+    is_package,
+    path_of,
+    read_definition,
+    read_module,
+)
 from tasks.provenance.settings import FROZEN, changed_defaults
 
 # The output of a stage depends neither on these modules nor on this package.
 MACHINERY = ("tasks.artifacts", "tasks.home", "tasks.kinds", "tasks.progress", "tasks.provenance")
-ONE_AT_A_TIME = threading.Lock()  # Python 3.11 counts the depth of a parse for all threads together
+PARSE_LOCK = threading.Lock()  # Python 3.11 counts the depth of a parse for all threads together
 
 Target = tuple[str, str]  # a module and a name in it
 
@@ -50,7 +58,7 @@ def _digest(module: str, name: str) -> str:
 
 def reach_of(module: str, name: str) -> Reach:
     """The reach of the definition of that name in that module, itself included; empty for another project's module."""
-    with ONE_AT_A_TIME:
+    with PARSE_LOCK:
         walk = _Walk()
         if path_of(module):
             walk.follow((module, name), makes=True)
@@ -107,7 +115,7 @@ class _Walk:
         """Follow the code that runs when the module is imported: its statements and those of the packages around it."""
         parts = module.split(".")
         for end in range(1, len(parts) + 1):
-            self.waiting.append(((".".join(parts[:end]), ALWAYS), True))
+            self.waiting.append(((".".join(parts[:end]), MODULE_BODY), True))
 
     def _follow_mentions(self, module: str, mentions: Mentions, makes: bool) -> None:
         self.words |= mentions.attributes | mentions.texts
@@ -172,7 +180,7 @@ def _bound(module: str, mentions: Mentions, chain: Chain) -> Iterator[tuple[Impo
 
 def _resolve(bound: Import, rest: Chain) -> list[Target]:
     """The definition that an import and the attributes after it name; all definitions of a module named alone."""
-    if bound.module.split(".")[0] not in OURS or _is_machinery(bound.module):
+    if bound.module.split(".")[0] not in PACKAGES or _is_machinery(bound.module):
         return []
     if bound.name is None:
         return _resolve(Import(bound.module, rest[0]), rest[1:]) if rest else everything_in(bound.module)
@@ -189,14 +197,14 @@ def _resolve(bound: Import, rest: Chain) -> list[Target]:
 
 def _whole_modules(module: str, mentions: Mentions) -> Iterator[str]:
     """Yield the modules of which any name may be used."""
-    yield from (name for name in (*mentions.stars, *read_module(module).stars) if name.split(".")[0] in OURS)
+    yield from (name for name in (*mentions.stars, *read_module(module).stars) if name.split(".")[0] in PACKAGES)
     if mentions.dynamic:
         yield module
     for beginning in mentions.imports_any:
         room = beginning.split(".")[0]
         if not beginning:
-            yield from OURS
-        elif room in OURS:
+            yield from PACKAGES
+        elif room in PACKAGES:
             yield room
 
 
@@ -208,7 +216,7 @@ def everything_in(module: str) -> list[Target]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in visited or _is_machinery(name) or name.split(".")[0] not in OURS:
+        if name in visited or _is_machinery(name) or name.split(".")[0] not in PACKAGES:
             continue
         visited.add(name)
         if is_package(name):

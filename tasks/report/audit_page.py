@@ -11,13 +11,13 @@ from data.experiment.experiment_spec import LISTS, Experiment
 from ebr_core.errors import InputError
 from ebr_core.measure.sampled_recall import agreement
 from tasks.report.answers import SETS
-from tasks.report.formats import NOTHING, count, share, signed, tau
+from tasks.report.formats import DASH, count, share, signed, tau
 from tasks.report.page import Block, Bullets, Columns, Heading, Paragraph, tabulate
 from tasks.report.result import Result, ResultRow, read
 
 WHOLE_LOG = "split by time, whole log"
 NOT_AUDITED = {*("audit", "questions", "indexes", "screening", "ensembles", *LISTS)}
-By = dict[str, ResultRow]  # the recall of each arm under one variant
+RecallByArm = dict[str, ResultRow]  # the recall of each arm under one variant
 NAMES = {"random": "random split", "last_click": "last click left out"}
 
 
@@ -45,7 +45,7 @@ def describe_audit(arms: tuple[str, ...], runs: dict[str, Path]) -> list[Block]:
     results = {name: read(folder) for name, folder in runs.items()}
     first = next(iter(results.values()))
     values = {name: _recalls(result, arms, first.main) for name, result in results.items()}
-    columns: Columns[tuple[str, By]] = [("", lambda line: line[0])]
+    columns: Columns[tuple[str, RecallByArm]] = [("", lambda line: line[0])]
     columns += [(arm, lambda line, arm=arm: _level(line[1].get(arm))) for arm in arms]  # type: ignore[misc]
     columns += [("n", lambda line: count(next((row.n for row in line[1].values()), 0)))]
     caption = f"{first.recall}, targets: {SETS[first.main]}; one seed; intervals over searchers, no training noise."
@@ -62,15 +62,15 @@ def describe_audit(arms: tuple[str, ...], runs: dict[str, Path]) -> list[Block]:
 
 
 def _level(row: ResultRow | None) -> str:
-    return share(row.value, row.low, row.high) if row else NOTHING
+    return share(row.value, row.low, row.high) if row else DASH
 
 
-def _recalls(result: Result, arms: tuple[str, ...], targets: str) -> By:
+def _recalls(result: Result, arms: tuple[str, ...], targets: str) -> RecallByArm:
     rows = [row for row in result.plain if (row.targets, row.measure) == (targets, result.recall)]
     return {row.arm: row for row in rows if row.arm in arms}
 
 
-def _orders(arms: tuple[str, ...], values: dict[str, By]) -> list[str]:
+def _orders(arms: tuple[str, ...], values: dict[str, RecallByArm]) -> list[str]:
     """A sentence for each other split: how far recall moves, and whether the arms keep their order."""
     sentences, whole = [], values[WHOLE_LOG]
     for name in (name for name in NAMES.values() if name in values):
@@ -84,7 +84,7 @@ def _orders(arms: tuple[str, ...], values: dict[str, By]) -> list[str]:
     return sentences
 
 
-def _lever(values: dict[str, By]) -> list[str]:
+def _lever(values: dict[str, RecallByArm]) -> list[str]:
     """A sentence on the gain of the best arm in the last step to the whole log, beside its lead over the worst."""
     whole = {arm: row.value for arm, row in values[WHOLE_LOG].items()}
     less = [name for name in values if name.endswith("of the log")]

@@ -7,7 +7,7 @@ from math import isnan
 from data.experiment.experiment_spec import BASELINES, ORACLES
 from tasks.report import plots
 from tasks.report.answers import SETS, difference, verdict_of, widest
-from tasks.report.formats import NOTHING, count, share
+from tasks.report.formats import DASH, count, share
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, Picture, tabulate
 from tasks.report.result import Result, ResultRow, cells, pivot, questions, written
 from tasks.slices import FEW_SEARCHES
@@ -49,14 +49,14 @@ def _difference_grid(rows: list[ResultRow], sets: list[str]) -> Grid:
         ("arm", lambda row: row.arm),
         ("baseline", lambda row: str(row.baseline)),
         ("metric", lambda row: row.measure),
-        ("claim", lambda row: row.claim or NOTHING),
+        ("claim", lambda row: row.claim or DASH),
     ]
     constant = [column for column in columns[2:4] if len({column[1](row) for row in last.values()}) == 1]
     columns = [column for column in columns if column not in constant]
 
     def on(targets: str, row: ResultRow) -> str:
         match = by_arm[row.question, row.arm].get(targets)
-        return f"{difference(match)}; {verdict_of(match)}" if match else NOTHING
+        return f"{difference(match)}; {verdict_of(match)}" if match else DASH
 
     columns += [(name, lambda row, name=name: on(name, row)) for name in sets]  # type: ignore[misc]
     constants = "".join(f"{heading.capitalize()}: {cell(rows[0])}. " for heading, cell in constant)

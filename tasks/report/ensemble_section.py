@@ -7,7 +7,7 @@ from typing import Any
 
 from data.experiment.experiment_spec import arm_of
 from tasks.report import plots
-from tasks.report.formats import NOTHING, optional, share, signed
+from tasks.report.formats import DASH, optional, share, signed
 from tasks.report.page import Block, Grid, Heading, Paragraph, Picture
 from tasks.report.result import CostRow, ResultRow
 
@@ -57,7 +57,7 @@ def _gains(spec: dict[str, Any], rows: list[ResultRow], costs: list[CostRow], k:
                         row.value, [(recalls[part, seed].value, part) for part in parts if (part, seed) in recalls]
                     ),
                     str(dimensions),
-                    *(NOTHING if isnan(size) else f"{size:.2f} MB" for size in sizes),
+                    *(DASH if isnan(size) else f"{size:.2f} MB" for size in sizes),
                     optional("{:.1f} s", cost_values.get((name, seed, None, "train_s")) or None),
                     optional("{:,.0f}", cost_values.get((name, seed, "exact", "queries_per_s")) or None),
                 ]
@@ -75,7 +75,7 @@ def _gains(spec: dict[str, Any], rows: list[ResultRow], costs: list[CostRow], k:
 def _over_best(recall: float, parts: list[tuple[float, str]]) -> str:
     """The gain over the best part (the first of equal ones), and the name of that part."""
     best = max(parts, key=lambda part: part[0], default=None)
-    return f"{signed(recall - best[0])} ({best[1]})" if best else NOTHING
+    return f"{signed(recall - best[0])} ({best[1]})" if best else DASH
 
 
 def _label(name: str, seed: int, spec: dict[str, Any]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from data.experiment.experiment_spec import BASELINES, ORACLES
 from tasks.report import plots
 from tasks.report.answers import SETS
-from tasks.report.formats import NOTHING, optional, share
+from tasks.report.formats import DASH, optional, share
 from tasks.report.measures import measure_columns
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, Picture, tabulate
-from tasks.report.result import ITSELF, Result, cells, label, pivot, without_oracles, written
+from tasks.report.result import OWN_INDEXES, Result, cells, label, pivot, without_oracles, written
 from tasks.slices import WHOLE
 
 KIND = "kind: "
@@ -79,7 +79,7 @@ def index_blocks(result: Result) -> list[Block]:
     rows = [
         row
         for row in result.rows
-        if row.question is None and row.index not in ITSELF
+        if row.question is None and row.index not in OWN_INDEXES
         if (row.slice, row.targets, row.k) == (WHOLE, result.main, result.k)
     ]
     values = {
@@ -96,8 +96,8 @@ def index_blocks(result: Result) -> list[Block]:
             label(arm, seed),
             index,
             share(by["recall"]),
-            share(by["index_recall"]) if "index_recall" in by else NOTHING,
-            f"{by['index_bytes'] / 1e6:.1f} MB" if "index_bytes" in by else NOTHING,
+            share(by["index_recall"]) if "index_recall" in by else DASH,
+            f"{by['index_bytes'] / 1e6:.1f} MB" if "index_bytes" in by else DASH,
             optional("{:,.0f}", by.get("queries_per_s")),
         ]
         for (arm, seed, index), by in values.items()

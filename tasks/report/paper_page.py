@@ -13,7 +13,7 @@ from pydantic import Field
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from tasks.report.answers import difference, verdict_of
-from tasks.report.formats import NOTHING
+from tasks.report.formats import DASH
 from tasks.report.page import Block, Grid, Heading, Paragraph
 from tasks.report.result import Result, ResultRow, cells, questions, read
 
@@ -46,7 +46,7 @@ def describe_paper(
     if unknown:
         raise InputError(f"questions {', '.join(unknown)} are not among the paper's, {', '.join(claims)}")
     real = {name: result for name, result in results.items() if result.spec["logs"]["layout"] != "simulated"}
-    page: list[Block] = [Paragraph(facts), Paragraph(HOW)]
+    page: list[Block] = [Paragraph(facts), Paragraph(METHOD)]
     built = {name: by_question[name] for name in claims if name in by_question}
     lines = _lines(built, lambda name: [f"**{name}**", claims[name].asks, claims[name].reported])
     page.append(Grid(["", "asks", "the paper", *HEADERS], lines))
@@ -64,7 +64,7 @@ def describe_paper(
 
 SETS = ("truth", "clicked", "judged")
 HEADERS = ["arm − baseline", "logs", "claim", *SETS]
-HOW = (
+METHOD = (
     "Differences are paired on the same searches, with simultaneous 95% intervals over all arms of a question, "
     "clusters and, where several seeds were trained, training noise included. n counts searches. Truth is what the "
     "searcher of the simulated world wanted; real logs have none. The paper's per cents are relative unless said "
@@ -109,8 +109,8 @@ def _lines(by_question: dict[str, list[Entry]], prefix_cells: Callable[[str], li
 
 def _cells(entry: Entry) -> list[str]:
     row = next(iter(entry.rows.values()))  # baseline and claim are the same on all target sets
-    differences = [_cell(entry.rows[name]) if name in entry.rows else NOTHING for name in SETS]
-    return [f"{entry.arm} − {row.baseline}", entry.run, row.claim or NOTHING, *differences]
+    differences = [_cell(entry.rows[name]) if name in entry.rows else DASH for name in SETS]
+    return [f"{entry.arm} − {row.baseline}", entry.run, row.claim or DASH, *differences]
 
 
 def _cell(row: ResultRow) -> str:

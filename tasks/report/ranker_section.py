@@ -7,11 +7,11 @@ from typing import Any
 from ebr_core.rerank.trees import MEASURED_AT
 from tasks.ranker_stages import BIAS
 from tasks.report import plots
-from tasks.report.formats import NOTHING, count, share
+from tasks.report.formats import DASH, count, share
 from tasks.report.page import Block, Bullets, Columns, Heading, Paragraph, Picture, tabulate
 from tasks.report.result import label
 
-SHOWN = 6  # features in a line
+SHOWN_FEATURES = 6  # features in a line
 
 
 def ranker_blocks(rankers: list[dict[str, Any]]) -> list[Block]:
@@ -26,12 +26,12 @@ def ranker_blocks(rankers: list[dict[str, Any]]) -> list[Block]:
         ("trees", lambda ranker: str(ranker["trees"])),
         (f"{at}, as retrieved", lambda ranker: _optional_share(ranker["held_out_retrieved"])),
         (f"{at}, ranked", lambda ranker: _optional_share(max(ranker["held_out"], default=None))),
-        ("gain by feature", lambda ranker: largest(importance(ranker["gains"]), SHOWN)),
+        ("gain by feature", lambda ranker: largest(importance(ranker["gains"]), SHOWN_FEATURES)),
     ]
     caption = "Held out: the newest searches of the later half of the validation, their clicks weighted as in training."
     page: list[Block] = [Heading("Rankers"), tabulate(columns, rankers, caption), Bullets(_debiased(rankers))]
     if any(ranker["bias"] == "propensities" for ranker in rankers):
-        rates = ", ".join(share(rate) for rate in rankers[0]["examined"][:SHOWN])
+        rates = ", ".join(share(rate) for rate in rankers[0]["examined"][:SHOWN_FEATURES])
         clicks = f"{rankers[0]['shuffled_clicks']:,} clicks in shuffled lists"
         page.append(Paragraph(f"Examined, by position from the first, by {clicks}: {rates} …"))
     missing = {f"{name}: {why}" for ranker in rankers for name, why in ranker["missing"].items()}
@@ -63,4 +63,4 @@ def _label(ranker: dict[str, Any]) -> str:
 
 
 def _optional_share(value: float | None) -> str:
-    return NOTHING if value is None else share(value)
+    return DASH if value is None else share(value)

@@ -21,7 +21,7 @@ from tasks.ensemble_stages import read_weights
 from tasks.feedback_stages import read_summary
 from tasks.finished_run import CostSource, FinishedRun
 from tasks.kinds import EvalSet, Log, RunAudit, RunReport, RunResults
-from tasks.ranker_stages import trained_of
+from tasks.ranker_stages import read_ranker_summary
 from tasks.report.page import as_html, as_markdown
 from tasks.report.result import read
 from tasks.report.sections import blocks, pictures
@@ -52,7 +52,7 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
     }
     summaries = {
         "ensembles": [{"arm": part.arm, "seed": part.seed} | read_weights(part.weights) for part in run.joined],
-        "rankers": [{"arm": part.arm, "seed": part.seed} | trained_of(part.ranker) for part in run.rankers],
+        "rankers": [{"arm": part.arm, "seed": part.seed} | read_ranker_summary(part.ranker) for part in run.rankers],
         "feedback": [read_summary(part) for part in run.feedback],
     }
     for name, content in {"run": run_facts, **summaries}.items():

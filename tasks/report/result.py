@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import yaml
 
 from data.experiment.experiment_spec import ORACLES
-from tasks.report.formats import NOTHING
+from tasks.report.formats import DASH
 from tasks.slices import WHOLE
 
 MAIN = ("truth", "clicked", "judged", "recovered")  # the target set that answers: the first that the rows have
 FILES = ("checks", "audit", "data", "counts", "run", "ensembles", "rankers", "feedback")  # .json
-ITSELF = ("exact", "none")  # indexes of lists that depend on the arm alone
+OWN_INDEXES = ("exact", "none")  # indexes of lists that depend on the arm alone
 L = TypeVar("L", bound=Hashable)
 C = TypeVar("C", bound=Hashable)
 
@@ -66,7 +66,7 @@ class ResultRow:
     @property
     def is_level(self) -> bool:
         """True for an arm by itself: in no question, through exact search."""
-        return self.question is None and self.index in ITSELF
+        return self.question is None and self.index in OWN_INDEXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +184,7 @@ def means(rows: Iterable[ResultRow]) -> dict[str, float]:
     return {str(arm): float(line.iloc[0]) for arm, line in pivot(rows, ["arm"], "metric").iterrows()}
 
 
-def written(
-    values: pd.Series[float], write: Callable[[float], str], missing: str = NOTHING
-) -> Callable[[Hashable], str]:
+def written(values: pd.Series[float], write: Callable[[float], str], missing: str = DASH) -> Callable[[Hashable], str]:
     """A function from a line to its cell in a column of a pivot; NaN becomes missing."""
     return {line: missing if isnan(value) else write(value) for line, value in values.items()}.__getitem__
 

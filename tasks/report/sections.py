@@ -11,7 +11,7 @@ from tasks.report.answers import SETS, answer, for_whom, noise, widest
 from tasks.report.difference_sections import difference_blocks, slice_blocks
 from tasks.report.ensemble_section import ensemble_blocks
 from tasks.report.feedback_section import feedback_blocks
-from tasks.report.formats import NOTHING, optional, share, tau
+from tasks.report.formats import DASH, optional, share, tau
 from tasks.report.level_sections import attainable_blocks, curve_blocks, index_blocks, level_blocks
 from tasks.report.page import Block, Bullets, Grid, Heading, Paragraph, Picture
 from tasks.report.ranker_section import ranker_blocks
@@ -139,7 +139,7 @@ def _sampled(result: Result) -> list[Block]:
     ]
     changed, pairs = len(sampled["changed"]), len(arms) * (len(arms) - 1) // 2
     moved = f"{changed} of {pairs} pairs of arms would have changed places." if changed else "No pair changes places."
-    agreement = NOTHING if sampled["agreement"] is None else tau(sampled["agreement"])
+    agreement = DASH if sampled["agreement"] is None else tau(sampled["agreement"])
     return [
         Heading("Had the targets been ranked among sampled negatives"),
         Paragraph(
@@ -151,7 +151,7 @@ def _sampled(result: Result) -> list[Block]:
     ]
 
 
-SPENT = {
+COST_COLUMNS = {
     "train_s": ("training", "{:.1f} s"),
     "pairs": ("pairs seen", "{:,.0f}"),
     "pairs_per_s": ("pairs/s", "{:,.0f}"),
@@ -167,10 +167,10 @@ def _costs(result: Result) -> list[Block]:
         if row.index in (None, "exact"):
             runs.setdefault((row.arm, row.seed), {})[row.cost] = row.value
     lines = [
-        [arm, optional("{}", seed), *(optional(form, costs.get(name)) for name, (_, form) in SPENT.items())]
+        [arm, optional("{}", seed), *(optional(form, costs.get(name)) for name, (_, form) in COST_COLUMNS.items())]
         for (arm, seed), costs in runs.items()
     ]
-    headers = ["arm", "seed", *(heading for heading, _ in SPENT.values())]
+    headers = ["arm", "seed", *(heading for heading, _ in COST_COLUMNS.values())]
     caption = "On the machine named below; other arms may have run beside."
     return [Heading("Cost"), Grid(headers, lines, caption)] if runs else []
 
@@ -204,7 +204,7 @@ def _counts(counts: dict[str, int], *keys: str) -> list[str]:
 
 
 def _dropped(reasons: list[dict[str, Any]]) -> str:
-    return "; ".join(f"{dropped['reason']}: {dropped['rows']:,}" for dropped in reasons) or NOTHING
+    return "; ".join(f"{dropped['reason']}: {dropped['rows']:,}" for dropped in reasons) or DASH
 
 
 def _versions(result: Result) -> list[Block]:

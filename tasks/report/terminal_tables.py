@@ -11,8 +11,8 @@ from tasks.report.formats import count, three_digits
 from tasks.report.measures import measure_columns
 from tasks.report.page import Columns, Grid, tabulate
 from tasks.report.result import (
-    ITSELF,
     MAIN,
+    OWN_INDEXES,
     ResultRow,
     cells,
     nearest_to_10,
@@ -32,7 +32,7 @@ TARGETS = {
 SLICES = (WHOLE, "misspelt")
 UNAVAILABLE = "not available"
 RunKey = tuple[str, int | None, str]  # arm, seed, index
-By = dict[str, ResultRow]  # by measure
+RowByMeasure = dict[str, ResultRow]  # by measure
 
 
 def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str, Any], spec: Experiment) -> Grid:
@@ -69,17 +69,17 @@ def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str,
     )
 
 
-def _order(runs: dict[RunKey, By], recall: str) -> list[RunKey]:
+def _order(runs: dict[RunKey, RowByMeasure], recall: str) -> list[RunKey]:
     """Arms by recall, an arm's indexes below its exact search, the oracles at the end."""
     values = {run[:2]: by[recall].value for run, by in runs.items()}  # for a retrieval, through its index
-    values |= {run[:2]: by[recall].value for run, by in runs.items() if run[2] in ITSELF}
+    values |= {run[:2]: by[recall].value for run, by in runs.items() if run[2] in OWN_INDEXES}
     return sorted(runs, key=lambda run: (run[0] in ORACLES, -values[run[:2]], str(run[:2]), run[2] != "exact"))
 
 
 def _name(run: RunKey, leak: str | None, spec: Experiment) -> str:
     """The arm; empty for its indexes, which follow below it."""
     arm, seed, index = run
-    if index not in ITSELF and arm not in spec.lists:
+    if index not in OWN_INDEXES and arm not in spec.lists:
         return ""
     return _with_seed(arm, seed, spec) + _mark(leak)
 

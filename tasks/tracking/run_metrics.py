@@ -11,7 +11,7 @@ from ebr_core.training.arm_config import Arm
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
 from tasks.report.measures import in_mlflow
-from tasks.report.result import ITSELF, ResultRow, label, nearest_to_10
+from tasks.report.result import OWN_INDEXES, ResultRow, label, nearest_to_10
 from tasks.slices import WHOLE
 
 Curves = dict[str, list[tuple[int, float]]]  # (K, recall) by arm and seed
@@ -28,7 +28,7 @@ def metric_name(row: ResultRow) -> str:
     name = row.metric + (f"_at_{row.k}" if row.k else "")
     if row.targets != "clicked":
         name = f"{row.targets}/{name}"
-    return name if row.index in ITSELF else f"{name}.{row.index}"
+    return name if row.index in OWN_INDEXES else f"{name}.{row.index}"
 
 
 def own_rows(rows: Iterable[ResultRow], arm: str, seed: int | None, experiment: Experiment) -> list[ResultRow]:

@@ -23,7 +23,7 @@ from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun, read_weights
 from tasks.finished_run import FinishedRun, TrainedArm
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, RunReport, RunResults, TrainedTowers
-from tasks.ranker_stages import RankerTrained, trained_of
+from tasks.ranker_stages import RankerTrained, read_ranker_summary
 from tasks.report import plots
 from tasks.report.answers import verdict_tags
 from tasks.report.ranker_section import importance
@@ -193,7 +193,7 @@ def _log_list(name: str, experiment: Experiment, rows: list[ResultRow]) -> None:
 
 def _log_ranker(run: RankerTrained, experiment: Experiment, rows: list[ResultRow]) -> None:
     """A child run of a ranker with one seed: its settings, figures, course, trees and the importance of features."""
-    name, seed, trained = run.arm, run.seed, trained_of(run.ranker)
+    name, seed, trained = run.arm, run.seed, read_ranker_summary(run.ranker)
     tags = arm_tags(name, "ranker", rows, experiment) | {"seed": seed, "bias": trained["bias"]}
     with _child_run(f"{name}-{seed}", tags) as child:
         mlflow.log_params(experiment.rankers[name].model_dump(mode="json") | {"seed": seed})

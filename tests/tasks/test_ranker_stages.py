@@ -18,7 +18,7 @@ from ebr_core.rerank.ranker_features import Placed, Ranker
 from ebr_core.search.index_specs import Exact
 from tasks.artifacts import Artifact
 from tasks.log_stages import sample
-from tasks.ranker_stages import _as_retrieved, _bias, _held_out, estimate_examination, train_ranker, trained_of
+from tasks.ranker_stages import _as_retrieved, _bias, _held_out, estimate_examination, read_ranker_summary, train_ranker
 from tasks.retrieval_stages import build_index
 
 
@@ -117,7 +117,7 @@ def _train(folder: Path, clicked: str) -> Artifact:
 
 
 def test_features_that_a_log_lacks_are_left_out_and_reported(tmp_path: Path) -> None:
-    summary = trained_of(_train(tmp_path, "true"))
+    summary = read_ranker_summary(_train(tmp_path, "true"))
     assert summary["features"] == ["bm25", "words_held", "popularity", "title_length", "query_length", "cosine"]
     assert set(summary["missing"]) == {"kind", "age_days", "same_city", "same_region", "same_country", "same_language"}
     assert summary["bias"] == "none"
