@@ -96,8 +96,8 @@ def leaks(run_audit: RunAudit) -> list[str]:
 
 CHECK_SENTENCES = {
     "labels": "searches whose labels training uses, {broken:,} from after the cut-off",
-    "documents": "documents that training knows, {broken:,} born after the cut-off",
-    "queries": "queries that training knows, {broken:,} never asked before the cut-off",
+    "documents": "documents in training, {broken:,} created after the cut-off",
+    "queries": "queries in training, {broken:,} without a search before the cut-off",
     "edges": "edges that a graph may use, {broken:,} from after the cut-off",
     "sessions": "sessions, {broken:,} with searches used in more than one part",
 }

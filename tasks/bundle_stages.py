@@ -155,9 +155,11 @@ def models_of(experiment: str | None) -> dict[str, Any]:
     if experiment is not None:
         files = [path for path in files if path.stem == experiment]
     if not files:
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none yet"
+        experiments = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none yet"
         missing = f"no model of experiment {experiment!r}" if experiment else "no model"
-        raise InputError(f"{missing} under {home()} (there are: {known}); run an experiment with arms first: ebr run …")
+        raise InputError(
+            f"{missing} under {home()} (there are: {experiments}); run an experiment with arms first: ebr run …"
+        )
     content: dict[str, Any] = json.loads(files[-1].read_text())
     return content
 

@@ -44,14 +44,8 @@ class SampledSearches(NamedTuple):
         return columns, Targets(offsets, table["document_row"].to_numpy().astype(np.int32), grades)
 
 
-NULL_VALUES = {
-    "searcher_row": -1,
-    "misspelt": False,
-    "attempt": 0,
-    "kind": "",
-    "place": "",
-    "position": 0,
-}  # what a null stands for
+# Values in place of null, by column.
+NULL_VALUES = {"searcher_row": -1, "misspelt": False, "attempt": 0, "kind": "", "place": "", "position": 0}
 
 
 def _filled(table: pa.Table, name: str) -> Any:

@@ -222,9 +222,8 @@ def fit_filter(
     names, rows = matrix(lists, "cosine", "none", search_pos, documents, np.ones_like(search_pos))
     if "popularity" in names:
         popularity = rows[:, names.index("popularity")]
-        popularity[:] = np.log1p(
-            np.maximum(np.expm1(popularity) - is_click, 0)
-        )  # an example's own click must not give it away
+        # An example's own click must not give it away.
+        popularity[:] = np.log1p(np.maximum(np.expm1(popularity) - is_click, 0))
     with showing("fit filter", 1):
         relevance_filter = fit(names, rows, good, held_out(searches), filter_spec.recall_weight, threads, seed)
     relevance_filter.model.save_model(folder / "filter.txt")

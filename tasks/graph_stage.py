@@ -38,12 +38,12 @@ def embed_graph(folder: Path, log: Log, graph: Graph) -> None:
             show(done, "")
     np.save(folder / "searchers.npy", vectors[:searchers])
     np.save(folder / "documents.npy", vectors[searchers:])
-    known = np.diff(matrix.indptr) > 0
+    has_edges = np.diff(matrix.indptr) > 0
     report = {
         "edges": len(edges),
         "undated": int(pc.sum(edges["undated"]).as_py() or 0),
-        "searchers": int(known[:searchers].sum()),
-        "documents": int(known[searchers:].sum()),
+        "searchers": int(has_edges[:searchers].sum()),
+        "documents": int(has_edges[searchers:].sum()),
     }
     (folder / "report.json").write_text(json.dumps(report, indent=1))
 

@@ -1,4 +1,4 @@
-"""The identity of a process, which tells the leftovers of a dead process from the work of a running one."""
+"""The identity of a process, by which leftovers of a dead process differ from the work of a running one."""
 
 from __future__ import annotations
 

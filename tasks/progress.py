@@ -21,9 +21,7 @@ def showing(description: str, total: float) -> Iterator[Callable[[float, str], N
     notes."""
     bars, last = BARS.get(), ""
     name = task_run.name or ""
-    description = (
-        name if " " in name else description
-    )  # a name with a space says which arm; Prefect's own names only count
+    description = name if " " in name else description  # Prefect's own names, which have no space, only count
     if bars is None:
         logger = get_run_logger() if TaskRunContext.get() else getLogger("ebr")  # a stage may be called outside a flow
 

@@ -92,7 +92,7 @@ def _ordinary(log: Log, sample: SampledSearches) -> tuple[Ordinary, dict[str, st
         missing["kind"] = "documents have none"
     created = _days(documents["created_at"])
     if np.isnan(created).all():
-        missing["age_days"] = "no document says when it was created"
+        missing["age_days"] = "no document has a creation date"
     timed = not pc.all(pc.equal(all_searches["searched_at"], all_searches["searched_at"][0])).as_py()
     titles = pc.utf8_length(documents["title"]).to_numpy().astype(np.float32)
     same_place = {}

@@ -86,7 +86,7 @@ def name_of(experiment: str | None) -> str:
     paths = sorted((home() / "nights").glob("*/*.json"), key=lambda path: path.stat().st_mtime)
     names = [path.parent.name for path in paths]
     if not names or (experiment and experiment not in names):
-        known = ", ".join(sorted(set(names))) or "none yet"
+        listed = ", ".join(sorted(set(names))) or "none yet"
         missing = f"no night of {experiment!r}" if experiment else "no night"
-        raise InputError(f"{missing} under {home()} (there are: {known}); run one first: ebr nightly EXPERIMENT")
+        raise InputError(f"{missing} under {home()} (there are: {listed}); run one first: ebr nightly EXPERIMENT")
     return experiment or names[-1]

@@ -99,10 +99,8 @@ def write_night(night: Night) -> Path:
     folder = folder_of(night.experiment)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"rollback-{night.number:04}" if night.decision == ROLLED_BACK else str(night.day)
-    unfinished, path = (
-        folder / f".{name}",
-        folder / f"{name}.json",
-    )  # overwrites that of a killed process: one runs at a time
+    # One night runs at a time, so an unfinished file is that of a killed process and is overwritten.
+    unfinished, path = folder / f".{name}", folder / f"{name}.json"
     with unfinished.open("w", encoding="utf-8") as file:
         file.write(night.model_dump_json(indent=1) + "\n")
         file.flush()

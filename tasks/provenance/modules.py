@@ -45,9 +45,7 @@ class Module(NamedTuple):
     statements: dict[str, list[ast.stmt]]
     imports: dict[str, Import]
     stars: tuple[str, ...]  # modules of `import *`
-    global_names: dict[
-        tuple[str, int], frozenset[str]
-    ]  # (definition, line) → names that its body takes from outer scopes
+    global_names: dict[tuple[str, int], frozenset[str]]  # (definition, line) → names from outer scopes
 
 
 def path_of(module: str) -> Path | None:

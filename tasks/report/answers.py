@@ -15,7 +15,12 @@ SETS = {
     "recovered": "what a failed search's session clicked later",
     "truth": "what the searcher wanted",
 }
-FINDINGS = {"better": "is better than", "worse": "is worse than", "equal": "equals", "unclear": "cannot be told from"}
+FINDINGS = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "equal": "equals",
+    "unclear": "cannot be distinguished from",
+}
 SCANNED = {"better": "scans more than", "worse": "scans less than"}
 
 
@@ -39,8 +44,8 @@ def answer(row: ResultRow, title: str) -> str:
     """One arm's answer to its question: the finding, its interval, and the verdict on the claim."""
     about = f"**{row.question}**" + (f", {title}" if title else "")
     if row.finding == "too few":
-        few = f"only {row.clusters} searchers (or sessions): too few for an interval"
-        return f"{about}: `{row.arm}` − `{row.baseline}` = {signed(row.difference)} {row.measure}, {few}."
+        remark = f"only {row.clusters} searchers (or sessions): too few for an interval"
+        return f"{about}: `{row.arm}` − `{row.baseline}` = {signed(row.difference)} {row.measure}, {remark}."
     words = FINDINGS | (SCANNED if row.metric == "scanned" else {})
     finding = f"`{row.arm}` {words[str(row.finding)]} `{row.baseline}`"
     inside = row.finding == "equal" or (row.claim, row.verdict) == ("equal", "holds")
@@ -130,6 +135,6 @@ def noise(rows: Iterable[ResultRow]) -> str:
     seeds = sorted({row.seeds for row in answering if row.seeds})
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     pooled = f"{many} seeds an arm, the variance between seeds pooled within each question"
-    some = "; arms with one seed borrow it" if seeds[0] == 1 else ""
+    borrowed = "; arms with one seed borrow it" if seeds[0] == 1 else ""
     lacking = f". Not included in {', '.join(without)}" if without else ""
-    return f"Training noise is included: {pooled}{some}{lacking}."
+    return f"Training noise is included: {pooled}{borrowed}{lacking}."

@@ -33,10 +33,10 @@ def variants(experiment: Experiment) -> dict[str, dict[str, Any]]:
         plain["rankers"] = {"halves-validation": {"of": needed[0], "depth": 1, "trees": 1}}
     split = plain["split"]
     dates = {"validation_from": None, "test_from": None}
-    every = {WHOLE_LOG: plain}
-    every |= {NAMES[kind]: plain | {"split": split | dates | {"kind": kind}} for kind in experiment.audit.splits}
+    contents = {WHOLE_LOG: plain}
+    contents |= {NAMES[kind]: plain | {"split": split | dates | {"kind": kind}} for kind in experiment.audit.splits}
     shares = sorted(share for share in experiment.audit.shares if share < 1)
-    return every | {f"{part:.0%} of the log": plain | {"split": split | {"train_share": part}} for part in shares}
+    return contents | {f"{part:.0%} of the log": plain | {"split": split | {"train_share": part}} for part in shares}
 
 
 def describe_audit(arms: tuple[str, ...], runs: dict[str, Path]) -> list[Block]:
@@ -51,7 +51,7 @@ def describe_audit(arms: tuple[str, ...], runs: dict[str, Path]) -> list[Block]:
     caption = f"{first.recall}, targets: {SETS[first.main]}; one seed; intervals over searchers, no training noise."
     return [
         tabulate(columns, values.items(), caption),
-        Heading("What it says"),
+        Heading("Findings"),
         Bullets([*_orders(arms, values), *_lever(values)]),
         Paragraph(
             "Random splits and splits that leave the last click out let training know the future: their leak checks "
@@ -94,6 +94,6 @@ def _lever(values: dict[str, RecallByArm]) -> list[str]:
     most = less[-1]
     if best not in values[most]:
         return []
-    more, better = whole[best] - values[most][best].value, whole[best] - whole[worst]
-    lever = "more data moves more than these arms do" if more > better else "the choice of the arm moves more"
-    return [f"From {most} to all of it `{best}` gains {signed(more)}; it has {signed(better)} over `{worst}`: {lever}."]
+    gain, lead = whole[best] - values[most][best].value, whole[best] - whole[worst]
+    lever = "more data moves more than these arms do" if gain > lead else "the choice of the arm moves more"
+    return [f"From {most} to all of it `{best}` gains {signed(gain)}; it has {signed(lead)} over `{worst}`: {lever}."]

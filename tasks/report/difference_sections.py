@@ -111,7 +111,7 @@ def _slice_grid(result: Result, targets: str) -> Grid:
 
 
 def _line(row: ResultRow, label: str) -> plots.Line:
-    """A result row as a line of a forest plot; a slice has no family, so its interval by itself stands in."""
+    """A result row as a line of a forest plot; a slice has no family, so its interval by itself is used."""
     low, high = row.difference_low, row.difference_high
     family = (low, high) if isnan(row.family_low) else (row.family_low, row.family_high)
     colour = row.verdict or row.finding or "unclear"

@@ -149,7 +149,7 @@ def _real_log(run: str, result: Result, claims: dict[str, Claim], by_question: d
         Heading(run, 3),
         Paragraph(
             f"{searches:,} searches. Answered: {', '.join(answered) or 'none'}. "
-            f"It could answer, and was not asked: {', '.join(unasked) or 'none'}."
+            f"Not in this run, although the log could answer them: {', '.join(unasked) or 'none'}."
         ),
     ]
     page += [Paragraph(f"`{arm}`: {remark}.") for arm, remark in result.checks.get("leaks", {}).items()]

@@ -160,9 +160,7 @@ def recall_by_weight(panels: dict[str, dict[str, list[tuple[float, float]]]], k:
     for axes, (name, lines) in zip(all_axes, panels.items(), strict=True):
         for part, line in lines.items():
             axes.plot([x / (1 + x) for x, _ in line], [y for _, y in line], marker=".", label=part)
-        axes.set_xticks(
-            [0, 1 / 6, 0.5, 5 / 6, 1], ["0", ".2", "1", "5", "∞"]
-        )  # x: the weight as a share of itself and 1
+        axes.set_xticks([0, 1 / 6, 0.5, 5 / 6, 1], ["0", ".2", "1", "5", "∞"])  # weight / (1 + weight)
         axes.set(title=name, xlabel="weight", ylabel=f"validation recall@{k}", xlim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

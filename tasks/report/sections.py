@@ -97,7 +97,7 @@ def _answers(result: Result) -> list[Block]:
 
 
 def _best(result: Result) -> list[Block]:
-    """The arm with the highest recall, beside the baselines and the oracle; nothing where no arm was measured."""
+    """The arm with the highest recall, beside the baselines and the oracle; empty if no arm was measured."""
     rows = [row for row in result.plain if (row.targets, row.measure) == (result.main, result.recall)]
     mean = means(rows)
     arms = [arm for arm in mean if arm not in (*BASELINES, *ORACLES)]

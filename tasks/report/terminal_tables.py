@@ -55,7 +55,7 @@ def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str,
         columns.append(("of the oracle", lambda run: f"{runs[run][f'recall@{k}'].value / best:.0%}"))
     missing = [[arm, "none", *[UNAVAILABLE] * len(ks), UNAVAILABLE, ""] for arm in checks["unavailable"]]
     ceilings = checks["ceilings"][counts["targets"]]
-    ceiling = ["ceiling", "", *(three_digits(ceilings[f"recall@{each}"]) for each in ks), "", ""]
+    ceiling = ["ceiling", "", *(three_digits(ceilings[f"recall@{depth}"]) for depth in ks), "", ""]
     grid = tabulate(columns, order, _caption(counts, checks))
     styles = ["dim" if arm in BASELINES else "italic" if arm in ORACLES else "" for arm, *_ in order]
     return grid._replace(

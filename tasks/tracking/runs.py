@@ -115,7 +115,7 @@ def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str) ->
     mlflow.set_tags(tags | verdict_tags(rows))
     address = (report.folder / "report.html").as_uri()
     page = f"{answers}\n\nThe whole report: {address}\n"
-    create_markdown_artifact(page, key="report", description="What the run says")
+    create_markdown_artifact(page, key="report", description="The answers of the run")
     create_link_artifact(address, "report.html", key="report-page", description="The report as a page of its own")
 
 

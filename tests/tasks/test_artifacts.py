@@ -64,10 +64,10 @@ def test_a_default_and_the_same_value_passed_give_one_name() -> None:
 
 
 def test_a_stage_that_fails_leaves_no_artifact() -> None:
-    before = set(artifacts().iterdir())
+    earlier = set(artifacts().iterdir())
     with pytest.raises(ValueError, match="meant to fail"):
         doubled.fn(number.fn(1), Arm(), fail=True)
-    assert {path.name for path in set(artifacts().iterdir()) - before} <= {number.fn(1).folder.name}
+    assert {path.name for path in set(artifacts().iterdir()) - earlier} <= {number.fn(1).folder.name}
 
 
 def test_an_input_without_a_name_is_refused() -> None:

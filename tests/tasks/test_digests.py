@@ -146,13 +146,8 @@ def test_a_changed_default_counts_if_it_is_the_value(tmp_path: Path, names: dict
 
 TRAINING = {"train_arm", "mine_negatives"}
 OF_TOWERS = {*TRAINING, "embed_texts"}  # a class counts as a whole, here with the step that only training uses
-OF_THE_LOG = {
-    *TRAINING,
-    "sample",
-    "featurise",
-    "embed_graph",
-    "retrieve_baseline",
-}  # stages that read it through data.extracted_log
+# Stages that read the log through data.extracted_log.
+OF_THE_LOG = {*TRAINING, "sample", "featurise", "embed_graph", "retrieve_baseline"}
 CHANGES: dict[str, tuple[str, str, str, set[str]]] = {
     "SQL of what may be used": ("data/sql/samples/usable_searches.sql", "", "", OF_THE_LOG),
     "SQL of sampling": ("data/sql/samples/relevant.sql", "", "", {"sample"}),

@@ -90,13 +90,13 @@ def test_an_ensemble_is_searched_like_an_arm_and_has_the_recall_of_its_summary(
     assert summary["chosen"]
     assert summary["recall"] == weighted_recall(weights) >= max(summary["equal"], summary["alone"][0])
     assert json.loads((weights.folder / "costs.json").read_text())["train_s"] == 5
-    joined = concat_vectors.fn(parts, weights)
-    documents, queries = _load(joined)
+    concatenated = concat_vectors.fn(parts, weights)
+    documents, queries = _load(concatenated)
     part_vectors = [_load(part) for part in parts]
     np.testing.assert_array_equal(documents, concat_documents([vectors[0] for vectors in part_vectors]))
     np.testing.assert_array_equal(queries, concat_queries([vectors[1] for vectors in part_vectors], summary["weights"]))
-    index = build_index.fn(joined, eval_set, Exact(), 1)
-    rows = np.load(retrieve.fn(joined, index, eval_set, 10, 1).folder / "retrieved.npy")
+    index = build_index.fn(concatenated, eval_set, Exact(), 1)
+    rows = np.load(retrieve.fn(concatenated, index, eval_set, 10, 1).folder / "retrieved.npy")
     recall = (rows == 2 * np.arange(SEARCHES)[:, None]).any(1).mean()
     assert recall == pytest.approx(summary["recall"])
 

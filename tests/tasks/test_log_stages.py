@@ -34,12 +34,12 @@ def _artifact_names() -> set[str]:
 
 def test_a_log_that_changes_after_it_was_named_leaves_no_artifact(tmp_path: Path) -> None:
     logs = _simulated_log(tmp_path / "log", seed=1)
-    contents, before, days = contents_of(logs), _artifact_names(), _days(logs)
+    contents, earlier, days = contents_of(logs), _artifact_names(), _days(logs)
     content = days[2].read_bytes()
     shutil.copy(days[1], days[2])
     with pytest.raises(InputError, match=r"results/\*/\*.parquet: changed while it was read.*the same command"):
         extract.fn(logs, Split(), contents)
-    assert _artifact_names() == before
+    assert _artifact_names() == earlier
     days[2].write_bytes(content)
     log: Artifact = extract.fn(logs, Split(), contents)
     assert log.folder.name in _artifact_names()
@@ -48,11 +48,11 @@ def test_a_log_that_changes_after_it_was_named_leaves_no_artifact(tmp_path: Path
 @pytest.mark.parametrize("day", [0, 3])
 def test_a_truncated_or_missing_file_is_reported_as_changed_not_as_damaged(tmp_path: Path, day: int) -> None:
     logs = _simulated_log(tmp_path / "log", seed=2 + day)
-    contents, before, file = contents_of(logs), _artifact_names(), _days(logs)[day]
+    contents, earlier, file = contents_of(logs), _artifact_names(), _days(logs)[day]
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(InputError, match="changed while it was read"):
         extract.fn(logs, Split(), contents)
     file.unlink()
     with pytest.raises(InputError, match="changed while it was read"):
         extract.fn(logs, Split(), contents)
-    assert _artifact_names() == before
+    assert _artifact_names() == earlier
