@@ -41,7 +41,8 @@ from tasks.artifacts import Artifact  # noqa: E402
 from tasks.feature_stages import featurise  # noqa: E402
 from tasks.home import home  # noqa: E402
 from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402
-from tasks.training_stages import read_corpus, read_pairs, train_arm  # noqa: E402
+from tasks.training_inputs import read_corpus, read_pairs  # noqa: E402
+from tasks.training_stages import train_arm  # noqa: E402
 
 BATCH, STEPS, QUERIES = 1024, 60, 200
 QUIET = 0.15  # cores that everything else may take while a value is measured

@@ -48,7 +48,7 @@ from tasks.artifacts import Artifact  # noqa: E402
 from tasks.eval_sets import read_sample  # noqa: E402
 from tasks.feature_stages import featurise  # noqa: E402
 from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402
-from tasks.training_stages import read_corpus, read_pairs  # noqa: E402
+from tasks.training_inputs import read_corpus, read_pairs  # noqa: E402
 
 BATCH, K, WORDPIECES = 1024, 10, 30_000
 EPOCHS = 8

@@ -1,8 +1,8 @@
 """Artifacts: the folders that stages write, named by a digest of everything that went into them.
 
-A folder is written under a temporary name and renamed, so what exists is whole, and what exists is not made again.
-Prefect's
-cache key is the same name, and its record of the task lies in the folder: with the folder gone, the task runs again.
+A folder is written under a temporary name and renamed, so a folder that exists is complete and is never made again.
+Prefect's cache key is the same name, and its record of the task lies in the folder: without the folder, the task runs
+again.
 """
 
 from __future__ import annotations
@@ -40,36 +40,36 @@ UNFINISHED = ".unfinished-"
 
 
 class Artifact(Frozen):
-    """A finished folder: what made it and the digest of what went into it."""
+    """A finished folder: the stage that made it and the digest of the stage's inputs."""
 
     stage: str
     digest: str
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """The path of the folder."""
         return artifacts() / f"{self.stage}-{self.digest}"
 
 
 def stage(kind: Callable[[Artifact], A]) -> Callable[[Callable[Concatenate[Path, P], None]], Task[P, A]]:
-    """Make a Prefect task of function(folder, *inputs), which writes its output into folder; kind: what it gives.
+    """Turn function(folder, *inputs), which writes its output into folder, into a Prefect task.
 
-    Inputs are artifacts, frozen values, or plain values of JSON. The task takes them without the folder, and returns
-    the artifact. Its name is the digest of the inputs, of all source of this project that the function can reach, and
-    of the versions of the libraries that compute.
+    The task takes the inputs without the folder and returns the artifact, typed as kind. Inputs are artifacts, frozen
+    values or plain JSON values. The artifact is named by a digest of the inputs, of all source of this project that
+    the function can reach, and of the versions of the libraries that compute.
     """
 
     def as_task(function: Callable[Concatenate[Path, P], None]) -> Task[P, A]:
         signature = inspect.Signature(list(inspect.signature(function).parameters.values())[1:])
 
         def cache_key(_context: TaskRunContext, arguments: dict[str, Any]) -> str:
-            return f"{_name_of(function, arguments).folder.name}/prefect"
+            return f"{_artifact_of(function, arguments).folder.name}/prefect"
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> A:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            artifact = _name_of(function, bound.arguments)
+            artifact = _artifact_of(function, bound.arguments)
             _write(artifact, lambda folder: function(folder, *args, **kwargs))
             return kind(artifact)
 
@@ -86,8 +86,8 @@ def stage(kind: Callable[[Artifact], A]) -> Callable[[Callable[Concatenate[Path,
     return as_task
 
 
-def _name_of(function: Callable[..., None], arguments: dict[str, Any]) -> Artifact:
-    """The artifact of a stage for these inputs, whether it is there or not."""
+def _artifact_of(function: Callable[..., None], arguments: dict[str, Any]) -> Artifact:
+    """The artifact of a stage for these inputs; its folder may not exist yet."""
     content = {"inputs": plain(arguments), "source": source_of(function), "versions": _versions()}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
     return Artifact(stage=function.__name__, digest=digest)
@@ -103,7 +103,7 @@ def _write(artifact: Artifact, produce: Callable[[Path], None]) -> None:
         produce(unfinished)
         try:
             unfinished.rename(artifact.folder)
-        except OSError:  # somebody else was first, and made the same
+        except OSError:  # another process was first and wrote the same content
             if not artifact.folder.exists():
                 raise
     finally:
@@ -111,11 +111,11 @@ def _write(artifact: Artifact, produce: Callable[[Path], None]) -> None:
 
 
 def clear_unfinished(of: int | None = None) -> None:
-    """Removes what killed processes of this machine left half written; with `of`, what that process has begun."""
+    """Remove the unfinished folders of dead processes of this machine; with `of`, those of the process of that id."""
     for folder in artifacts().glob(f"{UNFINISHED}*"):
-        rest, pid, _ = folder.name.rsplit(".", 2)
-        gone = int(pid) == of if of else not Path("/proc", pid).exists()
-        if rest.endswith(f".{socket.gethostname()}") and gone:
+        prefix, pid, _ = folder.name.rsplit(".", 2)
+        abandoned = int(pid) == of if of else not Path("/proc", pid).exists()
+        if prefix.endswith(f".{socket.gethostname()}") and abandoned:
             shutil.rmtree(folder, ignore_errors=True)
 
 

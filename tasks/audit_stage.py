@@ -1,4 +1,4 @@
-"""Doubts about the evaluation itself, raised on every run: leaks, and what sampled negatives would have said."""
+"""Checks of the evaluation itself, made on every run: leaks, and the effect that sampled negatives would have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.feature_stages import read_fitted, texts_of
 from tasks.kinds import EvalSet, FeatureSet, Log, RunAudit, TargetRanks, Vectors
 from tasks.progress import showing
 
-MOST_SEARCHES = 2_000  # of a target set, for the order of the arms needs no more
+MOST_SEARCHES = 2_000  # of a target set: enough for the order of the arms
 NEGATIVES = 100
 
 
@@ -36,121 +36,126 @@ class Ranked(Frozen):
 
 
 @stage(TargetRanks)
-def rank_targets(folder: Path, vectors: Vectors, evaluated: EvalSet, threads: int) -> None:
-    """ranks.parquet (targets, search_row, rank, others): each target's exact rank among all documents alive."""
-    sample = read_sample(evaluated)
+def rank_targets(folder: Path, vectors: Vectors, eval_set: EvalSet, threads: int) -> None:
+    """Write ranks.parquet (targets, search_row, rank): each target's exact rank among all documents alive."""
+    sample = read_sample(eval_set)
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[sample.candidates]
     queries = np.load(vectors.folder / "queries.npy", mmap_mode="r")
-    place = np.full(int(sample.candidates.max(initial=0)) + 1, -1)
-    place[sample.candidates] = np.arange(len(sample.candidates))
+    pos = np.full(int(sample.candidates.max(initial=0)) + 1, -1)
+    pos[sample.candidates] = np.arange(len(sample.candidates))
     tables = []
     with threadpool_limits(threads), showing("audit", len(sample.names)):
         for name in sample.names:
             searches, targets = sample.for_targets(name)
-            kept, own = _thin(targets)
-            rows = place[own.documents].astype(np.int32)
-            ranks = exact_ranks(documents, queries[..., searches["at"][kept], :], own._replace(documents=rows))
-            owners = np.repeat(searches["search_row"][kept], own.counts)
+            chosen, chosen_targets = _thin(targets)
+            rows = pos[chosen_targets.documents].astype(np.int32)
+            ranks = exact_ranks(
+                documents, queries[..., searches["at"][chosen], :], chosen_targets._replace(documents=rows)
+            )
+            owners = np.repeat(searches["search_row"][chosen], chosen_targets.counts)
             names = pa.repeat(name, len(ranks))
             tables.append(pa.table({"targets": names, "search_row": owners, "rank": ranks}))
     pq.write_table(pa.concat_tables(tables), folder / "ranks.parquet")
 
 
 def _thin(targets: Targets) -> tuple[Any, Targets]:
-    """Every so many-th search, at most MOST_SEARCHES, and their targets."""
-    kept = np.arange(0, len(targets.counts), -(-len(targets.counts) // MOST_SEARCHES))
-    inside = np.isin(np.repeat(np.arange(len(targets.counts)), targets.counts), kept)
-    return kept, Targets(np.concatenate([[0], np.cumsum(targets.counts[kept])]), targets.documents[inside])
+    """((M,) searches at equal steps, at most MOST_SEARCHES; their targets)."""
+    chosen = np.arange(0, len(targets.counts), -(-len(targets.counts) // MOST_SEARCHES))
+    inside = np.isin(np.repeat(np.arange(len(targets.counts)), targets.counts), chosen)
+    return chosen, Targets(np.concatenate([[0], np.cumsum(targets.counts[chosen])]), targets.documents[inside])
 
 
 @stage(RunAudit)
 def audit(
     folder: Path,
     log: Log,
-    evaluated: EvalSet,
+    eval_set: EvalSet,
     features: list[FeatureSet],
     ranked: list[Ranked],
     evaluation: Evaluation,
 ) -> None:
-    """audit.json: `leaks`, a list of checks with a status (clean, leak, note) and a sentence; `sampled`, the arms'
-    recall over the whole corpus and beside 100 sampled negatives, for each target set. [Krichene & Rendle 2020]"""
-    sample = read_sample(evaluated)
+    """Write audit.json: `leaks`, a list of checks, each with a status (clean, leak, note) and a sentence; `sampled`,
+    for each target set the arms' recall over the whole corpus and among 100 sampled negatives.
+    [Krichene & Rendle 2020]"""
+    sample = read_sample(eval_set)
     rules, repeats = extracted_log.find_leaks(log.folder, sample.targets)
-    found = [_told(rule) for rule in rules] + [_vocabulary(log, each) for each in features]
+    checks = [_rule_check(rule) for rule in rules] + [_vocabulary_check(log, feature_set) for feature_set in features]
     k = min(evaluation.ks, key=lambda k: abs(k - 10))
     content = {
-        "leaks": [*found, *_notes(repeats)],
+        "leaks": [*checks, *_notes(repeats)],
         "sampled": {name: _sampled(name, ranked, len(sample.candidates), k) for name in sample.names if ranked},
     }
     (folder / "audit.json").write_text(json.dumps(content, indent=1))
 
 
-def leaks(audited: RunAudit) -> list[str]:
-    """The leaks that were found, in words."""
-    content = json.loads((audited.folder / "audit.json").read_text())
+def leaks(run_audit: RunAudit) -> list[str]:
+    """A sentence for each leak found."""
+    content = json.loads((run_audit.folder / "audit.json").read_text())
     return [check["says"] for check in content["leaks"] if check["status"] == "leak"]
 
 
-WORDS = {
-    "labels": "searches whose labels training is given, {broken:,} from after the cut-off",
-    "documents": "documents that training knows, {broken:,} born after the cut-off",
-    "queries": "queries that training knows, {broken:,} never asked before the cut-off",
-    "edges": "edges that a graph may be made of, {broken:,} from after the cut-off",
+CHECK_SENTENCES = {
+    "labels": "searches whose labels training uses, {broken:,} from after the cut-off",
+    "documents": "documents in training, {broken:,} created after the cut-off",
+    "queries": "queries in training, {broken:,} without a search before the cut-off",
+    "edges": "edges that a graph may use, {broken:,} from after the cut-off",
     "sessions": "sessions, {broken:,} with searches used in more than one part",
 }
 
 
-def _told(rule: dict[str, Any]) -> dict[str, str]:
-    says = f"{rule['looked_at']:,} {WORDS[rule['what']].format(broken=rule['broken'])}"
+def _rule_check(rule: dict[str, Any]) -> dict[str, str]:
+    says = f"{rule['looked_at']:,} {CHECK_SENTENCES[rule['what']].format(broken=rule['broken'])}"
     return {"check": rule["what"], "status": "leak" if rule["broken"] else "clean", "says": says}
 
 
-def _vocabulary(log: Log, features: FeatureSet) -> dict[str, str]:
-    """Every n-gram that has a row of the table has to occur in a text of the training window."""
+def _vocabulary_check(log: Log, features: FeatureSet) -> dict[str, str]:
+    """The check that every n-gram with a row in the table occurs in a text of the training window."""
     fitted = read_fitted(features)
-    known = fitted.vocabulary
-    seen = np.zeros(int(known.max(initial=-1)) + 1, bool)
-    given = (("training_queries", "query_row"), ("trainable", "document_row"))
-    for texts, (question, column) in zip(texts_of(log, fitted.features), given, strict=True):
-        trained_on = extracted_log.rows(extracted_log.read(log.folder, question), column)
-        rows = known[hash_texts(texts.take(trained_on), fitted.features.text).ids]
-        seen[rows[rows >= 0]] = True
-    broken = int((~seen).sum())
-    says = f"{len(seen):,} n-grams with a vector, {broken:,} of them in no text of the training window"
+    vocabulary = fitted.vocabulary
+    occurs = np.zeros(int(vocabulary.max(initial=-1)) + 1, bool)
+    sources = (("training_queries", "query_row"), ("trainable", "document_row"))
+    for texts, (sql, column) in zip(texts_of(log, fitted.features), sources, strict=True):
+        trained_on = extracted_log.rows(extracted_log.read(log.folder, sql), column)
+        rows = vocabulary[hash_texts(texts.take(trained_on), fitted.features.text).ids]
+        occurs[rows[rows >= 0]] = True
+    broken = int((~occurs).sum())
+    says = f"{len(occurs):,} n-grams with a vector, {broken:,} of them in no text of the training window"
     return {"check": "vocabulary", "status": "leak" if broken else "clean", "says": says}
 
 
 def _notes(repeats: dict[str, int]) -> list[dict[str, str]]:
-    """What is no leak, but makes a test easier than the future."""
+    """The remarks on repeats, which are no leaks but make the test easier than the future."""
     n = max(repeats["searches"], 1)
 
     def share(key: str) -> str:
         return f"{repeats[key] / n:.1%}"
 
-    said = {
-        "repeated queries": f"{share('same_query')} of the test searches with a click ask what training asked, and "
-        f"{share('near_query')} the same words in another order, case or punctuation",
-        "repeated answers": f"{share('same_answer')} want what training already clicked for that query, "
-        f"{share('same_searcher_and_answer')} what the same searcher clicked for it",
+    sentences = {
+        "repeated queries": f"{share('same_query')} of the test searches with a click repeat a query of training, and "
+        f"{share('near_query')} repeat one in another order, case or punctuation",
+        "repeated answers": f"{share('same_answer')} have a target that was clicked for that query in training, "
+        f"{share('same_searcher_and_answer')} one that the same searcher clicked for it",
     }
     if repeats["undated_edges"]:
-        said["edges"] = (
-            f"{repeats['undated_edges']:,} of {repeats['edges']:,} edges have no date: they cannot be kept out"
+        sentences["edges"] = (
+            f"{repeats['undated_edges']:,} of {repeats['edges']:,} edges have no date and cannot be kept out"
         )
-    return [{"check": check, "status": "note", "says": says} for check, says in said.items()]
+    return [{"check": check, "status": "note", "says": says} for check, says in sentences.items()]
 
 
 def _sampled(name: str, ranked: list[Ranked], candidates: int, k: int) -> dict[str, Any]:
-    """Each arm's recall both ways (seeds meaned), how far the orders agree, and the pairs that change places."""
+    """Each arm's recall both ways (the mean over seeds), the agreement of the two orders, and the pairs that swap."""
     by_arm: dict[str, list[tuple[float, float]]] = {}
     for run in ranked:
         table = pq.read_table(run.ranks.folder / "ranks.parquet", filters=[("targets", "=", name)])
         _, counts = np.unique(table["search_row"].to_numpy(), return_counts=True)
         targets = Targets(np.concatenate([[0], np.cumsum(counts)]), np.zeros(len(table), np.int32))
         ranks = table["rank"].to_numpy()
-        whole, few = (sampled_recall(ranks, targets, candidates, n, k).mean() for n in (candidates, NEGATIVES))
-        by_arm.setdefault(run.arm, []).append((float(whole), float(few)))
-    arms = {arm: np.mean(both, axis=0).tolist() for arm, both in sorted(by_arm.items())}
+        whole_recall, sampled_recalls = (
+            sampled_recall(ranks, targets, candidates, n, k).mean() for n in (candidates, NEGATIVES)
+        )
+        by_arm.setdefault(run.arm, []).append((float(whole_recall), float(sampled_recalls)))
+    arms = {arm: np.mean(recalls, axis=0).tolist() for arm, recalls in sorted(by_arm.items())}
     changed = [
         [better, worse]
         for better in arms
@@ -160,7 +165,7 @@ def _sampled(name: str, ranked: list[Ranked], candidates: int, k: int) -> dict[s
     return {
         "k": k,
         "negatives": NEGATIVES,
-        "arms": {arm: {"whole": both[0], "sampled": both[1]} for arm, both in arms.items()},
+        "arms": {arm: {"whole": recalls[0], "sampled": recalls[1]} for arm, recalls in arms.items()},
         "agreement": None if len(arms) < 2 else agreement(*np.array(list(arms.values())).T),
         "changed": changed,
     }

@@ -1,4 +1,4 @@
-"""From what a run made to models that can be asked: a bundle for each arm, and which of them is the champion."""
+"""From the artifacts of a run to models that answer queries: a bundle for each arm, and the champion among them."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ CANARIES = 20
 
 
 @stage(BundleTables)
-def tabulate(folder: Path, log: Log, evaluated: EvalSet) -> None:
-    """What every bundle of a log holds: documents alive, their terms, searchers, canary queries with their context."""
-    sample = read_sample(evaluated)
+def tabulate(folder: Path, log: Log, eval_set: EvalSet) -> None:
+    """Write the content of every bundle of a log: documents alive, terms, searchers, canary queries."""
+    sample = read_sample(eval_set)
     documents = read_documents(log, sample.candidates)
     pq.write_table(documents, folder / "documents.parquet")
     write_terms(index_terms(texts_of(documents)), folder)
@@ -53,15 +53,15 @@ def tabulate(folder: Path, log: Log, evaluated: EvalSet) -> None:
     queries = pq.read_table(log.folder / "queries.parquet")["query"].take(searches["query_row"])
     searchers = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].take(searches["searcher_row"])
     columns = {"query": queries, "searcher_id": searchers} | {name: searches[name] for name in CONTEXT[1:]}
-    asked = pa.table([columns[name] for name in ASKED.names], ASKED)
-    pq.write_table(asked.append_column("at", pa.array(chosen)), folder / "asked.parquet")
+    canaries = pa.table([columns[name] for name in ASKED.names], ASKED)
+    pq.write_table(canaries.append_column("at", pa.array(chosen)), folder / "asked.parquet")
 
 
 @stage(ModelBundle)
 def bundle(
     folder: Path,
     tables: BundleTables,
-    evaluated: EvalSet,
+    eval_set: EvalSet,
     towers: list[TrainedTowers],
     vectors: Vectors,
     index: BuiltIndex,
@@ -70,16 +70,16 @@ def bundle(
     arm: str,
     seed: int,
 ) -> None:
-    """A folder that can be asked: see ebr_core.serving.model_bundle. It is opened once before it counts as made.
+    """Write a bundle that answers queries (see ebr_core.serving.model_bundle), and open it once to check it.
 
-    towers: one, or the parts of an ensemble, which has weights.
+    towers: one, or those of the parts of an ensemble; weights: of the ensemble.
     """
-    for at, part in enumerate(towers):
-        into = folder / "towers" if weights is None else folder / "towers" / str(at)
-        into.mkdir(parents=True)
+    for number, part in enumerate(towers):
+        target = folder / "towers" if weights is None else folder / "towers" / str(number)
+        target.mkdir(parents=True)
         for path in part.folder.iterdir():
             if path.suffix in (".safetensors", ".json", ".npy"):
-                _link(path, into / path.name)
+                _link(path, target / path.name)
     if weights is not None:
         _link(weights.folder / WEIGHTS, folder / "towers" / WEIGHTS)
     for path in tables.folder.iterdir():
@@ -89,24 +89,24 @@ def bundle(
         _link(path, folder / path.name)
     if (radius.folder / "radius.json").exists():
         _link(radius.folder / "radius.json", folder / "radius.json")
-    documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(evaluated).candidates]
+    documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(eval_set).candidates]
     np.save(folder / "vectors.npy", documents)
-    asked = pq.read_table(tables.folder / "asked.parquet")
-    measured = as_rows(np.load(vectors.folder / "queries.npy")[..., asked["at"].to_numpy(), :])
-    kept = pa.FixedSizeListArray.from_arrays(pa.array(measured.ravel()), measured.shape[1])
-    pq.write_table(asked.drop_columns("at").append_column("vector", kept), folder / "canaries.parquet")
-    its = json.loads((index.folder / "manifest.json").read_text())
-    if its["vectors"] != vectors.digest:
-        raise ValueError(f"this index belongs to vectors {its['vectors']}, not to {vectors.digest}")
-    made_by = [part.digest for part in towers]
-    told = {"arm": arm, "seed": seed, "towers": made_by, "index": its["spec"], "setting": its["setting"]}
-    seal(folder, told)
+    canaries = pq.read_table(tables.folder / "asked.parquet")
+    measured = as_rows(np.load(vectors.folder / "queries.npy")[..., canaries["at"].to_numpy(), :])
+    vector = pa.FixedSizeListArray.from_arrays(pa.array(measured.ravel()), measured.shape[1])
+    pq.write_table(canaries.drop_columns("at").append_column("vector", vector), folder / "canaries.parquet")
+    manifest = json.loads((index.folder / "manifest.json").read_text())
+    if manifest["vectors"] != vectors.digest:
+        raise ValueError(f"this index belongs to vectors {manifest['vectors']}, not to {vectors.digest}")
+    digests = [part.digest for part in towers]
+    facts = {"arm": arm, "seed": seed, "towers": digests, "index": manifest["spec"], "setting": manifest["setting"]}
+    seal(folder, facts)
     with showing(f"bundle {arm}", 1):
         open_bundle(folder)
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name where the file system allows it: artifacts do not change."""
+    """Link the file to another name, or copy it where the file system has no links; artifacts do not change."""
     try:
         os.link(source, target)
     except OSError:
@@ -115,14 +115,15 @@ def _link(source: Path, target: Path) -> None:
 
 @task(name="publish_champion")
 def publish_champion(experiment: str, bundles: dict[str, ModelBundle], recalls: dict[str, float]) -> str | None:
-    """Names the arm with the highest validation recall (never the test's) champion, and says where all bundles are.
+    """The champion: the arm with the highest validation recall (never the test's); None without bundles.
 
-    The pages and the command line read EBR_HOME/models/<experiment>.json; it is replaced in one step.
+    Write it, with the places of all bundles, to EBR_HOME/models/<experiment>.json, which the pages and the command
+    line read. The file is replaced in one step.
     """
     if not bundles:
         return None
     champion = max(sorted(bundles), key=lambda arm: recalls[arm])
-    told = {
+    content = {
         "experiment": experiment,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "champion": champion,
@@ -131,36 +132,41 @@ def publish_champion(experiment: str, bundles: dict[str, ModelBundle], recalls: 
             for arm in sorted(bundles, key=lambda arm: -recalls[arm])
         },
     }
-    publish(experiment, told)
+    publish(experiment, content)
     return champion
 
 
-def publish(experiment: str, told: dict[str, Any]) -> None:
-    """Replaces what is said of an experiment's models."""
+def publish(experiment: str, content: dict[str, Any]) -> None:
+    """Replace EBR_HOME/models/<experiment>.json by this content, in one step."""
     folder = home() / "models"
     folder.mkdir(parents=True, exist_ok=True)
-    written = folder / f".{experiment}.{os.getpid()}"
-    written.write_text(json.dumps(told, indent=1))
-    written.replace(folder / f"{experiment}.json")
+    unfinished = folder / f".{experiment}.{os.getpid()}"
+    unfinished.write_text(json.dumps(content, indent=1))
+    unfinished.replace(folder / f"{experiment}.json")
 
 
 def models_of(experiment: str | None) -> dict[str, Any]:
-    """What publish_champion wrote of an experiment, by default of the one that ran last. Errors: none has run."""
+    """The content that publish_champion wrote for an experiment, by default for the one that ran last.
+
+    Raises InputError if no such experiment has run.
+    """
     folder = home() / "models"
     files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
     if experiment is not None:
         files = [path for path in files if path.stem == experiment]
     if not files:
-        there = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none yet"
-        asked = f"no model of experiment {experiment!r}" if experiment else "no model"
-        raise InputError(f"{asked} under {home()} (there are: {there}); run an experiment with arms first: ebr run …")
-    told: dict[str, Any] = json.loads(files[-1].read_text())
-    return told
+        experiments = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none yet"
+        missing = f"no model of experiment {experiment!r}" if experiment else "no model"
+        raise InputError(
+            f"{missing} under {home()} (there are: {experiments}); run an experiment with arms first: ebr run …"
+        )
+    content: dict[str, Any] = json.loads(files[-1].read_text())
+    return content
 
 
-def bundle_of(told: dict[str, Any], arm: str | None) -> Path:
-    """The folder of an arm's bundle, by default the champion's. Errors: no such arm."""
-    arm = arm or told["champion"]
-    if arm not in told["models"]:
-        raise InputError(f"no model {arm!r} of {told['experiment']}; there are {', '.join(told['models'])}")
-    return artifacts() / str(told["models"][arm]["bundle"])
+def bundle_of(content: dict[str, Any], arm: str | None) -> Path:
+    """The folder of an arm's bundle, by default the champion's. Raises InputError if there is no such arm."""
+    arm = arm or content["champion"]
+    if arm not in content["models"]:
+        raise InputError(f"no model {arm!r} of {content['experiment']}; there are {', '.join(content['models'])}")
+    return artifacts() / str(content["models"][arm]["bundle"])

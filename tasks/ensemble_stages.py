@@ -1,4 +1,4 @@
-"""Ensembles and cascades: from the vectors of arms to vectors and lists that are treated as an arm's."""
+"""Ensembles and cascades: from the vectors of arms to vectors and lists that are treated like those of an arm."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tasks.progress import showing
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.training_stages import VALIDATION_K
 
-BLOCK = 65_536  # documents joined at a time
+BLOCK = 65_536  # documents concatenated at a time
 
 
 class EnsembleRun(Frozen):
@@ -44,64 +44,70 @@ def choose_weights(
     towers: list[TrainedTowers],
     parts: list[Vectors],
     validation: EvalSet,
-    given: tuple[float, ...] | None,
+    weights: tuple[float, ...] | None,
     threads: int,
 ) -> None:
-    """ensemble.json: the weights, given or chosen by recall@10 of validation searches (what was clicked), their recall,
-    that of equal weights and of each part alone, and recall along each weight. costs.json: what all parts cost.
+    """Write ensemble.json: the weights, their recall, that of equal weights and of each part alone, and the recall
+    along each weight. costs.json: the cost of all parts.
 
-    parts: embed_texts of the validation, one for each of the towers.
+    weights: those to take; without them, those with the highest recall@10 of validation searches (on clicks) are
+    chosen. parts: embed_texts of the validation, one for each of the towers.
     """
     use_threads(threads)
     started = time.perf_counter()
     with showing("choose weights", 1):
-        of = _contest(parts, validation)
-        chosen = choose(of) if given is None else described(of, given)
+        problem = _contest(parts, validation)
+        chosen = choose(problem) if weights is None else described(problem, weights)
     seconds = time.perf_counter() - started
-    told = {"chosen": given is None, "k": VALIDATION_K, **chosen._asdict()}
-    (folder / "ensemble.json").write_text(json.dumps(told, indent=1))
-    spent = [json.loads((each.folder / "costs.json").read_text()) for each in towers]
-    names = [name for name in dict.fromkeys(chain(*spent)) if not name.endswith("_per_s")]  # rates do not add up
-    costs = {name: sum(cost.get(name, 0) for cost in spent) for name in names}
+    summary = {"chosen": weights is None, "k": VALIDATION_K, **chosen._asdict()}
+    (folder / "ensemble.json").write_text(json.dumps(summary, indent=1))
+    part_costs = [json.loads((part.folder / "costs.json").read_text()) for part in towers]
+    names = [name for name in dict.fromkeys(chain(*part_costs)) if not name.endswith("_per_s")]  # rates do not add up
+    costs = {name: sum(cost.get(name, 0) for cost in part_costs) for name in names}
     (folder / "costs.json").write_text(json.dumps(costs | {"weigh_s": seconds}, indent=1))
 
 
 def _contest(parts: list[Vectors], validation: EvalSet) -> Contest:
-    """What the validation recall hangs on. Errors: parts of different corpora, nothing clicked to choose by."""
+    """The arrays that the validation recall depends on.
+
+    Raises InputError if the parts are of different corpora, or if no validation search has a clicked document.
+    """
     sample = read_sample(validation)
     if "clicked" not in sample.names:
         raise InputError("no validation search has a clicked document to weigh parts by; pin them with weights: [1, …]")
     searches, targets = sample.for_targets("clicked")
-    every = [np.load(part.folder / "documents.npy", mmap_mode="r") for part in parts]
-    if len({len(vectors) for vectors in every}) > 1:
-        raise InputError(f"the parts have {', '.join(str(len(one)) for one in every)} documents: different corpora")
-    place = np.full(int(sample.candidates.max(initial=0)) + 1, -1, np.int32)
-    place[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
-    documents = [vectors[sample.candidates] for vectors in every]
+    part_documents = [np.load(part.folder / "documents.npy", mmap_mode="r") for part in parts]
+    if len({len(vectors) for vectors in part_documents}) > 1:
+        raise InputError(
+            f"the parts have {', '.join(str(len(vectors)) for vectors in part_documents)} documents: different corpora"
+        )
+    pos = np.full(int(sample.candidates.max(initial=0)) + 1, -1, np.int32)
+    pos[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
+    documents = [vectors[sample.candidates] for vectors in part_documents]
     queries = [np.load(part.folder / "queries.npy")[searches["at"]] for part in parts]
-    return contest(documents, queries, Targets(targets.offsets, place[targets.documents]), VALIDATION_K)
+    return contest(documents, queries, Targets(targets.offsets, pos[targets.documents]), VALIDATION_K)
 
 
 def read_weights(weights: EnsembleWeights) -> dict[str, Any]:
-    """What weigh told: weights, whether they were chosen, recall, equal, alone, lines."""
-    told: dict[str, Any] = json.loads((weights.folder / "ensemble.json").read_text())
-    return told
+    """The content of ensemble.json: weights, chosen (true or false), recall, equal, alone, lines."""
+    summary: dict[str, Any] = json.loads((weights.folder / "ensemble.json").read_text())
+    return summary
 
 
 def weighted_recall(weights: EnsembleWeights) -> float:
-    """The validation recall with the weights, as best_recall is an arm's."""
+    """The validation recall with the weights; for an arm, see best_recall."""
     return float(read_weights(weights)["recall"])
 
 
 @stage(Vectors)
 def concat_vectors(folder: Path, parts: list[Vectors], weights: EnsembleWeights) -> None:
-    """documents.npy (N, ΣD) and queries.npy (S, ΣD) of an ensemble, as embed_texts makes an arm's. [EBR §6.2]"""
+    """Write documents.npy (N, ΣD) and queries.npy (S, ΣD) of an ensemble, as embed_texts does for an arm. [EBR §6.2]"""
     started = time.perf_counter()
     documents = [np.load(part.folder / "documents.npy", mmap_mode="r") for part in parts]
     shape = len(documents[0]), sum(part.shape[1] for part in documents)
-    joined: Float32 = np.lib.format.open_memmap(folder / "documents.npy", "w+", np.float32, shape)
-    for first in range(0, len(joined), BLOCK):
-        joined[first : first + BLOCK] = concat_documents([part[first : first + BLOCK] for part in documents])
+    concatenated: Float32 = np.lib.format.open_memmap(folder / "documents.npy", "w+", np.float32, shape)
+    for first in range(0, len(concatenated), BLOCK):
+        concatenated[first : first + BLOCK] = concat_documents([part[first : first + BLOCK] for part in documents])
     queries = [np.load(part.folder / "queries.npy") for part in parts]
     np.save(folder / "queries.npy", concat_queries(queries, read_weights(weights)["weights"]))
     costs = {"join_s": time.perf_counter() - started}
@@ -111,27 +117,27 @@ def concat_vectors(folder: Path, parts: list[Vectors], weights: EnsembleWeights)
 @stage(RetrievedList)
 def retrieve_cascade(
     folder: Path,
-    evaluated: EvalSet,
-    its: Cascade,
+    eval_set: EvalSet,
+    cascade: Cascade,
     k: int,
     threads: int,
-    first: Vectors,
+    first_vectors: Vectors,
     index: BuiltIndex,
-    then: Vectors,
+    second_vectors: Vectors,
 ) -> None:
-    """A list: what the first vectors find through their index, the first `depth` of it in the order of the second's
-    cosine. Scanned are the documents compared by either."""
+    """Write a list: the documents that the first vectors retrieve through their index, the first `depth` of them
+    reordered by the cosine of the second. Documents compared by either count as scanned."""
     use_threads(threads)
-    candidates = read_sample(evaluated).candidates
-    queries, searched = np.load(first.folder / "queries.npy"), load(index.folder)
-    documents: Float32 = np.load(then.folder / "documents.npy", mmap_mode="r")[candidates]
-    asked = np.load(then.folder / "queries.npy")
-    deep = min(max(its.depth, k), len(candidates))
+    candidates = read_sample(eval_set).candidates
+    queries, searched = np.load(first_vectors.folder / "queries.npy"), load(index.folder)
+    documents: Float32 = np.load(second_vectors.folder / "documents.npy", mmap_mode="r")[candidates]
+    second_queries = np.load(second_vectors.folder / "queries.npy")
+    depth = min(max(cascade.depth, k), len(candidates))
     started = time.perf_counter()
     with showing("cascade", 1):
-        found, _ = search_index(searched, queries, deep)
-        rows = rerank(found, documents, asked, its.depth)[:, :k]
+        retrieved, _ = search_index(searched, queries, depth)
+        rows = rerank(retrieved, documents, second_queries, cascade.depth)[:, :k]
     seconds = time.perf_counter() - started
-    ordered = (found[:, : its.depth] >= 0).sum(1)
-    counted = scanned(searched, queries, deep)[0] + ordered
-    save_retrieved(Retrieved(as_document_rows(rows, candidates), counted, count_returned(rows), seconds), folder)
+    reranked = (retrieved[:, : cascade.depth] >= 0).sum(1)
+    compared = scanned(searched, queries, depth)[0] + reranked
+    save_retrieved(Retrieved(as_document_rows(rows, candidates), compared, count_returned(rows), seconds), folder)

@@ -1,4 +1,4 @@
-"""From what was retrieved to results: one row a question, arm, seed, index, target set, slice and metric."""
+"""From retrieved lists to results: a row for each question, arm, seed, index, target set, slice and metric."""
 
 from __future__ import annotations
 
@@ -29,23 +29,31 @@ from ebr_core.measure.verdicts import find, verdict
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import EvalSet, RetrievedList, RunResults
-from tasks.list_measures import COUNTS, By, EvaluatedRun, add_counts, add_index_recall, clusters_of, measure_list
+from tasks.list_measures import (
+    COUNTS,
+    EvaluatedRun,
+    MetricsByRun,
+    add_counts,
+    add_index_recall,
+    clusters_of,
+    measure_list,
+)
 from tasks.progress import showing
 from tasks.retrieved import Retrieved, load_retrieved
 from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
 
-KEPT = ("recall", "mrr", "index_recall")  # what per_search.parquet holds, beside the metrics of the questions
+PER_SEARCH_METRICS = ("recall", "mrr", "index_recall")  # metrics in per_search.parquet, beside those of the questions
 DIFFERENCE = ("difference", "difference_low", "difference_high", "family_low", "family_high", "detectable")
 
 
 class EvaluatedList(Frozen):
-    """What one arm (or baseline) with one seed retrieved through one index."""
+    """The list that one arm (or baseline) with one seed retrieved through one index."""
 
     arm: str
     seed: int | None  # a baseline has none
     index: str
     rows: RetrievedList
-    leak: str | None = None  # what may have let the test into its training
+    leak: str | None = None  # the reason why its training may have seen the test
 
 
 class Part(NamedTuple):
@@ -58,7 +66,7 @@ class Part(NamedTuple):
 
     @property
     def row(self) -> dict[str, Any]:
-        """What all its result rows share."""
+        """The values that all its result rows share."""
         n, clusters = int(self.inside.sum()), len(np.unique(self.clusters))
         small = n < FEW_SEARCHES or clusters < FEW_CLUSTERS
         shared = {"targets": self.targets, "split": "test", "slice": self.slice}
@@ -68,31 +76,32 @@ class Part(NamedTuple):
 @stage(RunResults)
 def evaluate(
     folder: Path,
-    evaluated: EvalSet,
-    retrieved: list[EvaluatedList],
+    eval_set: EvalSet,
+    evaluated_lists: list[EvaluatedList],
     questions: dict[str, Comparison],
     evaluation: Evaluation,
 ) -> None:
-    """results.parquet and per_search.parquet of everything that was retrieved, and checks.json."""
-    sample = read_sample(evaluated)
-    loaded = {EvaluatedRun(run.arm, run.seed, run.index): load_retrieved(run.rows) for run in retrieved}
-    lists = {run: of_run for run, of_run in loaded.items() if isinstance(of_run, Retrieved)}
-    unavailable = {run.arm: reason for run, reason in loaded.items() if isinstance(reason, str)}
-    found = {run: of_run.rows for run, of_run in lists.items()}
+    """Write results.parquet and per_search.parquet of all retrieved lists, and checks.json."""
+    sample = read_sample(eval_set)
+    outcomes = {EvaluatedRun(run.arm, run.seed, run.index): load_retrieved(run.rows) for run in evaluated_lists}
+    lists = {run: outcome for run, outcome in outcomes.items() if isinstance(outcome, Retrieved)}
+    unavailable = {run.arm: reason for run, reason in outcomes.items() if isinstance(reason, str)}
+    rows_by_run = {run: outcome.rows for run, outcome in lists.items()}
     results: list[dict[str, Any]] = []
     per_search: list[pa.Table] = []
-    leaks = {run.arm: run.leak for run in retrieved if run.leak}
+    leaks = {run.arm: run.leak for run in evaluated_lists if run.leak}
     checks: dict[str, Any] = {"unavailable": unavailable, "leaks": leaks, "ceilings": {}}
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
         for name in sample.names:
             searches, targets = sample.for_targets(name)
             measured = {
-                run: measure_list(of[searches["at"]], targets, sample, evaluation.ks) for run, of in found.items()
+                run: measure_list(rows[searches["at"]], targets, sample, evaluation.ks)
+                for run, rows in rows_by_run.items()
             }
             add_counts(measured, lists, searches)
             add_index_recall(measured, lists, searches, evaluation.ks)
             with showing(f"evaluate, {name} targets", 1):
-                results += _coverage_rows(name, searches, found, sample, evaluation.ks)
+                results += _coverage_rows(name, searches, rows_by_run, sample, evaluation.ks)
                 results += _rows(name, searches, measured, questions, evaluation)
             if name == "truth":
                 checks["above_oracle"] = _above_oracle(searches, measured, evaluation)
@@ -106,21 +115,29 @@ def evaluate(
 
 
 def _coverage_rows(
-    name: str, searches: dict[str, Any], found: dict[EvaluatedRun, Any], sample: SampledSearches, ks: tuple[int, ...]
+    name: str,
+    searches: dict[str, Any],
+    rows_by_run: dict[EvaluatedRun, Any],
+    sample: SampledSearches,
+    ks: tuple[int, ...],
 ) -> list[dict[str, Any]]:
-    """Coverage is of all searches together: no interval, no slices."""
+    """Rows of coverage, which is of all searches together: no interval, no slices."""
     part = Part(name, WHOLE, np.ones(len(searches["at"]), bool), clusters_of(searches))
     shared = part.row
-    rows = []
-    for run, documents in found.items():
+    coverage_rows = []
+    for run, documents in rows_by_run.items():
         for k in ks:
             value = metrics.coverage_at_k(documents[searches["at"]], len(sample.candidates), k)
-            rows.append(_row(shared, run, f"coverage@{k}", Interval(value, np.nan, np.nan)))
-    return rows
+            coverage_rows.append(_row(shared, run, f"coverage@{k}", Interval(value, np.nan, np.nan)))
+    return coverage_rows
 
 
 def _rows(
-    name: str, searches: dict[str, Any], measured: By, questions: dict[str, Comparison], evaluation: Evaluation
+    name: str,
+    searches: dict[str, Any],
+    measured: MetricsByRun,
+    questions: dict[str, Comparison],
+    evaluation: Evaluation,
 ) -> list[dict[str, Any]]:
     """Result rows of one target set: every run by itself, then every question's differences to its baseline."""
     rows, clusters = [], clusters_of(searches)
@@ -128,74 +145,78 @@ def _rows(
         part = Part(name, slice_name, inside, clusters[inside])
         shared, whole = part.row, slice_name == WHOLE
         columns = [
-            (run, metric, values) for run, of in measured.items() for metric, values in of.items() if whole or run.exact
+            (run, metric, values)
+            for run, metrics_of_run in measured.items()
+            for metric, values in metrics_of_run.items()
+            if whole or run.is_exact
         ]
         table = np.column_stack([values for *_, values in columns])[inside]
         intervals = bootstrap(table, part.clusters, evaluation.resamples) if whole else robust(table, part.clusters)
         for (run, metric, _), interval in zip(columns, intervals, strict=True):
             rows.append(_row(shared, run, metric, _inside_bounds(metric, interval)))
-        for asked, question in sorted(questions.items()):
-            rows += _question_rows(asked, question, part, measured, evaluation.resamples)
+        for question_name, question in sorted(questions.items()):
+            rows += _question_rows(question_name, question, part, measured, evaluation.resamples)
     return rows
 
 
 def _inside_bounds(metric: str, interval: Interval) -> Interval:
-    """A share cannot lie outside 0 and 1, whatever ± t · s says; NaN stays."""
+    """The interval, cut to the values that a share can take, which ± t · s may exceed; NaN stays."""
     if metric in COUNTS:
         return interval
     lowest = -1 if metric.startswith("popularity_lift") else 0
     return interval._replace(low=float(np.clip(interval.low, lowest, 1)), high=float(np.clip(interval.high, lowest, 1)))
 
 
-def _question_rows(asked: str, question: Comparison, part: Part, measured: By, resamples: int) -> list[dict[str, Any]]:
-    """Paired differences on the same searches with the verdicts on the whole."""
-    there = {
-        arm: of
+def _question_rows(
+    name: str, question: Comparison, part: Part, measured: MetricsByRun, resamples: int
+) -> list[dict[str, Any]]:
+    """Rows of paired differences on the same searches; those over all searches have verdicts."""
+    values_by_arm = {
+        arm: values
         for arm in (question.baseline, *question.arms)
-        if (of := _by_seed(measured, arm, question.metric, part.inside)) is not None
+        if (values := _by_seed(measured, arm, question.metric, part.inside)) is not None
     }
-    if question.baseline not in there:
+    if question.baseline not in values_by_arm:
         return []
-    levels = robust(np.column_stack([of.values.mean(0) for of in there.values()]), part.clusters)
-    shared = part.row | {"question": asked}
+    levels = robust(np.column_stack([values.values.mean(0) for values in values_by_arm.values()]), part.clusters)
+    shared = part.row | {"question": name}
     rows = {}
-    for (arm, of), level in zip(there.items(), levels, strict=True):
-        run = EvaluatedRun(arm, None, _index_asked(measured, arm))
+    for (arm, values), level in zip(values_by_arm.items(), levels, strict=True):
+        run = EvaluatedRun(arm, None, _index_of(measured, arm))
         rows[arm] = _row(shared, run, question.metric, _inside_bounds(question.metric, level))
-        rows[arm]["seeds"] = len(of.values) if of.trained else 0
-    compared = [arm for arm in there if arm != question.baseline]
-    baseline, arms = there[question.baseline], [there[arm] for arm in compared]
+        rows[arm]["seeds"] = len(values.values) if values.trained else 0
+    arm_names = [arm for arm in values_by_arm if arm != question.baseline]
+    baseline, arms = values_by_arm[question.baseline], [values_by_arm[arm] for arm in arm_names]
     if arms and part.slice == WHOLE:
-        found = compare(baseline, arms, part.clusters, resamples)
-        for at, arm in enumerate(compared):
-            rows[arm] |= dict(zip(DIFFERENCE, (float(column[at]) for column in found[:6]), strict=True))
-            rows[arm] |= {"baseline": question.baseline, "training_noise": found.seed_freedom > 0}
-            rows[arm] |= _judged(question, rows[arm]["family_low"], rows[arm]["family_high"])
+        comparison = compare(baseline, arms, part.clusters, resamples)
+        for at, arm in enumerate(arm_names):
+            rows[arm] |= dict(zip(DIFFERENCE, (float(column[at]) for column in comparison[:6]), strict=True))
+            rows[arm] |= {"baseline": question.baseline, "training_noise": comparison.seed_freedom > 0}
+            rows[arm] |= _verdict_columns(question, rows[arm]["family_low"], rows[arm]["family_high"])
     elif arms:
-        for arm, interval in zip(compared, compare_by_itself(baseline, arms, part.clusters), strict=True):
+        for arm, interval in zip(arm_names, compare_by_itself(baseline, arms, part.clusters), strict=True):
             rows[arm] |= {"baseline": question.baseline} | dict(zip(DIFFERENCE[:3], interval, strict=True))
     return list(rows.values())
 
 
-def _by_seed(measured: By, arm: str, metric: str, inside: Bool) -> MetricValues | None:
-    """An arm's metric by seed on some searches, None where it was not retrieved; what has no seed was not trained."""
-    index = _index_asked(measured, arm)
-    runs = [run for run in measured if (run.arm, run.through) == (arm_of(arm), index)]
+def _by_seed(measured: MetricsByRun, arm: str, metric: str, inside: Bool) -> MetricValues | None:
+    """An arm's metric by seed on some searches; None if it retrieved no list. An arm without a seed was not trained."""
+    index = _index_of(measured, arm)
+    runs = [run for run in measured if (run.arm, run.index_name) == (arm_of(arm), index)]
     if not runs:
         return None
     return MetricValues(np.stack([measured[run][metric][inside] for run in runs]), trained=runs[0].seed is not None)
 
 
-def _index_asked(measured: By, arm: str) -> str:
-    """The index through which a question looks at an arm: the one after its @, else exact search; a retrieval has one
-    of its own."""
+def _index_of(measured: MetricsByRun, arm: str) -> str:
+    """The index of an arm in a question: the one after its @, else exact search, or the one that a list has."""
     if "@" in arm:
         return arm.partition("@")[2]
-    there = [run.through for run in measured if run.arm == arm]
-    return "exact" if "exact" in there or not there else there[0]
+    indexes = [run.index_name for run in measured if run.arm == arm]
+    return "exact" if "exact" in indexes or not indexes else indexes[0]
 
 
-def _judged(question: Comparison, low: float, high: float) -> dict[str, Any]:
+def _verdict_columns(question: Comparison, low: float, high: float) -> dict[str, Any]:
     return {
         "claim": question.claim,
         "margin": question.margin,
@@ -204,10 +225,10 @@ def _judged(question: Comparison, low: float, high: float) -> dict[str, Any]:
     }
 
 
-def _above_oracle(searches: dict[str, Any], measured: By, evaluation: Evaluation) -> list[str]:
+def _above_oracle(searches: dict[str, Any], measured: MetricsByRun, evaluation: Evaluation) -> list[str]:
     """The runs that beat the Bayes-optimal list beyond the interval of the difference, which only a leak explains.
 
-    On searches that are their session's first: those after a failed one tell more than the oracle hears.
+    Only the first search of each session counts: a search after a failed one holds more than the oracle can see.
     """
     first, best = searches["attempt"] == 1, EvaluatedRun("oracle-everything", None, "none")
     runs = [run for run in measured if run.arm not in ORACLES]
@@ -218,15 +239,15 @@ def _above_oracle(searches: dict[str, Any], measured: By, evaluation: Evaluation
     clusters = clusters_of(searches)[first]
     intervals = bootstrap(np.column_stack([column for *_, column in columns]), clusters, evaluation.resamples)
     return [
-        f"{run.arm} through {run.through} is above the oracle on {name} by {interval.value:.3f} [{interval.low:.3f}, "
-        f"{interval.high:.3f}]: something leaks"
+        f"{run.arm} through {run.index_name} is above the oracle on {name} by {interval.value:.3f} "
+        f"[{interval.low:.3f}, {interval.high:.3f}]: something leaks"
         for (run, name, _), interval in zip(columns, intervals, strict=True)
         if interval.low > 0
     ]
 
 
 def above_oracle(results: RunResults) -> list[str]:
-    """What the check against the oracle found; empty where there is no oracle."""
+    """A sentence for each run above the oracle; empty without an oracle."""
     checks = json.loads((results.folder / "checks.json").read_text())
     return list(checks.get("above_oracle", []))
 
@@ -236,12 +257,14 @@ def _row(shared: dict[str, Any], run: EvaluatedRun, metric: str, interval: Inter
     return shared | run.row | {"metric": name, "k": int(k) if k else None} | interval._asdict()
 
 
-def _per_search(name: str, searches: dict[str, Any], measured: By, asked: set[str]) -> list[pa.Table]:
+def _per_search(
+    name: str, searches: dict[str, Any], measured: MetricsByRun, metrics_of_questions: set[str]
+) -> list[pa.Table]:
     tables = []
-    for run, of in measured.items():
-        for metric, values in of.items():
+    for run, metrics_of_run in measured.items():
+        for metric, values in metrics_of_run.items():
             short, _, k = metric.partition("@")
-            if short not in KEPT and metric not in asked:
+            if short not in PER_SEARCH_METRICS and metric not in metrics_of_questions:
                 continue
             constant = run.row | {"targets": name, "metric": short, "k": int(k) if k else None}
             columns = {

@@ -1,4 +1,4 @@
-"""From texts, columns and graphs to what the towers read, fitted on the training window."""
+"""From texts, columns and graphs to the inputs of the towers, fitted on the training window."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs, bagged, with_vie
 from tasks.artifacts import Artifact, stage
 from tasks.graph_stage import read_graph
 from tasks.kinds import ExtraColumns, FeatureSet, GraphVectors, Log, TrainedTowers
-from tasks.log_stages import ReadLogs, unchanged
+from tasks.log_stages import ReadLogs, refuse_changes
 from tasks.progress import showing
 
-GIVEN = {
+EXTRACTED_COLUMNS = {
     "searches": ("city", "region", "country", "language"),
     "documents": ("kind", "city", "region", "country", "language"),
 }
@@ -53,9 +53,9 @@ def featurise(
     graphs: dict[str, GraphVectors] | None = None,
     columns: ExtraColumns | None = None,
 ) -> None:
-    """The bags of every query, search and document, and what the training window decided about them.
+    """Write the bags of every query, search and document, and what was fitted on the training window.
 
-    graphs: for each group of kind graph the vectors of its nodes; columns: those that extraction does not keep.
+    graphs: the node vectors of each group of kind graph; columns: those that extraction does not keep.
     """
     data = {side: read_columns(log, features, side, columns) for side in SIDES}
     texts = texts_of(log, features)
@@ -66,7 +66,7 @@ def featurise(
 def featurise_as(
     folder: Path, log: Log, towers: TrainedTowers, graphs: dict[str, GraphVectors], columns: ExtraColumns | None = None
 ) -> None:
-    """The same bags by what the training window of those towers decided: what they read of a log that is newer."""
+    """Write the inputs that trained towers read from a newer log: as featurise, but fitted as the towers were."""
     fitted = load_towers(towers.folder).fitted
     data = {side: read_columns(log, fitted.features, side, columns) for side in SIDES}
     _write(folder, log, fitted, texts_of(log, fitted.features), data, graphs)
@@ -88,9 +88,9 @@ def _write(
     (folder / "graphs.json").write_text(json.dumps({name: graph.model_dump() for name, graph in graphs.items()}))
     queries, documents = (text_bags(side, fitted) for side in texts)
     if features.text.clicked_queries:
-        led = extracted_log.read(log.folder, "led_queries")
+        clicked = extracted_log.read(log.folder, "led_queries")
         documents = with_queries(
-            documents, queries, extracted_log.rows(led, "document_row"), extracted_log.rows(led, "query_row")
+            documents, queries, extracted_log.rows(clicked, "document_row"), extracted_log.rows(clicked, "query_row")
         )
     _save(folder, "text.searches", table_bags(queries, fitted))
     _save(folder, "text.documents", table_bags(documents, fitted))
@@ -113,7 +113,7 @@ def texts_of(log: Log, features: Features) -> tuple[pa.Array, pa.Array]:
 
 
 def _fit(log: Log, features: Features, texts: tuple[pa.Array, pa.Array], data: dict[Side, ColumnData]) -> Fitted:
-    """The vocabulary is of the training window's queries and documents alone, as is all else."""
+    """The vocabulary and the groups, fitted on queries and documents of the training window alone."""
     queries, documents = (hash_texts(side, features.text) for side in texts)
     query_rows = extracted_log.rows(extracted_log.read(log.folder, "training_queries"), "query_row")
     document_rows = extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row")
@@ -122,34 +122,36 @@ def _fit(log: Log, features: Features, texts: tuple[pa.Array, pa.Array], data: d
 
 
 def _fit_groups(log: Log, features: Features, data: dict[Side, ColumnData]) -> dict[str, FittedValues]:
-    trained_on: dict[Side, Int32] = {
+    training_rows: dict[Side, Int32] = {
         "searches": extracted_log.rows(extracted_log.read(log.folder, "training_searches"), "search_row"),
         "documents": extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row"),
     }
-    known = {}
+    fitted = {}
     for name, group in features.column_groups.items():
-        trained = [
-            {key: column.take(pa.array(trained_on[side])) for key, column in data[side].items()} for side in SIDES
+        columns = [
+            {key: column.take(pa.array(training_rows[side])) for key, column in data[side].items()} for side in SIDES
         ]
-        known[name] = fit_group(name, group, *trained)
-    return known
+        fitted[name] = fit_group(name, group, *columns)
+    return fitted
 
 
 @stage(ExtraColumns)
 def extract_columns(folder: Path, logs: ReadLogs, log: Log, contents: dict[str, str], features: Features) -> None:
-    """searches.parquet and documents.parquet: the columns that groups name and no layout knows. contents: the digest of
-    each file, so that new logs are read anew."""
-    with showing("columns", 1), unchanged(logs, contents):
+    """Write searches.parquet and documents.parquet: the columns that groups name and no layout knows.
+
+    contents: the digest of each file, so that new logs are read again.
+    """
+    with showing("columns", 1), refuse_changes(logs, contents):
         read_named_columns(logs, log.folder, {side: extra_columns(features, side) for side in SIDES}, folder)
 
 
 def needs_columns(features: Features) -> bool:
-    """Whether groups name columns that no layout knows."""
+    """True if groups name columns that no layout knows."""
     return any(extra_columns(features, side) for side in SIDES)
 
 
 def examine(log: Log, features: Features, columns: ExtraColumns | None) -> None:
-    """Looks whether the groups can be had of this log, without text or training. Errors: the first that cannot."""
+    """Check, without text or training, that this log has what the groups need. Raises InputError for the first gap."""
     for graph in features.graphs.values():
         matrix, _, searchers = read_graph(log, graph)
         refuse_silent(matrix, searchers)
@@ -162,21 +164,23 @@ def wanted_columns(features: Features, side: Side) -> list[str]:
 
 
 def extra_columns(features: Features, side: Side) -> list[str]:
-    """Those of them that extraction does not keep by itself."""
-    return [column for column in wanted_columns(features, side) if column not in GIVEN[side]]
+    """The columns among them that extraction does not keep by itself."""
+    return [column for column in wanted_columns(features, side) if column not in EXTRACTED_COLUMNS[side]]
 
 
 def read_columns(log: Log, features: Features, side: Side, extra: ExtraColumns | None) -> ColumnData:
-    """The named columns of a side, a value a row of the log."""
-    wanted = wanted_columns(features, side)
-    kept = [column for column in wanted if column in GIVEN[side]]
-    table = pq.read_table(log.folder / f"{side}.parquet", columns=kept)
-    data = {column: table[column].combine_chunks() for column in kept}
-    if others := extra_columns(features, side):
+    """The columns of a side that the groups name, a value for each row of the log."""
+    named = wanted_columns(features, side)
+    extracted = [column for column in named if column in EXTRACTED_COLUMNS[side]]
+    table = pq.read_table(log.folder / f"{side}.parquet", columns=extracted)
+    data = {column: table[column].combine_chunks() for column in extracted}
+    if extra_names := extra_columns(features, side):
         if extra is None:
-            raise InputError(f"{side}: {', '.join(others)} are not among the columns {', '.join(GIVEN[side])}")
-        table = pq.read_table(extra.folder / f"{side}.parquet", columns=others)
-        data |= {column: table[column].combine_chunks() for column in others}
+            raise InputError(
+                f"{side}: {', '.join(extra_names)} are not among the columns {', '.join(EXTRACTED_COLUMNS[side])}"
+            )
+        table = pq.read_table(extra.folder / f"{side}.parquet", columns=extra_names)
+        data |= {column: table[column].combine_chunks() for column in extra_names}
     return data
 
 
@@ -195,7 +199,7 @@ def read_bags(features: FeatureSet, name: str, side: str) -> Bags:
 
 
 def read_fitted(features: FeatureSet) -> Fitted:
-    """What the training window decided."""
+    """The vocabulary, rarities and groups fitted on the training window."""
     return Fitted(
         Features.model_validate_json((features.folder / "features.json").read_text()),
         np.load(features.folder / "vocabulary.npy"),
@@ -205,7 +209,7 @@ def read_fitted(features: FeatureSet) -> Fitted:
 
 
 def read_graphs(features: FeatureSet, side: str) -> dict[str, Float32]:
-    """For each group of kind graph the vectors of all "searchers" or "documents"."""
+    """The vectors of all "searchers" or "documents" in each group of kind graph."""
     graphs = json.loads((features.folder / "graphs.json").read_text())
     return {
         name: np.load(Artifact.model_validate(graph).folder / f"{side}.npy", mmap_mode="r")
@@ -222,11 +226,11 @@ def read_inputs(features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN
     groups: dict[str, Bagged | Dense] = {
         "text": bagged(*_sides(features, "text"), fitted.text_rows(), towers.shared, query_of, scratch)
     }
-    of_searchers, of_documents = read_graphs(features, "searchers"), read_graphs(features, "documents")
+    searcher_vectors, document_vectors = read_graphs(features, "searchers"), read_graphs(features, "documents")
     for name, group in fitted.features.groups.items():
         match group:
             case Graph():
-                groups[name] = _dense(of_searchers[name], of_documents[name], searcher_of)
+                groups[name] = _dense(searcher_vectors[name], document_vectors[name], searcher_of)
             case Values() | Numbers():
                 sides = _sides(features, name)
                 groups[name] = bagged(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
@@ -241,8 +245,8 @@ def _sides(features: FeatureSet, name: str) -> tuple[Bags, Bags]:
 
 
 def _dense(searchers: Float32, documents: Float32, searcher_of: Int32) -> Dense:
-    """A row of nothing but zeros is a node that the graph does not know: its group is missing."""
+    """The group of a graph. A row of zeros is a node that the graph does not know; its rows lack the group."""
     vectors = np.concatenate([searchers, documents])
     at = np.concatenate([searcher_of, len(searchers) + np.arange(len(documents))]).astype(np.int32)
-    known = np.asarray(vectors.any(axis=1))
-    return Dense(vectors, np.where((at >= 0) & known[at], at, -1).astype(np.int32))
+    is_known = np.asarray(vectors.any(axis=1))
+    return Dense(vectors, np.where((at >= 0) & is_known[at], at, -1).astype(np.int32))

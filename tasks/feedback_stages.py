@@ -1,4 +1,4 @@
-"""The feedback loop's stages: what is to be rated, the ratings, the relevance filter and the lists that it shortens."""
+"""The stages of the feedback loop: results to rate, ratings, the relevance filter and the lists that it shortens."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from tasks.kinds import (
 from tasks.progress import showing
 from tasks.ranker_inputs import lists_of, matrix, read_lists
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
-from tasks.training_stages import read_corpus
+from tasks.training_inputs import read_corpus
 
-SLACK = 3  # of a list three times as long as asked for, the first documents that existed are kept
+SLACK = 3  # lists are retrieved three times as long as needed; the first documents that existed then are kept
 
 
 class FeedbackResult(Frozen):
@@ -59,11 +59,11 @@ class FeedbackResult(Frozen):
     made: Artifact
 
 
-def read_summary(each: FeedbackResult) -> dict[str, Any]:
-    """What the stage told of it, with the arm and the seed: see _write and fit_filter."""
-    file = "filter.json" if each.made.stage == fit_filter.name else "ratings.json"
-    told: dict[str, Any] = json.loads((each.made.folder / file).read_text())
-    return {"arm": each.arm, "seed": each.seed} | told
+def read_summary(result: FeedbackResult) -> dict[str, Any]:
+    """The content of ratings.json or filter.json (see _write and fit_filter), with the arm and the seed."""
+    file = "filter.json" if result.made.stage == fit_filter.name else "ratings.json"
+    summary: dict[str, Any] = json.loads((result.made.folder / file).read_text())
+    return {"arm": result.arm, "seed": result.seed} | summary
 
 
 @stage(UnratedResults)
@@ -73,67 +73,70 @@ def list_unrated(
     features: FeatureSet,
     towers: TrainedTowers,
     source: Arm,
-    before: list[RatedResults],
-    its: Feedback,
+    earlier_rounds: list[RatedResults],
+    feedback: Feedback,
 ) -> None:
-    """to_rate.parquet: what the towers of the arm source retrieve for searches of the training window, among the
-    documents that existed at that moment, without what the log judged and what earlier rounds (before) rated."""
+    """Write to_rate.parquet: the results of the towers of the arm source for searches of the training window.
+
+    They are retrieved among the documents that existed at that moment, without results that the log judged or that
+    earlier rounds rated.
+    """
     use_threads(source.training.threads)
     corpus = read_corpus(log, features, source)
-    searches = extracted_log.rows(extracted_log.read(log.folder, "rateable", {"most": its.searches}), "search_row")
+    searches = extracted_log.rows(extracted_log.read(log.folder, "rateable", {"most": feedback.searches}), "search_row")
     tower = load_towers(towers.folder).tower.over(corpus.inputs)
-    deep = min(SLACK * its.k, len(corpus.trainable))
+    depth = min(SLACK * feedback.k, len(corpus.trainable))
     with showing("to rate", 1):
         documents = tower.encode(corpus.inputs.rows_of(corpus.trainable))
-        rows, near = search_exact(documents, query_vectors(tower, corpus.inputs, searches), deep)
+        rows, near = search_exact(documents, query_vectors(tower, corpus.inputs, searches), depth)
     rows = np.where(rows >= 0, corpus.trainable[rows], -1).astype(np.int32)
-    rows, near = first_there(rows, near, _existed(log, searches, rows), its.k)
-    query, place = np.nonzero(rows >= 0)
-    found = searches[query], rows[query, place]
-    wanted = ~np.isin(keys_of(*found), _told_already(log, before, its.judged))
-    columns = [*found, (place + 1).astype(np.int32), near[query, place]]
-    pq.write_table(pa.table([column[wanted] for column in columns], schema=TO_RATE), folder / "to_rate.parquet")
+    rows, near = first_there(rows, near, _existed(log, searches, rows), feedback.k)
+    query, position = np.nonzero(rows >= 0)
+    pairs = searches[query], rows[query, position]
+    is_unrated = ~np.isin(keys_of(*pairs), _judged_pairs(log, earlier_rounds, feedback.judged))
+    columns = [*pairs, (position + 1).astype(np.int32), near[query, position]]
+    pq.write_table(pa.table([column[is_unrated] for column in columns], schema=TO_RATE), folder / "to_rate.parquet")
 
 
 def _existed(log: Log, searches: Int32, rows: Int32) -> Bool:
-    """(Q, K) whether each document existed when its search was made; row −1 did not."""
-    asked = pq.read_table(log.folder / "searches.parquet", columns=["searched_at"])["searched_at"].take(searches)
-    lives = pq.read_table(log.folder / "documents.parquet", columns=["created_at", "removed_at"])
+    """(Q, K) True where a document existed when its search was made; False for row −1."""
+    searched_at = pq.read_table(log.folder / "searches.parquet", columns=["searched_at"])["searched_at"].take(searches)
+    lifetimes = pq.read_table(log.folder / "documents.parquet", columns=["created_at", "removed_at"])
     ends = np.iinfo(np.int64)
-    at = asked.cast(pa.int64()).to_numpy()[:, None]
-    created = pc.fill_null(lives["created_at"].cast(pa.int64()), ends.min).to_numpy()
-    removed = pc.fill_null(lives["removed_at"].cast(pa.int64()), ends.max).to_numpy()
-    there: Bool = (rows >= 0) & (created[rows] <= at) & (removed[rows] > at)
-    return there
+    at = searched_at.cast(pa.int64()).to_numpy()[:, None]
+    created = pc.fill_null(lifetimes["created_at"].cast(pa.int64()), ends.min).to_numpy()
+    removed = pc.fill_null(lifetimes["removed_at"].cast(pa.int64()), ends.max).to_numpy()
+    existed: Bool = (rows >= 0) & (created[rows] <= at) & (removed[rows] > at)
+    return existed
 
 
-def _told_already(log: Log, before: list[RatedResults], judged: str) -> Int64:
-    """The pairs that the log or an earlier round judged."""
+def _judged_pairs(log: Log, earlier_rounds: list[RatedResults], judged: str) -> Int64:
+    """(P,) keys of the pairs that the log or an earlier round judged."""
     shown = extracted_log.read_shown(log.folder)
-    seen = shown.clicked if judged == "clicked" else np.ones(len(shown.clicked), bool)
-    rated = [pq.read_table(one.folder / "rated.parquet") for one in before]
+    judged_rows = shown.clicked if judged == "clicked" else np.ones(len(shown.clicked), bool)
+    tables = [pq.read_table(ratings.folder / "rated.parquet") for ratings in earlier_rounds]
     pairs = [
-        keys_of(extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")) for table in rated
+        keys_of(extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")) for table in tables
     ]
-    return np.concatenate([keys_of(shown.search_rows[seen], shown.document_rows[seen]), *pairs])
+    return np.concatenate([keys_of(shown.search_rows[judged_rows], shown.document_rows[judged_rows]), *pairs])
 
 
 @stage(RatedResults)
-def rate(folder: Path, log: Log, world: SimulatedLog, asked: UnratedResults, rater: Rater, good_from: int) -> None:
-    """rated.parquet: the simulated world's truth about what was to be rated, with the rater's noise.
+def rate(folder: Path, log: Log, world: SimulatedLog, unrated: UnratedResults, rater: Rater, good_from: int) -> None:
+    """Write rated.parquet: the simulated world's truth about the results to rate, with the rater's noise.
 
-    Only searches of the training window are ever looked up. ratings.json: how many, how many of them are good.
+    The truth is read for searches of the training window only. ratings.json: the number of ratings and of good ones.
     """
-    table = pq.read_table(asked.folder / "to_rate.parquet", columns=["search_row", "document_row"])
-    found = rating_files.true_grades(log.folder, world.folder / "truth", table)
-    searches, documents = extracted_log.rows(found, "search_row"), extracted_log.rows(found, "document_row")
-    grades = with_noise(found["grade"].to_numpy(), keys_of(searches, documents), good_from, rater)
+    table = pq.read_table(unrated.folder / "to_rate.parquet", columns=["search_row", "document_row"])
+    truth = rating_files.true_grades(log.folder, world.folder / "truth", table)
+    searches, documents = extracted_log.rows(truth, "search_row"), extracted_log.rows(truth, "document_row")
+    grades = with_noise(truth["grade"].to_numpy(), keys_of(searches, documents), good_from, rater)
     _write(folder, pa.table([searches, documents, grades, grades >= good_from], schema=RATED))
 
 
 @stage(RatedResults)
 def take_imported(folder: Path, log: Log, arm: str, files: list[str], good_from: int) -> None:
-    """The same from what people filled in: files are those that were imported, by name (see keep_imported)."""
+    """Write rated.parquet and ratings.json from ratings by people. files: imported files, see keep_imported."""
     if not files:
         raise InputError(
             f"nobody has rated what {arm} retrieves: `ebr ratings export EXPERIMENT --arm {arm} OUT.csv`, fill in the "
@@ -145,44 +148,44 @@ def take_imported(folder: Path, log: Log, arm: str, files: list[str], good_from:
 
 def _write(folder: Path, rated: pa.Table) -> None:
     pq.write_table(rated, folder / "rated.parquet")
-    told = {
+    summary = {
         "ratings": rated.num_rows,
         "good": pc.sum(rated["good"]).as_py() or 0,
         "searches": pc.count_distinct(rated["search_row"]).as_py(),
     }
-    (folder / "ratings.json").write_text(json.dumps(told, indent=1))
+    (folder / "ratings.json").write_text(json.dumps(summary, indent=1))
 
 
 def imported_folder() -> Path:
-    """Where imported ratings lie: no artifacts, for people made them, and nothing can make them again."""
+    """The folder of imported ratings. They are no artifacts: people made them, and no stage can make them again."""
     return home() / "ratings"
 
 
 def imported_of(name: str, arm: str) -> list[str]:
-    """The files of ratings imported under this name of what an arm retrieved, each named by what it holds."""
+    """The names of the files of ratings imported for an arm of this experiment, each a digest of its content."""
     folder = imported_folder() / name / arm
     return sorted(f"{name}/{arm}/{path.name}" for path in folder.glob("*.parquet"))
 
 
 def keep_imported(log: Log, file: Path, name: str, arm: str) -> tuple[Path, pa.Table]:
-    """(where they are kept, the ratings): checks a file that people filled in, and keeps it for the arm.
+    """(the file that keeps the ratings, the ratings) of a CSV file that people filled in, checked and kept for the arm.
 
-    Errors: what ratings.read_csv refuses, and a pair that was imported before with another grade.
+    Raises InputError for what rating_files.read_csv refuses, and for a pair imported before with another grade.
     """
     table = rating_files.read_csv(file, log.folder)
-    for before in imported_of(name, arm):
-        both = pa.concat_tables([pq.read_table(imported_folder() / before, schema=IMPORTED), table])
-        if told := list(
-            rating_files.contradictions(both, f"the ratings imported before, {imported_folder() / before}")
+    for earlier in imported_of(name, arm):
+        together = pa.concat_tables([pq.read_table(imported_folder() / earlier, schema=IMPORTED), table])
+        if contradictions := list(
+            rating_files.contradictions(together, f"the ratings imported before, {imported_folder() / earlier}")
         ):
-            raise InputError(f"{file}: nothing was imported\n" + "\n".join(f"  {line}" for line in told))
+            raise InputError(f"{file}: nothing was imported\n" + "\n".join(f"  {line}" for line in contradictions))
     content = json.dumps(table.select(["search_id", "document_id", "grade"]).to_pydict()).encode()
-    kept = imported_folder() / name / arm / f"{hashlib.sha256(content).hexdigest()[:20]}.parquet"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = kept.with_suffix(".unfinished")
+    target = imported_folder() / name / arm / f"{hashlib.sha256(content).hexdigest()[:20]}.parquet"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(".unfinished")
     pq.write_table(table, unfinished)
-    unfinished.rename(kept)
-    return kept, table
+    unfinished.rename(target)
+    return target, table
 
 
 @stage(FittedFilter)
@@ -193,87 +196,98 @@ def fit_filter(
     towers: TrainedTowers,
     source: Arm,
     rated: list[RatedResults],
-    its: Filter,
+    filter_spec: Filter,
     seed: int,
 ) -> None:
-    """filter.txt, a LightGBM model of which retrieved results are good, and filter.json: its threshold, what that does
-    to held-out ratings, the gain of each feature.
+    """Write filter.txt, a LightGBM model of which retrieved results are good, and filter.json: its threshold, the
+    effect of the threshold on held-out ratings, the gain of each feature.
 
-    It learns from the ratings and, as good, from what the same searches clicked: rated is only what nobody clicked, so
-    that without these it would take what is clicked most for the exception.
+    It is trained on the ratings and, as good results, on the clicks of the same searches. Only results without a click
+    are rated, so without those clicks the results that are clicked most would look like exceptions.
     """
     threads = source.training.threads
     use_threads(threads)
     corpus = read_corpus(log, features, source)
-    searches, documents, good, own = _examples(log, rated, corpus.trainable)
+    searches, documents, good, is_click = _examples(log, rated, corpus.trainable)
     tower = load_towers(towers.folder).tower.over(corpus.inputs)
-    asked, at = (part.astype(np.int32) for part in np.unique(searches, return_inverse=True))
-    every = np.arange(corpus.inputs.documents, dtype=np.int32)
-    vectors = tower.encode(corpus.inputs.rows_of(every))
-    lists = lists_of(log, _asked(log, asked, corpus), query_vectors(tower, corpus.inputs, asked), vectors)
-    names, rows = matrix(lists, "cosine", "none", at, documents, np.ones_like(at))
+    unique_searches, search_pos = (part.astype(np.int32) for part in np.unique(searches, return_inverse=True))
+    all_documents = np.arange(corpus.inputs.documents, dtype=np.int32)
+    vectors = tower.encode(corpus.inputs.rows_of(all_documents))
+    lists = lists_of(
+        log,
+        _training_searches(log, unique_searches, corpus),
+        query_vectors(tower, corpus.inputs, unique_searches),
+        vectors,
+    )
+    names, rows = matrix(lists, "cosine", "none", search_pos, documents, np.ones_like(search_pos))
     if "popularity" in names:
         popularity = rows[:, names.index("popularity")]
-        popularity[:] = np.log1p(np.maximum(np.expm1(popularity) - own, 0))  # a click is not told by itself
+        # An example's own click must not give it away.
+        popularity[:] = np.log1p(np.maximum(np.expm1(popularity) - is_click, 0))
     with showing("fit filter", 1):
-        judge = fit(names, rows, good, held_out(searches), its.recall_weight, threads, seed)
-    judge.model.save_model(folder / "filter.txt")
-    gains = dict(zip(names, judge.model.feature_importance("gain").tolist(), strict=True))
-    told = {"threshold": judge.threshold, "held_out": judge.held_out, "gain": gains, "examples": len(good)}
-    (folder / "filter.json").write_text(json.dumps(told, indent=1))
+        relevance_filter = fit(names, rows, good, held_out(searches), filter_spec.recall_weight, threads, seed)
+    relevance_filter.model.save_model(folder / "filter.txt")
+    gains = dict(zip(names, relevance_filter.model.feature_importance("gain").tolist(), strict=True))
+    summary = {
+        "threshold": relevance_filter.threshold,
+        "held_out": relevance_filter.held_out,
+        "gain": gains,
+        "examples": len(good),
+    }
+    (folder / "filter.json").write_text(json.dumps(summary, indent=1))
 
 
-def _asked(log: Log, searches: Int32, corpus: Corpus) -> SampledSearches:
-    """Searches of the training window as an evaluation has them, without targets: what can be retrieved is what existed
-    in that window."""
+def _training_searches(log: Log, searches: Int32, corpus: Corpus) -> SampledSearches:
+    """Searches of the training window in the form of an evaluation, without targets; candidates are the documents that
+    existed in that window."""
     queries = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
     columns = {"search_row": searches, "query_row": queries.to_numpy()}
     return SampledSearches(columns, corpus.trainable, pa.table({}), pa.table({}), corpus.clicks[corpus.trainable])
 
 
 def _examples(log: Log, rated: list[RatedResults], corpus: Int32) -> tuple[Int32, Int32, Bool, Bool]:
-    """(searches, documents of the corpus, good, whether the search clicked it) of all rounds' ratings and their
-    searches' clicks."""
-    table = pa.concat_tables([pq.read_table(one.folder / "rated.parquet") for one in rated])
+    """(searches, documents of the corpus, True if good, True if clicked by the search) of the ratings of all rounds and
+    the clicks of their searches."""
+    table = pa.concat_tables([pq.read_table(ratings.folder / "rated.parquet") for ratings in rated])
     shown = extracted_log.read_shown(log.folder)
     searches, documents = extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")
     clicked = shown.clicked & np.isin(shown.search_rows, searches)
-    own = np.concatenate([np.zeros(len(searches), bool), np.ones(clicked.sum(), bool)])
+    is_click = np.concatenate([np.zeros(len(searches), bool), np.ones(clicked.sum(), bool)])
     good = np.concatenate([table["good"].to_numpy(), np.ones(clicked.sum(), bool)])
     searches = np.concatenate([searches, shown.search_rows[clicked]])
     documents = np.concatenate([documents, shown.document_rows[clicked]])
-    first = np.unique(keys_of(searches, documents), return_index=True)[1]
-    first = first[np.isin(documents[first], corpus)]
-    return searches[first], documents[first], good[first], own[first]
+    chosen = np.unique(keys_of(searches, documents), return_index=True)[1]
+    chosen = chosen[np.isin(documents[chosen], corpus)]
+    return searches[chosen], documents[chosen], good[chosen], is_click[chosen]
 
 
 @stage(RetrievedList)
 def retrieve_filtered(
     folder: Path,
     log: Log,
-    evaluated: EvalSet,
+    eval_set: EvalSet,
     vectors: Vectors,
     index: BuiltIndex,
-    fitted: FittedFilter,
+    relevance_filter: FittedFilter,
     k: int,
     threads: int,
 ) -> None:
-    """A list: what the index finds, in its order, without what the filter takes for bad."""
+    """Write a list: the documents that the index retrieves, in its order, without those that the filter rejects."""
     use_threads(threads)
-    lists, searched = read_lists(log, evaluated, vectors), load(index.folder)
+    lists, deduped_index = read_lists(log, eval_set, vectors), load(index.folder)
     candidates = lists.sample.candidates
-    model = lightgbm.Booster(model_file=fitted.folder / "filter.txt")
-    threshold = json.loads((fitted.folder / "filter.json").read_text())["threshold"]
+    model = lightgbm.Booster(model_file=relevance_filter.folder / "filter.txt")
+    threshold = json.loads((relevance_filter.folder / "filter.json").read_text())["threshold"]
     started = time.perf_counter()
     with showing("filter", 1):
-        found, _ = search_index(searched, lists.queries, k)
-        rows = as_document_rows(found, candidates)
-        at, place = (part.astype(np.int32) for part in np.nonzero(rows >= 0))
-        names, read = matrix(lists, "cosine", "none", at, rows[at, place], np.ones_like(at))
-        assert names == model.feature_name(), "a filter reads what it was fitted on"
-        bad = probabilities(model, read, threads) < threshold
-        rows[at[bad], place[bad]] = -1
+        nearest, _ = search_index(deduped_index, lists.queries, k)
+        rows = as_document_rows(nearest, candidates)
+        search_pos, pos = (part.astype(np.int32) for part in np.nonzero(rows >= 0))
+        names, features = matrix(lists, "cosine", "none", search_pos, rows[search_pos, pos], np.ones_like(search_pos))
+        assert names == model.feature_name(), "a filter reads the features that it was fitted on"
+        is_bad = probabilities(model, features, threads) < threshold
+        rows[search_pos[is_bad], pos[is_bad]] = -1
     rows = packed(rows)
     seconds = time.perf_counter() - started
-    counted = scanned(searched, lists.queries, k)[0]
-    save_retrieved(Retrieved(rows, counted, count_returned(rows), seconds), folder)
+    compared = scanned(deduped_index, lists.queries, k)[0]
+    save_retrieved(Retrieved(rows, compared, count_returned(rows), seconds), folder)

@@ -1,4 +1,4 @@
-"""Everything that a run made, as the report and MLflow read it."""
+"""All artifacts of a run, as the report and MLflow read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.ranker_stages import RankerTrained
 
 
 class TrainedArm(Frozen):
-    """One arm trained with one seed, or the error that kept it from that."""
+    """One arm with one seed: its towers, or the error that stopped its training."""
 
     arm: str
     seed: int
@@ -21,7 +21,7 @@ class TrainedArm(Frozen):
 
 
 class CostSource(Frozen):
-    """An artifact of an arm, whose folder says what it cost."""
+    """An artifact of an arm whose folder holds a costs.json."""
 
     arm: str
     seed: int | None
@@ -30,9 +30,9 @@ class CostSource(Frozen):
 
 
 class FinishedRun(Frozen):
-    """What a run made and what failed, once all of it has ended."""
+    """The artifacts and the failures of a run that has ended."""
 
-    experiment: str  # its name
+    experiment: str  # the name
     spec: Experiment
     log: Log
     searches: EvalSet  # of the test
@@ -42,5 +42,5 @@ class FinishedRun(Frozen):
     feedback: tuple[FeedbackResult, ...]
     costs: tuple[CostSource, ...]
     indexes: dict[str, dict[str, BuiltIndex]]  # arm-seed → name → index
-    bundles: dict[str, ModelBundle]  # arm or ensemble →
-    failures: dict[str, str]  # who → why
+    bundles: dict[str, ModelBundle]  # arm or ensemble → bundle
+    failures: dict[str, str]  # label of a stage → error

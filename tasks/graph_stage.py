@@ -22,34 +22,34 @@ from tasks.artifacts import stage
 from tasks.kinds import GraphVectors, Log
 from tasks.progress import showing
 
-FEWEST = 20  # pairs from which on a share is believed
-LEAKING = 3  # times what chance joins, from which on edges are called a leak
+FEWEST_PAIRS = 20  # pairs below which a share is not trusted
+LEAK_RATIO = 3  # times the share by chance from which edges are called a leak
 
 
 @stage(GraphVectors)
 def embed_graph(folder: Path, log: Log, graph: Graph) -> None:
-    """searchers.npy and documents.npy: their vectors, zero for whom the graph does not know; report.json: the edges."""
+    """Write searchers.npy and documents.npy, vectors, zero for nodes without edges; report.json: counts."""
     use_threads(1)
     matrix, edges, searchers = read_graph(log, graph)
     vectors = np.empty((0, graph.dimensions), np.float32)
     with showing("graph", 1) as show:
-        for done, made in embed(matrix, searchers, graph, seed=0):
-            vectors = made
+        for done, latest in embed(matrix, searchers, graph, seed=0):
+            vectors = latest
             show(done, "")
     np.save(folder / "searchers.npy", vectors[:searchers])
     np.save(folder / "documents.npy", vectors[searchers:])
-    known = np.diff(matrix.indptr) > 0
+    has_edges = np.diff(matrix.indptr) > 0
     report = {
         "edges": len(edges),
         "undated": int(pc.sum(edges["undated"]).as_py() or 0),
-        "searchers": int(known[:searchers].sum()),
-        "documents": int(known[searchers:].sum()),
+        "searchers": int(has_edges[:searchers].sum()),
+        "documents": int(has_edges[searchers:].sum()),
     }
     (folder / "report.json").write_text(json.dumps(report, indent=1))
 
 
 def read_graph(log: Log, graph: Graph) -> tuple[Any, pa.Table, int]:
-    """(the graph as a matrix over the searchers, then the documents; its edges; how many searchers)."""
+    """(the adjacency matrix over the searchers, then the documents; the edges; the number of searchers)."""
     edges = read_edges(log, graph)
     searchers = pq.read_metadata(log.folder / "searchers.parquet").num_rows
     documents = pq.read_metadata(log.folder / "documents.parquet").num_rows
@@ -59,10 +59,10 @@ def read_graph(log: Log, graph: Graph) -> tuple[Any, pa.Table, int]:
 
 
 def leak_of(log: Log, features: Features) -> str | None:
-    """What is to be said of results whose graph reads edges without a date, None where it reads none.
+    """A remark on results whose graph reads edges without a date; None if it reads none.
 
-    Evidence: the share of the test's new (searcher, document) pairs that such an edge joins, against that of the same
-    searchers and documents dealt at random.
+    The evidence is the share of the test's new (searcher, document) pairs that such an edge joins, compared with the
+    share for the same searchers and documents paired at random.
     """
     graphs = [graph for graph in features.graphs.values() if graph.undated_edges]
     if not any(read_edges(log, graph)["undated"].to_numpy().any() for graph in graphs):
@@ -70,21 +70,21 @@ def leak_of(log: Log, features: Features) -> str | None:
     kinds = (
         [] if any(not graph.edges for graph in graphs) else sorted({kind for graph in graphs for kind in graph.edges})
     )
-    found = extracted_log.read(log.folder, "leaked_pairs", {"kinds": kinds}).to_pylist()[0]
-    share, chance = (found[key] / max(found["pairs"], 1) for key in ("joined", "by_chance"))
-    if found["joined"] < FEWEST or share < LEAKING * chance:
+    counts = extracted_log.read(log.folder, "leaked_pairs", {"kinds": kinds}).to_pylist()[0]
+    share, chance = (counts[key] / max(counts["pairs"], 1) for key in ("joined", "by_chance"))
+    if counts["joined"] < FEWEST_PAIRS or share < LEAK_RATIO * chance:
         return "reads edges without a date, some of which may be from the test period"
     return (
         f"leaks: edges without a date join {share:.1%} of the test's new (searcher, document) pairs, {chance:.1%} by "
-        "chance: they hold what the test asks for"
+        "chance: they hold answers of the test"
     )
 
 
 def read_edges(log: Log, graph: Graph) -> pa.Table:
-    """The edges that the graph is made of: source, target and their types, weight, undated.
+    """The edges of the graph: source, target and their types, weight, undated.
 
-    Errors: a kind that no edge has; edges that lack a date where nothing else is there and the experiment does not
-    accept them.
+    Raises InputError if no edge has a kind that the graph names, or if no edge has a date, the graph reads no clicks,
+    and the experiment does not accept undated edges.
     """
     edges = extracted_log.read(log.folder, "edges")
     if graph.edges:
@@ -116,5 +116,5 @@ def _clicks(log: Log, names: list[str]) -> pa.Table:
 
 
 def _nodes(edges: pa.Table, side: str, searchers: int) -> Int32:
-    behind = pc.equal(edges[f"{side}_type"], "document").to_numpy() * searchers
-    return np.asarray(edges[f"{side}_row"].to_numpy() + behind, np.int32)
+    offsets = pc.equal(edges[f"{side}_type"], "document").to_numpy() * searchers
+    return np.asarray(edges[f"{side}_row"].to_numpy() + offsets, np.int32)

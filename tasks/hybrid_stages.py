@@ -1,4 +1,4 @@
-"""Retrieval by terms and embedding together: the documents chosen, the radius calibrated, the lists fused."""
+"""Retrieval by terms and embedding together: choose documents, calibrate a radius, fuse lists."""
 
 from __future__ import annotations
 
@@ -39,48 +39,50 @@ from tasks.kinds import BuiltIndex, CalibratedRadius, EvalSet, Log, RetrievedLis
 from tasks.progress import showing
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 
-CALIBRATED_AT = 100  # a target farther down than this is no case for a radius
-SURE = 3  # clicks before a query counts as navigational
+CALIBRATION_DEPTH = 100  # documents in the list that calibrates; targets below it do not count
+NAVIGATIONAL_CLICKS = 3  # clicks from which a query may count as navigational
 
 
 @stage(EvalSet)
-def choose_documents(folder: Path, log: Log, evaluated: EvalSet, its: DocumentFilter) -> None:
-    """The same evaluation over fewer documents: those that the filter lets into the index. [EBR §4.3]"""
-    candidates = read_sample(evaluated).candidates
+def choose_documents(folder: Path, log: Log, eval_set: EvalSet, document_filter: DocumentFilter) -> None:
+    """Write the same evaluation over fewer documents: those that the filter lets into the index. [EBR §4.3]"""
+    candidates = read_sample(eval_set).candidates
     documents = pq.read_table(log.folder / "documents.parquet", columns=["created_at"])
-    kept = np.zeros(documents.num_rows, bool)
-    if its.active:
-        kept[extracted_log.read_shown(log.folder).document_rows] = True
-    if its.popular is not None:
+    chosen = np.zeros(documents.num_rows, bool)
+    if document_filter.active:
+        chosen[extracted_log.read_shown(log.folder).document_rows] = True
+    if document_filter.popular is not None:
         clicks = extracted_log.read_clicks(log.folder, documents.num_rows)
-        most = int(np.ceil(its.popular * (clicks > 0).sum()))
-        kept[baselines.popularity(clicks, candidates, min(most, len(candidates)))] = True
-    if its.recent_days is not None:
+        count = int(np.ceil(document_filter.popular * (clicks > 0).sum()))
+        chosen[baselines.popularity(clicks, candidates, min(count, len(candidates)))] = True
+    if document_filter.recent_days is not None:
         period = pq.read_table(log.folder / "searches.parquet", columns=["searched_at", "split"])
         start = pc.min(period.filter(pc.equal(period["split"], "test"))["searched_at"]).as_py()
-        since = pa.scalar(start - timedelta(days=its.recent_days), pa.timestamp("us"))
-        kept |= pc.fill_null(pc.greater_equal(documents["created_at"], since), False).to_numpy()
-    every = pq.read_table(evaluated.folder / "candidates.parquet")
-    pq.write_table(every.filter(pa.array(kept[candidates])), folder / "candidates.parquet")
+        earliest = pa.scalar(start - timedelta(days=document_filter.recent_days), pa.timestamp("us"))
+        chosen |= pc.fill_null(pc.greater_equal(documents["created_at"], earliest), False).to_numpy()
+    all_candidates = pq.read_table(eval_set.folder / "candidates.parquet")
+    pq.write_table(all_candidates.filter(pa.array(chosen[candidates])), folder / "candidates.parquet")
     for name in ("searches.parquet", "targets.parquet", "slices.parquet", "counts.json"):
-        shutil.copy(evaluated.folder / name, folder / name)
+        shutil.copy(eval_set.folder / name, folder / name)
 
 
 @stage(CalibratedRadius)
 def calibrate_radius(folder: Path, vectors: Vectors, validation: EvalSet, threads: int) -> None:
-    """radius.json: how far the clicked documents of validation searches lie; none where exact search finds none."""
+    """Write radius.json: the distances of clicked documents in validation searches; no file if no list has one."""
     use_threads(threads)
     sample = read_sample(validation)
     searches, targets = sample.for_targets("clicked")
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")
     queries = np.load(vectors.folder / "queries.npy")[..., searches["at"], :]
-    rows, similarities = search_exact(documents[sample.candidates], queries, min(CALIBRATED_AT, len(sample.candidates)))
-    found = np.where(rows >= 0, sample.candidates[rows], -1)
-    asked = np.repeat(np.arange(len(queries)), targets.counts)
-    hit = found[asked] == targets.documents[:, None]
-    there = hit.any(1)
-    if there.any():
-        radius = calibrate(similarities[asked, hit.argmax(1)][there], similarities[asked, 0][there])
+    rows, similarities = search_exact(
+        documents[sample.candidates], queries, min(CALIBRATION_DEPTH, len(sample.candidates))
+    )
+    retrieved = np.where(rows >= 0, sample.candidates[rows], -1)
+    owners = np.repeat(np.arange(len(queries)), targets.counts)
+    is_target = retrieved[owners] == targets.documents[:, None]
+    has_target = is_target.any(1)
+    if has_target.any():
+        radius = calibrate(similarities[owners, is_target.argmax(1)][has_target], similarities[owners, 0][has_target])
         (folder / "radius.json").write_text(radius.model_dump_json(indent=1))
 
 
@@ -88,70 +90,72 @@ def calibrate_radius(folder: Path, vectors: Vectors, validation: EvalSet, thread
 def retrieve_hybrid(
     folder: Path,
     log: Log,
-    evaluated: EvalSet,
-    its: Retrieval,
+    eval_set: EvalSet,
+    retrieval: Retrieval,
     k: int,
     threads: int,
     vectors: Vectors | None = None,
     index: BuiltIndex | None = None,
     radius: CalibratedRadius | None = None,
 ) -> None:
-    """A list by terms and embedding together.
+    """Write a list retrieved by terms and embedding together.
 
-    vectors, index and radius are those of its arm, over the documents of evaluated.
+    vectors, index and radius are those of the retrieval's arm, over the documents of eval_set.
     """
     use_threads(threads)
-    sample = read_sample(evaluated)
-    table, terms, queries = _read(log, sample, its)
-    allowed = None if its.where is None else meet(parse(its.where), table, terms, _nothing_near)
-    asked, place = np.unique(sample.searches["query_row"], return_inverse=True)
-    lists, looked_at = [], np.zeros(len(place), np.int64)
+    sample = read_sample(eval_set)
+    table, terms, queries = _read(log, sample, retrieval)
+    allowed = None if retrieval.where is None else meet(parse(retrieval.where), table, terms, _refuse_nn)
+    unique_queries, inverse = np.unique(sample.searches["query_row"], return_inverse=True)
+    lists, compared = [], np.zeros(len(inverse), np.int64)
     started = time.perf_counter()
     with showing("hybrid", 1):
-        if its.terms:
-            by_terms, _ = ranked(terms, queries.take(asked).to_pylist(), k, its.terms == "every", allowed)
-            lists.append(by_terms[place])
+        if retrieval.terms:
+            by_terms, _ = ranked(
+                terms, queries.take(unique_queries).to_pylist(), k, retrieval.terms == "every", allowed
+            )
+            lists.append(by_terms[inverse])
         if vectors is not None and index is not None:
-            near, looked_at = _near(sample, its, vectors, index, radius, k, allowed)
-            if its.trigger is not None:
-                spared = _spared(log, sample, its.trigger)
-                near[spared], looked_at[spared] = -1, 0
+            near, compared = _near(sample, retrieval, vectors, index, radius, k, allowed)
+            if retrieval.trigger is not None:
+                spared = _spared(log, sample, retrieval.trigger)
+                near[spared], compared[spared] = -1, 0
             lists.append(near)
-        rows = fuse(lists[0], lists[1], its.fuse, k) if len(lists) == 2 else lists[0]
+        rows = fuse(lists[0], lists[1], retrieval.fuse, k) if len(lists) == 2 else lists[0]
     seconds = time.perf_counter() - started
     rows = as_document_rows(rows, sample.candidates)
-    if its.trigger is not None and its.trigger.instead == "memory":
-        rows[spared] = _remembered(log, sample, k)[spared]
-    save_retrieved(Retrieved(rows, looked_at, count_returned(rows), seconds), folder)
+    if retrieval.trigger is not None and retrieval.trigger.instead == "memory":
+        rows[spared] = _memory_list(log, sample, k)[spared]
+    save_retrieved(Retrieved(rows, compared, count_returned(rows), seconds), folder)
 
 
-def _nothing_near(_near: Any, _among: Any) -> Any:
-    raise AssertionError("an experiment's condition holds no nn")
+def _refuse_nn(_query: Any, _candidates: Any) -> Any:
+    raise AssertionError("a condition in an experiment has no nn")
 
 
-def _read(log: Log, sample: SampledSearches, its: Retrieval) -> tuple[pa.Table, Terms, pa.ChunkedArray]:
-    """The documents of the evaluation, their terms, and every query's text."""
+def _read(log: Log, sample: SampledSearches, retrieval: Retrieval) -> tuple[pa.Table, Terms, pa.ChunkedArray]:
+    """(the documents of the evaluation, their terms, the text of every query)."""
     table = read_documents(log, sample.candidates)
-    needs_terms = its.terms is not None or (its.where is not None and "term" in its.where)
+    needs_terms = retrieval.terms is not None or (retrieval.where is not None and "term" in retrieval.where)
     terms = index_terms(texts_of(table) if needs_terms else [])
     return table, terms, pq.read_table(log.folder / "queries.parquet")["query"]
 
 
 def read_documents(log: Log, rows: Int32) -> pa.Table:
-    """The documents at rows, with what a condition may ask of them."""
+    """The documents at these rows: title, body and the attributes that conditions use."""
     columns = ["title", "body", *ATTRIBUTES]
     return pq.read_table(log.folder / "documents.parquet", columns=columns).take(rows).combine_chunks()
 
 
 def texts_of(documents: pa.Table) -> list[str]:
-    """What terms are looked for in: title and body."""
+    """(N,) the texts in which terms are searched: title and body."""
     body = pc.fill_null(documents["body"], "")
     return list(pc.binary_join_element_wise(documents["title"], body, " ").to_pylist())
 
 
 def _near(
     sample: SampledSearches,
-    its: Retrieval,
+    retrieval: Retrieval,
     vectors: Vectors,
     index: BuiltIndex,
     radius: CalibratedRadius | None,
@@ -160,52 +164,54 @@ def _near(
 ) -> tuple[Int32, Int64]:
     """((S, K) rows among the candidates, (S,) documents scanned) by the arm's embedding."""
     documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")[sample.candidates]
-    searched = load(index.folder)
+    deduped_index = load(index.folder)
     queries = np.load(vectors.folder / "queries.npy")
-    looked_at, _ = scanned(searched, queries, k)
-    found = search_within(searched, documents, queries, k, allowed, float(looked_at.mean()))
-    if found.exactly and allowed is not None:
-        looked_at[:] = allowed.sum()
-    if its.near == "top":
-        return found.rows, looked_at
-    return within(found.rows, found.similarities, _radius(its, radius, found.similarities)), looked_at
+    compared, _ = scanned(deduped_index, queries, k)
+    nearest = search_within(deduped_index, documents, queries, k, allowed, float(compared.mean()))
+    if nearest.exactly and allowed is not None:
+        compared[:] = allowed.sum()
+    if retrieval.near == "top":
+        return nearest.rows, compared
+    return within(nearest.rows, nearest.similarities, _radius(retrieval, radius, nearest.similarities)), compared
 
 
-def _radius(its: Retrieval, radius: CalibratedRadius | None, similarities: Float32) -> Float32 | float:
-    """The number asked for, or what the calibration found."""
-    if not isinstance(its.radius, str):
-        return its.radius
+def _radius(retrieval: Retrieval, radius: CalibratedRadius | None, similarities: Float32) -> Float32 | float:
+    """The radius given as a number, or the calibrated one."""
+    if not isinstance(retrieval.radius, str):
+        return retrieval.radius
     assert radius is not None, "a radius is calibrated before it is used"
     if not (radius.folder / "radius.json").exists():
-        raise InputError("no validation target was found, so no radius can be calibrated; give radius: a number")
+        raise InputError("no validation target was retrieved, so no radius can be calibrated; set radius to a number")
     calibrated = Radius.model_validate_json((radius.folder / "radius.json").read_text())
-    return calibrated.of(its.radius, similarities)
+    return calibrated.of(retrieval.radius, similarities)
 
 
 def _spared(log: Log, sample: SampledSearches, trigger: Trigger) -> npt.NDArray[np.bool_]:
-    """(S,) which searches the trigger spares, by the clicks of the training window."""
+    """(S,) True for searches that the trigger spares, by the clicks of the training window."""
     shown = extracted_log.read_shown(log.folder)
     clicks = {key: getattr(shown, key)[shown.clicked] for key in ("query_rows", "searcher_rows", "document_rows")}
-    asked, searchers = sample.searches["query_row"].astype(np.int64), sample.searches["searcher_row"].astype(np.int64)
+    queries, searchers = sample.searches["query_row"].astype(np.int64), sample.searches["searcher_row"].astype(np.int64)
     width = int(max(searchers.max(initial=0), clicks["searcher_rows"].max(initial=0))) + 1
-    spared = np.zeros(len(asked), bool)
+    spared = np.zeros(len(queries), bool)
     if trigger.refinding:
         signed_in = clicks["searcher_rows"] >= 0
-        before = clicks["query_rows"].astype(np.int64)[signed_in] * width + clicks["searcher_rows"][signed_in]
-        spared |= np.isin(asked * width + searchers, before) & (searchers >= 0)
+        clicked_pairs = clicks["query_rows"].astype(np.int64)[signed_in] * width + clicks["searcher_rows"][signed_in]
+        spared |= np.isin(queries * width + searchers, clicked_pairs) & (searchers >= 0)
     if trigger.navigational is not None:
-        total = np.bincount(clicks["query_rows"], minlength=int(asked.max(initial=0)) + 1)
+        total = np.bincount(clicks["query_rows"], minlength=int(queries.max(initial=0)) + 1)
         documents = int(clicks["document_rows"].max(initial=0)) + 1
         keys = clicks["query_rows"].astype(np.int64) * documents + clicks["document_rows"]
         pairs, times = np.unique(keys, return_counts=True)
-        most = np.zeros(len(total), np.int64)
-        np.maximum.at(most, pairs // documents, times)
-        spared |= ((total >= SURE) & (most >= trigger.navigational * np.maximum(total, 1)))[asked]
+        most_clicks = np.zeros(len(total), np.int64)
+        np.maximum.at(most_clicks, pairs // documents, times)
+        spared |= ((total >= NAVIGATIONAL_CLICKS) & (most_clicks >= trigger.navigational * np.maximum(total, 1)))[
+            queries
+        ]
     return spared
 
 
-def _remembered(log: Log, sample: SampledSearches, k: int) -> Int32:
-    """(S, K) what was clicked for this query before."""
+def _memory_list(log: Log, sample: SampledSearches, k: int) -> Int32:
+    """(S, K) rows of the documents clicked for the same query in the training window."""
     shown = extracted_log.read_shown(log.folder)
     clicks = extracted_log.read_clicks(log.folder, pq.read_metadata(log.folder / "documents.parquet").num_rows)
     queries, documents = shown.query_rows[shown.clicked], shown.document_rows[shown.clicked]

@@ -1,4 +1,4 @@
-"""The kinds of artifacts: what a stage takes and gives, for the type checker alone. At run time all are artifacts."""
+"""The kinds of artifacts that stages take and return, for the type checker alone. At run time all are Artifact."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ SimulatedLog = NewType("SimulatedLog", Artifact)  # a simulated world's log, and
 Log = NewType("Log", Artifact)  # the extracted tables
 Partition = NewType("Partition", Artifact)  # a raw file of a table that grows by the day
 EvalSet = NewType("EvalSet", Artifact)  # the sampled searches of a part, their targets, the documents alive
-GraphVectors = NewType("GraphVectors", Artifact)  # of every searcher and document
+GraphVectors = NewType("GraphVectors", Artifact)  # a vector of every searcher and document
 ExtraColumns = NewType("ExtraColumns", Artifact)  # columns of the log that no layout knows
-FeatureSet = NewType("FeatureSet", Artifact)  # what towers read
+FeatureSet = NewType("FeatureSet", Artifact)  # the inputs of towers
 TrainedTowers = NewType("TrainedTowers", Artifact)
 MinedNegatives = NewType("MinedNegatives", Artifact)
 UnratedResults = NewType("UnratedResults", Artifact)  # retrieved results that nobody has judged
-RatedResults = NewType("RatedResults", Artifact)  # their ratings
-Vectors = NewType("Vectors", Artifact)  # of every document and of the searches of an EvalSet
+RatedResults = NewType("RatedResults", Artifact)  # ratings of retrieved results
+Vectors = NewType("Vectors", Artifact)  # of every document, and of the searches of an EvalSet
 EnsembleWeights = NewType("EnsembleWeights", Artifact)
 BuiltIndex = NewType("BuiltIndex", Artifact)
 CalibratedRadius = NewType("CalibratedRadius", Artifact)
@@ -25,10 +25,10 @@ RetrievedList = NewType("RetrievedList", Artifact)
 ExaminationRates = NewType("ExaminationRates", Artifact)  # how likely a position is examined
 TrainedRanker = NewType("TrainedRanker", Artifact)
 FittedFilter = NewType("FittedFilter", Artifact)
-TargetRanks = NewType("TargetRanks", Artifact)  # where exact search ranks every target
-BundleTables = NewType("BundleTables", Artifact)  # what all bundles of a log hold
+TargetRanks = NewType("TargetRanks", Artifact)  # the rank of every target by exact search
+BundleTables = NewType("BundleTables", Artifact)  # the content that all bundles of a log share
 ModelBundle = NewType("ModelBundle", Artifact)
-DayRecall = NewType("DayRecall", Artifact)  # of the newest day's searches
+DayRecall = NewType("DayRecall", Artifact)  # recall of the newest day's searches
 RunResults = NewType("RunResults", Artifact)
 RunAudit = NewType("RunAudit", Artifact)
 RunReport = NewType("RunReport", Artifact)

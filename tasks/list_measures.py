@@ -1,4 +1,4 @@
-"""The metrics of a list for each search, and the clusters that are resampled."""
+"""The metrics of a list for each search, and the clusters to resample."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from ebr_core.measure.metrics import Targets
 from tasks.eval_sets import SampledSearches
 from tasks.retrieved import EXACT, NO_INDEX, Retrieved
 
-COUNTS = ("scanned", "returned")  # documents, where a retrieval counts them
+COUNTS = ("scanned", "returned")  # metrics of lists that count documents
 
 
 class EvaluatedRun(NamedTuple):
-    """Who retrieved: an arm or baseline, its seed, the index."""
+    """The origin of a list: an arm or baseline, its seed, the index."""
 
     arm: str
     seed: int | None
-    through: str  # the index
+    index_name: str
 
     @property
     def row(self) -> dict[str, Any]:
-        """Who it was, as result rows say it."""
-        return {"arm": self.arm, "seed": self.seed, "index": self.through}
+        """The columns that identify it in result rows."""
+        return {"arm": self.arm, "seed": self.seed, "index": self.index_name}
 
     @property
-    def exact(self) -> bool:
-        """Whether nothing but the arm itself decides what is found."""
-        return self.through in (EXACT, NO_INDEX)
+    def is_exact(self) -> bool:
+        """True if the list depends on the arm alone, and not on an index."""
+        return self.index_name in (EXACT, NO_INDEX)
 
 
-By = dict[EvaluatedRun, dict[str, Float64]]  # metric → (S,) of each run
+MetricsByRun = dict[EvaluatedRun, dict[str, Float64]]  # metric → (S,) of each run
 
 
 def measure_list(rows: Any, targets: Targets, sample: SampledSearches, ks: tuple[int, ...]) -> dict[str, Float64]:
-    """Each metric of what a run retrieved for these searches, (S,). [EBR §2.1]"""
+    """Metric → (S,) its values for the list of a run, rows (S, K). [EBR §2.1]"""
     hit, grades = metrics.hits(rows, targets), metrics.grades_of(rows, targets)
     best = metrics.best_grades(targets, max(ks))
-    stands = np.zeros(1 + max(int(sample.candidates.max()), int(targets.documents.max())))
-    stands[sample.candidates] = metrics.standing(sample.clicks)
+    standing = np.zeros(1 + max(int(sample.candidates.max()), int(targets.documents.max())))
+    standing[sample.candidates] = metrics.standing(sample.clicks)
     measured = {"mrr": metrics.reciprocal_rank(hit)}
     for k in ks:
         measured[f"recall@{k}"] = metrics.recall_at_k(hit, targets, k)
         measured[f"precision@{k}"] = metrics.precision_at_k(hit, rows, k)
         measured[f"success@{k}"] = metrics.success_at_k(hit, k)
         measured[f"ndcg@{k}"] = metrics.ndcg_at_k(grades, best, k)
-        measured[f"popularity_lift@{k}"] = metrics.popularity_lift_at_k(rows, targets, stands, k)
+        measured[f"popularity_lift@{k}"] = metrics.popularity_lift_at_k(rows, targets, standing, k)
     return measured
 
 
-def add_counts(measured: By, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any]) -> None:
-    """What a list counted for each search: documents scanned, documents returned."""
+def add_counts(measured: MetricsByRun, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any]) -> None:
+    """Add the counts of each list for each search: documents scanned, documents returned."""
     for run, retrieved in lists.items():
         for name, counts in zip(COUNTS, (retrieved.scanned, retrieved.returned), strict=True):
             if counts is not None:
@@ -61,33 +61,40 @@ def add_counts(measured: By, lists: dict[EvaluatedRun, Retrieved], searches: dic
 
 
 def add_index_recall(
-    measured: By, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
+    measured: MetricsByRun, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
 ) -> None:
-    """The index's own numbers: the share of the K exactly nearest that it finds among its first K, and whether the one
-    exactly nearest is among them (1-recall@K) [EBR §4.1]. Where an index was tuned for a K, what it finds asked for so
-    few counts, equal documents standing for each other, as it did in the tuning."""
-    for run, of_run in measured.items():
-        exactly = run._replace(through=EXACT)
-        if run.exact or exactly not in lists:
+    """Add the recall of each index: the share of the K exactly nearest documents that are among its first K, and
+    1-recall@K, which is 1 if the nearest one is among them. [EBR §4.1]
+
+    At the K for which an index was tuned, the recall is that of a search for K documents in which documents of equal
+    similarity count as one, as in the tuning.
+    """
+    for run, metrics_of_run in measured.items():
+        exact_run = run._replace(index_name=EXACT)
+        if run.is_exact or exact_run not in lists:
             continue
-        ours, truth = lists[run].rows[searches["at"]], lists[exactly].rows[searches["at"]]
+        approximate, exact = lists[run].rows[searches["at"]], lists[exact_run].rows[searches["at"]]
         promised_k, promised = lists[run].promised or (0, np.empty(0))
         for k in ks:
-            nearest = truth[:, :k]
+            nearest = exact[:, :k]
             counts = (nearest >= 0).sum(1)
             offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-            wanted = Targets(offsets, nearest[nearest >= 0])
-            of_run[f"index_recall@{k}"] = metrics.hits(ours[:, :k], wanted).sum(1) / np.maximum(counts, 1)
+            targets = Targets(offsets, nearest[nearest >= 0])
+            metrics_of_run[f"index_recall@{k}"] = metrics.hits(approximate[:, :k], targets).sum(1) / np.maximum(
+                counts, 1
+            )
             if k == promised_k:
-                of_run[f"index_recall@{k}"] = promised[searches["at"]]
-            of_run[f"one_recall@{k}"] = ((ours[:, :k] == truth[:, :1]) & (truth[:, :1] >= 0)).any(1).astype(np.float64)
+                metrics_of_run[f"index_recall@{k}"] = promised[searches["at"]]
+            metrics_of_run[f"one_recall@{k}"] = (
+                ((approximate[:, :k] == exact[:, :1]) & (exact[:, :1] >= 0)).any(1).astype(np.float64)
+            )
 
 
 def clusters_of(searches: dict[str, Any]) -> Int64:
-    """(S,) the searcher of each search; where nobody is signed in, its session, or, where no session has two of these
-    searches, its query: what is resampled as a whole."""
+    """(S,) the cluster of each search, resampled as a whole: its searcher; if nobody is signed in, its session, or its
+    query if no session has two of these searches."""
     searcher, session = searches["searcher_row"].astype(np.int64), searches["session_row"].astype(np.int64)
-    nobody = searcher < 0
-    alone = len(np.unique(session[nobody])) == nobody.sum()
-    clusters: Int64 = np.where(nobody, -1 - (searches["query_row"] if alone else session), searcher)
+    anonymous = searcher < 0
+    one_each = len(np.unique(session[anonymous])) == anonymous.sum()
+    clusters: Int64 = np.where(anonymous, -1 - (searches["query_row"] if one_each else session), searcher)
     return clusters

@@ -1,4 +1,4 @@
-"""From the user's logs to the tables that everything else reads."""
+"""From the user's logs to the tables that all other stages read."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ ReadLogs = Tables | Ubi | Esci | Beir
 
 
 def files_of(logs: ReadLogs | Simulated, world: SimulatedLog | None) -> ReadLogs:
-    """Where the tables are to be read: the user's files, or those that the simulated world wrote."""
+    """The files of the tables: the user's, or those that the simulated world wrote."""
     if not isinstance(logs, Simulated):
         return logs
-    assert world is not None, "a simulated log needs its world to have been lived"
+    assert world is not None, "a simulated log needs a world that was simulated"
     return logs.tables(world.folder)
 
 
 def contents_of(logs: ReadLogs, without: Collection[str] = ()) -> dict[str, str]:
-    """The digest of what each table's path stands for, now, but for the tables without."""
-    with known_digests() as known:
-        digests = fingerprint(logs, known, without)
+    """The current digest of each table's files, except for the tables in without."""
+    with known_digests() as cache:
+        digests = fingerprint(logs, cache, without)
     return {table: digests[path] for table, path in paths(logs).items() if table not in without}
 
 
 @contextmanager
 def known_digests() -> Iterator[DigestCache]:
-    """Digests of files that have been read, by path; what is added meanwhile is kept."""
-    kept = home() / "digests.json"
-    known = read_known(kept)
+    """The digests of files read before, by path; digests added in the block are saved at its end."""
+    file = home() / "digests.json"
+    digests = read_known(file)
     try:
-        yield known
+        yield digests
     finally:
-        keep(known, kept)
+        keep(digests, file)
 
 
 @contextmanager
-def unchanged(logs: ReadLogs, contents: dict[str, str]) -> Iterator[None]:
-    """Looks, when the logs have been read, whether they still hold what they held before: that names what is read.
+def refuse_changes(logs: ReadLogs, contents: dict[str, str]) -> Iterator[None]:
+    """Raise InputError if a log file changed while the block ran, because its digest names the artifact.
 
-    Errors: they do not, which also says why they could not be read.
+    An error of the block that such a change explains is replaced.
     """
     try:
         yield
@@ -64,17 +64,17 @@ def unchanged(logs: ReadLogs, contents: dict[str, str]) -> Iterator[None]:
 
 
 def _refuse_changed(logs: ReadLogs, contents: dict[str, str]) -> None:
-    now = contents_of(logs, [table for table in paths(logs) if table not in contents])
-    if changed := [paths(logs)[table] for table, digest in contents.items() if now[table] != digest]:
+    current = contents_of(logs, [table for table in paths(logs) if table not in contents])
+    if changed := [paths(logs)[table] for table, digest in contents.items() if current[table] != digest]:
         raise InputError(
-            f"{', '.join(changed)}: changed while it was read, so what was read is not kept; the same command reads it "
-            "anew, once nobody writes there"
+            f"{', '.join(changed)}: changed while it was read, so the result is discarded; run the same command "
+            "again once no process writes there"
         )
 
 
 @stage(SimulatedLog)
 def simulate_log(folder: Path, world: World) -> None:
-    """Lets the simulated world run and writes its log."""
+    """Run the simulated world and write its log."""
     with showing("simulate", world.days) as show:
         for day in simulate(world, folder):
             show(day, "")
@@ -88,13 +88,18 @@ def extract(
     contents: dict[str, str],
     parts: dict[str, list[Partition]] | None = None,
 ) -> None:
-    """Reads the logs, checks them, splits them by time.
+    """Read the logs, check them, split them by time.
 
-    contents: the digest of each table's files, so that new logs are read anew. parts: the partitions of tables that are
-    read from there, and so need no digest.
+    contents: the digest of each table's files, so that new logs are read again. parts: the partitions of tables that
+    are read from those, and so need no digest.
     """
-    with showing("extract", 1), unchanged(logs, contents):
-        extract_logs(logs, split, folder, {table: [one.folder for one in its] for table, its in (parts or {}).items()})
+    with showing("extract", 1), refuse_changes(logs, contents):
+        extract_logs(
+            logs,
+            split,
+            folder,
+            {table: [part.folder for part in partitions] for table, partitions in (parts or {}).items()},
+        )
 
 
 @stage(EvalSet)
@@ -107,10 +112,10 @@ def sample(
     world: SimulatedLog | None = None,
     halved: bool = False,
 ) -> None:
-    """Chooses the searches of a period that an evaluation runs, with their targets and the documents alive.
+    """Choose the searches of a period for an evaluation, with their targets and the documents alive.
 
-    world: the simulated world whose truth is a target set of its own; only the test is ever given it. halved: the later
-    half of the validation is a part of its own, "ranking".
+    world: the simulated world whose truth is a target set of its own; the test alone gets it. halved: the later half
+    of the validation is a separate part, "ranking".
     """
     extracted_log.sample(
         log.folder, split, most, judged_from, world.folder / "truth" if world else None, folder, halved

@@ -14,11 +14,11 @@ from tasks.kinds import Partition
 
 @stage(Partition)
 def partition(folder: Path, file: RawFile) -> None:
-    """Reads a raw file: its typed rows, and how many searches of which days it holds."""
+    """Write the typed rows of a raw file, and its number of searches of each day."""
     read_file(file, folder)
 
 
 def days_of(logs: Tables | Ubi, parts: Mapping[str, Sequence[Partition]]) -> dict[date, int]:
-    """The days (UTC) that have searches, in order, and how many; null and absurd times are left out."""
+    """Each day (UTC) that has searches → their number, in order; null and absurd times are left out."""
     timed = [table for table, times in GROWING[logs.layout].items() if times]
-    return count_days(one.folder for table in timed for one in parts[table])
+    return count_days(part.folder for table in timed for part in parts[table])

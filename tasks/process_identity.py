@@ -1,4 +1,4 @@
-"""Who a process is, so that what a killed one left can be told from what a living one is at."""
+"""The identity of a process, by which leftovers of a dead process differ from the work of a running one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def identity(pid: int) -> str | None:
-    """A process's number and when it began, which no later process shares; None where there is none."""
+    """The id of a process and its start time, which no later process shares; None if no such process runs."""
     try:
-        began = Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()
+        stat = Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return None
-    return None if began[0] == "Z" else f"{pid}:{began[19]}"
+    return None if stat[0] == "Z" else f"{pid}:{stat[19]}"
 
 
 def myself() -> str:
@@ -22,5 +22,5 @@ def myself() -> str:
 
 
 def is_gone(process: str, host: str | None = None) -> bool:
-    """Whether a process of that identity is no more; of another machine's nobody here can say so."""
+    """True if the process of that identity has ended; False for one of another machine, which is not checked."""
     return host in (None, socket.gethostname()) and identity(int(process.partition(":")[0])) != process

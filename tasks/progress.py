@@ -1,4 +1,4 @@
-"""Progress of long stages: bars on a terminal, lines in the log of a flow run where nobody watches."""
+"""Progress of long stages: bars on a terminal, else lines in the log of the flow run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BARS: ContextVar[Progress | None] = ContextVar("bars", default=None)
 
 @contextmanager
 def showing(description: str, total: float) -> Iterator[Callable[[float, str], None]]:
-    """Gives a function that takes how much is done and a note. With bars on the screen it moves one; else notes are
-    logged."""
+    """A function that takes the amount done and a note. It moves a bar if bars are on the screen; else it logs the
+    notes."""
     bars, last = BARS.get(), ""
     name = task_run.name or ""
-    description = name if " " in name else description  # a given name says for whom; Prefect's own only counts
+    description = name if " " in name else description  # Prefect's own names, which have no space, only count
     if bars is None:
-        logger = get_run_logger() if TaskRunContext.get() else getLogger("ebr")  # a stage may be called by itself
+        logger = get_run_logger() if TaskRunContext.get() else getLogger("ebr")  # a stage may be called outside a flow
 
         def log(_done: float, note: str = "") -> None:
             nonlocal last

@@ -1,4 +1,4 @@
-"""What a ranker reads of a search and a document: read once for all pairs, then a row of features for each pair."""
+"""The inputs of a ranker: tables read once for all pairs, then a row of features for each (search, document) pair."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ebr_core.arrays import Float32, Int32
 from ebr_core.rerank.ranker_features import Embedding, Ordinary, describe, embedded
 from ebr_core.text.terms import Terms, index_terms, scores_of
 from tasks.eval_sets import SampledSearches, read_sample
-from tasks.feature_stages import GIVEN
+from tasks.feature_stages import EXTRACTED_COLUMNS
 from tasks.hybrid_stages import read_documents, texts_of
 from tasks.kinds import EvalSet, Log, Vectors
 
 DAY_US = 86_400_000_000
-PAIRS = 65_536  # whose vectors are looked at at a time
+PAIRS = 65_536  # whose vectors are read at a time
 
 
 class RankerLists(NamedTuple):
-    """What stands to be ordered, and all that a ranker may read of it."""
+    """Searches and candidates to rank, and all the data that a ranker may read of them."""
 
     sample: SampledSearches
     queries: Float32  # (S, D) or (h, S, D)
@@ -31,59 +31,59 @@ class RankerLists(NamedTuple):
     ordinary: Ordinary
     terms: Terms  # over the candidates
     texts: list[str]  # of distinct queries
-    asked: Int32  # (S,) into texts
-    place: Int32  # (N,) of a document among the candidates, −1 elsewhere
-    missing: dict[str, str]  # feature → why these logs have none
+    query_pos: Int32  # (S,) positions in texts
+    candidate_pos: Int32  # (N,) positions of documents among the candidates, −1 elsewhere
+    missing: dict[str, str]  # feature → the reason why these logs lack it
 
 
 def matrix(
     lists: RankerLists, embedding: Embedding, bias: str, searches: Int32, documents: Int32, positions: Int32
 ) -> tuple[list[str], Float32]:
-    """(names, (P, F)) of pairs: searches are places in the sample, documents rows, among the candidates."""
+    """(names, (P, F) features) of pairs: searches are positions in the sample, documents rows among the candidates."""
     names, columns = describe(lists.ordinary, searches, documents)
     if len(lists.terms.words):
-        by_terms = scores_of(lists.terms, lists.texts, lists.asked[searches], lists.place[documents])
+        by_terms = scores_of(lists.terms, lists.texts, lists.query_pos[searches], lists.candidate_pos[documents])
         names, columns = ["bm25", "words_held", *names], [*by_terms, *columns]
     if bias == "position":
         names, columns = [*names, "position"], [*columns, np.where(positions > 0, positions, np.nan)]
-    more, _ = embedded(embedding, lists.queries, lists.documents, searches[:0], documents[:0])
-    rows = np.empty((len(searches), len(names) + len(more)), np.float32)
-    for at, column in enumerate(columns):
-        rows[:, at] = column
-    for first in range(0, len(searches) if more else 0, PAIRS):
-        some = slice(first, first + PAIRS)
-        _, vectors = embedded(embedding, lists.queries, lists.documents, searches[some], documents[some])
-        rows[some, len(names) :] = np.stack(vectors, 1)
-    return [*names, *more], rows
+    embedded_names, _ = embedded(embedding, lists.queries, lists.documents, searches[:0], documents[:0])
+    rows = np.empty((len(searches), len(names) + len(embedded_names)), np.float32)
+    for i, column in enumerate(columns):
+        rows[:, i] = column
+    for first in range(0, len(searches) if embedded_names else 0, PAIRS):
+        part = slice(first, first + PAIRS)
+        _, vectors = embedded(embedding, lists.queries, lists.documents, searches[part], documents[part])
+        rows[part, len(names) :] = np.stack(vectors, 1)
+    return [*names, *embedded_names], rows
 
 
-def read_lists(log: Log, evaluated: EvalSet, vectors: Vectors) -> RankerLists:
-    """Everything that is read, once for all pairs."""
+def read_lists(log: Log, eval_set: EvalSet, vectors: Vectors) -> RankerLists:
+    """All that a ranker reads of an evaluation set and the vectors of an arm."""
     documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
     queries: Float32 = np.load(vectors.folder / "queries.npy")
-    return lists_of(log, read_sample(evaluated), queries, documents)
+    return lists_of(log, read_sample(eval_set), queries, documents)
 
 
 def lists_of(log: Log, sample: SampledSearches, queries: Float32, documents: Float32) -> RankerLists:
-    """The same of searches and candidates with their vectors, (S, D) or (h, S, D), and (N, D) of all documents."""
+    """All that a ranker reads of these searches, (S, D) or (h, S, D), and of the documents, (N, D)."""
     ordinary, missing = _ordinary(log, sample)
-    asked, place = np.unique(sample.searches["query_row"], return_inverse=True)
-    texts = pq.read_table(log.folder / "queries.parquet")["query"].take(asked).to_pylist()
+    unique_queries, inverse = np.unique(sample.searches["query_row"], return_inverse=True)
+    texts = pq.read_table(log.folder / "queries.parquet")["query"].take(unique_queries).to_pylist()
     terms = index_terms(texts_of(read_documents(log, sample.candidates)))
     if not len(terms.words):
         missing["bm25"] = "documents have no text"
     count = pq.read_metadata(log.folder / "documents.parquet").num_rows
-    at = np.full(count, -1, np.int32)
-    at[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
-    return RankerLists(sample, queries, documents, ordinary, terms, texts, place.astype(np.int32), at, missing)
+    positions = np.full(count, -1, np.int32)
+    positions[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
+    return RankerLists(sample, queries, documents, ordinary, terms, texts, inverse.astype(np.int32), positions, missing)
 
 
 def _ordinary(log: Log, sample: SampledSearches) -> tuple[Ordinary, dict[str, str]]:
-    """(what is known beside the embedding, by feature why the others are not)."""
+    """(the features beside the embedding, feature → the reason why it is missing)."""
     missing: dict[str, str] = {}
     documents = pq.read_table(log.folder / "documents.parquet").drop_columns(["body", "document_id"])
-    every = pq.read_table(log.folder / "searches.parquet").drop_columns(["search_id"])
-    searches = every.take(sample.searches["search_row"])
+    all_searches = pq.read_table(log.folder / "searches.parquet").drop_columns(["search_id"])
+    searches = all_searches.take(sample.searches["search_row"])
     clicks = extracted_log.read_clicks(log.folder, documents.num_rows)
     if not clicks.any():
         missing["popularity"] = "no click in the training window"
@@ -92,16 +92,19 @@ def _ordinary(log: Log, sample: SampledSearches) -> tuple[Ordinary, dict[str, st
         missing["kind"] = "documents have none"
     created = _days(documents["created_at"])
     if np.isnan(created).all():
-        missing["age_days"] = "no document says when it was created"
-    timed = not pc.all(pc.equal(every["searched_at"], every["searched_at"][0])).as_py()
+        missing["age_days"] = "no document has a creation date"
+    timed = not pc.all(pc.equal(all_searches["searched_at"], all_searches["searched_at"][0])).as_py()
     titles = pc.utf8_length(documents["title"]).to_numpy().astype(np.float32)
-    places = {}
-    for name in (column for column in GIVEN["searches"] if column in GIVEN["documents"]):
-        ours, theirs = (side[name].combine_chunks() for side in (every, documents))
-        if ours.null_count == len(ours) or theirs.null_count == len(theirs):
+    same_place = {}
+    for name in (column for column in EXTRACTED_COLUMNS["searches"] if column in EXTRACTED_COLUMNS["documents"]):
+        search_values, document_values = (table[name].combine_chunks() for table in (all_searches, documents))
+        if search_values.null_count == len(search_values) or document_values.null_count == len(document_values):
             missing[f"same_{name}"] = f"searches or documents have no {name}"
             continue
-        places[name] = (_numbered(searches[name].combine_chunks(), theirs), _numbered(theirs, theirs))
+        same_place[name] = (
+            _numbered(searches[name].combine_chunks(), document_values),
+            _numbered(document_values, document_values),
+        )
     queries = pq.read_table(log.folder / "queries.parquet")["query"].take(sample.searches["query_row"])
     return Ordinary(
         np.log1p(clicks).astype(np.float32) if clicks.any() else None,
@@ -110,19 +113,19 @@ def _ordinary(log: Log, sample: SampledSearches) -> tuple[Ordinary, dict[str, st
         None if "age_days" in missing else created,
         titles if titles.any() else None,
         pc.utf8_length(queries).to_numpy().astype(np.float32),
-        places,
+        same_place,
     ), missing
 
 
 def _numbered(values: pa.Array, known: pa.Array) -> Int32:
-    """(n,) for each value its number among the known ones in order; −2 where it is none of them, −1 for null."""
+    """(n,) the number of each value among the sorted known ones; −2 for a value that is not among them, −1 for null."""
     ordered = pc.unique(known.drop_null()).sort()
-    found = pc.fill_null(pc.index_in(values, ordered), -2).to_numpy().astype(np.int32)
-    return np.where(values.is_null().to_numpy(zero_copy_only=False), -1, found).astype(np.int32)
+    numbers = pc.fill_null(pc.index_in(values, ordered), -2).to_numpy().astype(np.int32)
+    return np.where(values.is_null().to_numpy(zero_copy_only=False), -1, numbers).astype(np.int32)
 
 
 def _days(instants: pa.ChunkedArray) -> Float32:
     """(n,) days since 1970, NaN where null; within a minute."""
     micros = instants.cast(pa.int64())
-    there = pc.fill_null(micros, 0).to_numpy().astype(np.float64) / DAY_US
-    return np.where(micros.is_null().to_numpy(), np.nan, there).astype(np.float32)
+    days = pc.fill_null(micros, 0).to_numpy().astype(np.float64) / DAY_US
+    return np.where(micros.is_null().to_numpy(), np.nan, days).astype(np.float32)

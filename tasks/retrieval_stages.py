@@ -35,11 +35,11 @@ from tasks.retrieved import Retrieved, as_document_rows, save_retrieved, save_un
 
 
 @stage(Vectors)
-def embed_texts(folder: Path, features: FeatureSet, towers: TrainedTowers, evaluated: EvalSet, threads: int) -> None:
-    """Unit vectors: documents.npy (N, D) of every document, queries.npy (S, D) of the sampled searches in their
-    order, or (h, S, D) where a search has several."""
+def embed_texts(folder: Path, features: FeatureSet, towers: TrainedTowers, eval_set: EvalSet, threads: int) -> None:
+    """Write unit vectors: documents.npy (N, D) of every document, and queries.npy (S, D) of the sampled searches in
+    their order, or (h, S, D) if a search has several."""
     use_threads(threads)
-    model, sample = load_towers(towers.folder), read_sample(evaluated)
+    model, sample = load_towers(towers.folder), read_sample(eval_set)
     inputs = read_inputs(features, model.config)
     tower = model.tower.over(inputs)
     documents = inputs.rows_of(np.arange(inputs.documents, dtype=np.int32))
@@ -51,41 +51,41 @@ def embed_texts(folder: Path, features: FeatureSet, towers: TrainedTowers, evalu
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
 
-def refuse_impossible(evaluated: EvalSet, indexes: Iterable[AnyIndex], dimensions: Iterable[int], k: int) -> None:
-    """Tells before any training what the corpus is too small for: the K retrieved, an index."""
-    alive = len(read_sample(evaluated).candidates)
+def refuse_impossible(eval_set: EvalSet, indexes: Iterable[AnyIndex], dimensions: Iterable[int], k: int) -> None:
+    """Raise InputError, before any training, if the corpus is too small for the K retrieved or for an index."""
+    alive = len(read_sample(eval_set).candidates)
     if k > alive:
         raise InputError(
             f"evaluation.ks holds {k}, but {alive} documents are alive in the test period: lower it to {alive} or less"
         )
     for spec in indexes:
         for d in dimensions:
-            if told := problem(spec, alive, d):
-                raise InputError(f"index of kind {spec.kind}: {told}")
+            if reason := problem(spec, alive, d):
+                raise InputError(f"index of kind {spec.kind}: {reason}")
 
 
 @stage(BuiltIndex)
 def build_index(
     folder: Path,
     vectors: Vectors,
-    evaluated: EvalSet,
+    eval_set: EvalSet,
     spec: AnyIndex,
     threads: int,
     tuned_on: Vectors | None = None,
     setting_of: BuiltIndex | None = None,
 ) -> None:
-    """A faiss index over the documents alive; the manifest names the vectors that it belongs to, and its setting.
+    """Write a faiss index over the documents alive; its manifest names the vectors that it belongs to, and its setting.
 
-    tuned_on: embed_texts of validation queries, needed where the spec has a target; tuning.json then holds every
-    setting tried. setting_of: an index whose tuned setting is taken over in place of one of its own.
+    tuned_on: embed_texts of validation queries, needed if the spec has a target; tuning.json then holds every setting
+    tried. setting_of: an index whose tuned setting is used, so that this one is not tuned.
     """
     use_threads(threads)
-    documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(evaluated).candidates]
+    documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(eval_set).candidates]
     started = time.perf_counter()
     with showing(f"index {spec.kind}", 1):
-        searched, setting = _build(documents, spec, tuned_on, setting_of, folder)
+        deduped_index, setting = _build(documents, spec, tuned_on, setting_of, folder)
     seconds = time.perf_counter() - started
-    index_bytes = save(searched, folder)
+    index_bytes = save(deduped_index, folder)
     manifest = {"vectors": vectors.digest, "spec": spec.model_dump(), "setting": setting}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     costs = {"build_s": seconds, "index_bytes": index_bytes}
@@ -95,16 +95,16 @@ def build_index(
 def _build(
     documents: Float32, spec: AnyIndex, tuned_on: Vectors | None, setting_of: BuiltIndex | None, folder: Path
 ) -> tuple[DedupedIndex, dict[str, Any] | None]:
-    """The index, and its setting where that was tuned."""
+    """(the index, its setting if that was tuned)."""
     if isinstance(spec, Exact | Scan) or spec.target is None:
         return build(documents, spec), None
     if setting_of is not None:
         setting = json.loads((setting_of.folder / "manifest.json").read_text())["setting"]
-        chosen_among = {Ivf: "nlist", Hnsw: "links"}.get(type(spec))
-        its = spec.model_copy(update={chosen_among: setting[chosen_among]}) if chosen_among else spec
-        searched = build(documents, its)
-        set_parameters(searched.index, setting["parameters"])
-        return searched, setting
+        grid_field = {Ivf: "nlist", Hnsw: "links"}.get(type(spec))
+        untuned = spec.model_copy(update={grid_field: setting[grid_field]}) if grid_field else spec
+        deduped_index = build(documents, untuned)
+        set_parameters(deduped_index.index, setting["parameters"])
+        return deduped_index, setting
     assert tuned_on is not None, "a target needs validation queries"
     queries = np.load(tuned_on.folder / "queries.npy")
     tuned = tune(documents, queries.reshape(-1, queries.shape[-1]), spec)
@@ -113,46 +113,46 @@ def _build(
 
 
 @stage(RetrievedList)
-def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, evaluated: EvalSet, k: int, threads: int) -> None:
-    """A list: the documents that the index finds for each sampled search.
+def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSet, k: int, threads: int) -> None:
+    """Write a list: the documents that the index retrieves for each sampled search.
 
-    Where the index was tuned, the list has its index recall@10 asked for no more than 10 documents, as its target
-    promises: graphs and second looks find more when asked for more.
+    If the index was tuned for a K, the list also has its index recall in a search for K documents, as its target
+    promises it: graphs and rescoring indexes reach a higher recall in a search for more.
     """
     use_threads(threads)
     manifest = json.loads((index.folder / "manifest.json").read_text())
     if manifest["vectors"] != vectors.digest:
         raise ValueError(f"this index belongs to vectors {manifest['vectors']}, not to {vectors.digest}")
     queries = np.load(vectors.folder / "queries.npy")
-    searched = load(index.folder)
-    candidates = read_sample(evaluated).candidates
-    at = manifest["spec"]["at"] if manifest["setting"] else k
+    deduped_index = load(index.folder)
+    candidates = read_sample(eval_set).candidates
+    tuned_k = manifest["spec"]["at"] if manifest["setting"] else k
     started = time.perf_counter()
-    rows, _ = search_index(searched, queries, at, slack=0)
+    rows, _ = search_index(deduped_index, queries, tuned_k, slack=0)
     seconds = time.perf_counter() - started
     promised = None
     if manifest["setting"]:
         documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
-        promised = at, recall_up_to_ties(documents, queries, rows, search_exact(documents, queries, at)[1])
-    rows, _ = search_index(searched, queries, k)
-    counted = scanned(searched, queries, at)[0]
-    retrieved = Retrieved(as_document_rows(rows, candidates), counted, seconds=seconds, promised=promised)
+        promised = tuned_k, recall_up_to_ties(documents, queries, rows, search_exact(documents, queries, tuned_k)[1])
+    rows, _ = search_index(deduped_index, queries, k)
+    compared = scanned(deduped_index, queries, tuned_k)[0]
+    retrieved = Retrieved(as_document_rows(rows, candidates), compared, seconds=seconds, promised=promised)
     save_retrieved(retrieved, folder)
 
 
 @stage(RetrievedList)
-def retrieve_baseline(folder: Path, log: Log, evaluated: EvalSet, name: str, k: int) -> None:
-    """A list from a baseline without towers, or the reason why these logs allow none."""
+def retrieve_baseline(folder: Path, log: Log, eval_set: EvalSet, name: str, k: int) -> None:
+    """Write the list of a baseline without towers, or the reason why these logs allow none."""
     with showing(name, 1):
-        rows = _run_baseline(log, evaluated, name, k)
+        rows = _run_baseline(log, eval_set, name, k)
     if isinstance(rows, str):
         save_unavailable(rows, folder)
     else:
         save_retrieved(Retrieved(rows), folder)
 
 
-def _run_baseline(log: Log, evaluated: EvalSet, name: str, k: int) -> Int32 | str:
-    sample = read_sample(evaluated)
+def _run_baseline(log: Log, eval_set: EvalSet, name: str, k: int) -> Int32 | str:
+    sample = read_sample(eval_set)
     if name == "bm25":
         return _bm25(log, sample.candidates, sample.searches["query_row"], k)
     clicks = extracted_log.read_clicks(log.folder, pq.read_metadata(log.folder / "documents.parquet").num_rows)
@@ -169,23 +169,23 @@ def _run_baseline(log: Log, evaluated: EvalSet, name: str, k: int) -> Int32 | st
 def _bm25(log: Log, candidates: Int32, query_rows: Int32, k: int) -> Int32:
     documents = pq.read_table(log.folder / "documents.parquet", columns=["title", "body"]).take(candidates)
     texts = pc.binary_join_element_wise(documents["title"], pc.fill_null(documents["body"], ""), " ")
-    asked, place = np.unique(query_rows, return_inverse=True)
-    queries = pq.read_table(log.folder / "queries.parquet")["query"].take(asked)
-    return baselines.bm25(texts.to_pylist(), candidates, queries.to_pylist(), k)[place]
+    unique_queries, inverse = np.unique(query_rows, return_inverse=True)
+    queries = pq.read_table(log.folder / "queries.parquet")["query"].take(unique_queries)
+    return baselines.bm25(texts.to_pylist(), candidates, queries.to_pylist(), k)[inverse]
 
 
 @stage(RetrievedList)
 def retrieve_oracle(
-    folder: Path, world: World, lived: SimulatedLog, log: Log, evaluated: EvalSet, sees: Sees, k: int
+    folder: Path, world: World, simulated: SimulatedLog, log: Log, eval_set: EvalSet, sees: Sees, k: int
 ) -> None:
-    """A list from the simulated world's own posterior, which knows the text, the place too, or everything."""
-    searches = pq.read_table(evaluated.folder / "searches.parquet", columns=["search_row", "search_id"])
-    asked = searches["search_id"].to_numpy().astype(np.int64)
+    """Write the list of the simulated world's posterior, which sees the text, also the place, or everything."""
+    searches = pq.read_table(eval_set.folder / "searches.parquet", columns=["search_row", "search_id"])
+    search_ids = searches["search_id"].to_numpy().astype(np.int64)
     with showing(f"oracle {sees}", 1):
-        found = oracle(world, lived.folder, asked, k, sees)
+        posterior = oracle(world, simulated.folder, search_ids, k, sees)
     documents = pq.read_table(log.folder / "documents.parquet", columns=["document_id"])["document_id"]
-    place = np.argsort(asked, kind="stable")
-    at = place[np.searchsorted(asked[place], found["search_id"].to_numpy())]
-    rows = np.full((len(asked), k), -1, np.int32)
-    rows[at, found["position"].to_numpy() - 1] = pc.index_in(found["document_id"], documents).to_numpy()
+    order = np.argsort(search_ids, kind="stable")
+    search_pos = order[np.searchsorted(search_ids[order], posterior["search_id"].to_numpy())]
+    rows = np.full((len(search_ids), k), -1, np.int32)
+    rows[search_pos, posterior["position"].to_numpy() - 1] = pc.index_in(posterior["document_id"], documents).to_numpy()
     save_retrieved(Retrieved(rows), folder)

@@ -1,4 +1,4 @@
-"""What every kind of list leaves behind: one contract, one save, one load."""
+"""The output of every stage that retrieves: one type, one save, one load."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PROMISED = "kept_at_"
 
 
 class Retrieved(NamedTuple):
-    """The documents retrieved for each of S sampled searches, and what that took."""
+    """The documents retrieved for each of S sampled searches, and the work that it took."""
 
     rows: Int32  # (S, K) document rows in order, −1 behind the last
-    scanned: Int64 | None = None  # (S,) documents compared by an embedding or a score; None: nothing counts them
-    returned: Int64 | None = None  # (S,) documents in the list; None where it is always K, or as many as there are
+    scanned: Int64 | None = None  # (S,) documents compared by an embedding or a score; None if not counted
+    returned: Int64 | None = None  # (S,) documents in the list; None if always K, or all there are
     seconds: float | None = None  # for all searches together
     promised: tuple[int, Float64] | None = None  # the K that an index was tuned for, and (S,) its index recall@K
 
@@ -31,9 +31,9 @@ def count_returned(rows: Int32) -> Int64:
     return np.asarray((rows >= 0).sum(1), np.int64)
 
 
-def as_document_rows(found: npt.NDArray[np.integer], candidates: Int32) -> Int32:
-    """(S, K) document rows of places among the candidates; −1 stays."""
-    return np.where(found >= 0, candidates[found], -1).astype(np.int32)
+def as_document_rows(positions: npt.NDArray[np.integer], candidates: Int32) -> Int32:
+    """(S, K) document rows of positions among the candidates; −1 stays."""
+    return np.where(positions >= 0, candidates[positions], -1).astype(np.int32)
 
 
 def save_retrieved(retrieved: Retrieved, folder: Path) -> None:
@@ -54,12 +54,12 @@ def save_retrieved(retrieved: Retrieved, folder: Path) -> None:
 
 
 def save_unavailable(reason: str, folder: Path) -> None:
-    """Write why these logs allow no such list."""
+    """Write the reason why these logs allow no such list."""
     (folder / "unavailable.json").write_text(json.dumps({"reason": reason}))
 
 
 def load_retrieved(artifact: Artifact) -> Retrieved | str:
-    """A list, without its seconds; or the reason why there is none."""
+    """The list of a stage, without its seconds, or the reason why it has none."""
     folder = artifact.folder
     if (folder / "unavailable.json").exists():
         return str(json.loads((folder / "unavailable.json").read_text())["reason"])

@@ -1,4 +1,4 @@
-"""The slices of an evaluation: who is in each. All but the whole are exploratory."""
+"""The slices of an evaluation and the searches in each. All but the whole are exploratory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ebr_core.arrays import Bool
 
 WHOLE = "all"
 MOST_KINDS = 8
-FEW_SEARCHES = 100  # below it a slice is marked as small
+FEW_SEARCHES = 100  # a slice with fewer is marked as small
 POSITIONS = {"1": (1, 1), "2–3": (2, 3), "4–10": (4, 10), "11 and on": (11, 1 << 30)}
 
 
 def slices_of(searches: dict[str, Any]) -> Iterator[tuple[str, Bool]]:
-    """Each slice, as "group: value", and its searches, (S,); a group that does not divide the searches is left out."""
+    """(slice as "group: value", (S,) True for its searches); a group that does not divide the searches is left out."""
     yield WHOLE, np.ones(len(searches["at"]), bool)
     for group, parts in _groups(searches):
         filled = {name: inside for name, inside in parts if inside.any()}
@@ -39,7 +39,7 @@ def _groups(searches: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, Boo
         [(name, (first <= position) & (position <= last)) for name, (first, last) in POSITIONS.items()],
     )
     yield "log", [(name, searches["outcome"] == name) for name in ("clicked", "recovered", "abandoned")]
-    if searches["attempt"].any():  # a simulated world, which knows
+    if searches["attempt"].any():  # the log of a simulated world, which has attempts
         yield "attempt", _two(searches["attempt"] == 1, "first", "later")
 
 
@@ -50,6 +50,6 @@ def _two(inside: Bool, yes: str, no: str) -> list[tuple[str, Bool]]:
 def _kinds(kind: Any) -> list[tuple[str, Bool]]:
     """The most frequent kinds, and the others together."""
     names, counts = np.unique(kind[kind != ""], return_counts=True)
-    kept = names[np.argsort(-counts, kind="stable")][:MOST_KINDS]
-    others = (kind != "") & ~np.isin(kind, kept)
-    return [*((str(name), kind == name) for name in kept), ("others", others)]
+    frequent = names[np.argsort(-counts, kind="stable")][:MOST_KINDS]
+    others = (kind != "") & ~np.isin(kind, frequent)
+    return [*((str(name), kind == name) for name in frequent), ("others", others)]

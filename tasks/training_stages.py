@@ -1,4 +1,4 @@
-"""Trains one arm with one seed, and mines the negatives that another arm asked of it."""
+"""Training of one arm with one seed, and mining of the negatives that another arm takes from it."""
 
 from __future__ import annotations
 
@@ -10,47 +10,43 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data import extracted_log
 from data.schemas import MINED
 from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.measure.metrics import hits, recall_at_k
-from ebr_core.scratch import IN_RAM, Scratch
+from ebr_core.scratch import Scratch
 from ebr_core.search.nearest import search_exact
-from ebr_core.text.typos import misspell
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
-from ebr_core.towers.fitted_features import table_bags, text_bags
 from ebr_core.towers.tower import Tower, copied_state, query_vectors
-from ebr_core.towers.tower_inputs import with_copies
 from ebr_core.towers.tower_kinds import tower_of
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.hard_negatives import Mined
-from ebr_core.training.pair_config import Mining, Positives, Ratings, TypoCopies
-from ebr_core.training.positives import KnownPositives, Pairs, Rated, select
-from ebr_core.training.rated_results import bad_of, packed, shuffled
-from ebr_core.training.train_loop import Corpus, MisspeltCopies, Start, mine_pairs, train, use_threads
+from ebr_core.training.pair_config import Mining, Positives, Ratings
+from ebr_core.training.positives import KnownPositives, Pairs
+from ebr_core.training.rated_results import bad_of, packed
+from ebr_core.training.train_loop import Corpus, Start, mine_pairs, train, use_threads
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
-from tasks.feature_stages import read_fitted, read_graphs, read_inputs
+from tasks.feature_stages import read_fitted, read_graphs
 from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.progress import showing
+from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt
 
 VALIDATION_K = 10
 
 
 class Trial(NamedTuple):
-    """What one training gave."""
+    """The result of one training."""
 
-    best: Tower  # a copy, as it was after the best epoch
+    best: Tower  # a copy of the tower after the best epoch
     epochs: list[dict[str, Any]]
     costs: dict[str, Any]
 
     @property
     def recall(self) -> float:
-        """Its best validation recall."""
+        """The best validation recall of an epoch."""
         return max(float(epoch["validation_recall"]) for epoch in self.epochs)
 
 
@@ -67,33 +63,33 @@ def train_arm(
     screened: TrainedTowers | None = None,
     rated: list[RatedResults] | None = None,
 ) -> None:
-    """Towers of the epoch with the best validation recall, the course of the epochs, and what they cost.
+    """Write the towers of the epoch with the best validation recall, figures of all epochs, and costs.
 
-    start: the towers whose weights it starts from. mined: its offline hard negatives. screened: the same arm with the
-    first seed, whose best trial is taken over; without it, every trial of the arm is run. rated: what people, or the
-    truth with noise, said of retrieved results, round by round.
+    start: the towers whose weights the training starts from. mined: offline hard negatives. screened: towers of the
+    same arm with the first seed, whose best trial is used; without them, every trial of the arm is run. rated: ratings
+    of retrieved results by people, or by the truth with noise, round by round.
     """
     use_threads(arm.training.threads)
     scratch = Scratch(folder)
     corpus = read_corpus(log, features, arm, scratch)
     ratings = read_rated(log, rated or [], arm.ratings, seed)
-    pairs, known = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings, scratch)
+    pairs, known_positives = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings, scratch)
     if arm.typos.share:
-        corpus = _with_misspelt(corpus, pairs, log, features, arm.typos, seed)
+        corpus = with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     recall = _validation_recall(corpus, validation)
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows), scratch)
     if ratings and arm.ratings and arm.ratings.negatives:
-        bad = bad_of(ratings, pairs, known)
+        bad = bad_of(ratings, pairs, known_positives)
         offline = bad if offline is None else packed(np.concatenate([bad, offline], axis=1))
-    tried = list(enumerate(arm.tried))
+    candidates = list(enumerate(arm.tried))
     if screened is not None:
         chosen = json.loads((screened.folder / "trials.json").read_text())["chosen"]
-        tried = [tried[chosen]]
+        candidates = [candidates[chosen]]
     trials: dict[int, Trial] = {}
-    for number, trial in tried:
-        begin = Start(None if start is None else _started(start, trial), offline)
-        told = f"train, seed {seed}" + (f", trial {number + 1} of {len(arm.tried)}" if len(tried) > 1 else "")
-        trials[number] = _run(corpus, pairs, known, trial, seed, recall, begin, told)
+    for number, trial in candidates:
+        start_state = Start(None if start is None else _start_tower(start, trial), offline)
+        label = f"train, seed {seed}" + (f", trial {number + 1} of {len(arm.tried)}" if len(candidates) > 1 else "")
+        trials[number] = _run(corpus, pairs, known_positives, trial, seed, recall, start_state, label)
     chosen = max(trials, key=lambda number: trials[number].recall)
     best = trials[chosen]
     save_towers(_checkpoint(best.best, log, features, arm), folder)
@@ -101,30 +97,32 @@ def train_arm(
     (folder / "epochs.json").write_text(json.dumps(best.epochs, indent=1))
     (folder / "costs.json").write_text(json.dumps(best.costs | best.best.counts(), indent=1))
     recalls = {str(number): trial.recall for number, trial in trials.items()}
-    told_trials = {"chosen": chosen, "tried": len(arm.tried), "validation_recall": recalls}
-    (folder / "trials.json").write_text(json.dumps(told_trials, indent=1))
+    summary = {"chosen": chosen, "tried": len(arm.tried), "validation_recall": recalls}
+    (folder / "trials.json").write_text(json.dumps(summary, indent=1))
 
 
-def _started(start: TrainedTowers, arm: Arm) -> Tower:
-    """The tower to start from, with the arm's learning rates. Errors: it reads something else, or is of another
-    shape."""
+def _start_tower(start: TrainedTowers, arm: Arm) -> Tower:
+    """The tower to start from, with the arm's learning rates.
+
+    Raises InputError if it has other features or another shape.
+    """
     model = load_towers(start.folder)
     if (model.fitted.features, model.config.shape()) != (arm.reads, arm.towers.shape()):
         raise InputError(
             "start_from: that arm's text, groups or towers differ from this one's, so its weights do not fit. "
-            "Make them alike"
+            "Use the same settings in both"
         )
     return tower_of(arm.towers, model.tower.state(), arm.reads.group_names)
 
 
 def best_recall(towers: TrainedTowers) -> float:
-    """The validation recall of the epoch that was kept."""
+    """The validation recall of the epoch whose towers were kept."""
     epochs = json.loads((towers.folder / "epochs.json").read_text())
     return max(float(epoch["validation_recall"]) for epoch in epochs)
 
 
 def chosen_trial(arm: Arm, towers: TrainedTowers) -> Arm:
-    """The arm as it was trained: its best trial."""
+    """The arm with the settings of its best trial, as it was trained."""
     chosen: int = json.loads((towers.folder / "trials.json").read_text())["chosen"]
     return arm.tried[chosen]
 
@@ -132,21 +130,21 @@ def chosen_trial(arm: Arm, towers: TrainedTowers) -> Arm:
 def _run(
     corpus: Corpus,
     pairs: Pairs,
-    known: KnownPositives,
+    known_positives: KnownPositives,
     arm: Arm,
     seed: int,
     recall: Callable[[Tower], float],
     start: Start,
-    told: str,
+    label: str,
 ) -> Trial:
-    """One training from begin to end."""
+    """Run one training from start to end."""
     epochs: list[dict[str, Any]] = []
     best: Tower | None = None
     first, started = 0, time.perf_counter()
-    with showing(told, arm.training.epochs * pairs.an_epoch) as show:
-        for progress, tower in train(corpus, pairs, known, arm, seed, recall, start):
+    with showing(label, arm.training.epochs * pairs.an_epoch) as show:
+        for progress, tower in train(corpus, pairs, known_positives, arm, seed, recall, start):
             if not first:
-                first, started = progress.pairs, time.perf_counter()  # compilation and reading are behind it
+                first, started = progress.pairs, time.perf_counter()  # compiling and reading are not measured
             show(progress.pairs, _note(epochs))
             if progress.epoch:
                 epochs.append(progress.epoch._asdict() | _weights(tower))
@@ -163,77 +161,23 @@ def _note(epochs: list[dict[str, Any]]) -> str:
 
 
 def _weights(tower: Tower) -> dict[str, float]:
-    """How much each side leans on each group; nothing where there is one group, which has all the weight."""
+    """The weight of each group on each side; empty with one group, which has all the weight."""
     weights = {f"weight.{name}": weight for name, weight in tower.weights().items()}
     return {} if set(weights.values()) == {1.0} else weights
 
 
 def _checkpoint(tower: Tower, log: Log, features: FeatureSet, arm: Arm) -> Checkpoint:
-    """The towers with all that a search needs to be embedded without the log."""
+    """The towers, with all that embeds a search without the log."""
     graphs = {name: np.asarray(vectors) for name, vectors in read_graphs(features, "searchers").items()}
     ids: list[str] = []
     if graphs:
         ids = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
-    encoded = np.array([one.encode() for one in ids], np.bytes_)
+    encoded = np.array([searcher_id.encode() for searcher_id in ids], np.bytes_)
     return Checkpoint(tower, read_fitted(features), arm.towers, graphs, encoded)
 
 
-def read_corpus(log: Log, features: FeatureSet, arm: Arm, scratch: Scratch = IN_RAM) -> Corpus:
-    """What an arm reads of the log; what grows with it lies in scratch."""
-    inputs = read_inputs(features, arm.towers, scratch)
-    trainable = extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row")
-    clicks = extracted_log.read_clicks(log.folder, inputs.documents)
-    return Corpus(inputs, trainable, clicks, scratch=scratch)
-
-
-def _with_misspelt(
-    corpus: Corpus, pairs: Pairs, log: Log, features: FeatureSet, typos: TypoCopies, seed: int
-) -> Corpus:
-    """The corpus with misspelt copies of the searches of the pairs, over the n-grams that training knows."""
-    searches = np.unique(pairs.search_rows)
-    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
-    queries, place = np.unique(asked.to_numpy(), return_inverse=True)
-    texts = pq.read_table(log.folder / "queries.parquet", columns=["query"])["query"].take(queries).combine_chunks()
-    fitted = read_fitted(features)
-    copies = [
-        table_bags(text_bags(misspell(texts, typos.mix, seed * 1000 + copy), fitted), fitted)
-        for copy in range(typos.copies)
-    ]
-    inputs, first = with_copies(corpus.inputs, copies, place.astype(np.int32), searches)
-    return corpus._replace(inputs=inputs, copies=MisspeltCopies(first, typos.copies, searches))
-
-
-def read_pairs(
-    log: Log,
-    positives: Positives,
-    mask: str,
-    seed: int,
-    rated: Rated | None = None,
-    ratings: Ratings | None = None,
-    scratch: Scratch = IN_RAM,
-) -> tuple[Pairs, KnownPositives]:
-    """The training pairs, and the documents that must not be their negatives; both lie in scratch."""
-    logged = extracted_log.read_shown(log.folder, scratch), extracted_log.read_recovered(log.folder)
-    return select(*logged, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
-
-
-def read_rated(log: Log, rated: list[RatedResults], ratings: Ratings | None, seed: int) -> Rated | None:
-    """What was rated in all rounds, each pair once, as an arm asks for it; None where it asks for none."""
-    if ratings is None:
-        return None
-    table = pa.concat_tables([pq.read_table(one.folder / "rated.parquet") for one in rated])
-    searches, documents = extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")
-    first = np.unique(searches.astype(np.int64) << 32 | documents, return_index=True)[1]
-    searches, documents, good = searches[first], documents[first], table["good"].to_numpy()[first]
-    asked = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"]).take(searches)
-    people = pc.fill_null(asked["searcher_row"], -1).to_numpy().astype(np.int32)
-    found = Rated(searches, documents, extracted_log.rows(asked, "query_row"), people, good)
-    return shuffled(found, seed) if ratings.shuffled else found
-
-
 def _validation_recall(corpus: Corpus, validation: EvalSet) -> Callable[[Tower], float]:
-    """A function that measures the towers' recall@10 on the validation searches, over the whole corpus of their
-    period."""
+    """A function tower → its recall@10 on the validation searches, over the whole corpus of their period."""
     sample = read_sample(validation)
     searches, targets = sample.for_targets("clicked")
 
@@ -241,8 +185,8 @@ def _validation_recall(corpus: Corpus, validation: EvalSet) -> Callable[[Tower],
         documents = tower.encode(corpus.inputs.rows_of(sample.candidates))
         queries = query_vectors(tower, corpus.inputs, searches["search_row"])
         rows, _ = search_exact(documents, queries, VALIDATION_K)
-        found = np.where(rows >= 0, sample.candidates[rows], -1)
-        return float(recall_at_k(hits(found, targets), targets, VALIDATION_K).mean())
+        retrieved = np.where(rows >= 0, sample.candidates[rows], -1)
+        return float(recall_at_k(hits(retrieved, targets), targets, VALIDATION_K).mean())
 
     return recall
 
@@ -262,41 +206,43 @@ def mine_negatives(
     ratings: Ratings | None = None,
     rated: list[RatedResults] | None = None,
 ) -> None:
-    """mined.parquet: offline hard negatives for the pairs that positives, mask and seed select, from a rank window of
-    what the towers of the arm source retrieve among the documents of the training window. ratings and rated: those of
-    the arm that the negatives are for."""
+    """Write mined.parquet: offline hard negatives for the pairs that positives, mask and seed select.
+
+    They come from a rank window of the documents of the training window that the towers of the arm source retrieve.
+    ratings and rated: those of the arm that gets the negatives.
+    """
     use_threads(threads)
     scratch = Scratch(folder)
-    corpus, told = read_corpus(log, features, source, scratch), read_rated(log, rated or [], ratings, seed)
-    pairs, known = read_pairs(log, positives, mask, seed, told, ratings, scratch)
+    corpus, rated_results = read_corpus(log, features, source, scratch), read_rated(log, rated or [], ratings, seed)
+    pairs, known_positives = read_pairs(log, positives, mask, seed, rated_results, ratings, scratch)
     tower = load_towers(towers.folder).tower.over(corpus.inputs)
     with showing("mine", 1), pq.ParquetWriter(folder / "mined.parquet", MINED) as writer:
-        for part in mine_pairs(tower, corpus, pairs, known, mining, seed, threads):
+        for part in mine_pairs(tower, corpus, pairs, known_positives, mining, seed, threads):
             writer.write_table(_mined_table(part, pairs))
 
 
 def _mined_table(part: Mined, pairs: Pairs) -> pa.Table:
-    query, place = np.nonzero(part.document_rows >= 0)
+    query, pos = np.nonzero(part.document_rows >= 0)
     pair = (part.first + query).astype(np.int32)
     columns = {
         "pair_row": pair,
         "search_row": pairs.search_rows[pair],
         "positive_row": pairs.document_rows[pair],
-        "place": place.astype(np.int32),
-        "document_row": part.document_rows[query, place],
-        "rank": part.ranks[query, place],
-        "similarity": part.similarities[query, place],
+        "place": pos.astype(np.int32),
+        "document_row": part.document_rows[query, pos],
+        "rank": part.ranks[query, pos],
+        "similarity": part.similarities[query, pos],
     }
     return pa.table(columns, schema=MINED)
 
 
 def _read_mined(mined: MinedNegatives, pairs: int, scratch: Scratch) -> Int32:
-    """(P, keep) the mined documents of each pair, −1 behind the last."""
+    """(P, M) the mined documents of each pair, −1 after the last."""
     with pq.ParquetFile(mined.folder / "mined.parquet") as file:
         places = (batch["place"].to_numpy() for batch in file.iter_batches(columns=["place"]))
-        keep = 1 + max((int(some.max(initial=-1)) for some in places), default=-1)
-        nothing = scratch.over(pairs * keep, lambda part: np.full(part.stop - part.start, -1), np.int32)
-        documents = nothing.reshape(pairs, keep)
+        width = 1 + max((int(part.max(initial=-1)) for part in places), default=-1)
+        flat = scratch.over(pairs * width, lambda part: np.full(part.stop - part.start, -1), np.int32)
+        documents = flat.reshape(pairs, width)
         for batch in file.iter_batches(columns=["pair_row", "place", "document_row"]):
             documents[batch["pair_row"].to_numpy(), batch["place"].to_numpy()] = batch["document_row"].to_numpy()
     return documents

@@ -1,4 +1,4 @@
-"""Copies of this project's sources that a test changes, and what stages reach in them."""
+"""Copies of this project's sources for tests to change, and the reach of stages in them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CACHED = (
 
 @contextmanager
 def sources_in(root: Path) -> Iterator[None]:
-    """Has sources read from another root meanwhile."""
+    """Read sources from another root in the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(modules, "ROOT", root)
         forget_sources()
@@ -34,20 +34,20 @@ def sources_in(root: Path) -> Iterator[None]:
 
 
 def forget_sources() -> None:
-    """Has all sources read anew."""
+    """Clear all caches of sources, so that they are read again."""
     for function in CACHED:
         function.cache_clear()
 
 
 def copy_sources(root: Path) -> Path:
-    """Copies the packages of this project into root; the folder."""
-    for room in modules.OURS:
+    """The folder root, with a copy of the packages of this project."""
+    for room in modules.PACKAGES:
         shutil.copytree(ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
     return root
 
 
-def changed(root: Path, file: str, old: str, new: str) -> None:
-    """Replaces a text that stands once in a file of a copy."""
+def replace_text(root: Path, file: str, old: str, new: str) -> None:
+    """Replace a text that occurs once in a file of a copy."""
     text = (root / file).read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{file} holds {text.count(old)} times {old!r}, expected once"
     (root / file).write_text(text.replace(old, new), encoding="utf-8")

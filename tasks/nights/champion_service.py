@@ -1,4 +1,4 @@
-"""Puts a champion into service, and takes it out again: the registry's aliases, the file that `ebr serve` watches."""
+"""The champion in service: the aliases in the registry, and the file that `ebr serve` watches."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tasks.training_stages import best_recall
 
 
 def promote_champion(experiment: str, champion: Champion, previous: Champion | None) -> None:
-    """Registers the champion, moves the aliases, then replaces what is served in one step; safe to be done again.
+    """Register the champion, move the aliases, then replace the served model in one step; safe to repeat.
 
-    What is served comes last: whatever fails before, the champion of yesterday answers on.
+    The served model comes last: if an earlier step fails, yesterday's champion keeps answering.
     """
     register(experiment, champion)
     if previous:
@@ -33,7 +33,7 @@ def promote_champion(experiment: str, champion: Champion, previous: Champion | N
 
 
 def put_into_service(experiment: str, champion: Champion, previous: Champion | None) -> None:
-    """Replaces EBR_HOME/models/<experiment>.json; the previous champion stays there under a name of its own."""
+    """Replace EBR_HOME/models/<experiment>.json; the previous champion stays in it as <arm>-previous."""
     models = {champion.arm: champion} | ({f"{champion.arm}-previous": previous} if previous else {})
     publish(
         experiment,
@@ -43,45 +43,50 @@ def put_into_service(experiment: str, champion: Champion, previous: Champion | N
             "champion": champion.arm,
             "night": str(champion.day),
             "models": {
-                name: {"bundle": one.bundle.folder.name, "validation_recall": best_recall(one.towers)}
-                for name, one in models.items()
+                name: {"bundle": model.bundle.folder.name, "validation_recall": best_recall(model.towers)}
+                for name, model in models.items()
             },
         },
     )
 
 
 def roll_back(experiment: str) -> Night:
-    """Makes the previous champion answer again, and records it. Errors: there is none, or a night is under way."""
+    """Put the previous champion back into service and return the record of that.
+
+    Raises InputError if there is no previous champion, or if a night is under way.
+    """
     with exclusive(experiment):
         nights = read_nights(experiment)
         stack = champions_of(nights)
         if len(stack) < 2:
-            there = f"only the champion of {stack[0].day}" if stack else "no champion"
-            raise InputError(f"{experiment} has {there}, so there is none to go back to; `ebr status` tells the nights")
-        back, before = stack[-2], stack[-3] if len(stack) > 2 else None
-        put_into_service(experiment, back, before)  # first: this is what is urgent
-        point_at.fn(experiment, back, before)
+            current = f"only the champion of {stack[0].day}" if stack else "no champion"
+            raise InputError(
+                f"{experiment} has {current}, so there is none to go back to; `ebr status` lists the nights"
+            )
+        restored, earlier = stack[-2], stack[-3] if len(stack) > 2 else None
+        put_into_service(experiment, restored, earlier)  # first, because it is urgent
+        point_at.fn(experiment, restored, earlier)
         night = Night(
             number=next_number(nights),
             experiment=experiment,
-            day=back.day,
+            day=restored.day,
             at=datetime.now(UTC),
             decision=ROLLED_BACK,
             reason=f"the champion of {stack[-1].day} was taken back by hand",
-            champion=back,
+            champion=restored,
         )
         write_night(night)
     return night
 
 
 def name_of(experiment: str | None) -> str:
-    """The experiment asked for, by default the one that had a night last. Errors: none has."""
+    """This experiment, by default the one with the latest night. Raises InputError if it has no night."""
     from tasks.home import home
 
-    there = sorted((home() / "nights").glob("*/*.json"), key=lambda path: path.stat().st_mtime)
-    names = [path.parent.name for path in there]
+    paths = sorted((home() / "nights").glob("*/*.json"), key=lambda path: path.stat().st_mtime)
+    names = [path.parent.name for path in paths]
     if not names or (experiment and experiment not in names):
-        known = ", ".join(sorted(set(names))) or "none yet"
-        asked = f"no night of {experiment!r}" if experiment else "no night"
-        raise InputError(f"{asked} under {home()} (there are: {known}); run one first: ebr nightly EXPERIMENT")
+        listed = ", ".join(sorted(set(names))) or "none yet"
+        missing = f"no night of {experiment!r}" if experiment else "no night"
+        raise InputError(f"{missing} under {home()} (there are: {listed}); run one first: ebr nightly EXPERIMENT")
     return experiment or names[-1]

@@ -1,4 +1,4 @@
-"""A night's stages: the newest day against the days before, a challenger's start, and recall on the newest day."""
+"""The stages of a night: checks of the newest day, a challenger's start, and recall on the newest day."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ def figures_of(log: Log) -> dict[date, dict[str, float]]:
 
 
 def check_day(figures: dict[date, dict[str, float]], day: date, checks: Checks) -> tuple[Check, ...]:
-    """The day's figures with the bands that the days before it give; none where those are too few."""
-    before = [figures[one] for one in sorted(figures) if one < day][-checks.days :]
-    if len(before) < checks.fewest:
+    """The day's figures with the bands that earlier days give; empty if those are too few."""
+    earlier = [figures[earlier_day] for earlier_day in sorted(figures) if earlier_day < day][-checks.days :]
+    if len(earlier) < checks.fewest:
         return ()
-    made = []
+    day_checks = []
     for name, value in figures[day].items():
-        known = [its[name] for its in before if name in its]
-        if len(known) >= checks.fewest:
+        values = [limits[name] for limits in earlier if name in limits]
+        if len(values) >= checks.fewest:
             if name == "searches":
-                its = around(known, checks.volume)
+                limits = around(values, checks.volume)
             else:
-                its = band(known, checks.mads, checks.floor, figures[day]["searches"])
-            made.append(Check(figure=name, value=value, low=its.low, high=its.high, typical=its.typical))
-    return tuple(made)
+                limits = band(values, checks.mads, checks.floor, figures[day]["searches"])
+            day_checks.append(Check(figure=name, value=value, low=limits.low, high=limits.high, typical=limits.typical))
+    return tuple(day_checks)
 
 
 @stage(TrainedTowers)
 def warm_start(folder: Path, features: FeatureSet, towers: TrainedTowers, arm: Arm, seed: int) -> None:
-    """The towers with what they learnt moved to the rows of these features, ready to be started from."""
+    """Write the towers with their trained parameters moved to the rows of these features, to start from."""
     rng, fitted = np.random.default_rng([seed, 0]), read_fitted(features)
     fresh, old = new_tower(arm, read_inputs(features, arm.towers), rng), load_towers(towers.folder)
     tower = fresh.warm_start(old.tower, old.fitted, fitted)
@@ -65,20 +65,20 @@ def warm_start(folder: Path, features: FeatureSet, towers: TrainedTowers, arm: A
 
 
 def fits(towers: TrainedTowers, arm: Arm) -> bool:
-    """Whether the towers read what the arm reads and are of its shape, so that it can start from them."""
+    """True if the towers have the features and the shape of the arm, so that it can start from them."""
     model = load_towers(towers.folder)
     return (model.fitted.features, model.config.shape()) == (arm.reads, arm.towers.shape())
 
 
 @stage(GraphVectors)
-def align_graph(folder: Path, log: Log, its_log: Log, graph: GraphVectors) -> None:
-    """searchers.npy and documents.npy: the vectors of its_log's graph in the rows of log, zero for the unknown."""
+def align_graph(folder: Path, log: Log, graph_log: Log, graph: GraphVectors) -> None:
+    """Write searchers.npy and documents.npy: vectors of the graph of graph_log in the rows of log, zero if unknown."""
     for side, identity in (("searchers", "searcher_id"), ("documents", "document_id")):
         vectors: Float32 = np.load(graph.folder / f"{side}.npy")
-        known, wanted = (_identities(one, side, identity) for one in (its_log, log))
-        at = pc.fill_null(pc.index_in(wanted, known), -1).to_numpy(zero_copy_only=False)
+        graph_ids, ids = (_identities(source, side, identity) for source in (graph_log, log))
+        rows = pc.fill_null(pc.index_in(ids, graph_ids), -1).to_numpy(zero_copy_only=False)
         padded = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), np.float32)])
-        np.save(folder / f"{side}.npy", padded[at])
+        np.save(folder / f"{side}.npy", padded[rows])
 
 
 def _identities(log: Log, side: str, identity: str) -> pa.Array:
@@ -86,36 +86,38 @@ def _identities(log: Log, side: str, identity: str) -> pa.Array:
 
 
 def graphs_of(features: FeatureSet) -> dict[str, GraphVectors]:
-    """The graphs that features were made with, by group."""
-    told: dict[str, Any] = json.loads((features.folder / "graphs.json").read_text())
-    return {name: GraphVectors(Artifact.model_validate(graph)) for name, graph in told.items()}
+    """Group → the graph that these features were made with."""
+    graphs: dict[str, Any] = json.loads((features.folder / "graphs.json").read_text())
+    return {name: GraphVectors(Artifact.model_validate(graph)) for name, graph in graphs.items()}
 
 
 @stage(DayRecall)
-def measure(folder: Path, vectors: Vectors, evaluated: EvalSet, k: int, threads: int) -> None:
-    """recall.npy (S,): recall@K of each search with a click on a document alive, by exact search over all of those."""
+def measure(folder: Path, vectors: Vectors, eval_set: EvalSet, k: int, threads: int) -> None:
+    """Write recall.npy (S,): recall@K of each search with a click on a document alive, by exact search over those."""
     use_threads(threads)
-    sample = read_sample(evaluated)
+    sample = read_sample(eval_set)
     searches, targets = sample.for_targets("clicked")
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[sample.candidates]
     queries = np.load(vectors.folder / "queries.npy")[..., searches["at"], :]
     rows, _ = search_exact(documents, queries, min(k, len(sample.candidates)))
-    found = np.where(rows >= 0, sample.candidates[rows], -1)
-    np.save(folder / "recall.npy", recall_at_k(hits(found, targets), targets, k))
+    retrieved = np.where(rows >= 0, sample.candidates[rows], -1)
+    np.save(folder / "recall.npy", recall_at_k(hits(retrieved, targets), targets, k))
 
 
 def compare_on_day(
-    evaluated: EvalSet, challenger: DayRecall, other: DayRecall, day: date, resamples: int
+    eval_set: EvalSet, challenger: DayRecall, champion: DayRecall, day: date, resamples: int
 ) -> ChampionComparison:
-    """What `measure` found of both, paired: the mean difference with its one-sided 95 % bound over searchers."""
-    searches, _ = read_sample(evaluated).for_targets("clicked")
-    ours, theirs = (np.load(one.folder / "recall.npy") for one in (challenger, other))
-    found = lower_bound(ours - theirs, clusters_of(searches), resamples)
-    low = None if np.isnan(found.low) else found.low
-    return ChampionComparison(day=str(day), recall=float(theirs.mean()), difference=found.value, bound=low)
+    """The paired mean difference in recall to the champion, with its one-sided 95% bound over searchers."""
+    searches, _ = read_sample(eval_set).for_targets("clicked")
+    challenger_recall, champion_recall = (
+        np.load(measured.folder / "recall.npy") for measured in (challenger, champion)
+    )
+    bound = lower_bound(challenger_recall - champion_recall, clusters_of(searches), resamples)
+    low = None if np.isnan(bound.low) else bound.low
+    return ChampionComparison(day=str(day), recall=float(champion_recall.mean()), difference=bound.value, bound=low)
 
 
-def drifted(recalls: Float64, before: Sequence[float], mads: float, checks: Checks) -> bool:
-    """Whether the champion's recall on the newest day's searches (S,) lies below the band of the nights before."""
-    known = list(before)[-checks.days :]
-    return len(known) >= checks.fewest and recalls.mean() < band(known, mads, checks.floor, len(recalls)).low
+def drifted(recalls: Float64, earlier: Sequence[float], mads: float, checks: Checks) -> bool:
+    """True if the champion's recall on the newest day's searches (S,) lies below the band of earlier nights."""
+    values = list(earlier)[-checks.days :]
+    return len(values) >= checks.fewest and recalls.mean() < band(values, mads, checks.floor, len(recalls)).low

@@ -1,4 +1,4 @@
-"""What became of each night: one JSON a night under EBR_HOME/nights/<experiment>, the truth about who is champion."""
+"""The record of each night: a JSON file under EBR_HOME/nights/<experiment>. Together they determine the champion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROLLED_BACK = "rolled back"
 
 
 class Champion(Frozen):
-    """A model that a night crowned, and all that it was made of."""
+    """A model that a night promoted, and the artifacts that it was made from."""
 
     day: date
     arm: str
@@ -35,7 +35,7 @@ class Champion(Frozen):
 
 
 class Check(Frozen):
-    """A figure of a day, held against the days before."""
+    """A figure of a day, compared with earlier days."""
 
     figure: str
     value: float
@@ -45,42 +45,42 @@ class Check(Frozen):
 
     @property
     def holds(self) -> bool:
-        """Whether the day's value lies inside the band."""
+        """True if the day's value lies inside the band."""
         return self.low <= self.value <= self.high
 
 
 class Night(Frozen):
-    """One night: what was seen, what was decided and why, and who answers since."""
+    """One night: its data, the decision and its reason, and the champion after it."""
 
     number: int = Field(ge=1, description="in the order of events")
     experiment: str
-    day: date = Field(description="the newest day; of a rollback, that of the champion that is back")
+    day: date = Field(description="the newest day; for a rollback, the day of the restored champion")
     at: datetime = Field(description="UTC")
     decision: Decision
     reason: str
     log: Log | None = None
-    seen: dict[str, str | int] = Field(default_factory=dict, description="days and searches that were read")
-    figures: dict[str, float] = Field(default_factory=dict, description="of the newest day")
+    seen: dict[str, str | int] = Field(default_factory=dict, description="the days and searches read")
+    figures: dict[str, float] = Field(default_factory=dict, description="figures of the newest day")
     checks: tuple[Check, ...] = ()
     training: Literal["warm", "full"] | None = None
-    challenger: TrainedTowers | None = Field(None, description="its towers")
-    k: int | None = Field(None, description="of the recall that was compared")
-    searches: int | None = Field(None, description="of the newest day that were compared")
-    recall: float | None = Field(None, description="of the challenger on the newest day")
-    champion_recall: float | None = Field(None, description="of the champion on the same searches")
+    challenger: TrainedTowers | None = Field(None, description="the towers of the challenger")
+    k: int | None = Field(None, description="the K of the compared recall")
+    searches: int | None = Field(None, description="the number of compared searches of the newest day")
+    recall: float | None = Field(None, description="the recall of the challenger on the newest day")
+    champion_recall: float | None = Field(None, description="the recall of the champion on the same searches")
     against: tuple[ChampionComparison, ...] = Field(
-        (), description="the champion, then those before it, if they were asked"
+        (), description="comparisons with the champion, then with earlier ones if they were made"
     )
-    champion: Champion | None = Field(None, description="who answers after this night")
+    champion: Champion | None = Field(None, description="the champion after this night")
 
 
 def folder_of(experiment: str) -> Path:
-    """Where the nights of an experiment are."""
+    """The folder of the nights of an experiment."""
     return home() / "nights" / experiment
 
 
 def read_nights(experiment: str) -> list[Night]:
-    """All nights of an experiment in the order of events. Errors: a file that is no night."""
+    """All nights of an experiment in the order of events. Raises InputError for a file that is no night."""
     nights = []
     for path in folder_of(experiment).glob("[!.]*.json"):
         try:
@@ -89,27 +89,28 @@ def read_nights(experiment: str) -> list[Night]:
             first = error.errors()[0]
             raise InputError(
                 f"{path}: not a night as `ebr nightly` writes it ({'.'.join(map(str, first['loc']))}: {first['msg']}); "
-                "put it back, or move it away"
+                "restore it, or move it away"
             ) from error
     return sorted(nights, key=lambda night: night.number)
 
 
 def write_night(night: Night) -> Path:
-    """Writes a night, in one step and onto the disk; an earlier one of the same day that did not count is replaced."""
+    """The file of the night, written to disk in one step. It replaces an earlier night of the same day."""
     folder = folder_of(night.experiment)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"rollback-{night.number:04}" if night.decision == ROLLED_BACK else str(night.day)
-    written, path = folder / f".{name}", folder / f"{name}.json"  # a killed process's is written over: one at a time
-    with written.open("w", encoding="utf-8") as file:
+    # One night runs at a time, so an unfinished file is that of a killed process and is overwritten.
+    unfinished, path = folder / f".{name}", folder / f"{name}.json"
+    with unfinished.open("w", encoding="utf-8") as file:
         file.write(night.model_dump_json(indent=1) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    written.replace(path)
+    unfinished.replace(path)
     return path
 
 
 def champions_of(nights: Sequence[Night]) -> list[Champion]:
-    """Who was champion, the one that answers last; a rollback takes the last away, as if it had never been crowned."""
+    """All champions in order, the one in service last; a rollback removes the last one, as if never promoted."""
     stack: list[Champion] = []
     for night in nights:
         if night.decision == "promoted" and night.champion:
@@ -120,7 +121,7 @@ def champions_of(nights: Sequence[Night]) -> list[Champion]:
 
 
 def refused_days(nights: Sequence[Night]) -> tuple[date, ...]:
-    """The days that were refused and never accepted: nothing is learnt from them, nor held against them."""
+    """The days that were refused and never accepted: they are neither trained on nor compared with."""
     return tuple(sorted(night.day for night in nights if night.decision == "refused"))
 
 
@@ -131,7 +132,7 @@ def next_number(nights: Sequence[Night]) -> int:
 
 @contextmanager
 def exclusive(experiment: str) -> Iterator[None]:
-    """Holds the nights of an experiment for this process; a process that dies lets go. Errors: another holds them."""
+    """Lock the nights of an experiment for this process until it ends. Raises InputError if another holds the lock."""
     folder = folder_of(experiment)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as lock:
@@ -139,9 +140,9 @@ def exclusive(experiment: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            who = lock.read().strip() or "unknown"
+            holder = lock.read().strip() or "unknown"
             raise InputError(
-                f"a night of {experiment} is under way in {home()} (process {who}); wait until it has ended, or end it"
+                f"a night of {experiment} is under way in {home()} (process {holder}); wait until it ends, or stop it"
             ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -150,15 +151,15 @@ def exclusive(experiment: str) -> Iterator[None]:
 
 
 def describe_night(night: Night) -> str:
-    """A night in words."""
+    """A night as text, a line for each fact."""
     lines = [f"{night.day}  {night.decision}: {night.reason}"]
     if night.recall is not None:
-        told = f"  recall@{night.k} on {night.searches:,} searches of the day: challenger {night.recall:.4f}"
-        told += f" ({night.training})" + (f", champion {night.champion_recall:.4f}" if night.champion_recall else "")
-        lines.append(told)
+        recall = f"  recall@{night.k} on {night.searches:,} searches of the day: challenger {night.recall:.4f}"
+        recall += f" ({night.training})" + (f", champion {night.champion_recall:.4f}" if night.champion_recall else "")
+        lines.append(recall)
     lines += [
-        f"  {one.figure}: {one.value:.4g}, expected {one.low:.4g} to {one.high:.4g}, typical {one.typical:.4g}"
-        for one in night.checks
-        if not one.holds
+        f"  {c.figure}: {c.value:.4g}, expected {c.low:.4g} to {c.high:.4g}, typical {c.typical:.4g}"
+        for c in night.checks
+        if not c.holds
     ]
     return "\n".join(lines)

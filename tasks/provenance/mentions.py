@@ -1,4 +1,4 @@
-"""What a piece of code mentions: names with their attributes, texts, imports of its own."""
+"""The mentions in a piece of code: names with their attributes, texts, imports."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 Chain = tuple[str, ...]  # a name and the attributes that follow it: ("samples", "read_clicks")
 
-# What looks names up at run time: no reader of the code can tell which.
+# Calls that look names up at run time: the code does not show which.
 _DYNAMIC = {("eval",), ("exec",), ("globals",), ("vars",), ("__import__",)}
 _IMPORTS = {("importlib", "import_module"), ("import_module",)}
-_KINDS_ONLY = {("isinstance",), ("issubclass",), ("cast",), ("typing", "cast")}  # calls that make nothing of a class
+_KINDS_ONLY = {("isinstance",), ("issubclass",), ("cast",), ("typing", "cast")}  # calls that create no value of a class
 
 
 class Import(NamedTuple):
-    """What an import binds a name to: a module, or a name within it."""
+    """The target of an import: a module, or a name within it."""
 
     module: str
     name: str | None
@@ -25,21 +25,21 @@ class Import(NamedTuple):
 
 @dataclass
 class Mentions:
-    """All that some statements mention."""
+    """All mentions in some statements."""
 
     strong: set[Chain] = field(default_factory=set)  # in code that runs
-    weak: set[Chain] = field(default_factory=set)  # in annotations and isinstance, which make no value of a class
+    weak: set[Chain] = field(default_factory=set)  # in annotations and isinstance, which create no value of a class
     attributes: set[str] = field(default_factory=set)  # of anything
     texts: set[str] = field(default_factory=set)
-    patterns: set[str] = field(default_factory=set)  # f-strings as regular expressions, anything for their values
+    patterns: set[str] = field(default_factory=set)  # f-strings as regular expressions, with .* for their values
     imports: dict[str, Import] = field(default_factory=dict)
     stars: tuple[str, ...] = ()
     dynamic: bool = False
-    imports_any: set[str] = field(default_factory=set)  # beginnings of the modules that import_module may bring in
+    imports_any: set[str] = field(default_factory=set)  # prefixes of the modules that import_module may import
 
 
 def imports_of(nodes: Iterable[ast.AST], package: str) -> tuple[dict[str, Import], tuple[str, ...]]:
-    """(name → what the import statements among the nodes bind it to, the modules of `import *`)."""
+    """(name → its import among the nodes, the modules of `import *`)."""
     bound: dict[str, Import] = {}
     stars: list[str] = []
     for node in nodes:
@@ -63,56 +63,58 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def mentions_of(statements: Iterable[ast.stmt], package: str, global_names: frozenset[str] | None) -> Mentions:
-    """What the statements mention. global_names: names that are not local to them; None where all may be global."""
+    """The mentions in the statements. global_names: names that are not local to them; None if all may be global."""
     reader = _MentionReader(package, global_names)
     for statement in statements:
         reader.read_top(statement)
     for chains, chain in reader.local:
-        if chain[0] in reader.seen.imports:
+        if chain[0] in reader.mentions.imports:
             chains.add(chain)
-    return reader.seen
+    return reader.mentions
 
 
 class _MentionReader(ast.NodeVisitor):
     def __init__(self, package: str, global_names: frozenset[str] | None) -> None:
-        self.seen = Mentions()
+        self.mentions = Mentions()
         self.package = package
         self.global_names = global_names
-        self.local: list[tuple[set[Chain], Chain]] = []  # what counts where an import of the code's own binds it
-        self.everything = False  # whether a name counts although the statement binds it: outside of its own scope
+        self.local: list[
+            tuple[set[Chain], Chain]
+        ] = []  # names that count only if an import in the statements binds them
+        self.outside_scope = False  # True outside the scope of the statement, where names that it binds count too
         self.is_weak = False
 
     def read_top(self, statement: ast.stmt) -> None:
-        """Reads a statement at the top of a module, whose decorators, defaults and bases are outside its own scope."""
-        outside: list[ast.AST] = list(getattr(statement, "decorator_list", []))
+        """Read a statement at the top of a module, whose decorators, defaults and bases are outside its own scope."""
+        outer: list[ast.AST] = list(getattr(statement, "decorator_list", []))
         if isinstance(statement, ast.ClassDef):
-            outside += [*statement.bases, *statement.keywords]
+            outer += [*statement.bases, *statement.keywords]
         elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-            outside += [*statement.args.defaults, *(node for node in statement.args.kw_defaults if node)]
-        self.everything = True
-        for node in outside:
+            outer += [*statement.args.defaults, *(node for node in statement.args.kw_defaults if node)]
+        self.outside_scope = True
+        for node in outer:
             self.visit(node)
-        self.everything = False
+        self.outside_scope = False
         self.visit(statement)
 
     def _weakly(self, node: ast.AST | None) -> None:
-        before = self.is_weak, self.everything
-        self.is_weak, self.everything = True, True
+        state = self.is_weak, self.outside_scope
+        self.is_weak, self.outside_scope = True, True
         if node:
             self.visit(node)
-        self.is_weak, self.everything = before
+        self.is_weak, self.outside_scope = state
 
     def _mention(self, chain: Chain) -> None:
-        chains = self.seen.weak if self.is_weak else self.seen.strong
-        if self.everything or self.global_names is None or chain[0] in self.global_names:
+        chains = self.mentions.weak if self.is_weak else self.mentions.strong
+        if self.outside_scope or self.global_names is None or chain[0] in self.global_names:
             chains.add(chain)
         else:
             self.local.append((chains, chain))
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         imports, stars = imports_of([node], self.package)
-        self.seen.imports |= imports
-        self.seen.stars += stars
+        self.mentions.imports |= imports
+        self.mentions.stars += stars
 
     visit_Import = visit_ImportFrom = _import
 
@@ -121,7 +123,7 @@ class _MentionReader(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         chain, root = chain_of(node)
-        self.seen.attributes.update(chain)
+        self.mentions.attributes.update(chain)
         if isinstance(root, ast.Name):
             self._mention((root.id, *chain))
         else:
@@ -145,16 +147,16 @@ class _MentionReader(ast.NodeVisitor):
 
     def visit_MatchClass(self, node: ast.MatchClass) -> None:
         self._weakly(node.cls)
-        self.seen.attributes.update(node.kwd_attrs)
+        self.mentions.attributes.update(node.kwd_attrs)
         for part in (*node.patterns, *node.kwd_patterns):
             self.visit(part)
 
     def visit_Call(self, node: ast.Call) -> None:
         chain, root = chain_of(node.func)
         name = (root.id, *chain) if isinstance(root, ast.Name) else ()
-        self.seen.dynamic |= name in _DYNAMIC
+        self.mentions.dynamic |= name in _DYNAMIC
         if name in _IMPORTS:
-            self.seen.imports_any.add(_beginning(node.args[0]) if node.args else "")
+            self.mentions.imports_any.add(_literal_start(node.args[0]) if node.args else "")
         if name in _KINDS_ONLY and len(node.args) == 2:
             kind, value = (node.args[1], node.args[0]) if "cast" not in name else (node.args[0], node.args[1])
             self._weakly(kind)
@@ -165,28 +167,28 @@ class _MentionReader(ast.NodeVisitor):
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if ast.unparse(node.value).endswith("Literal"):
             values = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
-            self.seen.texts.update(value for value in values if isinstance(value, str))
+            self.mentions.texts.update(value for value in values if isinstance(value, str))
         else:
             self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
         if not isinstance(node.value, str):
             return
-        self.seen.texts.add(node.value)
+        self.mentions.texts.add(node.value)
         if self.is_weak and node.value.isidentifier():  # an annotation in quotes
             self._mention((node.value,))
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         parts = [re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*" for part in node.values]
         if set(parts) != {".*"}:
-            self.seen.patterns.add("".join(parts))
+            self.mentions.patterns.add("".join(parts))
         for part in node.values:
             if isinstance(part, ast.FormattedValue):
                 self.visit(part)
 
 
 def chain_of(node: ast.expr) -> tuple[list[str], ast.expr]:
-    """(the attributes that a piece of code takes one after another, what it takes them of)."""
+    """(the attributes at the end of an expression, the expression before them)."""
     chain: list[str] = []
     while isinstance(node, ast.Attribute):
         chain.insert(0, node.attr)
@@ -194,8 +196,8 @@ def chain_of(node: ast.expr) -> tuple[list[str], ast.expr]:
     return chain, node
 
 
-def _beginning(node: ast.expr) -> str:
-    """The text that a piece of code begins with, as far as it stands there."""
+def _literal_start(node: ast.expr) -> str:
+    """The literal text at the start of an expression; empty if there is none."""
     if isinstance(node, ast.JoinedStr):
-        return _beginning(node.values[0]) if node.values else ""
+        return _literal_start(node.values[0]) if node.values else ""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

@@ -1,7 +1,7 @@
-"""The definitions of each module of this project: what their code holds and which names it mentions.
+"""The definitions of each module of this project: their code and the names that it mentions.
 
 A definition is a statement at the top of a module that binds a name: a function, a class, an assignment. Docstrings and
-comments are left out of all that is said here.
+comments are ignored.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import NamedTuple
 from tasks.home import ROOT as ROOT
 from tasks.provenance.mentions import Import, Mentions, imports_of, mentions_of
 
-OURS = ("flows", "tasks", "data", "ebr_core")
-ALWAYS = "<module>"  # stands for the statements that are no definitions: they run whatever is used of the module
+PACKAGES = ("flows", "tasks", "data", "ebr_core")
+MODULE_BODY = "<module>"  # the statements that are no definitions: they run whichever definition is used
 
 
 class Field(NamedTuple):
@@ -31,40 +31,39 @@ class Definition(NamedTuple):
     """All statements that bind one name."""
 
     code: str  # the syntax tree as text
-    bare_code: str  # the same without the fields, where it is a class
-    mentions: Mentions  # of all of it, or, of a class, of all but the fields
+    bare_code: str  # the code without the fields, if it is a class
+    mentions: Mentions  # of all the code, but without the fields of a class
     fields: tuple[Field, ...]  # of a class
-    bases: tuple[tuple[str, ...], ...]  # of a class: the names that it inherits from
-    is_value: bool  # it is neither a function nor a class
+    bases: tuple[tuple[str, ...], ...]  # of a class: the names of its base classes
+    is_value: bool  # True if it is neither a function nor a class
 
 
 class Module(NamedTuple):
-    """A module as its file is written. imports: every name that an import binds outside functions and classes."""
+    """A parsed module. imports: every name that an import binds outside functions and classes."""
 
     name: str
     statements: dict[str, list[ast.stmt]]
     imports: dict[str, Import]
-    stars: tuple[str, ...]  # modules whose names all come in by `import *`
-    global_names: dict[tuple[str, int], frozenset[str]]  # (definition, line) → names that its body takes from outside
+    stars: tuple[str, ...]  # modules of `import *`
+    global_names: dict[tuple[str, int], frozenset[str]]  # (definition, line) → names from outer scopes
 
 
 def path_of(module: str) -> Path | None:
-    """The file of a module of this project, `__init__.py` for a package; None where there is none."""
-    if module.split(".")[0] not in OURS:
+    """The file of a module of this project, `__init__.py` for a package; None if it has none."""
+    if module.split(".")[0] not in PACKAGES:
         return None
     path = ROOT.joinpath(*module.split("."))
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
 def is_package(module: str) -> bool:
-    """Whether a folder of this project stands behind the name, with an `__init__.py` or without."""
-    return module.split(".")[0] in OURS and ROOT.joinpath(*module.split(".")).is_dir()
+    """True if the name is that of a folder of this project, with or without an `__init__.py`."""
+    return module.split(".")[0] in PACKAGES and ROOT.joinpath(*module.split(".")).is_dir()
 
 
 @functools.cache
 def read_module(module: str) -> Module:
-    """The module, parsed; an empty one for a package without `__init__.py` and for what is no module of this
-    project."""
+    """The module, parsed; empty for a package without `__init__.py` and for a module of another project."""
     path = path_of(module)
     text = path.read_text(encoding="utf-8") if path else ""
     tree = ast.parse(text)
@@ -75,62 +74,64 @@ def read_module(module: str) -> Module:
     for statement in tree.body:
         for name in _names_bound(statement):
             statements.setdefault(name, []).append(statement)
-    owned = {*statements, *(name for name, of in imports.items() if of.module.split(".")[0] in OURS)}
-    registering = [statement for statement in tree.body if _registers(statement, owned)]
-    statements.setdefault(ALWAYS, []).extend(registering)
+    own_names = {*statements, *(name for name, target in imports.items() if target.module.split(".")[0] in PACKAGES)}
+    registering = [statement for statement in tree.body if _registers(statement, own_names)]
+    statements.setdefault(MODULE_BODY, []).extend(registering)
     return Module(module, statements, imports, stars, _global_names(symtable.symtable(text, module, "exec")))
 
 
 @functools.cache
 def read_definition(module: str, name: str) -> Definition:
-    """What the statements that bind the name hold. ALWAYS: all statements that are neither definitions nor imports."""
-    its_module = read_module(module)
+    """The statements that bind the name. MODULE_BODY: all statements that are neither definitions nor imports."""
+    parsed = read_module(module)
     package = module if is_package(module) else module.rpartition(".")[0]
-    statements = its_module.statements.get(name, [])
+    statements = parsed.statements.get(name, [])
     fields: list[Field] = []
     bases: list[tuple[str, ...]] = []
-    rest: list[ast.stmt] = []
+    without_fields: list[ast.stmt] = []
     for statement in statements:
         if isinstance(statement, ast.ClassDef):
             fields += [Field(field, mentions_of([node], package, None)) for field, node in _fields(statement)]
             bases += [tuple(ast.unparse(base).split(".")) for base in statement.bases]
-            rest.append(_without_fields(statement))
+            without_fields.append(_without_fields(statement))
         else:
-            rest.append(statement)
-    known = {its_module.global_names.get((name, statement.lineno)) for statement in statements}
-    global_names = frozenset().union(*(names for names in known if names)) if None not in known else None
-    code = "\n".join(_written(statement) for statement in statements)
-    bare_code = "\n".join(_written(statement) for statement in rest) if fields else code
+            without_fields.append(statement)
+    scopes = {parsed.global_names.get((name, statement.lineno)) for statement in statements}
+    global_names = frozenset().union(*(names for names in scopes if names)) if None not in scopes else None
+    code = "\n".join(_tree_text(statement) for statement in statements)
+    bare_code = "\n".join(_tree_text(statement) for statement in without_fields) if fields else code
     is_value = not any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in statements)
-    mentions = mentions_of(rest, package, global_names)
-    return Definition(code, bare_code, mentions, tuple(fields), tuple(bases), is_value and name != ALWAYS)
+    mentions = mentions_of(without_fields, package, global_names)
+    return Definition(code, bare_code, mentions, tuple(fields), tuple(bases), is_value and name != MODULE_BODY)
 
 
 def _names_bound(statement: ast.stmt) -> list[str]:
-    """The names that a statement at the top of a module defines; ALWAYS, and all that it binds, for a statement that is
-    no plain definition, and nothing for an import."""
+    """The names that a statement at the top of a module defines.
+
+    None for an import; MODULE_BODY and all names that it binds for a statement that is no plain definition.
+    """
     match statement:
         case ast.Import() | ast.ImportFrom():
             return []
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return [statement.name]
         case ast.Assign(targets=targets) if all(isinstance(node, ast.Name) for node in _unpacked(targets)):
-            return _stored(statement)
+            return _assigned(statement)
         case ast.AnnAssign(target=ast.Name()) | ast.AugAssign(target=ast.Name()):
-            return _stored(statement)
+            return _assigned(statement)
         case _:
             nested = [node.name for node in ast.walk(statement) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-            return [ALWAYS, *nested, *_stored(statement)]
+            return [MODULE_BODY, *nested, *_assigned(statement)]
 
 
-def _registers(statement: ast.stmt, owned: set[str]) -> bool:
-    """Whether a decorator is an attribute of something of this project, as in `@known.register`: it changes that."""
+def _registers(statement: ast.stmt, own_names: set[str]) -> bool:
+    """True if a decorator is an attribute of a name of this project, as in `@known.register`, which changes that."""
     for decorator in getattr(statement, "decorator_list", []):
         node = decorator.func if isinstance(decorator, ast.Call) else decorator
         depth = 0
         while isinstance(node, ast.Attribute):
             node, depth = node.value, depth + 1
-        if depth and isinstance(node, ast.Name) and node.id in owned:
+        if depth and isinstance(node, ast.Name) and node.id in own_names:
             return True
     return False
 
@@ -140,7 +141,7 @@ def _unpacked(targets: list[ast.expr]) -> Iterator[ast.expr]:
         yield from _unpacked(target.elts) if isinstance(target, ast.Tuple | ast.List) else [target]
 
 
-def _stored(statement: ast.stmt) -> list[str]:
+def _assigned(statement: ast.stmt) -> list[str]:
     return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
 
@@ -193,8 +194,8 @@ def _drop_docstrings(node: ast.AST) -> None:
             _drop_docstrings(child)
 
 
-def _written(node: object) -> str:
-    """The syntax tree as text, without the places of its parts; faster than `ast.dump`."""
+def _tree_text(node: object) -> str:
+    """The syntax tree as text, without line numbers; faster than `ast.dump`."""
     if isinstance(node, ast.AST):
-        return f"{type(node).__name__}({','.join([_written(getattr(node, name, None)) for name in node._fields])})"
-    return f"[{','.join([_written(part) for part in node])}]" if isinstance(node, list) else repr(node)
+        return f"{type(node).__name__}({','.join([_tree_text(getattr(node, name, None)) for name in node._fields])})"
+    return f"[{','.join([_tree_text(part) for part in node])}]" if isinstance(node, list) else repr(node)

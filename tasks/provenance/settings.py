@@ -1,10 +1,10 @@
-"""How inputs of stages are named: by their values, settings that have their first default left out.
+"""Inputs of stages as plain JSON values, from which artifacts are named; settings at their first default are left out.
 
-`first_defaults.json` tells the first default that each field of a frozen value had. A field with that value is left out
-of names, so that a new field names nothing anew; a default that was changed is another value than the first, so it is
-named. Entries are added, and never changed: what they leave out of a name, they leave out for good. A field that is not
-in the file yet counts as if its default now were there. `python -m tasks.provenance.ledger` adds
-what lacks; the tests demand it.
+`first_defaults.json` holds the first default of each field of a frozen value. A field with that value is left out of
+names, so that a new field changes no name. A changed default differs from the first, so it is in the name. Entries are
+added and never changed: a value that an entry leaves out of names is left out for good. A field that is not in the file
+yet counts as if its current default were in it. `python -m tasks.provenance.ledger` adds the missing entries; the tests
+require them.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LEDGER = Path(__file__).parent / "first_defaults.json"
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON can say it, first defaults left out. Raises TypeError for what has no such form."""
-    if hasattr(value, "named_by"):  # where more is said than goes into what is made
+    """The value as JSON, first defaults left out. Raises TypeError for a value without such a form."""
+    if hasattr(value, "named_by"):  # a value with fields that do not affect the artifact
         return plain(value.named_by())
     if isinstance(value, BaseModel):
-        shown = {name: plain(getattr(value, name)) for name in type(value).model_fields}
+        parts = {name: plain(getattr(value, name)) for name in type(value).model_fields}
         firsts = _firsts(type(value))
-        kept = {name: part for name, part in shown.items() if firsts.get(name) != _text(part)}
-        return {"is": type(value).__name__, **kept}
+        named = {name: part for name, part in parts.items() if firsts.get(name) != _text(part)}
+        return {"is": type(value).__name__, **named}
     if isinstance(value, dict):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -47,7 +47,7 @@ def plain(value: Any) -> Any:
 
 
 def _text(part: Any) -> str:
-    return json.dumps(part, sort_keys=True)  # 1, 1.0 and true are equal as values, and differ as texts
+    return json.dumps(part, sort_keys=True)  # 1, 1.0 and true are equal as values, but not as texts
 
 
 @functools.cache
@@ -60,34 +60,35 @@ def first_defaults() -> dict[str, Any]:
 @functools.cache
 def _firsts(model: type[BaseModel]) -> dict[str, str]:
     """The first default of each field that has one, as text."""
-    ledger, now = first_defaults(), defaults_of(model)
+    ledger, current = first_defaults(), defaults_of(model)
     keys = {name: f"{model.__name__}.{name}" for name in model.model_fields}
     firsts = {name: ledger[key] for name, key in keys.items() if key in ledger}
-    return {name: _text(first) for name, first in (now | firsts).items()}
+    return {name: _text(first) for name, first in (current | firsts).items()}
 
 
 def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The defaults of its fields now, plain."""
-    given = {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}
-    return {name: plain(value) for name, value in given.items() if value is not PydanticUndefined}
+    """The current default of each field that has one, plain."""
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}
+    return {name: plain(value) for name, value in defaults.items() if value is not PydanticUndefined}
 
 
 def changed_defaults(
-    classes: Collection[tuple[str, str]], made: Collection[tuple[str, str]], words: Collection[str]
+    classes: Collection[tuple[str, str]], created: Collection[tuple[str, str]], words: Collection[str]
 ) -> dict[str, Any]:
-    """Defaults that code may take although no input says so: "Class.field" → the default, plain.
+    """Defaults that code may use although no input holds them: "Class.field" → the default, plain.
 
-    Of classes that the code may make values of: those that are not the first. Of all that it uses: those of fields that
-    the ledger does not know yet, where their name is among the words of the code.
+    For classes of which the code may create values (created), these are the defaults that are not the first. For all
+    classes that it uses, these are the defaults of fields that are not in the ledger yet, if the name of the field is
+    among the words of the code.
     """
-    told: dict[str, Any] = {}
-    for module, name in {*classes, *made}:
+    changed: dict[str, Any] = {}
+    for module, name in {*classes, *created}:
         model = getattr(importlib.import_module(module), name)
         for field, default in defaults_of(model).items():
             key = f"{name}.{field}"
-            known = key in first_defaults()
-            if (known and (module, name) in made and _text(default) != _text(first_defaults()[key])) or (
-                not known and field in words
+            is_known = key in first_defaults()
+            if (is_known and (module, name) in created and _text(default) != _text(first_defaults()[key])) or (
+                not is_known and field in words
             ):
-                told[key] = default
-    return told
+                changed[key] = default
+    return changed

@@ -1,8 +1,8 @@
-"""The source of a stage: all definitions and files of this project that the stage can reach, and nothing else.
+"""The source of a stage: all definitions and files of this project that the stage can reach, and no others.
 
-From the stage's function the names that its code mentions are followed to their definitions, and so on, across modules.
-What reaches further than a name says is taken whole: a class with all its methods and bases; a module that is used
-otherwise than by naming something in it, with all that it imports. See CONTRIBUTING.md for what could be missed.
+The names that the code of the stage's function mentions are followed to their definitions, and so on, across modules.
+Where names do not show how far the code reaches, all is taken: a class with all its methods and bases; a module that is
+used other than by a name in it, with all that it imports. CONTRIBUTING.md lists the cases that could be missed.
 """
 
 from __future__ import annotations
@@ -17,22 +17,30 @@ from typing import Any, NamedTuple
 from tasks.provenance import modules
 from tasks.provenance.files import Texts, files_named
 from tasks.provenance.mentions import Chain, Import, Mentions
-from tasks.provenance.modules import ALWAYS, OURS, Definition, is_package, path_of, read_definition, read_module
+from tasks.provenance.modules import (
+    MODULE_BODY,
+    PACKAGES,
+    Definition,
+    is_package,
+    path_of,
+    read_definition,
+    read_module,
+)
 from tasks.provenance.settings import FROZEN, changed_defaults
 
-# What a stage makes does not depend on these, nor on this package.
+# The output of a stage depends neither on these modules nor on this package.
 MACHINERY = ("tasks.artifacts", "tasks.home", "tasks.kinds", "tasks.progress", "tasks.provenance")
-ONE_AT_A_TIME = threading.Lock()  # Python 3.11 keeps the depth of a parse for all threads together
+PARSE_LOCK = threading.Lock()  # Python 3.11 counts the depth of a parse for all threads together
 
 Target = tuple[str, str]  # a module and a name in it
 
 
 class Reach(NamedTuple):
-    """What a stage can reach."""
+    """The code, files and settings that a stage can reach."""
 
-    definitions: dict[str, str]  # module:name → digest of the code and of what its names stand for
+    definitions: dict[str, str]  # module:name → digest of the code and of the targets of its names
     files: tuple[str, ...]  # paths below the root
-    settings: dict[str, Any]  # Class.field → a default that is not its first, where the stage may take it
+    settings: dict[str, Any]  # Class.field → a default that is not its first and that the stage may use
 
 
 def source_of(function: Callable[..., object]) -> str:
@@ -43,15 +51,14 @@ def source_of(function: Callable[..., object]) -> str:
 @functools.cache
 def _digest(module: str, name: str) -> str:
     reach = reach_of(module, name)
-    texts = {file: hashlib.sha256((modules.ROOT / file).read_bytes()).hexdigest() for file in reach.files}
-    text = json.dumps([reach.definitions, texts, reach.settings], sort_keys=True)
+    file_digests = {file: hashlib.sha256((modules.ROOT / file).read_bytes()).hexdigest() for file in reach.files}
+    text = json.dumps([reach.definitions, file_digests, reach.settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def reach_of(module: str, name: str) -> Reach:
-    """What the definition of that name in that module can reach, itself included. For a module of another project,
-    nothing."""
-    with ONE_AT_A_TIME:
+    """The reach of the definition of that name in that module, itself included; empty for another project's module."""
+    with PARSE_LOCK:
         walk = _Walk()
         if path_of(module):
             walk.follow((module, name), makes=True)
@@ -66,35 +73,37 @@ class _Walk:
     """A walk from definition to definition."""
 
     def __init__(self) -> None:
-        self.seen: dict[Target, bool] = {}  # definition → whether it may make values, and not only be a kind
-        self.fields: list[tuple[Target, Mentions, str]] = []  # of settings; followed once their name is mentioned
-        self.makes: set[Target] = set()  # settings that the code may make with defaults
+        self.visited: dict[Target, bool] = {}  # definition → True if it may create values, and is not only a type
+        self.fields: list[
+            tuple[Target, Mentions, str]
+        ] = []  # fields of settings; followed once their name is mentioned
+        self.created: set[Target] = set()  # settings that the code may create with defaults
         self.words: set[str] = set()
         self.waiting: list[tuple[Target, bool]] = []
 
     def follow(self, target: Target, makes: bool) -> None:
-        """Follows all that can be reached from target. makes: whether it is used to make values."""
+        """Follow all that can be reached from target. makes: True if it is used to create values."""
         self.waiting.append((target, makes))
         while self.waiting:
             while self.waiting:
                 self._visit(*self.waiting.pop())
-            read = [field for field in self.fields if field[2] in self.words]
+            mentioned = [field for field in self.fields if field[2] in self.words]
             self.fields = [field for field in self.fields if field[2] not in self.words]
-            for (module, _), mentions, _ in read:
+            for (module, _), mentions, _ in mentioned:
                 self._follow_mentions(module, mentions, makes=False)
 
     def _visit(self, target: Target, makes: bool) -> None:
         module, name = target
-        before = self.seen.get(target)
-        if _is_machinery(module) or before or before is makes:
+        earlier = self.visited.get(target)
+        if _is_machinery(module) or earlier or earlier is makes:
             return
-        self.seen[target], is_new = makes, before is None
+        self.visited[target], is_new = makes, earlier is None
         if is_new:
             self._touch(module)
         definition = read_definition(module, name)
         settings = is_settings(target)
         if settings and makes:
-            self.makes.add(target)
+            self.created.add(target)
         if settings and is_new:
             self.fields += [(target, field.mentions, field.name) for field in definition.fields]
         if is_new and not settings:
@@ -103,10 +112,10 @@ class _Walk:
         self._follow_mentions(module, definition.mentions, makes or not definition.is_value)
 
     def _touch(self, module: str) -> None:
-        """What runs whenever the module is imported: its own statements and those of the packages around it."""
+        """Follow the code that runs when the module is imported: its statements and those of the packages around it."""
         parts = module.split(".")
         for end in range(1, len(parts) + 1):
-            self.waiting.append(((".".join(parts[:end]), ALWAYS), True))
+            self.waiting.append(((".".join(parts[:end]), MODULE_BODY), True))
 
     def _follow_mentions(self, module: str, mentions: Mentions, makes: bool) -> None:
         self.words |= mentions.attributes | mentions.texts
@@ -114,42 +123,46 @@ class _Walk:
             self.waiting.append((target, False))
         for target in targets_of(module, mentions, mentions.strong):
             self.waiting.append((target, makes))
-        for whole in _wholes(module, mentions):
-            self.waiting += [(target, True) for target in everything_in(whole)]
+        for whole_module in _whole_modules(module, mentions):
+            self.waiting += [(target, True) for target in everything_in(whole_module)]
 
     def result(self) -> Reach:
-        """All that was reached."""
-        own = {f"{module}:{name}": _code(module, name) for module, name in self.seen}
-        found = {key: code for key, code in own.items() if code}
-        read = [read_definition(*target) for target in self.seen]
-        texts = Texts.of(of for one in read for of in (one.mentions, *(field.mentions for field in one.fields)))
-        settings = {target for target in self.seen if is_settings(target)}
-        made = _with_nested(self.makes)
-        return Reach(found, files_named(texts), changed_defaults(settings, made, self.words))
+        """The reach of the walk."""
+        digests = {f"{module}:{name}": _code(module, name) for module, name in self.visited}
+        definitions = {key: code for key, code in digests.items() if code}
+        visited = [read_definition(*target) for target in self.visited]
+        texts = Texts.from_mentions(
+            mentions
+            for definition in visited
+            for mentions in (definition.mentions, *(field.mentions for field in definition.fields))
+        )
+        settings = {target for target in self.visited if is_settings(target)}
+        created = _with_nested(self.created)
+        return Reach(definitions, files_named(texts), changed_defaults(settings, created, self.words))
 
 
 @functools.cache
 def _code(module: str, name: str) -> str:
-    """The digest of a definition's code, fields of settings aside, and of what its names stand for."""
+    """The digest of a definition's code, without fields of settings, and of the targets of its names."""
     definition = read_definition(module, name)
     bare = is_settings((module, name))
     code = definition.bare_code if bare else definition.code
     if not code:
         return ""
-    every = [definition.mentions, *(field.mentions for field in definition.fields if not bare)]
-    stand_for = sorted({told for mentions in every for told in _bindings(module, mentions)})
-    return hashlib.sha256(json.dumps([code, stand_for]).encode()).hexdigest()
+    all_mentions = [definition.mentions, *(field.mentions for field in definition.fields if not bare)]
+    targets = sorted({binding for mentions in all_mentions for binding in _bindings(module, mentions)})
+    return hashlib.sha256(json.dumps([code, targets]).encode()).hexdigest()
 
 
 def _bindings(module: str, mentions: Mentions) -> Iterator[str]:
     for chain in mentions.strong | mentions.weak:
         for bound, rest in _bound(module, mentions, chain):
-            ends = [f"{end[0]}:{end[1]}" for end in _resolve(bound, rest)]
-            yield f"{chain[0]} {bound.module} {bound.name} {ends}"
+            targets = [f"{target[0]}:{target[1]}" for target in _resolve(bound, rest)]
+            yield f"{chain[0]} {bound.module} {bound.name} {targets}"
 
 
 def targets_of(module: str, mentions: Mentions, chains: set[Chain]) -> Iterator[Target]:
-    """The definitions of this project that the chains name."""
+    """Yield the definitions of this project that the chains name."""
     statements = read_module(module).statements
     for chain in chains:
         if chain[0] in statements:
@@ -159,15 +172,15 @@ def targets_of(module: str, mentions: Mentions, chains: set[Chain]) -> Iterator[
 
 
 def _bound(module: str, mentions: Mentions, chain: Chain) -> Iterator[tuple[Import, Chain]]:
-    """What imports bind the chain's first name to, and the rest of the chain."""
+    """Yield each import of the chain's first name, with the rest of the chain."""
     for imports in (mentions.imports, read_module(module).imports):
         if chain[0] in imports:
             yield imports[chain[0]], chain[1:]
 
 
 def _resolve(bound: Import, rest: Chain) -> list[Target]:
-    """The definition that an import and the attributes after it name; all of a module that is named alone."""
-    if bound.module.split(".")[0] not in OURS or _is_machinery(bound.module):
+    """The definition that an import and the attributes after it name; all definitions of a module named alone."""
+    if bound.module.split(".")[0] not in PACKAGES or _is_machinery(bound.module):
         return []
     if bound.name is None:
         return _resolve(Import(bound.module, rest[0]), rest[1:]) if rest else everything_in(bound.module)
@@ -182,45 +195,45 @@ def _resolve(bound: Import, rest: Chain) -> list[Target]:
     return everything_in(bound.module)
 
 
-def _wholes(module: str, mentions: Mentions) -> Iterator[str]:
-    """Modules of which any name may be used."""
-    yield from (name for name in (*mentions.stars, *read_module(module).stars) if name.split(".")[0] in OURS)
+def _whole_modules(module: str, mentions: Mentions) -> Iterator[str]:
+    """Yield the modules of which any name may be used."""
+    yield from (name for name in (*mentions.stars, *read_module(module).stars) if name.split(".")[0] in PACKAGES)
     if mentions.dynamic:
         yield module
     for beginning in mentions.imports_any:
         room = beginning.split(".")[0]
         if not beginning:
-            yield from OURS
-        elif room in OURS:
+            yield from PACKAGES
+        elif room in PACKAGES:
             yield room
 
 
 @functools.cache
 def everything_in(module: str) -> list[Target]:
-    """All definitions of a module, of the modules in it where it is a package, and of all that they import."""
-    found: list[Target] = []
-    seen: set[str] = set()
+    """All definitions of a module, of the modules in it if it is a package, and of all that they import."""
+    targets: list[Target] = []
+    visited: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in seen or _is_machinery(name) or name.split(".")[0] not in OURS:
+        if name in visited or _is_machinery(name) or name.split(".")[0] not in PACKAGES:
             continue
-        seen.add(name)
+        visited.add(name)
         if is_package(name):
             folder = modules.ROOT.joinpath(*name.split("."))
-            inner = [path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()]
-            waiting += [f"{name}.{part}" for part in inner if part.isidentifier() and part != "__init__"]
-        its_module = read_module(name)
-        found += [(name, defined) for defined in its_module.statements]
-        bound = list(its_module.imports.values())
-        waiting += [*its_module.stars, *(f"{one.module}.{one.name}" for one in bound if one.name)]
-        waiting += [one.module for one in bound if not is_package(one.module)]
-    return found
+            names = [path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()]
+            waiting += [f"{name}.{part}" for part in names if part.isidentifier() and part != "__init__"]
+        parsed = read_module(name)
+        targets += [(name, defined) for defined in parsed.statements]
+        bound = list(parsed.imports.values())
+        waiting += [*parsed.stars, *(f"{import_.module}.{import_.name}" for import_ in bound if import_.name)]
+        waiting += [import_.module for import_ in bound if not is_package(import_.module)]
+    return targets
 
 
 @functools.cache
 def is_settings(target: Target) -> bool:
-    """Whether the definition is a class of settings: a frozen value, whose fields go into names by their values."""
+    """True for a class of settings: a frozen value, whose fields are in names by their values."""
     definition = read_definition(*target)
     mentions = definition.mentions
     parents = [parent for base in definition.bases for parent in targets_of(target[0], mentions, {base})]
@@ -228,18 +241,18 @@ def is_settings(target: Target) -> bool:
 
 
 def _with_nested(classes: set[Target]) -> set[Target]:
-    """The classes of settings, those that they inherit from, and those that their fields may hold."""
-    seen: set[Target] = set()
+    """The classes of settings, their base classes, and the classes that their fields may hold."""
+    visited: set[Target] = set()
     waiting = list(classes)
     while waiting:
         target = waiting.pop()
         definition: Definition = read_definition(*target)
-        if target in seen or not (is_settings(target) or definition.is_value):
+        if target in visited or not (is_settings(target) or definition.is_value):
             continue
-        seen.add(target)
+        visited.add(target)
         for mentions in (definition.mentions, *(field.mentions for field in definition.fields)):
             if definition.is_value or mentions is not definition.mentions:
                 waiting += targets_of(target[0], mentions, mentions.strong | mentions.weak)
         bases = set(definition.bases)
         waiting += targets_of(target[0], definition.mentions, bases)
-    return {target for target in seen if is_settings(target)}
+    return {target for target in visited if is_settings(target)}

@@ -1,4 +1,4 @@
-"""The sentences of a report: what the result rows of a run's questions say."""
+"""The sentences of a report, made from the result rows of a run's questions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ SETS = {
     "recovered": "what a failed search's session clicked later",
     "truth": "what the searcher wanted",
 }
-FINDINGS = {"better": "is better than", "worse": "is worse than", "equal": "equals", "unclear": "cannot be told from"}
+FINDINGS = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "equal": "equals",
+    "unclear": "cannot be distinguished from",
+}
 SCANNED = {"better": "scans more than", "worse": "scans less than"}
 
 
@@ -36,11 +41,11 @@ def widest(rows: list[ResultRow]) -> ResultRow:
 
 
 def answer(row: ResultRow, title: str) -> str:
-    """One arm's answer to its question: the finding, how sure it is, and what became of the claim."""
+    """One arm's answer to its question: the finding, its interval, and the verdict on the claim."""
     about = f"**{row.question}**" + (f", {title}" if title else "")
     if row.finding == "too few":
-        few = f"only {row.clusters} searchers (or sessions): too few for an interval"
-        return f"{about}: `{row.arm}` − `{row.baseline}` = {signed(row.difference)} {row.measure}, {few}."
+        remark = f"only {row.clusters} searchers (or sessions): too few for an interval"
+        return f"{about}: `{row.arm}` − `{row.baseline}` = {signed(row.difference)} {row.measure}, {remark}."
     words = FINDINGS | (SCANNED if row.metric == "scanned" else {})
     finding = f"`{row.arm}` {words[str(row.finding)]} `{row.baseline}`"
     inside = row.finding == "equal" or (row.claim, row.verdict) == ("equal", "holds")
@@ -89,8 +94,11 @@ def for_whom(rows: list[ResultRow], whole: ResultRow) -> str | None:
 
 
 def verdict_tags(rows: list[ResultRow], arm: str | None = None) -> dict[str, str]:
-    """verdict.P02 = holds: what became of each claim on the main target set, verdict.P02.clicked on another one; of one
-    arm, or, for the run as a whole, of all arms: one word where they agree, else each arm's."""
+    """The verdict on each claim, of one arm or of all arms: verdict.P02 = holds.
+
+    verdict.P02.clicked is on a target set that is not the main one. The verdict of all arms is one word if they agree,
+    else the word of each arm.
+    """
     main, verdicts = main_targets(rows), dict[str, dict[str, str]]()
     for row in (row for compared in questions(rows).values() for row in compared if arm in (None, row.arm)):
         name = f"verdict.{row.question}" + ("" if row.targets == main else f".{row.targets}")
@@ -127,6 +135,6 @@ def noise(rows: Iterable[ResultRow]) -> str:
     seeds = sorted({row.seeds for row in answering if row.seeds})
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     pooled = f"{many} seeds an arm, the variance between seeds pooled within each question"
-    some = "; arms with one seed borrow it" if seeds[0] == 1 else ""
+    borrowed = "; arms with one seed borrow it" if seeds[0] == 1 else ""
     lacking = f". Not included in {', '.join(without)}" if without else ""
-    return f"Training noise is included: {pooled}{some}{lacking}."
+    return f"Training noise is included: {pooled}{borrowed}{lacking}."

@@ -21,7 +21,7 @@ from tasks.list_measures import clusters_of
 
 
 class ArmComparison(NamedTuple):
-    """One arm of both runs: how it did in each on the shared searches, and the paired difference B − A."""
+    """One arm of both runs: its values in each on the shared searches, and the paired difference B − A."""
 
     targets: str
     arm: str
@@ -36,11 +36,13 @@ class ArmComparison(NamedTuple):
 
 
 def find_run(name: str) -> Path:
-    """The folder of a run, given as a path, as its name or the beginning of it, or as an experiment, whose last run is
-    meant. Errors: nothing of that name, with those that there are."""
-    given = Path(name)
-    if (given / "run.json").exists():
-        return given
+    """The folder of a run: name is its path, the name of the run or a prefix of it, or an experiment, for its last run.
+
+    Raises InputError, with a list of the runs, if there is no run of that name.
+    """
+    path = Path(name)
+    if (path / "run.json").exists():
+        return path
     runs = {folder: json.loads((folder / "run.json").read_text()) for folder in artifacts().glob("report-*")}
     matches = [folder for folder, run in runs.items() if name == run["experiment"]]
     matches = matches or [
@@ -48,54 +50,57 @@ def find_run(name: str) -> Path:
     ]
     if matches:
         return max(matches, key=lambda folder: str(runs[folder]["made_at"]))
-    known = [f"{folder.name} ({run['experiment']}, {run['made_at']})" for folder, run in runs.items()]
-    listed = ", ".join(sorted(known)) or "none yet: ebr run makes one"
+    labels = [f"{folder.name} ({run['experiment']}, {run['made_at']})" for folder, run in runs.items()]
+    listed = ", ".join(sorted(labels)) or "none yet: ebr run makes one"
     raise InputError(f"{name}: no such run; give a folder, a name or an experiment. There are: {listed}")
 
 
-def compare_runs(one: Path, other: Path) -> list[ArmComparison]:
-    """Every arm that both runs have, for each target set and shared metric, on the searches that are in both: the same
-    identity and the same query. Errors: no such search, no such arm."""
-    both = _shared_searches(one, other)
-    clusters = clusters_of({name: both[name].to_numpy() for name in ("searcher_row", "session_row", "query_row")})
-    a, b = _measured(one, both["search_row"]), _measured(other, both["search_row_b"])
+def compare_runs(run_a: Path, run_b: Path) -> list[ArmComparison]:
+    """Every arm that both runs have, for each target set and shared metric, on the searches in both runs.
+
+    Searches are the same if they have the same identity and the same query. Raises InputError if the runs share no
+    search or no arm.
+    """
+    shared = _shared_searches(run_a, run_b)
+    clusters = clusters_of({name: shared[name].to_numpy() for name in ("searcher_row", "session_row", "query_row")})
+    a, b = _measured(run_a, shared["search_row"]), _measured(run_b, shared["search_row_b"])
     keys = sorted(a.keys() & b.keys(), key=lambda key: (key[0], key[2], key[1]))
     if not keys:
-        arms = [", ".join(sorted({arm for _, arm, _ in of})) for of in (a, b)]
-        raise InputError(f"the runs share no arm: {one} has {arms[0]}; {other} has {arms[1]}")
+        arms = [", ".join(sorted({arm for _, arm, _ in values})) for values in (a, b)]
+        raise InputError(f"the runs share no arm: {run_a} has {arms[0]}; {run_b} has {arms[1]}")
     return [_compared(key, a[key], b[key], clusters) for key in keys]
 
 
-def _shared_searches(one: Path, other: Path) -> pd.DataFrame:
-    """The searches of both, in the order of the first: search_row and search_row_b, and what clusters them."""
-    a, b = (pd.read_parquet(run / "searches.parquet") for run in (one, other))
-    both = a.merge(b, on=["search_id", "query"], suffixes=("", "_b")).sort_values("search_row", kind="stable")
-    if both.empty:
+def _shared_searches(run_a: Path, run_b: Path) -> pd.DataFrame:
+    """The searches of both runs in the order of the first: search_row, search_row_b and the columns for clusters."""
+    a, b = (pd.read_parquet(run / "searches.parquet") for run in (run_a, run_b))
+    shared = a.merge(b, on=["search_id", "query"], suffixes=("", "_b")).sort_values("search_row", kind="stable")
+    if shared.empty:
         raise InputError(
-            f"{one} and {other} evaluated no search in common (same search_id and query); compare runs on the same logs"
+            f"{run_a} and {run_b} have no search in common (same search_id and query); compare runs on the same logs"
         )
-    return both.fillna(dict.fromkeys(("searcher_row", "session_row", "query_row"), -1))
+    return shared.fillna(dict.fromkeys(("searcher_row", "session_row", "query_row"), -1))
 
 
 def _measured(run: Path, rows: pd.Series[int]) -> dict[tuple[str, str, str], Float64]:
     """(targets, arm, metric) → (seeds, S) the metric of each of those searches, NaN where it has no target."""
-    wanted = pc.field("index").isin(["exact", "none"]) & pc.field("metric").isin(["recall", "mrr"])
-    table = pq.read_table(run / "per_search.parquet", filters=wanted).to_pandas()
+    condition = pc.field("index").isin(["exact", "none"]) & pc.field("metric").isin(["recall", "mrr"])
+    table = pq.read_table(run / "per_search.parquet", filters=condition).to_pandas()
     seeds: dict[tuple[str, str, str], list[Float64]] = {}
-    for (targets, arm, metric, k, _), of in table.groupby(["targets", "arm", "metric", "k", "seed"], dropna=False):
+    for (targets, arm, metric, k, _), group in table.groupby(["targets", "arm", "metric", "k", "seed"], dropna=False):
         name = metric if np.isnan(k) else f"{metric}@{k:.0f}"
-        values = of.set_index("search_row")["value"].reindex(rows).to_numpy()
+        values = group.set_index("search_row")["value"].reindex(rows).to_numpy()
         seeds.setdefault((targets, arm, name), []).append(values)
-    return {key: np.stack(of) for key, of in seeds.items()}
+    return {key: np.stack(group) for key, group in seeds.items()}
 
 
-def _compared(key: tuple[str, str, str], one: Float64, other: Float64, clusters: Int64) -> ArmComparison:
-    inside = ~np.isnan(one).any(0) & ~np.isnan(other).any(0)
-    if not inside.any():
+def _compared(key: tuple[str, str, str], values_a: Float64, values_b: Float64, clusters: Int64) -> ArmComparison:
+    in_both = ~np.isnan(values_a).any(0) & ~np.isnan(values_b).any(0)
+    if not in_both.any():
         return ArmComparison(*key, 0, nan, nan, nan, nan, nan, False)
     trained = key[1] not in (*BASELINES, *ORACLES)
-    a, b = (MetricValues(values[:, inside], trained) for values in (one, other))
-    difference = compare(a, [b], clusters[inside])
+    a, b = (MetricValues(values[:, in_both], trained) for values in (values_a, values_b))
+    difference = compare(a, [b], clusters[in_both])
     ends = float(difference.value[0]), float(difference.low[0]), float(difference.high[0])
     means = float(a.values.mean()), float(b.values.mean())
-    return ArmComparison(*key, int(inside.sum()), *means, *ends, difference.seed_freedom > 0)
+    return ArmComparison(*key, int(in_both.sum()), *means, *ends, difference.seed_freedom > 0)

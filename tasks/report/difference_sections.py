@@ -7,7 +7,7 @@ from math import isnan
 from data.experiment.experiment_spec import BASELINES, ORACLES
 from tasks.report import plots
 from tasks.report.answers import SETS, difference, verdict_of, widest
-from tasks.report.formats import NOTHING, count, share
+from tasks.report.formats import DASH, count, share
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, Picture, tabulate
 from tasks.report.result import Result, ResultRow, cells, pivot, questions, written
 from tasks.slices import FEW_SEARCHES
@@ -32,7 +32,7 @@ def difference_blocks(result: Result) -> list[Block]:
         Heading("Differences to the baseline"),
         Picture("differences", plots.svg(figure), words),
         Paragraph(
-            "Thick line: 95 % interval of this difference by itself; thin line: of all arms of the question together, "
+            "Thick line: 95% interval of this difference by itself; thin line: of all arms of the question together, "
             "which the verdict goes by. Green: the claim holds; red: contradicted; grey: undecided."
             + (f" The band is what counts as equal, ± {share(margin)}." if margin else "")
         ),
@@ -49,17 +49,17 @@ def _difference_grid(rows: list[ResultRow], sets: list[str]) -> Grid:
         ("arm", lambda row: row.arm),
         ("baseline", lambda row: str(row.baseline)),
         ("metric", lambda row: row.measure),
-        ("claim", lambda row: row.claim or NOTHING),
+        ("claim", lambda row: row.claim or DASH),
     ]
-    same = [column for column in columns[2:4] if len({column[1](row) for row in last.values()}) == 1]
-    columns = [column for column in columns if column not in same]
+    constant = [column for column in columns[2:4] if len({column[1](row) for row in last.values()}) == 1]
+    columns = [column for column in columns if column not in constant]
 
     def on(targets: str, row: ResultRow) -> str:
-        other = by_arm[row.question, row.arm].get(targets)
-        return f"{difference(other)}; {verdict_of(other)}" if other else NOTHING
+        match = by_arm[row.question, row.arm].get(targets)
+        return f"{difference(match)}; {verdict_of(match)}" if match else DASH
 
     columns += [(name, lambda row, name=name: on(name, row)) for name in sets]  # type: ignore[misc]
-    constants = "".join(f"{heading.capitalize()}: {cell(rows[0])}. " for heading, cell in same)
+    constants = "".join(f"{heading.capitalize()}: {cell(rows[0])}. " for heading, cell in constant)
     explained = "; ".join(f"{name}: {SETS[name]}" for name in sets)
     return tabulate(columns, [last[key] for key in by_arm], f"{constants}Targets: {explained}.")
 
@@ -77,9 +77,9 @@ def slice_blocks(result: Result) -> list[Block]:
     )
     compared = list(questions(row for row in result.rows if row.targets == result.main).values())
     for number, first in enumerate(range(0, len(compared), PANELS), 1):
-        some = compared[first : first + PANELS]
-        panels = dict(_by_slice(result, widest(rows)) for rows in some)
-        figure = plots.forest(panels, None, _xlabel([row for rows in some for row in rows]))
+        shown = compared[first : first + PANELS]
+        panels = dict(_by_slice(result, widest(rows)) for rows in shown)
+        figure = plots.forest(panels, None, _xlabel([row for rows in shown for row in rows]))
         page.append(Picture(f"slices-{number}", plots.svg(figure), "Differences by slice"))
     return [*page, *(_slice_grid(result, targets) for targets in result.sets)]
 
@@ -97,13 +97,13 @@ def _by_slice(result: Result, whole: ResultRow) -> tuple[str, list[plots.Line]]:
 
 def _slice_grid(result: Result, targets: str) -> Grid:
     """Every arm's recall@K in every slice."""
-    wanted = (targets, result.recall)
-    rows = [row for row in result.levels if (row.targets, row.measure) == wanted and row.arm not in ORACLES]
+    measure = (targets, result.recall)
+    rows = [row for row in result.levels if (row.targets, row.measure) == measure and row.arm not in ORACLES]
     values = pivot(rows, ["slice"], "arm")
-    one = {row.slice: row for row in reversed(rows)}
+    any_row = {row.slice: row for row in reversed(rows)}
     columns: Columns[str] = [
-        ("slice", lambda name: name + (" *small*" if one[name].small else "")),
-        ("n", lambda name: count(one[name].n)),
+        ("slice", lambda name: name + (" *small*" if any_row[name].small else "")),
+        ("n", lambda name: count(any_row[name].n)),
     ]
     arms = sorted(map(str, values), key=lambda arm: (arm in BASELINES, arm))
     columns += [(arm, written(values[arm], share)) for arm in arms]
@@ -111,7 +111,7 @@ def _slice_grid(result: Result, targets: str) -> Grid:
 
 
 def _line(row: ResultRow, label: str) -> plots.Line:
-    """A result row as a line of a forest plot; a slice has no family, so its interval by itself stands in."""
+    """A result row as a line of a forest plot; a slice has no family, so its interval by itself is used."""
     low, high = row.difference_low, row.difference_high
     family = (low, high) if isnan(row.family_low) else (row.family_low, row.family_high)
     colour = row.verdict or row.finding or "unclear"

@@ -1,4 +1,4 @@
-"""The section on ensembles: their gain beside their price, and how much hangs on the weights."""
+"""The section on ensembles: their gain beside their cost, and the effect of the weights."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from data.experiment.experiment_spec import arm_of
 from tasks.report import plots
-from tasks.report.formats import NOTHING, optional, share, signed
+from tasks.report.formats import DASH, optional, share, signed
 from tasks.report.page import Block, Grid, Heading, Paragraph, Picture
 from tasks.report.result import CostRow, ResultRow
 
-FLAT = 0.005  # of validation recall: weights that lose no more are as good
+FLAT = 0.005  # of validation recall: weights that lose no more count as equally good
 
 
 def ensemble_blocks(
     ensembles: list[dict[str, Any]], spec: dict[str, Any], rows: list[ResultRow], costs: list[CostRow], k: int
 ) -> list[Block]:
-    """The section: a line for each ensemble and all that it is compared with, then its weights.
+    """The section: a line for each ensemble and each arm that it is compared with, then its weights.
 
     rows: of arms by themselves, all searches, the main targets. Empty where no ensemble was made.
     """
@@ -27,7 +27,7 @@ def ensemble_blocks(
 
 
 def _compared(spec: dict[str, Any]) -> list[str]:
-    """The ensembles, their parts, and every arm that stands in a question with one."""
+    """The ensembles, their parts, and every arm in a question with an ensemble."""
     ensembles = spec["ensembles"]
     names = [*ensembles, *(part for ensemble in ensembles.values() for part in ensemble["parts"])]
     for question in spec["questions"].values():
@@ -39,7 +39,7 @@ def _compared(spec: dict[str, Any]) -> list[str]:
 def _gains(spec: dict[str, Any], rows: list[ResultRow], costs: list[CostRow], k: int) -> Grid:
     """Recall, and the gain over the best part, beside dimensions, index and training."""
     recalls = {(row.arm, row.seed): row for row in rows if (row.metric, row.k) == ("recall", k)}
-    spent = {(cost.arm, cost.seed, cost.index, cost.cost): cost.value for cost in costs}
+    cost_values = {(cost.arm, cost.seed, cost.index, cost.cost): cost.value for cost in costs}
     indexes = ("exact", *sorted(spec["indexes"]))
     lines = []
     for name in _compared(spec):
@@ -47,7 +47,7 @@ def _gains(spec: dict[str, Any], rows: list[ResultRow], costs: list[CostRow], k:
         dimensions = sum(spec["arms"][part]["towers"]["dimensions"] for part in parts or [name])
         for seed in (seed for seed in spec["seeds"] if (name, seed) in recalls):
             row = recalls[name, seed]
-            sizes = [spent.get((name, seed, index, "index_bytes"), nan) / 1e6 for index in indexes]
+            sizes = [cost_values.get((name, seed, index, "index_bytes"), nan) / 1e6 for index in indexes]
             lines.append(
                 [
                     _label(name, seed, spec),
@@ -57,15 +57,15 @@ def _gains(spec: dict[str, Any], rows: list[ResultRow], costs: list[CostRow], k:
                         row.value, [(recalls[part, seed].value, part) for part in parts if (part, seed) in recalls]
                     ),
                     str(dimensions),
-                    *(NOTHING if isnan(size) else f"{size:.2f} MB" for size in sizes),
-                    optional("{:.1f} s", spent.get((name, seed, None, "train_s")) or None),
-                    optional("{:,.0f}", spent.get((name, seed, "exact", "queries_per_s")) or None),
+                    *(DASH if isnan(size) else f"{size:.2f} MB" for size in sizes),
+                    optional("{:.1f} s", cost_values.get((name, seed, None, "train_s")) or None),
+                    optional("{:,.0f}", cost_values.get((name, seed, "exact", "queries_per_s")) or None),
                 ]
             )
     headers = ["", "parts", f"recall@{k}", "over its best part", "dimensions", "exact index"]
     headers += [*(f"index {name}" for name in indexes[1:]), "training of all parts", "queries/s, exact"]
     caption = (
-        "The gain is the plain difference of test recall, without an interval: the questions tell what is certain. An "
+        "The gain is the plain difference of test recall, without an interval: the questions show what is certain. An "
         "ensemble costs what its parts cost together; compare it with one model of as many dimensions and as much "
         "training, and with one arm joined with itself under another seed."
     )
@@ -73,9 +73,9 @@ def _gains(spec: dict[str, Any], rows: list[ResultRow], costs: list[CostRow], k:
 
 
 def _over_best(recall: float, parts: list[tuple[float, str]]) -> str:
-    """The gain over the best part (the first of equal ones), and which that is."""
+    """The gain over the best part (the first of equal ones), and the name of that part."""
     best = max(parts, key=lambda part: part[0], default=None)
-    return f"{signed(recall - best[0])} ({best[1]})" if best else NOTHING
+    return f"{signed(recall - best[0])} ({best[1]})" if best else DASH
 
 
 def _label(name: str, seed: int, spec: dict[str, Any]) -> str:
@@ -83,7 +83,7 @@ def _label(name: str, seed: int, spec: dict[str, Any]) -> str:
 
 
 def _weights(ensembles: list[dict[str, Any]], spec: dict[str, Any]) -> list[Block]:
-    """The weights with what they are worth on the validation, and recall along each, the others held."""
+    """The weights with their recall on the validation, and recall along each weight, the others fixed."""
     k, lines, curves = ensembles[0]["k"], [], {}
     for ensemble in ensembles:
         parts = spec["ensembles"][ensemble["arm"]]["parts"]
@@ -117,6 +117,6 @@ def _weights(ensembles: list[dict[str, Any]], spec: dict[str, Any]) -> list[Bloc
 
 
 def _flat(part: str, line: list[list[float]], best: float) -> str:
-    """From where to where on its grid a weight loses no more than FLAT."""
+    """The range on its grid in which a weight loses no more than FLAT."""
     good = [weight for weight, value in line if value >= best - FLAT]
     return f"{part} {min(good):g} to {max(good):g}"

@@ -1,15 +1,15 @@
-"""The section on the feedback loop: how much was rated, and what the filters made of it."""
+"""The section on the feedback loop: the ratings of each arm, and the filters fitted on them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tasks.report.formats import NOTHING, count, share
+from tasks.report.formats import DASH, count, share
 from tasks.report.page import Block, Columns, Heading, tabulate
 from tasks.report.ranker_section import importance, largest
 from tasks.report.result import label
 
-SHOWN = 5  # features in a line
+SHOWN_FEATURES = 5  # features in a line
 Summary = dict[str, Any]
 
 
@@ -37,7 +37,7 @@ ROUNDS: Columns[Summary] = [
     ("searches", lambda rated: count(rated["searches"])),
     ("ratings", lambda rated: count(rated["ratings"])),
     ("good", lambda rated: count(rated["good"])),
-    ("share good", lambda rated: share(rated["good"] / rated["ratings"]) if rated["ratings"] else NOTHING),
+    ("share good", lambda rated: share(rated["good"] / rated["ratings"]) if rated["ratings"] else DASH),
 ]
 FILTERS: Columns[Summary] = [
     ("filter", lambda fitted: label(fitted["arm"], fitted["seed"])),
@@ -47,5 +47,5 @@ FILTERS: Columns[Summary] = [
     ("kept", lambda fitted: share(fitted["held_out"]["kept"])),
     ("precision", lambda fitted: share(fitted["held_out"]["precision"])),
     ("recall", lambda fitted: share(fitted["held_out"]["recall"])),
-    ("gain by feature", lambda fitted: largest(importance(fitted["gain"]), SHOWN)),
+    ("gain by feature", lambda fitted: largest(importance(fitted["gain"]), SHOWN_FEATURES)),
 ]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isnan, nan
 
-COUNTED = 10  # no share is as much: a number of documents
-NOTHING = "–"
+LEAST_COUNT = 10  # no share is as much: a number of documents
+DASH = "–"
 Written = Callable[..., str]  # a value, or a value and its interval, as text
 
 
 def signed(value: float) -> str:
     """+.012 and −.012, +1,204 of documents: a difference as tables show it."""
     if isnan(value):
-        return NOTHING
-    shown = f"{value:+,.0f}" if abs(value) >= COUNTED else f"{value:+.3f}".replace("0.", ".", 1)
+        return DASH
+    shown = f"{value:+,.0f}" if abs(value) >= LEAST_COUNT else f"{value:+.3f}".replace("0.", ".", 1)
     return shown.replace("-", "−")
 
 
@@ -25,7 +25,7 @@ def ends(low: float, high: float) -> str:
 
 def share(value: float, low: float = nan, high: float = nan) -> str:
     """.683, with its interval unless that is NaN."""
-    text = f"{value:,.0f}" if abs(value) >= COUNTED else f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")
+    text = f"{value:,.0f}" if abs(value) >= LEAST_COUNT else f"{value:.3f}".replace("0.", ".", 1).replace("-", "−")
     return text if isnan(low) else f"{text} [{share(low)}, {share(high)}]"
 
 
@@ -46,4 +46,4 @@ def tau(value: float) -> str:
 
 def optional(form: str, value: float | None) -> str:
     """The value in a form such as "{:.1f} s", or a dash where there is none."""
-    return NOTHING if value is None else form.format(value)
+    return DASH if value is None else form.format(value)

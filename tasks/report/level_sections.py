@@ -1,14 +1,14 @@
-"""The sections on levels: how much every arm retrieves by itself, and through indexes."""
+"""The sections on levels: the recall of every arm by itself, and through indexes."""
 
 from __future__ import annotations
 
 from data.experiment.experiment_spec import BASELINES, ORACLES
 from tasks.report import plots
 from tasks.report.answers import SETS
-from tasks.report.formats import NOTHING, optional, share
+from tasks.report.formats import DASH, optional, share
 from tasks.report.measures import measure_columns
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, Picture, tabulate
-from tasks.report.result import ITSELF, Result, cells, label, pivot, without_oracles, written
+from tasks.report.result import OWN_INDEXES, Result, cells, label, pivot, without_oracles, written
 from tasks.slices import WHOLE
 
 KIND = "kind: "
@@ -29,10 +29,10 @@ def curve_blocks(result: Result) -> list[Block]:
 
 
 def attainable_blocks(result: Result) -> list[Block]:
-    """Recall@K of every arm on truth beside the share of the oracle's that it is, of all searches and of those for each
-    kind of document; nothing where there is no oracle."""
-    wanted = [row for row in result.levels if (row.targets, row.measure) == ("truth", result.recall)]
-    rows = [row for row in wanted if row.slice == WHOLE or row.slice.startswith(KIND)]
+    """Recall@K of every arm on truth, and its share of the oracle's, over all searches and over those for each kind of
+    document; empty without an oracle."""
+    levels = [row for row in result.levels if (row.targets, row.measure) == ("truth", result.recall)]
+    rows = [row for row in levels if row.slice == WHOLE or row.slice.startswith(KIND)]
     if ORACLES[-1] not in {row.arm for row in rows}:
         return []
     means = pivot(rows, ["arm"], "slice")
@@ -75,11 +75,11 @@ def _level_grid(result: Result, targets: str) -> Grid:
 
 
 def index_blocks(result: Result) -> list[Block]:
-    """The table of what indexes lose against exact search, and cost; nothing without indexes."""
+    """The table of the recall that indexes lose against exact search, and their cost; empty without indexes."""
     rows = [
         row
         for row in result.rows
-        if row.question is None and row.index not in ITSELF
+        if row.question is None and row.index not in OWN_INDEXES
         if (row.slice, row.targets, row.k) == (WHOLE, result.main, result.k)
     ]
     values = {
@@ -96,8 +96,8 @@ def index_blocks(result: Result) -> list[Block]:
             label(arm, seed),
             index,
             share(by["recall"]),
-            share(by["index_recall"]) if "index_recall" in by else NOTHING,
-            f"{by['index_bytes'] / 1e6:.1f} MB" if "index_bytes" in by else NOTHING,
+            share(by["index_recall"]) if "index_recall" in by else DASH,
+            f"{by['index_bytes'] / 1e6:.1f} MB" if "index_bytes" in by else DASH,
             optional("{:,.0f}", by.get("queries_per_s")),
         ]
         for (arm, seed, index), by in values.items()

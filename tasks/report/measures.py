@@ -46,8 +46,8 @@ MEASURES = (
 def measure_columns(
     runs: Mapping[T, dict[str, ResultRow]], ks: list[int], k: int, show: Callable[[Measure], Written | None]
 ) -> Columns[T]:
-    """The columns of all measures that a place shows, empty in lines that lack them; recall at the main K with its
-    interval."""
+    """The columns of the measures for which show returns a format; cells are empty in lines without the measure. Recall
+    at the main K has its interval."""
     columns: Columns[T] = []
     for measure in MEASURES:
         if write := show(measure):

@@ -35,22 +35,24 @@ class Bullets(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table of text, for the page (which sets numbers to the right) and for a terminal alike. A cell may end in
-    "; holds" or another verdict, which is then coloured."""
+    """A table of text for the page, which aligns numbers to the right, and for a terminal.
+
+    A cell may end in "; holds" or another verdict, which is then coloured.
+    """
 
     headers: list[str]
     rows: list[list[str]]
     caption: str = ""
     folded: bool = False  # the page shows it on demand
     title: str = ""  # a terminal shows it above
-    left: int = 1  # columns that a terminal sets to the left
+    left: int = 1  # columns that a terminal aligns to the left
     unwrapped: tuple[str, ...] = ()  # headers of columns whose cells a terminal keeps on one line
     breaks: frozenset[int] = frozenset()  # rows above which a terminal draws a line
-    styles: tuple[str, ...] = ()  # of each row on a terminal; none: all plain
+    styles: tuple[str, ...] = ()  # style of each row on a terminal; empty: all plain
 
 
 class Picture(NamedTuple):
-    """An SVG element, and what it shows in words."""
+    """An SVG element, and a description of it in words."""
 
     name: str
     svg: str
@@ -65,7 +67,7 @@ VERDICTS = {"holds": "holds", "contradicted": "contradicted", "undecided": "unde
 
 
 def tabulate(columns: Columns[T], lines: Iterable[T], caption: str = "", folded: bool = False) -> Grid:
-    """The table of these lines: each column has a heading and says how a line's cell is written."""
+    """The table of these lines: each column has a heading and a function from a line to its cell."""
     rows = [[cell(line) for _, cell in columns] for line in lines]
     return Grid([heading for heading, _ in columns], rows, caption, folded)
 
@@ -76,12 +78,12 @@ def as_html(title: str, blocks: list[Block]) -> str:
 
 
 def as_markdown(title: str, blocks: list[Block]) -> str:
-    """The same as Markdown; pictures are files beside it, named as they are with .svg."""
+    """The same as Markdown; pictures are files beside it, <name>.svg."""
     return TEMPLATES.get_template("page.md.j2").render(title=title, blocks=blocks)
 
 
 def split_verdict(cell: str) -> tuple[str, str]:
-    """The text of a cell, and the word behind its last semicolon ("" without one)."""
+    """The text of a cell, and the word after its last semicolon ("" without one)."""
     text, semicolon, word = cell.rpartition("; ")
     return (text, word) if semicolon else (cell, "")
 
@@ -101,7 +103,7 @@ def _coloured(cell: str) -> Markup:
 
 
 def _sides(grid: Grid) -> list[Markup]:
-    """The class of each column's cells: columns of numbers are set to the right."""
+    """The class of each column's cells: columns of numbers are aligned to the right."""
     columns = [[row[at] for row in grid.rows if row[at] not in ("", "–")] for at in range(len(grid.headers))]
     return [Markup(' class="n"' if cells and all(map(NUMBER.match, cells)) else "") for cells in columns]
 

@@ -1,4 +1,4 @@
-"""The paper, question by question: what it reports and what runs of ours say, as one page."""
+"""The paper, question by question: its report and the results of our runs, as one page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import Field
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from tasks.report.answers import difference, verdict_of
-from tasks.report.formats import NOTHING
+from tasks.report.formats import DASH
 from tasks.report.page import Block, Grid, Heading, Paragraph
 from tasks.report.result import Result, ResultRow, cells, questions, read
 
@@ -23,8 +23,8 @@ class Claim(Frozen):
 
     asks: str
     reported: str
-    needs: tuple[str, ...] = Field((), description="what a log must hold, in the words of the data report")
-    contradicted: str | None = Field(None, description="why a run of ours may say otherwise")
+    needs: tuple[str, ...] = Field((), description="features that a log must have, in the words of the data report")
+    contradicted: str | None = Field(None, description="the reason why our runs may contradict it")
 
 
 def read_claims(path: Path) -> dict[str, Claim]:
@@ -35,16 +35,18 @@ def read_claims(path: Path) -> dict[str, Claim]:
 def describe_paper(
     claims: dict[str, Claim], runs: dict[str, Path], facts: str, absent: dict[str, str] | None = None
 ) -> list[Block]:
-    """A line for each question and arm, from the result files of the runs (by name); facts says when and how they were
-    made, absent why an experiment was not run. A question's name begins with the paper's: P02, or P02 people. Errors: a
-    question that the claims do not know."""
+    """A line for each question and arm, from the result files of the runs (by name).
+
+    facts: a sentence on when and how they were made; absent: experiment → the reason why it was not run. The name of a
+    question begins with that of the paper's: P02, or P02 people. Raises InputError for a question without a claim.
+    """
     results = {name: read(folder) for name, folder in runs.items()}
     by_question = _by_question(results)
     unknown = sorted({name for name in by_question if name.startswith("P")} - set(claims))
     if unknown:
         raise InputError(f"questions {', '.join(unknown)} are not among the paper's, {', '.join(claims)}")
     real = {name: result for name, result in results.items() if result.spec["logs"]["layout"] != "simulated"}
-    page: list[Block] = [Paragraph(facts), Paragraph(HOW)]
+    page: list[Block] = [Paragraph(facts), Paragraph(METHOD)]
     built = {name: by_question[name] for name in claims if name in by_question}
     lines = _lines(built, lambda name: [f"**{name}**", claims[name].asks, claims[name].reported])
     page.append(Grid(["", "asks", "the paper", *HEADERS], lines))
@@ -62,8 +64,8 @@ def describe_paper(
 
 SETS = ("truth", "clicked", "judged")
 HEADERS = ["arm − baseline", "logs", "claim", *SETS]
-HOW = (
-    "Differences are paired on the same searches, with simultaneous 95 % intervals over all arms of a question, "
+METHOD = (
+    "Differences are paired on the same searches, with simultaneous 95% intervals over all arms of a question, "
     "clusters and, where several seeds were trained, training noise included. n counts searches. Truth is what the "
     "searcher of the simulated world wanted; real logs have none. The paper's per cents are relative unless said "
     "otherwise, ours are differences of the metric. Our claims were fixed in the experiment files before the runs."
@@ -74,7 +76,7 @@ class Entry(NamedTuple):
     """The answer of one run on one arm of a question."""
 
     run: str
-    arm: str  # marked where the test may have helped it
+    arm: str  # with a mark if the test may have helped it
     rows: dict[str, ResultRow]  # by target set
 
 
@@ -86,29 +88,29 @@ def _by_question(results: dict[str, Result]) -> dict[str, list[Entry]]:
         for name, rows in questions(result.rows).items():
             if match := re.match(r"[A-Z]\d\d", name):
                 by_arm = cells(rows, lambda row: row.arm, lambda row: row.targets)
-                marked = [Entry(run, arm + _mark(leaks.get(arm)), of) for arm, of in by_arm.items()]
-                entries.setdefault(match[0], []).extend(marked)
+                of_run = [Entry(run, arm + _mark(leaks.get(arm)), rows_of_arm) for arm, rows_of_arm in by_arm.items()]
+                entries.setdefault(match[0], []).extend(of_run)
     return dict(sorted(entries.items()))
 
 
 def _mark(leak: str | None) -> str:
-    """The remark behind the name of an arm that the test may have helped."""
+    """The mark after the name of an arm that the test may have helped."""
     return "" if leak is None else " (leaks)" if leak.startswith("leaks") else " (may leak)"
 
 
-def _lines(by_question: dict[str, list[Entry]], before: Callable[[str], list[str]]) -> list[list[str]]:
-    """A line for each entry; what stands before a question's entries is in the first of its lines alone."""
+def _lines(by_question: dict[str, list[Entry]], prefix_cells: Callable[[str], list[str]]) -> list[list[str]]:
+    """A line for each entry; the cells before the entries of a question are in the first of its lines alone."""
     lines = []
     for name, entries in by_question.items():
-        first = before(name)
-        lines += [[*("" if at else cell for cell in first), *_cells(entry)] for at, entry in enumerate(entries)]
+        cells_before = prefix_cells(name)
+        lines += [[*("" if at else cell for cell in cells_before), *_cells(entry)] for at, entry in enumerate(entries)]
     return lines
 
 
 def _cells(entry: Entry) -> list[str]:
     row = next(iter(entry.rows.values()))  # baseline and claim are the same on all target sets
-    differences = [_cell(entry.rows[name]) if name in entry.rows else NOTHING for name in SETS]
-    return [f"{entry.arm} − {row.baseline}", entry.run, row.claim or NOTHING, *differences]
+    differences = [_cell(entry.rows[name]) if name in entry.rows else DASH for name in SETS]
+    return [f"{entry.arm} − {row.baseline}", entry.run, row.claim or DASH, *differences]
 
 
 def _cell(row: ResultRow) -> str:
@@ -117,7 +119,7 @@ def _cell(row: ResultRow) -> str:
 
 
 def _explained(claims: dict[str, Claim], by_question: dict[str, list[Entry]]) -> list[Block]:
-    """The contradictions to the paper, with the reason where one can be given."""
+    """The contradictions of the paper, with the reason if one is known."""
     lines = [
         [f"**{name}**", claims[name].asks, claims[name].contradicted or "not explained"]
         for name, entries in by_question.items()
@@ -147,7 +149,7 @@ def _real_log(run: str, result: Result, claims: dict[str, Claim], by_question: d
         Heading(run, 3),
         Paragraph(
             f"{searches:,} searches. Answered: {', '.join(answered) or 'none'}. "
-            f"It could answer, and was not asked: {', '.join(unasked) or 'none'}."
+            f"Not in this run, although the log could answer them: {', '.join(unasked) or 'none'}."
         ),
     ]
     page += [Paragraph(f"`{arm}`: {remark}.") for arm, remark in result.checks.get("leaks", {}).items()]

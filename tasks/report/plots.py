@@ -67,8 +67,8 @@ def recall_by_k(panels: dict[str, dict[str, list[tuple[int, float]]]]) -> Figure
     )
     colour = mpl.colormaps["tab20"]
     figure = Figure(figsize=(3.4 * len(panels) + 1.9, 3.8), layout="constrained")
-    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, curves) in zip(every, panels.items(), strict=True):
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
         for arm in (arm for arm in arms if arm in curves):
             points = curves[arm]
             style: dict[str, Any] = {"color": colour(arms.index(arm) % 20), "label": arm}
@@ -81,8 +81,8 @@ def recall_by_k(panels: dict[str, dict[str, list[tuple[int, float]]]]) -> Figure
         axes.minorticks_off()
         _plain(axes)
         axes.grid(axis="y", alpha=0.25)
-    every[0].set_ylabel("recall@K")
-    lines = {line.get_label(): line for axes in every for line in axes.get_lines()}
+    all_axes[0].set_ylabel("recall@K")
+    lines = {line.get_label(): line for axes in all_axes for line in axes.get_lines()}
     figure.legend([lines[arm] for arm in arms], arms, fontsize=8, frameon=False, loc="outside right upper")
     return figure
 
@@ -98,12 +98,12 @@ def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> 
     labels = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
     places = {label: len(labels) - 1 - at for at, label in enumerate(labels)}
     longest = max((len(label) for label in labels), default=0)
-    wide = 0.07 * longest + max(2.2, 3.4 - 0.3 * len(panels)) * len(panels)
+    width = 0.07 * longest + max(2.2, 3.4 - 0.3 * len(panels)) * len(panels)
     figure = Figure(
-        figsize=(max(6.5, wide), 1.1 + (0.3 if len(labels) < 15 else 0.21) * len(labels)), layout="constrained"
+        figsize=(max(6.5, width), 1.1 + (0.3 if len(labels) < 15 else 0.21) * len(labels)), layout="constrained"
     )
-    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, lines) in zip(every, panels.items(), strict=True):
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
         if margin:
             axes.axvspan(-margin, margin, color="#2b6cb0", alpha=0.08, lw=0)
         axes.axvline(0, color="#444", lw=0.8)
@@ -133,11 +133,11 @@ def _plain(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
 
 
-def recall_by_scanned(tried: dict[str, list[dict[str, Any]]], title: str) -> Figure:
+def recall_by_scanned(settings: dict[str, list[dict[str, Any]]], title: str) -> Figure:
     """Recall against documents scanned, a curve for each index: the settings that its tuning tried. [EBR §4.1]"""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for name, points in sorted(tried.items()):
+    for name, points in sorted(settings.items()):
         for variant in sorted({(point["nlist"], point["links"]) for point in points}, key=str):
             nlist, links = variant
             curve = sorted(
@@ -156,11 +156,11 @@ def recall_by_scanned(tried: dict[str, list[dict[str, Any]]], title: str) -> Fig
 def recall_by_weight(panels: dict[str, dict[str, list[tuple[float, float]]]], k: int) -> Figure:
     """Recall along each weight of an ensemble, a panel for each ensemble, a line for each part but the first."""
     figure = Figure(figsize=(3.6 * max(1, len(panels)), 3.2), layout="constrained")
-    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (name, lines) in zip(every, panels.items(), strict=True):
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (name, lines) in zip(all_axes, panels.items(), strict=True):
         for part, line in lines.items():
             axes.plot([x / (1 + x) for x, _ in line], [y for _, y in line], marker=".", label=part)
-        axes.set_xticks([0, 1 / 6, 0.5, 5 / 6, 1], ["0", ".2", "1", "5", "∞"])  # as far as a weight goes beside 1
+        axes.set_xticks([0, 1 / 6, 0.5, 5 / 6, 1], ["0", ".2", "1", "5", "∞"])  # weight / (1 + weight)
         axes.set(title=name, xlabel="weight", ylabel=f"validation recall@{k}", xlim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
@@ -171,21 +171,21 @@ def importance(panels: dict[str, dict[str, float]]) -> Figure:
     """The share of the gain that each feature brought as bars, a panel for each ranker."""
     features = list(dict.fromkeys(name for shares in panels.values() for name in shares))
     figure = Figure(figsize=(2 + 2.6 * max(1, len(panels)), 0.9 + 0.24 * len(features)), layout="constrained")
-    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (ranker, shares) in zip(every, panels.items(), strict=True):
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (ranker, shares) in zip(all_axes, panels.items(), strict=True):
         axes.barh(features, [shares.get(name, 0) for name in features], color="#2b6cb0")
         axes.set(xlabel="share of the gain", xlim=(0, 1))
         axes.set_title(ranker, fontsize=10)
         axes.tick_params(labelsize=8)
         _plain(axes)
-    every[0].invert_yaxis()
+    all_axes[0].invert_yaxis()
     return figure
 
 
 def freshness(nights: list[dict[str, Any]], metric: str) -> Figure:
     """Recall on each new day of the champion that answered on it, and of a model that was never retrained.
 
-    nights: day, decision, champion, never, rolled_back. Promotions and refusals are marked at the day's end.
+    nights: dictionaries with day, decision, champion, never, rolled_back. Promotions and refusals are marked below.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -194,8 +194,8 @@ def freshness(nights: list[dict[str, Any]], metric: str) -> Figure:
         ("champion", "nightly champion", "#1a7f4b"),
         ("never", "never retrained", "#8a8f98"),
     ):
-        known = [(at, night[key]) for at, night in enumerate(nights) if night[key] is not None]
-        axes.plot([at for at, _ in known], [value for _, value in known], marker="o", ms=3, color=colour, label=label)
+        points = [(at, night[key]) for at, night in enumerate(nights) if night[key] is not None]
+        axes.plot([at for at, _ in points], [value for _, value in points], marker="o", ms=3, color=colour, label=label)
     marks = (("promoted", "^", "#1a7f4b"), ("kept", "_", "#8a8f98"), ("refused", "x", "#c0392b"))
     low = min(night["never"] for night in nights if night["never"] is not None)
     for decision, marker, colour in marks:

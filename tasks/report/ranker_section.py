@@ -1,4 +1,4 @@
-"""The section on rankers: what they learnt from and read, and what of it mattered."""
+"""The section on rankers: their training data, their features, and the importance of these."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from ebr_core.rerank.trees import MEASURED_AT
 from tasks.ranker_stages import BIAS
 from tasks.report import plots
-from tasks.report.formats import NOTHING, count, share
+from tasks.report.formats import DASH, count, share
 from tasks.report.page import Block, Bullets, Columns, Heading, Paragraph, Picture, tabulate
 from tasks.report.result import label
 
-SHOWN = 6  # features in a line
+SHOWN_FEATURES = 6  # features in a line
 
 
 def ranker_blocks(rankers: list[dict[str, Any]]) -> list[Block]:
@@ -26,17 +26,17 @@ def ranker_blocks(rankers: list[dict[str, Any]]) -> list[Block]:
         ("trees", lambda ranker: str(ranker["trees"])),
         (f"{at}, as retrieved", lambda ranker: _optional_share(ranker["held_out_retrieved"])),
         (f"{at}, ranked", lambda ranker: _optional_share(max(ranker["held_out"], default=None))),
-        ("gain by feature", lambda ranker: largest(importance(ranker["gains"]), SHOWN)),
+        ("gain by feature", lambda ranker: largest(importance(ranker["gains"]), SHOWN_FEATURES)),
     ]
     caption = "Held out: the newest searches of the later half of the validation, their clicks weighted as in training."
     page: list[Block] = [Heading("Rankers"), tabulate(columns, rankers, caption), Bullets(_debiased(rankers))]
     if any(ranker["bias"] == "propensities" for ranker in rankers):
-        rates = ", ".join(share(rate) for rate in rankers[0]["examined"][:SHOWN])
+        rates = ", ".join(share(rate) for rate in rankers[0]["examined"][:SHOWN_FEATURES])
         clicks = f"{rankers[0]['shuffled_clicks']:,} clicks in shuffled lists"
         page.append(Paragraph(f"Examined, by position from the first, by {clicks}: {rates} …"))
     missing = {f"{name}: {why}" for ranker in rankers for name, why in ranker["missing"].items()}
     if missing:
-        page.append(Paragraph(f"Left out, because these logs do not tell: {'; '.join(sorted(missing))}.", "note"))
+        page.append(Paragraph(f"Left out, because these logs lack them: {'; '.join(sorted(missing))}.", "note"))
     bars = plots.importance({_label(ranker): importance(ranker["gains"]) for ranker in rankers})
     return [*page, Picture("rankers", plots.svg(bars), "Share of the gain by feature, each ranker")]
 
@@ -48,12 +48,12 @@ def importance(gains: dict[str, float]) -> dict[str, float]:
 
 
 def largest(shares: dict[str, float], number: int) -> str:
-    """The first of these shares as a list: text 61%, place 20%; those below half a per cent are left out."""
+    """The first of these shares as a list: text 61%, place 20%; those below 0.5% are left out."""
     return ", ".join(f"{name} {part:.0%}" for name, part in list(shares.items())[:number] if part >= 0.005) or "nothing"
 
 
 def _debiased(rankers: list[dict[str, Any]]) -> list[str]:
-    """For each way of dealing with the bias of positions, who took it and what it is."""
+    """A sentence for each treatment of position bias: the rankers that used it, and a description."""
     names = {kind: dict.fromkeys(ranker["arm"] for ranker in rankers if ranker["bias"] == kind) for kind in BIAS}
     return [f"{', '.join(names[kind])}: {words}." for kind, words in BIAS.items() if names[kind]]
 
@@ -63,4 +63,4 @@ def _label(ranker: dict[str, Any]) -> str:
 
 
 def _optional_share(value: float | None) -> str:
-    return NOTHING if value is None else share(value)
+    return DASH if value is None else share(value)

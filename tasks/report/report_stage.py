@@ -1,4 +1,4 @@
-"""The report of a run: what its result files say, as one HTML page and the same in Markdown."""
+"""The report of a run, made from its result files: one HTML page, and the same in Markdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.ensemble_stages import read_weights
 from tasks.feedback_stages import read_summary
 from tasks.finished_run import CostSource, FinishedRun
 from tasks.kinds import EvalSet, Log, RunAudit, RunReport, RunResults
-from tasks.ranker_stages import trained_of
+from tasks.ranker_stages import read_ranker_summary
 from tasks.report.page import as_html, as_markdown
 from tasks.report.result import read
 from tasks.report.sections import blocks, pictures
@@ -31,11 +31,11 @@ MORE_LIBRARIES = ("matplotlib", "mlflow", "prefect", "pydantic", "scipy")
 
 
 @stage(RunReport)
-def report(folder: Path, run: FinishedRun, results: RunResults, audited: RunAudit) -> None:
-    """The folder of a run, which needs no other: all its result files, and the report of them."""
+def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAudit) -> None:
+    """Write the folder of a run, complete in itself: all its result files, and the report of them."""
     for name in RESULTS:
         shutil.copyfile(results.folder / name, folder / name)
-    shutil.copyfile(audited.folder / "audit.json", folder / "audit.json")
+    shutil.copyfile(run_audit.folder / "audit.json", folder / "audit.json")
     shutil.copyfile(run.log.folder / "report.json", folder / "data.json")
     shutil.copyfile(run.searches.folder / "counts.json", folder / "counts.json")
     pq.write_table(_searches(run.log, run.searches), folder / "searches.parquet")
@@ -52,7 +52,7 @@ def report(folder: Path, run: FinishedRun, results: RunResults, audited: RunAudi
     }
     summaries = {
         "ensembles": [{"arm": part.arm, "seed": part.seed} | read_weights(part.weights) for part in run.joined],
-        "rankers": [{"arm": part.arm, "seed": part.seed} | trained_of(part.ranker) for part in run.rankers],
+        "rankers": [{"arm": part.arm, "seed": part.seed} | read_ranker_summary(part.ranker) for part in run.rankers],
         "feedback": [read_summary(part) for part in run.feedback],
     }
     for name, content in {"run": run_facts, **summaries}.items():
@@ -60,22 +60,22 @@ def report(folder: Path, run: FinishedRun, results: RunResults, audited: RunAudi
     write(folder, folder)
 
 
-def write(run: Path, into: Path) -> None:
-    """report.html, report.md and its pictures, from the result files of a run alone."""
+def write(run: Path, target: Path) -> None:
+    """Write report.html, report.md and its pictures, from the result files of a run alone."""
     result = read(run)
     title = f"{result.run['experiment']}: which arm retrieves best"
     page = blocks(result)
-    into.mkdir(parents=True, exist_ok=True)
-    (into / "report.html").write_text(as_html(title, page), encoding="utf-8")
-    (into / "report.md").write_text(as_markdown(title, page), encoding="utf-8")
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "report.html").write_text(as_html(title, page), encoding="utf-8")
+    (target / "report.md").write_text(as_markdown(title, page), encoding="utf-8")
     for picture in pictures(page):
-        (into / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
+        (target / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
 
 
-def _searches(log: Log, evaluated: EvalSet) -> pa.Table:
+def _searches(log: Log, eval_set: EvalSet) -> pa.Table:
     """The sampled searches with the identities by which `ebr compare` matches and clusters them."""
     columns = ["search_row", "search_id", "query_row", "searcher_row", "session_row"]
-    table = pq.read_table(evaluated.folder / "searches.parquet", columns=columns)
+    table = pq.read_table(eval_set.folder / "searches.parquet", columns=columns)
     queries = pq.read_table(log.folder / "queries.parquet")["query"]
     return table.append_column("query", queries.take(table["query_row"]))
 

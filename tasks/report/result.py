@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import yaml
 
 from data.experiment.experiment_spec import ORACLES
-from tasks.report.formats import NOTHING
+from tasks.report.formats import DASH
 from tasks.slices import WHOLE
 
 MAIN = ("truth", "clicked", "judged", "recovered")  # the target set that answers: the first that the rows have
 FILES = ("checks", "audit", "data", "counts", "run", "ensembles", "rankers", "feedback")  # .json
-ITSELF = ("exact", "none")  # indexes through which an arm is measured by itself
+OWN_INDEXES = ("exact", "none")  # indexes of lists that depend on the arm alone
 L = TypeVar("L", bound=Hashable)
 C = TypeVar("C", bound=Hashable)
 
@@ -60,13 +60,13 @@ class ResultRow:
 
     @property
     def measure(self) -> str:
-        """recall@10, mrr."""
+        """The metric with its K: recall@10, mrr."""
         return f"{self.metric}@{self.k}" if self.k else self.metric
 
     @property
     def is_level(self) -> bool:
         """True for an arm by itself: in no question, through exact search."""
-        return self.question is None and self.index in ITSELF
+        return self.question is None and self.index in OWN_INDEXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Result:
 
     @cached_property
     def main(self) -> str:
-        """The target set that answers."""
+        """The target set that answers the questions."""
         return main_targets(self.rows)
 
     @cached_property
@@ -141,7 +141,7 @@ def read(run: Path) -> Result:
 
 
 def read_rows(file: Path) -> list[ResultRow]:
-    """The rows of a results.parquet; what is null has the default of its field."""
+    """The rows of a results.parquet; a null becomes the default of its field."""
     lines = pq.read_table(file).to_pylist()
     return [ResultRow(**{name: value for name, value in line.items() if value is not None}) for line in lines]
 
@@ -153,7 +153,7 @@ def main_targets(rows: list[ResultRow]) -> str:
 
 
 def nearest_to_10(ks: Iterable[int]) -> int:
-    """The K at which metrics are shown that are not shown at every K."""
+    """The K nearest to 10, at which metrics are shown that are not shown at every K."""
     return min(ks, key=lambda k: abs(k - 10))
 
 
@@ -184,10 +184,8 @@ def means(rows: Iterable[ResultRow]) -> dict[str, float]:
     return {str(arm): float(line.iloc[0]) for arm, line in pivot(rows, ["arm"], "metric").iterrows()}
 
 
-def written(
-    values: pd.Series[float], write: Callable[[float], str], missing: str = NOTHING
-) -> Callable[[Hashable], str]:
-    """The cell of each line in a column of a pivot; what is NaN is missing."""
+def written(values: pd.Series[float], write: Callable[[float], str], missing: str = DASH) -> Callable[[Hashable], str]:
+    """A function from a line to its cell in a column of a pivot; NaN becomes missing."""
     return {line: missing if isnan(value) else write(value) for line, value in values.items()}.__getitem__
 
 
@@ -202,5 +200,5 @@ def cells(
 
 
 def without_oracles(rows: Iterable[ResultRow], targets: str) -> list[ResultRow]:
-    """The rows on a target set; the oracles' on truth alone, for clicks are not what they aim at."""
+    """The rows on a target set; those of oracles on truth alone, because they do not aim at clicks."""
     return [row for row in rows if row.targets == targets and (targets == "truth" or row.arm not in ORACLES)]

@@ -11,7 +11,7 @@ from tasks.report.answers import SETS, answer, for_whom, noise, widest
 from tasks.report.difference_sections import difference_blocks, slice_blocks
 from tasks.report.ensemble_section import ensemble_blocks
 from tasks.report.feedback_section import feedback_blocks
-from tasks.report.formats import NOTHING, optional, share, tau
+from tasks.report.formats import DASH, optional, share, tau
 from tasks.report.level_sections import attainable_blocks, curve_blocks, index_blocks, level_blocks
 from tasks.report.page import Block, Bullets, Grid, Heading, Paragraph, Picture
 from tasks.report.ranker_section import ranker_blocks
@@ -47,7 +47,7 @@ def pictures(page: Iterable[Block]) -> list[Picture]:
 
 
 def _opening(result: Result) -> list[Block]:
-    """The lines at the top: when the run was made, on what, whether something leaks or failed."""
+    """The lines at the top: the date and the data of the run, leaks and failures."""
     counts = next((counts for counts in result.counts if counts["targets"] == result.main), None)
     searches = "no test search with a target"
     if counts:
@@ -85,19 +85,19 @@ def _answers(result: Result) -> list[Block]:
     titles = {name: question["title"] for name, question in result.spec["questions"].items()}
     answers = [answer(row, titles[name]) for name, rows in compared.items() for row in rows]
     if answers:
-        how = (
-            "Differences are paired on the same searches. Intervals are 95 %, for all arms of a question together, "
+        method = (
+            "Differences are paired on the same searches. Intervals are 95%, for all arms of a question together, "
             f"by a bootstrap over searchers. {noise(result.rows)}"
         )
-        page += [Bullets(answers), Paragraph(how, "note")]
-    whom = [sentence for rows in compared.values() if (sentence := for_whom(result.rows, widest(rows)))]
-    if whom:
-        page += [Heading("For whom (exploratory: many slices, intervals one by one)", 3), Bullets(whom)]
+        page += [Bullets(answers), Paragraph(method, "note")]
+    slice_sentences = [sentence for rows in compared.values() if (sentence := for_whom(result.rows, widest(rows)))]
+    if slice_sentences:
+        page += [Heading("For whom (exploratory: many slices, intervals one by one)", 3), Bullets(slice_sentences)]
     return page
 
 
 def _best(result: Result) -> list[Block]:
-    """The arm with the highest recall, beside the baselines and the oracle; nothing where no arm was measured."""
+    """The arm with the highest recall, beside the baselines and the oracle; empty if no arm was measured."""
     rows = [row for row in result.plain if (row.targets, row.measure) == (result.main, result.recall)]
     mean = means(rows)
     arms = [arm for arm in mean if arm not in (*BASELINES, *ORACLES)]
@@ -127,19 +127,19 @@ def _status(remark: str) -> str:
 
 
 def _sampled(result: Result) -> list[Block]:
-    """B17: what 100 sampled negatives would have said."""
+    """B17: the result that 100 sampled negatives would have given."""
     sampled = result.audit["sampled"].get(result.main) or {"arms": {}}
     arms, k, n = sampled["arms"], sampled.get("k"), sampled.get("negatives")
     if len(arms) < 2:
         return []
-    order, few = (sorted(arms, key=lambda arm: -arms[arm][way]) for way in ("whole", "sampled"))
+    order, sampled_order = (sorted(arms, key=lambda arm: -arms[arm][way]) for way in ("whole", "sampled"))
     lines = [
-        [arm, share(arms[arm]["whole"]), str(at), share(arms[arm]["sampled"]), str(1 + few.index(arm))]
+        [arm, share(arms[arm]["whole"]), str(at), share(arms[arm]["sampled"]), str(1 + sampled_order.index(arm))]
         for at, arm in enumerate(order, 1)
     ]
     changed, pairs = len(sampled["changed"]), len(arms) * (len(arms) - 1) // 2
     moved = f"{changed} of {pairs} pairs of arms would have changed places." if changed else "No pair changes places."
-    agreement = NOTHING if sampled["agreement"] is None else tau(sampled["agreement"])
+    agreement = DASH if sampled["agreement"] is None else tau(sampled["agreement"])
     return [
         Heading("Had the targets been ranked among sampled negatives"),
         Paragraph(
@@ -151,7 +151,7 @@ def _sampled(result: Result) -> list[Block]:
     ]
 
 
-SPENT = {
+COST_COLUMNS = {
     "train_s": ("training", "{:.1f} s"),
     "pairs": ("pairs seen", "{:,.0f}"),
     "pairs_per_s": ("pairs/s", "{:,.0f}"),
@@ -167,10 +167,10 @@ def _costs(result: Result) -> list[Block]:
         if row.index in (None, "exact"):
             runs.setdefault((row.arm, row.seed), {})[row.cost] = row.value
     lines = [
-        [arm, optional("{}", seed), *(optional(form, costs.get(name)) for name, (_, form) in SPENT.items())]
+        [arm, optional("{}", seed), *(optional(form, costs.get(name)) for name, (_, form) in COST_COLUMNS.items())]
         for (arm, seed), costs in runs.items()
     ]
-    headers = ["arm", "seed", *(heading for heading, _ in SPENT.values())]
+    headers = ["arm", "seed", *(heading for heading, _ in COST_COLUMNS.values())]
     caption = "On the machine named below; other arms may have run beside."
     return [Heading("Cost"), Grid(headers, lines, caption)] if runs else []
 
@@ -204,11 +204,11 @@ def _counts(counts: dict[str, int], *keys: str) -> list[str]:
 
 
 def _dropped(reasons: list[dict[str, Any]]) -> str:
-    return "; ".join(f"{dropped['reason']}: {dropped['rows']:,}" for dropped in reasons) or NOTHING
+    return "; ".join(f"{dropped['reason']}: {dropped['rows']:,}" for dropped in reasons) or DASH
 
 
 def _versions(result: Result) -> list[Block]:
-    """Versions of all that computes, and the artifacts that the report was made of."""
+    """The versions of the libraries, and the artifacts that the report was made from."""
     versions = [f"{name} {version}" for name, version in result.run["versions"].items()]
     places = f"Log `{result.run['log']}`, results `{result.run['results']}`."
     return [Heading("Versions"), Paragraph(", ".join(versions) + "."), Paragraph(places)]

@@ -11,8 +11,8 @@ from tasks.report.formats import count, three_digits
 from tasks.report.measures import measure_columns
 from tasks.report.page import Columns, Grid, tabulate
 from tasks.report.result import (
-    ITSELF,
     MAIN,
+    OWN_INDEXES,
     ResultRow,
     cells,
     nearest_to_10,
@@ -32,13 +32,13 @@ TARGETS = {
 SLICES = (WHOLE, "misspelt")
 UNAVAILABLE = "not available"
 RunKey = tuple[str, int | None, str]  # arm, seed, index
-By = dict[str, ResultRow]  # by measure
+RowByMeasure = dict[str, ResultRow]  # by measure
 
 
 def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str, Any], spec: Experiment) -> Grid:
-    """A line for each arm, seed and index: recall@K, the middle K with its 95 % interval, MRR, what the index costs.
+    """A line for each arm, seed and index: recall@K, the middle K with its 95% interval, MRR, the cost of the index.
 
-    rows: those of one target set, whose entry of counts.json is counts.
+    rows: those of one target set; counts: the entry of that set in counts.json.
     """
     ks = sorted(spec.evaluation.ks)
     k = ks[len(ks) // 2]
@@ -55,29 +55,31 @@ def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str,
         columns.append(("of the oracle", lambda run: f"{runs[run][f'recall@{k}'].value / best:.0%}"))
     missing = [[arm, "none", *[UNAVAILABLE] * len(ks), UNAVAILABLE, ""] for arm in checks["unavailable"]]
     ceilings = checks["ceilings"][counts["targets"]]
-    ceiling = ["ceiling", "", *(three_digits(ceilings[f"recall@{each}"]) for each in ks), "", ""]
+    ceiling = ["ceiling", "", *(three_digits(ceilings[f"recall@{depth}"]) for depth in ks), "", ""]
     grid = tabulate(columns, order, _caption(counts, checks))
     styles = ["dim" if arm in BASELINES else "italic" if arm in ORACLES else "" for arm, *_ in order]
     return grid._replace(
         title=TARGETS[counts["targets"]],
         rows=[*grid.rows, *missing, ceiling],
         left=2,
-        breaks=frozenset(at for at, run in enumerate(order) if run[0] == ORACLES[-1]),  # the best oracle, so the first
+        breaks=frozenset(
+            at for at, run in enumerate(order) if run[0] == ORACLES[-1]
+        ),  # above the best oracle, which is the first
         styles=(*styles, *["dim"] * len(missing), "italic dim"),
     )
 
 
-def _order(runs: dict[RunKey, By], recall: str) -> list[RunKey]:
+def _order(runs: dict[RunKey, RowByMeasure], recall: str) -> list[RunKey]:
     """Arms by recall, an arm's indexes below its exact search, the oracles at the end."""
-    values = {run[:2]: by[recall].value for run, by in runs.items()}  # of a retrieval, through its index
-    values |= {run[:2]: by[recall].value for run, by in runs.items() if run[2] in ITSELF}
+    values = {run[:2]: by[recall].value for run, by in runs.items()}  # for a retrieval, through its index
+    values |= {run[:2]: by[recall].value for run, by in runs.items() if run[2] in OWN_INDEXES}
     return sorted(runs, key=lambda run: (run[0] in ORACLES, -values[run[:2]], str(run[:2]), run[2] != "exact"))
 
 
 def _name(run: RunKey, leak: str | None, spec: Experiment) -> str:
-    """The arm; of its indexes nothing, because they stand under it."""
+    """The arm; empty for its indexes, which follow below it."""
     arm, seed, index = run
-    if index not in ITSELF and arm not in spec.lists:
+    if index not in OWN_INDEXES and arm not in spec.lists:
         return ""
     return _with_seed(arm, seed, spec) + _mark(leak)
 
@@ -87,7 +89,7 @@ def _with_seed(arm: str, seed: int | None, spec: Experiment) -> str:
 
 
 def _mark(leak: str | None) -> str:
-    """The remark behind the name of an arm whose features may hold the test's answers."""
+    """The mark after the name of an arm whose features may hold answers of the test."""
     return "" if leak is None else " (LEAK)" if leak.startswith("leaks") else " (may leak)"
 
 
@@ -135,23 +137,23 @@ def question_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
 
 def _how_sure(rows: list[ResultRow]) -> str:
     remark = noise(rows).replace("**", "")
-    return f"95 % intervals over searchers, for all arms of a question together (max-t). {remark}"
+    return f"95% intervals over searchers, for all arms of a question together (max-t). {remark}"
 
 
 def pair_grid(rows: list[ResultRow]) -> Grid | None:
     """recall@10 (or the nearest K) of searches whose (query, searcher) pair was seen in training, and of new ones; None
     where no search of the test repeats one of the training window."""
     slices = {"(query, searcher): seen": "seen", "(query, searcher): new": "new"}
-    inside = [
+    levels = [
         row
         for row in rows
         if row.question is None and (row.targets, row.metric) == ("clicked", "recall")
         if row.slice in slices and row.arm not in ORACLES
     ]
-    if "seen" not in {slices[row.slice] for row in inside}:
+    if "seen" not in {slices[row.slice] for row in levels}:
         return None
-    k = nearest_to_10({row.k or 0 for row in inside})
-    shown = [row for row in inside if row.k == k]
+    k = nearest_to_10({row.k or 0 for row in levels})
+    shown = [row for row in levels if row.k == k]
     values = pivot(shown, ["arm", "index"], "slice").reindex(columns=list(slices))
     searches = {(row.arm, row.index, row.slice): row.n for row in reversed(shown)}
     best_first = values.iloc[:, 1].fillna(0).mul(-1).sort_values(kind="stable").index
@@ -164,13 +166,13 @@ def pair_grid(rows: list[ResultRow]) -> Grid | None:
 
 
 def retrieval_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
-    """The lists that are made of arms, side by side: recall@K by target set and slice,
-    precision@K, documents scanned and returned. K is the nearest to 10."""
+    """The lists made of arms, side by side: recall@K by target set and slice, precision@K, documents scanned and
+    returned. K is the nearest to 10."""
     k, names = nearest_to_10(spec.evaluation.ks), list(spec.lists)
-    own = [row for row in rows if row.arm in names and row.question is None]
-    sets = sorted({row.targets for row in own})
-    measured = {(row.targets, row.slice) for row in own}
-    by_run = cells(own, lambda row: (row.arm, row.seed), lambda row: (row.targets, row.slice, row.measure))
+    rows_of_lists = [row for row in rows if row.arm in names and row.question is None]
+    sets = sorted({row.targets for row in rows_of_lists})
+    measured = {(row.targets, row.slice) for row in rows_of_lists}
+    by_run = cells(rows_of_lists, lambda row: (row.arm, row.seed), lambda row: (row.targets, row.slice, row.measure))
     columns: Columns[tuple[str, int | None]] = [("retrieval", lambda run: _with_seed(*run, spec))]
 
     def add(heading: str, show: Any, *key: str) -> None:

@@ -29,8 +29,8 @@ MODEL_PARAMS = {"mode": "hybrid", "radius": "none", "where": "", "output": "docu
 
 
 def log_model(bundle: ModelBundle) -> str | None:
-    """The id of the bundle as a model that can be loaded and served, linked to its run. Code and exact needs travel
-    with it."""
+    """The id of the bundle, logged as a model that can be loaded and served. It is linked to its run and includes the
+    code and the exact requirements."""
     model = mlflow.pyfunc.log_model(
         name="retriever",
         tags={"bundle": bundle.folder.name},
@@ -68,15 +68,15 @@ def register(experiment: str, champion: Champion) -> None:
 
 
 def _saved(run: Run, bundle: ModelBundle) -> str | None:
-    """The id of the bundle's model where a killed night came to save it and not to register it."""
-    wanted = f"source_run_id = '{run.info.run_id}' AND tags.bundle = '{bundle.folder.name}'"
-    models = mlflow.MlflowClient().search_logged_models([run.info.experiment_id], wanted)
+    """The id of the bundle's model if a killed night saved it but did not register it; else None."""
+    condition = f"source_run_id = '{run.info.run_id}' AND tags.bundle = '{bundle.folder.name}'"
+    models = mlflow.MlflowClient().search_logged_models([run.info.experiment_id], condition)
     return next((str(model.model_id) for model in models if model.status == LoggedModelStatus.READY), None)
 
 
 @task(name="point at champions")
 def point_at(experiment: str, champion: Champion, previous: Champion | None) -> None:
-    """Move the aliases `champion` and `previous` of the registered model. Both have to be registered."""
+    """Move the aliases `champion` and `previous` of the registered model. Both champions must be registered."""
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     client, versions = mlflow.MlflowClient(), _versions(experiment)
     client.set_registered_model_alias(experiment, "champion", versions[champion.bundle.folder.name])
@@ -87,6 +87,6 @@ def point_at(experiment: str, champion: Champion, previous: Champion | None) -> 
 
 
 def _versions(experiment: str) -> dict[str, str]:
-    """The bundles that are registered → the version of each."""
+    """Registered bundle → its version."""
     versions = mlflow.MlflowClient().search_model_versions(f"name = '{experiment}'")
     return {str(version.tags.get("bundle")): str(version.version) for version in versions}

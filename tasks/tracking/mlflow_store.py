@@ -1,4 +1,4 @@
-"""MLflow's store: its database, its experiments, the runs that dead processes left, and a run for each night."""
+"""MLflow's store: its database, its experiments, runs of dead processes, and a run for each night."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from tasks.process_identity import is_gone, myself
 
 
 def make_database() -> None:
-    """Make MLflow's database where EBR_HOME is to hold it and does not: whole, or not at all.
+    """Make MLflow's database, complete or not at all, if it belongs into EBR_HOME and does not exist.
 
-    MLflow makes it in place, table by table, and can never open what a process left that was killed meanwhile.
+    MLflow creates it in place, table by table, and can never open one whose creation was interrupted.
     """
     database = home() / "mlflow.db"
     if database.exists() or os.environ["MLFLOW_TRACKING_URI"] != f"sqlite:///{database}":
         return
-    with _alone():
+    with _database_lock():
         if database.exists():
             return
         unfinished = home() / ".mlflow.db"
-        for left in home().glob(".mlflow.db*"):
-            left.unlink()
+        for leftover in home().glob(".mlflow.db*"):
+            leftover.unlink()
         store = SqlAlchemyStore(f"sqlite:///{unfinished}", (home() / "mlflow-artifacts").as_uri())  # type: ignore[no-untyped-call]
         store.engine.dispose()
         unfinished.rename(database)
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Hold a lock that one process of a home can hold at a time; one that dies lets go."""
+def _database_lock() -> Iterator[None]:
+    """Hold a lock that one process of a home can hold at a time; it is released when the process ends."""
     with (home() / "mlflow.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -49,7 +49,7 @@ def open_experiment(name: str) -> str:
     """The id of the MLflow experiment of that name, made on first use; runs of dead processes in it are closed."""
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     make_database()
-    with _alone():
+    with _database_lock():
         experiment_id = _experiment(name)
         close_dead(experiment_id)
     return experiment_id
@@ -61,21 +61,21 @@ def _experiment(name: str) -> str:
     if experiment is not None:
         return str(experiment.experiment_id)
     tags = {"mlflow.experimentKind": "custom_model_development"}
-    place = (home() / "mlflow-artifacts").as_uri() if str(mlflow.get_tracking_uri()).startswith("sqlite") else None
-    return str(mlflow.create_experiment(name, place, tags))
+    location = (home() / "mlflow-artifacts").as_uri() if str(mlflow.get_tracking_uri()).startswith("sqlite") else None
+    return str(mlflow.create_experiment(name, location, tags))
 
 
 def close_dead(experiment_id: str) -> None:
-    """Mark runs of dead processes, and their children, as KILLED; the next run logs all of it anew."""
+    """Mark runs of dead processes, and their children, as KILLED; the next run logs everything again."""
     client = mlflow.MlflowClient()
     running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
-    dead = {run.info.run_id for run in running if _is_of_the_dead(run)}
+    dead = {run.info.run_id for run in running if _is_of_dead_process(run)}
     for run in running:
         if dead & {run.info.run_id, run.data.tags.get("mlflow.parentRunId")}:
             client.set_terminated(run.info.run_id, "KILLED")
 
 
-def _is_of_the_dead(run: Run) -> bool:
+def _is_of_dead_process(run: Run) -> bool:
     tags = run.data.tags
     return "process" in tags and is_gone(tags["process"], tags.get("host"))
 
@@ -104,9 +104,9 @@ def track_night(night: Night) -> None:
 def night_run(experiment: str, day: str) -> mlflow.ActiveRun:
     """The run of a night, recognised by its tags or begun; those of killed nights are marked as killed."""
     experiment_id = open_experiment(experiment)
-    earlier = mlflow.MlflowClient().search_runs([experiment_id], f"tags.kind = 'night' and tags.day = '{day}'")
-    if earlier:
-        run = mlflow.start_run(run_id=earlier[0].info.run_id)
+    runs = mlflow.MlflowClient().search_runs([experiment_id], f"tags.kind = 'night' and tags.day = '{day}'")
+    if runs:
+        run = mlflow.start_run(run_id=runs[0].info.run_id)
         mlflow.set_tags(process_tags())
         return run
     tags = {"kind": "night", "day": day} | process_tags()

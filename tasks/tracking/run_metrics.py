@@ -11,7 +11,7 @@ from ebr_core.training.arm_config import Arm
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
 from tasks.report.measures import in_mlflow
-from tasks.report.result import ITSELF, ResultRow, label, nearest_to_10
+from tasks.report.result import OWN_INDEXES, ResultRow, label, nearest_to_10
 from tasks.slices import WHOLE
 
 Curves = dict[str, list[tuple[int, float]]]  # (K, recall) by arm and seed
@@ -23,18 +23,18 @@ def main_k(experiment: Experiment) -> int:
 
 
 def metric_name(row: ResultRow) -> str:
-    """recall_at_10 on clicks under exact search; truth/recall_at_10 on another target set, which MLflow's charts then
-    put into a section of its own; recall_at_10.ivfpq through an index."""
+    """The metric in MLflow: recall_at_10 on clicks by exact search; truth/recall_at_10 on another target set, which
+    MLflow's charts put into a section of its own; recall_at_10.ivfpq through an index."""
     name = row.metric + (f"_at_{row.k}" if row.k else "")
     if row.targets != "clicked":
         name = f"{row.targets}/{name}"
-    return name if row.index in ITSELF else f"{name}.{row.index}"
+    return name if row.index in OWN_INDEXES else f"{name}.{row.index}"
 
 
 def own_rows(rows: Iterable[ResultRow], arm: str, seed: int | None, experiment: Experiment) -> list[ResultRow]:
     """The levels of one run over all searches, the main recall first: the page compares by what is logged first."""
-    own = [row for row in rows if (row.arm, row.seed, row.question, row.slice) == (arm, seed, None, WHOLE)]
-    return sorted(own, key=lambda row: (row.metric != "recall", row.k != main_k(experiment)))
+    levels = [row for row in rows if (row.arm, row.seed, row.question, row.slice) == (arm, seed, None, WHOLE)]
+    return sorted(levels, key=lambda row: (row.metric != "recall", row.k != main_k(experiment)))
 
 
 def run_metrics(
@@ -42,19 +42,21 @@ def run_metrics(
 ) -> dict[str, float]:
     """The final metrics of one run: its levels, and its differences in the questions.
 
-    has_own_index: the index is a part of what is measured, as it is of a retrieval, so that no metric is named by it.
+    has_own_index: True for a list such as a retrieval, of which the index is a part and so not in names of metrics.
     """
-    own, k = own_rows(rows, arm, seed, experiment), main_k(experiment)
+    rows_of_run, k = own_rows(rows, arm, seed, experiment), main_k(experiment)
     if has_own_index:
-        own = [replace(row, index="none") for row in own]
+        rows_of_run = [replace(row, index="none") for row in rows_of_run]
     levels = {
-        metric_name(row): row.value for row in own if in_mlflow(row, k) or (has_own_index and row.metric in COUNTS)
+        metric_name(row): row.value
+        for row in rows_of_run
+        if in_mlflow(row, k) or (has_own_index and row.metric in COUNTS)
     }
     return levels | difference_metrics(rows, arm)
 
 
 def arm_tags(arm: str, kind: str, rows: list[ResultRow], experiment: Experiment) -> dict[str, str]:
-    """Kind and name, its part in each question, and what became of the claims."""
+    """Tags of a run: its kind and name, its role in each question, and the verdicts on the claims."""
     tags = {"kind": kind, "arm": arm}
     for name, question in experiment.questions.items():
         if arm == arm_of(question.baseline):
@@ -65,23 +67,28 @@ def arm_tags(arm: str, kind: str, rows: list[ResultRow], experiment: Experiment)
 
 
 def varied_parameters(arm: str, experiment: Experiment) -> dict[str, Any]:
-    """The arm's settings, flat: negatives.random = 100; only those in which some arm of the experiment differs from the
-    defaults, so that a table of runs shows what was varied. All of them are in arm.yaml."""
-    plain = _flat(Arm().model_dump(mode="json"))
-    settings = {name: _flat(other.model_dump(mode="json")) for name, other in experiment.arms.items()}
-    varied = sorted({key for own in settings.values() for key in own if own[key] != plain.get(key)})
+    """The arm's settings, flat: negatives.random = 100.
+
+    These are the ones in which an arm of the experiment differs from the defaults, so that a table of runs shows the
+    varied settings. arm.yaml has all of them.
+    """
+    defaults = _flat(Arm().model_dump(mode="json"))
+    settings = {name: _flat(config.model_dump(mode="json")) for name, config in experiment.arms.items()}
+    varied = sorted(
+        {key for arm_settings in settings.values() for key in arm_settings if arm_settings[key] != defaults.get(key)}
+    )
     return {key: settings[arm][key] for key in varied if key in settings[arm]}
 
 
-def _flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) and value else {f"{before}{key}": value}
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return flat
 
 
 def recall_panels(rows: Iterable[ResultRow]) -> dict[str, Curves]:
-    """The curves of each target set, of every run over all searches: one set's recall says nothing of another's."""
+    """The curves of each target set, of every run over all searches. Recalls of different sets are not comparable."""
     panels: dict[str, Curves] = {}
     for row in sorted(rows, key=lambda row: (row.targets, row.k or 0)):
         if row.is_level and (row.slice, row.metric) == (WHOLE, "recall") and row.k:

@@ -1,4 +1,4 @@
-"""MLflow mirrors the files: one parent run an experiment, one child run an arm and seed."""
+"""A finished run in MLflow, which mirrors the files: a parent run, and a child run for each arm and seed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun, read_weights
 from tasks.finished_run import FinishedRun, TrainedArm
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, RunReport, RunResults, TrainedTowers
-from tasks.ranker_stages import RankerTrained, trained_of
+from tasks.ranker_stages import RankerTrained, read_ranker_summary
 from tasks.report import plots
 from tasks.report.answers import verdict_tags
 from tasks.report.ranker_section import importance
@@ -32,7 +32,7 @@ from tasks.tracking.logged_model import log_model
 from tasks.tracking.mlflow_store import open_experiment, process_tags
 from tasks.tracking.run_metrics import arm_tags, own_rows, recall_panels, run_metrics, varied_parameters
 
-MOST_METRICS = 1000  # that MLflow takes at once
+MOST_METRICS = 1000  # that MLflow accepts at once
 LONGEST_TAG = 5000
 
 
@@ -46,7 +46,7 @@ class Outcome(Frozen):
     report: RunReport
     mlflow_experiment_id: str
     mlflow_run_id: str
-    failures: dict[str, str]  # arm and seed → why
+    failures: dict[str, str]  # arm and seed → error
 
 
 @task(name="track")
@@ -55,22 +55,22 @@ def track(run: FinishedRun, results: RunResults, report: RunReport, champion: st
     champion's bundle as a model."""
     experiment_id, spec = open_experiment(run.experiment), run.spec
     rows = read_rows(results.folder / "results.parquet")
-    measured = {row.arm for row in rows}
-    served = {(champion, spec.seeds[0]): run.bundles[champion]} if champion else {}
+    measured_arms = {row.arm for row in rows}
+    bundles = {(champion, spec.seeds[0]): run.bundles[champion]} if champion else {}
     name = f"{run.experiment} {datetime.now():%Y-%m-%d %H:%M}"
     with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=process_tags()) as parent:
         _log_parent(spec, run.log, run.searches, results, rows)
         _log_report(report, rows, experiment_id)
-        for name in (name for name in (*BASELINES, *ORACLES) if name in measured):
+        for name in (name for name in (*BASELINES, *ORACLES) if name in measured_arms):
             _log_baseline(name, spec, run.log, rows)
-        for name in (name for name in spec.lists if name in measured and name not in spec.rankers):
+        for name in (name for name in spec.lists if name in measured_arms and name not in spec.rankers):
             _log_list(name, spec, rows)
         for ranker in run.rankers:
             _log_ranker(ranker, spec, rows)
         for ensemble in run.joined:
-            _log_ensemble(ensemble, spec, run.log, rows, served.get((ensemble.arm, ensemble.seed)))
+            _log_ensemble(ensemble, spec, run.log, rows, bundles.get((ensemble.arm, ensemble.seed)))
         for arm in (arm for arm in run.trained if arm.seed in spec.seeds):
-            _log_arm(arm, spec, run.log, rows, served.get((arm.arm, arm.seed)))
+            _log_arm(arm, spec, run.log, rows, bundles.get((arm.arm, arm.seed)))
         _log_tuning(run.indexes)
         mlflow.set_tags({"failures": len(run.failures), "champion": champion or "none"})
     if run.failures:
@@ -102,7 +102,7 @@ def _log_parent(experiment: Experiment, log: Log, sample: EvalSet, results: RunR
 
 
 def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str) -> None:
-    """Log the report and the files that it was made of; its answers stand on the run's page, and on Prefect's."""
+    """Log the report and its files; show its answers on the page of the run and on that of Prefect."""
     for file in sorted(report.folder.iterdir()):
         if file.suffix in (".html", ".md", ".svg"):
             mlflow.log_artifact(str(file), "report")
@@ -113,10 +113,10 @@ def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str) ->
     charts = f"[Charts of all arms, side by side](#/experiments/{experiment_id}/runs?{by_recall})"
     tags = {"mlflow.note.content": f"{charts}\n\n{answers}", "report": report.folder.name}
     mlflow.set_tags(tags | verdict_tags(rows))
-    place = (report.folder / "report.html").as_uri()
-    page = f"{answers}\n\nThe whole report: {place}\n"
-    create_markdown_artifact(page, key="report", description="What the run says")
-    create_link_artifact(place, "report.html", key="report-page", description="The report as a page of its own")
+    address = (report.folder / "report.html").as_uri()
+    page = f"{answers}\n\nThe whole report: {address}\n"
+    create_markdown_artifact(page, key="report", description="The answers of the run")
+    create_link_artifact(address, "report.html", key="report-page", description="The report as a page of its own")
 
 
 def _dataset(experiment: Experiment, log: Log) -> MetaDataset:
@@ -154,13 +154,13 @@ def _log_arm(
         if run.error:
             mlflow.set_tag("error", run.error[:LONGEST_TAG])
         model = log_model(bundle) if bundle and not run.error else None
-        metrics = run_metrics(rows, name, seed, experiment)  # the first is what the page compares first
+        metrics = run_metrics(rows, name, seed, experiment)  # the page compares the first one first
         mlflow.log_metrics(metrics, model_id=model, dataset=dataset)
         if run.towers and not run.error:
             _log_training(run.towers)
             _log_curves(own_rows(rows, name, seed, experiment))
     if run.error:
-        mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # leaving the block said FINISHED
+        mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # the end of the block set FINISHED
 
 
 def _log_training(towers: TrainedTowers) -> None:
@@ -173,8 +173,8 @@ def _log_training(towers: TrainedTowers) -> None:
     mlflow.log_figure(plots.by_epoch(epochs), "plots/by_epoch.png")
 
 
-def _log_curves(own: list[ResultRow]) -> None:
-    mlflow.log_figure(plots.recall_by_k(recall_panels(own)), "plots/recall_by_k.png")
+def _log_curves(rows: list[ResultRow]) -> None:
+    mlflow.log_figure(plots.recall_by_k(recall_panels(rows)), "plots/recall_by_k.png")
 
 
 def _read(artifact: Artifact, name: str) -> Any:
@@ -182,7 +182,7 @@ def _read(artifact: Artifact, name: str) -> Any:
 
 
 def _log_list(name: str, experiment: Experiment, rows: list[ResultRow]) -> None:
-    """A child run of a list that is not learnt, its first seed's figures."""
+    """A child run of a list that is not trained, with the figures of its first seed."""
     spec = experiment.lists[name]
     seed = experiment.seeds[0] if spec.searched else None
     with _child_run(name, arm_tags(name, experiment.kind_of_list(name), rows, experiment)):
@@ -192,8 +192,8 @@ def _log_list(name: str, experiment: Experiment, rows: list[ResultRow]) -> None:
 
 
 def _log_ranker(run: RankerTrained, experiment: Experiment, rows: list[ResultRow]) -> None:
-    """A child run of a ranker with one seed: its settings, figures, course, trees and what mattered to them."""
-    name, seed, trained = run.arm, run.seed, trained_of(run.ranker)
+    """A child run of a ranker with one seed: its settings, figures, course, trees and the importance of features."""
+    name, seed, trained = run.arm, run.seed, read_ranker_summary(run.ranker)
     tags = arm_tags(name, "ranker", rows, experiment) | {"seed": seed, "bias": trained["bias"]}
     with _child_run(f"{name}-{seed}", tags) as child:
         mlflow.log_params(experiment.rankers[name].model_dump(mode="json") | {"seed": seed})
@@ -210,27 +210,29 @@ def _log_ranker(run: RankerTrained, experiment: Experiment, rows: list[ResultRow
 def _log_ensemble(
     run: EnsembleRun, experiment: Experiment, log: Log, rows: list[ResultRow], bundle: ModelBundle | None
 ) -> None:
-    """A child run of an ensemble with one seed, as an arm has it: its parts and weights, its figures, its bundle."""
+    """A child run of an ensemble with one seed, as for an arm: its parts and weights, its figures, its bundle."""
     name, seed, dataset = run.arm, run.seed, _dataset(experiment, log)
     with _child_run(f"{name}-{seed}", arm_tags(name, "ensemble", rows, experiment) | {"seed": seed}):
         mlflow.log_input(dataset, context="training")
-        joined, parts = read_weights(run.weights), experiment.ensembles[name].parts
+        weights, parts = read_weights(run.weights), experiment.ensembles[name].parts
         dimensions = sum(experiment.arms[part].towers.dimensions for part in parts)
         mlflow.log_params({"parts": ", ".join(parts), "seed": seed, "towers.dimensions": dimensions})
-        mlflow.log_text(json.dumps(joined, indent=1), "results/ensemble.json")
+        mlflow.log_text(json.dumps(weights, indent=1), "results/ensemble.json")
         model = log_model(bundle) if bundle else None
         mlflow.log_metrics(run_metrics(rows, name, seed, experiment), model_id=model, dataset=dataset)
-        mlflow.log_metrics({f"weight.{at}.{part}": joined["weights"][at] for at, part in enumerate(parts)})
+        mlflow.log_metrics({f"weight.{at}.{part}": weights["weights"][at] for at, part in enumerate(parts)})
         mlflow.log_metrics({f"cost/{key}": value for key, value in _read(run.weights, "costs.json").items()})
-        mlflow.log_metrics({"validation_recall": joined["recall"], "validation_recall.equal_weights": joined["equal"]})
+        mlflow.log_metrics(
+            {"validation_recall": weights["recall"], "validation_recall.equal_weights": weights["equal"]}
+        )
         _log_curves(own_rows(rows, name, seed, experiment))
 
 
 def _log_tuning(indexes: dict[str, dict[str, BuiltIndex]]) -> None:
-    """For each arm and seed the settings that the tuning of its indexes tried, as a plot and as they are."""
+    """Log the settings that the tuning of indexes tried, for each arm and seed, as a plot and as JSON."""
     for label, by_name in indexes.items():
-        tuned = {name: index for name, index in by_name.items() if (index.folder / "tuning.json").exists()}
-        tried = {name: _read(index, "tuning.json") for name, index in tuned.items()}
-        if tried:
-            mlflow.log_figure(plots.recall_by_scanned(tried, label), f"plots/recall_by_scanned.{label}.png")
-            mlflow.log_text(json.dumps(tried, indent=1), f"results/tuning.{label}.json")
+        tuned_indexes = {name: index for name, index in by_name.items() if (index.folder / "tuning.json").exists()}
+        points = {name: _read(index, "tuning.json") for name, index in tuned_indexes.items()}
+        if points:
+            mlflow.log_figure(plots.recall_by_scanned(points, label), f"plots/recall_by_scanned.{label}.png")
+            mlflow.log_text(json.dumps(points, indent=1), f"results/tuning.{label}.json")

@@ -18,10 +18,10 @@ from ebr_core.serving.query_answer import SearchQuery, answer
 
 
 class Retriever(PythonModel):
-    """One arm's bundle. Nothing in it is unpickled, and it refuses to open where its canaries have moved."""
+    """One arm's bundle. Nothing in it is unpickled, and it does not open if its canary vectors have changed."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Opens and checks the bundle."""
+        """Open and check the bundle."""
         faiss.omp_set_num_threads(1)
         self.bundle = open_bundle(Path(context.artifacts["bundle"]))
 

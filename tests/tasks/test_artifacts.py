@@ -1,4 +1,4 @@
-"""Stages: named by all that went into them, whole or not there, never made twice."""
+"""Stages: named by all their inputs, complete or absent, never run twice."""
 
 from __future__ import annotations
 
@@ -20,54 +20,54 @@ from tasks.home import artifacts
 from tasks.kinds import Log
 from tasks.provenance.settings import plain
 
-MADE: list[str] = []
+CALLS: list[str] = []
 
 
 @stage(Log)
 def number(folder: Path, value: int) -> None:
-    """Writes a number."""
-    MADE.append(f"number {value}")
+    """Write a number."""
+    CALLS.append(f"number {value}")
     (folder / "number.txt").write_text(str(value))
 
 
 @stage(Log)
 def doubled(folder: Path, first: Artifact, arm: Arm, fail: bool = False) -> None:
-    """Writes twice the number."""
+    """Write twice the number."""
     (folder / "half-written.txt").write_text("x")
     if fail:
-        raise ValueError("told to fail")
+        raise ValueError("meant to fail")
     (folder / "number.txt").write_text(str(2 * int((first.folder / "number.txt").read_text())))
 
 
-def test_what_exists_is_not_made_again() -> None:
-    MADE.clear()
-    first, again, other = number.fn(1), number.fn(1), number.fn(value=2)
-    assert first == again != other
-    assert MADE == ["number 1", "number 2"]
+def test_a_stage_whose_artifact_exists_does_not_run() -> None:
+    CALLS.clear()
+    first, repeated, of_two = number.fn(1), number.fn(1), number.fn(value=2)
+    assert first == repeated != of_two
+    assert CALLS == ["number 1", "number 2"]
     assert (first.folder / "number.txt").read_text() == "1"
 
 
 def test_every_input_is_in_the_name() -> None:
-    one = number.fn(3)
+    three = number.fn(3)
     names = {
-        doubled.fn(one, Arm()).digest,
+        doubled.fn(three, Arm()).digest,
         doubled.fn(number.fn(4), Arm()).digest,
-        doubled.fn(one, Arm(negatives=NegativeMix(random=5))).digest,
-        doubled.fn(one, Arm(loss=Softmax())).digest,
-        doubled.fn(one, Arm(training=Arm().training.model_copy(update={"threads": 2}))).digest,
+        doubled.fn(three, Arm(negatives=NegativeMix(random=5))).digest,
+        doubled.fn(three, Arm(loss=Softmax())).digest,
+        doubled.fn(three, Arm(training=Arm().training.model_copy(update={"threads": 2}))).digest,
     }
     assert len(names) == 5
 
 
-def test_a_default_names_the_same_as_its_value_given() -> None:
+def test_a_default_and_the_same_value_passed_give_one_name() -> None:
     assert doubled.fn(number.fn(5), Arm()) == doubled.fn(first=number.fn(5), arm=Arm(), fail=False)
 
 
-def test_what_fails_leaves_nothing() -> None:
-    before = set(artifacts().iterdir())
-    with pytest.raises(ValueError, match="told to fail"):
+def test_a_stage_that_fails_leaves_no_artifact() -> None:
+    earlier = set(artifacts().iterdir())
+    with pytest.raises(ValueError, match="meant to fail"):
         doubled.fn(number.fn(1), Arm(), fail=True)
-    assert {path.name for path in set(artifacts().iterdir()) - before} <= {number.fn(1).folder.name}
+    assert {path.name for path in set(artifacts().iterdir()) - earlier} <= {number.fn(1).folder.name}
 
 
 def test_an_input_without_a_name_is_refused() -> None:
@@ -77,7 +77,7 @@ def test_an_input_without_a_name_is_refused() -> None:
 
 @stage(Log)
 def slow(folder: Path, value: int) -> None:
-    """Writes one file, waits, writes the other."""
+    """Write one file, wait, write the other."""
     (folder / "first.txt").write_text("1")
     time.sleep(60 if value else 0)
     (folder / "second.txt").write_text("2")
@@ -101,7 +101,7 @@ def test_a_killed_stage_leaves_no_artifact() -> None:
     assert not list(artifacts().glob(".unfinished-slow-*"))
 
 
-def test_two_that_finish_together_both_find_the_one_artifact(tmp_path: Path) -> None:
+def test_stages_that_finish_together_return_the_same_artifact(tmp_path: Path) -> None:
     gate = threading.Barrier(8)
 
     @stage(Log)
@@ -110,9 +110,9 @@ def test_two_that_finish_together_both_find_the_one_artifact(tmp_path: Path) -> 
         gate.wait()
 
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(together.fn, [7] * 8))
-    assert len(set(made)) == 1
-    assert (made[0].folder / "out.txt").read_text() == "7"
+        results = list(pool.map(together.fn, [7] * 8))
+    assert len(set(results)) == 1
+    assert (results[0].folder / "out.txt").read_text() == "7"
 
 
 def test_a_moved_log_keeps_its_name(tmp_path: Path) -> None:
@@ -126,5 +126,5 @@ def test_a_moved_log_keeps_its_name(tmp_path: Path) -> None:
         return plain({"logs": logs, "split": Split()})["logs"]
 
     assert name("/a") == name("/b", memory_limit="1GB", judged_from=2)
-    assert name("/a") != name("/a", max_dropped=0.001)  # a stricter limit has to be held against the logs again
+    assert name("/a") != name("/a", max_dropped=0.001)  # the logs must be checked again against a stricter limit
     assert extract.name == "extract"

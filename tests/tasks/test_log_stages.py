@@ -16,8 +16,8 @@ from tasks.home import artifacts
 from tasks.log_stages import contents_of, extract
 
 
-def _lived(folder: Path, seed: int) -> Tables:
-    """A log with a folder a day; each test has another, so that none finds another's artifact."""
+def _simulated_log(folder: Path, seed: int) -> Tables:
+    """A log with a folder for each day; each test has a log of its own, so that no two share an artifact."""
     for _ in simulate(World(searches=600, documents=200, days=6, seed=seed), folder):
         pass
     searches, results = (str(folder / table / "*" / "*.parquet") for table in ("searches", "results"))
@@ -28,31 +28,31 @@ def _days(logs: Tables) -> list[Path]:
     return sorted(Path(logs.results).parent.parent.glob("*/*.parquet"))
 
 
-def _made() -> set[str]:
+def _artifact_names() -> set[str]:
     return {path.name for path in artifacts().iterdir()}
 
 
-def test_a_log_that_was_replaced_after_it_was_named_is_not_kept(tmp_path: Path) -> None:
-    logs = _lived(tmp_path / "log", seed=1)
-    contents, before, days = contents_of(logs), _made(), _days(logs)
-    kept = days[2].read_bytes()
+def test_a_log_that_changes_after_it_was_named_leaves_no_artifact(tmp_path: Path) -> None:
+    logs = _simulated_log(tmp_path / "log", seed=1)
+    contents, earlier, days = contents_of(logs), _artifact_names(), _days(logs)
+    content = days[2].read_bytes()
     shutil.copy(days[1], days[2])
     with pytest.raises(InputError, match=r"results/\*/\*.parquet: changed while it was read.*the same command"):
         extract.fn(logs, Split(), contents)
-    assert _made() == before
-    days[2].write_bytes(kept)
+    assert _artifact_names() == earlier
+    days[2].write_bytes(content)
     log: Artifact = extract.fn(logs, Split(), contents)
-    assert log.folder.name in _made()
+    assert log.folder.name in _artifact_names()
 
 
 @pytest.mark.parametrize("day", [0, 3])
-def test_a_file_that_was_cut_or_is_gone_is_told_as_changed_not_as_damaged(tmp_path: Path, day: int) -> None:
-    logs = _lived(tmp_path / "log", seed=2 + day)
-    contents, before, file = contents_of(logs), _made(), _days(logs)[day]
+def test_a_truncated_or_missing_file_is_reported_as_changed_not_as_damaged(tmp_path: Path, day: int) -> None:
+    logs = _simulated_log(tmp_path / "log", seed=2 + day)
+    contents, earlier, file = contents_of(logs), _artifact_names(), _days(logs)[day]
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(InputError, match="changed while it was read"):
         extract.fn(logs, Split(), contents)
     file.unlink()
     with pytest.raises(InputError, match="changed while it was read"):
         extract.fn(logs, Split(), contents)
-    assert _made() == before
+    assert _artifact_names() == earlier

@@ -1,4 +1,4 @@
-"""What a digest holds of the source, on small sources written by hand: all that a stage can reach, and nothing else."""
+"""The source in a digest, on small sources written by hand: all that a stage can reach, and no more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from textwrap import dedent
 import pytest
 
 from data import extracted_log
-from data.experiment import log_config
 from tasks.provenance.source import _digest, reach_of
 from tests.reach import outside, recorded
 from tests.trees import sources_in
@@ -177,30 +176,30 @@ def _write(root: Path, sources: dict[str, str]) -> Path:
     return root
 
 
-def _made(root: Path) -> str:
+def _digest_in(root: Path) -> str:
     with sources_in(root):
         return _digest("tasks.made", "made")
 
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return _made(_write(tmp_path_factory.mktemp("before"), SOURCES))
+    return _digest_in(_write(tmp_path_factory.mktemp("before"), SOURCES))
 
 
 def _changed(root: Path, change: tuple[str, str, str]) -> str:
     file, old, new = change
-    assert SOURCES[file].count(old) == 1, f"{old!r} stands {SOURCES[file].count(old)} times in {file}"
-    return _made(_write(root, SOURCES | {file: SOURCES[file].replace(old, new)}))
+    assert SOURCES[file].count(old) == 1, f"{old!r} occurs {SOURCES[file].count(old)} times in {file}"
+    return _digest_in(_write(root, SOURCES | {file: SOURCES[file].replace(old, new)}))
 
 
-@pytest.mark.parametrize("what", COUNTS)
-def test_what_is_reached_counts(before: str, tmp_path: Path, what: str) -> None:
-    assert _changed(tmp_path, COUNTS[what]) != before
+@pytest.mark.parametrize("change", COUNTS)
+def test_a_change_within_reach_counts(before: str, tmp_path: Path, change: str) -> None:
+    assert _changed(tmp_path, COUNTS[change]) != before
 
 
-@pytest.mark.parametrize("what", IS_NOTHING)
-def test_what_is_not_reached_does_not_count(before: str, tmp_path: Path, what: str) -> None:
-    assert _changed(tmp_path, IS_NOTHING[what]) == before
+@pytest.mark.parametrize("change", IS_NOTHING)
+def test_a_change_out_of_reach_does_not_count(before: str, tmp_path: Path, change: str) -> None:
+    assert _changed(tmp_path, IS_NOTHING[change]) == before
 
 
 def _reached(root: Path, **sources: str) -> set[str]:
@@ -209,24 +208,24 @@ def _reached(root: Path, **sources: str) -> set[str]:
         return set(reach_of("tasks.made", "made").definitions)
 
 
-def test_a_star_brings_all_of_a_module(tmp_path: Path) -> None:
+def test_a_star_import_reaches_all_of_a_module(tmp_path: Path) -> None:
     assert "tasks.other:hidden" in _reached(
         tmp_path, made="from tasks.other import *\n\ndef made():\n    return hidden()\n", other="def hidden(): ...\n"
     )
 
 
-def test_names_looked_up_at_run_time_bring_all_of_the_module(tmp_path: Path) -> None:
+def test_a_lookup_of_names_at_run_time_reaches_all_of_the_module(tmp_path: Path) -> None:
     made = "def hidden(): ...\n\ndef made(name):\n    return globals()[name]()\n"
     assert "tasks.made:hidden" in _reached(tmp_path, made=made)
 
 
 @pytest.mark.parametrize("named", ["f'tasks.{name}'", "name"])
-def test_modules_imported_by_a_text_bring_all_that_it_may_name(tmp_path: Path, named: str) -> None:
+def test_an_import_by_text_reaches_all_modules_that_it_may_name(tmp_path: Path, named: str) -> None:
     made = f"import importlib\n\ndef made(name):\n    return importlib.import_module({named}).f()\n"
     assert "tasks.other:f" in _reached(tmp_path, made=made, other="def f(): ...\n")
 
 
-def test_modules_of_another_library_imported_by_a_text_bring_nothing(tmp_path: Path) -> None:
+def test_an_import_by_text_from_another_library_reaches_nothing(tmp_path: Path) -> None:
     made = "import importlib\n\ndef made(name):\n    return importlib.import_module(f'faker.{name}').f()\n"
     assert _reached(tmp_path, made=made, other="def f(): ...\n") == {"tasks.made:made"}
 
@@ -241,32 +240,32 @@ def test_a_name_that_is_local_in_a_nested_function_alone_counts(tmp_path: Path) 
     assert "tasks.made:f" in _reached(tmp_path, made=made)
 
 
-def test_what_annotations_name_counts(tmp_path: Path) -> None:
-    """A method is called on what comes in, whose class the code need not name otherwise."""
+def test_names_in_annotations_count(tmp_path: Path) -> None:
+    """A method is called on an argument, whose class the code may name in the annotation alone."""
     made = "from tasks.other import Kind\n\ndef made(kind: 'Kind'):\n    return kind.run()\n"
     other = "class Kind:\n    def run(self):\n        return helper()\n\ndef helper(): ...\n"
     assert {"tasks.other:Kind", "tasks.other:helper"} <= _reached(tmp_path, made=made, other=other)
 
 
-def test_what_registers_itself_counts(tmp_path: Path) -> None:
+def test_a_function_that_registers_itself_counts(tmp_path: Path) -> None:
     made = "from functools import singledispatch\n\n@singledispatch\ndef made(x): ...\n"
     made += "\n@made.register\ndef _(x: int): ...\n"
     assert "tasks.made:<module>" in _reached(tmp_path, made=made)
 
 
-def test_a_circle_ends(tmp_path: Path) -> None:
+def test_circular_imports_end(tmp_path: Path) -> None:
     made, other = (
         f"import tasks.{name}\n\ndef made():\n    return tasks.{name}.made()\n" for name in ("other", "made")
     )
     assert _reached(tmp_path, made=made, other=other) == {"tasks.made:made", "tasks.other:made"}
 
 
-def test_what_a_stage_calls_and_opens_outside_of_its_digest_is_seen() -> None:
-    with recorded() as seen:
-        log_config.itself("a*")
+def test_calls_and_files_outside_of_the_digest_of_a_stage_are_found() -> None:
+    with recorded() as recording:
+        extracted_log.itself("a*")
         extracted_log._sql("clicks")
-    assert outside("tasks.training_stages", "train_arm", *seen) == []
-    assert outside("tasks.retrieval_stages", "build_index", *seen) == [
+    assert outside("tasks.training_stages", "train_arm", *recording) == []
+    assert outside("tasks.retrieval_stages", "build_index", *recording) == [
         "data.experiment.log_config:itself",
         "data.extracted_log:_sql",
         "data/sql/samples/clicks.sql",

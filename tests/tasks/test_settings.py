@@ -1,4 +1,4 @@
-"""How values name stages: settings without what is their first default."""
+"""The values in names of stages: settings without their first defaults."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Outer(Frozen):
     name: str
 
 
-def test_first_defaults_are_left_out_and_all_else_is_named() -> None:
+def test_first_defaults_are_left_out_and_other_values_are_named() -> None:
     assert plain(_Outer(name="a")) == {"is": "_Outer", "name": "a"}
     inner = {"is": "_Inner", "size": 2}
     assert plain(_Outer(name="a", inner=_Inner(size=2))) == {"is": "_Outer", "name": "a", "inner": inner}
@@ -40,7 +40,7 @@ def test_first_defaults_are_left_out_and_all_else_is_named() -> None:
 
 @pytest.fixture
 def other_first(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As if the default of _Inner.size had been changed from 5 to 1."""
+    """A ledger as if the default of _Inner.size had been changed from 5 to 1."""
     ledger = {"_Inner.size": 5, "_Outer.inner": {"is": "_Inner"}}
     settings._firsts.cache_clear()
     monkeypatch.setattr(settings, "first_defaults", lambda: ledger)
@@ -57,8 +57,8 @@ def test_values_that_are_equal_but_of_another_kind_differ() -> None:
     class _Any(Frozen):
         value: int | float | bool | str | None = 1
 
-    shown = [plain(_Any(value=value)) for value in (1, 1.0, True, "1", None)]
-    assert len({str(one) for one in shown}) == 5
+    names = [plain(_Any(value=value)) for value in (1, 1.0, True, "1", None)]
+    assert len({str(name) for name in names}) == 5
 
 
 def test_times_have_names() -> None:
@@ -66,7 +66,7 @@ def test_times_have_names() -> None:
 
 
 def test_the_ledger_knows_every_field_with_a_default() -> None:
-    """A field that it does not know may be given another default and find what the first one made."""
+    """With another default, a field that is not in the ledger would find the artifacts of the first one."""
     assert unknown_defaults() == {}, "run `python -m tasks.provenance.ledger`, which adds them"
 
 

@@ -1,4 +1,4 @@
-"""The report's section on ensembles: the gain beside its price, and how flat the weights are."""
+"""The section on ensembles in the report: gains, costs, and ranges of weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tasks.report.ensemble_section import ensemble_blocks
 from tasks.report.page import Grid, Picture, as_markdown
 from tasks.report.result import CostRow, ResultRow
 
-ASKED: dict[str, Any] = {
+SPEC: dict[str, Any] = {
     "seeds": [0],
     "arms": {name: {"towers": {"dimensions": d}} for name, d in (("a", 32), ("b", 32), ("big", 64), ("apart", 8))},
     "ensembles": {"both": {"parts": ["a", "b"], "weights": None}},
@@ -46,8 +46,8 @@ def _costs() -> list[CostRow]:
     return [*sizes, CostRow("both", 0, None, "weigh", "train_s", 30.0)]
 
 
-def test_an_ensemble_stands_with_its_parts_and_its_controls() -> None:
-    page = ensemble_blocks(ENSEMBLES, ASKED, _rows(), _costs(), 10)
+def test_an_ensemble_is_listed_with_its_parts_and_controls() -> None:
+    page = ensemble_blocks(ENSEMBLES, SPEC, _rows(), _costs(), 10)
     gains, weights = (block for block in page if isinstance(block, Grid))
     lines = {row[0]: row for row in gains.rows}
     assert list(lines) == ["both", "a", "b", "big"]  # apart is compared with no ensemble
@@ -61,4 +61,4 @@ def test_an_ensemble_stands_with_its_parts_and_its_controls() -> None:
 
 
 def test_without_ensembles_there_is_no_section() -> None:
-    assert ensemble_blocks([], ASKED, _rows(), _costs(), 10) == []
+    assert ensemble_blocks([], SPEC, _rows(), _costs(), 10) == []

@@ -20,10 +20,10 @@ def test_every_question_of_the_paper_has_its_claim() -> None:
     assert list(claims) == [f"P{number:02}" for number in range(1, 36)]
 
 
-def test_a_line_for_each_question_and_a_word_on_what_real_logs_lack(tmp_path: Path) -> None:
+def test_a_line_for_each_question_and_the_features_that_real_logs_lack(tmp_path: Path) -> None:
     world, real = a_run(tmp_path, "paperworld", 0.3), a_run(tmp_path, "paperreal", -0.3)
-    asked = yaml.safe_load((real / "experiment.yaml").read_text())
-    (real / "experiment.yaml").write_text(yaml.safe_dump(asked | {"logs": {"layout": "ubi"}}))
+    spec = yaml.safe_load((real / "experiment.yaml").read_text())
+    (real / "experiment.yaml").write_text(yaml.safe_dump(spec | {"logs": {"layout": "ubi"}}))
     data = json.loads((real / "data.json").read_text())
     data["cannot"] = [{"needs": "edges", "so": "no social graph"}]
     (real / "data.json").write_text(json.dumps(data))

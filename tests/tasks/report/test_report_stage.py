@@ -26,7 +26,7 @@ SEARCHES, DOCUMENTS = 400, 300
 
 
 def a_run(home: Path, digest: str, better: float, seeds: int = 1) -> Path:
-    """A run in which `other` finds the target more often than `plain` by so much, as the report stage writes it."""
+    """The folder of a run, as the report stage writes it; `other` finds targets more often than `plain`, by better."""
     rng = np.random.default_rng(7)
     sample = Artifact(stage="sample", digest=digest)
     sample.folder.mkdir(parents=True)
@@ -42,14 +42,14 @@ def a_run(home: Path, digest: str, better: float, seeds: int = 1) -> Path:
         "misspelt": rows % 10 == 0,
         "attempt": pa.nulls(SEARCHES, pa.int8()),
     }
-    wanted = rng.integers(DOCUMENTS, size=SEARCHES)
+    target_rows = rng.integers(DOCUMENTS, size=SEARCHES)
     pq.write_table(pa.table(plain), sample.folder / "searches.parquet")
     owners = {"targets": ["clicked"] * SEARCHES, "search_row": plain["search_row"]}
     grade = np.ones(SEARCHES, np.float32)
-    targets = pa.table(owners | {"document_row": pa.array(wanted, pa.int32()), "grade": grade})
+    targets = pa.table(owners | {"document_row": pa.array(target_rows, pa.int32()), "grade": grade})
     pq.write_table(targets, sample.folder / "targets.parquet")
     slices = owners | {
-        "document_row": pa.array(wanted, pa.int32()),
+        "document_row": pa.array(target_rows, pa.int32()),
         "kind": ["person" if row % 4 else "page" for row in rows],
         "popularity": ["head" if row % 2 else "tail" for row in rows],
         "target_new": rows % 50 == 0,
@@ -67,15 +67,15 @@ def a_run(home: Path, digest: str, better: float, seeds: int = 1) -> Path:
     retrieved = []
     for arm, chance in (("plain", 0.4), ("other", 0.4 + better), ("bm25", 0.2)):
         for seed in range(seeds if arm != "bm25" else 1):
-            rows_of = Artifact(stage="retrieve", digest=f"{digest}{arm}{seed}")
-            rows_of.folder.mkdir()
-            luck = np.random.default_rng(seed)
-            found = np.argsort(luck.random((SEARCHES, DOCUMENTS)), axis=1)[:, :10].astype(np.int32)
-            hit = luck.random(SEARCHES) < chance
-            found[hit, 0] = wanted[hit]
-            np.save(rows_of.folder / "retrieved.npy", found)
+            artifact = Artifact(stage="retrieve", digest=f"{digest}{arm}{seed}")
+            artifact.folder.mkdir()
+            arm_rng = np.random.default_rng(seed)
+            retrieved_rows = np.argsort(arm_rng.random((SEARCHES, DOCUMENTS)), axis=1)[:, :10].astype(np.int32)
+            is_hit = arm_rng.random(SEARCHES) < chance
+            retrieved_rows[is_hit, 0] = target_rows[is_hit]
+            np.save(artifact.folder / "retrieved.npy", retrieved_rows)
             run = {"arm": arm, "seed": None if arm == "bm25" else seed, "index": "none" if arm == "bm25" else "exact"}
-            retrieved.append(EvaluatedList(**run, rows=rows_of))
+            retrieved.append(EvaluatedList(**run, rows=artifact))
     questions = {"P01": Comparison(title="a question", baseline="plain", arms=("other",), claim="gain")}
     evaluation = Evaluation(ks=(1, 10), resamples=200)
     results = evaluate.fn(sample, retrieved, questions, evaluation)
@@ -90,8 +90,8 @@ def _as_run(folder: Path, sample: Artifact, results: Artifact, questions: Any, e
     query = [f"query {row}" for row in searches["query_row"].to_pylist()]
     pq.write_table(searches.append_column("query", [query]), folder / "searches.parquet")
     pq.write_table(pa.Table.from_pylist([], COSTS), folder / "costs.parquet")
-    asked = Experiment(logs=Simulated(layout="simulated"), questions=questions, evaluation=evaluation)
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(asked.model_dump(mode="json")))
+    spec = Experiment(logs=Simulated(layout="simulated"), questions=questions, evaluation=evaluation)
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json")))
     (folder / "counts.json").write_bytes((sample.folder / "counts.json").read_bytes())
     leaks = [{"check": "labels", "status": "clean", "says": "9 searches, 0 from after the cut-off"}]
     arms = {"plain": {"whole": 0.4, "sampled": 0.9}, "other": {"whole": 0.5, "sampled": 0.8}}
@@ -112,7 +112,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return a_run(artifacts(), "reportone", 0.3), a_run(artifacts(), "reporttwo", 0.3, seeds=2)
 
 
-def test_the_page_needs_no_other_and_says_the_answer_first(runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_page_is_one_file_and_starts_with_the_answer(runs: tuple[Path, Path], tmp_path: Path) -> None:
     write(runs[0], tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
@@ -131,11 +131,11 @@ def test_the_page_needs_no_other_and_says_the_answer_first(runs: tuple[Path, Pat
     text = (tmp_path / "report.md").read_text()
     for line in text.splitlines():
         if line.startswith("!["):
-            ElementTree.parse(tmp_path / line[line.index("(") + 1 : -1])  # every picture is there and well formed
+            ElementTree.parse(tmp_path / line[line.index("(") + 1 : -1])  # every picture exists and is well formed
     assert "**holds**" in text
 
 
-def test_the_report_is_the_same_bytes_again(runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_report_written_twice_is_the_same_bytes(runs: tuple[Path, Path], tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(runs[0], tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
@@ -144,12 +144,12 @@ def test_the_report_is_the_same_bytes_again(runs: tuple[Path, Path], tmp_path: P
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_seeds_are_in_the_interval_and_the_report_says_so(runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_seeds_are_in_the_interval_and_the_report_mentions_it(runs: tuple[Path, Path], tmp_path: Path) -> None:
     write(runs[1], tmp_path)
     assert "Training noise is included: 2 seeds" in (tmp_path / "report.md").read_text()
 
 
-def test_a_leak_stands_at_the_top(runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_leak_is_reported_at_the_top(runs: tuple[Path, Path], tmp_path: Path) -> None:
     copy = tmp_path / "leaky"
     copy.mkdir()
     for file in runs[0].iterdir():
@@ -166,12 +166,12 @@ def test_a_run_is_found_by_name_and_compared_with_another(runs: tuple[Path, Path
     assert find_run("reportone") == find_run("report-reportone") == find_run(str(runs[0])) == runs[0]
     with pytest.raises(InputError, match="no such run"):
         find_run("nothing")
-    found = {(row.arm, row.metric): row for row in compare_runs(*runs)}
+    by_arm_and_metric = {(row.arm, row.metric): row for row in compare_runs(*runs)}
     for arm in ("plain", "other", "bm25"):
-        assert found[arm, "recall@10"].searches == SEARCHES
-    same = found["bm25", "recall@1"]
+        assert by_arm_and_metric[arm, "recall@10"].searches == SEARCHES
+    same = by_arm_and_metric["bm25", "recall@1"]
     assert (same.difference, same.low, same.high) == (0, 0, 0)
-    assert found["plain", "recall@1"].training_noise  # of the second run's seeds
-    row = found["other", "recall@1"]
+    assert by_arm_and_metric["plain", "recall@1"].training_noise  # of the second run's seeds
+    row = by_arm_and_metric["other", "recall@1"]
     assert row.difference == pytest.approx(row.b - row.a)
     assert row.low <= row.difference <= row.high

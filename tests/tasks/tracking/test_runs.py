@@ -1,4 +1,4 @@
-"""What MLflow is shown."""
+"""Runs and metrics in MLflow, and runs that killed processes left."""
 
 from __future__ import annotations
 
@@ -49,38 +49,44 @@ def test_each_target_set_has_its_own_curve() -> None:
     }
 
 
-def test_what_a_killed_process_began_to_tell_is_marked_as_killed() -> None:
+def test_runs_of_a_killed_process_are_marked_as_killed() -> None:
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     client = mlflow.MlflowClient()
     experiment = client.create_experiment("killed")
 
-    def begun(**tags: str) -> str:
+    def begin_run(**tags: str) -> str:
         return str(client.create_run(experiment, tags=tags).info.run_id)
 
-    here = socket.gethostname()
-    dead = begun(process=f"{os.getpid()}:1", host=here)
-    child = begun(**{"mlflow.parentRunId": dead})
-    kept = [begun(process=myself(), host=here), begun(process=f"{os.getpid()}:1", host="elsewhere"), begun()]
+    host = socket.gethostname()
+    dead = begin_run(process=f"{os.getpid()}:1", host=host)
+    child = begin_run(**{"mlflow.parentRunId": dead})
+    running = [
+        begin_run(process=myself(), host=host),
+        begin_run(process=f"{os.getpid()}:1", host="elsewhere"),
+        begin_run(),
+    ]
     close_dead(experiment)
-    assert [client.get_run(run).info.status for run in (dead, child, *kept)] == ["KILLED"] * 2 + ["RUNNING"] * 3
+    assert [client.get_run(run).info.status for run in (dead, child, *running)] == ["KILLED"] * 2 + ["RUNNING"] * 3
 
 
-def test_what_a_killed_night_began_to_tell_is_marked_or_told_again(tmp_path: Path) -> None:
+def test_runs_of_a_killed_night_are_marked_or_logged_again(tmp_path: Path) -> None:
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     client = mlflow.MlflowClient()
     experiment = client.create_experiment("killed nights", tmp_path.as_uri())
-    gone = {"kind": "night", "process": f"{os.getpid()}:1", "host": socket.gethostname()}
-    never, again = (client.create_run(experiment, tags=gone | {"day": f"2026-01-0{at}"}).info.run_id for at in (1, 2))
-    told = Night(
+    tags_of_dead = {"kind": "night", "process": f"{os.getpid()}:1", "host": socket.gethostname()}
+    not_repeated, repeated = (
+        client.create_run(experiment, tags=tags_of_dead | {"day": f"2026-01-0{at}"}).info.run_id for at in (1, 2)
+    )
+    night = Night(
         number=1, experiment="killed nights", day=date(2026, 1, 2), at=datetime.now(UTC), decision="kept", reason=""
     )
-    track_night.fn(told)
-    assert [client.get_run(run).info.status for run in (never, again)] == ["KILLED", "FINISHED"]
-    assert client.get_run(again).data.tags["process"] == myself()
+    track_night.fn(night)
+    assert [client.get_run(run).info.status for run in (not_repeated, repeated)] == ["KILLED", "FINISHED"]
+    assert client.get_run(repeated).data.tags["process"] == myself()
     assert len(client.search_runs([experiment])) == 2
 
 
-def test_a_process_killed_as_it_makes_the_database_leaves_none_that_is_half_made(
+def test_a_process_killed_while_it_makes_the_database_leaves_no_partial_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EBR_HOME", str(tmp_path))
@@ -94,5 +100,5 @@ def test_a_process_killed_as_it_makes_the_database_leaves_none_that_is_half_made
     assert maker.wait() == -signal.SIGKILL
     assert not (tmp_path / "mlflow.db").exists()
     make_database()
-    assert [found.name for found in mlflow.MlflowClient(uri).search_experiments()] == ["Default"]
+    assert [experiment.name for experiment in mlflow.MlflowClient(uri).search_experiments()] == ["Default"]
     assert list(tmp_path.glob(".mlflow.db*")) == []

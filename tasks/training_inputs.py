@@ -1,0 +1,74 @@
+"""The inputs of training: the corpus of an arm, its pairs, rated results, misspelt copies of queries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data import extracted_log
+from ebr_core.scratch import IN_RAM, Scratch
+from ebr_core.text.typos import misspell
+from ebr_core.towers.fitted_features import table_bags, text_bags
+from ebr_core.towers.tower_inputs import with_copies
+from ebr_core.training.arm_config import Arm
+from ebr_core.training.pair_config import Positives, Ratings, TypoCopies
+from ebr_core.training.positives import KnownPositives, Pairs, Rated, select
+from ebr_core.training.rated_results import shuffled
+from ebr_core.training.train_loop import Corpus, MisspeltCopies
+from tasks.feature_stages import read_fitted, read_inputs
+from tasks.kinds import FeatureSet, Log, RatedResults
+
+
+def read_corpus(log: Log, features: FeatureSet, arm: Arm, scratch: Scratch = IN_RAM) -> Corpus:
+    """The searches and documents that an arm reads; arrays that grow with the log lie in scratch."""
+    inputs = read_inputs(features, arm.towers, scratch)
+    trainable = extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row")
+    clicks = extracted_log.read_clicks(log.folder, inputs.documents)
+    return Corpus(inputs, trainable, clicks, scratch=scratch)
+
+
+def with_misspelt(corpus: Corpus, pairs: Pairs, log: Log, features: FeatureSet, typos: TypoCopies, seed: int) -> Corpus:
+    """The corpus with misspelt copies of the searches of the pairs, over the n-grams of the training vocabulary."""
+    searches = np.unique(pairs.search_rows)
+    query_rows = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].take(searches)
+    queries, inverse = np.unique(query_rows.to_numpy(), return_inverse=True)
+    texts = pq.read_table(log.folder / "queries.parquet", columns=["query"])["query"].take(queries).combine_chunks()
+    fitted = read_fitted(features)
+    copies = [
+        table_bags(text_bags(misspell(texts, typos.mix, seed * 1000 + copy), fitted), fitted)
+        for copy in range(typos.copies)
+    ]
+    inputs, first = with_copies(corpus.inputs, copies, inverse.astype(np.int32), searches)
+    return corpus._replace(inputs=inputs, copies=MisspeltCopies(first, typos.copies, searches))
+
+
+def read_pairs(
+    log: Log,
+    positives: Positives,
+    mask: str,
+    seed: int,
+    rated: Rated | None = None,
+    ratings: Ratings | None = None,
+    scratch: Scratch = IN_RAM,
+) -> tuple[Pairs, KnownPositives]:
+    """(the training pairs, the documents that must not be their negatives); both lie in scratch."""
+    logged = extracted_log.read_shown(log.folder, scratch), extracted_log.read_recovered(log.folder)
+    return select(*logged, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
+
+
+def read_rated(log: Log, rated: list[RatedResults], ratings: Ratings | None, seed: int) -> Rated | None:
+    """The ratings of all rounds, each pair once, as the arm uses them; None if it uses none."""
+    if ratings is None:
+        return None
+    table = pa.concat_tables([pq.read_table(ratings_of_round.folder / "rated.parquet") for ratings_of_round in rated])
+    searches, documents = extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")
+    first = np.unique(searches.astype(np.int64) << 32 | documents, return_index=True)[1]
+    searches, documents, good = searches[first], documents[first], table["good"].to_numpy()[first]
+    search_columns = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"]).take(
+        searches
+    )
+    people = pc.fill_null(search_columns["searcher_row"], -1).to_numpy().astype(np.int32)
+    result = Rated(searches, documents, extracted_log.rows(search_columns, "query_row"), people, good)
+    return shuffled(result, seed) if ratings.shuffled else result
