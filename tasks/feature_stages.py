@@ -88,7 +88,7 @@ def _write(
     (folder / "graphs.json").write_text(json.dumps({name: graph.model_dump() for name, graph in graphs.items()}))
     queries, documents = (text_bags(side, fitted) for side in texts)
     if features.text.clicked_queries:
-        led = extracted_log.read(log.folder, "led_queries")
+        led = extracted_log.read(log.folder, "clicked_queries")
         documents = with_queries(
             documents, queries, extracted_log.rows(led, "document_row"), extracted_log.rows(led, "query_row")
         )

@@ -61,8 +61,8 @@ class Comparison(Frozen):
         "recall@10",
         pattern=METRIC,
         description="index_recall@K and one_recall@K measure an arm through an index: the share of the K exactly "
-        "nearest among its first K, and the share of searches whose exactly nearest is among them; scanned: documents scanned, "
-        "of which more counts as a gain",
+        "nearest among its first K, and the share of searches whose exactly nearest document is among them; scanned: "
+        "the documents scanned, of which more counts as a gain",
     )
     claim: Claim | None = Field(None, description="the expected finding, fixed before the run")
     margin: float = Field(

@@ -32,7 +32,7 @@ def refuse_secret(address: str | None, way_out: str) -> None:
         raise ValueError(f"an address with a user or a query may hold a secret, and this file is stored; {way_out}")
 
 
-class _LogSettings(Frozen):
+class _Reading(Frozen):
     """Settings that all layouts share."""
 
     max_dropped: float = Field(
@@ -63,7 +63,7 @@ class _LogSettings(Frozen):
         return {key: value for key, value in self.model_dump(mode="json").items() if key in keys}
 
 
-class Tables(_LogSettings):
+class Tables(_Reading):
     """Five plain tables: searches, results, documents and, optionally, edges and judgements."""
 
     layout: Literal["tables"]
@@ -74,7 +74,7 @@ class Tables(_LogSettings):
     judgements: str | None = None
 
 
-class Ubi(_LogSettings):
+class Ubi(_Reading):
     """OpenSearch User Behavior Insights."""
 
     layout: Literal["ubi"]
@@ -87,7 +87,7 @@ class Ubi(_LogSettings):
     )
 
 
-class Esci(_LogSettings):
+class Esci(_Reading):
     """Amazon Shopping Queries: E is a click; S, C and I are shown and not clicked; the split column gives the split."""
 
     layout: Literal["esci"]
@@ -97,7 +97,7 @@ class Esci(_LogSettings):
     locales: tuple[str, ...] = Field((), description="product_locales to read; [] for all")
 
 
-class Beir(_LogSettings):
+class Beir(_Reading):
     """A judged collection: judged positives replace clicks, and the qrels files give the split."""
 
     layout: Literal["beir"]
@@ -108,7 +108,7 @@ class Beir(_LogSettings):
     test_qrels: str
 
 
-class Simulated(_LogSettings):
+class Simulated(_Reading):
     """The simulated world: a social search service in miniature, for users without logs."""
 
     layout: Literal["simulated"]
@@ -116,7 +116,7 @@ class Simulated(_LogSettings):
 
     def tables(self, folder: Path) -> Tables:
         """The tables that the world wrote into folder, which are read like any other logs."""
-        settings = {key: getattr(self, key) for key in _LogSettings.model_fields}
+        settings = {key: getattr(self, key) for key in _Reading.model_fields}
         days = {table: f"{itself(str(folder))}/{table}/*/*.parquet" for table in ("searches", "results")}
         plain = {table: str(folder / f"{table}.parquet") for table in ("documents", "edges")}
         return Tables(layout="tables", **days, **plain, **settings)

@@ -43,7 +43,7 @@ class Checks(Frozen):
     def _few_within_all(self) -> Checks:
         if self.fewest > self.days:
             raise ValueError(
-                f"fewest {self.fewest} is above days {self.days}: nothing would ever be checked. Lower fewest or raise days"
+                f"fewest {self.fewest} is above days {self.days}: nothing would ever be checked. Lower fewest"
             )
         return self
 
