@@ -37,7 +37,7 @@ def _read_side(
     try:
         open_table(con, table, paths(logs)[table], {**keys, **extra}, {})
     except InputError as error:
-        raise InputError(f"groups: a column of the {side} cannot be read. {error}") from error
+        raise InputError(f"groups name a column of the {side} that cannot be read. {error}") from error
     singular = side.removesuffix("s") if side == "documents" else "search"
     values = con.sql(
         statement(
