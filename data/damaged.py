@@ -57,8 +57,8 @@ def is_unreadable(error: Exception) -> bool:
 def unreadable(table: str, path: str, error: Exception) -> str:
     """The message for a file that DuckDB could not read: the file and the cause first, the way out in the last line.
 
-    DuckDB's own options are left out, because users cannot set them. Long lines are cut: a damaged file may have a line
-    of megabytes.
+    DuckDB's own options are left out, because users cannot set them. Long lines are cut, because a damaged file may
+    have lines of megabytes.
     """
     message = _ASIDE.split(str(error).strip())[0]
     lines = [line.strip() for line in message.splitlines() if line.strip() and not line.strip().startswith(_OPTIONS)]

@@ -60,7 +60,7 @@ def _tables(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
 def _unanswered(
     has_time: bool, tables: dict[str, Any], columns: dict[str, Any], filled: dict[str, int], has_train: bool
 ) -> list[dict[str, str]]:
-    """What the logs lack ("needs"), and what follows from it ("so")."""
+    """The columns or rows that the logs lack ("needs"), with the consequences ("so")."""
     searches, results, edges = columns["searches"], columns["results"], columns["edges"]
     missing = [
         (

@@ -110,8 +110,9 @@ def sample(
     with targets "clicked", "judged", "recovered" or "truth" (see sql/samples/relevant.sql). searches.parquet: the
     searches with a target and the columns that their slices need; slices.parquet: the same for each target set, about
     its main target. counts.json: for each target set the searches of the period, those with a target, those sampled,
-    and the targets that were not alive. truth: the folder of a simulated world's intents, for evaluation alone. halved:
-    see `read`.
+    and the targets that were not alive.
+
+    truth: the folder of a simulated world's intents, for evaluation alone. halved: see `read`.
     """
     period: dict[str, object] = {"split": split}
     with connect(folder, halved) as connection:

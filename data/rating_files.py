@@ -25,8 +25,10 @@ SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def true_grades(folder: Path, truth: Path, pairs: pa.Table) -> pa.Table:
-    """(search_row, document_row, grade) of pairs by the truth of a simulated world, for searches of the training window
-    alone."""
+    """(search_row, document_row, grade) by the truth of a simulated world.
+
+    Pairs of searches outside the training window are left out.
+    """
     with connect(folder) as connection:
         know_truth(connection, truth)
         connection.register("asked", pairs)
@@ -34,8 +36,10 @@ def true_grades(folder: Path, truth: Path, pairs: pa.Table) -> pa.Table:
 
 
 def write_csv(folder: Path, pairs: pa.Table, out: Path) -> int:
-    """Write pairs (search_row, document_row, rank) as people read them, with an empty column grade. Returns the number
-    of rows."""
+    """Write pairs (search_row, document_row, rank) as people read them, with an empty column grade.
+
+    Returns the number of rows.
+    """
     with connect(folder) as connection:
         connection.register("asked", pairs)
         table = ask(connection, "named_pairs")

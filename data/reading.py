@@ -89,8 +89,9 @@ def open_file(
     """Create the view `read_<table>` over one file of many. Returns the file's columns and its number of rows.
 
     The file may lack any column and have no rows, because other files may have them. folder_columns: True if folders
-    such as `city=rome` are columns. Raises InputError if the file is damaged, or a value cannot be read as its column's
-    kind.
+    such as `city=rome` are columns.
+
+    Raises InputError if the file is damaged, or a value cannot be read as its column's kind.
     """
     options = "" if folder_columns else _NO_FOLDER_COLUMNS
     try:

@@ -32,7 +32,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 
 
 class Evaluation(Frozen):
-    """How arms are measured: exact search over every document alive in the period. [EBR §2.1]"""
+    """The measurement of arms: exact search over every document alive in the period. [EBR §2.1]"""
 
     ks: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
         (1, 10, 100), min_length=1, description="K of recall@K"

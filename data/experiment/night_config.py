@@ -81,7 +81,7 @@ class Notice(Frozen):
 
 
 class Nightly(Frozen):
-    """How `ebr nightly` trains, checks and promotes models."""
+    """The settings by which `ebr nightly` trains, checks and promotes models."""
 
     arm: str | None = Field(None, description="the arm to retrain; default: the only arm, or the champion of `ebr run`")
     checks: Checks = Checks()
