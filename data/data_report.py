@@ -1,4 +1,4 @@
-"""The data report: what was read, kept and dropped, how it splits, and what these logs cannot answer."""
+"""The data report: the rows read, kept and dropped, the split, and the questions that the logs cannot answer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from data.statements import statement
 def reported(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
     """The report of a finished extraction, ready for JSON: counts are rows, shares lie in [0, 1], times are UTC.
 
-    `tables`: rows read, kept and dropped with reasons; `time` and `cuts`: null where the layout has no time; `splits`:
-    what each part holds; `positions`: clicks by position, 1–10; `columns`: for each optional column how many of the
-    kept rows have it, 0 where it is absent; `cannot`: what is missing, and what therefore stays unanswered.
+    `tables`: rows read, kept and dropped with reasons; `time` and `cuts`: null if the layout has no time; `splits`: the
+    contents of each part; `positions`: clicks by position, 1–10; `columns`: for each optional column the number of kept
+    rows with a value, 0 if the column is absent; `cannot`: what is missing, and what cannot be answered without it.
     """
     totals = _rows(con, "report/totals")[0]
-    timed = layout not in ("esci", "beir")
+    has_time = layout not in ("esci", "beir")
     splits = {row.pop("split"): row for row in _rows(con, "report/splits")}
     filled = _rows(con, "report/filled")[0]
     columns = {table: filled.pop(table) for table in ("searches", "results", "documents", "edges")}
@@ -25,14 +25,14 @@ def reported(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
     return {
         "layout": layout,
         "tables": tables,
-        "time": {"first": _iso(totals["first_search"]), "last": _iso(totals["last_search"])} if timed else None,
-        "cuts": {name: _iso(totals[name]) for name in ("validation_from", "test_from")} if timed else None,
+        "time": {"first": _iso(totals["first_search"]), "last": _iso(totals["last_search"])} if has_time else None,
+        "cuts": {name: _iso(totals[name]) for name in ("validation_from", "test_from")} if has_time else None,
         "splits": {name: splits[name] for name in ("train", "validation", "test") if name in splits},
         "positions": _rows(con, "report/positions"),
         "signed_in": totals["signed_in"],
         "several_clicks": totals["several_clicks"],
         "columns": columns,
-        "cannot": _cannot(timed, tables, columns, filled, "train" in splits),
+        "cannot": _unanswered(has_time, tables, columns, filled, "train" in splits),
     }
 
 
@@ -57,21 +57,22 @@ def _tables(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     return tables
 
 
-def _cannot(
-    timed: bool, tables: dict[str, Any], columns: dict[str, Any], filled: dict[str, int], trained: bool
+def _unanswered(
+    has_time: bool, tables: dict[str, Any], columns: dict[str, Any], filled: dict[str, int], has_train: bool
 ) -> list[dict[str, str]]:
+    """The columns or rows that the logs lack ("needs"), with the consequences ("so")."""
     searches, results, edges = columns["searches"], columns["results"], columns["edges"]
     missing = [
         (
-            not timed,
+            not has_time,
             "searches.searched_at",
-            "no time: neither a split in time, nor sessions, nor documents that come and go",
+            "no time: no split by time, no sessions, and no documents that come and go",
         ),
-        (not trained, "a training part", "nothing can be trained: only baselines that need no training are measured"),
+        (not has_train, "a training part", "nothing can be trained: only baselines that need no training are measured"),
         (
             not (columns["documents"]["title"] or columns["documents"]["body"]),
             "documents.title or body",
-            "no text of documents: BM25 finds nothing, towers of text learn nothing",
+            "no document text: BM25 finds nothing, and text towers learn nothing",
         ),
         (
             not filled["not_clicked"],
@@ -93,7 +94,7 @@ def _cannot(
         (
             tables["edges"]["kept"] > edges["created_at"],
             "edges.created_at",
-            "edges without a date cannot be kept out of the test period: used on demand only, and they may leak",
+            "edges without a date cannot be kept out of the test period: they are used on demand only, and may leak",
         ),
         (not filled["placed_searches"], "searches.city, region or country", "no location features of the searcher"),
         (not filled["placed_documents"], "documents.city, region or country", "no location features of the document"),

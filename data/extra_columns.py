@@ -1,4 +1,4 @@
-"""Columns of the user's tables that no layout knows: read where an experiment names them as features."""
+"""Columns of the user's tables that no layout knows: they are read if an experiment names them as features."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from data.statements import identifier, literal, statement
 from ebr_core.errors import InputError
 
 
-def read_columns(logs: Tables | Ubi | Esci | Beir, log: Path, wanted: dict[str, list[str]], folder: Path) -> None:
-    """Writes `<side>.parquet`: the columns wanted of "searches" or "documents", a list of texts or null for each row.
+def read_columns(logs: Tables | Ubi | Esci | Beir, log: Path, names: dict[str, list[str]], folder: Path) -> None:
+    """Write `<side>.parquet`: the named columns of "searches" or "documents", a list of texts or null for each row.
 
-    log: the folder of the extracted log, whose rows they follow. Errors: a column that is not there.
+    log: the folder of the extracted log, whose rows define the order. Raises InputError if a column is missing.
     """
     with closing(duckdb.connect()) as con:
         con.execute(statement("read/macros"))
-        for side, columns in wanted.items():
+        for side, columns in names.items():
             if columns:
                 pq.write_table(_read_side(con, logs, log, side, columns), folder / f"{side}.parquet")
 
@@ -33,17 +33,17 @@ def _read_side(
     con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, log: Path, side: str, columns: list[str]
 ) -> pa.Table:
     table, identity, keys = SIDES[logs.layout][side]
-    given: dict[str, Kind] = dict.fromkeys((column for column in columns if column.lower() not in keys), "values")
+    extra: dict[str, Kind] = dict.fromkeys((column for column in columns if column.lower() not in keys), "values")
     try:
-        open_table(con, table, paths(logs)[table], {**keys, **given}, {})
+        open_table(con, table, paths(logs)[table], {**keys, **extra}, {})
     except InputError as error:
         raise InputError(f"groups name a column of the {side} that cannot be read. {error}") from error
     singular = side.removesuffix("s") if side == "documents" else "search"
-    read = con.sql(
+    values = con.sql(
         statement(
             "write/columns",
             identity=identity,
-            columns=", ".join(f"min({_listed(column, keys)}) AS {identifier(column)}" for column in columns),
+            columns=", ".join(f"min({_as_list(column, keys)}) AS {identifier(column)}" for column in columns),
             names=", ".join(f"given.{identifier(column)}" for column in columns),
             table=table,
             log=literal(itself(str(log / f"{side}.parquet"))),
@@ -51,15 +51,15 @@ def _read_side(
             row=f"{singular}_row",
         )
     ).to_arrow_table()
-    for column in read.column_names:
-        if (longest := pc.max(pc.utf8_length(pc.list_flatten(read[column]))).as_py() or 0) > LONGEST_ID:
+    for column in values.column_names:
+        if (longest := pc.max(pc.utf8_length(pc.list_flatten(values[column]))).as_py() or 0) > LONGEST_ID:
             raise InputError(
                 f"{table}: column {column!r} holds a value of {longest:,} characters. Expected at most {LONGEST_ID:,}: "
-                "a group takes values, not texts"
+                "a group takes short values, not texts"
             )
-    return read
+    return values
 
 
-def _listed(column: str, keys: Columns) -> str:
-    """The values of a column as a list; one that rows are joined by was read as a single value."""
+def _as_list(column: str, keys: Columns) -> str:
+    """The SQL of a column's values as a list: key columns, which rows are joined by, hold a single value."""
     return f"[{identifier(column)}]" if column.lower() in keys else identifier(column)

@@ -1,4 +1,4 @@
-"""SHA-256 of local files, remembered by path, size, time of change and inode, so that a file is read for it once."""
+"""SHA-256 of local files, cached by path, size, time of change and inode, so that each file is read for it once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 _CHUNK_BYTES = 1 << 20
-_SETTLED_NS = 2_000_000_000  # a file as young as this may change again without its time telling, as git has it
+_SETTLED_NS = (
+    2_000_000_000  # a younger file may change again within the same time of change (git calls such files racy)
+)
 
 
 class Stat(NamedTuple):
-    """What tells that a file is as it was."""
+    """The properties of a file that change with it."""
 
     size: int
     mtime_ns: int
@@ -24,53 +26,54 @@ class Stat(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A file as it was when it was read."""
+    """The digest of a file, and its properties when it was read."""
 
     stat: Stat
     digest: str
 
 
 DigestCache = dict[str, Seen]
-_KNOWN = TypeAdapter(DigestCache)
+_CACHE_TYPE = TypeAdapter(DigestCache)
 
 
 def stat_of(file: Path) -> Stat:
-    """The file as it is now. Raises OSError where it is gone."""
-    found = file.stat()
-    return Stat(found.st_size, found.st_mtime_ns, found.st_ino)
+    """The properties of a file as it is now. Raises OSError if it is gone."""
+    status = file.stat()
+    return Stat(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def digest_of(file: Path, known: DigestCache) -> Seen:
-    """The file as it is now, from what is known of it, else by reading; what may be relied on later is added to known.
+def digest_of(file: Path, cache: DigestCache) -> Seen:
+    """The digest of a file as it is now, from the cache if the file is unchanged; new digests are added to the cache.
 
-    Raises OSError where it cannot be read.
+    A digest is not added if the file is so young that a later change could go unnoticed. Raises OSError if the file
+    cannot be read.
     """
-    place, stat = str(file.absolute()), stat_of(file)
-    if place in known and known[place].stat == stat:
-        return known[place]
+    path, stat = str(file.absolute()), stat_of(file)
+    if path in cache and cache[path].stat == stat:
+        return cache[path]
     digest, now = hashlib.sha256(), time.time_ns()
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
-    seen = Seen(stat, digest.hexdigest())
+    entry = Seen(stat, digest.hexdigest())
     if stat_of(file) == stat and now - stat.mtime_ns > _SETTLED_NS:
-        known[place] = seen
-    return seen
+        cache[path] = entry
+    return entry
 
 
-def read_known(kept: Path) -> DigestCache:
-    """What was remembered there; nothing where the file is missing or damaged, since all can be read again."""
+def read_known(cache_file: Path) -> DigestCache:
+    """The digests in a cache file; none if it is missing or damaged, because all can be computed again."""
     try:
-        return _KNOWN.validate_json(kept.read_bytes())
+        return _CACHE_TYPE.validate_json(cache_file.read_bytes())
     except (OSError, ValidationError):
         return {}
 
 
-def keep(known: DigestCache, kept: Path) -> None:
-    """Adds to what is remembered there, in one step; of two who do it at once one may lose what it added, no more."""
-    there = read_known(kept)
-    if known.items() <= there.items():
+def keep(cache: DigestCache, cache_file: Path) -> None:
+    """Add digests to a cache file, atomically. Of two concurrent writers, one may lose the digests that it added."""
+    stored = read_known(cache_file)
+    if cache.items() <= stored.items():
         return
-    written = kept.with_name(f".{kept.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
-    written.write_bytes(_KNOWN.dump_json(there | known))
-    written.replace(kept)
+    temporary = cache_file.with_name(f".{cache_file.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    temporary.write_bytes(_CACHE_TYPE.dump_json(stored | cache))
+    temporary.replace(cache_file)

@@ -1,6 +1,7 @@
-"""The tables that grow by the day, file by file: each raw file → its typed rows as Parquet, so that it is read once.
+"""Partitions of the tables that grow by the day: the typed rows of each raw file as Parquet, so that it is read once.
 
-A night reads the rows of old files from there. Documents, edges and judgements are snapshots and are read as they are.
+A night reads the rows of old files from their partitions. Documents, edges and judgements are snapshots, which are read
+as they are.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from data.statements import identifier, listed, literal, statement
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 
-# layout → its tables that grow → the columns of identity and time, where it has times.
+# layout → its tables that grow → the columns of identity and time, or None for a table without times.
 GROWING: dict[str, dict[str, tuple[str, str] | None]] = {
     "tables": {"searches": ("search_id", "searched_at"), "results": None},
     "ubi": {"queries": ("query_id", "timestamp"), "events": None},
@@ -35,11 +36,11 @@ ROWS, FACTS = "rows.parquet", "facts.json"
 
 
 class PartitionFacts(TypedDict, total=False):
-    """What is said of a partition beside its rows."""
+    """Facts about a partition, stored beside its rows."""
 
-    columns: list[str]  # that the file has, as written
+    columns: list[str]  # of the file, as written
     rows: int
-    days: dict[str, int]  # where the table has times
+    days: dict[str, int]  # only if the table has times
 
 
 class RawFile(Frozen):
@@ -47,41 +48,41 @@ class RawFile(Frozen):
 
     layout: str
     table: str
-    digest: str  # of its bytes; of a URL that of its name, size and time of change
-    form: str  # how it is read
-    packed: str  # gz or zst, or nothing
-    places: dict[str, str]  # columns that its folders give, as city=rome does
-    placed: bool  # whether folders may give columns
+    digest: str  # of its bytes; for a URL, of its name, size and time of change
+    form: str  # parquet, csv, tsv or json
+    packed: str  # gz, zst or empty
+    places: dict[str, str]  # columns given by its folders, such as city=rome
+    placed: bool  # True if folders may give columns
     path: str
-    stat: Stat | None  # when the digest was taken; None: a URL
+    stat: Stat | None  # when the digest was computed; None: a URL
     threads: int
     memory_limit: str
 
     def named_by(self) -> dict[str, object]:
-        """What decides the rows: not where the file lies, or how fast it is read."""
-        deciding = {"layout", "table", "digest", "form", "packed", "places"}
-        return {key: value for key, value in self.model_dump(mode="json").items() if key in deciding}
+        """The settings that decide the rows: not the location of the file, nor the speed at which it is read."""
+        fields = {"layout", "table", "digest", "form", "packed", "places"}
+        return {key: value for key, value in self.model_dump(mode="json").items() if key in fields}
 
 
-def list_files(logs: Tables | Ubi, known: DigestCache) -> list[RawFile]:
-    """All raw files of the tables that grow. known: digests that need not be taken again; new ones are added.
+def list_files(logs: Tables | Ubi, cache: DigestCache) -> list[RawFile]:
+    """All raw files of the tables that grow. cache: digests that are known already; new ones are added.
 
-    Raises InputError where a file is missing, cannot be read, or is of another kind than the others.
+    Raises InputError if a file is missing, cannot be read, or is of another kind than the other files of its table.
     """
     with closing(duckdb.connect()) as con:
-        return [one for table in GROWING[logs.layout] for one in _list_table(con, logs, table, known)]
+        return [file for table in GROWING[logs.layout] for file in _list_table(con, logs, table, cache)]
 
 
-def _list_table(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi, table: str, known: DigestCache) -> list[RawFile]:
+def _list_table(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi, table: str, cache: DigestCache) -> list[RawFile]:
     path = paths(logs)[table]
-    wanted = _columns(logs.layout, table)
+    columns = _columns(logs.layout, table)
     try:
-        found = _found(con, table, path, known)
+        entries = _file_entries(con, table, path, cache)
     except (duckdb.Error, OSError) as error:
         if not isinstance(error, OSError) and not is_unreadable(error):
             raise
         raise InputError(unreadable(table, path, error)) from error
-    files = [file for file, _, _ in found]
+    files = [file for file, _, _ in entries]
     form, placed = form_of(table, path, files), one_place(files)
     return [
         RawFile(
@@ -90,26 +91,26 @@ def _list_table(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi, table: str, 
             digest=digest,
             form=form,
             packed=next((end for end in ("gz", "zst") if file.lower().endswith(f".{end}")), ""),
-            places={name: value for name, value in places_of(file).items() if placed and name in wanted},
+            places={name: value for name, value in places_of(file).items() if placed and name in columns},
             placed=placed,
             path=file,
             stat=stat,
             threads=logs.threads,
             memory_limit=logs.memory_limit,
         )
-        for file, digest, stat in found
+        for file, digest, stat in entries
     ]
 
 
-def _found(
-    con: duckdb.DuckDBPyConnection, table: str, path: str, known: DigestCache
+def _file_entries(
+    con: duckdb.DuckDBPyConnection, table: str, path: str, cache: DigestCache
 ) -> list[tuple[str, str, Stat | None]]:
-    """Each file that the path stands for, its digest, and how it was when that was taken."""
+    """(file, digest, its properties when the digest was computed) of each file that the path matches."""
     if "://" in path:
         rows = con.execute(statement("read/remote"), [path]).fetchall()
         return [(row[0], sha256(repr(row).encode()).hexdigest(), None) for row in rows]
-    seen = [(file, digest_of(Path(file), known)) for file in matched(con, table, path)]
-    return [(file, its.digest, its.stat) for file, its in seen]
+    entries = [(file, digest_of(Path(file), cache)) for file in matched(con, table, path)]
+    return [(file, entry.digest, entry.stat) for file, entry in entries]
 
 
 def _columns(layout: str, table: str) -> Columns:
@@ -118,11 +119,11 @@ def _columns(layout: str, table: str) -> Columns:
 
 
 def read_file(raw: RawFile, folder: Path) -> None:
-    """Writes `rows.parquet`, what the view `read_<table>` holds of that file, in its order, and `facts.json`.
+    """Write `rows.parquet`, the rows of the view `read_<table>` that come from the file, in order, and `facts.json`.
 
-    The facts: names of the columns that are there, the number of rows, and, where the table has times, the searches of
-    each day (UTC) with an identity and a time that is not absurd. Raises InputError where the file is damaged, or
-    another than when its digest was taken.
+    The facts: the names of the file's columns, the number of rows and, if the table has times, the searches of each day
+    (UTC) with an identity and a plausible time. Raises InputError if the file is damaged, or has changed since its
+    digest was computed.
     """
     with TemporaryDirectory(prefix=".reading-", dir=folder) as scratch:
         config: dict[str, str | bool | int | float | list[str]] = {
@@ -136,15 +137,15 @@ def read_file(raw: RawFile, folder: Path) -> None:
                 facts = _read(con, raw, folder / ROWS)
             except duckdb.OutOfMemoryException as error:
                 raise InputError(
-                    f"{raw.table}: {raw.path} needs more than logs.memory_limit, {raw.memory_limit}, to be read: "
-                    f"{error}\nRaise it, or lower logs.threads"
+                    f"{raw.table}: {raw.path} needs more memory than logs.memory_limit, {raw.memory_limit}: "
+                    f"{error}\nRaise logs.memory_limit, or lower logs.threads"
                 ) from error
             except duckdb.Error as error:
                 if not is_unreadable(error):
                     raise
                 raise InputError(unreadable(raw.table, raw.path, error)) from error
     if raw.stat and (not Path(raw.path).exists() or stat_of(Path(raw.path)) != raw.stat):
-        raise InputError(f"{raw.table}: {raw.path} was changed while it was read; once it is whole, start again")
+        raise InputError(f"{raw.table}: {raw.path} changed while it was read. Start again when the file is complete")
     (folder / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -154,14 +155,14 @@ def _read(con: duckdb.DuckDBPyConnection, raw: RawFile, out: Path) -> PartitionF
     con.execute(statement("write/rows", table=raw.table, out=literal(str(out))))
     facts = PartitionFacts(columns=names, rows=rows)
     if times := GROWING[raw.layout][raw.table]:
-        named = dict(zip(("identity", "time"), map(identifier, times), strict=True))
-        days = con.execute(statement("read/days", rows=literal(itself(str(out))), **named)).fetchall()
+        columns = dict(zip(("identity", "time"), map(identifier, times), strict=True))
+        days = con.execute(statement("read/days", rows=literal(itself(str(out))), **columns)).fetchall()
         facts["days"] = {str(day): searches for day, searches in days}
     return facts
 
 
 def count_days(folders: Iterable[Path]) -> dict[date, int]:
-    """The days (UTC) that have searches, in order, and how many: the sum over the partitions that have times."""
+    """Day (UTC) → number of searches, in order, without empty days. folders: partitions of tables that have times."""
     counted: Counter[str] = Counter()
     for folder in folders:
         counted.update(_facts(folder)["days"])
@@ -176,25 +177,25 @@ def open_partitions(
     required: Columns,
     optional: Columns,
 ) -> None:
-    """Creates the view `read_<table>` over partitions, as `open_table` does over the files that they were read from.
+    """Create the view `read_<table>` over partitions, as `open_table` does over the files that they were read from.
 
-    path: what the files stand for, to be named. Raises InputError where no file has rows, or a required column.
+    path: the path of the files, for messages. Raises InputError if no file has rows, or none has a required column.
     """
     facts = [_facts(folder) for folder in folders]
-    if not any(one["rows"] for one in facts):
+    if not any(part["rows"] for part in facts):
         raise InputError(f"{table}: {path} holds no rows. Expected at least one")
-    refuse_missing(table, path, required, sorted({name for one in facts for name in one["columns"]}))
+    refuse_missing(table, path, required, sorted({name for part in facts for name in part["columns"]}))
     columns = ", ".join(
         f"CAST({identifier(column)} AS {TYPES[kind]}) AS {identifier(column)}"
         for column, kind in {**required, **optional}.items()
     )
     reader = statement("read/partitions", files=listed([str(folder / ROWS) for folder in folders]))
-    selected = statement("read/select", columns=columns, reader=reader)
-    con.execute(statement("read/view", table=table, selects=selected))
+    select = statement("read/select", columns=columns, reader=reader)
+    con.execute(statement("read/view", table=table, selects=select))
 
 
 def refuse_damaged(con: duckdb.DuckDBPyConnection, table: str, folders: Iterable[Path]) -> None:
-    """Raises InputError, which names it, where a partition cannot be read."""
+    """Raises InputError, which names the partition, if one cannot be read."""
     for folder in folders:
         _facts(folder)
         reader = statement("read/partitions", files=listed([str(folder / ROWS)]))
@@ -214,5 +215,5 @@ def _facts(folder: Path) -> PartitionFacts:
 
 def _damaged(table: str, folder: Path, error: Exception) -> InputError:
     return InputError(
-        f"{unreadable(table, str(folder), error).rsplit(chr(10), 1)[0]}\nRemove it: its file is read again"
+        f"{unreadable(table, str(folder), error).rsplit(chr(10), 1)[0]}\nRemove it; its file will be read again"
     )

@@ -1,6 +1,6 @@
-"""The columns of each layout's tables: which must be there, which may be, and what kind of value each holds.
+"""The columns of each layout's tables: required or optional, and the kind of value that each holds.
 
-A table of a layout is named as the field of its model in `data.experiment.log_config` that holds its path.
+A table of a layout has the name of the field in `data.experiment.log_config` that holds its path.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from data.experiment.log_config import Beir, Esci, Tables, Ubi
 Kind = Literal["id", "text", "time", "flag", "whole", "number", "object", "list", "type", "values"]
 Columns = dict[str, Kind]
 
-# What each kind becomes in DuckDB.
+# The DuckDB type of each kind.
 TYPES: dict[Kind, str] = {
     "id": "VARCHAR",
     "text": "VARCHAR",
@@ -26,10 +26,10 @@ TYPES: dict[Kind, str] = {
     "values": "VARCHAR[]",
 }
 
-# What the reader of an error message is told to write.
+# The values of each kind, as error messages describe them.
 EXPECTED: dict[Kind, str] = {
-    "id": "an integer or a text",
-    "text": "a text",
+    "id": "an integer or text",
+    "text": "text",
     "time": "a timestamp such as 2020-12-31 23:59:59, UTC unless it carries an offset such as +02:00",
     "flag": "true or false, 1 or 0",
     "whole": "a whole number",
@@ -37,10 +37,10 @@ EXPECTED: dict[Kind, str] = {
     "object": 'a nested record, or its JSON such as {"object": {"object_id": "d1"}}',
     "list": 'a list, or its JSON such as ["d1", "d2"]',
     "type": "searcher or document",
-    "values": "a text, a number, or a list of them",
+    "values": "text, a number, or a list of them",
 }
 
-# Where columns that the layout does not know are read from: side → (table, its identity in SQL, the columns of that).
+# The tables with columns that a layout does not know: layout → side → (table, its identity in SQL, columns of that).
 SIDES: dict[str, dict[str, tuple[str, str, Columns]]] = {
     "tables": {
         "searches": ("searches", "search_id", {"search_id": "id"}),
@@ -131,6 +131,6 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
 
 
 def paths(logs: Tables | Ubi | Esci | Beir) -> dict[str, str]:
-    """The tables that the user has → their paths, as written."""
-    given = {table: getattr(logs, table) for table in LAYOUTS[logs.layout]}
-    return {table: path for table, path in given.items() if path is not None}
+    """Table → its path, as written, for the tables that the user has."""
+    fields = {table: getattr(logs, table) for table in LAYOUTS[logs.layout]}
+    return {table: path for table, path in fields.items() if path is not None}

@@ -1,4 +1,4 @@
-"""What the logs are by content, so that an unchanged log is not extracted twice."""
+"""Digests of the logs' contents, so that unchanged logs are not extracted twice."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from ebr_core.errors import InputError
 
 
 def fingerprint(
-    logs: Tables | Ubi | Esci | Beir, known: DigestCache | None = None, without: Collection[str] = ()
+    logs: Tables | Ubi | Esci | Beir, cache: DigestCache | None = None, skipped_tables: Collection[str] = ()
 ) -> dict[str, str]:
-    """Each path of the logs, as written, → the SHA-256 of what it stands for; but for those of the tables without.
+    """Path of the logs, as written → SHA-256 of the files that it matches; skipped tables are left out.
 
-    Local files: names and contents in the order of the names, names relative to the folder that they share, so a moved
-    folder keeps its fingerprint. URLs: name, size and time of change, since reading them would be a download.
-    known: digests of files that need not be taken again; new ones are added.
+    Local files: names and contents in the order of the names. Names are relative to the folder that the files share, so
+    a moved folder keeps its fingerprint. URLs: name, size and time of change, because contents would be a download.
+    cache: digests of files that are known already; new ones are added.
 
-    Raises InputError where a file is missing or cannot be read.
+    Raises InputError if a file is missing or cannot be read.
     """
-    known = {} if known is None else known
-    wanted = {table: path for table, path in paths(logs).items() if table not in without}
+    cache = {} if cache is None else cache
+    table_paths = {table: path for table, path in paths(logs).items() if table not in skipped_tables}
     with closing(duckdb.connect()) as con:
-        return {path: _digest(con, table, path, known) for table, path in wanted.items()}
+        return {path: _digest(con, table, path, cache) for table, path in table_paths.items()}
 
 
 def refuse_absent(logs: Tables | Ubi | Esci | Beir) -> None:
-    """Raises InputError where a path of the logs stands for no file: what can be said at once, before anything starts.
+    """Raises InputError, which names all such paths, if a path of the logs matches no file.
 
-    All such paths are named together.
+    This check is quick, so that it can run before anything else starts.
     """
     problems = []
     with closing(duckdb.connect()) as con:
@@ -52,7 +52,7 @@ def refuse_absent(logs: Tables | Ubi | Esci | Beir) -> None:
         raise InputError("\n".join(problems))
 
 
-def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str, known: DigestCache) -> str:
+def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str, cache: DigestCache) -> str:
     digest = hashlib.sha256()
     try:
         files = matched(con, table, path)
@@ -62,7 +62,7 @@ def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str, known: Digest
             return digest.hexdigest()
         folder = os.path.commonpath([str(Path(file).parent) for file in files])
         for file in files:
-            digest.update(f"{os.path.relpath(file, folder)}\0{digest_of(Path(file), known).digest}\0".encode())
+            digest.update(f"{os.path.relpath(file, folder)}\0{digest_of(Path(file), cache).digest}\0".encode())
     except (duckdb.Error, OSError) as error:
         if not isinstance(error, OSError) and not is_unreadable(error):
             raise

@@ -1,4 +1,4 @@
-"""From the files that a user names to one typed DuckDB view a table, `read_<table>`, with all columns of the layout."""
+"""Open the files that a user names as typed DuckDB views, one `read_<table>` for each table, with all its columns."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _READERS = {
     "ndjson": "json",
     "jsonl": "json",
 }
-_PLACE = re.compile(r"(?:^|(?<=/))([^/=]+)=([^/=]*)/")
-_NO_PLACES = ", hive_partitioning = false"
+_FOLDER_COLUMN = re.compile(r"(?:^|(?<=/))([^/=]+)=([^/=]*)/")
+_NO_FOLDER_COLUMNS = ", hive_partitioning = false"
 
 
 def matched(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[str]:
-    """The files that `path` stands for, sorted: one file, the matches of a glob, or a URL as it is.
+    """The files that `path` matches, sorted: one file, the matches of a glob, or a URL as it is.
 
-    Raises InputError where there is none, or something that is no file: reading a pipe would wait for ever.
+    Raises InputError if there is none, or one is not a regular file: reading a pipe would wait for ever.
     """
     if "://" in path:
         return [path]
@@ -40,10 +40,10 @@ def matched(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[str]:
         if Path(path).is_dir():
             raise InputError(f"{table}: {path} is a folder. Name its files, for example {path.rstrip('/')}/*.parquet")
         files = [row[0] for row in con.execute(statement("read/glob"), [path]).fetchall()]
-        if other := [file for file in files if not Path(file).is_file()]:
-            raise InputError(f"{table}: {other[0]} is no file but a pipe, a device or a link to nothing. Name files")
+        if irregular := [file for file in files if not Path(file).is_file()]:
+            raise InputError(f"{table}: {irregular[0]} is not a file but a pipe, a device or a broken link. Name files")
     except OSError as error:
-        raise InputError(f"{table}: {path!r} is not a path that can be read ({error})") from error
+        raise InputError(f"{table}: {path!r} is not a path that can be read ({error}). Correct it") from error
     if not files:
         kind = "no file matches the glob" if any(c in path for c in "*?[") else "there is no file"
         raise InputError(f"{table}: {kind} {path}. Correct logs.{table} in the experiment file")
@@ -51,57 +51,61 @@ def matched(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[str]:
 
 
 def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: Columns, optional: Columns) -> int:
-    """Creates the view `read_<table>` over `path` and returns its number of rows.
+    """Create the view `read_<table>` over `path`. Returns its number of rows.
 
-    Raises InputError where the file is missing, damaged or empty, a required column is missing, or a value cannot be
-    read as what its column should hold.
+    Raises InputError if a file is missing, damaged or empty, a required column is missing, or a value cannot be read as
+    its column's kind.
     """
     files = matched(con, table, path)
     form = form_of(table, path, files)
-    wanted = {**required, **optional}
+    columns = {**required, **optional}
     try:
-        groups = _of_one_type(con, form, files, wanted)
-        options = _no_places(groups)
-        readers = [_reader(form, group, wanted, options) for group in groups]
+        groups = _group_by_types(con, form, files, columns)
+        options = _folder_option(groups)
+        readers = [_reader(form, group, columns, options) for group in groups]
         _refuse_unsound(con, table, form, readers[0], files)
         if all(con.execute(statement("read/first", reader=reader)).fetchone() is None for reader in readers):
             raise InputError(f"{table}: {path} holds no rows. Expected at least one")
-        found = [_found(con, form, group, options) for group in groups]
-        names = sorted({name for its in found for name, _ in its.values()})
+        columns_of_groups = [_file_columns(con, form, group, options) for group in groups]
+        names = sorted({name for file_columns in columns_of_groups for name, _ in file_columns.values()})
         if form == "json":
             refuse_no_records(table, path, names, next(iter(required)))
         refuse_missing(table, path, required, names)
-        opened = [
-            _select(con, table, path, form, group, wanted, _looked_up(form, its, optional), options)
-            for group, its in zip(groups, found, strict=True)
+        selects = [
+            _select(con, table, path, form, group, columns, _with_json_keys(form, file_columns, optional), options)
+            for group, file_columns in zip(groups, columns_of_groups, strict=True)
         ]
-        _view(con, table, [select for select, _ in opened])
+        _view(con, table, [select for select, _ in selects])
     except duckdb.Error as error:
         if not is_unreadable(error):
             raise
         raise InputError(unreadable(table, path, error)) from error
-    return sum(rows for _, rows in opened)
+    return sum(rows for _, rows in selects)
 
 
 def open_file(
-    con: duckdb.DuckDBPyConnection, table: str, file: str, form: str, columns: Columns, placed: bool
+    con: duckdb.DuckDBPyConnection, table: str, file: str, form: str, columns: Columns, folder_columns: bool
 ) -> tuple[list[str], int]:
-    """Creates the view `read_<table>` over one file of many; the columns that the file has, and its number of rows.
+    """Create the view `read_<table>` over one file of many. Returns the file's columns and its number of rows.
 
-    It may lack any column, and be without rows, since others may have them. placed: whether folders such as `city=rome`
-    are columns. Raises InputError where the file is damaged, or a value cannot be read as what its column should hold.
+    The file may lack any column and have no rows, because other files may have them. folder_columns: True if folders
+    such as `city=rome` are columns.
+
+    Raises InputError if the file is damaged, or a value cannot be read as its column's kind.
     """
-    options = "" if placed else _NO_PLACES
+    options = "" if folder_columns else _NO_FOLDER_COLUMNS
     try:
         reader = _reader(form, [file], columns, options)
         _refuse_unsound(con, table, form, reader, [file])
-        found = _found(con, form, [file], options)
-        names = sorted(name for name, _ in found.values())
+        file_columns = _file_columns(con, form, [file], options)
+        names = sorted(name for name, _ in file_columns.values())
         if form == "json" and con.execute(statement("read/first", reader=reader)).fetchone() is None:
-            found, names = {}, []
+            file_columns, names = {}, []
         elif form == "json":
             refuse_no_records(table, file, names, next(iter(columns)))
-        select, rows = _select(con, table, file, form, [file], columns, _looked_up(form, found, columns), options)
+        select, rows = _select(
+            con, table, file, form, [file], columns, _with_json_keys(form, file_columns, columns), options
+        )
         _view(con, table, [select])
     except duckdb.Error as error:
         if not is_unreadable(error):
@@ -115,7 +119,7 @@ def _view(con: duckdb.DuckDBPyConnection, table: str, selects: list[str]) -> Non
 
 
 def open_absent(con: duckdb.DuckDBPyConnection, table: str, required: Columns, optional: Columns) -> None:
-    """Creates the view `read_<table>` without rows, for a table that the user does not have."""
+    """Create the view `read_<table>` without rows, for a table that the user does not have."""
     columns = ", ".join(
         f"CAST(NULL AS {TYPES[kind]}) AS {identifier(c)}" for c, kind in {**required, **optional}.items()
     )
@@ -123,54 +127,60 @@ def open_absent(con: duckdb.DuckDBPyConnection, table: str, required: Columns, o
 
 
 def form_of(table: str, path: str, files: list[str]) -> str:
-    """How the files are read: parquet, csv, tsv or json. Raises InputError where they are of several kinds, or none."""
+    """The format of the files: parquet, csv, tsv or json. Raises InputError for any other, or for several."""
     forms = set()
     for file in files:
         name = file.split("?")[0] if "://" in file else file
         suffix = name.lower().removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
         if suffix not in _READERS:
             raise InputError(
-                f"{table}: {file} ends in none of {', '.join('.' + s for s in _READERS)} (or .gz after them)"
+                f"{table}: {file} ends in none of {', '.join('.' + s for s in _READERS)}, with or without .gz or .zst"
             )
         forms.add(_READERS[suffix])
     if len(forms) > 1:
-        raise InputError(f"{table}: {path} matches files of several kinds, {', '.join(sorted(forms))}. Name one kind")
+        raise InputError(
+            f"{table}: {path} matches files of several kinds, {', '.join(sorted(forms))}. Name files of one kind"
+        )
     return forms.pop()
 
 
-def _reader(form: str, files: list[str], wanted: Columns, options: str) -> str:
+def _reader(form: str, files: list[str], columns: Columns, options: str) -> str:
     if form == "json":
-        columns = "{" + ", ".join(f"{literal(column)}: 'VARCHAR'" for column in wanted) + "}"
-        return statement("read/json", files=listed(files), columns=columns, options=options)
+        types = "{" + ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns) + "}"
+        return statement("read/json", files=listed(files), columns=types, options=options)
     return statement(f"read/{form}", files=listed(files), options=options)
 
 
-def _of_one_type(con: duckdb.DuckDBPyConnection, form: str, files: list[str], wanted: Columns) -> list[list[str]]:
-    """The files, by the types of their identities and texts: read together, 12.0 in one of them would become '12.0'
-    where another has '007', and no longer be the identity 12."""
+def _group_by_types(con: duckdb.DuckDBPyConnection, form: str, files: list[str], columns: Columns) -> list[list[str]]:
+    """The files in groups of equal types of identities and texts.
+
+    If a file with the identity 12.0 were read together with one that has '007', 12.0 would become '12.0' and not 12.
+    """
     if form != "parquet" or (len(files) == 1 and "://" not in files[0]):
         return [files]
-    exact = [column.lower() for column, kind in wanted.items() if kind in ("id", "text")]
+    exact = [column.lower() for column, kind in columns.items() if kind in ("id", "text")]
     groups = con.execute(statement("read/alike", files=listed(files)), [exact]).fetchall()
     return [group for (group,) in groups] if len(groups) > 1 else [files]
 
 
 def places_of(file: str) -> dict[str, str]:
-    """What the folders of a path say as `city=rome` does: name in lower case → value."""
-    return {name.lower(): value for name, value in _PLACE.findall(file)}
+    """Lower-case name → value of the columns that the folders of a path give, as `city=rome` does."""
+    return {name.lower(): value for name, value in _FOLDER_COLUMN.findall(file)}
 
 
 def one_place(files: Iterable[str]) -> bool:
-    """Whether the folders of all files say something of the same names, so that DuckDB takes it for columns."""
+    """True if the folders of all files give columns of the same names, so that DuckDB reads them as columns."""
     return len({tuple(places_of(file)) for file in files}) == 1
 
 
-def _no_places(groups: list[list[str]]) -> str:
-    """What keeps a group of files from having columns that all files together have not."""
-    return _NO_PLACES if len(groups) > 1 and not one_place(file for group in groups for file in group) else ""
+def _folder_option(groups: list[list[str]]) -> str:
+    """The reader's option that keeps folders from giving columns to one group of files and not to another."""
+    return _NO_FOLDER_COLUMNS if len(groups) > 1 and not one_place(file for group in groups for file in group) else ""
 
 
-def _found(con: duckdb.DuckDBPyConnection, form: str, files: list[str], options: str) -> dict[str, tuple[str, str]]:
+def _file_columns(
+    con: duckdb.DuckDBPyConnection, form: str, files: list[str], options: str
+) -> dict[str, tuple[str, str]]:
     """Lower-case name → (name as written, DuckDB type)."""
     if form == "json":
         names = con.execute(statement("read/json_names", files=listed(files), options=options)).fetchall()
@@ -180,16 +190,18 @@ def _found(con: duckdb.DuckDBPyConnection, form: str, files: list[str], options:
 
 
 def _refuse_unsound(con: duckdb.DuckDBPyConnection, table: str, form: str, reader: str, files: list[str]) -> None:
-    """Raises InputError, or an error of DuckDB with the place, before rows are read that would be read wrongly."""
+    """Raises InputError, or a DuckDB error that names the line, if rows would be read wrongly."""
     if form == "csv":
         refuse_ragged(con, reader, files)
     if form == "parquet":
         refuse_brotli(con, table, files)
 
 
-def _looked_up(form: str, found: dict[str, tuple[str, str]], others: Columns) -> dict[str, tuple[str, str]]:
-    """What is found, and in JSON the other columns: a key may come up for the first time after the sample."""
-    return {**{name.lower(): (name, "VARCHAR") for name in others}, **found} if form == "json" else found
+def _with_json_keys(
+    form: str, file_columns: dict[str, tuple[str, str]], columns: Columns
+) -> dict[str, tuple[str, str]]:
+    """The columns of the files; in JSON all other columns too, because a key may first appear after the sample."""
+    return {**{name.lower(): (name, "VARCHAR") for name in columns}, **file_columns} if form == "json" else file_columns
 
 
 def _select(
@@ -198,18 +210,22 @@ def _select(
     path: str,
     form: str,
     files: list[str],
-    wanted: Columns,
-    found: dict[str, tuple[str, str]],
+    columns: Columns,
+    file_columns: dict[str, tuple[str, str]],
     options: str,
 ) -> tuple[str, int]:
-    """The SQL that reads the files' columns as what they should hold, and the number of rows."""
-    names = {found[column.lower()][0]: kind for column, kind in wanted.items() if column.lower() in found}
-    reader = _reader(form, files, names if form == "json" else wanted, options)
-    values = {
-        column: column_value(con, table, path, column, kind, found.get(column.lower()), reader)
-        for column, kind in wanted.items()
+    """(SQL that reads the files' columns as their kinds, number of rows)."""
+    names = {
+        file_columns[column.lower()][0]: kind for column, kind in columns.items() if column.lower() in file_columns
     }
-    read = {c: (wanted[c], found[c.lower()][0], v) for c, v in values.items() if not v.startswith("CAST(NULL")}
-    rows = count_rows(con, table, path, reader, read)
-    columns = ", ".join(f"{value} AS {identifier(column)}" for column, value in values.items())
-    return statement("read/select", columns=columns, reader=reader), rows
+    reader = _reader(form, files, names if form == "json" else columns, options)
+    values = {
+        column: column_value(con, table, path, column, kind, file_columns.get(column.lower()), reader)
+        for column, kind in columns.items()
+    }
+    present = {
+        c: (columns[c], file_columns[c.lower()][0], v) for c, v in values.items() if not v.startswith("CAST(NULL")
+    }
+    rows = count_rows(con, table, path, reader, present)
+    select_list = ", ".join(f"{value} AS {identifier(column)}" for column, value in values.items())
+    return statement("read/select", columns=select_list, reader=reader), rows

@@ -1,4 +1,4 @@
-"""The data report in words, for whoever runs `ebr check`."""
+"""The data report as text, for `ebr check`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The text of a report of `data.extract`: what was read, what was dropped, how it splits, what it cannot answer."""
+    """The text of a report of `data.extract`: rows read and dropped, the split, what stays unanswered."""
     parts = [
         _tables(report["tables"]),
         _dropped(report["tables"]),
@@ -21,7 +21,7 @@ def describe(report: dict[str, Any]) -> str:
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> str:
-    """Columns two spaces apart, the first to the left, the others to the right."""
+    """Lines with columns two spaces apart, the first aligned to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -59,25 +59,25 @@ def _instant(text: str) -> str:
 def _time(report: dict[str, Any]) -> str:
     time, cuts = report["time"], report["cuts"]
     if time is None:
-        return "These logs carry no time: their own split stands in for one."
+        return "These logs carry no times: their own split is used."
     if cuts["test_from"] is None:
-        return "The split is not of time: training knows the test's future. It is for `ebr audit` alone."
+        return "The split is not by time: training sees the test's future. It is for `ebr audit` alone."
     return (
         f"Searches run from {_instant(time['first'])} to {_instant(time['last'])} (UTC). Sessions that start from "
-        f"{_instant(cuts['validation_from'])} on are validation, from {_instant(cuts['test_from'])} on test."
+        f"{_instant(cuts['validation_from'])} on are validation, those from {_instant(cuts['test_from'])} on are test."
     )
 
 
 def _splits(splits: dict[str, Any]) -> str:
     names = ("searches", "clicked_searches", "clicks", "impressions", "queries", "searchers", "sessions")
     head = ("part", "searches", "clicked", "clicks", "shown", "queries", "searchers", "sessions")
-    rows = [head, *((part, *(f"{held[name]:,}" for name in names)) for part, held in splits.items())]
+    rows = [head, *((part, *(f"{counts[name]:,}" for name in names)) for part, counts in splits.items())]
     text = _aligned(rows)
     if "train" not in splits:
         text += "\nThere is no training part: only baselines that need no training can be measured."
-    late = sum(held["after_cut"] for held in splits.values())
+    late = sum(counts["after_cut"] for counts in splits.values())
     if late:
-        text += f"\n{late:,} searches come after a cut, in sessions that began before it and stay whole."
+        text += f"\n{late:,} searches come after a cut, in sessions that began before it and are kept whole."
     return text
 
 
@@ -97,15 +97,15 @@ def _positions(positions: list[dict[str, Any]]) -> str:
 
 
 def _columns(report: dict[str, Any]) -> str:
-    """For each table, the optional columns that have values, with the share of rows where not all have one."""
+    """For each table, the optional columns that have values, with the share of rows if not all rows have one."""
     lines = []
     for table, filled in report["columns"].items():
         kept = report["tables"][table]["kept"]
-        there = [name if n == kept else f"{name} ({n / kept:.1%})" for name, n in filled.items() if n]
+        present = [name if n == kept else f"{name} ({n / kept:.1%})" for name, n in filled.items() if n]
         absent = [name for name, n in filled.items() if not n]
         if kept:
             lines.append(
-                f"  {table}: {', '.join(there) or 'none'}" + (f"; without {', '.join(absent)}" if absent else "")
+                f"  {table}: {', '.join(present) or 'none'}" + (f"; without {', '.join(absent)}" if absent else "")
             )
     return "\n".join(["Optional columns", *lines])
 

@@ -1,6 +1,6 @@
-"""What extraction writes: one folder of Parquet files with these schemas, whatever layout the logs came in.
+"""The schemas of the Parquet files that extraction and the later stages write, whatever the layout of the logs.
 
-Rows are positions 0 … N−1 (`_row`), identities from the logs stay text (`_id`). Documents are ordered by a hash of
+Rows are positions 0 … N−1 (`_row`); identities from the logs stay text (`_id`). Documents are ordered by a hash of
 their identity, so that a tie broken by row is broken at random and never in favour of older or better known documents.
 Searches are ordered by time, then identity.
 """
@@ -20,7 +20,7 @@ DOCUMENTS = pa.schema(
         pa.field("region", pa.string()),
         pa.field("country", pa.string()),
         pa.field("language", pa.string()),
-        pa.field("created_at", pa.timestamp("us")),  # UTC; null: always there
+        pa.field("created_at", pa.timestamp("us")),  # UTC; null: always existed
         pa.field("removed_at", pa.timestamp("us")),  # UTC; null: never removed
     ]
 )
@@ -67,7 +67,7 @@ RESULTS = pa.schema(
 
 EDGES = pa.schema(
     [
-        pa.field("source_row", pa.int32(), nullable=False),  # into searchers or documents, as source_type says
+        pa.field("source_row", pa.int32(), nullable=False),  # into searchers or documents, by source_type
         pa.field("source_type", pa.string(), nullable=False),
         pa.field("target_row", pa.int32(), nullable=False),
         pa.field("target_type", pa.string(), nullable=False),
@@ -90,7 +90,7 @@ RESULTS_OF_RUN = pa.schema(
         pa.field("question", pa.string()),  # null: the arm by itself
         pa.field("arm", pa.string(), nullable=False),
         pa.field("seed", pa.int32()),  # null: a baseline, or the mean over seeds
-        pa.field("seeds", pa.int32()),  # how many are meaned in a question's row; 0: a baseline
+        pa.field("seeds", pa.int32()),  # the number averaged in a question's row; 0: a baseline
         pa.field("index", pa.string(), nullable=False),  # "none" for baselines
         pa.field("targets", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
@@ -99,21 +99,21 @@ RESULTS_OF_RUN = pa.schema(
         pa.field("k", pa.int32()),
         pa.field("n", pa.int32(), nullable=False),  # searches
         pa.field("clusters", pa.int32(), nullable=False),  # searchers, else sessions, else queries
-        pa.field("small", pa.bool_(), nullable=False),  # too few searches or clusters to say much
+        pa.field("small", pa.bool_(), nullable=False),  # True if there are too few searches or clusters
         pa.field("value", pa.float64(), nullable=False),
-        pa.field("low", pa.float64()),  # 95 % interval over clusters, training noise not included
+        pa.field("low", pa.float64()),  # 95% interval over clusters, training noise not included
         pa.field("high", pa.float64()),
         pa.field("baseline", pa.string()),
-        pa.field("difference", pa.float64()),  # to the baseline, paired
+        pa.field("difference", pa.float64()),  # from the baseline, paired
         pa.field("difference_low", pa.float64()),  # by itself
         pa.field("difference_high", pa.float64()),
         pa.field("family_low", pa.float64()),  # together with all arms of the question; null in slices
         pa.field("family_high", pa.float64()),
-        pa.field("detectable", pa.float64()),  # the true difference that would have been found with 80 % probability
-        pa.field("training_noise", pa.bool_()),  # whether the interval of the difference includes it
+        pa.field("detectable", pa.float64()),  # the true difference that would have been detected with 80% probability
+        pa.field("training_noise", pa.bool_()),  # True if the interval of the difference includes it
         pa.field("claim", pa.string()),  # gain, equal or worse, from the experiment file
         pa.field("margin", pa.float64()),
-        pa.field("finding", pa.string()),  # better, worse, equal, unclear or too few, whatever was claimed
+        pa.field("finding", pa.string()),  # better, worse, equal, unclear or too few; independent of the claim
         pa.field("verdict", pa.string()),  # holds, contradicted, undecided or too few; null without a claim
     ]
 )
@@ -133,10 +133,10 @@ PER_SEARCH = pa.schema(
 
 MINED = pa.schema(
     [
-        pa.field("pair_row", pa.int32(), nullable=False),  # of the arm's training pairs
+        pa.field("pair_row", pa.int32(), nullable=False),  # row of the arm's training pairs
         pa.field("search_row", pa.int32(), nullable=False),
         pa.field("positive_row", pa.int32(), nullable=False),  # the pair's document
-        pa.field("place", pa.int32(), nullable=False),  # in the order drawn
+        pa.field("place", pa.int32(), nullable=False),  # position in the order of sampling
         pa.field("document_row", pa.int32(), nullable=False),  # the negative
         pa.field("rank", pa.int32(), nullable=False),  # from 1
         pa.field("similarity", pa.float32(), nullable=False),  # to the query
@@ -147,7 +147,7 @@ TO_RATE = pa.schema(
     [
         pa.field("search_row", pa.int32(), nullable=False),  # of the training window
         pa.field("document_row", pa.int32(), nullable=False),
-        pa.field("rank", pa.int32(), nullable=False),  # from 1, among the documents that existed then
+        pa.field("rank", pa.int32(), nullable=False),  # from 1, among the documents that existed at the time
         pa.field("similarity", pa.float32(), nullable=False),
     ]
 )
@@ -166,7 +166,7 @@ IMPORTED = pa.schema(
         pa.field("search_id", pa.string(), nullable=False),
         pa.field("document_id", pa.string(), nullable=False),
         pa.field("grade", pa.float32(), nullable=False),  # 0 … 3
-        pa.field("row", pa.int32(), nullable=False),  # of the file that people filled in, its header being row 1
+        pa.field("row", pa.int32(), nullable=False),  # of the file that people filled in; its header is row 1
     ]
 )
 

@@ -1,4 +1,4 @@
-"""The SQL of data/sql, and how values are put into it."""
+"""The SQL of data/sql, with values put into it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from data.experiment.log_config import itself
 
 
 def statement(name: str, /, **values: str) -> str:
-    """The text of `data/sql/<name>.sql` with each $name replaced; values are quoted by whoever gives them."""
+    """The text of `data/sql/<name>.sql` with each $name replaced. Callers quote the values."""
     text = resources.files("data").joinpath(f"sql/{name}.sql").read_text(encoding="utf-8")
     return Template(text).substitute(values) if values else text
 
 
 def literal(text: str) -> str:
-    """`text` as an SQL string: no quote in a path can end it."""
+    """`text` as an SQL string, with quotes escaped."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
-    """`name` as an SQL identifier."""
+    """`name` as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def listed(files: list[str]) -> str:
-    """The files as a list of SQL, each as it is and no glob; a URL may be one."""
+    """The files as an SQL list. Local names are escaped so that they match themselves alone; a URL may be a glob."""
     return "[" + ", ".join(literal(file if "://" in file else itself(file)) for file in files) + "]"

@@ -1,4 +1,4 @@
-"""How a column of a file is read as what its layout expects."""
+"""Read a column of a file as the kind that its layout expects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WHOLE = (
 _PLAIN_TIMES = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE")
 
 
-# Readings that cannot fail need no look at the values.
+# Prefixes of the macros that cannot fail, so that their values need no check.
 _SAFE = (
     "text_from_",
     "id_from_any",
@@ -39,7 +39,7 @@ _SAFE = (
 
 
 def _family(kind: Kind, type_: str) -> str | None:
-    """The suffix of the macro that reads a column of this DuckDB type as `kind`; None where there is none."""
+    """The suffix of the macro that reads a column of this DuckDB type as `kind`; None if there is no such macro."""
     text = type_ in ("VARCHAR", "JSON", "UUID") or type_.startswith("ENUM")
     fraction = type_ in ("FLOAT", "REAL", "DOUBLE") or type_.startswith("DECIMAL")
     nested = type_.endswith("]") or type_.startswith(("STRUCT", "MAP", "UNION"))
@@ -73,31 +73,37 @@ def column_value(
     path: str,
     column: str,
     kind: Kind,
-    found: tuple[str, str] | None,
+    file_column: tuple[str, str] | None,
     reader: str,
 ) -> str:
-    """The SQL that reads `column` as `kind`, null where the file has no such column, or none of its values."""
-    if found is None or found[1] == '"NULL"':
+    """The SQL that reads `column` as `kind`; null if the file has no such column, or the column has no values.
+
+    file_column: (name as written, DuckDB type). Raises InputError if values of this type cannot be read as `kind`.
+    """
+    if file_column is None or file_column[1] == '"NULL"':
         return f"CAST(NULL AS {TYPES[kind]})"
-    name, type_ = found
+    name, type_ = file_column
     family = _family(kind, type_)
     if family is not None:
         return f"{kind}_from_{family}({identifier(name)})"
     checks = f"unread({identifier(name)}, NULL)"
     row = con.execute(statement("read/check", checks=checks, reader=reader)).fetchone()
-    if row is not None and row[1] == [None]:  # a column without values may have been written as any type
+    if row is not None and row[1] == [None]:  # a column without values may have any type
         return f"CAST(NULL AS {TYPES[kind]})"
     raise InputError(f"{table}: {path}: column {column!r} is of type {type_}. Expected {EXPECTED[kind]}")
 
 
 def count_rows(
-    con: duckdb.DuckDBPyConnection, table: str, path: str, reader: str, read: dict[str, tuple[Kind, str, str]]
+    con: duckdb.DuckDBPyConnection, table: str, path: str, reader: str, columns: dict[str, tuple[Kind, str, str]]
 ) -> int:
-    """The rows of the table, once every value of it is known to be readable; `read`: column → (kind, name, SQL)."""
-    fallible = {c: r for c, r in read.items() if not r[2].startswith(_SAFE)}
+    """The number of rows of the table. columns: column → (kind, name, SQL).
+
+    Raises InputError if a value cannot be read as its column's kind.
+    """
+    fallible = {c: r for c, r in columns.items() if not r[2].startswith(_SAFE)}
     checks = ", ".join(f"unread({identifier(name)}, {value})" for _, name, value in fallible.values())
     row = con.execute(statement("read/check", checks=checks, reader=reader)).fetchone()
-    assert row is not None  # an aggregate without groups has one row
+    assert row is not None  # an aggregate without groups returns one row
     for (column, (kind, _, _)), examples in zip(fallible.items(), row[1], strict=True):
         if examples:
             got = ", ".join(repr(example) for example in examples)

@@ -1,4 +1,4 @@
-"""Reads an experiment file: YAML in, a validated experiment out, or every problem of the file at once."""
+"""Read an experiment file: YAML in, a validated experiment out, or all problems of the file at once."""
 
 from __future__ import annotations
 
@@ -15,41 +15,45 @@ from ebr_core.errors import InputError
 
 
 class _NoRepeats(yaml.SafeLoader):
-    """Refuses a key that stands twice: the last would win without a word."""
+    """A SafeLoader that refuses repeated keys, of which YAML would silently take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node."""
-        seen: list[Any] = []
+        """The mapping of a node. Raises ConstructorError if a key appears twice."""
+        keys: list[Any] = []
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # <<: what it brings, the mapping's own keys may say anew
+                continue  # <<: the mapping's own keys may override merged ones
             key = self.construct_object(key_node, deep)
-            if key in seen:
-                told = f"the key {key!r} stands twice"
-                raise yaml.constructor.ConstructorError(None, None, told, key_node.start_mark)
-            seen.append(key)
+            if key in keys:
+                message = f"the key {key!r} appears twice"
+                raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
+            keys.append(key)
         return super().construct_mapping(node, deep)
 
 
 def load_experiment(path: Path) -> Experiment:
-    """The experiment in a YAML file, with the paths of its logs made absolute. Errors: every problem of the file at
-    once."""
+    """The experiment in a YAML file, with the paths of its logs made absolute.
+
+    Raises InputError, which lists all problems of the file at once.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; give the path of an experiment file") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}. Give the path of an experiment file") from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start}); save it as one"
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save the file as UTF-8"
         ) from error
     try:
         content = yaml.load(text, _NoRepeats)  # a SafeLoader
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {error}") from error
     except RecursionError as error:
-        raise InputError(f"{path}: lists or mappings are nested too deep; an experiment has few levels") from error
-    except (ValueError, TypeError, AttributeError) as error:  # a number, date or tag that is none, as yaml tells it
-        raise InputError(f"{path}: holds a value that cannot be read: {error}; write it as a text in quotes") from error
+        raise InputError(f"{path}: lists or mappings are nested too deeply. An experiment has few levels") from error
+    except (ValueError, TypeError, AttributeError) as error:  # yaml's errors for an invalid number, date or tag
+        raise InputError(
+            f"{path}: holds a value that cannot be read: {error}. To write it as text, put it in quotes"
+        ) from error
     if not isinstance(content, dict):
         got = "an empty file" if content is None else type(content).__name__
         raise InputError(f"{path}: expected sections such as logs, arms, questions; got {got}")
@@ -74,8 +78,8 @@ def load_experiment(path: Path) -> Experiment:
 
 def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:
     """The logs with relative paths made absolute, from the folder of the experiment file; ~ is the user's home."""
-    named = [key for key, field in type(logs).model_fields.items() if field.annotation in (str, str | None)]
-    paths = {key: getattr(logs, key) for key in named if key != "memory_limit" and getattr(logs, key)}
+    keys = [key for key, field in type(logs).model_fields.items() if field.annotation in (str, str | None)]
+    paths = {key: getattr(logs, key) for key in keys if key != "memory_limit" and getattr(logs, key)}
     full = {
         key: path if "://" in path else str((start / Path(path).expanduser()).absolute()) for key, path in paths.items()
     }
@@ -83,7 +87,7 @@ def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of an experiment file, for editors. An arm may leave out what its base says."""
+    """The JSON schema of an experiment file, for editors. An arm may leave out settings that its base has."""
     schema = TypeAdapter(Experiment).json_schema()
     schema["title"] = "An experiment of embedding-based retrieval"
     return schema

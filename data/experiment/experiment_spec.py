@@ -1,4 +1,4 @@
-"""The experiment file: one YAML that says where the logs are, what is trained and what is asked of it."""
+"""The experiment file: one YAML with the location of the logs, the arms to train and the questions to answer."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from ebr_core.training.rated_results import Feedback, Filter
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
 BASELINES = ("popularity", "bm25", "memory")
-LISTS = ("retrievals", "cascades", "rankers", "filters")  # the sections of lists that are made of arms
+LISTS = ("retrievals", "cascades", "rankers", "filters")  # the sections of lists made of arms
 ListSpec = Retrieval | Cascade | Ranker | Filter
-ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # of a simulated world alone
+ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # for simulated worlds alone
 METRIC = r"^((recall|precision|success|ndcg|popularity_lift|index_recall|one_recall)@[1-9][0-9]*|mrr|scanned)$"
-Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # what MLflow takes as a tag
+Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # accepted by MLflow as a tag
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 
 
 class Evaluation(Frozen):
-    """How arms are measured: exact search over every document alive in the period. [EBR §2.1]"""
+    """The measurement of arms: exact search over every document alive in the period. [EBR §2.1]"""
 
     ks: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
         (1, 10, 100), min_length=1, description="K of recall@K"
     )
     searches: int = Field(
-        10_000, ge=1, description="test searches sampled, at most, for each target set; rankers learn from as many"
+        10_000, ge=1, description="test searches sampled, at most, for each target set; rankers are trained on as many"
     )
     validation_searches: int = Field(2_000, ge=1, description="validation searches sampled, at most")
     resamples: int = Field(2_000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
@@ -50,23 +50,28 @@ class Evaluation(Frozen):
 
 
 class Comparison(Frozen):
-    """Arms compared with a baseline, and what is claimed of them before the run."""
+    """Arms compared with a baseline, and the claim about them, made before the run."""
 
     title: str = ""
-    baseline: str = Field(description="an arm, a retrieval or a baseline; softmax@pq32: the arm through that index")
-    arms: tuple[str, ...] = Field(min_length=1, description="who is compared with it, named in the same way")
+    baseline: str = Field(
+        description="an arm, a retrieval or a baseline; softmax@pq32: the arm searched through that index"
+    )
+    arms: tuple[str, ...] = Field(min_length=1, description="the arms compared with it, named in the same way")
     metric: str = Field(
         "recall@10",
         pattern=METRIC,
-        description="index_recall@K and one_recall@K, of an arm through an index: the share of the K exactly nearest "
-        "among its first K, and whether the exactly nearest is; scanned: documents, of which a gain is more",
+        description="index_recall@K and one_recall@K measure an arm through an index: the share of the K exactly "
+        "nearest among its first K, and the share of searches whose exactly nearest document is among them; scanned: "
+        "the documents scanned, of which more counts as a gain",
     )
-    claim: Claim | None = Field(None, description="what is expected of the arms, fixed before the run")
-    margin: float = Field(0.01, gt=0, lt=1, description="what counts as equal, fixed before the run")
+    claim: Claim | None = Field(None, description="the expected finding, fixed before the run")
+    margin: float = Field(
+        0.01, gt=0, lt=1, description="the difference that still counts as equal, fixed before the run"
+    )
 
 
 def arm_of(label: str) -> str:
-    """Whom a question names.
+    """The arm of a label, arm or arm@index, of a question.
 
     >>> arm_of("softmax@pq32")
     'softmax'
@@ -75,9 +80,9 @@ def arm_of(label: str) -> str:
 
 
 class Audit(Frozen):
-    """What `ebr audit` trains again: a few arms, under splits that others use, and with less of the log."""
+    """The arms that `ebr audit` trains again, under splits that are common elsewhere, and on less of the log."""
 
-    arms: tuple[str, ...] = Field(min_length=1, max_length=3, description="whose order and level are looked at")
+    arms: tuple[str, ...] = Field(min_length=1, max_length=3, description="arms whose order and level are audited")
     splits: tuple[Literal["random", "last_click"], ...] = Field(
         ("random", "last_click"), description="sessions at random; each searcher's last clicked session left out"
     )
@@ -87,53 +92,58 @@ class Audit(Frozen):
 
 
 class Experiment(Frozen):
-    """A whole experiment, as validated."""
+    """A whole experiment, validated."""
 
     logs: Logs
     split: Split = Split()
     evaluation: Evaluation = Evaluation()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (0,), min_length=1, description="each arm is trained once for each"
+        (0,), min_length=1, description="each arm is trained once with each seed"
     )
     screening: bool = Field(
         False,
-        description="train every arm with the first seed alone, and with all seeds only each question's baseline and "
-        "its best arm, chosen on validation",
+        description="train every arm with the first seed alone, and only each question's baseline and its best arm, "
+        "chosen on validation, with all seeds",
     )
-    arms: dict[Name, Arm] = Field(default_factory=dict, description="what is trained; `base` holds what they share")
+    arms: dict[Name, Arm] = Field(
+        default_factory=dict, description="the arms to train; `base` holds the settings that they share"
+    )
     ensembles: dict[Name, Ensemble] = Field(
-        default_factory=dict, description="weighted sums of arms, searched as one; arms in all that follows"
+        default_factory=dict, description="weighted sums of arms, searched as one; used like arms in all sections below"
     )
-    indexes: dict[Name, Index] = Field(default_factory=dict, description="besides exact search, which is always there")
+    indexes: dict[Name, Index] = Field(
+        default_factory=dict, description="in addition to exact search, which is always available"
+    )
     retrievals: dict[Name, Retrieval] = Field(
         default_factory=dict, description="terms and embeddings together, under conditions; compared like arms"
     )
     cascades: dict[Name, Cascade] = Field(
-        default_factory=dict, description="an arm's first documents in the order of another; compared like arms"
+        default_factory=dict, description="the first documents of an arm, reordered by another; compared like arms"
     )
     rankers: dict[Name, Ranker] = Field(
         default_factory=dict,
-        description="an arm's documents in an order learnt from clicks of the later half of the validation period, of "
-        "which all else then uses the earlier half; compared like arms",
+        description="an arm's documents in an order learned from clicks in the later half of the validation period; "
+        "all else then uses the earlier half; compared like arms",
     )
-    feedback: Feedback = Field(Feedback(), description="which retrieved results are rated, and by whom")
+    feedback: Feedback = Field(Feedback(), description="the retrieved results that are rated, and the rater")
     filters: dict[Name, Filter] = Field(
         default_factory=dict,
-        description="an arm's lists without what a model of the ratings holds for bad; compared like arms",
+        description="an arm's lists without the documents that a model of the ratings rejects; compared like arms",
     )
-    questions: dict[Title, Comparison] = Field(default_factory=dict, description="who is compared with whom")
-    audit: Audit | None = Field(None, description="what `ebr audit` trains again")
+    questions: dict[Title, Comparison] = Field(default_factory=dict, description="comparisons of arms with a baseline")
+    audit: Audit | None = Field(None, description="the arms that `ebr audit` trains again")
     nightly: Nightly = Field(Nightly(), description="how `ebr nightly` keeps a model fresh")
     runner: Literal["threads"] | Dask = Field(
-        "threads", description="what runs the stages: threads of one process; dask, or the settings of a Dask cluster"
+        "threads",
+        description="threads runs the stages in one process; dask, or the settings of a Dask cluster, in workers",
     )
 
     @field_validator("arms", mode="before")
     @classmethod
     def _on_base(cls, arms: Any) -> Any:
-        """Each arm is the base with its own settings laid over it; the base itself is not trained."""
+        """Each arm as the base with the arm's own settings laid over it; the base itself is not trained."""
         if not isinstance(arms, dict) or not isinstance(arms.get("base") or {}, dict):
-            return arms  # validation says what is wrong
+            return arms  # validation reports the problem
         base = arms.get("base") or {}
         return {name: laid_over(base, arm or {}) for name, arm in arms.items() if name != "base"}
 
@@ -146,21 +156,19 @@ class Experiment(Frozen):
     @classmethod
     def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError(f"got {list(seeds)}; a seed stands twice, which would train the same arm again")
+            raise ValueError(f"got {list(seeds)}; a seed appears twice, which would train the same arm again")
         return seeds
 
     @field_validator("indexes")
     @classmethod
     def _not_reserved(cls, indexes: dict[str, Index]) -> dict[str, Index]:
         if taken := {"exact", "none"} & set(indexes):
-            raise ValueError(
-                f"{', '.join(sorted(taken))}: exact search is always there under this name; choose another"
-            )
+            raise ValueError(f"{', '.join(sorted(taken))}: this name is reserved for exact search; choose another")
         return indexes
 
     def shown(self) -> str:
-        """The file's sections as YAML for reports and MLflow: all that decides the results. Who hears of a night is
-        left out, because the arguments of a command may hold a secret."""
+        """The file's sections as YAML for reports and MLflow: all settings that decide the results. Notices of nights
+        are left out, because the arguments of their commands may hold a secret."""
         return yaml.safe_dump(self.model_dump(mode="json", exclude={"nightly": {"notice"}}), sort_keys=False)
 
     @property
@@ -169,39 +177,39 @@ class Experiment(Frozen):
         return {"exact": Exact()} | self.indexes
 
     def made_of(self, name: str) -> tuple[str, ...]:
-        """The arms of an ensemble, an arm itself."""
+        """The parts of an ensemble; for an arm, the arm itself."""
         return self.ensembles[name].parts if name in self.ensembles else (name,)
 
     def needed(self, names: Iterable[str]) -> list[str]:
-        """These arms and all that they mine or start from, in the end, in the order of the file."""
-        found, waiting = set[str](), list(names)
-        while waiting:
-            name = waiting.pop()
-            found.add(name)
-            waiting += self.arms[name].sources
-        return [name for name in self.arms if name in found]
+        """These arms and all arms that they mine, start or take ratings from, also indirectly, in the file's order."""
+        visited, queue = set[str](), list(names)
+        while queue:
+            name = queue.pop()
+            visited.add(name)
+            queue += self.arms[name].sources
+        return [name for name in self.arms if name in visited]
 
     @property
     def lists(self) -> dict[str, ListSpec]:
-        """Everything that is made of arms and compared like them, by name: the one place that knows the kinds."""
+        """All lists that are made of arms and compared like them, by name. No other code enumerates their kinds."""
         return {name: spec for section in LISTS for name, spec in getattr(self, section).items()}
 
     def kind_of_list(self, name: str) -> str:
-        """What a list is: a retrieval, a cascade, a ranker or a filter."""
+        """The kind of a list: retrieval, cascade, ranker or filter."""
         return next(section.removesuffix("s") for section in LISTS if name in getattr(self, section))
 
     def index_within(self, name: str) -> str:
-        """The index that a list looks through, none where it embeds nothing."""
+        """The index that a list searches; "none" if it embeds nothing."""
         return self.lists[name].index if self.lists[name].searched else "none"
 
     @property
     def people_rate(self) -> bool:
-        """Whether ratings are imported; else a simulated world's truth gives them."""
+        """True if people give the ratings, which are imported; False if a simulated world's truth gives them."""
         return not isinstance(self.logs, Simulated) or self.feedback.rater is None
 
     @property
     def dimensions(self) -> list[int]:
-        """The different dimensions of arms and ensembles, in order."""
-        of = {name: arm.towers.dimensions for name, arm in self.arms.items()}
-        joined = {sum(of[part] for part in its.parts) for its in self.ensembles.values()}
-        return sorted({*of.values(), *joined})
+        """The distinct dimensions of arms and ensembles, in ascending order."""
+        by_arm = {name: arm.towers.dimensions for name, arm in self.arms.items()}
+        concatenated = {sum(by_arm[part] for part in ensemble.parts) for ensemble in self.ensembles.values()}
+        return sorted({*by_arm.values(), *concatenated})

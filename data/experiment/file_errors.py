@@ -1,4 +1,4 @@
-"""What is wrong with an experiment file, in words: the key path as written, what was got, what is allowed."""
+"""Problems of an experiment file as text: the key path as written, the value that was got, the values allowed."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ Place = tuple[int | str, ...]
 
 
 def explained(error: ValidationError, content: dict[str, Any], schema: dict[str, Any]) -> list[str]:
-    """One line for each problem of a file's content, in order; what many arms have from their base is told once.
+    """One line for each problem of a file's content, in order; a problem that arms have from their base comes once.
 
     schema: the JSON schema that the content should follow.
     """
-    told = [_explain(problem, content, schema) for problem in _without_echoes(error.errors())]
-    return list(dict.fromkeys(told))
+    lines = [_explain(problem, content, schema) for problem in _without_echoes(error.errors())]
+    return list(dict.fromkeys(lines))
 
 
 def _without_echoes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Leaves out that a list is too short, where it is so only because its items are wrong."""
-    inside = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
-    return [problem for problem in problems if problem["type"] != "too_short" or problem["loc"] not in inside]
+    """The problems without those of lists that are too short only because their items are wrong."""
+    parents = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
+    return [problem for problem in problems if problem["type"] != "too_short" or problem["loc"] not in parents]
 
 
-# What pydantic says of the wrong kind of value, in the words of YAML.
+# Messages for values of the wrong kind, in terms of YAML in place of pydantic's.
 _SHAPES = {
     "model_type": "expected keys and values, as in {key: value}",
     "model_attributes_type": "expected keys and values, as in {key: value}",
     "dict_type": "expected keys and values, as in {key: value}",
     "tuple_type": "expected a list, as in [1, 2]",
-    "string_type": "expected a text",
+    "string_type": "expected text",
 }
 
 
 def _explain(problem: ErrorDetails, content: dict[str, Any], schema: dict[str, Any]) -> str:
-    """One line: the key path, what was got, what is allowed."""
-    place, got, kind = _where_written(problem["loc"], content, schema), problem["input"], problem["type"]
-    if place[-1:] == ("[key]",):  # the name itself is wrong, not what stands under it
-        place, kind = place[:-1], "name"
-    path = _path_in_file(place, schema)
+    """One line: the key path, the value that was got, the values allowed."""
+    key_path, got, kind = _where_written(problem["loc"], content, schema), problem["input"], problem["type"]
+    if key_path[-1:] == ("[key]",):  # the name itself is wrong, not the settings below it
+        key_path, kind = key_path[:-1], "name"
+    path = _path_in_file(key_path, schema)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         key, allowed = problem["ctx"]["discriminator"].strip("'"), _tags_at(problem["loc"], schema)
         if kind == "union_tag_not_found" and isinstance(got, dict):
@@ -61,34 +61,34 @@ def _explain(problem: ErrorDetails, content: dict[str, Any], schema: dict[str, A
         return f"{path}: missing; it is required"
     if kind == "value_error":
         return f"{path}: {message}"
-    return f"{path}: got {_told(got)}; {message[0].lower()}{message[1:]}"
+    return f"{path}: got {_shortened(got)}; {message[0].lower()}{message[1:]}"
 
 
-def _told(got: Any) -> str:
-    """What was got: a value, shortened; of a section only that it is one, since it may hold what is not to be told."""
-    told = "keys and values" if isinstance(got, dict) and got else repr(got)
-    return told if len(told) <= _LONGEST_VALUE else f"{told[:_LONGEST_VALUE]} …"
+def _shortened(got: Any) -> str:
+    """A value for a message, shortened. The contents of a section are left out, because they may be secret."""
+    text = "keys and values" if isinstance(got, dict) and got else repr(got)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} …"
 
 
 def _where_written(path: Place, content: dict[str, Any], schema: dict[str, Any]) -> Place:
-    """The path of an arm's setting, or that of the base where the arm has it from there."""
+    """The key path of an arm's setting, or that of the base if the arm has the setting from its base."""
     if len(path) < 3 or path[0] != "arms" or path[-1] == "[key]":
         return path
-    own: Any = content["arms"].get(path[1]) or {}
+    settings: Any = content["arms"].get(path[1]) or {}
     node = _step_down(schema, _step_down(schema, schema, "arms"), str(path[1]))
     for part in path[2:]:
-        if not isinstance(own, dict):
+        if not isinstance(settings, dict):
             return path
-        if part not in _mapping(schema, node):  # which names the variant; the file does not
-            if part not in own:
+        if part not in _mapping(schema, node):  # variants are named in the error's path, not in the file
+            if part not in settings:
                 return ("arms", "base", *path[2:])
-            own = own[part]
+            settings = settings[part]
         node = _step_down(schema, node, str(part))
     return path
 
 
 def _path_in_file(path: Place, schema: dict[str, Any]) -> str:
-    """The key path as the user wrote it: pydantic names the variant chosen by layout or kind, the file does not."""
+    """The key path as the user wrote it: without the variants, chosen by layout or kind, that pydantic adds."""
     node, keys = dict(schema), []
     for part in path:
         if part not in _mapping(schema, node):
@@ -111,13 +111,13 @@ def _tags_at(path: Place, schema: dict[str, Any]) -> list[str]:
     for part in path:
         node = _step_down(schema, node, str(part))
     variants = _deref(schema, node)
-    listed = [_deref(schema, variant) for variant in variants.get("oneOf", [])]
+    models = [_deref(schema, variant) for variant in variants.get("oneOf", [])]
     key = variants.get("discriminator", {}).get("propertyName", "")
-    return [variant["properties"][key]["const"] for variant in listed]
+    return [variant["properties"][key]["const"] for variant in models]
 
 
 def _mapping(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, str]:
-    """Kind → the schema of that variant, where the node has variants."""
+    """Kind → the schema of that variant; empty if the node has no variants."""
     mapping: dict[str, str] = _deref(schema, node).get("discriminator", {}).get("mapping", {})
     return mapping
 

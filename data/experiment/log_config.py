@@ -1,6 +1,6 @@
-"""Where the logs are and how they split: the `logs` and `split` sections of an experiment file.
+"""The `logs` and `split` sections of an experiment file: the location of the logs, and their split.
 
-Paths may be files, globs or URLs that DuckDB can read (Parquet, CSV, NDJSON). Relative ones start from the folder of
+Paths may be files, globs or URLs that DuckDB can read (Parquet, CSV, NDJSON). Relative paths start from the folder of
 the experiment file.
 """
 
@@ -16,50 +16,55 @@ from pydantic import Field, field_validator, model_validator
 from data.world.world_config import World
 from ebr_core.frozen import Frozen
 
-# What a path is refused for: a user or a query in an address may be a password or a key.
+# Addresses that are refused: a user or a query in an address may hold a password or a key.
 _SECRET = re.compile(r"^[a-z0-9+.-]+://([^/]*@|.*\?.*=)", re.IGNORECASE)
 LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT = 1_000, 5_000, 1_000_000  # characters; a row that holds more is dropped
 
 
 def itself(path: str) -> str:
-    """A path as a glob that matches it alone: a star or a bracket of its own must not be taken for one."""
+    """A path as a glob that matches it alone: its own stars, brackets and question marks are escaped."""
     return path.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]")
 
 
 def refuse_secret(address: str | None, way_out: str) -> None:
-    """Raises ValueError, which does not say the address, where one with a user or a query stands in a file."""
+    """Raises ValueError, without the address, if an address holds a user or a query."""
     if address and _SECRET.match(address):
-        raise ValueError(f"an address with a user or a query may hold a secret, and this file is kept; {way_out}")
+        raise ValueError(f"an address with a user or a query may hold a secret, and this file is stored; {way_out}")
 
 
 class _Reading(Frozen):
+    """Settings that all layouts share."""
+
     max_dropped: float = Field(
-        0.05, ge=0, le=1, description="share of a table's rows that may be dropped before the run stops with examples"
+        0.05,
+        ge=0,
+        le=1,
+        description="share of a table's rows that may be dropped; if more would be, the run stops with examples",
     )
     memory_limit: str = Field(
-        "4GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB)$", description="DuckDB spills to disk above it"
+        "4GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB)$", description="memory of DuckDB, which spills to disk above it"
     )
-    threads: int = Field(2, ge=1, le=256, description="of DuckDB; whatever their number, the same bytes come out")
-    judged_from: float = Field(1, ge=0, description="the grade from which on a judged document is a target")
+    threads: int = Field(2, ge=1, le=256, description="threads of DuckDB; the output has the same bytes for any number")
+    judged_from: float = Field(1, ge=0, description="lowest grade at which a judged document is a target")
 
     @field_validator("*")
     @classmethod
     def _no_secret(cls, value: object) -> object:
         if isinstance(value, str):
-            refuse_secret(value, "let DuckDB keep it (CREATE PERSISTENT SECRET), as in docs/security.md")
+            refuse_secret(value, "store the secret in DuckDB (CREATE PERSISTENT SECRET), see docs/security.md")
         return value
 
     def named_by(self) -> dict[str, object]:
-        """What of it decides the extracted tables, the files' contents aside: not where they lie or how fast they
-        are read."""
-        reading = {"layout", "max_dropped", "click_actions", "version", "locales"} | (
+        """The settings that decide the extracted tables, apart from the files' contents: not their location, nor the
+        speed at which they are read."""
+        keys = {"layout", "max_dropped", "click_actions", "version", "locales"} | (
             {"judged_from"} if isinstance(self, Beir) else set()
         )
-        return {key: value for key, value in self.model_dump(mode="json").items() if key in reading}
+        return {key: value for key, value in self.model_dump(mode="json").items() if key in keys}
 
 
 class Tables(_Reading):
-    """Five plain tables: searches, results, documents and, if there are any, edges and judgements."""
+    """Five plain tables: searches, results, documents and, optionally, edges and judgements."""
 
     layout: Literal["tables"]
     searches: str
@@ -78,12 +83,12 @@ class Ubi(_Reading):
     documents: str
     judgements: str | None = None
     click_actions: tuple[str, ...] = Field(
-        ("click",), min_length=1, description="the action_names that count as a click"
+        ("click",), min_length=1, description="the action_names that count as clicks"
     )
 
 
 class Esci(_Reading):
-    """Amazon Shopping Queries: E is a click; S, C and I are shown and not clicked; the split column is the split."""
+    """Amazon Shopping Queries: E is a click; S, C and I are shown and not clicked; the split column gives the split."""
 
     layout: Literal["esci"]
     examples: str
@@ -93,7 +98,7 @@ class Esci(_Reading):
 
 
 class Beir(_Reading):
-    """A judged collection: judged positives stand in for clicks, the qrels files are the split."""
+    """A judged collection: judged positives replace clicks, and the qrels files give the split."""
 
     layout: Literal["beir"]
     corpus: str
@@ -104,42 +109,40 @@ class Beir(_Reading):
 
 
 class Simulated(_Reading):
-    """The simulated world: a social search service in miniature, for those without logs at hand."""
+    """The simulated world: a social search service in miniature, for users without logs."""
 
     layout: Literal["simulated"]
     world: World = World()
 
     def tables(self, folder: Path) -> Tables:
-        """The tables that the world wrote into folder, to be read like anybody's."""
-        reading = {key: getattr(self, key) for key in _Reading.model_fields}
+        """The tables that the world wrote into folder, which are read like any other logs."""
+        settings = {key: getattr(self, key) for key in _Reading.model_fields}
         days = {table: f"{itself(str(folder))}/{table}/*/*.parquet" for table in ("searches", "results")}
         plain = {table: str(folder / f"{table}.parquet") for table in ("documents", "edges")}
-        return Tables(layout="tables", **days, **plain, **reading)
+        return Tables(layout="tables", **days, **plain, **settings)
 
 
 Logs = Annotated[Tables | Ubi | Esci | Beir | Simulated, Field(discriminator="layout")]
 
 
 class Split(Frozen):
-    """One global cut in time, at session starts: the newest searches are the test, those before them the validation.
+    """Global cuts in time, at session starts: the newest searches are the test, those before them the validation.
 
-    Either shares of the searches, or two dates. Layouts that bring their own split (esci, beir) take neither.
+    Either shares of the searches, or two dates. Layouts with their own split (esci, beir) take neither.
     """
 
     validation: float = Field(0.1, gt=0, lt=1, description="share of the searches")
     test: float = Field(0.1, gt=0, lt=1, description="share of the searches")
-    validation_from: datetime | None = Field(None, description="UTC; with test_from, in place of the shares")
+    validation_from: datetime | None = Field(None, description="UTC; with test_from, replaces the shares")
     test_from: datetime | None = None
     kind: Literal["time", "random", "last_click"] = Field(
         "time",
-        description="random: sessions at random, last_click: each searcher's last clicked session; they leak, and are "
+        description="random: sessions at random; last_click: each searcher's last clicked session. Both leak, and are "
         "for `ebr audit` alone",
     )
-    train_share: float = Field(
-        1, gt=0, le=1, description="share of the training sessions that is kept, for `ebr audit`"
-    )
+    train_share: float = Field(1, gt=0, le=1, description="share of the training sessions to keep, for `ebr audit`")
     until: datetime | None = Field(
-        None, description="UTC; searches from here on are not read, as if the log ended here"
+        None, description="UTC; searches from this time on are not read, as if the log ended then"
     )
     without: tuple[date, ...] = Field((), description="days (UTC) whose searches are not read")
 
@@ -155,7 +158,9 @@ class Split(Frozen):
         if self.validation_from and self.test_from and self.validation_from >= self.test_from:
             raise ValueError(f"validation_from {self.validation_from} is not before test_from {self.test_from}")
         if self.kind != "time" and self.validation_from:
-            raise ValueError(f"kind: {self.kind} takes no dates: leave out validation_from and test_from")
+            raise ValueError(f"kind: {self.kind} takes no dates; leave out validation_from and test_from")
         if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
+            raise ValueError(
+                f"validation {self.validation} + test {self.test} leave nothing to train on; expected a sum below 1"
+            )
         return self

@@ -1,4 +1,4 @@
-"""Where the stages of an experiment run, when not in one process."""
+"""The `runner` section of an experiment file: where stages run, if not in one process."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from ebr_core.frozen import Frozen
 
 
 class Dask(Frozen):
-    """Stages run by a Dask cluster. Its workers see the same EBR_HOME, experiment file and logs, under the same paths,
+    """Stages run by a Dask cluster, whose workers see the same EBR_HOME, experiment file and logs under the same paths,
     and have this version installed."""
 
     kind: Literal["dask"] = "dask"
     address: str | None = Field(
-        None, pattern=r"^[a-z]+://\S+$", description="its scheduler, tcp://host:8786; none: a cluster on this machine"
+        None,
+        pattern=r"^[a-z]+://\S+$",
+        description="address of the scheduler, tcp://host:8786; without it, a cluster on this machine",
     )
     workers: int = Field(2, ge=1, le=256, description="processes of the cluster on this machine")
 
     @field_validator("address")
     @classmethod
     def _no_secret(cls, address: str | None) -> str | None:
-        refuse_secret(address, "keys of a scheduler belong into Dask's own settings")
+        refuse_secret(address, "put the keys of a scheduler into Dask's own settings")
         return address

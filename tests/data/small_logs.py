@@ -1,4 +1,4 @@
-"""Small logs, written by hand, that a reader checks by eye."""
+"""Small logs, write_text by hand, that a reader checks by eye."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ hat,
 SPLIT = Split(validation_from="2020-01-04", test_from="2020-01-05")
 
 
-def written(folder: Path, name: str, text: str) -> str:
-    """The path of a new file with this text, its indentation taken away."""
+def write_text(folder: Path, name: str, text: str) -> str:
+    """The path of a new file with this text, without its indentation."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(dedent(text), encoding="utf-8")
     return str(folder / name)
 
 
-def small(folder: Path, edges: str = "", judgements: str = "", form: str = "csv", **settings: Any) -> Tables:
-    """The log above; a table given by name takes the place of its own."""
+def small_log(folder: Path, edges: str = "", judgements: str = "", form: str = "csv", **settings: Any) -> Tables:
+    """The log above, with the tables given by name replaced."""
     texts = {"searches": SEARCHES, "results": RESULTS, "documents": DOCUMENTS, "edges": edges, "judgements": judgements}
     texts |= {name: settings.pop(name) for name in tuple(settings) if name in texts}
-    paths = {name: written(folder, f"{name}.{form}", text) for name, text in texts.items() if text}
+    paths = {name: write_text(folder, f"{name}.{form}", text) for name, text in texts.items() if text}
     return Tables(layout="tables", **paths, **settings)
 
 
-def extracted(logs: Any, folder: Path, split: Split = SPLIT) -> dict[str, list[dict[str, Any]]]:
-    """What extraction writes, as rows; searches and documents are named by identity, which is easier to read."""
+def extract_rows(logs: Any, folder: Path, split: Split = SPLIT) -> dict[str, list[dict[str, Any]]]:
+    """The rows of all tables that extraction writes, with identities in place of row numbers."""
     extract(logs, split, folder)
     tables = {path.stem: pq.read_table(path).to_pylist() for path in sorted(folder.glob("*.parquet"))}
     searches = [row["search_id"] for row in tables["searches"]]

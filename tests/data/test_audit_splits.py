@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from small_logs import extracted, written
+from small_logs import extract_rows, write_text
 
 from data import extracted_log
 from data.experiment.log_config import Split, Tables
@@ -26,7 +26,7 @@ def _logs(folder: Path, searchers: int = 12, days: int = 5) -> Tables:
                 results.append(f"{name},d{searcher % 3},1,{'true' if minute == 0 and day < days else 'false'}")
     documents = ["document_id,title", *(f"d{number},title {number}" for number in range(3))]
     texts = {"searches": searches, "results": results, "documents": documents}
-    paths = {name: written(folder, f"{name}.csv", "\n".join(lines) + "\n") for name, lines in texts.items()}
+    paths = {name: write_text(folder, f"{name}.csv", "\n".join(lines) + "\n") for name, lines in texts.items()}
     return Tables(layout="tables", **paths)
 
 
@@ -37,41 +37,41 @@ def _sessions(tables: dict[str, list[dict[str, Any]]]) -> dict[int, set[str]]:
     return parts
 
 
-def test_random_sessions_stay_whole_and_meet_their_shares_at_any_time(tmp_path: Path) -> None:
+def test_random_sessions_stay_whole_and_meet_their_shares(tmp_path: Path) -> None:
     split = Split(kind="random", validation=0.2, test=0.3)
-    tables = extracted(_logs(tmp_path), tmp_path / "log", split)
+    tables = extract_rows(_logs(tmp_path), tmp_path / "log", split)
     parts = _sessions(tables)
-    assert all(len(of) == 1 for of in parts.values())
-    counts = Counter(next(iter(of)) for of in parts.values())
+    assert all(len(splits) == 1 for splits in parts.values())
+    counts = Counter(next(iter(splits)) for splits in parts.values())
     assert counts == {"test": 18, "validation": 12, "train": 30}  # of 60 sessions
     days = {row["searched_at"].day for row in tables["searches"] if row["split"] == "test"}
     assert len(days) > 2
-    assert extracted(_logs(tmp_path / "again"), tmp_path / "log2", split)["searches"] == tables["searches"]
+    assert extract_rows(_logs(tmp_path / "again"), tmp_path / "log2", split)["searches"] == tables["searches"]
 
 
-def test_no_training_search_is_lost_where_the_split_is_not_of_time(tmp_path: Path) -> None:
-    tables = extracted(_logs(tmp_path), tmp_path / "log", Split(kind="random", validation=0.2, test=0.3))
+def test_a_split_that_is_not_by_time_keeps_all_training_searches(tmp_path: Path) -> None:
+    tables = extract_rows(_logs(tmp_path), tmp_path / "log", Split(kind="random", validation=0.2, test=0.3))
     used = extracted_log.read(tmp_path / "log", "shown")["search_row"].to_pylist()
     assert set(used) == {row["search_row"] for row in tables["searches"] if row["split"] == "train"}
 
 
 def test_the_last_clicked_session_of_each_searcher_is_the_test(tmp_path: Path) -> None:
-    tables = extracted(_logs(tmp_path), tmp_path / "log", Split(kind="last_click"))
+    tables = extract_rows(_logs(tmp_path), tmp_path / "log", Split(kind="last_click"))
     by_day = Counter((row["searched_at"].day, row["split"]) for row in tables["searches"])
-    # Days 1 to 4 have clicks: 4 is the last, 3 the one before; the search without a click of day 5 trains.
+    # Days 1 to 4 have clicks: 4 is the last, 3 the one before; the searches of day 5, without a click, are train.
     assert by_day == {(1, "train"): 24, (2, "train"): 24, (3, "validation"): 24, (4, "test"): 24, (5, "train"): 24}
 
 
-def test_a_smaller_share_of_the_training_sessions_is_part_of_a_larger_one(tmp_path: Path) -> None:
-    logs, kept = _logs(tmp_path), {}
+def test_a_smaller_share_of_the_training_sessions_is_a_subset_of_a_larger_one(tmp_path: Path) -> None:
+    logs, training = _logs(tmp_path), {}
     for share in (1, 0.5, 0.25):
-        tables = extracted(logs, tmp_path / f"log{share}", Split(validation=0.2, test=0.4, train_share=share))
-        kept[share] = {row["search_id"] for row in tables["searches"] if row["split"] == "train"}
+        tables = extract_rows(logs, tmp_path / f"log{share}", Split(validation=0.2, test=0.4, train_share=share))
+        training[share] = {row["search_id"] for row in tables["searches"] if row["split"] == "train"}
         others = {row["search_id"] for row in tables["searches"] if row["split"] in ("validation", "test")}
         assert len(others) == 72
         assert pq.read_table(tmp_path / f"log{share}" / "searches.parquet").num_rows == 120
-    assert kept[0.25] < kept[0.5] < kept[1]
-    assert [len(of) for of in kept.values()] == [48, 24, 12]
+    assert training[0.25] < training[0.5] < training[1]
+    assert [len(searches) for searches in training.values()] == [48, 24, 12]
     for folder in ("log0.5", "log0.25"):
         rules, _ = extracted_log.find_leaks(tmp_path / folder, _no_targets())
         assert not any(rule["broken"] for rule in rules)
@@ -85,12 +85,12 @@ def _no_targets() -> Any:
 
 
 def test_a_random_split_is_found_to_leak(tmp_path: Path) -> None:
-    extracted(_logs(tmp_path), tmp_path / "log", Split(kind="random", validation=0.2, test=0.3))
+    extract_rows(_logs(tmp_path), tmp_path / "log", Split(kind="random", validation=0.2, test=0.3))
     broken = {rule["what"]: rule["broken"] for rule in extracted_log.find_leaks(tmp_path / "log", _no_targets())[0]}
     assert broken["labels"] > 0
 
 
-def test_dates_do_not_go_with_a_split_that_is_not_of_time() -> None:
+def test_a_split_that_is_not_by_time_takes_no_dates() -> None:
     with pytest.raises(ValueError, match="takes no dates"):
         Split.model_validate({"kind": "random", "validation_from": "2024-01-02", "test_from": "2024-01-03"})
 
@@ -100,4 +100,4 @@ def test_logs_without_searchers_have_no_last_click(tmp_path: Path) -> None:
     text = Path(logs.searches).read_text().replace("searcher_id", "nobody")
     Path(logs.searches).write_text(text)
     with pytest.raises(InputError, match="last_click leaves no clicked search"):
-        extracted(logs, tmp_path / "log", Split(kind="last_click"))
+        extract_rows(logs, tmp_path / "log", Split(kind="last_click"))

@@ -1,4 +1,4 @@
-"""What is said of ensembles and cascades that an experiment cannot have, all at once and before anything is trained."""
+"""Messages for invalid ensembles, cascades, rankers and filters, all at once and before anything is trained."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ arms:
 def _problems(folder: Path, text: str) -> str:
     path = folder / "my.yaml"
     path.write_text(ARMS + text)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         load_experiment(path)
-    return str(told.value)
+    return str(error.value)
 
 
-def test_shapes_are_told(tmp_path: Path) -> None:
-    told = _problems(
+def test_invalid_values_are_reported(tmp_path: Path) -> None:
+    message = _problems(
         tmp_path,
         """
 ensembles:
@@ -40,7 +40,7 @@ cascades: {none: {first: a, then: b, depth: 0}}
 rankers: {none: {of: a, depth: 0}, dot: {of: a, embedding: dot}, nobody: {}}
 """,
     )
-    for wanted in (
+    for expected in (
         "ensembles.one.parts: got ['a']; tuple should have at least 2 items",
         "ensembles.five.parts: got ['a', 'b', 'a', 'b', 'a']; tuple should have at most 4 items",
         "ensembles.short: got 1 weights for 2 parts; give one for each",
@@ -51,11 +51,11 @@ rankers: {none: {of: a, depth: 0}, dot: {of: a, embedding: dot}, nobody: {}}
         "rankers.dot.embedding: got 'dot'; input should be 'none', 'cosine', 'hadamard' or 'raw'",
         "rankers.nobody.of: missing",
     ):
-        assert wanted in told
+        assert expected in message
 
 
-def test_names_are_told(tmp_path: Path) -> None:
-    told = _problems(
+def test_unknown_and_taken_names_are_reported(tmp_path: Path) -> None:
+    message = _problems(
         tmp_path,
         """
 ensembles:
@@ -76,27 +76,27 @@ rankers:
 questions: {Q: {baseline: a, arms: [several, cascaade]}}
 """,
     )
-    for wanted in (
+    for expected in (
         "ensembles.b: this name is taken by one of the arms; choose another",
-        "ensembles.lost.parts.1: no arm 'bb' (did you mean b?); there are a, b, views",
-        "ensembles.several.parts.1: views gives a query 2 vectors, a part of an ensemble gives one",
+        "ensembles.lost.parts.1: no arm 'bb' (did you mean b?); allowed: a, b, views",
+        "ensembles.several.parts.1: views gives a query 2 vectors; expected one from a part of an ensemble",
         "retrievals.through.arm: no arm 'loost' (did you mean lost?)",
         "cascades.bm25: this name is taken by a baseline",
-        "cascades.bm25.index: no index 'tuned'; there are exact",
+        "cascades.bm25.index: no index 'tuned'; allowed: exact",
         "cascades.through: this name is taken by one of the retrievals",
         "cascades.through.first: no arm 'aa' (did you mean a?)",
         "filters.a: this name is taken by one of the arms",
         "filters.strict.arm: no arm 'lost'",
         "filters.strict.of.1: no arm 'bb' (did you mean b?)",
-        "filters.strict.index: no index 'tuned'; there are exact",
+        "filters.strict.index: no index 'tuned'; allowed: exact",
         "rankers.cascade.of: no arm 'loost' (did you mean lost?)",
         "rankers.memory: this name is taken by a baseline",
-        "rankers.memory.index: no index 'tuned'; there are exact",
+        "rankers.memory.index: no index 'tuned'; allowed: exact",
         "rankers.lost: this name is taken by one of the ensembles",
         "rankers.lost.of: no arm 'through'",
         "questions.Q.arms: no arm 'cascaade' (did you mean cascade?)",
     ):
-        assert wanted in told
+        assert expected in message
 
 
 def test_the_indexes_must_suit_the_dimensions_of_ensembles(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_indexes_must_suit_the_dimensions_of_ensembles(tmp_path: Path) -> No
     assert load_experiment(path).dimensions == [64, 128, 192, 256]
 
 
-def test_the_truth_rates_on_a_simulated_world_alone(tmp_path: Path) -> None:
+def test_the_truth_rates_only_in_a_simulated_world(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     logs = "logs: {layout: tables, searches: s.csv, results: r.csv, documents: d.csv}\n"
     path.write_text(logs + "feedback: {rater: {noise: 0}}\n")

@@ -1,4 +1,4 @@
-"""What the user is told: which table, which file, what was got, what was expected, the way out."""
+"""Error messages name the table, the file, the value that was got, the expected one, and the way out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, small, written
+from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, small_log, write_text
 
 from data.damaged import is_unreadable
 from data.experiment.log_config import Split, Tables
@@ -23,7 +23,7 @@ from ebr_core.errors import InputError
 def refused(logs: Tables, folder: Path, split: Split = SPLIT) -> str:
     with pytest.raises(InputError) as caught:
         extract(logs, split, folder)
-    assert not list(folder.glob("*.parquet")), "nothing may be written for logs that are refused"
+    assert not list(folder.glob("*.parquet")), "nothing may be written for refused logs"
     return str(caught.value)
 
 
@@ -47,7 +47,7 @@ def refused(logs: Tables, folder: Path, split: Split = SPLIT) -> str:
 )
 def test_columns_and_values(tmp_path: Path, table: str, old: str, new: str, words: list[str]) -> None:
     text = {"searches": SEARCHES, "results": RESULTS}[table].replace(old, new)
-    message = refused(small(tmp_path / "in", **{table: text}), tmp_path / "out")
+    message = refused(small_log(tmp_path / "in", **{table: text}), tmp_path / "out")
     for word in words:
         assert word in message
 
@@ -82,9 +82,9 @@ def test_columns_and_values(tmp_path: Path, table: str, old: str, new: str, word
     ],
 )
 def test_tables(tmp_path: Path, tables: dict[str, str], words: list[str]) -> None:
-    logs = small(tmp_path / "in", **tables) if tables.get("documents") != "" else small(tmp_path / "in")
+    logs = small_log(tmp_path / "in", **tables) if tables.get("documents") != "" else small_log(tmp_path / "in")
     if tables.get("documents") == "":
-        written(tmp_path / "in", "documents.csv", "")
+        write_text(tmp_path / "in", "documents.csv", "")
     message = refused(logs, tmp_path / "out")
     for word in words:
         assert word in message
@@ -98,16 +98,16 @@ def test_tables(tmp_path: Path, tables: dict[str, str], words: list[str]) -> Non
         ("in", ["is a folder", "*.parquet"]),
         ("in/notes.xlsx", ["notes.xlsx", ".parquet", ".csv", ".ndjson"]),
         ("in/*", ["several kinds", "csv"]),
-        ("in/pipe.csv", ["searches", "pipe.csv", "no file but a pipe"]),  # reading it would wait for ever
+        ("in/pipe.csv", ["searches", "pipe.csv", "not a file but a pipe"]),  # reading it would wait for ever
         ("in/link.csv", ["searches", "link.csv"]),
     ],
 )
 def test_paths(tmp_path: Path, path: str, words: list[str]) -> None:
-    logs = small(tmp_path / "in").model_copy(update={"searches": str(tmp_path / path)})
+    logs = small_log(tmp_path / "in").model_copy(update={"searches": str(tmp_path / path)})
     if path.endswith("xlsx"):
-        written(tmp_path / "in", "notes.xlsx", "x")
+        write_text(tmp_path / "in", "notes.xlsx", "x")
     else:
-        written(tmp_path / "in", "more.ndjson", "{}")
+        write_text(tmp_path / "in", "more.ndjson", "{}")
     if "csv" in path:
         os.mkfifo(tmp_path / "in" / "pipe.csv")
         (tmp_path / "in" / "link.csv").symlink_to(tmp_path / "nowhere.csv")
@@ -133,32 +133,32 @@ def test_damaged_files(tmp_path: Path, name: str) -> None:
         path.write_text('{"search_id": 1, "query": "q", "searched_at": "2020-01-01"}\n{"search_id": 2, "que')
     else:
         path.write_bytes(b"search_id,query,searched_at\n1,caf\xe9,2020-01-01\n")
-    logs = small(tmp_path / "in").model_copy(update={"searches": str(path)})
+    logs = small_log(tmp_path / "in").model_copy(update={"searches": str(path)})
     message = refused(logs, tmp_path / "out")
     assert "searches" in message
     assert name in message
     assert "cannot be read" in message
 
 
-def test_what_is_wrong_in_a_file_is_said_with_its_place(tmp_path: Path) -> None:
-    """… and nothing of DuckDB's options, which nobody can set here."""
+def test_a_problem_in_a_file_is_reported_with_its_line(tmp_path: Path) -> None:
+    """The message leaves out DuckDB's options, which users cannot set."""
     latin = tmp_path / "latin.csv"
     latin.write_bytes("search_id,query,searched_at\n1,café,2020-01-01\n".encode("latin-1"))
     cases = [
         (latin, ["Line: 2", "not utf-8", "Save it as UTF-8"]),
         (
-            Path(written(tmp_path, "long.csv", SEARCHES.replace("hat,ann", "hat,ann,x,y"))),
+            Path(write_text(tmp_path, "long.csv", SEARCHES.replace("hat,ann", "hat,ann,x,y"))),
             ["Line: 6", "hat,ann,x,y", "Expected Number of Columns: 4 Found: 5", "as many fields as the header"],
         ),
         (
-            Path(written(tmp_path, "short.csv", SEARCHES.replace(",hat,ann", ""))),
+            Path(write_text(tmp_path, "short.csv", SEARCHES.replace(",hat,ann", ""))),
             ["Line: 6", "5,2020-01-04 10:00:00", "Expected Number of Columns: 4 Found: 2"],
         ),
-        (Path(written(tmp_path, "huge.csv", SEARCHES.replace("blue", "b" * 2_500_000))), ["2 MB", "Parquet"]),
-        (Path(written(tmp_path, "list.ndjson", '{"search_id": 1}\n[1, 2]\n')), ["something else than records"]),
+        (Path(write_text(tmp_path, "huge.csv", SEARCHES.replace("blue", "b" * 2_500_000))), ["2 MB", "Parquet"]),
+        (Path(write_text(tmp_path, "list.ndjson", '{"search_id": 1}\n[1, 2]\n')), ["does not hold records"]),
     ]
     for path, words in cases:
-        logs = small(tmp_path / "in").model_copy(update={"searches": str(path)})
+        logs = small_log(tmp_path / "in").model_copy(update={"searches": str(path)})
         message = refused(logs, tmp_path / "out")
         for word in (f"searches: {path}", *words):
             assert word in message
@@ -167,28 +167,30 @@ def test_what_is_wrong_in_a_file_is_said_with_its_place(tmp_path: Path) -> None:
         assert len(message) < 1000
 
 
-def test_a_file_that_is_far_away_and_cannot_be_had(tmp_path: Path) -> None:
+def test_a_remote_file_that_cannot_be_reached(tmp_path: Path) -> None:
     url = "https://127.0.0.1:1/searches.parquet"  # nobody listens, and the extension may be missing too
-    logs = small(tmp_path / "in").model_copy(update={"searches": url})
+    logs = small_log(tmp_path / "in").model_copy(update={"searches": url})
     assert f"searches: {url} cannot be read" in refused(logs, tmp_path / "out")
-    with pytest.raises(InputError, match="copy the file here"):
+    with pytest.raises(InputError, match="copy the file to this machine"):
         fingerprint(logs)
 
 
-def test_a_full_disk_is_not_blamed_on_what_was_read() -> None:
+def test_a_full_disk_is_not_blamed_on_the_files() -> None:
     assert is_unreadable(duckdb.IOException("IO Error: Could not read file"))
     assert not is_unreadable(duckdb.IOException('Could not write file "x.wal": No space left on device'))
 
 
 def test_all_absent_files_are_named_at_once(tmp_path: Path) -> None:
-    logs = small(tmp_path / "in").model_copy(update={"searches": "no.csv", "documents": str(tmp_path / "*.parquet")})
+    logs = small_log(tmp_path / "in").model_copy(
+        update={"searches": "no.csv", "documents": str(tmp_path / "*.parquet")}
+    )
     with pytest.raises(InputError, match=r"(?s)searches: there is no file no.csv.*documents: no file matches the glob"):
         refuse_absent(logs)
-    refuse_absent(small(tmp_path / "in"))
+    refuse_absent(small_log(tmp_path / "in"))
 
 
 def test_a_damaged_page_of_a_whole_file(tmp_path: Path) -> None:
-    """The footer is there and the rows are not: found only when they are read."""
+    """The footer is intact and the rows are not, which shows only when they are read."""
     path = tmp_path / "results.parquet"
     rows = {
         "search_id": [str(i % 6 + 1) for i in range(50_000)],
@@ -198,33 +200,33 @@ def test_a_damaged_page_of_a_whole_file(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[2000:60_000] = bytes(58_000)
     path.write_bytes(data)
-    message = refused(small(tmp_path / "in").model_copy(update={"results": str(path)}), tmp_path / "out")
+    message = refused(small_log(tmp_path / "in").model_copy(update={"results": str(path)}), tmp_path / "out")
     assert "results.parquet" in message
     assert "cannot be read" in message
 
 
 def test_a_damaged_header_of_a_page(tmp_path: Path) -> None:
-    """DuckDB tells it as an error of no kind."""
+    """DuckDB raises a plain Error for it."""
     path = tmp_path / "results.parquet"
     columns = {"search_id": ["1", "2"], "document_id": ["hat", "shoe"], "clicked": [True, False]}
     pq.write_table(pa.table(columns), path)
     data = bytearray(path.read_bytes())
     data[4:12] = b"\xff" * 8
     path.write_bytes(data)
-    message = refused(small(tmp_path / "in").model_copy(update={"results": str(path)}), tmp_path / "out")
+    message = refused(small_log(tmp_path / "in").model_copy(update={"results": str(path)}), tmp_path / "out")
     assert "results.parquet cannot be read" in message
     assert "Write the file again" in message
 
 
-def test_types_that_cannot_be(tmp_path: Path) -> None:
+def test_types_that_cannot_be_read(tmp_path: Path) -> None:
     pq.write_table(pa.table({"search_id": [[1]], "searched_at": [1], "query": ["q"]}), tmp_path / "s.parquet")
     message = refused(
-        small(tmp_path / "in").model_copy(update={"searches": str(tmp_path / "s.parquet")}), tmp_path / "out"
+        small_log(tmp_path / "in").model_copy(update={"searches": str(tmp_path / "s.parquet")}), tmp_path / "out"
     )
     assert "'search_id' is of type BIGINT[]" in message
     pq.write_table(pa.table({"search_id": [1], "searched_at": [1], "query": ["q"]}), tmp_path / "s.parquet")
     message = refused(
-        small(tmp_path / "in").model_copy(update={"searches": str(tmp_path / "s.parquet")}), tmp_path / "out"
+        small_log(tmp_path / "in").model_copy(update={"searches": str(tmp_path / "s.parquet")}), tmp_path / "out"
     )
     assert "'searched_at' is of type BIGINT" in message
 
@@ -241,33 +243,35 @@ def test_types_that_cannot_be(tmp_path: Path) -> None:
     ],
 )
 def test_empty_parts(tmp_path: Path, split: Split, words: list[str]) -> None:
-    message = refused(small(tmp_path / "in"), tmp_path / "out", split)
+    message = refused(small_log(tmp_path / "in"), tmp_path / "out", split)
     for word in words:
         assert word in message
 
 
 def test_no_cut_in_one_instant(tmp_path: Path) -> None:
     searches = "search_id,searched_at,query\n" + "".join(f"{i},2020-01-01,q\n" for i in range(1, 7))
-    assert "fewer than three instants" in refused(small(tmp_path / "in", searches=searches), tmp_path / "out", Split())
+    assert "fewer than three instants" in refused(
+        small_log(tmp_path / "in", searches=searches), tmp_path / "out", Split()
+    )
 
 
 def test_a_part_without_clicks(tmp_path: Path) -> None:
     message = refused(
-        small(tmp_path / "in", results=RESULTS.replace("5,hat,1,true", "5,hat,1,false")), tmp_path / "out"
+        small_log(tmp_path / "in", results=RESULTS.replace("5,hat,1,true", "5,hat,1,false")), tmp_path / "out"
     )
-    assert "validation has 1 searches and none of them clicked" in message
+    assert "validation has no clicked search out of 1" in message
 
 
 @pytest.mark.parametrize(
     ("dates", "part"),
     [
-        ({"created_at": "2019-12-01", "removed_at": "2020-01-04 09:00"}, "test"),  # all gone by then
-        ({"created_at": "2020-01-03 10:01", "removed_at": ""}, "train"),  # none there yet
+        ({"created_at": "2019-12-01", "removed_at": "2020-01-04 09:00"}, "test"),  # all removed by then
+        ({"created_at": "2020-01-03 10:01", "removed_at": ""}, "train"),  # none created yet
     ],
 )
-def test_a_part_of_whose_documents_none_was_there(tmp_path: Path, dates: dict[str, str], part: str) -> None:
+def test_a_part_whose_clicked_documents_did_not_exist(tmp_path: Path, dates: dict[str, str], part: str) -> None:
     ends = ",".join(dates.values())
     documents = f"document_id,title,{','.join(dates)}\nshoe,Red shoe,{ends}\nboot,Boot,{ends}\nhat,Hat,{ends}\n"
-    message = refused(small(tmp_path / "in", documents=documents), tmp_path / "out")
+    message = refused(small_log(tmp_path / "in", documents=documents), tmp_path / "out")
     for word in ("documents", f"clicks in {part}", "created_at and removed_at"):
         assert word in message

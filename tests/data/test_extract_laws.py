@@ -1,4 +1,4 @@
-"""What holds for any log: the same bytes for the same rows, counts that add up, names that cannot break the SQL."""
+"""Properties of any log: the same bytes for the same rows, counts that add up, names that cannot break the SQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from small_logs import SEARCHES, SPLIT, extracted, small, written
+from small_logs import SEARCHES, SPLIT, extract_rows, small_log, write_text
 
 from data.experiment.log_config import Split, Tables
 from data.extract import extract
@@ -23,12 +23,12 @@ from data.log_fingerprint import fingerprint
 from ebr_core.errors import InputError
 
 
-def bytes_of(folder: Path) -> dict[str, str]:
+def digests_of(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def generated(folder: Path, order: int, files: int) -> dict[str, str]:
-    """Paths of a log with repeats and faults in every table, its rows in the order that a seed gives, in some files."""
+def write_random_log(folder: Path, order: int, files: int) -> dict[str, str]:
+    """Paths of a log with repeats and faults in every table. order: a seed that shuffles its rows."""
     rng = random.Random(7)
     searches: list[dict[str, Any]] = [
         {
@@ -67,25 +67,25 @@ def generated(folder: Path, order: int, files: int) -> dict[str, str]:
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
-    """Over two runs, other orders of rows, other files, other numbers of threads, little memory."""
+    """In two equal runs, and with other orders of rows, files, numbers of threads, and little memory."""
     runs = [(1, 1, 1, "4GB"), (1, 1, 1, "4GB"), (2, 3, 2, "4GB"), (3, 2, 4, "150MB")]
-    found = []
+    outputs = []
     for run, (order, files, threads, memory) in enumerate(runs):
-        paths = generated(tmp_path / f"in{run}", order, files)
+        paths = write_random_log(tmp_path / f"in{run}", order, files)
         logs = Tables(layout="tables", **paths, max_dropped=1, threads=threads, memory_limit=memory)
         extract(logs, Split(), tmp_path / f"out{run}")
-        found.append(bytes_of(tmp_path / f"out{run}"))
-    assert found[1:] == found[:1] * 3
+        outputs.append(digests_of(tmp_path / f"out{run}"))
+    assert outputs[1:] == outputs[:1] * 3
 
 
 ids = st.sampled_from(["", "1", "2", "3", "4", "5", "6", "99"])
 early = st.sampled_from(["", "1", "2", "3", "7", "99"])  # 4, 5 and 6 keep a click in every part
 documents = st.sampled_from(["", "shoe", "boot", "hat", "glove"])
-dated = st.sampled_from(["", "shoe", "boot", "glove"])  # the hat is always there, so every part has something to find
+dated = st.sampled_from(["", "shoe", "boot", "glove"])  # the hat always exists, so every part has a document to find
 days = st.sampled_from(["", "2020-01-01", "2020-01-04 12:00:00", "2020-01-05 12:00:00"])
 
 
-# Shrinking repeats an extraction hundreds of times: a failure is shown as it was found.
+# No shrinking, which would repeat an extraction hundreds of times.
 @settings(max_examples=12, deadline=None, phases=[Phase.generate])
 @given(
     searches=st.lists(st.tuples(early, days, st.sampled_from(["", " ", "hat"])), max_size=6),
@@ -101,7 +101,7 @@ days = st.sampled_from(["", "2020-01-01", "2020-01-04 12:00:00", "2020-01-05 12:
 def test_rows_read_are_kept_or_dropped_for_a_reason(tmp_path_factory: Any, **mutations: Any) -> None:
     folder = tmp_path_factory.mktemp("counts")
     lines = {name: "".join(",".join(row) + "\n" for row in rows) for name, rows in mutations.items()}
-    logs = small(
+    logs = small_log(
         folder / "in",
         searches=SEARCHES + "".join(f"{line},\n" for line in lines["searches"].splitlines()),
         documents="document_id,created_at,removed_at,title\nshoe,,,Shoe\nboot,,,Boot\nhat,,,Hat\n"
@@ -113,7 +113,7 @@ def test_rows_read_are_kept_or_dropped_for_a_reason(tmp_path_factory: Any, **mut
         judgements="search_id,document_id,grade\n1,hat,1\n" + lines["judgements"],
         max_dropped=1,
     )
-    tables = extracted(logs, folder / "out")
+    tables = extract_rows(logs, folder / "out")
     report = json.loads((folder / "out" / "report.json").read_text())
     written_rows = {"searches": 6, "results": 12, "documents": 3, "edges": 1, "judgements": 1}
     mutated = {"documents": "more_documents"}
@@ -132,20 +132,20 @@ HOSTILE = ["it's", 'a "quote"', "x'); DROP TABLE settings; --", "$table $files",
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_and_values(tmp_path: Path, name: str) -> None:
     head, *rows = csv.reader(SEARCHES.replace("blue hat", "%").replace("bob", "&").splitlines())
-    given = [[*head, name], *([*(name if cell in "%&" and cell else cell for cell in row), "extra"] for row in rows)]
+    cells = [[*head, name], *([*(name if cell in "%&" and cell else cell for cell in row), "extra"] for row in rows)]
     text = io.StringIO()
-    csv.writer(text).writerows(given)
-    tables = extracted(small(tmp_path / name / "in", searches=text.getvalue()), tmp_path / name / "out")
+    csv.writer(text).writerows(cells)
+    tables = extract_rows(small_log(tmp_path / name / "in", searches=text.getvalue()), tmp_path / name / "out")
     assert name in {q["query"] for q in tables["queries"]}
     assert name in {s["searcher_id"] for s in tables["searchers"]}
 
 
 def test_fingerprints_follow_the_contents(tmp_path: Path) -> None:
-    logs = small(tmp_path / "a")
+    logs = small_log(tmp_path / "a")
     first = fingerprint(logs)
     assert list(first) == [logs.searches, logs.results, logs.documents]
-    assert list(fingerprint(small(tmp_path / "moved")).values()) == list(first.values())
-    written(tmp_path / "a", "documents.csv", "document_id,title\nother,Other\n")
+    assert list(fingerprint(small_log(tmp_path / "moved")).values()) == list(first.values())
+    write_text(tmp_path / "a", "documents.csv", "document_id,title\nother,Other\n")
     assert [old == new for old, new in zip(first.values(), fingerprint(logs).values(), strict=True)] == [
         True,
         True,
@@ -154,18 +154,18 @@ def test_fingerprints_follow_the_contents(tmp_path: Path) -> None:
 
 
 def test_a_fingerprint_of_a_glob_sees_every_file(tmp_path: Path) -> None:
-    logs = small(tmp_path).model_copy(update={"results": str(tmp_path / "r-*.csv")})
+    logs = small_log(tmp_path).model_copy(update={"results": str(tmp_path / "r-*.csv")})
     with pytest.raises(InputError, match="no file matches the glob"):
         fingerprint(logs)
-    written(tmp_path, "r-1.csv", "a\n")
-    one = fingerprint(logs)[logs.results]
-    written(tmp_path, "r-2.csv", "b\n")
-    two = fingerprint(logs)[logs.results]
+    write_text(tmp_path, "r-1.csv", "a\n")
+    first = fingerprint(logs)[logs.results]
+    write_text(tmp_path, "r-2.csv", "b\n")
+    second = fingerprint(logs)[logs.results]
     (tmp_path / "r-2.csv").rename(tmp_path / "r-3.csv")
-    assert len({one, two, fingerprint(logs)[logs.results]}) == 3
+    assert len({first, second, fingerprint(logs)[logs.results]}) == 3
 
 
 def test_nothing_but_the_outputs_is_left_behind(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        extract(small(tmp_path / "in", searches="search_id\n1\n"), SPLIT, tmp_path / "out")
+        extract(small_log(tmp_path / "in", searches="search_id\n1\n"), SPLIT, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

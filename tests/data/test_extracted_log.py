@@ -1,4 +1,4 @@
-"""What training and evaluation read of an extracted log, on a log that a reader checks by eye."""
+"""The rows that training and evaluation read from an extracted log, on a log that a reader checks by eye."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _ids(log: Path, rows: list[int], table: str = "documents", key: str = "docum
 
 
 def test_training_sees_nothing_from_after_the_cut_even_in_a_long_session(tmp_path: Path) -> None:
-    """Session s1 began in the training window and went on after the test had begun: search 3 is of no use."""
+    """Session s1 began in the training window and continued after the test had begun: search 3 is left out."""
     log = _log(tmp_path)
     shown = extracted_log.read_shown(log)
     assert _ids(log, shown.search_rows.tolist(), "searches", "search") == ["1", "2"]
@@ -65,7 +65,7 @@ def test_training_sees_nothing_from_after_the_cut_even_in_a_long_session(tmp_pat
     clicks = extracted_log.read_clicks(log, 4)
     assert clicks.tolist() == [shown.document_rows[shown.clicked].tolist().count(row) for row in range(4)]
     trainable = extracted_log.rows(extracted_log.read(log, "trainable"), "document_row")
-    assert _ids(log, trainable.tolist()) == ["A", "G", "P"]  # N was born later
+    assert _ids(log, trainable.tolist()) == ["A", "G", "P"]  # N was created later
     texts = pq.read_table(log / "queries.parquet").take(
         extracted_log.rows(extracted_log.read(log, "training_queries"), "query_row")
     )
@@ -73,23 +73,26 @@ def test_training_sees_nothing_from_after_the_cut_even_in_a_long_session(tmp_pat
 
 
 def test_the_test_sample(tmp_path: Path) -> None:
-    log, into = _log(tmp_path), tmp_path / "sample"
-    into.mkdir()
-    extracted_log.sample(log, "test", 100, 1, None, into)
-    candidates = pq.read_table(into / "candidates.parquet")["document_row"].to_pylist()
-    assert _ids(log, candidates) == ["A", "P"]  # N is born after the last test search, G was gone before the first
-    searches = {row["search_id"]: row for row in pq.read_table(into / "searches.parquet").to_pylist()}
+    log, out = _log(tmp_path), tmp_path / "sample"
+    out.mkdir()
+    extracted_log.sample(log, "test", 100, 1, None, out)
+    candidates = pq.read_table(out / "candidates.parquet")["document_row"].to_pylist()
+    assert _ids(log, candidates) == [
+        "A",
+        "P",
+    ]  # N was created after the last test search, G was removed before the first
+    searches = {row["search_id"]: row for row in pq.read_table(out / "searches.parquet").to_pylist()}
     assert {name: (row["query_seen"], row["pair_seen"]) for name, row in searches.items()} == {
         "5": (True, True),  # ann typed apple before
         "6": (False, False),
         "7": (True, True),
     }
     targets = {}
-    for row in pq.read_table(into / "targets.parquet").to_pylist():
-        search = next(name for name, found in searches.items() if found["search_row"] == row["search_row"])
+    for row in pq.read_table(out / "targets.parquet").to_pylist():
+        search = next(name for name, sampled in searches.items() if sampled["search_row"] == row["search_row"])
         targets.setdefault((row["targets"], search), []).extend(_ids(log, [row["document_row"]]))
     assert targets == {("clicked", "5"): ["A"], ("clicked", "7"): ["A"], ("recovered", "6"): ["A"]}
-    counts = {row["targets"]: row for row in json.loads((into / "counts.json").read_text())}
+    counts = {row["targets"]: row for row in json.loads((out / "counts.json").read_text())}
     assert (counts["clicked"]["searches"], counts["clicked"]["with_target"]) == (3, 2)
     assert counts["clicked"]["targets_not_alive"] == 1  # G, clicked in search 7
 
@@ -130,19 +133,19 @@ def _halved(folder: Path, searches: str = HALVED) -> Path:
 
 
 def test_rankers_get_the_later_half_of_the_validation_and_no_session_is_cut(tmp_path: Path) -> None:
-    """Sessions s2 and s3 begin in the earlier half, s4 in the later; what s3 did after s4 began is of nobody's use, nor
-    what s4 did after the test began."""
+    """Sessions s2 and s3 begin in the earlier half, s4 in the later. Searches of s3 after s4 began are left out, and
+    searches of s4 after the test began."""
     log = _halved(tmp_path)
     parts = {"validation": ["2", "3"], "ranking": ["4", "6"], "test": ["7"], "train": ["1"]}
-    for split, wanted in parts.items():
+    for split, expected in parts.items():
         lists = extracted_log.read(log, "lists", {"split": split}, halved=True)
-        assert _ids(log, extracted_log.rows(lists, "search_row").tolist(), "searches", "search") == wanted
+        assert _ids(log, extracted_log.rows(lists, "search_row").tolist(), "searches", "search") == expected
         if split == "train":
             continue
         (tmp_path / split).mkdir()
         extracted_log.sample(log, split, 100, 1, None, tmp_path / split, halved=True)
         sampled = pq.read_table(tmp_path / split / "searches.parquet")["search_id"].to_pylist()
-        assert sorted(sampled) == wanted
+        assert sorted(sampled) == expected
     whole = extracted_log.read(log, "lists", {"split": "validation"})
     assert _ids(log, extracted_log.rows(whole, "search_row").tolist(), "searches", "search") == [
         "2",
@@ -153,8 +156,8 @@ def test_rankers_get_the_later_half_of_the_validation_and_no_session_is_cut(tmp_
     ]
 
 
-def test_shuffled_lists_are_whole_ones_before_the_test(tmp_path: Path) -> None:
-    """Search 4 is flagged in part, 7 is of the test, 8 after its begin."""
+def test_shuffled_lists_are_whole_and_before_the_test(tmp_path: Path) -> None:
+    """Search 4 is flagged in part, 7 is in the test, 8 comes after the test began."""
     counts = extracted_log.read_shuffled(_halved(tmp_path))
     assert [column.tolist() for column in counts] == [[1, 1, 2], [1, 2, 2], [1, 2, 2], [1, 2, 1]]
 
@@ -166,20 +169,20 @@ def test_a_validation_of_one_moment_has_no_halves(tmp_path: Path) -> None:
         extracted_log.read(log, "lists", {"split": "ranking"}, halved=True)
 
 
-def test_the_sample_is_the_same_every_time_and_no_larger_than_asked(tmp_path: Path) -> None:
+def test_the_sample_is_the_same_every_time_and_no_larger_than_its_limit(tmp_path: Path) -> None:
     log = _log(tmp_path)
-    made = []
+    outputs = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         extracted_log.sample(log, "test", 1, 1, None, tmp_path / name)
-        made.append((tmp_path / name / "targets.parquet").read_bytes())
-    assert made[0] == made[1]
+        outputs.append((tmp_path / name / "targets.parquet").read_bytes())
+    assert outputs[0] == outputs[1]
     sets = pq.read_table(tmp_path / "one" / "targets.parquet").to_pylist()
     assert len({row["search_row"] for row in sets if row["targets"] == "clicked"}) == 1
 
 
 def test_slices_on_a_log_that_a_reader_checks_by_eye(tmp_path: Path) -> None:
-    """Five test searches, each told apart from the first in one thing."""
+    """Test searches that each differ from the first in one respect."""
     (tmp_path / "log").mkdir()
     texts = {
         "searches": """search_id,searched_at,query,searcher_id,session_id,city,country
@@ -241,10 +244,10 @@ N,Mary's bakery,page,Rome,IT,2024-01-08
     }
 
 
-def test_leaks_are_found_where_training_is_given_what_it_must_not_know(
+def test_leaks_are_found_if_training_sees_rows_that_it_must_not_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The questions that training asks are replaced by careless ones: every check has to tell."""
+    """The queries that training uses are replaced by careless ones: every check has to notice."""
     log = _log(tmp_path)
     (tmp_path / "sample").mkdir()
     extracted_log.sample(log, "test", 100, 1, None, tmp_path / "sample")
@@ -263,8 +266,8 @@ def test_leaks_are_found_where_training_is_given_what_it_must_not_know(
         "usable_searches": "CREATE OR REPLACE VIEW searches AS SELECT * FROM every_search",
     }
     read = extracted_log._sql
-    monkeypatch.setattr(extracted_log, "_sql", lambda question: careless.get(question) or read(question))
+    monkeypatch.setattr(extracted_log, "_sql", lambda query: careless.get(query) or read(query))
     broken = {rule["what"]: rule["broken"] for rule in extracted_log.find_leaks(log, targets)[0]}
     assert broken["labels"] == 5  # searches 3 to 7; 3 lies in a training session, but after the cut
     assert broken["documents"] == 1  # N
-    assert broken["queries"] == 3  # plum, aple, and late apple, asked in a training session but after the cut
+    assert broken["queries"] == 3  # plum, aple, and late apple, searched in a training session but after the cut

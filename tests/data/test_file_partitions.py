@@ -1,4 +1,4 @@
-"""Raw files read one by one: extraction from what was kept of them gives the bytes of extraction from the files."""
+"""Raw files read one by one: extraction from their partitions gives the same bytes as extraction from the files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_logs import SPLIT, small, written
+from small_logs import SPLIT, small_log, write_text
 
 from data.experiment.log_config import Split, Tables, Ubi
 from data.extract import extract
@@ -32,28 +32,28 @@ SPLITS = {
 }
 
 
-def kept(logs: Tables | Ubi, folder: Path) -> dict[str, list[Path]]:
-    """The partitions of all files, in a folder each."""
-    parts: dict[str, list[Path]] = {}
-    for at, file in enumerate(list_files(logs, {})):
-        place = folder / str(at)
-        place.mkdir(parents=True)
-        read_file(file, place)
-        parts.setdefault(file.table, []).append(place)
-    return parts
+def write_partitions(logs: Tables | Ubi, folder: Path) -> dict[str, list[Path]]:
+    """Table → the partitions of its files, each in a folder of its own."""
+    partitions: dict[str, list[Path]] = {}
+    for i, file in enumerate(list_files(logs, {})):
+        partition = folder / str(i)
+        partition.mkdir(parents=True)
+        read_file(file, partition)
+        partitions.setdefault(file.table, []).append(partition)
+    return partitions
 
 
-def both(logs: Tables | Ubi, split: Split, folder: Path) -> list[dict[str, bytes | str]]:
-    """What extraction writes from the files and from the partitions: the bytes, or the refusal."""
-    parts = kept(logs, folder / "kept")
-    made = []
-    for name, its in (("raw", None), ("parts", parts)):
+def extract_both(logs: Tables | Ubi, split: Split, folder: Path) -> list[dict[str, bytes | str]]:
+    """[outputs of extraction from the files, from the partitions]: the bytes of each file, or the error message."""
+    partitions = write_partitions(logs, folder / "kept")
+    outputs = []
+    for name, source in (("raw", None), ("parts", partitions)):
         try:
-            extract(logs, split, folder / name, its)
-            made.append({path.name: path.read_bytes() for path in (folder / name).iterdir()})
+            extract(logs, split, folder / name, source)
+            outputs.append({path.name: path.read_bytes() for path in (folder / name).iterdir()})
         except InputError as error:
-            made.append({"refused": str(error)})
-    return made
+            outputs.append({"refused": str(error)})
+    return outputs
 
 
 def write(path: Path, rows: Rows) -> None:
@@ -74,7 +74,7 @@ def time_of(rng: random.Random) -> datetime:
 
 
 def mixed_tables(folder: Path, form: str) -> Tables:
-    """Three files a table, dirty rows in each: identities are int, float and text, columns are missing in some."""
+    """Three files for each table, with dirty rows: identities are int, float and text, and some lack columns."""
     rng = random.Random(3)
     as_id: list[Callable[[int], Any]] = [int, float, lambda i: f"{i}" if i % 9 else f"0{i}"]
     for part in range(3):
@@ -108,7 +108,7 @@ def mixed_tables(folder: Path, form: str) -> Tables:
 
 
 def mixed_ubi(folder: Path, form: str) -> Ubi:
-    """As above; in Parquet, attributes are records of several kinds in one file and texts in another."""
+    """As mixed_tables; in Parquet, attributes are records of several types in one file and texts in another."""
     rng = random.Random(4)
     for part in range(3):
         nested: Callable[[Any], Any] = (lambda x: x) if part < 2 and form != "csv" else json.dumps
@@ -144,21 +144,21 @@ def mixed_ubi(folder: Path, form: str) -> Ubi:
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("mixed", [mixed_tables, mixed_ubi])
-def test_the_same_bytes_as_from_the_files(
+def test_partitions_give_the_same_bytes_as_the_files(
     tmp_path: Path, mixed: Callable[[Path, str], Tables | Ubi], form: str, split: str
 ) -> None:
-    raw, parts = both(mixed(tmp_path / "in", form), SPLITS[split], tmp_path)
+    raw, parts = extract_both(mixed(tmp_path / "in", form), SPLITS[split], tmp_path)
     assert len(raw) == 8
     assert parts == raw
     report = json.loads(raw["report.json"])
     assert all(report["tables"][table]["dropped"] for table in ("searches", "results"))
-    if mixed is mixed_tables:  # a search without a time lies before any end
-        assert "searched_at is missing" in [one["reason"] for one in report["tables"]["searches"]["dropped"]]
+    if mixed is mixed_tables:  # a search without a time comes before any end
+        assert "searched_at is missing" in [dropped["reason"] for dropped in report["tables"]["searches"]["dropped"]]
 
 
 def test_the_days_of_partitions_are_those_of_the_rows(tmp_path: Path) -> None:
     logs = mixed_tables(tmp_path, "parquet")
-    counted = count_days(kept(logs, tmp_path / "kept")["searches"])
+    counted = count_days(write_partitions(logs, tmp_path / "kept")["searches"])
     expected: dict[date, int] = {}
     for file in tmp_path.glob("searches-*"):
         for row in pq.read_table(file).to_pylist():
@@ -169,88 +169,90 @@ def test_the_days_of_partitions_are_those_of_the_rows(tmp_path: Path) -> None:
     assert list(counted) == sorted(expected)
 
 
-def test_an_identity_is_the_same_whatever_the_files_beside_it(tmp_path: Path) -> None:
-    """12.0 in one file and '007' in another are the identities 12 and 007, and not-a-number is none."""
-    for at, ids in enumerate(([12.0, 13.0], ["007", "x"])):
-        rows = {"search_id": ids, "searched_at": [datetime(2020, 1, 1 + at)] * 2, "query": ["a", "b"]}
+def test_an_identity_does_not_depend_on_other_files(tmp_path: Path) -> None:
+    """12.0 in one file and '007' in another are the identities 12 and 007, and not-a-number is null."""
+    for i, ids in enumerate(([12.0, 13.0], ["007", "x"])):
+        rows = {"search_id": ids, "searched_at": [datetime(2020, 1, 1 + i)] * 2, "query": ["a", "b"]}
         pq.write_table(
-            pa.table(rows | {"searcher_id": [float("nan"), 5.0] if at else ["u", "v"]}), tmp_path / f"s{at}.parquet"
+            pa.table(rows | {"searcher_id": [float("nan"), 5.0] if i else ["u", "v"]}), tmp_path / f"s{i}.parquet"
         )
     results = "search_id,document_id,clicked\n" + "".join(f"{i},hat,1\n" for i in ("12", "13", "007", "x"))
-    logs = small(tmp_path / "in", results=results).model_copy(update={"searches": str(tmp_path / "s*.parquet")})
+    logs = small_log(tmp_path / "in", results=results).model_copy(update={"searches": str(tmp_path / "s*.parquet")})
     split = Split(kind="random", validation=0.3, test=0.3)
-    raw, parts = both(logs, split, tmp_path / "out")
+    raw, parts = extract_both(logs, split, tmp_path / "out")
     assert parts == raw
-    made = pq.read_table(tmp_path / "out" / "parts" / "searches.parquet")["search_id"].to_pylist()
-    assert sorted(made) == ["007", "12", "13", "x"]
+    search_ids = pq.read_table(tmp_path / "out" / "parts" / "searches.parquet")["search_id"].to_pylist()
+    assert sorted(search_ids) == ["007", "12", "13", "x"]
     assert pq.read_table(tmp_path / "out" / "parts" / "searchers.parquet")["searcher_id"].to_pylist() == ["5", "u", "v"]
 
 
 def test_a_column_without_values_may_be_of_any_type(tmp_path: Path) -> None:
-    """As pandas writes one: all not-a-number."""
+    """pandas writes it as all not-a-number."""
     logs = mixed_ubi(tmp_path / "in", "csv")
-    for at in range(2):
+    for part in range(2):
         rows = {
-            "query_id": [f"{at}-{i}" for i in range(20)],
+            "query_id": [f"{part}-{i}" for i in range(20)],
             "user_query": ["q"] * 20,
             "timestamp": [datetime(2020, 1, 1 + i) for i in range(20)],
-            "query_response_hit_ids": [float("nan")] * 20 if at else ['["7"]'] * 20,
+            "query_response_hit_ids": [float("nan")] * 20 if part else ['["7"]'] * 20,
         }
-        pq.write_table(pa.table(rows), tmp_path / "in" / f"queries-{at}.parquet")
-    raw, parts = both(logs.model_copy(update={"queries": f"{tmp_path}/in/queries-*.parquet"}), SPLITS["all"], tmp_path)
+        pq.write_table(pa.table(rows), tmp_path / "in" / f"queries-{part}.parquet")
+    raw, parts = extract_both(
+        logs.model_copy(update={"queries": f"{tmp_path}/in/queries-*.parquet"}), SPLITS["all"], tmp_path
+    )
     assert len(raw) == 8
     assert parts == raw
 
 
 def test_folders_that_are_columns(tmp_path: Path) -> None:
-    """… where all files lie in such; the same bytes in two of them are two partitions."""
+    """Folders are columns if all files lie in such folders; equal files in two of them give two partitions."""
     logs = mixed_tables(tmp_path / "in", "csv")
     rows = (tmp_path / "in" / "searches-0.csv").read_text()
     for city in ("rome", "paris"):
-        written(tmp_path / f"in/city={city}", "searches.csv", rows)
+        write_text(tmp_path / f"in/city={city}", "searches.csv", rows)
     logs = logs.model_copy(update={"searches": str(tmp_path / "in" / "*" / "searches.csv")})
     first, second = list_files(logs, {})[:2]
     assert first.digest == second.digest
     assert first.named_by() != second.named_by()
-    raw, parts = both(logs, SPLITS["all"], tmp_path)
+    raw, parts = extract_both(logs, SPLITS["all"], tmp_path)
     assert parts == raw
     cities = pq.read_table(tmp_path / "parts" / "searches.parquet")["city"].to_pylist()
-    assert set(cities) == {"paris"}  # the first in order, of searches that are there twice
-    written(tmp_path / "in/nowhere", "searches.csv", rows)
-    raw, parts = both(logs, SPLITS["all"], tmp_path / "again")
+    assert set(cities) == {"paris"}  # the first in order, because the searches are repeated
+    write_text(tmp_path / "in/nowhere", "searches.csv", rows)
+    raw, parts = extract_both(logs, SPLITS["all"], tmp_path / "again")
     assert parts == raw
     assert set(pq.read_table(tmp_path / "again" / "parts" / "searches.parquet")["city"].to_pylist()) == {None}
 
 
-def test_files_of_an_address(tmp_path: Path) -> None:
+def test_files_at_a_url(tmp_path: Path) -> None:
     logs = mixed_tables(tmp_path / "in", "parquet")
-    far = logs.model_copy(update={"results": f"file://{tmp_path}/in/results-*.parquet"})
-    files = [file for file in list_files(far, {}) if file.table == "results"]
+    remote = logs.model_copy(update={"results": f"file://{tmp_path}/in/results-*.parquet"})
+    files = [file for file in list_files(remote, {}) if file.table == "results"]
     assert [(file.stat, Path(file.path).name) for file in files] == [(None, f"results-{i}.parquet") for i in range(4)]
-    raw, parts = both(far, SPLITS["until"], tmp_path)
+    raw, parts = extract_both(remote, SPLITS["until"], tmp_path)
     assert len(raw) == 8
     assert parts == raw
 
 
 def test_files_without_rows_and_the_same_file_twice(tmp_path: Path) -> None:
     logs = mixed_tables(tmp_path / "in", "ndjson")
-    written(tmp_path / "in", "results-4.ndjson", "")
+    write_text(tmp_path / "in", "results-4.ndjson", "")
     (tmp_path / "in" / "searches-3.ndjson").write_bytes((tmp_path / "in" / "searches-1.ndjson").read_bytes())
-    raw, parts = both(logs, SPLITS["all"], tmp_path)
+    raw, parts = extract_both(logs, SPLITS["all"], tmp_path)
     assert len(raw) == 8
     assert parts == raw
 
 
-def test_what_no_file_has_is_told_as_from_the_files(tmp_path: Path) -> None:
+def test_missing_columns_and_rows_give_the_same_message(tmp_path: Path) -> None:
     logs = mixed_tables(tmp_path / "in", "csv")
     for file in (tmp_path / "in").glob("results-*"):
         file.write_text(file.read_text().replace("clicked", "clickd"))
-    raw, parts = both(logs, SPLITS["all"], tmp_path)
+    raw, parts = extract_both(logs, SPLITS["all"], tmp_path)
     assert "no column 'clicked'" in raw["refused"]
     assert parts == raw
     for file in (tmp_path / "in").glob("results-*"):
         file.write_text("search_id,document_id,clicked\n")
-    raw, parts = both(logs, SPLITS["all"], tmp_path / "again")
+    raw, parts = extract_both(logs, SPLITS["all"], tmp_path / "again")
     assert "holds no rows" in raw["refused"]
     assert parts == raw
 
@@ -261,30 +263,30 @@ def test_what_no_file_has_is_told_as_from_the_files(tmp_path: Path) -> None:
         ("csv", "search_id,document_id,clicked\n1,2,perhaps\n", ["column 'clicked' holds 'perhaps'"]),
         ("csv", "search_id,document_id,clicked\n1,2\n", ["Line: 2", "as many fields"]),
         ("ndjson", '{"search_id": 1, "docu', ["cannot be read"]),
-        ("ndjson", "[1, 2]\n", ["something else than records"]),
+        ("ndjson", "[1, 2]\n", ["does not hold records"]),
         ("parquet", "PAR1", ["cannot be read"]),
     ],
 )
-def test_what_is_wrong_in_a_file_is_told_with_its_name(tmp_path: Path, name: str, text: str, words: list[str]) -> None:
+def test_a_problem_in_a_file_is_reported_with_its_name(tmp_path: Path, name: str, text: str, words: list[str]) -> None:
     logs = mixed_tables(tmp_path / "in", name)
-    bad = Path(written(tmp_path / "in", f"results-9.{name}", text))
+    bad = Path(write_text(tmp_path / "in", f"results-9.{name}", text))
     with pytest.raises(InputError) as refused:
-        kept(logs, tmp_path / "kept")
+        write_partitions(logs, tmp_path / "kept")
     for word in (f"results: {bad}", *words):
         assert word in str(refused.value)
 
 
-def test_brotli_is_refused_here_too(tmp_path: Path) -> None:
+def test_brotli_is_refused_in_a_raw_file(tmp_path: Path) -> None:
     logs = mixed_tables(tmp_path / "in", "parquet")
     rows = {"search_id": ["1"], "document_id": ["2"], "clicked": [True]}
     pq.write_table(pa.table(rows), tmp_path / "in" / "results-9.parquet", compression="brotli")
     with pytest.raises(InputError, match=r"results: .*results-9.parquet is compressed by Brotli"):
-        kept(logs, tmp_path / "kept")
+        write_partitions(logs, tmp_path / "kept")
 
 
-def test_a_damaged_partition_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_a_damaged_partition_is_reported_with_the_way_out(tmp_path: Path) -> None:
     logs = mixed_tables(tmp_path / "in", "csv")
-    parts = kept(logs, tmp_path / "kept")
+    parts = write_partitions(logs, tmp_path / "kept")
     rows = parts["results"][1] / "rows.parquet"
     rows.write_bytes(rows.read_bytes()[:200])
     with pytest.raises(InputError, match=rf"(?s)results: {parts['results'][1]} cannot be read.*Remove it"):
@@ -295,54 +297,54 @@ def test_a_damaged_partition_is_told_with_the_way_out(tmp_path: Path) -> None:
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
-    logs = small(tmp_path / "in")
+    logs = small_log(tmp_path / "in")
     file = list_files(logs, {})[0]
-    with Path(file.path).open("a") as grows:
-        grows.write("7,2020-01-06 10:00:00,hat,ann\n")
+    with Path(file.path).open("a") as stream:
+        stream.write("7,2020-01-06 10:00:00,hat,ann\n")
     (tmp_path / "kept").mkdir()
-    with pytest.raises(InputError, match="was changed while it was read"):
+    with pytest.raises(InputError, match="changed while it was read"):
         read_file(file, tmp_path / "kept")
 
 
-def test_digests_are_taken_once(tmp_path: Path) -> None:
-    """By size, time of change and inode; a file just written is read again, since its time may not tell."""
+def test_digests_are_computed_once(tmp_path: Path) -> None:
+    """The cache key is size, time of change and inode. A new file is read again, because its time may hide a change."""
     file, old = tmp_path / "a.csv", time.time() - 100
     file.write_text("one")
-    known: DigestCache = {}
-    digest_of(file, known)
-    assert known == {}
+    cache: DigestCache = {}
+    digest_of(file, cache)
+    assert cache == {}
     os.utime(file, (old, old))
-    first = digest_of(file, known)
-    assert list(known) == [str(file)]
+    first = digest_of(file, cache)
+    assert list(cache) == [str(file)]
     file.write_text("two")
     os.utime(file, (old, old))
-    assert digest_of(file, known) == first  # nobody could see
+    assert digest_of(file, cache) == first  # the change cannot be noticed
     os.utime(file, (old, old + 1))
-    assert digest_of(file, known).digest != first.digest
+    assert digest_of(file, cache).digest != first.digest
     os.utime(file, (old, old))
     (tmp_path / "b").write_text("six")
     os.utime(tmp_path / "b", (old, old))
     (tmp_path / "b").rename(file)
-    assert digest_of(file, known).digest not in (first.digest, "")
-    assert digest_of(file, known).stat.inode != first.stat.inode
+    assert digest_of(file, cache).digest not in (first.digest, "")
+    assert digest_of(file, cache).stat.inode != first.stat.inode
 
 
-def test_what_is_remembered_is_added_to_and_may_be_damaged(tmp_path: Path) -> None:
-    old, place = time.time() - 100, tmp_path / "digests.json"
+def test_a_digest_cache_is_extended_and_may_be_damaged(tmp_path: Path) -> None:
+    old, cache_file = time.time() - 100, tmp_path / "digests.json"
     for name in "ab":
         (tmp_path / name).write_text(name)
         os.utime(tmp_path / name, (old, old))
-        keep({str(tmp_path / name): digest_of(tmp_path / name, {})}, place)
-    assert sorted(read_known(place)) == [str(tmp_path / "a"), str(tmp_path / "b")]
-    for damage in (b"", b"[]", b'{"a": 1}', place.read_bytes()[:50], b"\xff"):
-        place.write_bytes(damage)
-        assert read_known(place) == {}
-    keep({str(tmp_path / "a"): digest_of(tmp_path / "a", {})}, place)
-    assert list(read_known(place)) == [str(tmp_path / "a")]
+        keep({str(tmp_path / name): digest_of(tmp_path / name, {})}, cache_file)
+    assert sorted(read_known(cache_file)) == [str(tmp_path / "a"), str(tmp_path / "b")]
+    for damage in (b"", b"[]", b'{"a": 1}', cache_file.read_bytes()[:50], b"\xff"):
+        cache_file.write_bytes(damage)
+        assert read_known(cache_file) == {}
+    keep({str(tmp_path / "a"): digest_of(tmp_path / "a", {})}, cache_file)
+    assert list(read_known(cache_file)) == [str(tmp_path / "a")]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "digests.json"]
 
 
 def test_small_logs_give_the_same_bytes(tmp_path: Path) -> None:
-    raw, parts = both(small(tmp_path / "in"), SPLIT, tmp_path)
+    raw, parts = extract_both(small_log(tmp_path / "in"), SPLIT, tmp_path)
     assert len(raw) == 8
     assert parts == raw

@@ -1,4 +1,4 @@
-"""Logs that mean harm: names of columns, values and paths that would be SQL or globs, and fields without end."""
+"""Hostile logs: names of columns, values and paths that look like SQL or globs, and fields of excessive length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, extracted, small
+from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, extract_rows, small_log
 
 from data import extracted_log
 from data.experiment.log_config import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Tables
@@ -54,37 +54,37 @@ HOSTILE = (
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_column_of_any_name_is_a_feature(tmp_path: Path, name: str) -> None:
-    """… with values that look like SQL, beside a column of the layout."""
+    """Its values look like SQL, too, and it comes with columns of the layout."""
     documents = pa.table({"document_id": ["shoe", "boot", "hat"], "title": ["a", "b", "c"], name: HOSTILE[:3]})
     pq.write_table(documents, tmp_path / "documents.parquet")
-    logs = small(tmp_path / "in").model_copy(update={"documents": str(tmp_path / "documents.parquet")})
+    logs = small_log(tmp_path / "in").model_copy(update={"documents": str(tmp_path / "documents.parquet")})
     extract(logs, SPLIT, tmp_path / "log")
     (tmp_path / "columns").mkdir()
     read_columns(logs, tmp_path / "log", {"documents": [name]}, tmp_path / "columns")
     ids = pq.read_table(tmp_path / "log" / "documents.parquet")["document_id"].to_pylist()
     [values] = pq.read_table(tmp_path / "columns" / "documents.parquet").columns
     assert dict(zip(ids, values.to_pylist(), strict=True)) == {
-        one: [value] for one, value in zip(("shoe", "boot", "hat"), HOSTILE, strict=False)
+        document: [value] for document, value in zip(("shoe", "boot", "hat"), HOSTILE, strict=False)
     }
 
 
-def test_values_that_look_like_sql_come_out_as_they_were(tmp_path: Path) -> None:
-    """As identity, query, place and kind; and a condition on them finds what it names."""
-    ids = [f"{text} {at}" for at, text in enumerate(HOSTILE)]
+def test_values_that_look_like_sql_are_unchanged(tmp_path: Path) -> None:
+    """As identity, query, place and kind; a condition on them finds the document that it names."""
+    ids = [f"{text} {i}" for i, text in enumerate(HOSTILE)]
     queries = [f"{text} q" for text in HOSTILE]
     times = ["2020-01-01", "2020-01-04 12:00", "2020-01-06"]
     n = len(HOSTILE)
     tables = {
         "searches": {
-            "search_id": [f"{at}{one}" for at in range(3) for one in ids],
+            "search_id": [f"{day}{identity}" for day in range(3) for identity in ids],
             "query": queries * 3,
             "searched_at": [time for time in times for _ in ids],
             "searcher_id": ids * 3,
-            "session_id": [f"{at}{one}" for at in range(3) for one in ids],
+            "session_id": [f"{day}{identity}" for day in range(3) for identity in ids],
             "city": ids * 3,
         },
         "results": {
-            "search_id": [f"{at}{one}" for at in range(3) for one in ids],
+            "search_id": [f"{day}{identity}" for day in range(3) for identity in ids],
             "document_id": ids * 3,
             "clicked": [True] * 3 * n,
         },
@@ -95,7 +95,7 @@ def test_values_that_look_like_sql_come_out_as_they_were(tmp_path: Path) -> None
     for name, columns in tables.items():
         pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
     logs = Tables(layout="tables", **{name: str(tmp_path / f"{name}.parquet") for name in tables})
-    read = extracted(logs, tmp_path / "log")
+    read = extract_rows(logs, tmp_path / "log")
     assert {row["document_id"] for row in read["documents"]} == set(ids)
     assert {row["searcher_id"] for row in read["searchers"]} == set(ids)
     assert {row["query"] for row in read["searches"]} == {text.strip() for text in queries}
@@ -105,36 +105,36 @@ def test_values_that_look_like_sql_come_out_as_they_were(tmp_path: Path) -> None
 
     documents = pq.read_table(tmp_path / "log" / "documents.parquet")
     terms = index_terms(documents["title"].to_pylist())
-    for one in ids:
-        quoted = one.strip().replace("\\", "\\\\").replace('"', '\\"')
-        found = meet(parse(f'kind = "{quoted}"'), documents, terms, None)  # type: ignore[arg-type]
-        assert documents["document_id"].filter(pa.array(found)).to_pylist() == [one]
+    for identity in ids:
+        quoted = identity.strip().replace("\\", "\\\\").replace('"', '\\"')
+        matches = meet(parse(f'kind = "{quoted}"'), documents, terms, None)  # type: ignore[arg-type]
+        assert documents["document_id"].filter(pa.array(matches)).to_pylist() == [identity]
 
 
 @pytest.mark.parametrize("table", ["searches", "results", "documents"])
 def test_brotli_is_refused_before_it_is_decompressed(tmp_path: Path, table: str) -> None:
-    logs = small(tmp_path / "in")
-    given = tmp_path / f"{table}.parquet"
-    pq.write_table(pc.read_csv(getattr(logs, table)), given, compression="brotli")
-    given.write_bytes(given.read_bytes().replace(b"PAR1", b"PAR1" + b"\xff" * 8, 1))  # its pages are nonsense now
+    logs = small_log(tmp_path / "in")
+    path = tmp_path / f"{table}.parquet"
+    pq.write_table(pc.read_csv(getattr(logs, table)), path, compression="brotli")
+    path.write_bytes(path.read_bytes().replace(b"PAR1", b"PAR1" + b"\xff" * 8, 1))  # its pages are nonsense now
     with pytest.raises(InputError, match=rf"{table}: .*{table}\.parquet is compressed by Brotli.*zstd or snappy"):
-        extract(logs.model_copy(update={table: str(given)}), SPLIT, tmp_path / "log")
+        extract(logs.model_copy(update={table: str(path)}), SPLIT, tmp_path / "log")
 
 
 @pytest.mark.parametrize(
     "name", ["a'b", "a b", "a;b", "[x]", "st*r", "wh?t", "$x", '"', "ü€", "a\nb", "{a,b}", "b\\c", "-- x"]
 )
 def test_a_folder_of_any_name_is_read_and_written(tmp_path: Path, name: str) -> None:
-    """The logs' folder, the home and the folder of named columns; a neighbour that a glob would match is not read."""
-    folder = tmp_path / (name if not set(name) & set(REFUSED) else "home")  # which says that it cannot be one
-    logs = small(
+    """For the folders of the logs, the home and the named columns; a folder that a glob would match is not read."""
+    folder = tmp_path / (name if not set(name) & set(REFUSED) else "home")  # a home refuses such a name
+    logs = small_log(
         tmp_path / name / "in",
         documents=DOCUMENTS.replace("title", "title,brand").replace("\n", ",x\n").replace("brand,x", "brand"),
     )
     neighbour = tmp_path / {"[x]": "x", "st*r": "star", "wh?t": "what"}.get(name, "other")
-    small(neighbour / "in", documents="document_id,title\nwrong,Wrong\n")
+    small_log(neighbour / "in", documents="document_id,title\nwrong,Wrong\n")
     extract(logs, SPLIT, folder / "log")
-    extract(small(tmp_path / "plain"), SPLIT, neighbour / "log")
+    extract(small_log(tmp_path / "plain"), SPLIT, neighbour / "log")
     assert extracted_log.read_shown(folder / "log").clicked.sum() == 4
     (folder / "columns").mkdir()
     read_columns(logs, folder / "log", {"documents": ["brand"]}, folder / "columns")
@@ -161,38 +161,38 @@ WRONG_PLACE = "an identity or a place is too long"
         ("judgements", "query,document_id,grade\nhat,hat,1\nhat,shoe,1e300\n", "grade is absurd"),
     ],
 )
-def test_a_field_without_end_is_dropped_counted_and_not_repeated(
+def test_an_overlong_field_is_dropped_counted_and_not_repeated(
     tmp_path: Path, table: str, text: str, reason: str
 ) -> None:
-    extract(small(tmp_path / "in", max_dropped=0.5, **{table: text}), SPLIT, tmp_path / "out")
+    extract(small_log(tmp_path / "in", max_dropped=0.5, **{table: text}), SPLIT, tmp_path / "out")
     report = (tmp_path / "out" / "report.json").read_text()
     [dropped] = json.loads(report)["tables"][table]["dropped"]
     assert (dropped["reason"], dropped["rows"]) == (reason, 1)
     assert LONG[:200] not in report
-    if table in ("searches", "documents", "results"):  # of which not many may be dropped
-        with pytest.raises(InputError, match=reason) as refused:
-            extract(small(tmp_path / "in", **{table: text}), SPLIT, tmp_path / "again")
-        assert LONG[:200] not in str(refused.value)
+    if table in ("searches", "documents", "results"):  # these tables may not lose many rows
+        with pytest.raises(InputError, match=reason) as error:
+            extract(small_log(tmp_path / "in", **{table: text}), SPLIT, tmp_path / "again")
+        assert LONG[:200] not in str(error.value)
 
 
-def test_what_is_just_short_enough_is_read(tmp_path: Path) -> None:
+def test_fields_of_the_longest_length_are_read(tmp_path: Path) -> None:
     searches = SEARCHES + f"{'i' * LONGEST_ID},2020-01-02 12:00:00,{'q' * LONGEST_QUERY},ann\n"
     documents = DOCUMENTS + f"{'d' * LONGEST_ID},{'t' * LONGEST_TEXT}\n"
-    read = extracted(small(tmp_path / "in", searches=searches, documents=documents), tmp_path / "out")
+    read = extract_rows(small_log(tmp_path / "in", searches=searches, documents=documents), tmp_path / "out")
     assert max(len(row["query"]) for row in read["searches"]) == LONGEST_QUERY
     assert max(len(row["title"]) for row in read["documents"]) == LONGEST_TEXT
 
 
-def test_an_unreadable_value_without_end_is_told_in_short(tmp_path: Path) -> None:
+def test_an_overlong_unreadable_value_is_shortened_in_the_message(tmp_path: Path) -> None:
     results = RESULTS.replace("4,hat,1,true", f"4,hat,1,{'x' * 100_000}")
-    with pytest.raises(InputError, match="'clicked' holds 'xxx") as refused:
-        extract(small(tmp_path / "in", results=results), SPLIT, tmp_path / "out")
-    assert len(str(refused.value)) < 1_000
+    with pytest.raises(InputError, match="'clicked' holds 'xxx") as error:
+        extract(small_log(tmp_path / "in", results=results), SPLIT, tmp_path / "out")
+    assert len(str(error.value)) < 1_000
 
 
-def test_a_named_column_holds_values_and_no_texts(tmp_path: Path) -> None:
+def test_a_named_column_holds_short_values(tmp_path: Path) -> None:
     brands = f"document_id,title,brand\nshoe,a,{'x' * (LONGEST_ID + 1)}\nboot,b,y\nhat,c,\n"
-    logs = small(tmp_path / "in", documents=brands)
+    logs = small_log(tmp_path / "in", documents=brands)
     extract(logs, SPLIT, tmp_path / "log")
     with pytest.raises(InputError, match=r"column 'brand' holds a value of 1,001 characters. Expected at most 1,000"):
         read_columns(logs, tmp_path / "log", {"documents": ["brand"]}, tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_logs import DOCUMENTS, extracted, written
+from small_logs import DOCUMENTS, extract_rows, write_text
 
 from data.experiment.log_config import Beir, Esci, Split, Ubi
 from data.extract import extract
@@ -33,7 +33,7 @@ def event(action: str, query: str | None, document: str | None = None, ordinal: 
 
 
 EVENTS = [
-    event("impression", "q1", "shoe", 11),  # the page says 11, whatever the place among the hits
+    event("impression", "q1", "shoe", 11),  # the page reports 11, whatever the position among the hits
     event("click", "q1", "boot", 7),
     event("click", "q1", "hat", 3),  # was not among the hits: kept, without a position
     event("add_to_cart", "q1", "shoe"),
@@ -62,13 +62,13 @@ def ubi(folder: Path, form: str = "ndjson", **settings: Any) -> Ubi:
             pq.write_table(pa.Table.from_pylist(as_text), folder / f"{name}.parquet")
     suffix = "ndjson" if form == "ndjson" else "parquet"
     paths = {name: str(folder / f"{name}.{suffix}") for name in ("queries", "events")}
-    documents = written(folder, "documents.csv", DOCUMENTS)
+    documents = write_text(folder, "documents.csv", DOCUMENTS)
     return Ubi(layout="ubi", **paths, documents=documents, **settings)
 
 
 @pytest.mark.parametrize("form", ["ndjson", "parquet", "json in parquet"])
 def test_ubi(tmp_path: Path, form: str) -> None:
-    tables = extracted(ubi(tmp_path / "in", form), tmp_path / "out", BY_DAY)
+    tables = extract_rows(ubi(tmp_path / "in", form), tmp_path / "out", BY_DAY)
     assert [(s["search_id"], s["searcher"], s["split"], s["searched_at"].hour) for s in tables["searches"]] == [
         ("q1", "ann", "train", 10),
         ("q2", "ann", "train", 19),
@@ -94,22 +94,22 @@ def test_ubi(tmp_path: Path, form: str) -> None:
     }
 
 
-def test_ubi_takes_other_actions_for_clicks(tmp_path: Path) -> None:
+def test_ubi_counts_other_actions_as_clicks(tmp_path: Path) -> None:
     logs = ubi(tmp_path / "in", click_actions=("click", "add_to_cart"))
-    tables = extracted(logs, tmp_path / "out", BY_DAY)
+    tables = extract_rows(logs, tmp_path / "out", BY_DAY)
     assert ("q1", "shoe", True) in [(r["search"], r["document"], r["clicked"]) for r in tables["results"]]
 
 
 def test_ubi_judgements_by_topic(tmp_path: Path) -> None:
-    judgements = written(tmp_path, "topics.tsv", "topic\tdocument_id\tgrade\nt\tshoe\t2\nt\tboot\t0\nu\tboot\t1\n")
-    tables = extracted(ubi(tmp_path / "in", judgements=judgements), tmp_path / "out", BY_DAY)
+    judgements = write_text(tmp_path, "topics.tsv", "topic\tdocument_id\tgrade\nt\tshoe\t2\nt\tboot\t0\nu\tboot\t1\n")
+    tables = extract_rows(ubi(tmp_path / "in", judgements=judgements), tmp_path / "out", BY_DAY)
     assert sorted((j["search"], j["document"], j["grade"]) for j in tables["judgements"]) == [
         ("q1", "boot", 0.0),
         ("q1", "shoe", 2.0),
     ]
 
 
-def test_ubi_refuses_hits_that_are_no_list(tmp_path: Path) -> None:
+def test_ubi_refuses_hits_that_are_not_a_list(tmp_path: Path) -> None:
     logs = ubi(tmp_path / "in")
     (tmp_path / "in" / "queries.ndjson").write_text(json.dumps(QUERIES[0] | {"query_response_hit_ids": "shoe,boot"}))
     with pytest.raises(InputError, match=r"queries\.ndjson: column 'query_response_hit_ids' holds 'shoe,boot'"):
@@ -150,7 +150,7 @@ EXAMPLES = [
 
 
 def test_esci(tmp_path: Path) -> None:
-    tables = extracted(esci(tmp_path / "in", EXAMPLES, version="large"), tmp_path / "out", Split())
+    tables = extract_rows(esci(tmp_path / "in", EXAMPLES, version="large"), tmp_path / "out", Split())
     searches = {s["search_id"]: s for s in tables["searches"]}
     assert {searches["1"]["split"], searches["2"]["split"]} == {"train", "validation"}  # one of the two is held out
     assert [searches[i]["split"] for i in "34"] == ["test", "test"]
@@ -185,10 +185,10 @@ def test_esci(tmp_path: Path) -> None:
 
 
 def test_esci_versions_and_locales(tmp_path: Path) -> None:
-    tables = extracted(esci(tmp_path / "in", EXAMPLES), tmp_path / "out", Split())
+    tables = extract_rows(esci(tmp_path / "in", EXAMPLES), tmp_path / "out", Split())
     assert [s["search_id"] for s in tables["searches"]] == ["1", "2", "3"]
     logs = esci(tmp_path / "in2", EXAMPLES, version="large", locales=("us",))
-    tables = extracted(logs, tmp_path / "out2", Split())
+    tables = extract_rows(logs, tmp_path / "out2", Split())
     assert [s["search_id"] for s in tables["searches"]] == ["1", "2", "4"]
     assert {d["country"] for d in tables["documents"]} == {"us"}
 
@@ -215,18 +215,20 @@ def beir(folder: Path, **qrels: str) -> Beir:
     corpus = "".join(json.dumps({"_id": f"d{i}", "title": f"T{i}", "text": f"text {i}"}) + "\n" for i in range(5))
     queries = "".join(json.dumps({"_id": f"q{i}", "text": f"query {i}"}) + "\n" for i in range(40))
     files = {
-        name: written(folder, f"{name}.tsv", f"query-id\tcorpus-id\tscore\n{rows}") for name, rows in qrels.items()
+        name: write_text(folder, f"{name}.tsv", f"query-id\tcorpus-id\tscore\n{rows}") for name, rows in qrels.items()
     }
     return Beir(
         layout="beir",
-        corpus=written(folder, "corpus.jsonl", corpus),
-        queries=written(folder, "queries.jsonl", queries),
+        corpus=write_text(folder, "corpus.jsonl", corpus),
+        queries=write_text(folder, "queries.jsonl", queries),
         **files,
     )
 
 
 def test_beir_with_nothing_to_train_on(tmp_path: Path) -> None:
-    tables = extracted(beir(tmp_path / "in", test_qrels="q1\td1\t2\nq1\td2\t0\nq2\td3\t1\n"), tmp_path / "out", Split())
+    tables = extract_rows(
+        beir(tmp_path / "in", test_qrels="q1\td1\t2\nq1\td2\t0\nq2\td3\t1\n"), tmp_path / "out", Split()
+    )
     assert [(s["search_id"], s["query"], s["split"]) for s in tables["searches"]] == [
         ("q1", "query 1", "test"),
         ("q2", "query 2", "test"),
@@ -242,20 +244,22 @@ def test_beir_with_nothing_to_train_on(tmp_path: Path) -> None:
 
 def test_beir_holds_out_a_tenth_of_the_training_queries(tmp_path: Path) -> None:
     train = "".join(f"q{i}\td1\t1\n" for i in range(30))
-    tables = extracted(beir(tmp_path / "in", train_qrels=train, test_qrels="q30\td1\t1\n"), tmp_path / "out", Split())
+    tables = extract_rows(
+        beir(tmp_path / "in", train_qrels=train, test_qrels="q30\td1\t1\n"), tmp_path / "out", Split()
+    )
     splits = [s["split"] for s in tables["searches"]]
     assert (splits.count("train"), splits.count("validation"), splits.count("test")) == (27, 3, 1)
 
 
 def test_beir_keeps_its_own_validation_part(tmp_path: Path) -> None:
     logs = beir(tmp_path / "in", train_qrels="q1\td1\t1\n", validation_qrels="q2\td1\t1\n", test_qrels="q3\td1\t1\n")
-    tables = extracted(logs, tmp_path / "out", Split())
+    tables = extract_rows(logs, tmp_path / "out", Split())
     assert [s["split"] for s in tables["searches"]] == ["train", "validation", "test"]
 
 
 def test_beir_judged_from_decides_what_is_clicked(tmp_path: Path) -> None:
     logs = beir(tmp_path / "in", test_qrels="q1\td1\t2\nq1\td2\t1\n").model_copy(update={"judged_from": 2})
-    tables = extracted(logs, tmp_path / "out", Split())
+    tables = extract_rows(logs, tmp_path / "out", Split())
     assert {r["document"]: r["clicked"] for r in tables["results"]} == {"d1": True, "d2": False}
 
 

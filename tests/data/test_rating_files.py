@@ -1,4 +1,4 @@
-"""Who is rated and who never is, and what is said of a ratings file that cannot be used; on a log checked by eye."""
+"""The searches that may be rated, and the messages for ratings files that cannot be used; on a log checked by eye."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pytest
 from data import extracted_log, rating_files
 from data.schemas import IMPORTED
 from ebr_core.errors import InputError
-from tests.data.small_logs import extracted, small
+from tests.data.small_logs import extract_rows, small_log
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Searches 1 to 4 are the training window, 5 the validation, 6 the test."""
     folder = tmp_path_factory.mktemp("ratings")
-    extracted(small(folder / "files"), folder / "log")
+    extract_rows(small_log(folder / "files"), folder / "log")
     return folder / "log"
 
 
-def _row(log: Path, table: str, key: str, wanted: str) -> int:
+def _row(log: Path, table: str, key: str, value: str) -> int:
     names: list[str] = pq.read_table(log / f"{table}.parquet")[key].to_pylist()
-    return names.index(wanted)
+    return names.index(value)
 
 
 def _truth(folder: Path, rows: list[tuple[int, str, float]]) -> Path:
@@ -37,7 +37,7 @@ def _truth(folder: Path, rows: list[tuple[int, str, float]]) -> Path:
     return folder
 
 
-def test_only_searches_of_the_training_window_are_rateable_one_of_each_query_and_searcher(log: Path) -> None:
+def test_one_search_of_each_query_and_searcher_is_rateable_in_the_training_window_alone(log: Path) -> None:
     searches = pq.read_table(log / "searches.parquet")["search_id"]
     every = extracted_log.rows(extracted_log.read(log, "rateable", {"most": 100}), "search_row")
     assert searches.take(every).to_pylist() == ["1", "2", "3", "4"]
@@ -46,21 +46,21 @@ def test_only_searches_of_the_training_window_are_rateable_one_of_each_query_and
     assert set(few) <= set(every)
 
 
-def test_the_truth_is_told_of_the_training_window_alone_whoever_asks(log: Path, tmp_path: Path) -> None:
+def test_true_grades_cover_the_training_window_alone(log: Path, tmp_path: Path) -> None:
     truth = _truth(tmp_path, [(1, "shoe", 2.0), (3, "hat", 1.0), (5, "hat", 2.0), (6, "boot", 2.0)])
     every = [(search, document) for search in range(6) for document in range(3)]
     searches, documents = (np.array(column, np.int32) for column in zip(*every, strict=True))
-    asked = pa.table({"search_row": searches, "document_row": documents})
-    found = rating_files.true_grades(log, truth, asked).to_pylist()
+    pairs = pa.table({"search_row": searches, "document_row": documents})
+    rows = rating_files.true_grades(log, truth, pairs).to_pylist()
     names = pq.read_table(log / "searches.parquet")["search_id"].to_pylist()
     titles = pq.read_table(log / "documents.parquet")["document_id"].to_pylist()
-    told = {(names[row["search_row"]], titles[row["document_row"]]): row["grade"] for row in found}
-    assert {search for search, _ in told} == {"1", "2", "3", "4"}
-    assert {pair: grade for pair, grade in told.items() if grade} == {("1", "shoe"): 2.0, ("3", "hat"): 1.0}
+    grades = {(names[row["search_row"]], titles[row["document_row"]]): row["grade"] for row in rows}
+    assert {search for search, _ in grades} == {"1", "2", "3", "4"}
+    assert {pair: grade for pair, grade in grades.items() if grade} == {("1", "shoe"): 2.0, ("3", "hat"): 1.0}
 
 
-def test_people_read_the_query_and_the_title_and_no_other_part(log: Path, tmp_path: Path) -> None:
-    asked = pa.table(
+def test_an_exported_file_shows_query_and_title_of_training_searches_alone(log: Path, tmp_path: Path) -> None:
+    pairs = pa.table(
         {
             "search_row": np.array([0, 5], np.int32),
             "document_row": np.array([_row(log, "documents", "document_id", "boot")] * 2, np.int32),
@@ -68,7 +68,7 @@ def test_people_read_the_query_and_the_title_and_no_other_part(log: Path, tmp_pa
         }
     )
     out = tmp_path / "out.csv"
-    assert rating_files.write_csv(log, asked, out) == 1
+    assert rating_files.write_csv(log, pairs, out) == 1
     header, row = out.read_text().splitlines()
     assert header.replace('"', "").split(",")[:6] == ["search_id", "document_id", "grade", "rank", "query", "title"]
     assert row.replace('"', "").split(",")[:6] == ["1", "boot", "", "1", "red shoes", "Brown boot"]
@@ -76,20 +76,20 @@ def test_people_read_the_query_and_the_title_and_no_other_part(log: Path, tmp_pa
 
 HEADER = "search_id,document_id,grade,title\n"
 BAD = [
-    (b"", "empty; expected the file that `ebr ratings export` wrote"),
+    (b"", "empty. Expected the file that `ebr ratings export` wrote"),
     (b"\n\n", "empty"),
-    (HEADER.encode(), "row 1 is all there is"),
+    (HEADER.encode(), "got only row 1. Expected the exported rows"),
     (b"search_id,grade\n1,2\n", "row 1: no column document_id; got search_id, grade"),
-    (b"search_id;document_id;grade\n1;shoe;2\n", "it is separated by semicolons: save it with commas"),
-    (b"search_id\tdocument_id\tgrade\n1\tshoe\t2\n", "it is separated by tabs: save it with commas"),
-    ((HEADER + "1,shoe,2,Größe\n").encode("latin-1"), "not a text in UTF-8 (invalid"),
+    (b"search_id;document_id;grade\n1;shoe;2\n", "It is separated by semicolons: save it with commas"),
+    (b"search_id\tdocument_id\tgrade\n1\tshoe\t2\n", "It is separated by tabs: save it with commas"),
+    ((HEADER + "1,shoe,2,Größe\n").encode("latin-1"), "not UTF-8 text (invalid"),
     ((HEADER + "1,shoe,2,red, old\n").encode(), "row 2: 5 fields; expected 4 as in row 1"),
     ((HEADER + "1,shoe,2,\n1,boot\n").encode(), "row 3: 2 fields; expected 4"),
-    ((HEADER + "1,shoe,,\n2,boot,,\n").encode(), "no row has a grade: write 0, 1, 2 or 3"),
-    ((HEADER + "1,shoe,2,\n77,shoe,2,\n").encode(), "row 3, search_id: got '77'; no search of this log"),
-    ((HEADER + "5,hat,2,\n").encode(), "row 2, search_id: got '5'; not of the training window"),
-    ((HEADER + "6,boot,0,\n").encode(), "row 2, search_id: got '6'; not of the training window"),
-    ((HEADER + "1,sock,2,\n").encode(), "row 2, document_id: got 'sock'; no document of this log"),
+    ((HEADER + "1,shoe,,\n2,boot,,\n").encode(), "no row has a grade. Write 0, 1, 2 or 3"),
+    ((HEADER + "1,shoe,2,\n77,shoe,2,\n").encode(), "row 3, search_id: got '77'; not in this log"),
+    ((HEADER + "5,hat,2,\n").encode(), "row 2, search_id: got '5'; not in the training window"),
+    ((HEADER + "6,boot,0,\n").encode(), "row 2, search_id: got '6'; not in the training window"),
+    ((HEADER + "1,sock,2,\n").encode(), "row 2, document_id: got 'sock'; not in this log"),
     ((HEADER + "1,shoe,4,\n").encode(), "row 2, grade: got '4'; expected 0, 1, 2, 3, or nothing"),
     ((HEADER + "1,shoe,1.5,\n").encode(), "row 2, grade: got '1.5'"),
     ((HEADER + "1,shoe,good,\n").encode(), "row 2, grade: got 'good'"),
@@ -100,23 +100,25 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("content", "said"), BAD, ids=[said[:40] for _, said in BAD])
-def test_a_file_that_cannot_be_used_is_told_with_its_row(log: Path, tmp_path: Path, content: bytes, said: str) -> None:
+@pytest.mark.parametrize(("content", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_a_file_that_cannot_be_used_is_refused_with_its_row(
+    log: Path, tmp_path: Path, content: bytes, message: str
+) -> None:
     (tmp_path / "in.csv").write_bytes(content)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         rating_files.read_csv(tmp_path / "in.csv", log)
-    assert said in str(told.value)
-    assert str(tmp_path / "in.csv") in str(told.value)
+    assert message in str(error.value)
+    assert str(tmp_path / "in.csv") in str(error.value)
 
 
-def test_all_problems_are_told_at_once_but_not_a_thousand_times(log: Path, tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_but_not_a_thousand_times(log: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(HEADER + "1,shoe,9,\n" + "x,boot,1,\n" * 1000)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         rating_files.read_csv(tmp_path / "in.csv", log)
-    lines = str(told.value).splitlines()
+    lines = str(error.value).splitlines()
     assert len(lines) < 15
     assert any("row 2, grade: got '9'" in line for line in lines)
-    assert any("… and 995 more such rows, to row 1002" in line for line in lines)
+    assert any("… and 995 more such rows, up to row 1002" in line for line in lines)
 
 
 def test_a_good_file_is_read_as_spreadsheets_write_it(log: Path, tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_a_good_file_is_read_as_spreadsheets_write_it(log: Path, tmp_path: Path)
     assert rated["search_row"].to_pylist() == [0, 1]
 
 
-def test_a_grade_that_stands_twice_counts_once(log: Path, tmp_path: Path) -> None:
+def test_a_repeated_grade_counts_once(log: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(HEADER + "1,shoe,2,\n1,shoe,2,\n")
     assert rating_files.read_csv(tmp_path / "in.csv", log).num_rows == 1
 

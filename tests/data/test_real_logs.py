@@ -1,4 +1,4 @@
-"""Public logs of research, where they are at hand."""
+"""Public research logs, if they are available."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_trec_session(tmp_path: Path) -> None:
     report = report_of(logs, tmp_path)
     assert report["tables"]["searches"]["kept"] == 590
     assert report["tables"]["documents"]["kept"] == 4133
-    # 6,606 impressions and 858 clicks, of which 18 and 41 are of a document again
+    # 6,606 impressions and 858 clicks, of which 18 and 41 repeat a document
     assert report["tables"]["events"] == {
         "read": 7464,
         "kept": 6588 + 817,

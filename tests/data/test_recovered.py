@@ -43,22 +43,24 @@ A,apple
 """
 
 
-def test_a_failed_search_takes_what_the_next_one_with_a_click_of_its_session_clicked(tmp_path: Path) -> None:
+def test_a_failed_search_takes_the_clicks_of_the_next_search_of_its_session_with_a_click(tmp_path: Path) -> None:
     for name, text in (("searches", SEARCHES), ("results", RESULTS), ("documents", DOCUMENTS)):
         (tmp_path / f"{name}.csv").write_text(text)
     paths = {name: str(tmp_path / f"{name}.csv") for name in ("searches", "results", "documents")}
     split = Split.model_validate({"validation_from": "2024-01-05", "test_from": "2024-01-08"})
     extract(Tables(layout="tables", **paths), split, tmp_path / "log")
-    found = extracted_log.read_recovered(tmp_path / "log")
+    recovered = extracted_log.read_recovered(tmp_path / "log")
     search_of = pq.read_table(tmp_path / "log" / "searches.parquet")["search_id"].to_pylist()
     document_of = pq.read_table(tmp_path / "log" / "documents.parquet")["document_id"].to_pylist()
     query_of = pq.read_table(tmp_path / "log" / "queries.parquet")["query"].to_pylist()
     pairs = {
         (search_of[search], document_of[document], query_of[query])
-        for search, document, query in zip(found.search_rows, found.document_rows, found.query_rows, strict=True)
+        for search, document, query in zip(
+            recovered.search_rows, recovered.document_rows, recovered.query_rows, strict=True
+        )
     }
     # a1 and a2 failed; a3 clicked two documents; a4 is not the next. b1 has no successor, and c1 is another session. d2
-    # comes after the click. e1 lies in the training window, but e2 comes after its cut. t1 is of the test.
+    # comes after the click. e1 lies in the training window, but e2 comes after its cut. t1 is in the test.
     assert pairs == {
         ("a1", "J", "jon smth"), ("a1", "P", "jon smth"), ("a2", "J", "jon smith"), ("a2", "P", "jon smith"),
     }  # fmt: skip

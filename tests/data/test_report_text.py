@@ -1,18 +1,18 @@
-"""The report in words."""
+"""The data report as text."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from small_logs import SPLIT, extracted, small
+from small_logs import SPLIT, extract_rows, small_log
 
 from data.report_text import describe
 
 
 def test_describe(tmp_path: Path) -> None:
     edges = "source_id,target_id\nann,bob\nann,nobody\n"
-    extracted(small(tmp_path / "in", edges=edges), tmp_path / "out", SPLIT)
+    extract_rows(small_log(tmp_path / "in", edges=edges), tmp_path / "out", SPLIT)
     text = describe(json.loads((tmp_path / "out" / "report.json").read_text()))
     lines = text.splitlines()
     assert lines[:5] == [

@@ -1,4 +1,4 @@
-"""Sessions, and the one global cut in time: a session lies in one part as a whole."""
+"""Sessions and the global cuts in time: a session lies in one part as a whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_logs import extracted, small
+from small_logs import extract_rows, small_log
 
 from data.experiment.log_config import Split
 
@@ -28,7 +28,7 @@ def log(folder: Path, rows: list[tuple[int, str, str]]) -> dict[str, object]:
 
 def sessions_of(tmp_path: Path, rows: list[tuple[int, str, str]]) -> list[set[str]]:
     far = [(10**6, "far", ""), (2 * 10**6, "far", ""), (3 * 10**6, "far", "")]
-    tables = extracted(small(tmp_path / "in", **log(tmp_path, rows + far)), tmp_path / "out", Split())
+    tables = extract_rows(small_log(tmp_path / "in", **log(tmp_path, rows + far)), tmp_path / "out", Split())
     sessions = defaultdict(set)
     for search in tables["searches"]:
         if int(search["search_id"]) < len(rows):
@@ -44,11 +44,11 @@ def test_searchers_do_not_share_a_session(tmp_path: Path) -> None:
     assert sessions_of(tmp_path, [(0, "ann", ""), (1, "bob", ""), (2, "ann", "")]) == [{"0", "2"}, {"1"}]
 
 
-def test_nobody_signed_in_is_a_session_each(tmp_path: Path) -> None:
+def test_each_search_without_a_searcher_is_a_session(tmp_path: Path) -> None:
     assert sessions_of(tmp_path, [(0, "", ""), (0, "", "")]) == [{"0"}, {"1"}]
 
 
-def test_a_given_session_holds_whatever_the_pause(tmp_path: Path) -> None:
+def test_a_session_id_holds_whatever_the_pause(tmp_path: Path) -> None:
     rows = [(0, "ann", "s"), (1, "ann", ""), (500, "ann", "s"), (501, "", "s"), (20, "ann", "")]
     assert sessions_of(tmp_path, rows) == [{"0", "2", "3"}, {"1", "4"}]
 
@@ -65,7 +65,9 @@ def test_no_session_and_no_instant_straddles_a_cut(
 ) -> None:
     folder = tmp_path_factory.mktemp("split")  # type: ignore[attr-defined]
     rows = [*rows, (-1000, "", ""), (-2000, "", ""), (-3000, "", "")]
-    tables = extracted(small(folder / "in", **log(folder, rows)), folder / "out", Split(validation=share, test=share))
+    tables = extract_rows(
+        small_log(folder / "in", **log(folder, rows)), folder / "out", Split(validation=share, test=share)
+    )
     sessions = defaultdict(list)
     for search in tables["searches"]:
         sessions[search["session_row"]].append(search)
@@ -78,17 +80,19 @@ def test_no_session_and_no_instant_straddles_a_cut(
     assert report["cuts"]["test_from"] == min(starts["test"]).isoformat() + "Z"
 
 
-def test_shares_are_met_where_no_ties_forbid_it(tmp_path: Path) -> None:
+def test_shares_are_met_without_ties(tmp_path: Path) -> None:
     rows = [(60 * hour, "", "") for hour in range(100)]
-    tables = extracted(small(tmp_path / "in", **log(tmp_path, rows)), tmp_path / "out", Split(validation=0.1, test=0.2))
+    tables = extract_rows(
+        small_log(tmp_path / "in", **log(tmp_path, rows)), tmp_path / "out", Split(validation=0.1, test=0.2)
+    )
     splits = [search["split"] for search in tables["searches"]]
     assert splits == ["train"] * 70 + ["validation"] * 10 + ["test"] * 20
 
 
 def test_searches_of_one_instant_stay_together(tmp_path: Path) -> None:
     rows = [(60 * (i // 10), "", "") for i in range(100)]
-    tables = extracted(
-        small(tmp_path / "in", **log(tmp_path, rows)), tmp_path / "out", Split(validation=0.14, test=0.14)
+    tables = extract_rows(
+        small_log(tmp_path / "in", **log(tmp_path, rows)), tmp_path / "out", Split(validation=0.14, test=0.14)
     )
     splits = [search["split"] for search in tables["searches"]]
     assert splits == ["train"] * 80 + ["validation"] * 10 + ["test"] * 10
@@ -96,14 +100,14 @@ def test_searches_of_one_instant_stay_together(tmp_path: Path) -> None:
 
 def test_dates_with_a_zone_are_utc(tmp_path: Path) -> None:
     split = Split(validation_from="2020-01-04T12:00:00+02:00", test_from="2020-01-05T12:00:00+02:00")
-    tables = extracted(small(tmp_path / "in"), tmp_path / "out", split)
+    tables = extract_rows(small_log(tmp_path / "in"), tmp_path / "out", split)
     assert [s["split"] for s in tables["searches"]][-2:] == ["validation", "test"]
 
 
 def test_a_session_that_outlasts_a_cut_is_reported(tmp_path: Path) -> None:
     rows = [(0, "", ""), (10, "", "s"), (100, "", "v"), (200, "", ""), (201, "", "s")]
     split = Split(validation_from=START + timedelta(minutes=50), test_from=START + timedelta(minutes=150))
-    extracted(small(tmp_path / "in", **log(tmp_path, rows)), tmp_path / "out", split)
+    extract_rows(small_log(tmp_path / "in", **log(tmp_path, rows)), tmp_path / "out", split)
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert {name: part["after_cut"] for name, part in report["splits"].items()} == {
         "train": 1,

@@ -1,4 +1,4 @@
-"""The tables layout: what comes out of a log that a reader checks by eye."""
+"""The tables layout: the output for a log that a reader checks by eye."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
-from small_logs import RESULTS, SEARCHES, SPLIT, extracted, small
+from small_logs import RESULTS, SEARCHES, SPLIT, extract_rows, small_log
 
 from data.experiment.log_config import Tables
 from data.extract import OUTPUTS, extract
 
 
 def test_small_log(tmp_path: Path) -> None:
-    tables = extracted(small(tmp_path / "in"), tmp_path / "out")
+    tables = extract_rows(small_log(tmp_path / "in"), tmp_path / "out")
     assert [(s["search_id"], s["query"], s["searcher"], s["session_row"], s["split"]) for s in tables["searches"]] == [
         ("1", "red shoes", "ann", 0, "train"),
         ("2", "red boots", "ann", 0, "train"),
@@ -47,7 +47,7 @@ def test_small_log(tmp_path: Path) -> None:
 
 
 def test_every_output_has_its_schema_and_order(tmp_path: Path) -> None:
-    extracted(small(tmp_path / "in"), tmp_path / "out")
+    extract_rows(small_log(tmp_path / "in"), tmp_path / "out")
     for name, schema in OUTPUTS.items():
         assert pq.read_schema(tmp_path / "out" / f"{name}.parquet").equals(schema), name
     rows = pq.read_table(tmp_path / "out" / "documents.parquet")["document_row"].to_pylist()
@@ -58,7 +58,7 @@ def test_every_output_has_its_schema_and_order(tmp_path: Path) -> None:
 
 
 def test_report(tmp_path: Path) -> None:
-    extract(small(tmp_path / "in"), SPLIT, tmp_path / "out")
+    extract(small_log(tmp_path / "in"), SPLIT, tmp_path / "out")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["time"] == {"first": "2020-01-01T10:00:00Z", "last": "2020-01-05T10:00:00Z"}
     assert report["cuts"] == {"validation_from": "2020-01-04T00:00:00Z", "test_from": "2020-01-05T00:00:00Z"}
@@ -80,12 +80,12 @@ def test_report(tmp_path: Path) -> None:
     assert report["several_clicks"] == 0
     assert report["columns"]["searches"]["searcher_id"] == 5
     assert report["columns"]["searches"]["session_id"] == 0
-    lacking = {item["needs"] for item in report["cannot"]}
-    assert {"edges", "judgements", "results.randomised"} <= lacking
-    assert not {"results.position", "searches.searcher_id", "a training part"} & lacking
+    missing = {item["needs"] for item in report["cannot"]}
+    assert {"edges", "judgements", "results.randomised"} <= missing
+    assert not {"results.position", "searches.searcher_id", "a training part"} & missing
 
 
-def test_parquet_with_its_own_types(tmp_path: Path) -> None:
+def test_parquet_of_many_types(tmp_path: Path) -> None:
     """Integers, floats with gaps, zoned and nanosecond times, 0/1 clicks, an all-null column, a dictionary."""
     zone = pa.timestamp("ms", tz="Europe/Paris")
     instants = [datetime(2020, 1, day, 10) for day in range(1, 7)]
@@ -108,7 +108,7 @@ def test_parquet_with_its_own_types(tmp_path: Path) -> None:
     for name, table in {"searches": searches, "results": results, "documents": documents}.items():
         paths[name] = str(tmp_path / f"{name}.parquet")
         pq.write_table(table, paths[name])
-    tables = extracted(Tables(layout="tables", **paths), tmp_path / "out")
+    tables = extract_rows(Tables(layout="tables", **paths), tmp_path / "out")
     assert [s["searched_at"] for s in tables["searches"]] == instants
     assert [s["searcher"] for s in tables["searches"]] == ["1", "2", None, None, "1", "2"]
     assert tables["documents"][0]["created_at"] == datetime(2017, 7, 14, 2, 40, 0, 123456)
@@ -130,30 +130,30 @@ def test_parquet_with_its_own_types(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 def test_times_as_text_become_utc(tmp_path: Path, text: str, utc: datetime, form: str) -> None:
     searches = SEARCHES.replace("2020-01-01 10:00:00", text)
-    logs = small(tmp_path, searches=searches)
+    logs = small_log(tmp_path, searches=searches)
     if form == "ndjson":
         head, *rows = [line.strip().split(",") for line in searches.strip().splitlines()]
         lines = [json.dumps({k: v or None for k, v in zip(head, row, strict=True)}) for row in rows]
         (tmp_path / "searches.ndjson").write_text("\n".join(lines))
         logs = logs.model_copy(update={"searches": str(tmp_path / "searches.ndjson")})
-    tables = extracted(logs, tmp_path / "out")
+    tables = extract_rows(logs, tmp_path / "out")
     assert {s["search_id"]: s["searched_at"] for s in tables["searches"]}["1"] == utc
 
 
 def test_identities_stay_as_written(tmp_path: Path) -> None:
     searches = SEARCHES.replace("\n1,", "\n001,")
     results = RESULTS.replace("\n1,", "\n001,")
-    tables = extracted(small(tmp_path / "in", searches=searches, results=results), tmp_path / "out")
+    tables = extract_rows(small_log(tmp_path / "in", searches=searches, results=results), tmp_path / "out")
     assert tables["searches"][0]["search_id"] == "001"
 
 
 def test_queries_lose_outer_blanks_and_nothing_else(tmp_path: Path) -> None:
     searches = SEARCHES.replace("red boots", '" \t Red  BOOTS\u00a0"').replace("blue hat", "#hat")
-    tables = extracted(small(tmp_path / "in", searches=searches), tmp_path / "out")
+    tables = extract_rows(small_log(tmp_path / "in", searches=searches), tmp_path / "out")
     assert [s["query"] for s in tables["searches"]][1:4:2] == ["Red  BOOTS", "#hat"]
 
 
-def test_what_cannot_be_used_is_dropped_and_counted(tmp_path: Path) -> None:
+def test_unusable_rows_are_dropped_and_counted(tmp_path: Path) -> None:
     searches = SEARCHES + ",2020-01-01,lost,\n7,,late,\n8,2020-01-01,  ,\n6,2020-01-05 11:00:00,boots,bob\n"
     results = RESULTS + (
         ",hat,1,true\n1,,1,true\n1,hat,,\n8,hat,1,true\n1,glove,1,true\n2,shoe,0,true\n1,boot,7,true\n1,boot,8,true\n"
@@ -162,8 +162,8 @@ def test_what_cannot_be_used_is_dropped_and_counted(tmp_path: Path) -> None:
         "document_id,title,created_at,removed_at\nshoe,Red shoe,2020-01-01,2020-01-01\nboot,Boot,,\n"
         "hat,,,\nhat,Hat,,\n,nothing,,\ncap,Cap,2020-01-02,2020-01-01\n"
     )
-    logs = small(tmp_path / "in", searches=searches, results=results, documents=documents, max_dropped=0.9)
-    tables = extracted(logs, tmp_path / "out")
+    logs = small_log(tmp_path / "in", searches=searches, results=results, documents=documents, max_dropped=0.9)
+    tables = extract_rows(logs, tmp_path / "out")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     dropped = {
         name: {d["reason"]: (d["rows"], d["examples"]) for d in table["dropped"]}
@@ -192,7 +192,7 @@ def test_what_cannot_be_used_is_dropped_and_counted(tmp_path: Path) -> None:
     assert [
         (r["position"], r["clicked"]) for r in tables["results"] if (r["search"], r["document"]) == ("1", "boot")
     ] == [
-        (7, True)  # the click wins, at its own position
+        (7, True)  # the click decides, at its own position
     ]
     assert tables["searches"][-1]["searched_at"] == datetime(2020, 1, 5, 10)  # the first of the two
 
@@ -208,7 +208,7 @@ def test_edges_between_both_kinds(tmp_path: Path) -> None:
         ann,bob,searcher,searcher,friend,0,
         ann,,searcher,searcher,friend,1,
         """
-    tables = extracted(small(tmp_path / "in", edges=edges), tmp_path / "out")
+    tables = extract_rows(small_log(tmp_path / "in", edges=edges), tmp_path / "out")
     assert sorted(
         (e["source"], e["target"], e["kind"], e["weight"], e["created_at"]) for e in tables["edges"] if e["kind"]
     ) == [
@@ -227,9 +227,9 @@ def test_edges_between_both_kinds(tmp_path: Path) -> None:
     assert "edges.created_at" in {item["needs"] for item in report["cannot"]}
 
 
-def test_edges_without_types_are_told_by_identity(tmp_path: Path) -> None:
+def test_edges_without_types_are_resolved_by_identity(tmp_path: Path) -> None:
     edges = "source_id,target_id\nann,bob\nann,hat\nann,nobody\n"
-    tables = extracted(small(tmp_path / "in", edges=edges), tmp_path / "out")
+    tables = extract_rows(small_log(tmp_path / "in", edges=edges), tmp_path / "out")
     assert [(e["source"], e["target"], e["target_type"]) for e in tables["edges"]] == [
         ("ann", "hat", "document"),
         ("ann", "bob", "searcher"),
@@ -251,10 +251,10 @@ def test_judgements_of_searches_topics_and_queries(tmp_path: Path) -> None:
         1,,,hat,-2
         ,,,hat,1
         """
-    tables = extracted(small(tmp_path / "in", searches=searches, judgements=judgements), tmp_path / "out")
+    tables = extract_rows(small_log(tmp_path / "in", searches=searches, judgements=judgements), tmp_path / "out")
     assert sorted((j["search"], j["document"], j["grade"]) for j in tables["judgements"]) == [
         ("1", "boot", 2.0),
-        ("1", "shoe", 3.0),  # of the search itself, above that of its topic
+        ("1", "shoe", 3.0),  # of the search itself, before that of its topic
         ("2", "shoe", 1.0),
         ("3", "boot", 2.0),
         ("5", "shoe", 1.0),
@@ -272,18 +272,18 @@ def test_judgements_of_searches_topics_and_queries(tmp_path: Path) -> None:
 
 def test_globs_and_extra_columns(tmp_path: Path) -> None:
     head, *rows = RESULTS.splitlines()
-    logs = small(tmp_path / "in")
+    logs = small_log(tmp_path / "in")
     (tmp_path / "in" / "documents.csv").write_text("document_id,title,price\nshoe,Red shoe,5\nboot,Boot,6\nhat,,7\n")
-    for place, part in enumerate((rows[:4], rows[4:])):
+    for i, part in enumerate((rows[:4], rows[4:])):
         text = "\n".join(line.strip() for line in (head, *part))
-        (tmp_path / "in" / f"part-{place}.csv").write_text(text)
+        (tmp_path / "in" / f"part-{i}.csv").write_text(text)
     logs = logs.model_copy(update={"results": str(tmp_path / "in" / "part-*.csv")})
-    assert len(extracted(logs, tmp_path / "out")["results"]) == 9
+    assert len(extract_rows(logs, tmp_path / "out")["results"]) == 9
 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
-def test_names_of_columns_in_other_letters(tmp_path: Path, form: str) -> None:
-    """NDJSON's keys were looked up in small letters: optional columns in others came out null, without a word."""
+def test_names_of_columns_in_another_case(tmp_path: Path, form: str) -> None:
+    """Names in another case must not silently become null, in NDJSON either."""
     documents = pa.table({"DOCUMENT_ID": ["shoe", "boot", "hat"], "Title": ["a", "b", "c"], "City": ["x", "y", "z"]})
     path = tmp_path / f"documents.{form}"
     if form == "ndjson":
@@ -292,9 +292,9 @@ def test_names_of_columns_in_other_letters(tmp_path: Path, form: str) -> None:
         csv.write_csv(documents, path)
     else:
         pq.write_table(documents, path)
-    logs = small(tmp_path / "in").model_copy(update={"documents": str(path)})
-    read = extracted(logs, tmp_path / "out")["documents"]
-    assert {(row["document_id"], row["title"], row["city"]) for row in read} == {
+    logs = small_log(tmp_path / "in").model_copy(update={"documents": str(path)})
+    documents_read = extract_rows(logs, tmp_path / "out")["documents"]
+    assert {(row["document_id"], row["title"], row["city"]) for row in documents_read} == {
         ("shoe", "a", "x"),
         ("boot", "b", "y"),
         ("hat", "c", "z"),

@@ -20,7 +20,7 @@ SELECT * EXCLUDE fault, coalesce(fault, CASE
 END) AS reason
 FROM looked_at;
 
--- By a hash: a tie broken by row is broken at random.
+-- Rows follow a hash of the identity, so that a tie broken by row is broken at random.
 CREATE TABLE numbered_documents AS
 SELECT CAST(row_number() OVER (ORDER BY md5(document_id), document_id) - 1 AS INTEGER) AS document_row, document_id
 FROM checked_documents

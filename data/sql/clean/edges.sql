@@ -1,4 +1,4 @@
--- Where a type is not given, an identity that only documents have is a document, one that only searchers have a searcher.
+-- An edge without types: an identity that only documents have is a document, one that only searchers have is a searcher.
 CREATE TABLE typed_edges AS
 WITH searcher_ids AS (SELECT DISTINCT searcher_id FROM numbered_searches WHERE searcher_id IS NOT NULL)
 SELECT edge.* EXCLUDE (source_type, target_type),
@@ -39,7 +39,7 @@ INSERT INTO counted
 SELECT 'edges', count(*), count(*) FILTER (WHERE reason IS NULL)
 FROM checked_edges;
 
--- Someone who never searched may still be somebody's friend.
+-- A searcher who never searched may still be the target of an edge.
 CREATE TABLE numbered_searchers AS
 SELECT CAST(row_number() OVER (ORDER BY searcher_id) - 1 AS INTEGER) AS searcher_row, searcher_id
 FROM (

@@ -3,7 +3,7 @@ SELECT search_id, CASE WHEN search_id IS NULL THEN filled(topic) END AS topic,
     CASE WHEN search_id IS NULL AND filled(topic) IS NULL THEN filled(query) END AS query, document_id, grade
 FROM raw_judgements;
 
--- A judgement of a query or a topic holds for each of its searches.
+-- A judgement of a query or a topic applies to each of its searches.
 CREATE TABLE known_judgements AS
 WITH keys AS (
     SELECT search_id, topic, query FROM numbered_searches

@@ -1,4 +1,4 @@
--- Identities become rows at once: from here on a result is a few bytes. Only what is dropped keeps its text.
+-- Identities become rows here, so that a result takes a few bytes. Only dropped results keep their texts.
 CREATE TABLE checked_results AS
 WITH looked_at AS (
     SELECT search_row, document_row, position, clicked, randomised,
@@ -19,7 +19,7 @@ SELECT search_row, document_row, TRY_CAST(position AS INTEGER) AS position, clic
     CASE WHEN reason IS NOT NULL THEN shortened(concat_ws(' / ', search_id, document_id)) END AS example
 FROM looked_at;
 
--- A document twice in a search becomes one result: clicked if it ever was, at the position of the click.
+-- Repeated results of a document in a search become one: clicked if any was clicked, at the position of the click.
 CREATE TABLE merged_results AS
 SELECT search_row, document_row,
     coalesce(min(position) FILTER (WHERE clicked), min(position)) AS position,

@@ -1,4 +1,4 @@
--- Every search that was read, with the first reason for which it is dropped, or null.
+-- Every search that was read, with the first reason to drop it, or null.
 CREATE TABLE checked_searches AS
 WITH looked_at AS (
     SELECT search_id, searched_at, trimmed(query) AS query, searcher_id, session_id, filled(topic) AS topic,

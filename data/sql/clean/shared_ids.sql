@@ -1,4 +1,4 @@
--- Edges without a type, and up to three identities that are both a searcher's and a document's.
+-- The number of edges without a type, and up to three identities that a searcher and a document share.
 SELECT count(*) FILTER (WHERE source_type IS NULL OR target_type IS NULL) AS untyped, (
     SELECT min(shortened(document_id), 3)
     FROM numbered_documents

@@ -1,22 +1,22 @@
 CREATE TABLE dropped (table_name VARCHAR, reason VARCHAR, rows BIGINT, examples VARCHAR[]);
 CREATE TABLE counted (table_name VARCHAR, read BIGINT, kept BIGINT);
 
--- For the layouts that have none.
+-- For layouts without edges.
 CREATE VIEW no_edges AS
 SELECT CAST(NULL AS VARCHAR) AS source_id, CAST(NULL AS VARCHAR) AS target_id, CAST(NULL AS VARCHAR) AS source_type,
     CAST(NULL AS VARCHAR) AS target_type, CAST(NULL AS VARCHAR) AS kind, CAST(NULL AS DOUBLE) AS weight,
     CAST(NULL AS TIMESTAMP) AS created_at
 WHERE false;
 
--- The three locales of the shopping queries; any other keeps its language open.
+-- The three locales of the shopping queries; for any other locale the language is null.
 CREATE MACRO language_of(locale) AS CASE locale WHEN 'us' THEN 'en' WHEN 'es' THEN 'es' WHEN 'jp' THEN 'ja' END;
 CREATE MACRO part_of(split) AS CASE
     WHEN lower(trim(split)) IN ('valid', 'val', 'dev') THEN 'validation'
     ELSE lower(trim(split))
 END;
 
--- What is too long to be what it should be: bytes in the wrong column, a whole page in the search field.
+-- The longest length: a value may be bytes in the wrong column, or a whole page in the search field.
 CREATE MACRO longest(a, b, c, d, e, f) AS
     coalesce(greatest(length(a), length(b), length(c), length(d), length(e), length(f)), 0);
--- What stands in a report for a value, however long.
+-- A value as reports show it, cut if it is long.
 CREATE MACRO shortened(x) AS CASE WHEN length(x) > 100 THEN left(x, 100) || '…' ELSE x END;

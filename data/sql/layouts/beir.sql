@@ -1,4 +1,4 @@
--- The file that judges a query is its part of the split. There is no time: every search is at the same instant.
+-- The file that judges a query gives its part of the split. There are no times: every search has the same instant.
 CREATE VIEW qrels AS
 SELECT "query-id" AS search_id, "corpus-id" AS document_id, score, 'train' AS split FROM read_train_qrels
 UNION ALL

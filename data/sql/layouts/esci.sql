@@ -1,4 +1,4 @@
--- A query_id is a search; its labels stand in for clicks. There is no time: every search is at the same instant.
+-- A query_id is a search; its labels replace clicks. There are no times: every search has the same instant.
 CREATE VIEW examples AS
 SELECT *, upper(left(trim(esci_label), 1)) AS label, product_locale || ':' || product_id AS document_id
 FROM read_examples
@@ -19,7 +19,7 @@ SELECT query_id AS search_id, document_id, CAST(NULL AS BIGINT) AS position,
     CAST(NULL AS BOOLEAN) AS randomised
 FROM examples;
 
--- The same product_id is another product in another locale.
+-- The same product_id in another locale is another product.
 CREATE VIEW raw_documents AS
 SELECT product_locale || ':' || product_id AS document_id, product_title AS title,
     nullif(concat_ws(chr(10), nullif(product_bullet_point, ''), nullif(product_description, '')), '') AS body,
@@ -32,7 +32,7 @@ WHERE len(getvariable('locales')) = 0
 
 CREATE VIEW raw_edges AS FROM no_edges;
 
--- The gains of the collection's own task.
+-- The gains of the collection's own ranking task.
 CREATE VIEW raw_judgements AS
 SELECT query_id AS search_id, CAST(NULL AS VARCHAR) AS topic, CAST(NULL AS VARCHAR) AS query, document_id,
     CASE label WHEN 'E' THEN 1.0 WHEN 'S' THEN 0.1 WHEN 'C' THEN 0.01 WHEN 'I' THEN 0.0 END::DOUBLE AS grade

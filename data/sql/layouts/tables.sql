@@ -1,4 +1,4 @@
--- Five plain tables are already what the rest reads; the split is by time.
+-- The five plain tables are the raw tables; the split is by time.
 CREATE VIEW raw_searches AS SELECT *, CAST(NULL AS VARCHAR) AS split FROM read_searches;
 CREATE VIEW raw_results AS SELECT * FROM read_results;
 CREATE VIEW raw_documents AS SELECT * FROM read_documents;

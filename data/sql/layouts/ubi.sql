@@ -1,4 +1,4 @@
--- Events that belong to a query. Other actions than clicks and impressions still tell the session.
+-- Events that belong to a query. Actions other than clicks and impressions still give the session.
 CREATE TABLE query_events AS
 SELECT query_id, session_id,
     nullif(event_attributes ->> '$.object.object_id', '') AS document_id,
@@ -45,7 +45,7 @@ SELECT query_id AS search_id, timestamp AS searched_at, user_query AS query, cli
 FROM read_queries
 LEFT JOIN (SELECT query_id, min(session_id) AS session_id FROM query_events GROUP BY query_id) USING (query_id);
 
--- What the engine returned and what the page reported as seen were shown; a click on anything else has no position.
+-- Documents that the engine returned, or that the page reported as seen, were shown. A click on another document has no position.
 CREATE TABLE raw_results AS
 WITH hits AS (
     SELECT query_id, unnest(json_extract_string(query_response_hit_ids, '$[*]')) AS document_id,

@@ -1,4 +1,4 @@
--- The files, those together whose columns of these names (in lower case) are of the same types.
+-- The files in groups whose columns of these names (in lower case) have the same types.
 WITH typed AS (
     SELECT file_name,
         list(DISTINCT lower(name) || ' ' || duckdb_type ORDER BY lower(name) || ' ' || duckdb_type)

@@ -1,2 +1,2 @@
--- From the footers alone: nothing is decompressed yet.
+-- Reads the footers alone: nothing is decompressed yet.
 SELECT file_name FROM parquet_metadata($files) WHERE compression = 'BROTLI' LIMIT 1

@@ -1,2 +1,2 @@
--- Everything as text, nested values as their JSON: what a sample of the file suggests may not hold for the rest of it.
+-- Everything is text, nested values are their JSON: types that fit a sample of the file may not fit the rest.
 read_json($files, columns = $columns$options)

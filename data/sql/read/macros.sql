@@ -1,11 +1,11 @@
--- One macro for each (kind of column, family of types). null where the value cannot be read; reading.py asks for those.
+-- One macro for each (kind of column, family of types). The result is null if the value cannot be read; reading.py checks for those.
 CREATE MACRO text_from_any(x) AS CAST(x AS VARCHAR);
 
 CREATE MACRO id_from_any(x) AS nullif(CAST(x AS VARCHAR), '');
 -- Integers with gaps are often written as floats: 12.0 is the identity 12.
 CREATE MACRO id_from_float(x) AS CASE WHEN x = trunc(x) THEN CAST(TRY_CAST(x AS HUGEINT) AS VARCHAR) END;
 
--- A cast to TIMESTAMP forgets a zone, a cast to TIMESTAMPTZ of a text without one may depend on the machine.
+-- A cast to TIMESTAMP drops the zone; a cast to TIMESTAMPTZ of a text without a zone may depend on the machine.
 CREATE MACRO time_from_text(x) AS CASE
     WHEN regexp_matches(x, ':\d\d([.,]\d+)?\s*[+-]\d\d(:?\d\d)?$')
         THEN make_timestamp(epoch_us(TRY_CAST(x AS TIMESTAMPTZ)))
@@ -48,7 +48,7 @@ CREATE MACRO values_from_nested(x) AS list_transform(x, lambda one: CAST(one AS 
 
 CREATE MACRO type_from_text(x) AS CASE WHEN lower(trim(x)) IN ('searcher', 'document') THEN lower(trim(x)) END;
 
--- Values that are there and cannot be read. A blank cell and not-a-number are how CSV and floats write null.
+-- Up to three values that cannot be read. A blank cell and not-a-number are the nulls of CSV and of floats.
 CREATE MACRO unread(x, value) AS min(left(CAST(x AS VARCHAR), 200), 3) FILTER (
     WHERE x IS NOT NULL AND value IS NULL AND lower(trim(CAST(x AS VARCHAR))) NOT IN ('', 'nan', 'null')
 );

@@ -1,4 +1,4 @@
--- What stands in for the raw tables where the log is to end earlier, or days are left out: a temporary view comes before the table
+-- Replacements for the raw tables if the log ends earlier, or days are left out: a temporary view takes precedence over the table
 -- or view of the same name.
 CREATE TEMP TABLE narrowed AS
 SELECT DISTINCT search_id, coalesce(
@@ -6,7 +6,7 @@ SELECT DISTINCT search_id, coalesce(
 ) OR coalesce(list_contains(CAST(getvariable('without') AS DATE[]), CAST(searched_at AS DATE)), false) AS hidden
 FROM logs.main.raw_searches;
 
--- Comparisons by themselves: by them, DuckDB leaves out whole row groups of Parquet.
+-- Plain comparisons, so that DuckDB can skip whole row groups of Parquet.
 CREATE TEMP VIEW raw_searches AS
 SELECT * FROM logs.main.raw_searches
 WHERE (searched_at < coalesce(CAST(getvariable('until') AS TIMESTAMP), TIMESTAMP 'infinity') OR searched_at IS NULL)

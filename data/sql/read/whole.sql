@@ -1,2 +1,2 @@
--- Reads every value, to see which table or file it is that cannot be read.
+-- Reads every value, to find the table or file that cannot be read.
 SELECT bit_xor(hash(COLUMNS(*))) FROM $reader

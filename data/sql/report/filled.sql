@@ -1,4 +1,4 @@
--- How many of the rows kept have a value: one row, one column for each optional column of a table.
+-- The number of kept rows with a value: one row, with one field for each optional column of a table.
 SELECT
     (SELECT {
         searcher_id: count(searcher_id), session_id: count(session_id), topic: count(topic), city: count(city),

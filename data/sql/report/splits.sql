@@ -1,4 +1,4 @@
--- One row for each part: what it holds. after_cut counts searches of sessions that began before the part ended and went on.
+-- The contents of each part, one row for each. after_cut counts searches after the end of the part, in sessions that began before it.
 WITH per_search AS (
     SELECT search_row, count(*) AS shown, count(*) FILTER (WHERE clicked) AS clicks
     FROM merged_results

@@ -1,4 +1,4 @@
--- The documents alive at some time in the period, which an evaluation retrieves from, with their clicks in the training window.
+-- The documents alive at some time in the period, from which an evaluation retrieves, with their clicks in the training window.
 SELECT document_row, coalesce(clicks, 0)::BIGINT AS clicks
 FROM documents
 CROSS JOIN (SELECT min(searched_at) AS first_at, max(searched_at) AS last_at FROM searches WHERE split = $split)

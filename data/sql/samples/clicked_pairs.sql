@@ -1,4 +1,4 @@
--- Who clicked what in the training window, and how often.
+-- The searchers and the documents that they clicked in the training window, with the number of clicks.
 SELECT searcher_row, document_row, count(*)::REAL AS clicks
 FROM results JOIN searches USING (search_row)
 WHERE split = 'train' AND clicked AND searcher_row IS NOT NULL

@@ -1,4 +1,4 @@
--- Clicks of each document in the training window, where it has any.
+-- The number of clicks of each document in the training window, without documents that have none.
 SELECT document_row, count(*) AS clicks
 FROM results JOIN searches USING (search_row)
 WHERE split = 'train' AND clicked

@@ -1,4 +1,4 @@
--- What became of the period's searches, for each target set that has any target.
+-- For each target set with a target: the searches of the period, those with a target, those sampled, and the targets not alive.
 WITH period AS (SELECT search_row FROM searches WHERE split = $split)
 SELECT
     targets,

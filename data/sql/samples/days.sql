@@ -1,5 +1,5 @@
--- Each day's figures, by what was known on the day: a document is new on the day on which it is first shown, a query unseen on the
--- day on which it is first asked.
+-- The figures of each day, computed from data up to that day: a document is new on the day on which it is first shown, a query is
+-- unseen on the day on which it is first searched.
 WITH dated AS (
     SELECT search_row, query_row, searcher_row, city, country, language, CAST(searched_at AS DATE) AS day FROM every_search
 ),

@@ -1,5 +1,5 @@
--- Where rankers are trained, sessions that begin in the later half of the validation's searches are a part of their own, `ranking`;
--- what an earlier session did after that cut is of nobody's use. The cut is the session start that comes nearest to a half.
+-- If rankers are trained, sessions that begin in the later half of the validation's searches are a part of their own, `ranking`.
+-- Searches of earlier sessions after that cut are left out. The cut is the session start nearest to a half.
 CREATE OR REPLACE TEMP TABLE halves AS
 WITH sessions AS (
     SELECT session_row, min(searched_at) AS started_at, count(*) AS searches

@@ -1,4 +1,4 @@
--- The vocabulary of the training window: every word of its queries and of the titles that it knew.
+-- The vocabulary of the training window: every word of its queries and of the titles that existed then.
 SELECT DISTINCT unnest(words(text)) AS word
 FROM (
     SELECT query AS text FROM queries WHERE query_row IN (SELECT query_row FROM searches WHERE split = 'train')

@@ -1,5 +1,5 @@
--- Of the (searcher, document) pairs clicked in the test and not in the training window, how many an undated edge joins; and of as
--- many pairs of the same searchers with the same documents at random, how many.
+-- The number of (searcher, document) pairs clicked in the test and not in the training window, the number of them that an undated edge
+-- joins, and the number that one joins if the same documents are assigned to the same searchers at random.
 WITH undated AS (
     SELECT DISTINCT source_row AS searcher_row, target_row AS document_row
     FROM edges
@@ -16,7 +16,7 @@ fresh AS (
     FROM (FROM pairs WHERE split = 'test')
     ANTI JOIN (FROM pairs WHERE split = 'train') USING (searcher_row, document_row)
 ),
-dealt AS (  -- the same documents, dealt to the searchers in another order
+dealt AS (  -- the same documents, assigned to the searchers in another order
     SELECT one.searcher_row, other.document_row
     FROM fresh AS one JOIN (
         SELECT document_row, row_number() OVER (ORDER BY md5(searcher_row || ' ' || document_row), document_row) AS place

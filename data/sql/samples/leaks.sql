@@ -1,5 +1,5 @@
--- What training was given, held against the cut once more, by the raw tables: one row a check, with how much was looked at and how
--- much of it breaks the rule. The cut is the first search of validation or test; where searches have no time, the split is all.
+-- Checks the rows that training uses against the cut, by the raw tables: one row for each rule, with the number of rows checked and the
+-- number that break the rule. The cut is the first search of validation or test; if searches have no time, only the split counts.
 WITH cut AS (
     SELECT min(searched_at) FILTER (WHERE split IN ('validation', 'test')) AS cut_at,
         count(DISTINCT searched_at) > 1 AS timed

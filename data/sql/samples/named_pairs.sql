@@ -1,4 +1,4 @@
--- The pairs `asked` as people read them.
+-- The pairs of the table `asked` as people read them.
 SELECT search_id, document_id, rank, query, title, body, documents.kind,
     searches.city AS searcher_city, searches.region AS searcher_region, searches.country AS searcher_country,
     searches.language AS searcher_language, documents.city, documents.region, documents.country, documents.language

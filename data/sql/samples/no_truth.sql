@@ -1,2 +1,2 @@
--- Logs of real life do not say what a searcher wanted.
+-- Real logs do not record what a searcher wanted, so the truth is empty.
 CREATE TEMP TABLE truth (search_id VARCHAR, document_id VARCHAR, grade FLOAT, misspelt BOOLEAN, attempt TINYINT)

@@ -1,5 +1,5 @@
--- The searches whose results are rated, of the training window alone: one of each (query, searcher), $most of them, by a hash of
--- their identity.
+-- The searches whose results are rated, from the training window alone: one for each (query, searcher), at most $most of them, chosen
+-- by a hash of their identity.
 SELECT search_row
 FROM (
     SELECT search_row, search_id

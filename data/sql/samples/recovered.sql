@@ -1,5 +1,5 @@
--- Hard positives: a search of the training window without a click, with what the next search of its session that has one
--- clicked. Both lie in the training window: `searches` leaves out what a long session did after the cut.
+-- Hard positives: a search of the training window without a click, with the documents clicked in the next search of its session that
+-- has a click. Both lie in the training window: `searches` leaves out searches of long sessions after the cut.
 WITH clicks AS (
     SELECT search_row, document_row FROM results WHERE clicked
 ),

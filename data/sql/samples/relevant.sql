@@ -1,6 +1,6 @@
--- Every target set side by side. clicked: the documents clicked. judged: those rated at least $judged_from. recovered: a search
--- without a click takes what the next search of its session that has one clicked. truth: what the searcher wanted, where a
--- simulated world tells; empty elsewhere.
+-- All target sets. clicked: the documents clicked. judged: the documents rated at least $judged_from. recovered: for a search without a
+-- click, the documents clicked in the next search of its session that has a click. truth: the documents that the searcher of a
+-- simulated world wanted; empty for other logs.
 CREATE OR REPLACE TEMP TABLE relevant AS
 WITH clicks AS (SELECT search_row, document_row FROM results WHERE clicked),
 followed AS (

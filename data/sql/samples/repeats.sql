@@ -1,5 +1,5 @@
--- Of the sampled searches with a clicked target: how many ask what training asked, word by word or nearly (the same words in
--- another order, case or punctuation), and how many want what training already clicked for that query, or the same searcher did.
+-- Of the sampled searches with a clicked target: the number whose query occurs in training, exactly or nearly (the same words in
+-- another order, case or punctuation), and the number whose target was clicked in training for that query, by any or the same searcher.
 WITH sampled AS (
     SELECT search_row, query_row, searcher_row FROM searches
     WHERE search_row IN (SELECT search_row FROM targets WHERE targets = 'clicked')

@@ -1,4 +1,4 @@
--- Every searcher with the place and language of their latest search.
+-- All searchers with the place and language of their latest search.
 SELECT
     searcher_id,
     arg_max(city, (searched_at, search_row)) AS city,

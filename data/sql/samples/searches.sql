@@ -1,6 +1,6 @@
--- The sampled searches with what their slices need. Seen means: in the training window. misspelt and attempt are known of a
--- simulated world alone; elsewhere a search counts as misspelt if one of its words is unknown to the training window but near to
--- a word of it.
+-- The sampled searches with the columns that their slices need. Seen means: in the training window. misspelt and attempt are known for
+-- simulated worlds alone; in other logs a search counts as misspelt if one of its words does not occur in the training window but is
+-- near to a word that does.
 SELECT
     search_row, search_id, query_row, searcher_row, session_row,
     query_row IN (SELECT query_row FROM searches WHERE split = 'train') AS query_seen,

@@ -1,4 +1,4 @@
--- The lists shown in random order before the test, counted by position and by the length of the list.
+-- The lists shown in random order before the test, counted by position and list length.
 WITH lists AS (
     SELECT search_row, max(position) AS length
     FROM results SEMI JOIN (SELECT search_row FROM searches WHERE split IN ('train', 'validation')) USING (search_row)

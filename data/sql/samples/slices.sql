@@ -1,7 +1,7 @@
--- One row for each target set and sampled search, with what its slices need. A search's main target stands for all: the highest
--- grade, then the best logged position, then the lowest row. Popularity is counted in the training window: the head are the most
--- clicked documents with half of the clicks together, the torso those with the next four tenths, the tail all others. A target
--- is new if it was created after the last training search; where no date is known, if no training search showed it.
+-- One row for each target set and sampled search, with the columns that its slices need. The main target of a search represents all: the
+-- highest grade, then the best logged position, then the lowest row. Popularity is counted in the training window: the head is the most
+-- clicked documents with half of all clicks, the torso the next documents with four tenths of them, the tail all others. A target is
+-- new if it was created after the last training search; if its date is unknown, if no training search showed it.
 WITH clicks AS (
     SELECT document_row, count(*) FILTER (WHERE clicked) AS clicks
     FROM results SEMI JOIN (SELECT search_row FROM searches WHERE split = 'train') USING (search_row)

@@ -1,3 +1,3 @@
--- What does not fit into a gigabyte is sorted in that folder.
+-- Sorts that do not fit into a gigabyte of memory use this folder.
 SET memory_limit = '1GB';
 SET temp_directory = ?

@@ -1,4 +1,4 @@
--- The relevant documents of the sampled searches, for each target set; $most searches of each set, by a hash of their identity.
+-- The relevant documents of the sampled searches, for each target set: at most $most searches of each set, by a hash of their identity.
 WITH alive AS (
     SELECT relevant.*, searches.search_id
     FROM relevant JOIN searches USING (search_row) SEMI JOIN candidates USING (document_row)

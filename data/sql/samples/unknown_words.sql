@@ -1,4 +1,4 @@
--- The words of the sampled queries that the training window does not know.
+-- The words of the sampled queries that do not occur in the training window.
 SELECT query_row, word
 FROM (
     SELECT query_row, unnest(words(query)) AS word

@@ -1,6 +1,6 @@
--- A session that runs on past a cut belongs to its own part, but what it did after the cut is of nobody's use: training must not
--- see the validation's time, nor validation the test's. Splits that are not of time, in which sessions of training begin after
--- others of the test, lose nothing.
+-- A session that continues after a cut belongs to its own part, but its searches after the cut are left out: training must not see the
+-- validation period, nor validation the test period. Splits that are not by time, in which training sessions begin after test
+-- sessions, keep all searches.
 CREATE OR REPLACE TEMP TABLE cuts AS
 WITH starts AS (
     SELECT session_row, any_value(split) AS split, min(searched_at) AS started_at FROM every_search GROUP BY session_row

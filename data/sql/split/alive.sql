@@ -1,4 +1,4 @@
--- For each part, the clicks, and those on documents that were alive at some time in it.
+-- For each part, the number of clicks, and of clicks on documents that were alive at some time in it.
 WITH periods AS (
     SELECT parts.split, min(searched_at) AS first_at, max(searched_at) AS last_at
     FROM parts

@@ -1,4 +1,4 @@
--- Without a validation part, a tenth of the training queries by a hash of their text: a text is never in both.
+-- Without a validation part, a tenth of the training queries is held out by a hash of the text, so that a text is never in both.
 CREATE TABLE parts AS
 WITH queries AS (
     SELECT query, row_number() OVER (ORDER BY md5(query), query) AS place, count(*) OVER () AS total

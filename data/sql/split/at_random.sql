@@ -1,4 +1,4 @@
--- For an audit alone: sessions at random, by a hash of their first search. Training then knows the future.
+-- For an audit alone: sessions at random, by a hash of their first search. Training then sees the future.
 CREATE TABLE parts AS
 WITH placed AS (
     SELECT session_row, row_number() OVER (ORDER BY md5(first_id), first_id) / count(*) OVER () AS place

@@ -1,4 +1,4 @@
--- The cuts, at session starts, whose parts come nearest to the shares asked for; of two as near the later one.
+-- The cuts, at session starts, whose parts come nearest to the configured shares; of two equally near, the later.
 CREATE TABLE cuts AS
 WITH starts AS (
     SELECT started_at, count(*) AS searches FROM sessions GROUP BY started_at

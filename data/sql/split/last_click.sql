@@ -1,5 +1,5 @@
--- For an audit alone: of each searcher with at least three sessions that have a click, the last one is the test, the one before
--- it the validation, and all else training, whatever the time.
+-- For an audit alone: of each searcher with at least three sessions with a click, the last one is test and the one before it
+-- validation; all other sessions are train, whatever their time.
 CREATE TABLE parts AS
 WITH clicked AS (
     SELECT searcher_id, session_row, max(search_row) AS last_row

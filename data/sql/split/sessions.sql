@@ -1,4 +1,4 @@
--- A session is named by the row of its first search. Rows ascend with time, so a running maximum finds that row.
+-- A session is identified by the row of its first search. Rows ascend with time, so a running maximum finds that row.
 CREATE TABLE sessions AS
 WITH paused AS (
     SELECT search_row, search_id, searcher_id, session_id, searched_at,

@@ -1,5 +1,5 @@
--- For an audit alone: only a share of the training sessions is kept, by a hash of their first search, so that a smaller share is
--- part of a larger one; the others are of no part.
+-- For an audit alone: a share of the training sessions is kept, by a hash of their first search, so that a smaller share is a subset
+-- of a larger one. The other sessions are in no part.
 UPDATE parts SET split = 'unused'
 WHERE split = 'train' AND session_row IN (
     SELECT session_row

@@ -1,4 +1,4 @@
--- Searches that the split given with the collection puts into two parts, and the names of parts that it uses.
+-- Up to three searches that the collection's own split puts into two parts, and the names of its parts.
 SELECT (
     SELECT min(shortened(search_id), 3) FROM (
         SELECT search_id FROM raw_searches WHERE search_id IS NOT NULL

@@ -1,4 +1,4 @@
--- Columns that the layout does not know, in the order of the extracted rows. Of rows that repeat an identity, the least value.
+-- Columns that the layout does not know, in the order of the extracted rows. If rows repeat an identity, the smallest value is used.
 WITH given AS (
     SELECT $identity AS given_id, $columns
     FROM read_$table

@@ -1,4 +1,4 @@
--- What is said of a search outweighs what is said of its topic, and that what is said of its query text.
+-- A judgement of a search takes precedence over one of its topic, and that over one of its query text.
 WITH attached AS (
     SELECT search_row, document_row, grade, 1 AS place
     FROM checked_judgements JOIN numbered_searches USING (search_id) WHERE reason IS NULL

@@ -1,4 +1,4 @@
-"""Experiment files: what is accepted, and what is said of what is not."""
+"""Experiment files: the ones that are accepted, and the messages for the others."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _load(folder: Path, text: str):  # type: ignore[no-untyped-def]
     return load_experiment(path)
 
 
-def test_arms_lie_over_their_base(tmp_path: Path) -> None:
-    asked = _load(
+def test_arms_override_their_base(tmp_path: Path) -> None:
+    experiment = _load(
         tmp_path,
         LOGS
         + """
@@ -35,10 +35,10 @@ arms:
   soft: {loss: {kind: softmax, temperature: 0.1}}
 """,
     )
-    assert list(asked.arms) == ["plain", "more", "soft"]
-    assert asked.arms["plain"].loss == Triplet(margin=0.3)
-    assert (asked.arms["more"].negatives.random, asked.arms["more"].negatives.impressions) == (7, 2)
-    assert asked.arms["soft"].loss == Softmax(temperature=0.1)  # another kind replaces the base's settings whole
+    assert list(experiment.arms) == ["plain", "more", "soft"]
+    assert experiment.arms["plain"].loss == Triplet(margin=0.3)
+    assert (experiment.arms["more"].negatives.random, experiment.arms["more"].negatives.impressions) == (7, 2)
+    assert experiment.arms["soft"].loss == Softmax(temperature=0.1)  # another kind replaces the base's settings whole
 
 
 def test_paths_start_from_the_file(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_paths_start_from_the_file(tmp_path: Path) -> None:
 
 
 def test_all_errors_at_once(tmp_path: Path) -> None:
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         _load(
             tmp_path,
             """
@@ -65,9 +65,9 @@ questions:
 colour: red
 """,
         )
-    lines = str(told.value).splitlines()
+    lines = str(error.value).splitlines()
     assert lines[0] == f"{tmp_path / 'my.yaml'}: 11 problems"
-    for wanted in (
+    for expected in (
         "logs.sesions: unknown key; allowed here: documents, edges",
         "split.validation: got 1.5; input should be less than 1",
         "arms.soft.loss.temprature: unknown key (did you mean temperature?)",
@@ -76,24 +76,24 @@ colour: red
         "arms.bm25: this name is taken by a baseline",
         "questions.P02.baseline: no arm 'sft' (did you mean soft?)",
         "questions.P02.metric: got 'recall@11'",
-        "questions.P26.baseline: no index 'pq'; there are exact",
-        "questions.P26: metric one_recall@10 is of an index, and soft@exact names none: write arm@index",
+        "questions.P26.baseline: no index 'pq'; allowed: exact",
+        "questions.P26: metric one_recall@10 measures an index, and soft@exact names none; write arm@index",
         "colour: unknown key; allowed here: arms, audit, cascades, ensembles, evaluation",
     ):
-        assert sum(wanted in line for line in lines) == 1, (wanted, lines)
+        assert sum(expected in line for line in lines) == 1, (expected, lines)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("logs: [", "not YAML"),
-        ("x: !!float abc", "could not convert string to float: 'abc'; write it as a text in quotes"),
+        ("x: !!float abc", "could not convert string to float: 'abc'. To write it as text, put it in quotes"),
         ("x: !!timestamp abc", "holds a value that cannot be read"),
         ("x: 2024-99-99", "month must be in 1..12"),
         ("x: " + "1" * 5000, "holds a value that cannot be read"),
         ("x: !!python/object/apply:os.system [true]", "not YAML"),
         ("x: !<tag:yaml.org,2002:map> 3", "expected a mapping node"),
-        ("x: " + "[" * 3000 + "]" * 3000, "nested too deep"),
+        ("x: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
         ("", "got an empty file"),
         ("logs: {searches: a.csv}", "logs.layout: missing; allowed: tables, ubi, esci, beir"),
         ("logs: tables", "logs: got 'tables'; expected keys and values, as in {key: value}"),
@@ -111,13 +111,13 @@ colour: red
         (LOGS + "split: {test: 0.5, validation: 0.5}", "leave nothing to train on"),
         (LOGS + "split: {test_from: 2020-01-01}", "go together"),
         (LOGS + "arms: {base: [1]}", "arms.base"),
-        (LOGS + "arms: {a: {}, b: {}, a: {}}", "the key 'a' stands twice"),
-        (LOGS + "seeds: [0, 1, 0]", "a seed stands twice"),
-        (LOGS + "arms: {1: {mine_from: 2}}\nquestions: {q: {baseline: x, arms: [1]}}", "no arm 'x'; there are 1"),
-        (LOGS + "arms: {1: {}}\nnightly: {arm: x}", "nightly.arm: no arm 'x'; there are 1"),
-        (LOGS + "arms: {1: {}}\naudit: {arms: [{}]}", "audit.arms: no arm {}; there are 1"),
+        (LOGS + "arms: {a: {}, b: {}, a: {}}", "the key 'a' appears twice"),
+        (LOGS + "seeds: [0, 1, 0]", "a seed appears twice"),
+        (LOGS + "arms: {1: {mine_from: 2}}\nquestions: {q: {baseline: x, arms: [1]}}", "no arm 'x'; allowed: 1"),
+        (LOGS + "arms: {1: {}}\nnightly: {arm: x}", "nightly.arm: no arm 'x'; allowed: 1"),
+        (LOGS + "arms: {1: {}}\naudit: {arms: [{}]}", "audit.arms: no arm {}; allowed: 1"),
         (LOGS + "runner: {x: y}", "got keys and values"),
-        (LOGS + "indexes: {none: {kind: ivf}}", "none: exact search is always there"),
+        (LOGS + "indexes: {none: {kind: ivf}}", "none: this name is reserved for exact search"),
         (LOGS + "arms: {a: {loss: {kind: sofmax}}}", "arms.a.loss.kind: got 'sofmax' (did you mean softmax?)"),
         (LOGS + "arms: {a: {}}\nquestions: {q: {baseline: a, arms: [a]}}", "cannot be compared with itself"),
         (LOGS + "arms: {a: {}}\nquestions: {'is it @?': {baseline: a, arms: [bm25]}}", "questions.is it @?"),
@@ -126,35 +126,38 @@ colour: red
             LOGS + "arms: {a: {}}\nindexes: {pq: {kind: ivfpq}}",
             "kind: got 'ivfpq' (did you mean ivf?); allowed: exact, scan",
         ),
-        (LOGS + "arms: {a: {}}\nindexes: {t: {kind: ivf, target: 0.9, at: 200}}", "indexes.t.at: got 200; at most 100"),
+        (
+            LOGS + "arms: {a: {}}\nindexes: {t: {kind: ivf, target: 0.9, at: 200}}",
+            "indexes.t.at: got 200; expected at most 100",
+        ),
         (LOGS + "arms: {a: {}}\nindexes: {t: {kind: ivf, target: 0.9, parameters_of: b}}", "parameters_of: no arm 'b'"),
         (LOGS + "arms: {base: {seed: 1}, a: {}, b: {}}", "1 problem\n  arms.base.seed: unknown key"),
     ],
 )
-def test_what_is_said(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(InputError, match=r"my\.yaml") as told:
+def test_a_wrong_file_gets_its_message(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=r"my\.yaml") as error:
         _load(tmp_path, text)
-    assert said in str(told.value)
+    assert message in str(error.value)
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         load_experiment(tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes("questions: {é: {}}".encode("latin-1"))
-    with pytest.raises(InputError, match=r"latin\.yaml: not a text in UTF-8 .* at byte 12"):
+    with pytest.raises(InputError, match=r"latin\.yaml: not UTF-8 text .* at byte 12"):
         load_experiment(tmp_path / "latin.yaml")
 
 
-def test_an_anchor_may_be_laid_under_an_arm(tmp_path: Path) -> None:
+def test_an_arm_may_merge_an_anchor(tmp_path: Path) -> None:
     arms = "arms: {a: &a {training: {epochs: 1}, mask: none}, b: {<<: *a, mask: query}}"
-    asked = _load(tmp_path, LOGS + arms)
-    assert (asked.arms["b"].training.epochs, asked.arms["b"].mask) == (1, "query")
+    experiment = _load(tmp_path, LOGS + arms)
+    assert (experiment.arms["b"].training.epochs, experiment.arms["b"].mask) == (1, "query")
 
 
 def test_dates_of_the_split_are_utc(tmp_path: Path) -> None:
     split = "split: {validation_from: 2020-01-01, test_from: '2020-01-01T01:00:00-01:00'}"
-    asked = _load(tmp_path, LOGS + split)
-    assert asked.split.test_from == datetime(2020, 1, 1, 2)
+    experiment = _load(tmp_path, LOGS + split)
+    assert experiment.split.test_from == datetime(2020, 1, 1, 2)
 
 
 def test_paths_start_from_the_file_or_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,8 +178,8 @@ def test_the_committed_schema_is_the_one_generated() -> None:
     assert committed == json.loads(json.dumps(json_schema())), "run: ebr schema > experiments/schema.json"
 
 
-def test_arms_that_need_arms_and_trials_are_checked_with_all_else(tmp_path: Path) -> None:
-    with pytest.raises(InputError) as told:
+def test_references_between_arms_and_trials_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
         _load(
             tmp_path,
             LOGS
@@ -195,18 +198,18 @@ questions:
   mine: {baseline: random, arms: [first]}
 """,
         )
-    for wanted in (
+    for expected in (
         "arms.hard.mine_from: no arm 'randm' (did you mean random?)",
-        "arms.first: mine_from, start_from and ratings lead back to it",
-        "arms.rated: mine_from, start_from and ratings lead back to it",
+        "arms.first: mine_from, start_from and ratings lead back to this arm",
+        "arms.rated: mine_from, start_from and ratings lead back to this arm",
         "arms.lost.ratings.of.1: no arm 'rnd' (did you mean random?)",
         "arms.window.mining.window: got [0.5, 3]; expected two ranks from 1, such as [101, 500], or two shares",
         "arms.tried: trials.0.loss.triplet.margn: Extra inputs are not permitted",
     ):
-        assert wanted in str(told.value)
+        assert expected in str(error.value)
 
 
-def test_a_question_gives_each_arm_as_many_trials(tmp_path: Path) -> None:
+def test_a_question_gives_all_arms_the_same_number_of_trials(tmp_path: Path) -> None:
     arms = "arms: {a: {trials: [{loss: {margin: 0.1}}, {loss: {margin: 0.2}}]}, b: {}}\n"
     with pytest.raises(InputError, match=r"questions\.Q: got arms with different numbers of trials, a 2, b 1"):
         _load(tmp_path, LOGS + arms + "questions: {Q: {baseline: a, arms: [b]}}\n")
