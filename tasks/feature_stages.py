@@ -88,11 +88,7 @@ def _write(
     (folder / "graphs.json").write_text(json.dumps({name: graph.model_dump() for name, graph in graphs.items()}))
     queries, documents = (text_bags(side, fitted) for side in texts)
     if features.text.clicked_queries:
-<<<<<<< HEAD
-        clicked = extracted_log.read(log.folder, "led_queries")
-=======
-        led = extracted_log.read(log.folder, "clicked_queries")
->>>>>>> dataroom
+        clicked = extracted_log.read(log.folder, "clicked_queries")
         documents = with_queries(
             documents, queries, extracted_log.rows(clicked, "document_row"), extracted_log.rows(clicked, "query_row")
         )
