@@ -114,19 +114,9 @@ def mine(
         per_query = (queries.groups[part], queries.positives[part], positive_similarities[part])
         window, weight = (first, last), (bound, mining.sharpness, mining.shift)
         _draw(
-            keys,
-            counts,
-            window,
-            corpus.rows,
-            *per_query,
-            *known_positives,
-            weight,
-            key,
-            start,
-            rows,
-            ranks,
+            keys, counts, window, corpus.rows, *per_query, *known_positives, weight, key, start, rows, ranks,
             similarities,
-        )
+        )  # fmt: skip
         return Mined(start, rows, ranks, similarities)
 
     previous_threads = torch.get_num_threads()

@@ -137,15 +137,9 @@ def softmax_in_place(
     """
     stats, by_positive = np.empty((len(positive), 4), np.float32), np.empty(len(positive), np.float32)
     _softmax(
-        similarity,
-        positive,
-        negative_mask,
-        negative_logit_shift,
-        positive_logit_shift,
-        np.float32(1 / temperature),
-        stats,
-        by_positive,
-    )
+        similarity, positive, negative_mask, negative_logit_shift, positive_logit_shift, np.float32(1 / temperature),
+        stats, by_positive,
+    )  # fmt: skip
     return _mean_loss(stats, by_positive)
 
 

@@ -25,7 +25,7 @@ class Shown(NamedTuple):
 
 
 class Recovered(NamedTuple):
-    """Searches of the training window without a click, each with the next click of its session. [EBR §6.1]"""
+    """Searches of the training window without a click, each with a document clicked next in its session. [EBR §6.1]"""
 
     search_rows: Int32  # (F,)
     document_rows: Int32  # (F,)
