@@ -14,7 +14,7 @@ LONGEST = 40  # code points; longer strings are not words
 _FILTER_BITS = 24
 
 
-def near_known(words: pa.Array, known: pa.Array) -> Bool:
+def near_known(words: pa.Array, known_words: pa.Array) -> Bool:
     """(n,) True where a word is within Levenshtein distance 2 of some known word.
 
     Two words are that near only if deleting at most two characters of each can make them equal. So the words' deletions
@@ -25,13 +25,13 @@ def near_known(words: pa.Array, known: pa.Array) -> Bool:
     array([ True, False])
     """
     points, offsets = _code_points(words)
-    known_points, known_offsets = _code_points(known)
-    near = np.zeros(len(words), bool)
-    if len(words) and len(known):
+    known_points, known_offsets = _code_points(known_words)
+    is_near = np.zeros(len(words), bool)
+    if len(words) and len(known_words):
         hashes, owners = _deletions(points, offsets)
         order = np.argsort(hashes, kind="stable")
-        _look_up(points, offsets, hashes[order], owners[order], known_points, known_offsets, near)
-    return near
+        _look_up(points, offsets, hashes[order], owners[order], known_points, known_offsets, is_near)
+    return is_near
 
 
 def _code_points(words: pa.Array) -> tuple[npt.NDArray[np.uint32], Int64]:
@@ -77,7 +77,7 @@ def _deletions(points, offsets):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _look_up(points, offsets, hashes, owners, known_points, known_offsets, near):  # type: ignore[no-untyped-def]
+def _look_up(points, offsets, hashes, owners, known_points, known_offsets, is_near):  # type: ignore[no-untyped-def]
     """Mark the words that share a deletion with a known word and are near it."""
     mask = np.uint64((1 << _FILTER_BITS) - 1)
     filter_bits = np.zeros(1 << _FILTER_BITS, np.bool_)  # rejects most deletions of known words without a search
@@ -97,8 +97,10 @@ def _look_up(points, offsets, hashes, owners, known_points, known_offsets, near)
                 at = np.searchsorted(hashes, value)
                 while at < len(hashes) and hashes[at] == value:
                     owner = owners[at]
-                    if not near[owner] and _near(points[offsets[owner] : offsets[owner + 1]], known_points[first:last]):
-                        near[owner] = True
+                    if not is_near[owner] and _near(
+                        points[offsets[owner] : offsets[owner + 1]], known_points[first:last]
+                    ):
+                        is_near[owner] = True
                     at += 1
 
 

@@ -65,10 +65,10 @@ def index_terms(texts: list[str]) -> Terms:
 def documents_with(terms: Terms, text: str) -> npt.NDArray[np.bool_]:
     """(N,) True for the documents that hold every word of the text; all False if the text has no word."""
     words = pc.index_in(stems([text]).values.unique(), terms.words)
-    held = np.zeros(terms.total, np.int64)
+    word_counts = np.zeros(terms.total, np.int64)
     for word in words.drop_null().to_pylist():
-        held[terms.documents[terms.starts[word] : terms.starts[word + 1]]] += 1
-    return held == len(words) if len(words) else held > 0
+        word_counts[terms.documents[terms.starts[word] : terms.starts[word + 1]]] += 1
+    return word_counts == len(words) if len(words) else word_counts > 0
 
 
 def ranked(
@@ -84,14 +84,14 @@ def ranked(
     holds = sparse.csr_array((np.ones(len(terms.documents), np.int32), terms.documents, terms.starts), shape)
     for first in range(0, len(queries), BLOCK):
         query_words, needed = _query_words(terms, queries[first : first + BLOCK])
-        score, held = (query_words @ weights).tocoo(), (query_words @ holds).tocsr()
+        score, word_counts = (query_words @ weights).tocoo(), (query_words @ holds).tocsr()
         score = sparse.coo_array(score)
         order = np.lexsort((score.col, -score.data, score.row))
         q, d, s = score.row[order], score.col[order], score.data[order]
         keep = np.ones(len(q), bool) if allowed is None else allowed[d]
         if all_words:
-            held.sort_indices()
-            counts = held.tocoo()
+            word_counts.sort_indices()
+            counts = word_counts.tocoo()
             pos = np.searchsorted(counts.row.astype(np.int64) * terms.total + counts.col, q * np.int64(terms.total) + d)
             keep &= counts.data[pos] >= needed[q]
         q, d, s = q[keep], d[keep], s[keep]
@@ -109,9 +109,9 @@ def scores_of(terms: Terms, queries: list[str], at: Int32, rows: Int32) -> tuple
     query_words, needed = _query_words(terms, queries)
     holders = np.repeat(np.arange(len(terms.words), dtype=np.int64), np.diff(terms.starts))
     keys = holders * terms.total + terms.documents  # ascending: by word, then by document
-    scores, held = np.zeros(len(at), np.float32), np.zeros(len(at), np.float32)
+    scores, shares = np.zeros(len(at), np.float32), np.zeros(len(at), np.float32)
     if not len(keys):
-        return scores, held
+        return scores, shares
     for first in range(0, len(at), PAIRS):
         q, d = at[first : first + PAIRS], rows[first : first + PAIRS].astype(np.int64)
         counts = np.diff(query_words.indptr)[q]
@@ -121,8 +121,8 @@ def scores_of(terms: Terms, queries: list[str], at: Int32, rows: Int32) -> tuple
         entries = np.minimum(np.searchsorted(keys, pair_keys), len(keys) - 1)
         hit = keys[entries] == pair_keys
         scores[first : first + PAIRS] = np.bincount(owner[hit], terms.weights[entries[hit]], len(q))
-        held[first : first + PAIRS] = np.bincount(owner[hit], minlength=len(q)) / np.maximum(needed[q], 1)
-    return scores, held
+        shares[first : first + PAIRS] = np.bincount(owner[hit], minlength=len(q)) / np.maximum(needed[q], 1)
+    return scores, shares
 
 
 def words_of(terms: Terms, query: str) -> dict[str, int | None]:
@@ -133,14 +133,14 @@ def words_of(terms: Terms, query: str) -> dict[str, int | None]:
 
 def match(terms: Terms, words: dict[str, int | None], all_words: bool) -> tuple[Int32, Float32]:
     """(documents, scores) of one query, all of them, best first; reads only the documents of its words."""
-    known = [word for word in words.values() if word is not None]
-    if not known or (all_words and len(known) < len(words)):
+    word_ids = [word for word in words.values() if word is not None]
+    if not word_ids or (all_words and len(word_ids) < len(words)):
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    spans = [slice(terms.starts[word], terms.starts[word + 1]) for word in known]
+    spans = [slice(terms.starts[word], terms.starts[word + 1]) for word in word_ids]
     holders = np.concatenate([terms.documents[span] for span in spans])
     documents, inverse, counts = np.unique(holders, return_inverse=True, return_counts=True)
     scores = np.bincount(inverse, np.concatenate([terms.weights[span] for span in spans])).astype(np.float32)
-    matching = counts == len(known) if all_words else counts > 0
+    matching = counts == len(word_ids) if all_words else counts > 0
     documents, scores = documents[matching], scores[matching]
     order = np.argsort(-scores, kind="stable")
     return documents[order], scores[order]
@@ -148,14 +148,14 @@ def match(terms: Terms, words: dict[str, int | None], all_words: bool) -> tuple[
 
 def words_held(terms: Terms, words: dict[str, int | None], rows: Int32) -> list[list[str]]:
     """For each document at rows (K,), the given words that it holds."""
-    held: list[list[str]] = [[] for _ in rows]
+    words_of_documents: list[list[str]] = [[] for _ in rows]
     for name, word in words.items():
         if word is not None:
             holders = terms.documents[terms.starts[word] : terms.starts[word + 1]]
             at = np.searchsorted(holders, rows)
             for document in np.flatnonzero(holders[np.minimum(at, len(holders) - 1)] == rows):
-                held[document].append(name)
-    return held
+                words_of_documents[document].append(name)
+    return words_of_documents
 
 
 def _query_words(terms: Terms, queries: list[str]) -> tuple[sparse.csr_array, Int64]:
@@ -169,6 +169,6 @@ def _query_words(terms: Terms, queries: list[str]) -> tuple[sparse.csr_array, In
     at = pc.fill_null(pc.index_in(coded.dictionary, terms.words), -1).to_numpy()[codes[first]]
     owners = owners[first]
     needed = np.bincount(owners, minlength=len(queries))
-    known = at >= 0
-    ones = np.ones(int(known.sum()), np.int32)
-    return sparse.csr_array((ones, (owners[known], at[known])), (len(queries), len(terms.words))), needed
+    in_index = at >= 0
+    ones = np.ones(int(in_index.sum()), np.int32)
+    return sparse.csr_array((ones, (owners[in_index], at[in_index])), (len(queries), len(terms.words))), needed

@@ -81,8 +81,8 @@ def keys_beside(letter: str) -> set[str]:
     if letter not in positions:
         return set()
     row, column = positions[letter]
-    near = {c for c, (r, x) in positions.items() if abs(r - row) <= 1 and abs(x - column) <= 1 and r > 0}
-    return (near | set(VOWELS if letter in VOWELS else "")) - {letter}
+    neighbours = {c for c, (r, x) in positions.items() if abs(r - row) <= 1 and abs(x - column) <= 1 and r > 0}
+    return (neighbours | set(VOWELS if letter in VOWELS else "")) - {letter}
 
 
 @functools.cache
@@ -115,18 +115,18 @@ def misspell(texts: pa.Array, typos: Typos, seed: int) -> pa.Array:
     >>> misspell(pa.array(["hello, hello", "a b", None]), Typos(rate=1, second=0), seed=0).to_pylist()
     ['helo, hello', 'a b', None]
     """
-    whole = pc.fill_null(pc.cast(texts, pa.large_string()), "")
-    whole = pa.concat_arrays([whole])
-    offsets = np.frombuffer(whole.buffers()[1], np.int64)[whole.offset : whole.offset + len(whole) + 1]
-    data = np.frombuffer(whole.buffers()[2] or b"", np.uint8)
+    strings = pc.fill_null(pc.cast(texts, pa.large_string()), "")
+    strings = pa.concat_arrays([strings])
+    offsets = np.frombuffer(strings.buffers()[1], np.int64)[strings.offset : strings.offset + len(strings) + 1]
+    data = np.frombuffer(strings.buffers()[2] or b"", np.uint8)
     shares = np.array([typos.omission, typos.insertion, typos.substitution, typos.transposition])
     mix = (typos.rate, typos.second, typos.first_letter, typos.doubling)
     key = np.random.default_rng([seed, 4]).integers(0, 2**63, dtype=np.uint64)
     counts, slots = _misspell(data, offsets, _classes(), _keyboard(), mix, shares, key, _GROWTH)
     ends = np.concatenate([[0], np.cumsum(counts)])
-    typed = np.empty(ends[-1], np.uint8)
-    _compact(slots, offsets - offsets[0] + _GROWTH * np.arange(len(offsets)), ends, typed)
-    misspelt = pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(typed))
+    output = np.empty(ends[-1], np.uint8)
+    _compact(slots, offsets - offsets[0] + _GROWTH * np.arange(len(offsets)), ends, output)
+    misspelt = pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(output))
     return pc.cast(pc.if_else(pc.is_valid(texts), misspelt, None), texts.type)
 
 
@@ -148,10 +148,10 @@ def _misspell(data, offsets, classes, keyboard, mix, shares, key, growth):  # ty
 
 
 @parallel("ends")
-def _compact(slots, starts, ends, typed):  # type: ignore[no-untyped-def]
+def _compact(slots, starts, ends, output):  # type: ignore[no-untyped-def]
     for text in prange(len(ends) - 1):
         n = ends[text + 1] - ends[text]
-        typed[ends[text] : ends[text + 1]] = slots[starts[text] : starts[text] + n]
+        output[ends[text] : ends[text + 1]] = slots[starts[text] : starts[text] + n]
 
 
 @njit(cache=True, inline="always")

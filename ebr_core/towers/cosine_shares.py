@@ -110,8 +110,10 @@ def _per_ngram(parts: Float32, fitted: Fitted) -> Float32:
 def _by_spelling(spellings: list[str], strength: Float32, fitted: Fitted, query: str) -> list[tuple[str, float]]:
     """The known n-grams as strings with their parts, the strongest first; repetitions are summed."""
     hashed = hash_texts(pa.array([query]), fitted.features.text)
-    known = fitted.vocabulary[hashed.ids] >= 0
+    in_vocabulary = fitted.vocabulary[hashed.ids] >= 0
     total: dict[str, float] = {}
-    for spelling, value in zip([s for s, k in zip(spellings, known, strict=True) if k], strength.tolist(), strict=True):
+    for spelling, value in zip(
+        [s for s, k in zip(spellings, in_vocabulary, strict=True) if k], strength.tolist(), strict=True
+    ):
         total[spelling] = total.get(spelling, 0.0) + value
     return sorted(total.items(), key=lambda item: -abs(item[1]))

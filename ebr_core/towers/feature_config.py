@@ -75,7 +75,7 @@ class _ColumnGroup(Frozen):
         for side in SIDES:
             meanings = [column.means for column in self.columns(side)]
             if duplicates := sorted({meaning for meaning in meanings if meanings.count(meaning) > 1}):
-                raise ValueError(f"{side}: {', '.join(duplicates)} stands twice")
+                raise ValueError(f"{side}: {', '.join(duplicates)} occurs twice; name each column once")
         return self
 
     def columns(self, side: Side) -> list[Column]:
@@ -105,9 +105,9 @@ class Values(_ColumnGroup):
         False, description="accept a column in which more than half of the values are distinct"
     )
 
-    def rows(self, known: int) -> int:
-        """The table rows of a column with `known` known values: one for each."""
-        return known
+    def rows(self, values: int) -> int:
+        """The table rows of a column with that many known values: one for each."""
+        return values
 
 
 class Numbers(_ColumnGroup):
@@ -116,9 +116,9 @@ class Numbers(_ColumnGroup):
     kind: Literal["numbers"] = "numbers"
     buckets: int = Field(16, ge=2, le=1024)
 
-    def rows(self, known: int) -> int:
-        """The table rows of a column with `known` bucket edges: one for each bucket."""
-        return known + 1
+    def rows(self, edges: int) -> int:
+        """The table rows of a column with that many bucket edges: one for each bucket."""
+        return edges + 1
 
 
 class Graph(Frozen):

@@ -122,8 +122,8 @@ def embed_by_walks(
         steps = 1 + rng.choice(len(STEPS), len(order), p=STEPS)
         ends = np.empty_like(order)
         _walk(graph.indptr, graph.indices, sums, order, steps, rng.random((len(order), len(STEPS))), ends)
-        moved = ends != order
-        order, ends = order[moved], ends[moved]
+        differs = ends != order
+        order, ends = order[differs], ends[differs]
         for first in range(0, len(order), BATCH):
             negatives = rng.choice(connected, NEGATIVES)
             _softmax_step(

@@ -41,16 +41,16 @@ def _matched(name: str, old: Fitted, new: Fitted) -> Iterator[Int32]:
     """For each column of both logs, (2, n) the old and the new rows of its values, or buckets, that are in both."""
     group = new.features.column_group(name)
     starts, base = {}, 0
-    for means, known in old.group_values[name].items():
+    for means, values in old.group_values[name].items():
         starts[means] = base
-        base += group.rows(len(known))
+        base += group.rows(len(values))
     base = 0
-    for means, known in new.group_values[name].items():
+    for means, values in new.group_values[name].items():
         if means in starts:
-            yield _same_rows(group, old.group_values[name][means], known) + np.array(
+            yield _same_rows(group, old.group_values[name][means], values) + np.array(
                 [[starts[means]], [base]], np.int32
             )
-        base += group.rows(len(known))
+        base += group.rows(len(values))
 
 
 def _same_rows(group: Values | Numbers, old: Sequence[str | float], new: Sequence[str | float]) -> Int32:

@@ -91,8 +91,8 @@ class Arm(Frozen):
     @property
     def sources(self) -> tuple[str, ...]:
         """The arms that have to be trained first: those from which this one mines, starts or takes ratings."""
-        rated = self.ratings.of if self.ratings else ()
-        return tuple(dict.fromkeys(name for name in (self.mine_from, self.start_from, *rated) if name))
+        rated_arms = self.ratings.of if self.ratings else ()
+        return tuple(dict.fromkeys(name for name in (self.mine_from, self.start_from, *rated_arms) if name))
 
     @model_validator(mode="after")
     def _trials_are_arms(self) -> Arm:
@@ -123,17 +123,17 @@ class Arm(Frozen):
     def _mines_from_something(self) -> Arm:
         mixes = [self.negatives, self.negatives_at_end or self.negatives]
         mines = any(mix.offline_hard for mix in mixes)
-        rated = self.ratings is not None and self.ratings.negatives
-        if mines and not (self.mine_from or self.remine_every or rated):
+        uses_rated = self.ratings is not None and self.ratings.negatives
+        if mines and not (self.mine_from or self.remine_every or uses_rated):
             raise ValueError(
                 "negatives.offline_hard needs mine_from, an arm, or remine_every, a number of epochs, or ratings; with "
                 "both mine_from and remine_every, that arm is mined first"
             )
-        if rated and not mines:
+        if uses_rated and not mines:
             raise ValueError(
                 "ratings.negatives needs negatives.offline_hard above 0, the number of them that a positive gets"
             )
-        if rated and self.remine_every:
+        if uses_rated and self.remine_every:
             raise ValueError(
                 "ratings.negatives and remine_every do not go together yet, because mining again drops the rated "
                 "documents; use one of them"
@@ -147,14 +147,14 @@ class Arm(Frozen):
         return self
 
 
-def laid_over(base: Any, own: Any) -> Any:
-    """base overridden by own, key by key; if own has another `kind`, it replaces base as a whole.
+def laid_over(base: Any, override: Any) -> Any:
+    """base with override's values, key by key; an override of another `kind` replaces base as a whole.
 
     >>> laid_over({"loss": {"kind": "triplet", "margin": 0.1}}, {"loss": {"margin": 0.3}})
     {'loss': {'kind': 'triplet', 'margin': 0.3}}
     """
-    if not isinstance(base, dict) or not isinstance(own, dict):
-        return own
-    if "kind" in own and own["kind"] != base.get("kind", own["kind"]):
-        return own
-    return base | {key: laid_over(base.get(key), value) for key, value in own.items()}
+    if not isinstance(base, dict) or not isinstance(override, dict):
+        return override
+    if "kind" in override and override["kind"] != base.get("kind", override["kind"]):
+        return override
+    return base | {key: laid_over(base.get(key), value) for key, value in override.items()}

@@ -157,15 +157,20 @@ def _draw_pair_negatives(
 ) -> tuple[Int32, Bool]:
     pair_negatives = np.zeros((len(rows), mix.pair_negatives), np.int32)
     mask = np.zeros((len(rows), mix.pair_negatives), bool)
-    shown, mined = slice(0, mix.impressions), slice(mix.impressions, mix.pair_negatives)
+    impression_columns, mined_columns = slice(0, mix.impressions), slice(mix.impressions, mix.pair_negatives)
     if mix.impressions:
         draws = rng.random((len(rows), mix.impressions))
         impressions = pairs.shown_from[rows], pairs.shown_to[rows], pairs.not_clicked
-        _draw_candidates(draws, *impressions, pair_negatives[:, shown], mask[:, shown])
+        _draw_candidates(draws, *impressions, pair_negatives[:, impression_columns], mask[:, impression_columns])
     if mix.offline_hard:
         draws, keep = rng.random((len(rows), mix.offline_hard)), source.mined.shape[1]
         _draw_candidates(
-            draws, rows * keep, (rows + 1) * keep, source.mined.ravel(), pair_negatives[:, mined], mask[:, mined]
+            draws,
+            rows * keep,
+            (rows + 1) * keep,
+            source.mined.ravel(),
+            pair_negatives[:, mined_columns],
+            mask[:, mined_columns],
         )
     return pair_negatives, mask
 

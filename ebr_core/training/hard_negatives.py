@@ -76,7 +76,7 @@ def rank_window(mining: Mining, documents: int) -> tuple[int, int]:
             )
     if last > documents:
         raise InputError(
-            f"mining.window: rank {last} is asked for, but the training window has {documents} documents; "
+            f"mining.window: the last rank is {last}, but the training window has only {documents} documents; "
             "lower the window, or set it as shares of the corpus, such as [0.002, 0.01]"
         )
     return int(first), int(last)

@@ -99,7 +99,7 @@ def select(
     group_of = _groups(results, mask, scratch)
     width = int(results.document_rows.max(initial=0)) + 1
     known_keys = _known_keys([chosen, rated_rows, clicks], group_of, results.document_rows, width, scratch)
-    known = _known_positives(known_keys, width, int(group_of.max(initial=-1)) + 1, scratch)
+    known_positives = _known_positives(known_keys, width, int(group_of.max(initial=-1)) + 1, scratch)
     not_clicked, offsets = _not_clicked(
         shown, group_of, known_keys, width, int(results.search_rows.max(initial=-1)) + 1, scratch
     )
@@ -109,7 +109,7 @@ def select(
         _take(offsets[:-1], search, scratch), _take(offsets[1:], search, scratch), not_clicked,
         len(clicks) or len(chosen),
     )  # fmt: skip
-    return pairs, known
+    return pairs, known_positives
 
 
 def _take(values: Array, rows: Array, scratch: Scratch) -> Array:
@@ -135,8 +135,8 @@ def _from_source(
     """The rows of shown that are pairs, in order."""
 
     def rows(part: slice) -> Array:
-        both = positives.source == "both"
-        return np.repeat(np.arange(part.start, part.stop), 1 + (both & shown.clicked[part]))
+        clicks_twice = positives.source == "both"
+        return np.repeat(np.arange(part.start, part.stop), 1 + (clicks_twice & shown.clicked[part]))
 
     match positives.source:
         case "none":

@@ -90,12 +90,12 @@ class Filter(Frozen):
         return (self.arm,)
 
 
-def first_there(rows: Int32, near: Float32, valid: Bool, k: int) -> tuple[Int32, Float32]:
-    """(rows, near) (Q, k): the first k valid results of each list (Q, K'), in order; −1 and −∞ after the last."""
+def first_there(rows: Int32, similarities: Float32, valid: Bool, k: int) -> tuple[Int32, Float32]:
+    """(rows (Q, k), similarities (Q, k)): the first k valid results of each list (Q, K'); −1 and −∞ after the last."""
     order = np.argsort(~valid, axis=1, kind="stable")[:, :k]
-    taken = np.take_along_axis(valid, order, 1)
-    documents = np.where(taken, np.take_along_axis(rows, order, 1), np.int32(-1))
-    return documents, np.where(taken, np.take_along_axis(near, order, 1), -np.inf).astype(np.float32)
+    is_taken = np.take_along_axis(valid, order, 1)
+    documents = np.where(is_taken, np.take_along_axis(rows, order, 1), np.int32(-1))
+    return documents, np.where(is_taken, np.take_along_axis(similarities, order, 1), -np.inf).astype(np.float32)
 
 
 def keys_of(search_rows: Int32, document_rows: Int32) -> Int64:

@@ -125,10 +125,10 @@ def _negative_mask(negative: Tensor, batch: Batch) -> Tensor:
     )
     ring = b - 1 if mix.in_batch == "all" else min(int(mix.in_batch), b - 1)
     if ring < b - 1:  # otherwise every allowed document of the batch is a negative
-        chosen = np.empty((b, b), bool)
+        in_batch_mask = np.empty((b, b), bool)
         similarities = negative[:, :b].to("cpu").numpy()
-        choose_in_batch(similarities, batch.allowed[:, :b], ring, min(mix.in_batch_hard, b), chosen)
-        negative_mask[:, :b] = torch.from_numpy(chosen).to(device)
+        choose_in_batch(similarities, batch.allowed[:, :b], ring, min(mix.in_batch_hard, b), in_batch_mask)
+        negative_mask[:, :b] = torch.from_numpy(in_batch_mask).to(device)
     return negative_mask
 
 

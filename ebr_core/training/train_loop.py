@@ -79,9 +79,9 @@ def use_threads(threads: int) -> None:
 
     Raises InputError if the machine has fewer threads.
     """
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets its config while importing
-    if threads > most:
-        raise InputError(f"threads: {threads}, but this machine has {most}; set at most that many")
+    available = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets its config while importing
+    if threads > available:
+        raise InputError(f"threads: {threads}, but this machine has {available}; set at most that many")
     torch.set_num_threads(threads)
     numba.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
@@ -220,8 +220,8 @@ def _epoch(number: int, stats: list[StepStats], spread: float, recall: float) ->
     return Epoch(number, *means, spread, recall)
 
 
-def _spread(corpus: Corpus, tower: Tower, most: int = 10_000) -> float:
-    documents = corpus.trainable[:: max(1, len(corpus.trainable) // most)]
+def _spread(corpus: Corpus, tower: Tower, sample_size: int = 10_000) -> float:
+    documents = corpus.trainable[:: max(1, len(corpus.trainable) // sample_size)]
     vectors = tower.encode(corpus.inputs.rows_of(documents))
     return 1 - float(np.linalg.norm(vectors.mean(0)))
 

@@ -62,8 +62,8 @@ def test_neither_blocks_nor_slices_nor_the_width_of_offsets_change_a_bag(
     inputs: list[str | None], data: st.DataObject
 ) -> None:
     features = TextFeatures(char_ngrams=(2, 3), word_ngrams=(1, 2))
-    whole = hash_texts(pa.array(inputs, pa.string()), features)
-    assert same(whole, hash_texts(pa.array(inputs, pa.large_string()), features, block=3))
+    bags = hash_texts(pa.array(inputs, pa.string()), features)
+    assert same(bags, hash_texts(pa.array(inputs, pa.large_string()), features, block=3))
     first = data.draw(st.integers(0, len(inputs)))
     last = data.draw(st.integers(first, len(inputs)))
     part = pa.array(inputs, pa.string())[first:last]
@@ -180,11 +180,14 @@ def test_a_document_is_half_itself_and_half_the_queries_that_led_to_it(
     )
     rows = np.array(sorted(pairs), np.int32).reshape(-1, 2)
     bags = with_queries(uniform(documents), uniform(queries), rows[:, 0], rows[:, 1])
-    for d, own in enumerate(documents):
+    for d, document_ngrams in enumerate(documents):
         clicked_queries = [queries[q] for document, q in sorted(pairs) if document == d and queries[q]]
         expected: Counter[int] = Counter()
-        half = 0.5 if own and clicked_queries else 1.0
-        for part, share in [(own, half), *((query, half / len(clicked_queries)) for query in clicked_queries)]:
+        half = 0.5 if document_ngrams and clicked_queries else 1.0
+        for part, share in [
+            (document_ngrams, half),
+            *((query, half / len(clicked_queries)) for query in clicked_queries),
+        ]:
             for ngram in part:
                 expected[ngram] += share / len(part)  # type: ignore[assignment]
         weights: Counter[int] = Counter()

@@ -88,9 +88,9 @@ def test_scores_of_pairs_are_those_of_the_lists(texts: list[str], queries: list[
     rows, scores = ranked(terms, queries, len(texts), all_words=False)
     rng = np.random.default_rng(seed)
     query_rows, document_rows = (rng.integers(0, n, 20).astype(np.int32) for n in (len(queries), len(texts)))
-    pair_scores, held = scores_of(terms, queries, query_rows, document_rows)
+    pair_scores, shares = scores_of(terms, queries, query_rows, document_rows)
     for pair, (q, d) in enumerate(zip(query_rows, document_rows, strict=True)):
         list_scores = dict(zip(rows[q].tolist(), scores[q].tolist(), strict=True))
         assert pair_scores[pair] == pytest.approx(list_scores.get(int(d), 0), rel=1e-5)
         query_words, document_words = (set(stems([text])[0].as_py()) for text in (queries[q], texts[d]))
-        assert held[pair] == pytest.approx(len(query_words & document_words) / max(1, len(query_words)))
+        assert shares[pair] == pytest.approx(len(query_words & document_words) / max(1, len(query_words)))

@@ -85,9 +85,9 @@ def test_any_text_stays_a_text_and_null_stays_null(texts: list[str | None], rate
     assert [text is None for text in output] == [text is None for text in texts]
     for text, copy in zip(texts, output, strict=True):
         assert text is None or copy is None or abs(len(text) - len(copy)) <= 2
-    whole = pa.array([None, "left out", *texts])
-    assert misspell(whole, Typos(rate=0), seed).equals(whole)
-    assert misspell(whole.slice(2), Typos(rate=rate), seed).equals(
+    array = pa.array([None, "left out", *texts])
+    assert misspell(array, Typos(rate=0), seed).equals(array)
+    assert misspell(array.slice(2), Typos(rate=rate), seed).equals(
         misspell(pa.array(texts, pa.string()), Typos(rate=rate), seed)
     )
 
@@ -117,12 +117,12 @@ def test_the_share_misspelt_the_second_word_and_the_first_letter() -> None:
     outputs = misspelt_list(["wander lustre"] * n, rate=0.12, second=0.2)
     changed = [text for text in outputs if text != "wander lustre"]
     assert near(len(changed) / n, 0.12, n)
-    both = [text for text in changed if not text.startswith("wander ") and not text.endswith(" lustre")]
-    assert near(len(both) / len(changed), 0.2, len(changed))
-    hit = [
+    two_words = [text for text in changed if not text.startswith("wander ") and not text.endswith(" lustre")]
+    assert near(len(two_words) / len(changed), 0.2, len(changed))
+    first_letter_changed = [
         text for text in misspelt_list(["abcdefgh"] * n, first_letter=0.5, substitution=1e6) if text[1:] == "bcdefgh"
     ]
-    assert near(len(hit) / n, 0.5, n)
+    assert near(len(first_letter_changed) / n, 0.5, n)
     long = [text for text in misspelt_list(["abcdef ghi"] * n) if text.endswith(" ghi")]
     assert near(len(long) / n, 6 / 9, n)
 

@@ -44,25 +44,25 @@ def vectors_of(settings_: Graph, sources: list[int], targets: list[int], seed: i
 
 
 @pytest.mark.parametrize("method", ["walks", "neighbours", "svd"])
-def test_a_searcher_is_nearer_to_documents_of_the_own_circle(method: str) -> None:
+def test_a_searcher_is_nearer_to_documents_of_their_own_circle(method: str) -> None:
     settings_ = Graph.model_validate({"method": method, "dimensions": 16, "epochs": 60})
     vectors = vectors_of(settings_, *circles(0))
-    near = vectors[: SEARCHERS - 2] @ vectors[SEARCHERS:-2].T
-    same = (
+    similarities = vectors[: SEARCHERS - 2] @ vectors[SEARCHERS:-2].T
+    same_circle = (
         np.arange(SEARCHERS - 2)[:, None] % CIRCLES == np.arange(SEARCHERS, SEARCHERS + DOCUMENTS - 2)[None] % CIRCLES
     )
-    assert near[same].mean() > near[~same].mean() + 0.2
-    known = np.ones(len(vectors), bool)
-    known[[SEARCHERS - 2, SEARCHERS - 1, -2, -1]] = False
-    np.testing.assert_allclose(np.linalg.norm(vectors[known], axis=1), 1, atol=1e-5)
-    assert not vectors[~known].any()
+    assert similarities[same_circle].mean() > similarities[~same_circle].mean() + 0.2
+    connected = np.ones(len(vectors), bool)
+    connected[[SEARCHERS - 2, SEARCHERS - 1, -2, -1]] = False
+    np.testing.assert_allclose(np.linalg.norm(vectors[connected], axis=1), 1, atol=1e-5)
+    assert not vectors[~connected].any()
 
 
 @pytest.mark.parametrize("method", ["walks", "neighbours", "svd"])
 def test_a_seed_fixes_every_byte(method: str) -> None:
     settings_ = Graph.model_validate({"method": method, "dimensions": 8, "epochs": 2})
-    first, again = (vectors_of(settings_, *circles(1), seed=3) for _ in range(2))
-    assert first.tobytes() == again.tobytes()
+    first, second = (vectors_of(settings_, *circles(1), seed=3) for _ in range(2))
+    assert first.tobytes() == second.tobytes()
     if method != "svd":
         assert first.tobytes() != vectors_of(settings_, *circles(1), seed=4).tobytes()
 

@@ -187,7 +187,7 @@ def test_a_restored_tower_trains_on_like_the_original(groups: str, towers: dict[
     restored = restore_ngram_tower(tower.config, copied_state(tower), list(tower.groups))
     assert np.array_equal(restored.over(inputs).encode(rows), tower.over(inputs).encode(rows))
     if isinstance(tower.fusion, Network):
-        return  # its optimiser begins anew
+        return  # the optimiser of a network is not restored
     for each_tower in (tower, restored):
         each_tower.step(each_tower.over(inputs).forward(rows), gradient.copy(), 0.1)
     assert {name: array.tobytes() for name, array in tower.state().items()} == {

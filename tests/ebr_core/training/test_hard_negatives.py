@@ -41,13 +41,17 @@ def random_case(
         queries, documents = (rng.integers(-1, 2, v.shape).astype(np.float32) for v in (queries, documents))
     rows = np.sort(rng.choice(2 * n, n, replace=False)).astype(np.int32)
     lists = [np.sort(rng.choice(rows, int(rng.integers(0, min(n, 6))), replace=False)) for _ in range(4)]
-    known = KnownPositives(np.cumsum([0, *map(len, lists)]), np.concatenate(lists).astype(np.int32))
+    known_positives = KnownPositives(np.cumsum([0, *map(len, lists)]), np.concatenate(lists).astype(np.int32))
     groups = rng.integers(0, 4, q).astype(np.int32)
-    return MiningQueries(queries, groups, rng.choice(rows, q).astype(np.int32)), Searched(documents, rows), known
+    return (
+        MiningQueries(queries, groups, rng.choice(rows, q).astype(np.int32)),
+        Searched(documents, rows),
+        known_positives,
+    )
 
 
 def candidates(
-    queries: MiningQueries, corpus: Searched, known: KnownPositives, mining: Mining, q: int, noise: float = 0
+    queries: MiningQueries, corpus: Searched, known_positives: KnownPositives, mining: Mining, q: int, noise: float = 0
 ) -> dict[int, tuple[set[int], float]]:
     """{document row: (its possible ranks, given that similarities are only known up to noise; similarity)} of every
     document that may be drawn for query q."""
@@ -55,7 +59,11 @@ def candidates(
     query = queries.vectors[q].astype(float)
     similarities = dict(zip(corpus.rows.tolist(), (corpus.vectors.astype(float) @ query).tolist(), strict=True))
     ranked = sorted(similarities, key=lambda row: (-similarities[row], row))
-    excluded = {*known.documents[known.offsets[queries.groups[q]] : known.offsets[queries.groups[q] + 1]].tolist()}
+    excluded = {
+        *known_positives.documents[
+            known_positives.offsets[queries.groups[q]] : known_positives.offsets[queries.groups[q] + 1]
+        ].tolist()
+    }
     excluded.add(int(queries.positives[q]))
     positive_similarity = similarities[int(queries.positives[q])] if mining.below_positive or mining.sharpness else 0.0
     candidate_rows = {}
@@ -80,9 +88,14 @@ def concatenate(blocks: list[Mined]) -> Mined:
 
 
 def mine_all(
-    queries: MiningQueries, corpus: Searched, known: KnownPositives, mining: Mining, seed: int = 0, threads: int = 1
+    queries: MiningQueries,
+    corpus: Searched,
+    known_positives: KnownPositives,
+    mining: Mining,
+    seed: int = 0,
+    threads: int = 1,
 ) -> Mined:
-    return concatenate(list(mine(queries, corpus, known, mining, seed, threads)))
+    return concatenate(list(mine(queries, corpus, known_positives, mining, seed, threads)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -93,13 +106,13 @@ def mine_all(
 def test_everything_in_the_window_but_positives_is_found_with_its_rank(
     q: int, n: int, d: int, seed: int, integers: bool, window: tuple[float, float], p: float | None
 ) -> None:
-    queries, corpus, known = random_case(q, n, d, seed, integers)
+    queries, corpus, known_positives = random_case(q, n, d, seed, integers)
     first, last = (math.ceil(share * (n - 1)) + 1 for share in sorted(window))
     mining = Mining(window=(first, last), keep=n, below_positive=None if integers else p)  # none lies on the bound
-    negatives = mine_all(queries, corpus, known, mining)
+    negatives = mine_all(queries, corpus, known_positives, mining)
     assert negatives.document_rows.shape == (q, n)
     for i in range(q):
-        expected = candidates(queries, corpus, known, mining, i, noise=0 if integers else 1e-5)
+        expected = candidates(queries, corpus, known_positives, mining, i, noise=0 if integers else 1e-5)
         valid = negatives.document_rows[i] >= 0
         assert not valid[valid.sum() :].any()
         assert not negatives.ranks[i, ~valid].any()
@@ -122,10 +135,10 @@ def test_a_smaller_keep_gives_the_first_of_a_larger_one_and_all_differ(
     q: int, n: int, keep: int, sharpness: float, seed: int
 ) -> None:
     case, mining = random_case(q, n, 4, seed), Mining(window=(0.0, 1.0), keep=2 * keep, sharpness=sharpness)
-    more = mine_all(*case, mining)
-    few = mine_all(*case, mining.model_copy(update={"keep": keep}))
-    assert np.array_equal(few.document_rows, more.document_rows[:, :keep])
-    for row in more.document_rows:
+    large = mine_all(*case, mining)
+    small = mine_all(*case, mining.model_copy(update={"keep": keep}))
+    assert np.array_equal(small.document_rows, large.document_rows[:, :keep])
+    for row in large.document_rows:
         assert len(set(row[row >= 0].tolist())) == (row >= 0).sum()
 
 
@@ -146,9 +159,9 @@ def test_the_window_of_an_exact_search_is_the_window_mined() -> None:
 
 def test_a_threshold_guessed_too_high_loses_nothing() -> None:
     """Every sixteenth document, which is the sample, is near the query, and all others are far."""
-    queries, corpus, known = same_query(5, units(1024, 8, 1), positive=-1)
+    queries, corpus, known_positives = same_query(5, units(1024, 8, 1), positive=-1)
     corpus.vectors[::16] = units(64, 8, 2) * 0.01 + queries.vectors[0]
-    negatives = mine_all(queries, corpus, known, Mining(window=(1, 200), keep=200))
+    negatives = mine_all(queries, corpus, known_positives, Mining(window=(1, 200), keep=200))
     expected = search_exact(corpus.vectors, queries.vectors, 200)[0]
     assert np.array_equal(np.sort(expected, 1), np.sort(negatives.document_rows, 1))
 
@@ -183,10 +196,11 @@ def test_candidates_are_drawn_by_their_weight(sharpness: float, shift: float) ->
 def test_a_seed_fixes_the_negatives_for_any_number_of_threads() -> None:
     """Documents with the same text have the same vector, but the last bits of their similarities may differ."""
     documents = np.tile(units(70, 64, 3), (20, 1))
-    queries, _, known = random_case(50, 100, 64, 1)
+    queries, _, known_positives = random_case(50, 100, 64, 1)
     corpus = Searched(documents, np.arange(1400, dtype=np.int32))
     runs = [
-        mine_all(queries, corpus, known, Mining(window=(11, 250), keep=9), s, t) for s, t in ((0, 1), (0, 2), (1, 1))
+        mine_all(queries, corpus, known_positives, Mining(window=(11, 250), keep=9), s, t)
+        for s, t in ((0, 1), (0, 2), (1, 1))
     ]
     assert all(np.array_equal(first, second) for first, second in zip(runs[0], runs[1], strict=True))
     assert not np.array_equal(runs[0].document_rows, runs[2].document_rows)
@@ -202,7 +216,7 @@ def test_equal_documents_are_ranked_by_row(copies: int) -> None:
 
 
 def test_one_shard_serves_all_queries_and_its_window_is_scaled() -> None:
-    queries, corpus, known = random_case(30, 400, 6, 5)
+    queries, corpus, known_positives = random_case(30, 400, 6, 5)
     queries = queries._replace(positives=np.full(30, -1, np.int32))
     all_ranks = mine_all(
         queries, corpus, nothing_known_for(queries), Mining(window=(0.0, 1.0), keep=400, shard=0.25), seed=3
@@ -210,11 +224,11 @@ def test_one_shard_serves_all_queries_and_its_window_is_scaled() -> None:
     shard = np.sort(all_ranks.document_rows[0, all_ranks.document_rows[0] >= 0])
     assert len(shard) == 100
     assert all(set(row[row >= 0].tolist()) == set(shard.tolist()) for row in all_ranks.document_rows)
-    negatives = mine_all(queries, corpus, known, Mining(window=(41, 200), keep=400, shard=0.25), seed=3)
+    negatives = mine_all(queries, corpus, known_positives, Mining(window=(41, 200), keep=400, shard=0.25), seed=3)
     part = Searched(corpus.vectors[np.isin(corpus.rows, shard)], shard)
-    from_shard = mine_all(queries, part, known, Mining(window=(11, 50), keep=400), seed=3)
+    from_shard = mine_all(queries, part, known_positives, Mining(window=(11, 50), keep=400), seed=3)
     assert all(np.array_equal(first, second) for first, second in zip(negatives, from_shard, strict=True))
-    second = mine_all(queries, corpus, known, Mining(window=(41, 200), keep=400, shard=0.25), seed=4)
+    second = mine_all(queries, corpus, known_positives, Mining(window=(41, 200), keep=400, shard=0.25), seed=4)
     assert not np.isin(second.document_rows[second.document_rows >= 0], shard).all()
 
 
@@ -223,8 +237,10 @@ def nothing_known_for(queries: MiningQueries) -> KnownPositives:
 
 
 def test_the_filter_uses_the_positive_from_the_corpus_if_the_shard_lacks_it() -> None:
-    queries, corpus, known = random_case(20, 300, 4, 8)
-    negatives = mine_all(queries, corpus, known, Mining(window=(0.0, 1.0), keep=300, shard=0.1, below_positive=0.8))
+    queries, corpus, known_positives = random_case(20, 300, 4, 8)
+    negatives = mine_all(
+        queries, corpus, known_positives, Mining(window=(0.0, 1.0), keep=300, shard=0.1, below_positive=0.8)
+    )
     positive_similarities = (queries.vectors * corpus.vectors[np.searchsorted(corpus.rows, queries.positives)]).sum(1)
     assert (negatives.similarities <= (positive_similarities - 0.2 * abs(positive_similarities))[:, None] + 1e-6).all()
     assert (negatives.document_rows >= 0).any()
@@ -253,10 +269,10 @@ def not_a_number(n: int) -> Float32:
 
 
 def test_invalid_inputs_are_refused() -> None:
-    queries, corpus, known = random_case(4, 60, 4, 0)
+    queries, corpus, known_positives = random_case(4, 60, 4, 0)
     rows: Int32 = corpus.rows
     for case, mining, message in (
-        ((queries, corpus), Mining(), "rank 500 is asked for.*60 documents; lower the window"),
+        ((queries, corpus), Mining(), "the last rank is 500.*60 documents; lower the window"),
         ((queries, corpus), Mining(window=(0.001, 0.002)), "hold no whole rank of 60 documents"),
         ((queries, Searched(corpus.vectors[:0], rows[:0])), Mining(), "no document existed in the training window"),
         ((queries, Searched(corpus.vectors, rows[::-1])), Mining(window=(1, 9)), "order of row"),
@@ -269,7 +285,7 @@ def test_invalid_inputs_are_refused() -> None:
         ),
     ):
         with pytest.raises(InputError, match=message):
-            mine_all(*case, known, mining)
+            mine_all(*case, known_positives, mining)
 
 
 @pytest.mark.parametrize(

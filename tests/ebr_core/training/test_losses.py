@@ -93,7 +93,7 @@ def test_value_and_gradients_are_those_of_autograd(
 
 
 def test_a_rare_document_gets_the_larger_corrected_logit() -> None:
-    """The sign, which is easy to get wrong: log q is subtracted, so that frequently drawn documents are not punished."""
+    """The sign, which is easy to get wrong: log q is subtracted, so frequently drawn documents are not punished."""
     log_q = torch.tensor([[0.5, 0.01]]).log()
     for refined in (False, True):
         corr = logq_correction(torch.tensor([0.1]).log(), log_q, torch.ones(1, 2, dtype=torch.bool), 1.0, refined)

@@ -46,9 +46,12 @@ def queries_of(pairs: Pairs) -> list[int]:
     return [query_of[search] for search in pairs.search_rows.tolist()]
 
 
-def known_of(pairs: Pairs, known: KnownPositives) -> list[set[int]]:
+def known_of(pairs: Pairs, known_positives: KnownPositives) -> list[set[int]]:
     """The documents that each pair excludes from the negatives."""
-    return [set(known.documents[known.offsets[g] : known.offsets[g + 1]].tolist()) for g in pairs.groups]
+    return [
+        set(known_positives.documents[known_positives.offsets[g] : known_positives.offsets[g + 1]].tolist())
+        for g in pairs.groups
+    ]
 
 
 def not_clicked_of(pairs: Pairs) -> list[list[int]]:
@@ -94,9 +97,9 @@ def test_equal_volume_draws_as_many_pairs_as_there_are_clicks(source: str) -> No
     ],
 )
 def test_known_positives_of_clicks(mask: str, expected: list[set[int]]) -> None:
-    pairs, known = select(shown(), NONE, Positives(), mask, 0)
+    pairs, known_positives = select(shown(), NONE, Positives(), mask, 0)
     assert pairs.document_rows.tolist() == [1, 2, 2, 3, 5]
-    assert known_of(pairs, known) == expected
+    assert known_of(pairs, known_positives) == expected
 
 
 def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -> None:
@@ -104,11 +107,11 @@ def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -
         positives = Positives.model_validate({"source": source, "equal_volume": True})
         for mask in ("pair", "query"):
             for seed in range(5):
-                pairs, known = select(shown(), NONE, positives, mask, seed)
-                sets = known_of(pairs, known)
+                pairs, known_positives = select(shown(), NONE, positives, mask, seed)
+                sets = known_of(pairs, known_positives)
                 assert all(document in documents for document, documents in zip(pairs.document_rows, sets, strict=True))
-                for first, last in zip(known.offsets[:-1], known.offsets[1:], strict=True):
-                    assert np.all(np.diff(known.documents[first:last]) > 0)
+                for first, last in zip(known_positives.offsets[:-1], known_positives.offsets[1:], strict=True):
+                    assert np.all(np.diff(known_positives.documents[first:last]) > 0)
                 if mask == "query":
                     assert all(
                         documents >= {1, 2, 3, 5}
@@ -133,8 +136,8 @@ def test_impressions_that_were_not_clicked(mask: str, expected: list[list[int]])
 
 def test_the_last_searcher_of_a_query_and_the_unknown_one_of_the_next_are_two() -> None:
     log = shown([(0, 1, True, 0, 2), (1, 2, True, 1, NOBODY), (2, 3, True, 1, 0)])
-    pairs, known = select(log, NONE, Positives(), "pair", 0)
-    assert known_of(pairs, known) == [{1}, {2}, {3}]
+    pairs, known_positives = select(log, NONE, Positives(), "pair", 0)
+    assert known_of(pairs, known_positives) == [{1}, {2}, {3}]
 
 
 def test_no_click_is_an_error() -> None:
@@ -151,12 +154,12 @@ FAILED = Recovered(*(np.array(column, np.int32) for column in zip((3, 6, 1, 0), 
 
 def test_hard_share_sets_the_number_of_hard_positives_and_masks_their_targets() -> None:
     for share, count in ((0.2, 1), (0.4, 2)):
-        pairs, known = select(shown(), FAILED, Positives(source="none", hard_share=share), "pair", 0)
+        pairs, known_positives = select(shown(), FAILED, Positives(source="none", hard_share=share), "pair", 0)
         assert len(pairs.search_rows) == count  # of 5 clicks
         assert pairs.pairs_per_epoch == 5
     assert sorted(zip(pairs.search_rows.tolist(), pairs.document_rows.tolist(), strict=True)) == [(3, 6), (6, 1)]
     ann = pairs.search_rows.tolist().index(3)
-    assert known_of(pairs, known)[ann] == {6}
+    assert known_of(pairs, known_positives)[ann] == {6}
     assert not_clicked_of(pairs)[ann] == [1]  # what search 3 showed
     assert not_clicked_of(pairs)[1 - ann] == []  # search 6 showed nothing
 
@@ -184,15 +187,15 @@ RATED = Rated(
 
 
 def test_results_rated_good_are_positives_and_known() -> None:
-    pairs, known = select(shown(), NONE, Positives(), "pair", 0, RATED)
+    pairs, known_positives = select(shown(), NONE, Positives(), "pair", 0, RATED)
     assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 4), (0, 5), (1, 6)]
-    assert known_of(pairs, known)[:3] == [{1, 2, 4}, {2}, {1, 2, 4}]  # Ann's, Bob's, Ann's again
-    assert known_of(pairs, known)[-1] == {6}
+    assert known_of(pairs, known_positives)[:3] == [{1, 2, 4}, {2}, {1, 2, 4}]  # Ann's, Bob's, Ann's again
+    assert known_of(pairs, known_positives)[-1] == {6}
     assert 4 not in not_clicked_of(pairs)[2]  # shown to Ann in search 2 and not clicked, but rated good
     assert pairs.pairs_per_epoch == 5
 
 
 def test_results_rated_good_can_be_known_without_being_positives() -> None:
-    pairs, known = select(shown(), NONE, Positives(), "pair", 0, RATED, rated_good=False)
+    pairs, known_positives = select(shown(), NONE, Positives(), "pair", 0, RATED, rated_good=False)
     assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 5)]
-    assert known_of(pairs, known)[0] == {1, 2, 4}
+    assert known_of(pairs, known_positives)[0] == {1, 2, 4}

@@ -55,18 +55,18 @@ def _rated(ratings: dict[tuple[int, int], bool]) -> Rated:
     st.lists(st.sets(st.integers(0, N - 1)), min_size=N, max_size=N),
 )
 def test_results_rated_bad_are_negatives_of_their_search_except_known_positives(
-    ratings: dict[tuple[int, int], bool], triples: list[tuple[int, int, int]], known: list[set[int]]
+    ratings: dict[tuple[int, int], bool], triples: list[tuple[int, int, int]], positives_of_groups: list[set[int]]
 ) -> None:
     columns = [np.array([pair[at] for pair in triples], np.int32) for at in range(3)]
-    nothing = np.zeros(len(triples), np.int64)
-    pairs = Pairs(columns[0], columns[1], columns[2], nothing, nothing, np.zeros(0, np.int32), len(triples))
-    offsets = np.cumsum([0, *(len(group_documents) for group_documents in known)]).astype(np.int64)
-    documents = np.array([row for group_documents in known for row in sorted(group_documents)], np.int32)
+    zeros = np.zeros(len(triples), np.int64)
+    pairs = Pairs(columns[0], columns[1], columns[2], zeros, zeros, np.zeros(0, np.int32), len(triples))
+    offsets = np.cumsum([0, *(len(group_documents) for group_documents in positives_of_groups)]).astype(np.int64)
+    documents = np.array([row for group_documents in positives_of_groups for row in sorted(group_documents)], np.int32)
     bad_rows = bad_of(_rated(ratings), pairs, KnownPositives(offsets, documents))
     for at, (search, _, group) in enumerate(triples):
         expected = {
             document for (rated_search, document), good in ratings.items() if rated_search == search and not good
-        } - known[group]
+        } - positives_of_groups[group]
         documents_found = bad_rows[at][bad_rows[at] >= 0].tolist()
         assert sorted(documents_found) == sorted(expected)
         assert (bad_rows[at][: len(documents_found)] >= 0).all()  # nothing behind a −1

@@ -221,13 +221,13 @@ def test_in_batch_negatives_are_the_ring_and_the_nearest_and_never_a_masked_posi
     similarity = rng.standard_normal((b, b)).astype(np.float32)
     allowed = rng.random((b, b)) < share
     np.fill_diagonal(allowed, False)
-    before, chosen = similarity.copy(), np.empty((b, b), bool)
+    original, mask = similarity.copy(), np.empty((b, b), bool)
     ring = b - 1 if in_batch == "all" else min(int(in_batch), b - 1)
-    choose_in_batch(similarity, allowed, ring, min(hard, b), chosen)
-    assert np.array_equal(before, similarity)  # the loss still needs them
-    assert not (chosen & ~allowed).any()
+    choose_in_batch(similarity, allowed, ring, min(hard, b), mask)
+    assert np.array_equal(original, similarity)  # the loss still needs them
+    assert not (mask & ~allowed).any()
     for i in range(b):
-        assert set(np.flatnonzero(chosen[i]).tolist()) == in_batch_negatives(
+        assert set(np.flatnonzero(mask[i]).tolist()) == in_batch_negatives(
             similarity[i].tolist(), allowed[i].tolist(), i, mix
         )
 
@@ -236,7 +236,7 @@ def test_in_batch_negatives_are_the_ring_and_the_nearest_and_never_a_masked_posi
 def test_the_ring_gives_every_pair_the_same_number_of_negatives(in_batch: int | str, count: int) -> None:
     mix = NegativeMix.model_validate({"random": 1, "in_batch": in_batch})
     allowed = ~torch.eye(7, dtype=torch.bool)
-    chosen = np.empty((7, 7), bool)
+    mask = np.empty((7, 7), bool)
     ring = 6 if mix.in_batch == "all" else min(mix.in_batch, 6)
-    choose_in_batch(np.zeros((7, 7), np.float32), allowed.numpy(), ring, 0, chosen)
-    assert chosen.sum(0).tolist() == chosen.sum(1).tolist() == [count] * 7
+    choose_in_batch(np.zeros((7, 7), np.float32), allowed.numpy(), ring, 0, mask)
+    assert mask.sum(0).tolist() == mask.sum(1).tolist() == [count] * 7

@@ -60,10 +60,10 @@ def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True)
     ]
     query_bags, document_bags = (hash_texts(pa.array(side), FEATURES) for side in (queries, documents))
     vocabulary = fit_vocabulary([query_bags, document_bags], FEATURES.buckets)
-    known = int(vocabulary.max()) + 1
+    table_rows = int(vocabulary.max()) + 1
     n, query_of = len(documents), np.arange(len(queries), dtype=np.int32)
     sides = keep_known(query_bags, vocabulary), keep_known(document_bags, vocabulary)
-    inputs = inputs_of(*sides, known, shared, query_of)
+    inputs = inputs_of(*sides, table_rows, shared, query_of)
     no_clicks = np.zeros(n, np.int64)
     corpus = Corpus(inputs, np.arange(n, dtype=np.int32), no_clicks)
     rows = []
@@ -100,9 +100,9 @@ def arm_of(mix: NegativeMix, **training: float) -> Arm:
 def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], NgramTower, NgramTower]:
     """(epochs, the towers after the last step, the best ones)."""
     use_threads(1)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, seed)
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, seed)
     epochs: list[Epoch] = []
-    for progress, tower in train(world.corpus, pairs, known, arm, seed, world.recall):
+    for progress, tower in train(world.corpus, pairs, known_positives, arm, seed, world.recall):
         if progress.epoch:
             epochs.append(progress.epoch)
         if progress.best:
@@ -145,9 +145,9 @@ def test_a_seed_fixes_every_byte_and_another_seed_changes_them() -> None:
 
 def test_progress_counts_pairs_and_reports_each_epoch() -> None:
     world, arm = planted(), arm_of(NegativeMix(random=5), epochs=2, batch_size=50)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
     p = len(pairs.search_rows)
-    reports = [progress for progress, _ in train(world.corpus, pairs, known, arm, 0, world.recall)]
+    reports = [progress for progress, _ in train(world.corpus, pairs, known_positives, arm, 0, world.recall)]
     assert [progress.pairs for progress in reports] == [
         done_before + done_in_epoch for done_before in (0, p) for done_in_epoch in [*range(50, p, 50), p, p]
     ]
@@ -172,8 +172,10 @@ def test_it_stops_when_recall_has_not_risen_for_patience_epochs(
     next_recall = iter(recalls)
     world = world._replace(recall=lambda _: next(next_recall))
     arm = arm_of(NegativeMix(random=3), epochs=len(recalls), patience=patience)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, 0)
-    ends = [progress for progress, _ in train(world.corpus, pairs, known, arm, 0, world.recall) if progress.epoch]
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    ends = [
+        progress for progress, _ in train(world.corpus, pairs, known_positives, arm, 0, world.recall) if progress.epoch
+    ]
     assert len(ends) == epochs
     assert max(number for number, progress in enumerate(ends, 1) if progress.best) == best
 
@@ -215,12 +217,12 @@ def test_an_arm_that_starts_from_another_goes_on_where_it_stopped() -> None:
     """An arm that starts from a trained one, with the optimiser's state, does not fall back to an untrained recall."""
     world, arm = planted(), arm_of(NegativeMix(random=10), epochs=6)
     _, tower, _ = trained(world, arm)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
     recall_before = world.recall(tower)
     short_arm = arm_of(NegativeMix(random=10), epochs=1, learning_rate=1e-6)
     end = [
         progress
-        for progress, _ in train(world.corpus, pairs, known, short_arm, 0, world.recall, Start(tower))
+        for progress, _ in train(world.corpus, pairs, known_positives, short_arm, 0, world.recall, Start(tower))
         if progress.epoch
     ]
     assert end[0].epoch is not None
@@ -231,13 +233,15 @@ def test_offline_hard_negatives_are_neither_positives_nor_unknown_documents() ->
     world, arm = planted(), arm_of(NegativeMix(random=5))
     corpus = world.corpus._replace(trainable=np.arange(0, CLUSTERS * EACH, 2, dtype=np.int32))
     _, tower, _ = trained(world, arm)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, 0)
-    blocks = mine_pairs(tower, corpus, pairs, known, Mining(window=(1, 8), keep=6), 0, 1)
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    blocks = mine_pairs(tower, corpus, pairs, known_positives, Mining(window=(1, 8), keep=6), 0, 1)
     rows = np.concatenate([part.document_rows for part in blocks])
     assert len(rows) == len(pairs.search_rows)
     for pair, mined in enumerate(rows.tolist()):
         group = pairs.groups[pair]
-        positives = set(known.documents[known.offsets[group] : known.offsets[group + 1]].tolist())
+        positives = set(
+            known_positives.documents[known_positives.offsets[group] : known_positives.offsets[group + 1]].tolist()
+        )
         negatives = {row for row in mined if row >= 0}
         assert negatives
         assert not negatives & positives
@@ -311,9 +315,9 @@ def test_several_query_vectors_learn_the_clusters() -> None:
 
     epochs, tower, _ = trained(world._replace(corpus=corpus, recall=recall), arm)
     assert epochs[-1].validation_recall > 0.9
-    pairs, known = select(world.shown, NONE, arm.positives, "pair", 0)
+    pairs, known_positives = select(world.shown, NONE, arm.positives, "pair", 0)
     with pytest.raises(InputError, match="cannot be mined from"):
-        mine_pairs(tower, corpus, pairs, known, Mining(window=(1, 8)), 0, 1)
+        mine_pairs(tower, corpus, pairs, known_positives, Mining(window=(1, 8)), 0, 1)
 
 
 def test_misspelt_copies_learn_what_their_queries_learn() -> None:
