@@ -1,4 +1,4 @@
-"""Bags of n-grams in CSR form: what training knows of them, how they weigh, how they are joined."""
+"""Bags of n-grams in CSR form: the vocabulary of the training window, weights, and ways to join bags."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class Bags(NamedTuple):
 
 def fit_vocabulary(bags: list[Bags], buckets: int) -> Int32:
     """(buckets,): the table row of every bucket that occurs in the bags, in order of bucket; −1 for the others."""
-    seen = np.zeros(buckets, bool)
+    occurs = np.zeros(buckets, bool)
     for bag in bags:
-        seen[bag.ids] = True
+        occurs[bag.ids] = True
     vocabulary = np.full(buckets, -1, np.int32)
-    vocabulary[seen] = np.arange(seen.sum(), dtype=np.int32)
+    vocabulary[occurs] = np.arange(occurs.sum(), dtype=np.int32)
     return vocabulary
 
 
 def keep_known(bags: Bags, vocabulary: Int32) -> Bags:
-    """The same bags with rows for buckets; n-grams that training never saw are left out, for they carry no meaning."""
+    """The same bags with table rows in place of buckets; n-grams that training never saw carry no meaning: dropped."""
     rows = vocabulary[bags.ids]
-    known = rows >= 0
-    before = np.concatenate([[0], np.cumsum(known)])
+    in_vocabulary = rows >= 0
+    before = np.concatenate([[0], np.cumsum(in_vocabulary)])
     offsets = before[bags.offsets]
     counts = np.diff(offsets)
     weights = np.repeat((1 / np.maximum(counts, 1)).astype(np.float32), counts)
-    return Bags(offsets, rows[known], weights)
+    return Bags(offsets, rows[in_vocabulary], weights)
 
 
 def take(bags: Bags, rows: Int32) -> Bags:
@@ -50,22 +50,22 @@ def take(bags: Bags, rows: Int32) -> Bags:
     return Bags(offsets, bags.ids[at], bags.weights[at])
 
 
-def concatenated(first: Bags, second: Bags) -> Bags:
-    """The bags of both, one after the other."""
+def concatenate(first: Bags, second: Bags) -> Bags:
+    """The bags of the first, then those of the second."""
     offsets = np.concatenate([first.offsets, second.offsets[1:] + first.offsets[-1]])
     return Bags(offsets, np.concatenate([first.ids, second.ids]), np.concatenate([first.weights, second.weights]))
 
 
-def rarity_of(bags: Bags, known: int) -> Float32:
-    """(known,): log((N + 1) / (n + ½)) for n of N bags that hold the row, at least 0.01: what is rare says more."""
+def rarity_of(bags: Bags, rows: int) -> Float32:
+    """(rows,): log((N + 1) / (n + ½)) where n of N bags hold the row, at least 0.01: rare n-grams are more telling."""
     holders = np.repeat(np.arange(len(bags)), np.diff(bags.offsets))
-    distinct = np.unique(holders * np.int64(known) + bags.ids)
-    held = np.bincount(distinct % known, minlength=known)
-    return np.maximum(np.log((len(bags) + 1) / (held + 0.5)), 0.01).astype(np.float32)
+    distinct = np.unique(holders * np.int64(rows) + bags.ids)
+    document_counts = np.bincount(distinct % rows, minlength=rows)
+    return np.maximum(np.log((len(bags) + 1) / (document_counts + 0.5)), 0.01).astype(np.float32)
 
 
 def apply_idf(bags: Bags, rarity: Float32) -> Bags:
-    """The same bags, each n-gram with its rarity; a bag's weights sum to 1."""
+    """The same bags, each n-gram weighted by its rarity; the weights of a bag sum to 1."""
     weights = rarity[bags.ids].astype(np.float64)
     before = np.concatenate([[0.0], np.cumsum(weights)])
     totals = before[bags.offsets[1:]] - before[bags.offsets[:-1]]
@@ -74,31 +74,31 @@ def apply_idf(bags: Bags, rarity: Float32) -> Bags:
 
 
 def with_queries(documents: Bags, queries: Bags, document_rows: Int32, query_rows: Int32) -> Bags:
-    """The documents' bags, half their own and half that of the queries that led to them, all of these alike.
+    """The documents' bags: half of the weight is their own, half is shared equally by the queries that led to them.
 
-    document_rows, query_rows (pairs,): which query led to which document, each pair once. A document without queries,
-    or without n-grams of its own, has the other half alone.
+    document_rows, query_rows (pairs,): query query_rows[i] led to document document_rows[i]; each pair once. A document
+    without queries, or without n-grams of its own, gives all its weight to the other half.
     """
-    own_of = np.repeat(np.arange(len(documents)), np.diff(documents.offsets))
-    told = take(queries, query_rows)
-    sizes = np.diff(told.offsets)
-    led = np.bincount(document_rows[sizes > 0], minlength=len(documents))
-    own = np.diff(documents.offsets) > 0
-    half = np.where(own & (led > 0), 0.5, 1.0)
-    told_of = np.repeat(document_rows, sizes)
+    owners = np.repeat(np.arange(len(documents)), np.diff(documents.offsets))
+    query_bags = take(queries, query_rows)
+    sizes = np.diff(query_bags.offsets)
+    query_counts = np.bincount(document_rows[sizes > 0], minlength=len(documents))
+    has_ngrams = np.diff(documents.offsets) > 0
+    half = np.where(has_ngrams & (query_counts > 0), 0.5, 1.0)
+    query_owners = np.repeat(document_rows, sizes)
     weights = np.concatenate(
-        [documents.weights * half[own_of], told.weights * (half / np.maximum(led, 1))[told_of]]
+        [documents.weights * half[owners], query_bags.weights * (half / np.maximum(query_counts, 1))[query_owners]]
     ).astype(np.float32)
-    of = np.concatenate([own_of, told_of])
-    order = np.argsort(of, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=len(documents)))])
-    return Bags(offsets, np.concatenate([documents.ids, told.ids])[order], weights[order])
+    bag_rows = np.concatenate([owners, query_owners])
+    order = np.argsort(bag_rows, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(bag_rows, minlength=len(documents)))])
+    return Bags(offsets, np.concatenate([documents.ids, query_bags.ids])[order], weights[order])
 
 
 def split_rows(bags: Bags, buckets_of: Int32, remainders: int) -> Bags:
-    """Each id as two rows: its bucket modulo `remainders`, and behind those its quotient. [Shi et al. 2020]
+    """The bags with two rows for each id: its bucket modulo `remainders`, then its quotient. [Shi et al. 2020]
 
-    buckets_of (known rows,): the bucket of each row.
+    buckets_of (rows,): the bucket of each row. Rows of quotients follow the `remainders` rows of remainders.
     """
     buckets = buckets_of[bags.ids]
     ids = np.stack([buckets % remainders, remainders + buckets // remainders], axis=1).ravel().astype(np.int32)

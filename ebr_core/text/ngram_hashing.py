@@ -23,7 +23,6 @@ from ebr_core.towers.feature_config import TextFeatures
 
 SEPARATOR, LETTER, DROPPED, SPACELESS = 0, 1, 2, 3
 
-
 _SPACELESS_RANGES = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Burmese
@@ -34,10 +33,7 @@ _SPACELESS_RANGES = (
     (0x20000, 0x3FFFF),  # Han, further extensions
 )
 
-
-_BLOCK_BYTES = 2**24  # of text at a time, for each byte needs room for several n-grams
-
-
+_BLOCK_BYTES = 2**24  # of text at a time: each byte needs memory for several n-grams
 _BEGIN, _END = 0x110000, 0x110001  # beyond the last code point, so that no text can contain them
 
 
@@ -66,7 +62,7 @@ def _mix(value):  # type: ignore[no-untyped-def]  # numba infers: a uint64 here,
 
 @njit(cache=True, nogil=True)
 def _decode(text, classes, points):  # type: ignore[no-untyped-def]
-    """Writes the code points of a UTF-8 text into points, lower-case ASCII, separators as 0; returns how many."""
+    """Write the code points of a UTF-8 text into points: ASCII in lower case, separators as 0. Return their number."""
     n, at = 0, 0
     while at < len(text):
         byte = text[at]
@@ -92,7 +88,7 @@ def _decode(text, classes, points):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _hash_text(points, n, classes, char_ngrams, word_ngrams, buckets, words, out):  # type: ignore[no-untyped-def]
-    """Writes the bucket of every n-gram of one text into out; returns how many. Orders: runs, then words."""
+    """Write the bucket of every n-gram of one text into out and return their number: runs first, then words."""
     count, word_count, start = 0, 0, 0
     while start < n:
         if points[start] == 0:
@@ -135,18 +131,18 @@ def _hash_text(points, n, classes, char_ngrams, word_ngrams, buckets, words, out
 
 
 @parallel("offsets")
-def _hash_block(data, offsets, classes, char_ngrams, word_ngrams, buckets, room):  # type: ignore[no-untyped-def]
-    """(counts (texts,), buckets in a slot of room × bytes + room entries for each text)."""
+def _hash_block(data, offsets, classes, char_ngrams, word_ngrams, buckets, ngrams_per_byte):  # type: ignore[no-untyped-def]
+    """(counts (texts,), buckets in a slot of r × bytes + r entries for each text), r = ngrams_per_byte."""
     texts = len(offsets) - 1
     counts = np.zeros(texts, np.int64)
-    out = np.empty(room * (offsets[-1] - offsets[0]) + room * texts, np.int32)
+    out = np.empty(ngrams_per_byte * (offsets[-1] - offsets[0]) + ngrams_per_byte * texts, np.int32)
     for text in prange(texts):
         first, last = offsets[text], offsets[text + 1]
         points = np.empty(last - first, np.int32)
         words = np.empty(last - first, np.uint64)
         n = _decode(data[first:last], classes, points)
-        slot = room * (first - offsets[0]) + room * text
-        end = room * (last - offsets[0]) + room * (text + 1)
+        slot = ngrams_per_byte * (first - offsets[0]) + ngrams_per_byte * text
+        end = ngrams_per_byte * (last - offsets[0]) + ngrams_per_byte * (text + 1)
         counts[text] = _hash_text(points, n, classes, char_ngrams, word_ngrams, buckets, words, out[slot:end])
     return counts, out
 
@@ -159,7 +155,7 @@ def _compact(slots, slot_offsets, offsets, ids):  # type: ignore[no-untyped-def]
 
 
 def _fold(texts: pa.Array) -> pa.Array:
-    """Texts in NFKD and lower case; ASCII texts are left to the kernel, which lowers them as it reads."""
+    """The texts in NFKD and lower case. ASCII texts are returned unchanged: the kernel lowers them as it reads."""
     data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
     if len(data) == 0 or data.max() < 0x80:
         return texts
@@ -167,7 +163,7 @@ def _fold(texts: pa.Array) -> pa.Array:
 
 
 def _blocks(texts: pa.Array, block: int) -> Iterator[tuple[int, int]]:
-    """(first, last) of runs of at most block texts and _BLOCK_BYTES, or of one text that is longer."""
+    """(first, last) of runs of at most `block` texts and _BLOCK_BYTES, or of a single text that is longer."""
     if len(texts) <= block and texts.nbytes <= _BLOCK_BYTES:
         yield from [(0, len(texts))] if len(texts) else []
         return
@@ -184,8 +180,8 @@ def hash_texts(texts: pa.Array, features: TextFeatures, block: int = 65_536) -> 
     """The n-grams of each text as buckets 0 … features.buckets − 1; a bag's weights are 1 / its size. [EBR §3.1]
 
     Each word with its boundary marks gives its character n-grams (a word shorter than n gives itself); sequences of
-    words give word n-grams. Repeated n-grams stand as often as they occur. An empty text gives an empty bag; null is
-    empty.
+    words give word n-grams. A repeated n-gram occurs in the bag as often as in the text. An empty text, or null, gives
+    an empty bag.
 
     >>> bags = hash_texts(pa.array(["ab", ""]), TextFeatures(char_ngrams=(3,), word_ngrams=()))
     >>> bags.offsets.tolist()  # ‹ab and ab›
@@ -193,18 +189,20 @@ def hash_texts(texts: pa.Array, features: TextFeatures, block: int = 65_536) -> 
     """
     char_ngrams = np.array(features.char_ngrams, np.int64)
     word_ngrams = np.array(features.word_ngrams, np.int64)
-    room = 2 * len(char_ngrams) + len(word_ngrams)  # n-grams a byte can begin, the marks' share included
-    room = max(room, 1)
+    ngrams_per_byte = 2 * len(char_ngrams) + len(word_ngrams)  # that a byte can begin, boundary marks included
+    ngrams_per_byte = max(ngrams_per_byte, 1)
     counts_of, ids_of = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
     texts = pc.fill_null(pc.cast(texts, pa.large_string()), "")
     for first, last in _blocks(texts, block):
         part = _fold(pa.concat_arrays([texts.slice(first, last - first)]))
         offsets = np.frombuffer(part.buffers()[1], np.int64)[part.offset : part.offset + len(part) + 1]
         data = np.frombuffer(part.buffers()[2] or b"", np.uint8)
-        counts, slots = _hash_block(data, offsets, _classes(), char_ngrams, word_ngrams, features.buckets, room)
+        counts, slots = _hash_block(
+            data, offsets, _classes(), char_ngrams, word_ngrams, features.buckets, ngrams_per_byte
+        )
         compact = np.concatenate([[0], np.cumsum(counts)])
         ids = np.empty(compact[-1], np.int32)
-        _compact(slots, room * (offsets[:-1] - offsets[0] + np.arange(len(part))), compact, ids)
+        _compact(slots, ngrams_per_byte * (offsets[:-1] - offsets[0] + np.arange(len(part))), compact, ids)
         counts_of.append(counts)
         ids_of.append(ids)
     counts = np.concatenate(counts_of)
@@ -212,15 +210,15 @@ def hash_texts(texts: pa.Array, features: TextFeatures, block: int = 65_536) -> 
     return Bags(np.cumsum(counts), np.concatenate(ids_of), np.repeat(weights, counts[1:]))
 
 
-def spelt(text: str, features: TextFeatures) -> list[str]:
-    """The n-grams of one text as they are written, in the order of its bag: ‹ and › mark where a run of letters ends.
+def written_ngrams(text: str, features: TextFeatures) -> list[str]:
+    """The n-grams of one text as strings, in the order of its bag; ‹ and › mark the ends of a run of letters.
 
-    >>> spelt("Ab c", TextFeatures(char_ngrams=(3,), word_ngrams=(1,)))
+    >>> written_ngrams("Ab c", TextFeatures(char_ngrams=(3,), word_ngrams=(1,)))
     ['‹ab', 'ab›', '‹c›', 'ab', 'c']
     """
     folded = _fold(pa.array([text], pa.large_string()))[0].as_py().lower()
-    kinds, letters = _classes(), [one for one in folded if _classes()[ord(one)] != DROPPED]
-    runs = "".join(one if kinds[ord(one)] != SEPARATOR else " " for one in letters).split()
+    kinds, letters = _classes(), [letter for letter in folded if _classes()[ord(letter)] != DROPPED]
+    runs = "".join(letter if kinds[ord(letter)] != SEPARATOR else " " for letter in letters).split()
     written: list[str] = []
     for run in (f"‹{run}›" for run in runs):
         for size in features.char_ngrams:
@@ -232,14 +230,14 @@ def spelt(text: str, features: TextFeatures) -> list[str]:
 
 
 def _words(run: str) -> list[str]:
-    """A run of letters cut into words: characters of scripts without spaces stand alone."""
+    """The words of a run of letters: each character of a script without spaces is a word of its own."""
     words: list[str] = []
     joining = False
-    for one in run:
-        alone = _classes()[ord(one)] == SPACELESS
-        if joining and not alone:
-            words[-1] += one
+    for letter in run:
+        spaceless = _classes()[ord(letter)] == SPACELESS
+        if joining and not spaceless:
+            words[-1] += letter
         else:
-            words.append(one)
-        joining = not alone
+            words.append(letter)
+        joining = not spaceless
     return words

@@ -1,4 +1,4 @@
-"""Which words look like a misspelling of a known one: within edit distance 2, without comparing all pairs."""
+"""Words within edit distance 2 of a known word, which are likely misspellings, found without comparing all pairs."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from numba import njit
 
 from ebr_core.arrays import Bool, Int64
 
-LONGEST = 40  # code points; what is longer is no word
+LONGEST = 40  # code points; longer strings are not words
 _FILTER_BITS = 24
 
 
-def near_known(words: pa.Array, known: pa.Array) -> Bool:
-    """(n,): whether each word is within Levenshtein distance 2 of some known word.
+def near_known(words: pa.Array, known_words: pa.Array) -> Bool:
+    """(n,) True where a word is within Levenshtein distance 2 of some known word.
 
-    Two words are that near only if deleting at most two characters of each can make them equal, so the words' deletions
-    are hashed and each known word's deletions looked up among them; what is found is then compared in full. Words of
-    more than LONGEST code points are near to none.
+    Two words are that near only if deleting at most two characters of each can make them equal. So the words' deletions
+    are hashed, each known word's deletions are looked up among them, and the matches are compared in full. A word of
+    more than LONGEST code points is near no word.
 
     >>> near_known(pa.array(["jonh", "qqqq"]), pa.array(["john", "mary"]))
     array([ True, False])
     """
     points, offsets = _code_points(words)
-    known_points, known_offsets = _code_points(known)
-    found = np.zeros(len(words), bool)
-    if len(words) and len(known):
+    known_points, known_offsets = _code_points(known_words)
+    is_near = np.zeros(len(words), bool)
+    if len(words) and len(known_words):
         hashes, owners = _deletions(points, offsets)
         order = np.argsort(hashes, kind="stable")
-        _look_up(points, offsets, hashes[order], owners[order], known_points, known_offsets, found)
-    return found
+        _look_up(points, offsets, hashes[order], owners[order], known_points, known_offsets, is_near)
+    return is_near
 
 
 def _code_points(words: pa.Array) -> tuple[npt.NDArray[np.uint32], Int64]:
-    """All words' code points in a row, and where each word begins."""
+    """(the code points of all words in a row, offsets (n + 1,) where each word begins)."""
     words = pa.concat_arrays([pc.cast(words, pa.large_string())])
     starts = np.frombuffer(words.buffers()[1], np.int64)[words.offset :]
     text = (words.buffers()[2] or pa.py_buffer(b"")).to_pybytes()[starts[0] : starts[len(words)]].decode()
@@ -44,11 +44,11 @@ def _code_points(words: pa.Array) -> tuple[npt.NDArray[np.uint32], Int64]:
 
 
 @njit(cache=True, inline="always")
-def _hash(points, first, last, one, other):  # type: ignore[no-untyped-def]
-    """Of the word points[first:last] without the two places; first − 1 is none."""
+def _hash(points, first, last, first_deleted, second_deleted):  # type: ignore[no-untyped-def]
+    """The hash of the word points[first:last] without the characters at two positions; first − 1 deletes none."""
     value = np.uint64(1469598103934665603)
     for at in range(first, last):
-        if at not in (one, other):
+        if at not in (first_deleted, second_deleted):
             value = (value ^ np.uint64(points[at] + 1)) * np.uint64(1099511628211)
             value ^= value >> np.uint64(29)
     return value
@@ -56,7 +56,7 @@ def _hash(points, first, last, one, other):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _deletions(points, offsets):  # type: ignore[no-untyped-def]
-    """(hashes, words they are of) of every word with none, one or two characters deleted."""
+    """(hashes, their words) of every word with none, one or two characters deleted."""
     total = 0
     for word in range(len(offsets) - 1):
         length = offsets[word + 1] - offsets[word]
@@ -67,53 +67,53 @@ def _deletions(points, offsets):  # type: ignore[no-untyped-def]
         first, last = offsets[word], offsets[word + 1]
         if last - first > LONGEST:
             continue
-        for one in range(first - 1, last):
-            for other in range(one, last):  # the same place twice is one deletion
-                if one < first and other >= first:
+        for first_deleted in range(first - 1, last):
+            for second_deleted in range(first_deleted, last):  # the same place twice is one deletion
+                if first_deleted < first and second_deleted >= first:
                     break  # without a first deletion there is no second
-                hashes[n], owners[n] = _hash(points, first, last, one, other), word
+                hashes[n], owners[n] = _hash(points, first, last, first_deleted, second_deleted), word
                 n += 1
     return hashes[:n], owners[:n]
 
 
 @njit(cache=True, nogil=True)
-def _look_up(points, offsets, hashes, owners, known_points, known_offsets, found):  # type: ignore[no-untyped-def]
-    """Marks the words that a known word's deletions lead to and that are near it."""
+def _look_up(points, offsets, hashes, owners, known_points, known_offsets, is_near):  # type: ignore[no-untyped-def]
+    """Mark the words that share a deletion with a known word and are near it."""
     mask = np.uint64((1 << _FILTER_BITS) - 1)
-    there = np.zeros(1 << _FILTER_BITS, np.bool_)  # most deletions of known words are nobody's: see that at a glance
+    filter_bits = np.zeros(1 << _FILTER_BITS, np.bool_)  # rejects most deletions of known words without a search
     for value in hashes:
-        there[value & mask] = True
+        filter_bits[value & mask] = True
     for word in range(len(known_offsets) - 1):
         first, last = known_offsets[word], known_offsets[word + 1]
         if last - first > LONGEST:
             continue
-        for one in range(first - 1, last):
-            for other in range(one, last):
-                if one < first and other >= first:
+        for first_deleted in range(first - 1, last):
+            for second_deleted in range(first_deleted, last):
+                if first_deleted < first and second_deleted >= first:
                     break  # without a first deletion there is no second
-                value = _hash(known_points, first, last, one, other)
-                if not there[value & mask]:
+                value = _hash(known_points, first, last, first_deleted, second_deleted)
+                if not filter_bits[value & mask]:
                     continue
                 at = np.searchsorted(hashes, value)
                 while at < len(hashes) and hashes[at] == value:
                     owner = owners[at]
-                    if not found[owner] and _near(
+                    if not is_near[owner] and _near(
                         points[offsets[owner] : offsets[owner + 1]], known_points[first:last]
                     ):
-                        found[owner] = True
+                        is_near[owner] = True
                     at += 1
 
 
 @njit(cache=True, nogil=True)
-def _near(one, other):  # type: ignore[no-untyped-def]
-    """Whether the Levenshtein distance of two words is at most 2."""
-    if abs(len(one) - len(other)) > 2:
+def _near(word, known_word):  # type: ignore[no-untyped-def]
+    """True if the Levenshtein distance of two words is at most 2."""
+    if abs(len(word) - len(known_word)) > 2:
         return False
-    line = np.arange(len(other) + 1)
-    for i in range(len(one)):
+    line = np.arange(len(known_word) + 1)
+    for i in range(len(word)):
         diagonal, line[0] = line[0], i + 1
-        for j in range(len(other)):
+        for j in range(len(known_word)):
             above = line[j + 1]
-            line[j + 1] = min(min(above, line[j]) + 1, diagonal + (one[i] != other[j]))
+            line[j + 1] = min(min(above, line[j]) + 1, diagonal + (word[i] != known_word[j]))
             diagonal = above
-    return line[len(other)] <= 2
+    return line[len(known_word)] <= 2

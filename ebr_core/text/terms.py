@@ -1,4 +1,4 @@
-"""Retrieval by terms: which documents have the query's words, in the order of BM25."""
+"""Retrieval by terms: the documents that hold the query's words, in the order of BM25."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAIRS = 2**20  # pairs of a query and a document at a time
 
 
 class Terms(NamedTuple):
-    """Which documents hold each word: documents[starts[w]:starts[w + 1]] with their BM25 weights."""
+    """An inverted index: word w is in documents[starts[w]:starts[w + 1]], with their BM25 weights."""
 
     words: pa.Array  # (V,) stems, in order
     starts: Int64  # (V + 1,)
@@ -31,7 +31,7 @@ class Terms(NamedTuple):
 
 
 def stems(texts: list[str]) -> pa.ListArray:
-    """The words of each text: lower case, without English stop words, by Snowball's English stemmer."""
+    """The words of each text in lower case, without English stop words, stemmed by Snowball's English stemmer."""
     split = bm25s.tokenize(
         texts, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False, return_ids=False
     )
@@ -39,7 +39,7 @@ def stems(texts: list[str]) -> pa.ListArray:
 
 
 def index_terms(texts: list[str]) -> Terms:
-    """The words of each text, weighted by BM25 in Lucene's variant, k1 = 1.2, b = 0.75."""
+    """An index of the words of each text, weighted by BM25 in Lucene's variant, k1 = 1.2, b = 0.75."""
     logging.getLogger("bm25s").setLevel(logging.WARNING)
     corpus = bm25s.tokenize(texts, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False)
     if not corpus.vocab:
@@ -55,7 +55,7 @@ def index_terms(texts: list[str]) -> Terms:
     words = pa.array(list(ranker.vocab_dict), pa.string())
     columns = pa.array(list(ranker.vocab_dict.values()), pa.int64())
     order = pc.sort_indices(words)
-    order = order.filter(pc.not_equal(words.take(order), ""))  # bm25s keeps a place for the word that is none
+    order = order.filter(pc.not_equal(words.take(order), ""))  # bm25s has an entry for the empty word
     by_word = sparse.csc_array(by_word[:, columns.take(order).to_numpy()])
     by_word.sort_indices()
     data, rows, starts = by_word.data.astype(np.float32), by_word.indices.astype(np.int32), by_word.indptr
@@ -63,39 +63,37 @@ def index_terms(texts: list[str]) -> Terms:
 
 
 def documents_with(terms: Terms, text: str) -> npt.NDArray[np.bool_]:
-    """(N,): the documents that hold every word of the text; none where the text has no word."""
-    found = pc.index_in(stems([text]).values.unique(), terms.words)
-    held = np.zeros(terms.total, np.int64)
-    for word in found.drop_null().to_pylist():
-        held[terms.documents[terms.starts[word] : terms.starts[word + 1]]] += 1
-    return held == len(found) if len(found) else held > 0
+    """(N,) True for the documents that hold every word of the text; all False if the text has no word."""
+    words = pc.index_in(stems([text]).values.unique(), terms.words)
+    word_counts = np.zeros(terms.total, np.int64)
+    for word in words.drop_null().to_pylist():
+        word_counts[terms.documents[terms.starts[word] : terms.starts[word + 1]]] += 1
+    return word_counts == len(words) if len(words) else word_counts > 0
 
 
 def ranked(
-    terms: Terms, queries: list[str], k: int, every: bool, allowed: npt.NDArray[np.bool_] | None = None
+    terms: Terms, queries: list[str], k: int, all_words: bool, allowed: npt.NDArray[np.bool_] | None = None
 ) -> tuple[Int32, Float32]:
-    """(rows (Q, K), scores (Q, K)): the documents with every (or any) word of the query, by BM25, then by row.
+    """(rows (Q, K), scores (Q, K)): the documents with all words of the query, or with any, by BM25, then by row.
 
-    A word that no document holds keeps a query that asks for every word from finding any. −1 and 0 behind the last.
+    With all_words, a query with a word that no document holds finds none. −1 and 0 follow the last document.
     """
     rows, scores = np.full((len(queries), k), NONE), np.zeros((len(queries), k), np.float32)
     shape = (len(terms.words), terms.total)
     weights = sparse.csr_array((terms.weights, terms.documents, terms.starts), shape)
     holds = sparse.csr_array((np.ones(len(terms.documents), np.int32), terms.documents, terms.starts), shape)
     for first in range(0, len(queries), BLOCK):
-        asked, needed = _asked(terms, queries[first : first + BLOCK])
-        score, held = (asked @ weights).tocoo(), (asked @ holds).tocsr()
+        query_words, needed = _query_words(terms, queries[first : first + BLOCK])
+        score, word_counts = (query_words @ weights).tocoo(), (query_words @ holds).tocsr()
         score = sparse.coo_array(score)
         order = np.lexsort((score.col, -score.data, score.row))
         q, d, s = score.row[order], score.col[order], score.data[order]
         keep = np.ones(len(q), bool) if allowed is None else allowed[d]
-        if every:
-            held.sort_indices()
-            counted = held.tocoo()
-            there = np.searchsorted(
-                counted.row.astype(np.int64) * terms.total + counted.col, q * np.int64(terms.total) + d
-            )
-            keep &= counted.data[there] >= needed[q]
+        if all_words:
+            word_counts.sort_indices()
+            counts = word_counts.tocoo()
+            pos = np.searchsorted(counts.row.astype(np.int64) * terms.total + counts.col, q * np.int64(terms.total) + d)
+            keep &= counts.data[pos] >= needed[q]
         q, d, s = q[keep], d[keep], s[keep]
         rank = np.arange(len(q)) - np.searchsorted(q, q)
         q, d, s, rank = (part[rank < k] for part in (q, d, s, rank))
@@ -104,64 +102,64 @@ def ranked(
 
 
 def scores_of(terms: Terms, queries: list[str], at: Int32, rows: Int32) -> tuple[Float32, Float32]:
-    """((P,) BM25, (P,) share of the query's different words that the document holds) of pairs: queries[at], rows.
+    """((P,) BM25, (P,) share of the query's distinct words that the document holds) of the pairs queries[at], rows.
 
-    A query without a word has 0 and 0.
+    A query without a word gets 0 and 0.
     """
-    asked, needed = _asked(terms, queries)
+    query_words, needed = _query_words(terms, queries)
     holders = np.repeat(np.arange(len(terms.words), dtype=np.int64), np.diff(terms.starts))
     keys = holders * terms.total + terms.documents  # ascending: by word, then by document
-    scores, held = np.zeros(len(at), np.float32), np.zeros(len(at), np.float32)
+    scores, shares = np.zeros(len(at), np.float32), np.zeros(len(at), np.float32)
     if not len(keys):
-        return scores, held
+        return scores, shares
     for first in range(0, len(at), PAIRS):
         q, d = at[first : first + PAIRS], rows[first : first + PAIRS].astype(np.int64)
-        counts = np.diff(asked.indptr)[q]
+        counts = np.diff(query_words.indptr)[q]
         owner = np.repeat(np.arange(len(q)), counts)
-        place = asked.indptr[q][owner] + np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
-        wanted = asked.indices[place] * np.int64(terms.total) + d[owner]
-        found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        hit = keys[found] == wanted
-        scores[first : first + PAIRS] = np.bincount(owner[hit], terms.weights[found[hit]], len(q))
-        held[first : first + PAIRS] = np.bincount(owner[hit], minlength=len(q)) / np.maximum(needed[q], 1)
-    return scores, held
+        pos = query_words.indptr[q][owner] + np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+        pair_keys = query_words.indices[pos] * np.int64(terms.total) + d[owner]
+        entries = np.minimum(np.searchsorted(keys, pair_keys), len(keys) - 1)
+        hit = keys[entries] == pair_keys
+        scores[first : first + PAIRS] = np.bincount(owner[hit], terms.weights[entries[hit]], len(q))
+        shares[first : first + PAIRS] = np.bincount(owner[hit], minlength=len(q)) / np.maximum(needed[q], 1)
+    return scores, shares
 
 
 def words_of(terms: Terms, query: str) -> dict[str, int | None]:
-    """The query's different words as stems, each with its number, None where no document holds it."""
+    """The query's distinct words as stems, each with its number, or None if no document holds it."""
     stemmed = stems([query]).values.unique()
     return dict(zip(stemmed.to_pylist(), pc.index_in(stemmed, terms.words).to_pylist(), strict=True))
 
 
-def match(terms: Terms, words: dict[str, int | None], every: bool) -> tuple[Int32, Float32]:
-    """The same for one query, all of it: (documents, scores), at the cost of reading its words' documents alone."""
-    known = [word for word in words.values() if word is not None]
-    if not known or (every and len(known) < len(words)):
+def match(terms: Terms, words: dict[str, int | None], all_words: bool) -> tuple[Int32, Float32]:
+    """(documents, scores) of one query, all of them, best first; reads only the documents of its words."""
+    word_ids = [word for word in words.values() if word is not None]
+    if not word_ids or (all_words and len(word_ids) < len(words)):
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    spans = [slice(terms.starts[word], terms.starts[word + 1]) for word in known]
-    held = np.concatenate([terms.documents[span] for span in spans])
-    documents, place, counts = np.unique(held, return_inverse=True, return_counts=True)
-    scores = np.bincount(place, np.concatenate([terms.weights[span] for span in spans])).astype(np.float32)
-    kept = counts == len(known) if every else counts > 0
-    documents, scores = documents[kept], scores[kept]
+    spans = [slice(terms.starts[word], terms.starts[word + 1]) for word in word_ids]
+    holders = np.concatenate([terms.documents[span] for span in spans])
+    documents, inverse, counts = np.unique(holders, return_inverse=True, return_counts=True)
+    scores = np.bincount(inverse, np.concatenate([terms.weights[span] for span in spans])).astype(np.float32)
+    matching = counts == len(word_ids) if all_words else counts > 0
+    documents, scores = documents[matching], scores[matching]
     order = np.argsort(-scores, kind="stable")
     return documents[order], scores[order]
 
 
 def words_held(terms: Terms, words: dict[str, int | None], rows: Int32) -> list[list[str]]:
-    """For each document at rows (K,) those of the words that it holds."""
-    held: list[list[str]] = [[] for _ in rows]
+    """For each document at rows (K,), the given words that it holds."""
+    words_of_documents: list[list[str]] = [[] for _ in rows]
     for name, word in words.items():
         if word is not None:
-            its = terms.documents[terms.starts[word] : terms.starts[word + 1]]
-            at = np.searchsorted(its, rows)
-            for place in np.flatnonzero(its[np.minimum(at, len(its) - 1)] == rows):
-                held[place].append(name)
-    return held
+            holders = terms.documents[terms.starts[word] : terms.starts[word + 1]]
+            at = np.searchsorted(holders, rows)
+            for document in np.flatnonzero(holders[np.minimum(at, len(holders) - 1)] == rows):
+                words_of_documents[document].append(name)
+    return words_of_documents
 
 
-def _asked(terms: Terms, queries: list[str]) -> tuple[sparse.csr_array, Int64]:
-    """((Q, V) 1 for each known word of a query, (Q,) how many different words it has, unknown ones too)."""
+def _query_words(terms: Terms, queries: list[str]) -> tuple[sparse.csr_array, Int64]:
+    """((Q, V) 1 for each known word of a query, (Q,) the number of its distinct words, unknown ones included)."""
     words = stems(queries)
     owners = np.repeat(np.arange(len(queries)), np.diff(words.offsets.to_numpy()))
     flat = words.flatten()
@@ -171,6 +169,6 @@ def _asked(terms: Terms, queries: list[str]) -> tuple[sparse.csr_array, Int64]:
     at = pc.fill_null(pc.index_in(coded.dictionary, terms.words), -1).to_numpy()[codes[first]]
     owners = owners[first]
     needed = np.bincount(owners, minlength=len(queries))
-    known = at >= 0
-    ones = np.ones(int(known.sum()), np.int32)
-    return sparse.csr_array((ones, (owners[known], at[known])), (len(queries), len(terms.words))), needed
+    in_index = at >= 0
+    ones = np.ones(int(in_index.sum()), np.int32)
+    return sparse.csr_array((ones, (owners[in_index], at[in_index])), (len(queries), len(terms.words))), needed

@@ -1,4 +1,4 @@
-"""Trained towers on disk, and the query tower at work: everything that turns a search into an embedding."""
+"""Trained towers on disk, and the query tower in use: everything that turns a search into an embedding."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ebr_core.towers.tower_config import TowerConfig, read_tower_config
 from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs, with_views
 from ebr_core.towers.tower_kinds import tower_of
 
-_GRAPH = "searchers/"  # before the name of a graph group, its searchers' vectors; no group's name holds a slash
+_GRAPH = "searchers/"  # prefix of a graph group's name for its searchers' vectors; group names hold no slash
 
 
 class Checkpoint(NamedTuple):
-    """Both towers with all that they need of the training window; a searcher's place in the graph is part of it."""
+    """Both towers with all that they need from the training window, the searchers' vectors of graphs included."""
 
     tower: Tower  # over no rows, or over those of a log
     fitted: Fitted
@@ -32,20 +32,23 @@ class Checkpoint(NamedTuple):
     searcher_ids: npt.NDArray[np.bytes_]  # (searchers,) in order; empty without a graph
 
 
-def save_towers(model: Checkpoint, folder: Path) -> None:
-    """Writes towers.safetensors and manifest.json into folder."""
-    tensors = model.tower.state() | {"vocabulary": model.fitted.vocabulary, "rarity": model.fitted.rarity}
-    tensors |= {f"{_GRAPH}{name}": vectors for name, vectors in model.graphs.items()}
-    ids = model.searcher_ids.view(np.uint8).reshape(len(model.searcher_ids), model.searcher_ids.itemsize)
+def save_towers(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write towers.safetensors and manifest.json into folder."""
+    tensors = checkpoint.tower.state() | {
+        "vocabulary": checkpoint.fitted.vocabulary,
+        "rarity": checkpoint.fitted.rarity,
+    }
+    tensors |= {f"{_GRAPH}{name}": vectors for name, vectors in checkpoint.graphs.items()}
+    ids = checkpoint.searcher_ids.view(np.uint8).reshape(len(checkpoint.searcher_ids), checkpoint.searcher_ids.itemsize)
     save_file(
         {name: np.ascontiguousarray(a) for name, a in tensors.items()} | {"searcher_ids": ids},
         folder / "towers.safetensors",
     )
     manifest = {
-        "features": model.fitted.features.model_dump(mode="json"),
-        "towers": model.config.model_dump(mode="json"),
-        "groups": model.fitted.features.group_names,
-        "known": model.fitted.known,
+        "features": checkpoint.fitted.features.model_dump(mode="json"),
+        "towers": checkpoint.config.model_dump(mode="json"),
+        "groups": checkpoint.fitted.features.group_names,
+        "known": checkpoint.fitted.group_values,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
 
@@ -67,36 +70,40 @@ def load_towers(folder: Path) -> Checkpoint:
     return Checkpoint(tower_of(config, tensors, manifest["groups"]), fitted, config, graphs, searcher_ids)
 
 
-def searcher_rows(model: Checkpoint, ids: npt.NDArray[np.bytes_]) -> Int32:
-    """(n,) the row of each searcher by identity, −1 for one whom the graph does not know."""
-    if not len(model.searcher_ids):
+def searcher_rows(checkpoint: Checkpoint, ids: npt.NDArray[np.bytes_]) -> Int32:
+    """(n,) the row of each searcher by identity, −1 for a searcher that is not in the graph."""
+    if not len(checkpoint.searcher_ids):
         return np.full(len(ids), -1, np.int32)
-    at = np.minimum(np.searchsorted(model.searcher_ids, ids), len(model.searcher_ids) - 1)
-    return np.where(model.searcher_ids[at] == ids, at, -1).astype(np.int32)
+    pos = np.minimum(np.searchsorted(checkpoint.searcher_ids, ids), len(checkpoint.searcher_ids) - 1)
+    return np.where(checkpoint.searcher_ids[pos] == ids, pos, -1).astype(np.int32)
 
 
-def query_columns(model: Checkpoint) -> list[str]:
-    """The columns of a search that the query tower reads beside the text."""
-    return model.fitted.features.columns("searches")
+def query_columns(checkpoint: Checkpoint) -> list[str]:
+    """The columns of a search that the query tower reads besides the text."""
+    return checkpoint.fitted.features.columns("searches")
 
 
-def query_inputs(model: Checkpoint, queries: pa.Array, searchers: Int32, columns: ColumnData) -> Inputs:
-    """The inputs of searches that no log holds: texts (n,), searchers' rows (n,) or −1, and the columns of the groups.
+def query_inputs(checkpoint: Checkpoint, queries: pa.Array, searchers: Int32, columns: ColumnData) -> Inputs:
+    """The inputs of searches that are in no log: texts (n,), searchers' rows (n,) or −1, and the columns of the groups.
 
-    A column that is not given counts as empty.
+    A column that is missing counts as empty.
     """
-    n, at = len(queries), np.arange(len(queries), dtype=np.int32)
-    text = table_bags(text_bags(queries, model.fitted), model.fitted)
-    views = model.config.query_vectors
-    known = model.fitted.text_rows() if views > 1 else 0  # only further vectors read rows behind those of the text
-    groups: dict[str, Bagged | Dense] = {"text": Bagged(text, at, known if model.config.shared else 2 * known, known)}
-    given = {name: columns.get(name, pa.nulls(n, pa.string())) for name in query_columns(model)}
-    for name, group in model.fitted.features.groups.items():
+    n, rows = len(queries), np.arange(len(queries), dtype=np.int32)
+    text = table_bags(text_bags(queries, checkpoint.fitted), checkpoint.fitted)
+    views = checkpoint.config.query_vectors
+    text_rows = (
+        checkpoint.fitted.text_rows() if views > 1 else 0
+    )  # only further query vectors read rows behind those of the text
+    groups: dict[str, Bagged | Dense] = {
+        "text": Bagged(text, rows, text_rows if checkpoint.config.shared else 2 * text_rows, text_rows)
+    }
+    query_data = {name: columns.get(name, pa.nulls(n, pa.string())) for name in query_columns(checkpoint)}
+    for name, group in checkpoint.fitted.features.groups.items():
         match group:
             case Graph():
-                groups[name] = Dense(model.graphs[name], searchers)
+                groups[name] = Dense(checkpoint.graphs[name], searchers)
             case Values() | Numbers():
-                groups[name] = Bagged(group_bags(name, "searches", given, n, model.fitted), at, 0)
+                groups[name] = Bagged(group_bags(name, "searches", query_data, n, checkpoint.fitted), rows, 0)
             case _:
                 assert_never(group)
     inputs = Inputs(groups, n, 0)
@@ -104,12 +111,13 @@ def query_inputs(model: Checkpoint, queries: pa.Array, searchers: Int32, columns
 
 
 def embed_queries(
-    model: Checkpoint, queries: pa.Array, searchers: Int32 | None = None, columns: ColumnData | None = None
+    checkpoint: Checkpoint, queries: pa.Array, searchers: Int32 | None = None, columns: ColumnData | None = None
 ) -> Float32:
-    """(n, D) unit vectors f(Q) of searches, whoever asks, or (h, n, D) where a search has several.
+    """(n, D) unit vectors f(Q) of searches, or (h, n, D) if a search has several query vectors.
 
-    A search of which nothing is known is the zero vector.
+    searchers (n,): rows in the graph, or −1; None for unknown searchers. A search without any known feature gives the
+    zero vector.
     """
     searchers = np.full(len(queries), -1, np.int32) if searchers is None else searchers
-    inputs = query_inputs(model, queries, searchers, columns or {})
-    return query_vectors(model.tower.over(inputs), inputs, np.arange(len(queries), dtype=np.int32))
+    inputs = query_inputs(checkpoint, queries, searchers, columns or {})
+    return query_vectors(checkpoint.tower.over(inputs), inputs, np.arange(len(queries), dtype=np.int32))

@@ -1,4 +1,4 @@
-"""From a log's columns to bags, by what the training window decided: vocabulary, rarity, known values, bucket edges."""
+"""From a log's columns to bags, by what is fitted on the training window: vocabulary, rarity, values, bucket edges."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from ebr_core.text.ngram_bags import Bags, apply_idf, fit_vocabulary, keep_known
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.feature_config import SIDES, Features, Numbers, Side, TextFeatures, Values
 
-FEW = 16  # rows
+FEW = 16  # rows, at most, that plain Python looks up faster than Arrow
 _BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f"
-IDENTIFIER = 0.5  # share of different values above which a column is an identity in disguise
+IDENTIFIER = 0.5  # share of distinct values above which a column is taken for an identifier
 
 ColumnData = dict[str, pa.Array]  # column → values: texts, lists of texts, or numbers
-FittedValues = dict[str, list[str]] | dict[str, list[float]]  # what a column means → its values, or its bucket edges
+FittedValues = dict[str, list[str]] | dict[str, list[float]]  # a column's meaning → its values, or its bucket edges
 
 
 class Fitted(NamedTuple):
-    """All that features take from the training window."""
+    """Everything that features take from the training window."""
 
     features: Features
-    vocabulary: Int32  # (buckets,): the row of a bucket, −1 where training never saw it
-    rarity: Float32  # (known n-grams,); empty unless n-grams weigh by it
-    known: dict[str, FittedValues]  # for each group of values or numbers
+    vocabulary: Int32  # (buckets,): the row of a bucket, −1 if training never saw it
+    rarity: Float32  # (known n-grams,); empty unless n-grams are weighted by it
+    group_values: dict[str, FittedValues]  # for each group of values or numbers
 
     def text_rows(self) -> int:
-        """Rows of the n-grams' table for one tower."""
+        """The rows of the n-gram table for one tower."""
         text = self.features.text
         if text.remainders is None:
             return int(self.vocabulary.max()) + 1
         return text.remainders + (text.buckets - 1) // text.remainders + 1
 
     def group_rows(self, name: str) -> int:
-        """Rows of a group's table for one tower."""
+        """The rows of a group's table for one tower."""
         group = self.features.column_group(name)
-        return sum(group.rows(len(values)) for values in self.known[name].values())
+        return sum(group.rows(len(values)) for values in self.group_values[name].values())
 
 
 def fit_text(queries: Bags, documents: Bags, text: TextFeatures) -> tuple[Int32, Float32]:
-    """(vocabulary, rarity) of hashed bags of the training window; rarity is that among its documents."""
+    """(vocabulary, rarity) of hashed bags of the training window; rarity is measured among its documents."""
     vocabulary = fit_vocabulary([queries, documents], text.buckets)
     if text.weighting != "idf":
         return vocabulary, np.empty(0, np.float32)
@@ -53,13 +53,13 @@ def fit_text(queries: Bags, documents: Bags, text: TextFeatures) -> tuple[Int32,
 
 
 def text_bags(texts: pa.Array, fitted: Fitted) -> Bags:
-    """The bags of those texts over n-grams that training saw; table rows only after `table_bags`."""
+    """The bags of the texts over n-grams that training saw; `table_bags` turns their ids into table rows."""
     bags = keep_known(hash_texts(texts, fitted.features.text), fitted.vocabulary)
     return apply_idf(bags, fitted.rarity) if len(fitted.rarity) else bags
 
 
 def table_bags(bags: Bags, fitted: Fitted) -> Bags:
-    """The bags in rows of the n-grams' table: one a known n-gram, or two where quotient and remainder share it."""
+    """The bags in rows of the n-gram table: one per known n-gram, or two (remainder and quotient)."""
     remainders = fitted.features.text.remainders
     if remainders is None:
         return bags
@@ -67,44 +67,47 @@ def table_bags(bags: Bags, fitted: Fitted) -> Bags:
 
 
 def fit_group(name: str, group: Values | Numbers, searches: ColumnData, documents: ColumnData) -> FittedValues:
-    """What each column of a group means → its values in order, or the edges of its buckets. Columns hold training rows.
+    """The meaning of each column of a group → its values in order, or the edges of its buckets.
 
-    Errors: a column that holds one value or none, or an identifier.
+    The columns hold training rows. Raises InputError for a column with fewer than two values, or with an identifier.
     """
-    found: dict[str, list[pa.Array]] = {}
+    parts_by_meaning: dict[str, list[pa.Array]] = {}
     for side, data in zip(SIDES, (searches, documents), strict=True):
         for column in group.columns(side):
             where = f"groups.{name}: {side}.{column.column}"
-            values, _ = _flat(data[column.column], group, where)
-            _refuse_useless(values, group, where)
-            found.setdefault(column.means, []).append(values)
+            values, _ = _flatten(data[column.column], group, where)
+            _refuse_uninformative(values, group, where)
+            parts_by_meaning.setdefault(column.means, []).append(values)
     match group:
         case Values():
-            return {means: sorted(pc.unique(pa.concat_arrays(parts)).to_pylist()) for means, parts in found.items()}
+            return {
+                means: sorted(pc.unique(pa.concat_arrays(parts)).to_pylist())
+                for means, parts in parts_by_meaning.items()
+            }
         case Numbers():
-            return {means: _edges(parts, group.buckets) for means, parts in found.items()}
+            return {means: _edges(parts, group.buckets) for means, parts in parts_by_meaning.items()}
         case _:
             assert_never(group)
 
 
 def _edges(parts: list[pa.Array], buckets: int) -> list[float]:
-    """The edges, in order and each once, that cut the numbers of all parts into buckets of equal counts."""
+    """The distinct edges, in order, that cut the numbers of all parts into buckets of equal counts."""
     values = np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
     edges: list[float] = np.unique(np.quantile(values, np.arange(1, buckets) / buckets, method="higher")).tolist()
     return edges
 
 
-def _refuse_useless(values: pa.Array, group: Values | Numbers, where: str) -> None:
+def _refuse_uninformative(values: pa.Array, group: Values | Numbers, where: str) -> None:
     count, distinct = len(values), len(pc.unique(values))
     if distinct < 2:
-        held = f"the value {values[0].as_py()!r} alone" if distinct else "no value"
-        raise InputError(f"{where} holds {held} in the training window, which tells nothing apart. Leave it out")
+        content = f"the value {values[0].as_py()!r} alone" if distinct else "no value"
+        raise InputError(f"{where} holds {content} in the training window, so it distinguishes nothing. Leave it out")
     match group:
         case Values():
             if distinct / count > IDENTIFIER and not group.allow_identifier:
                 raise InputError(
-                    f"{where} holds {distinct:,} different values in {count:,}, more than half: an identifier, which "
-                    "cannot be learnt from. Leave it out, or set allow_identifier: true"
+                    f"{where} holds {distinct:,} different values in {count:,}, more than half: an identifier, from "
+                    "which nothing can be learned. Leave it out, or set allow_identifier: true"
                 )
         case Numbers():
             pass
@@ -112,18 +115,18 @@ def _refuse_useless(values: pa.Array, group: Values | Numbers, where: str) -> No
             assert_never(group)
 
 
-def _flat(column: pa.Array, group: Values | Numbers, where: str) -> tuple[pa.Array, Int32]:
-    """(values, the row of each) without nulls and blanks: lists and separated texts give several a row."""
+def _flatten(column: pa.Array, group: Values | Numbers, where: str) -> tuple[pa.Array, Int32]:
+    """(values, the row of each) without nulls and blanks; lists and separated texts give several values per row."""
     match group:
         case Values():
-            return _texts(column, group.separator)
+            return _flatten_texts(column, group.separator)
         case Numbers():
-            return _numbers(column, where)
+            return _flatten_numbers(column, where)
         case _:
             assert_never(group)
 
 
-def _texts(column: pa.Array, separator: str | None) -> tuple[pa.Array, Int32]:
+def _flatten_texts(column: pa.Array, separator: str | None) -> tuple[pa.Array, Int32]:
     if pa.types.is_null(column.type):
         column = pc.cast(column, pa.string())
     if not pa.types.is_list(column.type) and separator:
@@ -134,11 +137,11 @@ def _texts(column: pa.Array, separator: str | None) -> tuple[pa.Array, Int32]:
     else:
         rows, values = np.arange(len(column), dtype=np.int32), column
     values = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
-    there = pc.fill_null(pc.greater(pc.binary_length(values), 0), False).to_numpy(zero_copy_only=False)
-    return values.filter(pa.array(there)), rows[there]
+    valid = pc.fill_null(pc.greater(pc.binary_length(values), 0), False).to_numpy(zero_copy_only=False)
+    return values.filter(pa.array(valid)), rows[valid]
 
 
-def _numbers(column: pa.Array, where: str) -> tuple[pa.Array, Int32]:
+def _flatten_numbers(column: pa.Array, where: str) -> tuple[pa.Array, Int32]:
     if pa.types.is_list(column.type):
         column = pc.list_element(pc.if_else(pc.greater(pc.list_value_length(column), 0), column, None), 0)
     if pa.types.is_string(column.type):
@@ -146,26 +149,26 @@ def _numbers(column: pa.Array, where: str) -> tuple[pa.Array, Int32]:
     try:
         values = pc.cast(column, pa.float64())
     except pa.ArrowInvalid as error:
-        raise InputError(f"{where}: {error}. Expected numbers; for texts say kind: values") from error
-    there = pc.fill_null(pc.is_finite(values), False).to_numpy(zero_copy_only=False)
-    return values.filter(pa.array(there)), np.flatnonzero(there).astype(np.int32)
+        raise InputError(f"{where}: {error}. Expected numbers; for texts set kind: values") from error
+    valid = pc.fill_null(pc.is_finite(values), False).to_numpy(zero_copy_only=False)
+    return values.filter(pa.array(valid)), np.flatnonzero(valid).astype(np.int32)
 
 
 def group_bags(name: str, side: Side, data: ColumnData, rows: int, fitted: Fitted) -> Bags:
     """(rows,) bags of a group of values or numbers on the side "searches" or "documents".
 
-    A value that training never saw is left out; a bag without any is empty. Weights are 1 / the bag's size.
+    A value that training never saw is left out; a bag without known values is empty. Weights are 1 / the bag's size.
     """
     group = fitted.features.column_group(name)
-    ids_of, rows_of, base = [np.empty(0, np.int32)], [np.empty(0, np.int32)], 0
+    id_parts, row_parts, base = [np.empty(0, np.int32)], [np.empty(0, np.int32)], 0
     columns = {column.means: column.column for column in group.columns(side)}
-    for means, known in fitted.known[name].items():
+    for means, values in fitted.group_values[name].items():
         if means in columns:
-            ids, at = _known_ids(data[columns[means]], group, known, f"groups.{name}: {side}.{columns[means]}")
-            ids_of.append(base + ids)
-            rows_of.append(at)
-        base += group.rows(len(known))
-    owners, ids = np.concatenate(rows_of), np.concatenate(ids_of)
+            ids, owner_rows = _known_ids(data[columns[means]], group, values, f"groups.{name}: {side}.{columns[means]}")
+            id_parts.append(base + ids)
+            row_parts.append(owner_rows)
+        base += group.rows(len(values))
+    owners, ids = np.concatenate(row_parts), np.concatenate(id_parts)
     order = np.argsort(owners, kind="stable")
     counts = np.bincount(owners, minlength=rows)
     weights = np.repeat((1 / np.maximum(counts, 1)).astype(np.float32), counts)
@@ -173,26 +176,28 @@ def group_bags(name: str, side: Side, data: ColumnData, rows: int, fitted: Fitte
 
 
 def _known_ids(
-    column: pa.Array, group: Values | Numbers, known: list[str] | list[float], where: str
+    column: pa.Array, group: Values | Numbers, known_values: list[str] | list[float], where: str
 ) -> tuple[Int32, Int32]:
-    """(the id of each known value or bucket of a column, the row that has it)."""
+    """(the ids of the known values, or of the buckets, of a column, the row of each)."""
     match group:
         case Values():
-            found = _of_a_few(column, group, known) if len(column) <= FEW else None
-            if found is not None:
-                return found
+            few_ids = _known_ids_of_few(column, group, known_values) if len(column) <= FEW else None
+            if few_ids is not None:
+                return few_ids
         case Numbers():
             pass
         case _:
             assert_never(group)
-    values, at = _flat(column, group, where)
-    ids = _ids(values, known)
-    return ids[ids >= 0], at[ids >= 0]
+    values, rows = _flatten(column, group, where)
+    ids = _ids(values, known_values)
+    return ids[ids >= 0], rows[ids >= 0]
 
 
-def _of_a_few(column: pa.Array, group: Values, known: list[str] | list[float]) -> tuple[Int32, Int32] | None:
-    """(ids, the row of each) of known values, as `_flat` and `_ids` find them, for a few rows, of which each call of
-    Arrow's would cost more than all of this. None where a value is no ASCII text."""
+def _known_ids_of_few(
+    column: pa.Array, group: Values, known_values: list[str] | list[float]
+) -> tuple[Int32, Int32] | None:
+    """(ids, the row of each) of known values in a few rows, the same as `_flatten` and `_ids` give, but without the
+    fixed cost of Arrow's calls. None if a value is not an ASCII text."""
     ids, rows = [], []
     for row, value in enumerate(column.to_pylist()):
         parts = value if isinstance(value, list) else [value]
@@ -204,15 +209,15 @@ def _of_a_few(column: pa.Array, group: Values, known: list[str] | list[float]) -
             if not isinstance(part, str) or not part.isascii():
                 return None
             text = part.strip(_BLANKS)
-            at = bisect_left(known, text)  # they are in order
-            if at < len(known) and known[at] == text:
-                ids.append(at)
+            pos = bisect_left(known_values, text)  # the values are in order
+            if pos < len(known_values) and known_values[pos] == text:
+                ids.append(pos)
                 rows.append(row)
     return np.array(ids, np.int32), np.array(rows, np.int32)
 
 
-def _ids(values: pa.Array, known: list[str] | list[float]) -> Int32:
+def _ids(values: pa.Array, known_values: list[str] | list[float]) -> Int32:
     if pa.types.is_floating(values.type):
-        return np.asarray(np.searchsorted(np.array(known, float), values.to_numpy(), side="right"), np.int32)
-    found = pc.index_in(values, pa.array(known, pa.string()))
-    return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), np.int32)
+        return np.asarray(np.searchsorted(np.array(known_values, float), values.to_numpy(), side="right"), np.int32)
+    positions = pc.index_in(values, pa.array(known_values, pa.string()))
+    return np.asarray(pc.fill_null(positions, -1).to_numpy(zero_copy_only=False), np.int32)

@@ -1,8 +1,8 @@
-"""The n-gram tower: each feature group gives a unit vector, the fusion makes one embedding of them. [EBR §2.3]
+"""The n-gram tower: each feature group gives a unit vector, and the fusion turns them into one embedding. [EBR §2.3]
 
-A group's vector is the sum of a bag's rows of a table, or the projection of a given vector. Both towers read one table
-a group. Where they are separate, a document's ids are moved behind the query's, so that every kernel sees one table and
-one set of bags.
+A group's vector is the weighted sum of a table's rows, or the projection of a given vector. Both towers read one table
+for each group. If they are separate, a document's ids are offset behind the query's, so that every kernel sees one
+table and one set of bags.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from ebr_core.arrays import Float32, Int32
 from ebr_core.scratch import Array
 from ebr_core.text.ngram_bags import Bags
 from ebr_core.towers.bag_tables import (
-    UNSCALED,
+    UNWEIGHTED,
     Table,
     adagrad_step,
     embed_bags,
+    make_table,
     new_table,
     normalize_backward,
-    table_of,
 )
 from ebr_core.towers.fitted_features import Fitted
 from ebr_core.towers.fusion import (
     Additive,
-    Fused,
+    FusionForward,
     Network,
     fuse,
     fusion_backward,
-    network_of,
     new_additive,
     new_network,
+    restore_network,
 )
-from ebr_core.towers.projection import Projection, given_vectors, new_projection, project, step_projection
+from ebr_core.towers.projection import Projection, gather_vectors, new_projection, project, step_projection
 from ebr_core.towers.tower import encode_in_blocks
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs
@@ -43,20 +43,20 @@ from ebr_core.towers.warm_start import copy_known
 NO_ROWS = Inputs({}, 0, 0)
 
 
-class Encoded(NamedTuple):
-    """The embeddings of some rows, and what the way back needs."""
+class NgramForward(NamedTuple):
+    """The embeddings of some rows, and the intermediate results that `step` needs."""
 
     vectors: Float32  # (n, D) of unit length
-    fused: Fused
+    fused: FusionForward
     units: Float32  # (G, n, D)
-    norms: Float32  # (G, n) before they were scaled
-    at: tuple[Int32, ...]  # for each group (n,) its bags or vectors
+    norms: Float32  # (G, n) before normalisation
+    group_rows: tuple[Int32, ...]  # (n,) of each group: its bags or its vectors
     side: Int32  # (n,) 1 for documents
-    inputs: Inputs  # that the rows are of
+    inputs: Inputs  # of which the rows are
 
 
 class NgramTower(NamedTuple):
-    """Both towers over some inputs, while they learn and after; see `tower.Tower` for what its methods promise."""
+    """Both towers over some inputs, during training and afterwards; `tower.Tower` documents the methods."""
 
     groups: dict[str, Table | Projection]  # the text first
     fusion: Additive | Network
@@ -83,34 +83,35 @@ class NgramTower(NamedTuple):
         return self._replace(inputs=inputs)
 
     def encode(self, rows: Int32) -> Float32:
-        """(n, D) the embeddings alone, of any number of rows."""
+        """(n, D) the embeddings of any number of rows, without intermediate results."""
         return encode_in_blocks(self.forward, rows, self.dimensions)
 
-    def forward(self, rows: Int32) -> Encoded:
-        """The embeddings of the searches or documents at rows (n,), each through its own tower."""
+    def forward(self, rows: Int32) -> NgramForward:
+        """The embeddings of the searches or documents at rows (n,), each by the tower of its side."""
         rows, side = np.asarray(rows, np.int32), self.inputs.side_of(rows)
         units = np.empty((len(self.inputs.groups), len(rows), self.dimensions), np.float32)
-        norms, at = np.empty(units.shape[:2], np.float32), []
+        norms, group_rows = np.empty(units.shape[:2], np.float32), []
         for g, (name, group) in enumerate(self.inputs.groups.items()):
             params = self.groups[name]
-            at.append(group.at[rows])
+            group_rows.append(group.at[rows])
             match params:
                 case Table():
                     bags = _bags_of(group)
                     embed_bags(
-                        params.table, params.scales, bags.offsets, bags.ids, bags.weights, at[g], units[g], norms[g]
+                        params.table, params.scales, bags.offsets, bags.ids, bags.weights, group_rows[g],
+                        units[g], norms[g],
                     )  # fmt: skip
                 case Projection():
-                    project(params, given_vectors(_dense_of(group), at[g]), side, units[g], norms[g])
+                    project(params, gather_vectors(_dense_of(group), group_rows[g]), side, units[g], norms[g])
                 case _:
                     assert_never(params)
         fused = fuse(self.fusion, units, norms, side)
-        return Encoded(fused.vectors, fused, units, norms, tuple(at), side, self.inputs)
+        return NgramForward(fused.vectors, fused, units, norms, tuple(group_rows), side, self.inputs)
 
-    def step(self, forward: Encoded, gradient: Float32, rate: float) -> None:
-        """One step of the optimiser, in place; gradient (n, D) is ∂L/∂(unit vectors) and is used up.
+    def step(self, forward: NgramForward, gradient: Float32, rate: float) -> None:
+        """Take one step of the optimiser in place; gradient (n, D) is ∂L/∂(unit vectors) and is overwritten.
 
-        rate: of the tables; those of projections and fusion are settings of the tower.
+        rate: the learning rate of the tables; those of projections and fusion are settings of the tower.
         """
         fusion_rate = self.config.weight_rate
         by_units = fusion_backward(self.fusion, forward.fused, forward.units, forward.side, gradient, fusion_rate)
@@ -120,38 +121,38 @@ class NgramTower(NamedTuple):
             match params:
                 case Table():
                     adagrad_step(
-                        params.table, params.squares, params.slot, _bags_of(group), forward.at[g], by_sums, rate,
-                        params.scales, params.scale_squares,
+                        params.table, params.squares, params.scratch_slots, _bags_of(group), forward.group_rows[g],
+                        by_sums, rate, params.scales, params.scale_squares,
                     )  # fmt: skip
                 case Projection():
-                    given = given_vectors(_dense_of(group), forward.at[g])
-                    step_projection(params, given, forward.side, by_sums, self.config.projection_rate)
+                    vectors = gather_vectors(_dense_of(group), forward.group_rows[g])
+                    step_projection(params, vectors, forward.side, by_sums, self.config.projection_rate)
                 case _:
                     assert_never(params)
 
     def state(self) -> dict[str, Array]:
-        """Everything that was learned, and what the optimiser kept of it, by name."""
-        named: dict[str, Array] = {}
+        """All parameters and the optimiser's state, by name."""
+        tensors: dict[str, Array] = {}
         for name, params in self.groups.items():
-            kept = {part: array for part, array in params._asdict().items() if part != "slot" and len(array)}
-            named |= {f"{name}.{part}": array for part, array in kept.items()}
+            parts = {part: array for part, array in params._asdict().items() if part != "scratch_slots" and len(array)}
+            tensors |= {f"{name}.{part}": array for part, array in parts.items()}
         match self.fusion:
             case Additive():
-                return named | {f"fusion.{part}": array for part, array in self.fusion._asdict().items()}
+                return tensors | {f"fusion.{part}": array for part, array in self.fusion._asdict().items()}
             case Network(layers=layers):
-                for side, parts in enumerate(layers):
-                    arrays = (tensor.detach().numpy() for tensor in parts)
-                    named |= {f"fusion.{side}.{part}": array for part, array in zip("wbvc", arrays, strict=True)}
-                return named
+                for side, layer in enumerate(layers):
+                    arrays = (tensor.detach().numpy() for tensor in layer)
+                    tensors |= {f"fusion.{side}.{part}": array for part, array in zip("wbvc", arrays, strict=True)}
+                return tensors
             case _:
                 assert_never(self.fusion)
 
     def counts(self) -> dict[str, int]:
-        """The rows of the n-grams' table."""
+        """The size of the tower: table_rows, the rows of the n-gram table."""
         return {"table_rows": len(self.table)}
 
     def weights(self) -> dict[str, float]:
-        """What each side leans on: `query.place` and so on, each side's weights summing to 1; empty for a network."""
+        """The weight of each group on each side, such as `query.place`; a side's sum to 1. Empty for a network."""
         match self.fusion:
             case Network():
                 return {}
@@ -166,10 +167,10 @@ class NgramTower(NamedTuple):
         }
 
     def warm_start(self, old: NgramTower, before: Fitted, after: Fitted) -> NgramTower:
-        """This tower with all that `old` learned of what both logs know, and the fusion of `old`.
+        """This tower with the parameters that `old` learned for features of both logs, and the fusion of `old`.
 
-        What only the later log knows stays as it is; so do projections of a graph, whose vectors have other axes each
-        time the graph is embedded.
+        Parameters of features that only the later log has are unchanged. So are projections of a graph, whose vectors
+        have other axes each time the graph is embedded.
         """
         for name, params in self.groups.items():
             match params:
@@ -187,7 +188,7 @@ def _bags_of(group: Bagged | Dense) -> Bags:
         case Bagged():
             return group.bags
         case Dense():
-            raise TypeError("got given vectors, expected bags: the inputs are not those of this tower")
+            raise TypeError("got given vectors, expected bags: the inputs belong to another tower")
         case _:
             assert_never(group)
 
@@ -197,7 +198,7 @@ def _dense_of(group: Bagged | Dense) -> Dense:
         case Dense():
             return group
         case Bagged():
-            raise TypeError("got bags, expected given vectors: the inputs are not those of this tower")
+            raise TypeError("got bags, expected given vectors: the inputs belong to another tower")
         case _:
             assert_never(group)
 
@@ -212,11 +213,13 @@ def _table_of(params: Table | Projection) -> Table:
             assert_never(params)
 
 
-def new_ngram_tower(inputs: Inputs, config: NgramTowerConfig, scaled: bool, rng: np.random.Generator) -> NgramTower:
-    """A tower over the inputs that has learned nothing.
+def new_ngram_tower(
+    inputs: Inputs, config: NgramTowerConfig, learn_weights: bool, rng: np.random.Generator
+) -> NgramTower:
+    """An untrained tower over the inputs.
 
     Independent random rows are nearly orthogonal, so at the start a group matches itself across the sides and no other.
-    scaled: whether the n-grams' weights in their bags are learned too.
+    learn_weights: True if the n-grams' weights in their bags are learned too.
     """
     groups: dict[str, Table | Projection] = {}
     for name, group in inputs.groups.items():
@@ -224,7 +227,7 @@ def new_ngram_tower(inputs: Inputs, config: NgramTowerConfig, scaled: bool, rng:
             case Dense():
                 groups[name] = new_projection(group.vectors.shape[1], config.dimensions, rng)
             case Bagged():
-                groups[name] = new_table(group.table_rows, config.dimensions, name == "text" and scaled, rng)
+                groups[name] = new_table(group.table_rows, config.dimensions, name == "text" and learn_weights, rng)
             case _:
                 assert_never(group)
     if config.fusion == "additive":
@@ -234,17 +237,17 @@ def new_ngram_tower(inputs: Inputs, config: NgramTowerConfig, scaled: bool, rng:
     return NgramTower(groups, network, config, inputs)
 
 
-def ngram_tower_of(config: NgramTowerConfig, state: dict[str, Array], names: list[str]) -> NgramTower:
-    """The tower of that state, over no rows, ready to learn on from where it was; names: the groups in their order."""
+def restore_ngram_tower(config: NgramTowerConfig, state: dict[str, Array], names: list[str]) -> NgramTower:
+    """The tower of that state, over no rows, from which training can go on; names: the groups in their order."""
     groups: dict[str, Table | Projection] = {}
     for name in names:
         if f"{name}.maps" in state:
             groups[name] = Projection(state[f"{name}.maps"], state[f"{name}.squares"])
             continue
-        scales, scale_squares = (state.get(f"{name}.{part}", UNSCALED) for part in ("scales", "scale_squares"))
-        groups[name] = table_of(state[f"{name}.table"], scales, state[f"{name}.squares"], scale_squares)
+        scales, scale_squares = (state.get(f"{name}.{part}", UNWEIGHTED) for part in ("scales", "scale_squares"))
+        groups[name] = make_table(state[f"{name}.table"], scales, state[f"{name}.squares"], scale_squares)
     if "fusion.logs" in state:
         return NgramTower(groups, Additive(state["fusion.logs"], state["fusion.squares"]), config, NO_ROWS)
     sides = [side for side in (0, 1) if f"fusion.{side}.w" in state]
     layers = [tuple(state[f"fusion.{side}.{part}"] for part in "wbvc") for side in sides]
-    return NgramTower(groups, network_of(layers, config.network_rate), config, NO_ROWS)
+    return NgramTower(groups, restore_network(layers, config.network_rate), config, NO_ROWS)

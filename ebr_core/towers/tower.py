@@ -1,7 +1,7 @@
-"""A tower as everything outside it sees it: rows in, unit vectors out; a gradient in, a step.
+"""The interface of a tower: rows in, unit vectors out; a gradient in, a step taken.
 
-Training, mining, validation, embedding and saving use nothing else of a tower. How a tower is made, and how it comes
-back from disk, is decided in `tower_kinds`.
+Training, mining, validation, embedding and saving use nothing else of a tower. `tower_kinds` makes towers and restores
+them from disk.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ BLOCK = 16_384  # rows embedded at a time
 
 
 class Forward(Protocol):
-    """The unit vectors of some rows, with whatever the tower that made them needs for the way back."""
+    """The unit vectors of some rows, with the intermediate results that the tower's `step` needs."""
 
     @property
     def vectors(self) -> Float32:
-        """(n, D) of unit length; the zero vector where nothing of a row is known."""
+        """(n, D) of unit length; the zero vector for a row without known features."""
 
 
 class Tower(Protocol):
-    """Both towers f(Q) and g(D) over some inputs: the embedding of every row, and how it learns. [EBR §2.3]
+    """Both towers f(Q) and g(D) over some inputs: the embedding of every row, and its training step. [EBR §2.3]
 
-    Rows are the searches of the inputs, then their documents, then added ones. All arrays of vectors are (n, D).
+    Rows are the searches of the inputs, then their documents, then added rows. All arrays of vectors are (n, D).
     """
 
     @property
@@ -41,36 +41,36 @@ class Tower(Protocol):
         """The same parameters, not a copy, over other inputs with the same groups. Cheap: it is called per query."""
 
     def encode(self, rows: Int32) -> Float32:
-        """(n, D) unit vectors of any number of rows (n,), made in blocks; nothing else is kept."""
+        """(n, D) unit vectors of any number of rows (n,), computed in blocks; no intermediate results are kept."""
 
     def forward(self, rows: Int32) -> Forward:
-        """The unit vectors of the rows (n,) of one batch, and what `step` needs."""
+        """The unit vectors of the rows (n,) of one batch, with the intermediate results that `step` needs."""
 
     def step(self, forward: Any, gradient: Float32, rate: float) -> None:
-        """Moves the parameters in place, one step of the optimiser.
+        """Take one step of the optimiser, changing the parameters in place.
 
-        forward: what `forward` returned, used once. gradient (n, D): ∂L/∂vectors, used up. rate: the step size that
-        the arm's training sets; rates of single parts are settings of the tower.
+        forward: the return value of `forward`, used once. gradient (n, D): ∂L/∂vectors, overwritten. rate: the arm's
+        learning rate; the rates of single parts are settings of the tower.
         """
 
     def state(self) -> dict[str, Array]:
-        """All that is kept on disk, the optimiser's state included, by name. The arrays are the tower's own."""
+        """Everything that is saved to disk, by name, the optimiser's state included. The arrays are not copies."""
 
     def counts(self) -> dict[str, int]:
-        """How large the tower is, such as table_rows, by the names that the arm's costs give it."""
+        """The sizes of the tower, such as table_rows, under their names in the arm's costs."""
 
     def weights(self) -> dict[str, float]:
-        """What each side leans on, by name, for a person to read; empty where that has no meaning."""
+        """The weight of each part on each side, by name, for people to read; empty if the tower has no such weights."""
 
     def warm_start(self, old: Self, before: Fitted, after: Fitted) -> Self:
-        """This tower, which has learned nothing, with what `old` learned on an earlier log; its arrays are written to.
+        """This untrained tower with the parameters that `old` learned on an earlier log; its arrays are overwritten.
 
-        before and after: what the training windows of the earlier log and of this one decided.
+        before and after: the fitted features of the earlier log and of this one.
         """
 
 
 def encode_in_blocks(forward: Callable[[Int32], Forward], rows: Int32, dimensions: int) -> Float32:
-    """(n, D) the vectors of the rows (n,), a block of them at a time."""
+    """(n, D) the vectors of the rows (n,), computed a block at a time."""
     vectors = np.empty((len(rows), dimensions), np.float32)
     for first in range(0, len(rows), BLOCK):
         vectors[first : first + BLOCK] = forward(rows[first : first + BLOCK]).vectors
@@ -78,11 +78,11 @@ def encode_in_blocks(forward: Callable[[Int32], Forward], rows: Int32, dimension
 
 
 def query_vectors(tower: Tower, inputs: Inputs, searches: Int32) -> Float32:
-    """(n, D) the embeddings of those searches, or (h, n, D) where each has several. tower: over these inputs."""
+    """(n, D) the embeddings of the searches, or (h, n, D) if each has several. tower: over these inputs."""
     vectors = tower.encode(inputs.queries_of(searches))
     return vectors if len(inputs.views) == 1 else vectors.reshape(len(inputs.views), len(searches), -1)
 
 
 def copied_state(tower: Tower) -> dict[str, Array]:
-    """A copy of the tower's state, which later steps leave as it is."""
+    """A copy of the tower's state, which later steps do not change."""
     return {name: array.copy() for name, array in tower.state().items()}

@@ -1,4 +1,4 @@
-"""The settings of each kind of tower. A new kind is a model here and a member of `TowerConfig`."""
+"""The settings of each kind of tower. A new kind needs a model here and a member of `TowerConfig`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ebr_core.frozen import Frozen
 
 
 class _AnyTower(Frozen):
-    """What every kind of tower has."""
+    """The settings of every kind of tower."""
 
     dimensions: int = Field(128, ge=2, le=2048, description="D, the length of an embedding")
-    shared: bool = Field(True, description="one n-gram table for both towers, or one each")
+    shared: bool = Field(True, description="true: one n-gram table for both towers; false: one for each")
     query_vectors: int = Field(
         1, ge=1, le=16, description="h embeddings of a query; the score of a document is the largest of h [DPSR 2020]"
     )
     prefixes: tuple[int, ...] = Field(
         (),
-        description="the first so many dimensions, at unit length, for which the loss counts as well, as much as for "
-        "all of them: prefixes that can be searched by themselves [Matryoshka 2022]",
+        description="lengths of prefixes of the embedding: the loss of each prefix, scaled to unit length, counts as "
+        "much as that of the whole embedding, so that a prefix can be searched by itself [Matryoshka 2022]",
     )
 
     @model_validator(mode="after")
@@ -30,9 +30,9 @@ class _AnyTower(Frozen):
         return self
 
     def shape(self) -> dict[str, Any]:
-        """The settings that decide which parameters there are: all but the learning rates.
+        """The settings that determine the parameters: all but the learning rates.
 
-        Towers of one shape can start from each other's parameters.
+        Towers of the same shape can start from each other's parameters.
         """
         return {key: value for key, value in self.model_dump().items() if not key.endswith("_rate")}
 
@@ -43,15 +43,15 @@ class NgramTowerConfig(_AnyTower):
     kind: Literal["ngram"] = "ngram"
     fusion: Literal["additive", "mlp"] = Field(
         "additive",
-        description="how the groups become one embedding: each of unit length by itself and summed with learned "
-        "weights, or through one network over all of them",
+        description="how the groups become one embedding: each scaled to unit length and summed with learned weights, "
+        "or passed through one network over all of them",
     )
     hidden: int = Field(256, ge=2, le=8192, description="units of the hidden layer of fusion: mlp")
     projection_rate: float = Field(
         0.01, gt=0, le=100, description="learning rate of the row-wise Adagrad over the projections of given vectors"
     )
     weight_rate: float = Field(
-        0.05, gt=0, le=100, description="learning rate of the Adagrad over the groups' weights, of fusion: additive"
+        0.05, gt=0, le=100, description="learning rate of the Adagrad over the groups' weights of fusion: additive"
     )
     network_rate: float = Field(1e-3, gt=0, le=100, description="learning rate of the Adam of fusion: mlp")
 
@@ -61,11 +61,11 @@ TowerConfig = NgramTowerConfig
 
 
 def with_kind(towers: object) -> object:
-    """The settings as written, the kind filled in: n-gram towers where nothing else is said."""
+    """The settings as written, with the default kind, ngram, filled in."""
     return {"kind": "ngram"} | towers if isinstance(towers, dict) else towers
 
 
 def read_tower_config(settings: dict[str, Any]) -> TowerConfig:
-    """The settings that a manifest holds; what an older version did not write takes its default."""
+    """The settings in a manifest; keys that an older version did not write take their defaults."""
     config: TowerConfig = TypeAdapter(TowerConfig).validate_python(with_kind(settings))
     return config

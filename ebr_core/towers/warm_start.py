@@ -1,4 +1,4 @@
-"""What a table learned on one log, taken over to the features of a later one: rows move, what they mean stays."""
+"""The transfer of a learned table to the features of a later log, where the same feature may have another row."""
 
 from __future__ import annotations
 
@@ -14,50 +14,52 @@ from ebr_core.towers.fitted_features import Fitted
 
 
 def copy_known(name: str, old: Table, fresh: Table, before: Fitted, after: Fitted) -> None:
-    """Writes into `fresh`, the table of the group over `after`, what `old`, that over `before`, learned of what both
-    know."""
-    moved = _text_rows(before, after) if name == "text" else _rows(name, before, after)
-    _copy(old, fresh, *moved)
+    """Copy from `old` to `fresh` the rows that both tables have; they are the group's tables over the fitted features
+    `before` and `after`."""
+    row_map = _text_rows(before, after) if name == "text" else _rows(name, before, after)
+    _copy(old, fresh, *row_map)
 
 
 def _text_rows(old: Fitted, new: Fitted) -> tuple[Int32, Int32, int, int]:
-    """(the old rows, the new rows of the n-grams that both know, how many rows a tower had, and has)."""
+    """(the old rows and the new rows of the n-grams in both, the rows of a tower before and after)."""
     sizes = old.text_rows(), new.text_rows()
-    if new.features.text.remainders is not None:  # rows are of the hash, whatever was seen
+    if new.features.text.remainders is not None:  # rows depend on the hash alone
         same = np.arange(sizes[1], dtype=np.int32)
         return same, same, *sizes
-    both = np.flatnonzero((old.vocabulary >= 0) & (new.vocabulary >= 0))
-    return old.vocabulary[both], new.vocabulary[both], *sizes
+    common = np.flatnonzero((old.vocabulary >= 0) & (new.vocabulary >= 0))
+    return old.vocabulary[common], new.vocabulary[common], *sizes
 
 
 def _rows(name: str, old: Fitted, new: Fitted) -> tuple[Int32, Int32, int, int]:
-    """The same for a group: values by what they are, buckets of numbers by their place, where there are as many."""
+    """The same for a group: values are matched by themselves, buckets by their order if both have equally many."""
     pairs = [np.empty((2, 0), np.int32), *_matched(name, old, new)]
     before, after = np.concatenate(pairs, axis=1)
     return before, after, old.group_rows(name), new.group_rows(name)
 
 
 def _matched(name: str, old: Fitted, new: Fitted) -> Iterator[Int32]:
-    """For each column that both logs have, (2, n) the old and the new rows of what both know of it."""
+    """For each column of both logs, (2, n) the old and the new rows of its values, or buckets, that are in both."""
     group = new.features.column_group(name)
     starts, base = {}, 0
-    for means, known in old.known[name].items():
+    for means, values in old.group_values[name].items():
         starts[means] = base
-        base += group.rows(len(known))
+        base += group.rows(len(values))
     base = 0
-    for means, known in new.known[name].items():
+    for means, values in new.group_values[name].items():
         if means in starts:
-            yield _same_rows(group, old.known[name][means], known) + np.array([[starts[means]], [base]], np.int32)
-        base += group.rows(len(known))
+            yield _same_rows(group, old.group_values[name][means], values) + np.array(
+                [[starts[means]], [base]], np.int32
+            )
+        base += group.rows(len(values))
 
 
 def _same_rows(group: Values | Numbers, old: Sequence[str | float], new: Sequence[str | float]) -> Int32:
-    """(2, n) the old and the new row of each value, or bucket, of one column that both logs know."""
+    """(2, n) the old and the new row of each value, or bucket, of one column that is in both logs."""
     match group:
         case Values():
             rows = {value: row for row, value in enumerate(old)}
-            found = [(rows[value], row) for row, value in enumerate(new) if value in rows]
-            return np.array(found, np.int32).reshape(-1, 2).T
+            matches = [(rows[value], row) for row, value in enumerate(new) if value in rows]
+            return np.array(matches, np.int32).reshape(-1, 2).T
         case Numbers():
             buckets = np.arange(len(new) + 1 if len(old) == len(new) else 0, dtype=np.int32)
             return np.stack([buckets, buckets])
@@ -66,7 +68,7 @@ def _same_rows(group: Values | Numbers, old: Sequence[str | float], new: Sequenc
 
 
 def _copy(old: Table, new: Table, before: Int32, after: Int32, size_before: int, size_after: int) -> None:
-    """Copies rows, in each block: a table holds a block for each tower, and one for each further query vector."""
+    """Copy rows within each block: a table has a block for each tower, and one for each further query vector."""
     blocks = len(new.table) // max(size_after, 1)
     for block in range(blocks):
         for part in ("table", "scales", "squares", "scale_squares"):

@@ -1,4 +1,4 @@
-"""From pairs to batches: who is in, which negatives go with them, and which of those count."""
+"""From pairs to batches: the pairs of each batch, their negatives, and the mask of those that count."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ BLOCK = 4096  # neighbouring pairs that a window keeps together
 
 
 class NegativeSource(NamedTuple):
-    """From what a batch draws its negatives."""
+    """The documents from which batches draw their negatives."""
 
     documents: Int32  # (n,) rows of the documents of the training window
     clicks: Int64  # (N,) clicks of each document in the training window
-    offline: Int32  # (P, keep) mined documents of each pair, −1 behind the last; (P, 0) where nothing was mined
+    mined: Int32  # (P, keep) mined documents of each pair, −1 after the last; (P, 0) if nothing was mined
 
 
 class Batch(NamedTuple):
-    """B pairs with R random negatives and M remembered documents for all of them, H negatives of each pair's own."""
+    """B pairs with R random negatives and M documents of the memory bank, shared by all, and H negatives per pair."""
 
     search_rows: Int32  # (B,)
     document_rows: Int32  # (B,)
     pool: Int32  # (R,) document rows
-    remembered: Int32  # (M,) document rows: positives of the batches before, the oldest first
-    own: Int32  # (B, H) document rows: not-clicked impressions, then mined ones
-    own_counts: Bool  # (B, H) False where a pair has fewer
-    allowed: Bool  # (B, B + R + M) columns: the batch's documents, the pool, the remembered; False: a known positive
+    memory_rows: Int32  # (M,) document rows: positives of earlier batches, the oldest first
+    pair_negatives: Int32  # (B, H) document rows: not-clicked impressions, then mined ones
+    pair_negative_mask: Bool  # (B, H) False where a pair has fewer than H
+    allowed: Bool  # (B, B + R + M) columns: the batch's documents, the pool, the memory; False: a known positive
     mix: NegativeMix
 
 
 @parallel("groups")
 def _mask_known(allowed, columns, groups, offsets, documents, head):  # type: ignore[no-untyped-def]
-    """Sets allowed[b, c] to False where column c shows a known positive of group b.
+    """Set allowed[b, c] to False where the document of column c is a known positive of pair b's group.
 
     head (documents,) is scratch, all −1.
     """
     following = np.empty(len(columns), np.int32)
-    for column in range(len(columns)):  # for each document, a chain of the columns that show it
+    for column in range(len(columns)):  # for each document, a linked list of its columns
         following[column] = head[columns[column]]
         head[columns[column]] = column
     for b in prange(len(groups)):
-        for at in range(offsets[groups[b]], offsets[groups[b] + 1]):
-            column = head[documents[at]]
+        for pos in range(offsets[groups[b]], offsets[groups[b] + 1]):
+            column = head[documents[pos]]
             while column >= 0:
                 allowed[b, column] = False
                 column = following[column]
@@ -59,41 +59,41 @@ def _mask_known(allowed, columns, groups, offsets, documents, head):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def _draw_own(draws, there_from, there_to, there, own, counts):  # type: ignore[no-untyped-def]
-    """H different ones of there[there_from[b] : there_to[b]] for each pair b, uniform; none that is −1.
+def _draw_candidates(draws, starts, ends, candidates, chosen, mask):  # type: ignore[no-untyped-def]
+    """Fill chosen (B, H) with distinct values of candidates[starts[b] : ends[b]] before the first −1, drawn uniformly.
 
-    A partial shuffle, driven by draws (B, H) in [0, 1).
+    mask (B, H) marks the filled cells. A partial shuffle, driven by draws (B, H) in [0, 1).
     """
-    for b in range(own.shape[0]):
-        some = there[there_from[b] : there_to[b]].copy()
+    for b in range(chosen.shape[0]):
+        pool = candidates[starts[b] : ends[b]].copy()
         n = 0
-        while n < len(some) and some[n] >= 0:
+        while n < len(pool) and pool[n] >= 0:
             n += 1
-        for h in range(min(own.shape[1], n)):
-            other = h + int(draws[b, h] * (n - h))
-            some[h], some[other] = some[other], some[h]
-            own[b, h], counts[b, h] = some[h], True
+        for h in range(min(chosen.shape[1], n)):
+            swap = h + int(draws[b, h] * (n - h))
+            pool[h], pool[swap] = pool[swap], pool[h]
+            chosen[b, h], mask[b, h] = pool[h], True
 
 
 def next_epoch(
-    rest: Int32, pairs: int, wanted: int, rng: np.random.Generator, window: int | None = None
+    remaining: Int32, pairs: int, count: int, rng: np.random.Generator, window: int | None = None
 ) -> tuple[Int32, Int32]:
-    """(the next wanted pairs, what is left of their round): rounds of all pairs, each in a new random order.
+    """(the next `count` pairs, the rest of their round): rounds of all pairs, each in a new random order.
 
-    window: pairs that are shuffled together; see `shuffled`.
+    remaining: the rest of the round before. window: pairs that are shuffled together; see `shuffle_pairs`.
 
-    >>> deal(np.array([1, 0]), 2, 2, np.random.default_rng(0))[0]
+    >>> next_epoch(np.array([1, 0]), 2, 2, np.random.default_rng(0))[0]
     array([1, 0])
     """
-    while len(rest) < wanted:
-        more = shuffled(pairs, window, rng)
-        rest = np.concatenate([rest, more]) if len(rest) else more
-    return rest[:wanted], rest[wanted:]
+    while len(remaining) < count:
+        order = shuffle_pairs(pairs, window, rng)
+        remaining = np.concatenate([remaining, order]) if len(remaining) else order
+    return remaining[:count], remaining[count:]
 
 
-def shuffled(pairs: int, window: int | None, rng: np.random.Generator) -> Int32:
-    """(P,) all pairs in random order: without a window in any; with one, blocks of neighbours come in any order, and of
-    as many blocks as the window holds the pairs do."""
+def shuffle_pairs(pairs: int, window: int | None, rng: np.random.Generator) -> Int32:
+    """(P,) all pairs in random order. With a window, blocks of neighbouring pairs are shuffled, then the pairs within
+    each window of blocks."""
     order = np.arange(pairs, dtype=np.int32)
     if window is None:
         rng.shuffle(order)
@@ -107,75 +107,85 @@ def shuffled(pairs: int, window: int | None, rng: np.random.Generator) -> Int32:
 
 def batches(
     pairs: Pairs,
-    known: KnownPositives,
-    drawn: NegativeSource,
+    known_positives: KnownPositives,
+    source: NegativeSource,
     mix: NegativeMix,
     mask: str,
     batch_size: int,
     order: Int32,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
-    """The pairs of order, batch by batch, with their negatives."""
-    head = np.full(len(drawn.clicks), -1, np.int32)
-    chances = _chances(drawn, mix.popularity) if mix.random else None
-    remembered = np.zeros(0, np.int32)
+    """The batches of the pairs in `order`, with their negatives."""
+    head = np.full(len(source.clicks), -1, np.int32)
+    cumulative = _cumulative_weights(source, mix.popularity) if mix.random else None
+    memory_rows = np.zeros(0, np.int32)
     for first in range(0, len(order), batch_size):
-        at = order[first : first + batch_size].astype(np.int64)
-        pool = _draw_pool(drawn, mix.random, chances, rng)
-        columns = np.concatenate([pairs.document_rows[at], pool, remembered])
-        allowed = np.ones((len(at), len(columns)), bool)
+        rows = order[first : first + batch_size].astype(np.int64)
+        pool = _draw_pool(source, mix.random, cumulative, rng)
+        columns = np.concatenate([pairs.document_rows[rows], pool, memory_rows])
+        allowed = np.ones((len(rows), len(columns)), bool)
         if mask != "none":
-            _mask_known(allowed, columns, pairs.groups[at], known.offsets, known.documents, head)
-        np.fill_diagonal(allowed[:, : len(at)], False)
-        own, counts = _own_negatives(pairs, drawn, at, mix, rng)
+            _mask_known(allowed, columns, pairs.groups[rows], known_positives.offsets, known_positives.documents, head)
+        np.fill_diagonal(allowed[:, : len(rows)], False)
+        pair_negatives, pair_negative_mask = _draw_pair_negatives(pairs, source, rows, mix, rng)
         yield Batch(
-            pairs.search_rows[at], pairs.document_rows[at], pool, remembered, own, counts, allowed, mix
+            pairs.search_rows[rows], pairs.document_rows[rows], pool, memory_rows, pair_negatives, pair_negative_mask,
+            allowed, mix,
         )  # fmt: skip
-        remembered = np.concatenate([remembered, pairs.document_rows[at]])[-mix.memory :] if mix.memory else remembered
+        memory_rows = (
+            np.concatenate([memory_rows, pairs.document_rows[rows]])[-mix.memory :] if mix.memory else memory_rows
+        )
 
 
-def _chances(drawn: NegativeSource, exponent: float) -> Float64 | None:
-    """(n,) the chance that a draw lies at or before each document, by (1 + clicks)^exponent; None: all alike."""
+def _cumulative_weights(source: NegativeSource, exponent: float) -> Float64 | None:
+    """(n,) the probability that a draw lies at or before each document, by (1 + clicks)^exponent; None if uniform."""
     if not exponent:
         return None
-    weights = (1.0 + drawn.clicks[drawn.documents]) ** exponent
+    weights = (1.0 + source.clicks[source.documents]) ** exponent
     return np.asarray(np.cumsum(weights) / weights.sum())
 
 
-def _draw_pool(drawn: NegativeSource, count: int, chances: Float64 | None, rng: np.random.Generator) -> Int32:
-    if chances is None:
-        return rng.choice(drawn.documents, count).astype(np.int32)
-    at = np.searchsorted(chances, rng.random(count), side="right")
-    return drawn.documents[np.minimum(at, len(chances) - 1)]
+def _draw_pool(source: NegativeSource, count: int, cumulative: Float64 | None, rng: np.random.Generator) -> Int32:
+    if cumulative is None:
+        return rng.choice(source.documents, count).astype(np.int32)
+    positions = np.searchsorted(cumulative, rng.random(count), side="right")
+    return source.documents[np.minimum(positions, len(cumulative) - 1)]
 
 
-def _own_negatives(
-    pairs: Pairs, drawn: NegativeSource, at: Int64, mix: NegativeMix, rng: np.random.Generator
+def _draw_pair_negatives(
+    pairs: Pairs, source: NegativeSource, rows: Int64, mix: NegativeMix, rng: np.random.Generator
 ) -> tuple[Int32, Bool]:
-    own = np.zeros((len(at), mix.own), np.int32)
-    counts = np.zeros((len(at), mix.own), bool)
-    shown, mined = slice(0, mix.impressions), slice(mix.impressions, mix.own)
+    pair_negatives = np.zeros((len(rows), mix.pair_negatives), np.int32)
+    mask = np.zeros((len(rows), mix.pair_negatives), bool)
+    impression_columns, mined_columns = slice(0, mix.impressions), slice(mix.impressions, mix.pair_negatives)
     if mix.impressions:
-        draws = rng.random((len(at), mix.impressions))
-        there = pairs.shown_from[at], pairs.shown_to[at], pairs.not_clicked
-        _draw_own(draws, *there, own[:, shown], counts[:, shown])
+        draws = rng.random((len(rows), mix.impressions))
+        impressions = pairs.shown_from[rows], pairs.shown_to[rows], pairs.not_clicked
+        _draw_candidates(draws, *impressions, pair_negatives[:, impression_columns], mask[:, impression_columns])
     if mix.offline_hard:
-        draws, keep = rng.random((len(at), mix.offline_hard)), drawn.offline.shape[1]
-        _draw_own(draws, at * keep, (at + 1) * keep, drawn.offline.ravel(), own[:, mined], counts[:, mined])
-    return own, counts
+        draws, keep = rng.random((len(rows), mix.offline_hard)), source.mined.shape[1]
+        _draw_candidates(
+            draws,
+            rows * keep,
+            (rows + 1) * keep,
+            source.mined.ravel(),
+            pair_negatives[:, mined_columns],
+            mask[:, mined_columns],
+        )
+    return pair_negatives, mask
 
 
-def sampling_probabilities(drawn: NegativeSource, pairs: Pairs, mix: NegativeMix, batch_size: int) -> Float64:
-    """(N,) q, the chance that a negative of the batch is that document: the mixture of the other pairs' positives and
-    of the random pool, in the numbers in which they stand in a batch. [Yi et al. 2019; Yang et al. 2020]
+def sampling_probabilities(source: NegativeSource, pairs: Pairs, mix: NegativeMix, batch_size: int) -> Float64:
+    """(N,) q, the probability that a negative of a batch is that document: a mixture of the other pairs' positives and
+    the random pool, in proportion to their numbers in a batch. [Yi et al. 2019; Yang et al. 2020]
 
-    A document that neither draws has the smallest chance of any other, so that its logarithm exists.
+    A document that neither draws gets the smallest probability of the others, so that its logarithm exists.
     """
-    n = len(drawn.clicks)
+    n = len(source.clicks)
     in_batch = batch_size - 1 if mix.in_batch == "all" else int(mix.in_batch)
     in_batch += mix.in_batch_hard + mix.memory
     q = in_batch * counted(pairs.document_rows, n) / max(len(pairs.document_rows), 1)
-    weights = (1.0 + drawn.clicks[drawn.documents]) ** mix.popularity
-    q[drawn.documents] += mix.random * weights / weights.sum()
+    weights = (1.0 + source.clicks[source.documents]) ** mix.popularity
+    q[source.documents] += mix.random * weights / weights.sum()
     least = q[q > 0].min() if q.any() else 1.0
     return np.asarray(np.maximum(q, least) / max(in_batch + mix.random, 1))

@@ -1,4 +1,4 @@
-"""Settings of each loss."""
+"""The settings of each loss."""
 
 from __future__ import annotations
 
@@ -22,23 +22,28 @@ class Softmax(Frozen):
     kind: Literal["softmax"] = "softmax"
     temperature: float = Field(0.05, ge=1e-3, le=10)
     logq: float = Field(
-        0, ge=0, le=2, description="α of logit − α · log q, q how often a batch draws the document [Yi et al. 2019]"
+        0,
+        ge=0,
+        le=2,
+        description="α of logit − α · log q, q the probability of the document in a batch [Yi et al. 2019]",
     )
     logq_form: Literal["plain", "refined", "shuffled"] = Field(
         "plain",
-        description="the correction of all logits; of the negatives alone, since the positive is not drawn [arXiv "
-        "2507.09331]; or with q dealt out to other documents, a control",
+        description="the correction of all logits; of the negatives only, since the positive is not drawn [arXiv "
+        "2507.09331]; or with q permuted among the documents, a control",
     )
 
 
 class ThreePart(Frozen):
-    """Hinges on the cosine: the positive above one bound, impressions below a middle one, other negatives below a low
-    one. [Amazon semantic product search 2019]"""
+    """Squared hinges on the cosine: the positive above a high bound, impressions below a middle bound, other negatives
+    below a low bound. [Amazon semantic product search 2019]"""
 
     kind: Literal["three_part"] = "three_part"
-    positive: float = Field(0.9, ge=-1, le=1, description="a positive's cosine is pushed up to it")
-    impression: float = Field(0.55, ge=-1, le=1, description="a not-clicked impression's is pushed down to it")
-    negative: float = Field(0.2, ge=-1, le=1, description="any other negative's is pushed down to it")
+    positive: float = Field(0.9, ge=-1, le=1, description="bound up to which a positive's cosine is pushed")
+    impression: float = Field(
+        0.55, ge=-1, le=1, description="bound down to which a not-clicked impression's cosine is pushed"
+    )
+    negative: float = Field(0.2, ge=-1, le=1, description="bound down to which any other negative's cosine is pushed")
 
     @model_validator(mode="after")
     def _in_order(self) -> ThreePart:

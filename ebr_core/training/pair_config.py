@@ -1,4 +1,4 @@
-"""Settings of what training is shown: positives, negatives, mining, misspelt copies, ratings."""
+"""The settings of the training data: positives, negatives, mining, misspelt copies, ratings."""
 
 from __future__ import annotations
 
@@ -11,75 +11,77 @@ from ebr_core.text.typos import Typos
 
 
 class Positives(Frozen):
-    """Which (search, document) pairs count as relevant. [EBR §2.4, §6.1]"""
+    """The (search, document) pairs that count as relevant. [EBR §2.4, §6.1]"""
 
     source: Literal["clicks", "impressions", "both", "none"] = Field(
         "clicks",
         description="clicked results, every shown result, every shown result with clicks counted twice, or none of "
-        "these, so that hard positives stand alone",
+        "these, which leaves the hard positives alone",
     )
-    equal_volume: bool = Field(False, description="draw only as many pairs of the source as there are clicks")
+    equal_volume: bool = Field(False, description="draw only as many pairs from the source as there are clicks")
     hard_share: float = Field(
         0,
         ge=0,
         le=1,
-        description="hard positives to add, as a share of the clicks: a search without a click with what the next "
-        "search of its session that has one clicked [EBR §6.1]",
+        description="hard positives to add, as a share of the clicks: a search without a click, paired with the clicks "
+        "of the next search of its session that has one [EBR §6.1]",
     )
 
     @model_validator(mode="after")
     def _some_pair(self) -> Positives:
         if self.source == "none" and not self.hard_share:
-            raise ValueError("source: none needs hard_share above 0, or there would be no pair")
+            raise ValueError("source: none needs hard_share above 0, otherwise there would be no pair")
         return self
 
 
 class NegativeMix(Frozen):
-    """How many negatives of each kind a positive gets. A count of 0 is an array of width 0."""
+    """The number of negatives of each kind for one positive. A count of 0 is an array of width 0."""
 
-    random: int = Field(100, ge=0, le=100_000, description="drawn from the corpus; one pool a batch [EBR §2.4]")
+    random: int = Field(100, ge=0, le=100_000, description="drawn from the corpus; one pool per batch [EBR §2.4]")
     popularity: float = Field(
-        0, ge=0, le=2, description="β: random negatives are drawn by (1 + clicks)^β; 0 is uniform"
+        0, ge=0, le=2, description="β: random negatives are drawn in proportion to (1 + clicks)^β; 0 is uniform"
     )
     impressions: int = Field(0, ge=0, le=100, description="shown in the same search and not clicked [EBR §2.4]")
-    in_batch: int | Literal["all"] = Field(0, description="documents of that many other positives of the batch")
-    in_batch_hard: int = Field(0, ge=0, le=1000, description="the nearest documents of other positives [EBR §6.1]")
+    in_batch: int | Literal["all"] = Field(0, description="documents of that many other positives of the batch, or all")
+    in_batch_hard: int = Field(
+        0, ge=0, le=1000, description="the nearest documents of other positives of the batch [EBR §6.1]"
+    )
     offline_hard: int = Field(
-        0, ge=0, le=100, description="from a rank window of an index: of the arm mine_from, or its own [EBR §6.1]"
+        0, ge=0, le=100, description="from a rank window of the index of the arm mine_from, or of this arm [EBR §6.1]"
     )
     memory: int = Field(
-        0, ge=0, le=100_000, description="positives of earlier batches, as they were embedded then [CBNS 2021]"
+        0, ge=0, le=100_000, description="positives of earlier batches, with their embeddings of that time [CBNS 2021]"
     )
 
     @field_validator("in_batch", mode="before")
     @classmethod
     def _a_count(cls, in_batch: object) -> object:
         if isinstance(in_batch, bool):
-            raise ValueError("a count or 'all'; for every document of the batch say all")
+            raise ValueError("expected a count or 'all'; for every document of the batch set all")
         return in_batch
 
     @model_validator(mode="after")
     def _some_kind(self) -> NegativeMix:
         if isinstance(self.in_batch, int) and self.in_batch < 0:
             raise ValueError(f"in_batch must be ≥ 0 or 'all', got {self.in_batch}")
-        if not (self.random or self.in_batch or self.in_batch_hard or self.memory or self.own):
+        if not (self.random or self.in_batch or self.in_batch_hard or self.memory or self.pair_negatives):
             raise ValueError("every count is 0: a positive needs at least one negative")
         return self
 
     @property
-    def own(self) -> int:
-        """How many negatives belong to one positive alone."""
+    def pair_negatives(self) -> int:
+        """The number of negatives that belong to one positive alone."""
         return self.impressions + self.offline_hard
 
     @property
     def compares_batch(self) -> bool:
-        """Whether queries meet the documents of other positives."""
+        """True if the documents of other positives of the batch are negatives."""
         return bool(self.in_batch or self.in_batch_hard)
 
-    def towards(self, last: NegativeMix, share: float) -> NegativeMix:
-        """The mix that lies that share of the way from this one to another, counts rounded.
+    def interpolate(self, last: NegativeMix, share: float) -> NegativeMix:
+        """The mix at `share` of the way from this one to the last, with rounded counts.
 
-        >>> NegativeMix(random=100).towards(NegativeMix(random=0, offline_hard=4), 0.5).offline_hard
+        >>> NegativeMix(random=100).interpolate(NegativeMix(random=0, offline_hard=4), 0.5).offline_hard
         2
         """
         if share in (0, 1):
@@ -92,37 +94,38 @@ class NegativeMix(Frozen):
 
 
 class Mining(Frozen):
-    """Which documents become a query's offline hard negatives. [EBR §6.1.2]"""
+    """The documents that become a query's offline hard negatives. [EBR §6.1.2]"""
 
     window: tuple[int | float, int | float] = Field(
         (101, 500),
-        description="first and last rank, [101, 500], counted from 1 over the whole corpus before known positives are "
-        "taken out [EBR: 101–500]; or shares of the corpus, [0.002, 0.01], which mean 101–500 of 50,000 documents",
+        description="first and last rank, such as [101, 500], counted from 1 over the whole corpus before known "
+        "positives are removed [EBR: 101–500]; or shares of the corpus, such as [0.002, 0.01], which are ranks 101–500 "
+        "of 50,000 documents",
     )
-    keep: int = Field(20, ge=1, le=10_000, description="candidates drawn from the window for each query, all different")
+    keep: int = Field(20, ge=1, le=10_000, description="distinct candidates drawn from the window for each query")
     sharpness: float = Field(
         0,
         ge=0,
         le=1e6,
         description="a of the weight exp(−a (s − s⁺ − b)²) with which a candidate of similarity s is drawn, s⁺ the "
-        "positive's [SimANS 2022]; 0 draws uniformly; in cosine, 100 means within .1 or so",
+        "positive's similarity [SimANS 2022]; 0 draws uniformly; 100 draws within about 0.1 of cosine",
     )
     shift: float = Field(
-        0, ge=-2, le=2, description="b of that weight: where beside the positive's similarity it peaks"
+        0, ge=-2, le=2, description="b of that weight: the distance of its peak from the positive's similarity"
     )
     below_positive: float | None = Field(
         None,
         gt=0,
         le=2,
-        description="p: drop candidates whose similarity exceeds p × the positive's, as they may be right answers "
-        "[NV-Retriever 2024: .95]; null keeps all",
+        description="p: drop candidates whose similarity exceeds p × the positive's, since they may be relevant "
+        "[NV-Retriever 2024: 0.95]; null keeps all",
     )
     shard: float = Field(
         1,
         gt=0,
         le=1,
         description="share of the corpus that is searched, one random shard for all queries; the window is scaled "
-        "by it [EBR §6.1.2: a shard is enough]",
+        "accordingly [EBR §6.1.2: a shard is enough]",
     )
 
     @field_validator("window")
@@ -140,38 +143,38 @@ class Mining(Frozen):
 class TypoCopies(Frozen):
     """Misspelt copies of the training queries. [DPR with typos 2021; self-teaching, CharacterBERT-DR 2022]"""
 
-    share: float = Field(0, ge=0, le=1, description="of the pairs of a batch, that many with a misspelt query")
+    share: float = Field(0, ge=0, le=1, description="share of a batch's pairs whose query is replaced by a copy")
     teaching: float = Field(
         0, ge=0, le=100, description="weight of 1 − cosine between a misspelt copy and its query, added to the loss"
     )
-    copies: int = Field(4, ge=1, le=64, description="different misspelt copies of each training query")
-    mix: Typos = Field(Typos(rate=1), description="which mistakes, and how often")
+    copies: int = Field(4, ge=1, le=64, description="misspelt copies made of each training query")
+    mix: Typos = Field(Typos(rate=1), description="the kinds of mistakes and their rates")
 
     @model_validator(mode="after")
     def _teaching_needs_copies(self) -> TypoCopies:
         if self.teaching and not self.share:
-            raise ValueError("teaching needs share above 0: without copies there is nobody to teach")
+            raise ValueError("teaching needs share above 0: without misspelt copies it has no effect")
         return self
 
 
 class Ratings(Frozen):
-    """What people said of retrieved results that no log has judged, as training data. [EBR §5.2]"""
+    """People's ratings of retrieved results that the log has not judged, as training data. [EBR §5.2]"""
 
     of: tuple[str, ...] = Field(
         min_length=1,
-        description="the arms whose rated results it learns from: [softmax] is a first round, [softmax, round-one] a "
-        "second",
+        description="the arms whose rated results are training data: [softmax] is a first round, [softmax, round-one] "
+        "a second",
     )
-    positives: bool = Field(True, description="results rated good are positives of their search, beside the others")
+    positives: bool = Field(True, description="use results rated good as further positives of their search")
     negatives: bool = Field(
-        True, description="results rated bad are offline hard negatives of their search's positives"
+        True, description="use results rated bad as offline hard negatives of their search's positives"
     )
-    shuffled: bool = Field(False, description="a control: the same results, their grades dealt out among them")
+    shuffled: bool = Field(False, description="a control: the same results, with their grades permuted among them")
 
     @model_validator(mode="after")
-    def _of_use(self) -> Ratings:
+    def _some_use(self) -> Ratings:
         if not (self.positives or self.negatives):
-            raise ValueError("positives and negatives are both false: the ratings would be of no use; leave them out")
+            raise ValueError("positives and negatives are both false: the ratings would have no effect; leave them out")
         if len(set(self.of)) < len(self.of):
-            raise ValueError(f"of: got {list(self.of)}; an arm stands twice, name each once")
+            raise ValueError(f"of: got {list(self.of)}, in which an arm occurs twice; name each arm once")
         return self

@@ -1,4 +1,4 @@
-"""Which pairs are relevant, and which documents may therefore not serve as negatives."""
+"""The relevant pairs of a log, and the documents that therefore cannot be negatives."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ebr_core.training.pair_config import Positives
 
 
 class Shown(NamedTuple):
-    """The training window's results, a row for each document shown; sorted by search, then document."""
+    """The results of the training window, a row for each document shown; sorted by search, then document."""
 
     search_rows: Int32  # (R,)
     document_rows: Int32  # (R,)
     clicked: npt.NDArray[np.bool_]  # (R,)
     query_rows: Int32  # (R,) the query of the search
-    searcher_rows: Int32  # (R,) its searcher, −1 where not signed in
+    searcher_rows: Int32  # (R,) the searcher, −1 if not signed in
 
 
 class Recovered(NamedTuple):
-    """Searches of the training window without a click, each with what its session clicked next. [EBR §6.1]"""
+    """Searches of the training window without a click, each with a document clicked next in its session. [EBR §6.1]"""
 
     search_rows: Int32  # (F,)
     document_rows: Int32  # (F,)
@@ -44,19 +44,19 @@ class Rated(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Training pairs."""
+    """The training pairs of an arm."""
 
     search_rows: Int32  # (P,)
     document_rows: Int32  # (P,)
-    groups: Int32  # (P,) the pair's row in Known
-    shown_from: Int64  # (P,) its search's not-clicked impressions are not_clicked[shown_from : shown_to]
+    groups: Int32  # (P,) the pair's group in KnownPositives
+    shown_from: Int64  # (P,) the search's not-clicked impressions are not_clicked[shown_from : shown_to]
     shown_to: Int64  # (P,)
     not_clicked: Int32  # (I,) document rows
-    an_epoch: int  # how many pairs make an epoch: as many as there are clicks, whatever the arm
+    pairs_per_epoch: int  # as many as there are clicks, in every arm
 
 
 class KnownPositives(NamedTuple):
-    """The known positives of each group, documents[offsets[g]:offsets[g + 1]] in order of row."""
+    """The known positives of each group g: documents[offsets[g]:offsets[g + 1]], in order of row."""
 
     offsets: Int64  # (groups + 1,)
     documents: Int32
@@ -72,55 +72,58 @@ def select(
     rated_good: bool = True,
     scratch: Scratch = IN_RAM,
 ) -> tuple[Pairs, KnownPositives]:
-    """The positive pairs of an arm, and the known positives that its mask keeps from serving as negatives.
+    """(the positive pairs of an arm, the known positives that its mask excludes from the negatives).
 
-    A pair is a result of the training window: clicked, any that was shown, or any with the clicked ones twice; and, as
-    many as hard_share says, a failed search with what was clicked after it; and, under rated_good, what was rated good.
-    Known are always the clicks, what was rated good, and the pairs themselves: of the same (query, searcher) under mask
-    "pair" (of the query alone where the searcher is unknown), of the same query text under "query", of the pair alone
-    under "document".
+    The pairs are the clicked results of the training window, or all shown results, or all with the clicked ones twice.
+    Added to them are hard positives (failed searches with the next click), as many as hard_share sets, and, with
+    rated_good, the results rated good. The known positives are always the clicks, the results rated good, and the pairs
+    themselves: of the same (query, searcher) with mask "pair" (of the query alone if the searcher is unknown), of the
+    same query text with "query", of the pair alone with "document".
 
-    Nothing that is made of all results is held in memory: it lies in scratch. Raises InputError where there is no pair,
-    or fewer hard positives than asked for.
+    Arrays over all results are in scratch, not in memory. Raises InputError if there is no pair, or if there are fewer
+    hard positives than hard_share needs.
     """
-    rng, clicks = np.random.default_rng([seed, 1]), _where(shown.clicked, scratch)
+    rng, clicks = np.random.default_rng([seed, 1]), _true_rows(shown.clicked, scratch)
     chosen = _from_source(shown, clicks, positives, rng, scratch)
-    hard = _hard(recovered, positives.hard_share, len(clicks), rng)
+    hard = _hard_rows(recovered, positives.hard_share, len(clicks), rng)
     if len(chosen) + len(hard) == 0:
-        raise InputError(f"no positives: {len(shown.clicked)} results in the training window, none of them clicked")
-    # From here on, a recovered target, or one rated good, is a result like any other.
-    every = _together(shown, recovered, rated, scratch)
-    added = len(shown.clicked) + len(recovered.search_rows) + np.arange(rated.good.sum() if rated else 0)
-    more = [len(shown.clicked) + hard, *([added] if rated_good else [])]
-    chosen = scratch.column([*pieces(chosen), *more], np.int64)
-    group_of = _groups(every, mask, scratch)
-    width = int(every.document_rows.max(initial=0)) + 1
-    known_keys = _known_keys([chosen, added, clicks], group_of, every.document_rows, width, scratch)
-    known = _known(known_keys, width, int(group_of.max(initial=-1)) + 1, scratch)
+        raise InputError(
+            f"no positives: {len(shown.clicked)} results in the training window, none of them clicked; move the split, "
+            "or set positives.source: impressions"
+        )
+    # From here on, a recovered target, or a result rated good, is a result like any other.
+    results = _join(shown, recovered, rated, scratch)
+    rated_rows = len(shown.clicked) + len(recovered.search_rows) + np.arange(rated.good.sum() if rated else 0)
+    extra = [len(shown.clicked) + hard, *([rated_rows] if rated_good else [])]
+    chosen = scratch.column([*pieces(chosen), *extra], np.int64)
+    group_of = _groups(results, mask, scratch)
+    width = int(results.document_rows.max(initial=0)) + 1
+    known_keys = _known_keys([chosen, rated_rows, clicks], group_of, results.document_rows, width, scratch)
+    known_positives = _known_positives(known_keys, width, int(group_of.max(initial=-1)) + 1, scratch)
     not_clicked, offsets = _not_clicked(
-        shown, group_of, known_keys, width, int(every.search_rows.max(initial=-1)) + 1, scratch
+        shown, group_of, known_keys, width, int(results.search_rows.max(initial=-1)) + 1, scratch
     )
-    search = _taken(every.search_rows, chosen, scratch)
+    search = _take(results.search_rows, chosen, scratch)
     pairs = Pairs(
-        search, _taken(every.document_rows, chosen, scratch), _taken(group_of, chosen, scratch),
-        _taken(offsets[:-1], search, scratch), _taken(offsets[1:], search, scratch), not_clicked,
+        search, _take(results.document_rows, chosen, scratch), _take(group_of, chosen, scratch),
+        _take(offsets[:-1], search, scratch), _take(offsets[1:], search, scratch), not_clicked,
         len(clicks) or len(chosen),
     )  # fmt: skip
-    return pairs, known
+    return pairs, known_positives
 
 
-def _taken(values: Array, at: Array, scratch: Scratch) -> Array:
-    """values[at]."""
-    return scratch.over(len(at), lambda part: values[at[part]], values.dtype)
+def _take(values: Array, rows: Array, scratch: Scratch) -> Array:
+    """values[rows], in scratch."""
+    return scratch.over(len(rows), lambda part: values[rows[part]], values.dtype)
 
 
-def _where(flags: Array, scratch: Scratch) -> Int64:
-    """The rows (n,) of the flags that are set."""
+def _true_rows(flags: Array, scratch: Scratch) -> Int64:
+    """(n,) the rows of the flags that are True."""
     return scratch.over(len(flags), lambda part: part.start + np.flatnonzero(flags[part]), np.int64)
 
 
-def _together(shown: Shown, recovered: Recovered, rated: Rated | None, scratch: Scratch) -> Recovered:
-    """All results, those shown first, then the recovered ones, then what was rated good."""
+def _join(shown: Shown, recovered: Recovered, rated: Rated | None, scratch: Scratch) -> Recovered:
+    """All results: the shown ones, then the recovered ones, then those rated good."""
     good = [] if rated is None else [[getattr(rated, name)[rated.good] for name in Recovered._fields]]
     logged = ([getattr(shown, name)[part] for name in Recovered._fields] for part in slices(len(shown.clicked)))
     return Recovered(*scratch.columns([*logged, recovered, *good], *[np.int32] * len(Recovered._fields)))
@@ -132,8 +135,8 @@ def _from_source(
     """The rows of shown that are pairs, in order."""
 
     def rows(part: slice) -> Array:
-        both = positives.source == "both"
-        return np.repeat(np.arange(part.start, part.stop), 1 + (both & shown.clicked[part]))
+        clicks_twice = positives.source == "both"
+        return np.repeat(np.arange(part.start, part.stop), 1 + (clicks_twice & shown.clicked[part]))
 
     match positives.source:
         case "none":
@@ -149,21 +152,21 @@ def _from_source(
     return chosen
 
 
-def _hard(recovered: Recovered, share: float, clicks: int, rng: np.random.Generator) -> Int64:
+def _hard_rows(recovered: Recovered, share: float, clicks: int, rng: np.random.Generator) -> Int64:
     """The rows of recovered that are pairs, in order."""
-    wanted, there = round(share * clicks), len(recovered.search_rows)
-    if wanted > there:
+    count, available = round(share * clicks), len(recovered.search_rows)
+    if count > available:
         raise InputError(
-            f"positives.hard_share {share:g} of {clicks:,} clicks are {wanted:,} pairs, but only {there:,} failed "
+            f"positives.hard_share {share:g} of {clicks:,} clicks are {count:,} pairs, but only {available:,} failed "
             f"searches of the training window are followed by a click in their session"
-            + (f"; at most {there / clicks:.3f} can be had" if there else ": these logs have no hard positives")
+            + (f"; set at most {available / clicks:.3f}" if available else ": these logs have no hard positives")
         )
-    return np.sort(rng.choice(there, wanted, replace=False))
+    return np.sort(rng.choice(available, count, replace=False))
 
 
-def _groups(every: Recovered, mask: str, scratch: Scratch) -> Int32:
-    """(R,) a number for each set of results whose positives mask each other."""
-    queries, searchers = every.query_rows, every.searcher_rows
+def _groups(results: Recovered, mask: str, scratch: Scratch) -> Int32:
+    """(R,) the group of each result: within a group, positives mask each other."""
+    queries, searchers = results.query_rows, results.searcher_rows
     if mask in ("document", "none"):
         return scratch.over(len(queries), lambda part: np.arange(part.start, part.stop), np.int32)
     people = int(searchers.max(initial=-1)) + 2 if mask == "pair" else 1
@@ -176,13 +179,13 @@ def _groups(every: Recovered, mask: str, scratch: Scratch) -> Int32:
 
 
 def _known_keys(rows: Sequence[Int64], group_of: Int32, documents: Int32, width: int, scratch: Scratch) -> Int64:
-    """group · width + document of those rows, in order, each once."""
-    parts = (part for some in rows for part in pieces(some))
+    """The distinct keys group · width + document of the rows, in order."""
+    parts = (part for part_rows in rows for part in pieces(part_rows))
     keys = scratch.column((group_of[part].astype(np.int64) * width + documents[part] for part in parts), np.int64)
     return scratch.distinct(keys)
 
 
-def _known(keys: Int64, width: int, groups: int, scratch: Scratch) -> KnownPositives:
+def _known_positives(keys: Int64, width: int, groups: int, scratch: Scratch) -> KnownPositives:
     def first_of(part: slice) -> Array:
         return np.searchsorted(keys, np.arange(part.start, part.stop) * width)
 
@@ -193,25 +196,26 @@ def _known(keys: Int64, width: int, groups: int, scratch: Scratch) -> KnownPosit
 def _not_clicked(
     shown: Shown, group_of: Int32, known_keys: Int64, width: int, searches: int, scratch: Scratch
 ) -> tuple[Int32, Int64]:
-    """Not-clicked impressions in order of search, without the known positives of their group; offsets by search row."""
+    """(the not-clicked impressions in order of search, without the known positives of their group; offsets (searches +
+    1,) by search row)."""
 
-    def kept() -> Iterator[tuple[Int32, Int32]]:
+    def impressions() -> Iterator[tuple[Int32, Int32]]:
         for part in slices(len(shown.clicked)):
             keys = group_of[part].astype(np.int64) * width + shown.document_rows[part]
-            rows = part.start + np.flatnonzero(~shown.clicked[part] & ~_among(keys, known_keys))
+            rows = part.start + np.flatnonzero(~shown.clicked[part] & ~_contained(keys, known_keys))
             yield shown.search_rows[rows], shown.document_rows[rows]
 
-    of_search, documents = scratch.columns(kept(), np.int32, np.int32)
+    search_rows, documents = scratch.columns(impressions(), np.int32, np.int32)
 
     def first_of(part: slice) -> Array:
-        return np.searchsorted(of_search, np.arange(part.start, part.stop, dtype=np.int32))
+        return np.searchsorted(search_rows, np.arange(part.start, part.stop, dtype=np.int32))
 
     return documents, scratch.over(searches + 1, first_of, np.int64)
 
 
-def _among(values: Int64, ordered: Int64) -> npt.NDArray[np.bool_]:
-    """Which values stand among the ordered ones."""
+def _contained(values: Int64, ordered: Int64) -> npt.NDArray[np.bool_]:
+    """(n,) True for the values that are among the ordered ones."""
     if not len(ordered):
         return np.zeros(len(values), bool)
-    at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-    return np.asarray(ordered[at] == values)
+    positions = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    return np.asarray(ordered[positions] == values)

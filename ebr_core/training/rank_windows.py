@@ -1,8 +1,8 @@
-"""The nearest documents of each query, as many as a deep window of ranks asks for, by exact search.
+"""The nearest documents of each query, as many as a deep window of ranks needs, by exact search.
 
-The similarities are never held as a whole. A block of queries meets the corpus chunk by chunk, each product small
-enough to stay in cache; a threshold, guessed from a sample of the documents and raised as candidates pile up, lets
-through little more than the last rank asks for, and what is left is sorted.
+The matrix of similarities is never held as a whole. A block of queries is multiplied with the corpus chunk by chunk,
+each product small enough to stay in cache. A threshold, guessed from a sample of the documents and raised as candidates
+accumulate, passes little more than the last rank needs, and these candidates are sorted.
 """
 
 from __future__ import annotations
@@ -17,73 +17,75 @@ from numba import njit
 from ebr_core.arrays import Float32, Int64
 from ebr_core.search.nearest import SLACK, TIED
 
-_QUERIES, _DOCUMENTS = 256, 4096  # of a block and of a chunk: product and factors lie in the second-level cache
+_QUERIES, _DOCUMENTS = 256, 4096  # of a block and of a chunk: product and factors fit into the second-level cache
 _SAMPLE = 2048  # documents from which a query's threshold is guessed
 _CANDIDATE_BYTES = 2**26  # of candidates for a block of queries; deep windows get smaller blocks
 _NONE = np.iinfo(np.int64).min  # a key behind all others
 
 
 class Search(NamedTuple):
-    """What is the same for every block of queries."""
+    """The state that is shared by all blocks of queries."""
 
     chunks: list[torch.Tensor]  # of documents, (≤ _DOCUMENTS, D)
     sample: torch.Tensor  # (S, D)
-    sample_rank: int  # the place in the sample that becomes the threshold; 0: none
-    enough: int  # candidates wanted of each query
-    room: int  # candidates held for each query, eight of them for a last word of flags
+    sample_rank: int  # the rank in the sample whose similarity becomes the threshold; 0: no threshold
+    candidates: int  # the number that each query needs
+    capacity: int  # of a query's buffer, with eight entries for the last word of flags
 
 
 def prepare(vectors: Float32, last: int) -> Search:
-    """A search for the `last` nearest of vectors (N, D), and SLACK more, so that ties at the last place are broken."""
+    """A search for the `last` nearest of vectors (N, D), and SLACK more, so that ties at the last rank are broken."""
     documents = torch.from_numpy(np.ascontiguousarray(vectors))
     n = len(documents)
     chunks = [documents[first : first + _DOCUMENTS] for first in range(0, n, _DOCUMENTS)]
-    enough = min(n, last + SLACK)
-    expected = enough * _SAMPLE / n
-    rank = math.ceil(expected + 4 * math.sqrt(expected)) + 1  # four deviations: hardly a query is searched twice
+    candidates = min(n, last + SLACK)
+    expected = candidates * _SAMPLE / n
+    rank = math.ceil(expected + 4 * math.sqrt(expected)) + 1  # four deviations, so that few queries are searched twice
     if 2 * rank > _SAMPLE:
-        return Search(chunks, documents[:0], 0, enough, min(n, 2 * enough) + 8)
+        return Search(chunks, documents[:0], 0, candidates, min(n, 2 * candidates) + 8)
     sample = documents[torch.arange(_SAMPLE) * n // _SAMPLE].contiguous()
-    return Search(chunks, sample, rank, enough, min(n, 2 * enough + _SAMPLE) + 8)
+    return Search(chunks, sample, rank, candidates, min(n, 2 * candidates + _SAMPLE) + 8)
 
 
 def block_size(search: Search) -> int:
-    """How many queries to give `nearest` at a time."""
-    return max(1, min(_QUERIES, _CANDIDATE_BYTES // (8 * search.room)))
+    """The number of queries to pass to `nearest` at a time."""
+    return max(1, min(_QUERIES, _CANDIDATE_BYTES // (8 * search.capacity)))
 
 
 def nearest(queries: torch.Tensor, search: Search) -> tuple[Int64, Int64]:
-    """(keys (q, M), counts (q,)): the `enough` most similar documents of each query, best first, ties by column.
+    """(keys (q, M), counts (q,)): the search.candidates most similar documents of each query, best first, ties by
+    column.
 
-    A key is a similarity and, below it, a column, packed so that a greater key is nearer, or equal and earlier.
+    A key packs a similarity and, in the lower bits, a column, so that a greater key is nearer, or equal and earlier.
     """
     thresholds = np.full(len(queries), -np.inf, np.float32)
     if search.sample_rank:
-        place = len(search.sample) - search.sample_rank
+        pos = len(search.sample) - search.sample_rank
         sampled = (queries @ search.sample.T).numpy()
-        sampled.partition(place, axis=1)
-        thresholds = sampled[:, place] - np.float32(TIED)  # the last bits of another product may differ
+        sampled.partition(pos, axis=1)
+        thresholds = sampled[:, pos] - np.float32(TIED)  # another product may differ in the last bits
     keys, counts = _pass(queries, search, thresholds)
-    short = np.flatnonzero(counts < search.enough)
+    short = np.flatnonzero(counts < search.candidates)
     if len(short):
-        again = _pass(queries[torch.from_numpy(short)], search, np.full(len(short), -np.inf, np.float32))
-        keys[short], counts[short] = again
+        second_pass = _pass(queries[torch.from_numpy(short)], search, np.full(len(short), -np.inf, np.float32))
+        keys[short], counts[short] = second_pass
     keys = keys[:, : counts.max()]
     keys[np.arange(keys.shape[1]) >= counts[:, None]] = _NONE
-    keys = np.sort(keys, axis=1)[:, ::-1][:, : search.enough].copy()
+    keys = np.sort(keys, axis=1)[:, ::-1][:, : search.candidates].copy()
     _break_ties(keys)
-    blank = ~queries.numpy().any(axis=1)  # no known n-gram: as near to all, so it finds nothing
-    return keys, np.where(blank, 0, search.enough)
+    blank = ~queries.numpy().any(axis=1)  # without known n-grams, all documents are equally near: it finds nothing
+    return keys, np.where(blank, 0, search.candidates)
 
 
 def _pass(queries: torch.Tensor, search: Search, thresholds: Float32) -> tuple[Int64, Int64]:
-    """(keys (q, room), counts (q,)): all that reaches its query's threshold, or the best of it, in no order."""
-    keys, counts = np.empty((len(queries), search.room), np.int64), np.zeros(len(queries), np.int64)
+    """(keys (q, capacity), counts (q,)): the documents that reach their query's threshold, or the best of them, in no
+    order."""
+    keys, counts = np.empty((len(queries), search.capacity), np.int64), np.zeros(len(queries), np.int64)
     product, column = torch.empty(len(queries) * _DOCUMENTS), 0
     for chunk in search.chunks:
         similarities = product[: len(queries) * len(chunk)].view(len(queries), len(chunk))
         torch.mm(queries, chunk.T, out=similarities)
-        _collect(similarities.numpy(), column, thresholds, keys, counts, search.enough)
+        _collect(similarities.numpy(), column, thresholds, keys, counts, search.candidates)
         column += len(chunk)
     return keys, counts
 
@@ -105,45 +107,47 @@ def unpack(key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _collect(similarities, column, thresholds, keys, counts, enough):  # type: ignore[no-untyped-def]
-    """Adds to keys what reaches its row's threshold; a full row is cut to the best `enough`, and the threshold raised.
+def _collect(similarities, column, thresholds, keys, counts, candidates):  # type: ignore[no-untyped-def]
+    """Add to keys the similarities that reach their row's threshold; cut a full row to the best `candidates`, and raise
+    its threshold.
 
-    Few similarities pass, and a branch on each would be mispredicted: all are flagged first, then flags are passed
-    over eight at a time, and the eight of a word with a flag are written, each over the one before if that had none.
+    Few similarities pass, so a branch on each would be mispredicted. Instead all are flagged first. Then the flags are
+    read eight at a time, and all eight similarities of a word with a flag are written, each overwriting the one before
+    if that had no flag.
     """
-    width, room = similarities.shape[1], keys.shape[1]
+    width, capacity = similarities.shape[1], keys.shape[1]
     flags = np.zeros((width + 7) // 8 * 8, np.uint8)
     words, flagged = flags.view(np.uint64), np.empty(len(flags) // 8 + 1, np.int64)
     padded = np.empty(len(flags), np.float32)
     for q in range(len(counts)):
-        row, threshold, count, found = similarities[q], thresholds[q], counts[q], 0
-        for at in range(width):
-            flags[at] = row[at] >= threshold
+        row, threshold, count, flagged_count = similarities[q], thresholds[q], counts[q], 0
+        for word_index in range(width):
+            flags[word_index] = row[word_index] >= threshold
         for word in range(len(words)):
-            flagged[found] = word
-            found += words[word] != 0
+            flagged[flagged_count] = word
+            flagged_count += words[word] != 0
         if width < len(padded):
             padded[:width] = row
             row = padded
-        for at in range(found):
-            if count > room - 8:
-                _cut(keys[q], count, enough)
-                count, thresholds[q] = enough, max(threshold, unpack(keys[q, 0])[0])
-            for place in range(8 * flagged[at], 8 * flagged[at] + 8):
-                keys[q, count] = _pack(row[place], column + place)
-                count += np.int64(flags[place])
+        for word_index in range(flagged_count):
+            if count > capacity - 8:
+                _cut(keys[q], count, candidates)
+                count, thresholds[q] = candidates, max(threshold, unpack(keys[q, 0])[0])
+            for pos in range(8 * flagged[word_index], 8 * flagged[word_index] + 8):
+                keys[q, count] = _pack(row[pos], column + pos)
+                count += np.int64(flags[pos])
         counts[q] = count
 
 
 @njit(cache=True, nogil=True)
-def _cut(keys, count, enough):  # type: ignore[no-untyped-def]
-    """Moves the best `enough` of the first count keys to the front, the worst of them first."""
-    keys[:enough] = np.partition(keys[:count], count - enough)[count - enough :]
+def _cut(keys, count, candidates):  # type: ignore[no-untyped-def]
+    """Move the best `candidates` of the first count keys to the front, the worst of them first."""
+    keys[:candidates] = np.partition(keys[:count], count - candidates)[count - candidates :]
 
 
 @njit(cache=True, nogil=True)
 def _break_ties(keys):  # type: ignore[no-untyped-def]
-    """Orders runs of similarities that are less than TIED apart, each from the next, by column."""
+    """Order runs of similarities, of which each is less than TIED from the next, by column."""
     for row in keys:
         start = 0
         while start < len(row):

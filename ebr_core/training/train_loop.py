@@ -23,51 +23,51 @@ from ebr_core.training.hard_negatives import Mined, MiningQueries, Searched, min
 from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix
 from ebr_core.training.positives import KnownPositives, Pairs
-from ebr_core.training.similarity import Sums, nested_step
+from ebr_core.training.similarity import StepStats, nested_step
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
 
 class MisspeltCopies(NamedTuple):
-    """Where misspelt copies of searches stand among the inputs' rows: copy c of searches[t] at first + c · T + t."""
+    """The rows of misspelt copies of searches among the inputs: copy c of searches[t] is row first + c · T + t."""
 
     first: int
-    each: int  # how many of a search
+    per_search: int  # copies of each search
     searches: Int32  # (T,) increasing
 
 
 class Corpus(NamedTuple):
-    """What an arm reads."""
+    """The data that an arm reads."""
 
     inputs: Inputs
     trainable: Int32  # document rows that existed in the training window
     clicks: Int64  # (N,) clicks of each document in the training window
-    copies: MisspeltCopies | None = None  # misspelt ones of the training searches
-    scratch: Scratch = IN_RAM  # where what is made for every pair lies
+    copies: MisspeltCopies | None = None  # of the training searches
+    scratch: Scratch = IN_RAM  # holds arrays over all pairs
 
 
 class Start(NamedTuple):
-    """What an arm brings along from other arms."""
+    """The results of other arms from which an arm starts."""
 
-    tower: Tower | None = None  # that it trains further; without one, a new tower of the arm's kind
-    offline: Int32 | None = None  # (P, keep) mined documents of each pair, −1 behind the last
+    tower: Tower | None = None  # trained further; None for a new tower of the arm's kind
+    mined: Int32 | None = None  # (P, keep) mined documents of each pair, −1 after the last
 
 
 class Epoch(NamedTuple):
-    """How an epoch went."""
+    """The figures of an epoch."""
 
     epoch: int  # from 1
     loss: float
-    active: float  # share of the negatives that pushed
+    active: float  # share of the negatives that were active
     positive_cosine: float
     negative_cosine: float
     gradient_norm: float
-    spread: float  # 1 − the length of the mean document embedding; 0 is a collapse
+    spread: float  # 1 − the length of the mean document embedding; 0 means collapse
     validation_recall: float
 
 
 class Progress(NamedTuple):
-    """Pairs seen so far, the epoch if one just ended, and whether its towers are the best so far."""
+    """The pairs trained so far, the epoch if one just ended, and True if its towers are the best so far."""
 
     pairs: int
     epoch: Epoch | None = None
@@ -75,10 +75,13 @@ class Progress(NamedTuple):
 
 
 def use_threads(threads: int) -> None:
-    """Fixes the threads of torch, numba and faiss for the calling thread, so that arms can run side by side."""
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets its config while importing
-    if threads > most:
-        raise InputError(f"threads: {threads}, but this machine has {most}")
+    """Fix the threads of torch, numba and faiss for the calling thread, so that arms can run side by side.
+
+    Raises InputError if the machine has fewer threads.
+    """
+    available = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets its config while importing
+    if threads > available:
+        raise InputError(f"threads: {threads}, but this machine has {available}; set at most that many")
     torch.set_num_threads(threads)
     numba.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
@@ -88,82 +91,85 @@ def use_threads(threads: int) -> None:
 def train(
     corpus: Corpus,
     pairs: Pairs,
-    known: KnownPositives,
+    known_positives: KnownPositives,
     arm: Arm,
     seed: int,
     recall: Callable[[Tower], float],
     start: Start | None = None,
     device: str = "cpu",
 ) -> Iterator[tuple[Progress, Tower]]:
-    """Progress with the live tower, until the epochs are over or validation recall stops rising.
+    """(progress, the live tower) after each batch and epoch, until the last epoch or until validation recall stops
+    rising.
 
-    recall(tower) measures validation recall after each epoch. Errors: NaN, collapse, an arm whose negatives do not
-    exist.
+    recall(tower) measures validation recall after each epoch. Raises InputError if the loss is NaN, the embeddings
+    collapse, or the arm's kinds of negatives do not exist.
     """
     start = start or Start()
     _refuse_missing(pairs, arm, start)
     rng = np.random.default_rng([seed, 0])
     tower = start.tower.over(corpus.inputs) if start.tower else new_tower(arm, corpus.inputs, rng)
-    nothing = np.full((len(pairs.search_rows), 0), -1, np.int32)
-    drawn = NegativeSource(corpus.trainable, corpus.clicks, nothing if start.offline is None else start.offline)
-    log_q = log_chances(drawn, pairs, arm, seed)
-    _expect_random(corpus.inputs, pairs, known, drawn)
-    memory = np.zeros((0, tower.dimensions), np.float32)
-    best, since, seen, rest = -1.0, 0, 0, np.zeros(0, np.int32)
+    unmined = np.full((len(pairs.search_rows), 0), -1, np.int32)
+    source = NegativeSource(corpus.trainable, corpus.clicks, unmined if start.mined is None else start.mined)
+    log_q = log_sampling_probabilities(source, pairs, arm, seed)
+    _expect_random_reads(corpus.inputs, pairs, known_positives, source)
+    memory_bank = np.zeros((0, tower.dimensions), np.float32)
+    best, stale_epochs, pairs_seen, remaining = -1.0, 0, 0, np.zeros(0, np.int32)
     if not arm.training.epochs:
         yield Progress(0, _epoch(0, [], _spread(corpus, tower), recall(tower)), True), tower
     for number in range(1, arm.training.epochs + 1):
-        if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.offline is None):
-            drawn = drawn._replace(offline=_mined_anew(tower, corpus, pairs, known, arm, seed + number))
-        mix, sums = _mix_of(arm, number), []
-        order, rest = next_epoch(rest, len(pairs.search_rows), pairs.an_epoch, rng, arm.training.window)
-        memory = memory[:0]
-        for batch in batches(pairs, known, drawn, mix, arm.mask, arm.training.batch_size, order, rng):
-            told, memory = _step(corpus, batch, arm, tower, log_q, memory, rng, device)
-            sums.append(told)
-            seen += len(batch.search_rows)
-            yield Progress(seen), tower
-        epoch = _epoch(number, sums, _spread(corpus, tower), recall(tower))
-        since = 0 if epoch.validation_recall > best else since + 1
+        if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.mined is None):
+            source = source._replace(mined=_remine(tower, corpus, pairs, known_positives, arm, seed + number))
+        mix, stats = _mix_of(arm, number), []
+        order, remaining = next_epoch(
+            remaining, len(pairs.search_rows), pairs.pairs_per_epoch, rng, arm.training.window
+        )
+        memory_bank = memory_bank[:0]
+        for batch in batches(pairs, known_positives, source, mix, arm.mask, arm.training.batch_size, order, rng):
+            batch_stats, memory_bank = _step(corpus, batch, arm, tower, log_q, memory_bank, rng, device)
+            stats.append(batch_stats)
+            pairs_seen += len(batch.search_rows)
+            yield Progress(pairs_seen), tower
+        epoch = _epoch(number, stats, _spread(corpus, tower), recall(tower))
+        stale_epochs = 0 if epoch.validation_recall > best else stale_epochs + 1
         best = max(best, epoch.validation_recall)
-        yield Progress(seen, epoch, since == 0), tower
-        if since >= arm.training.patience:
+        yield Progress(pairs_seen, epoch, stale_epochs == 0), tower
+        if stale_epochs >= arm.training.patience:
             return
 
 
-def _mined_anew(tower: Tower, corpus: Corpus, pairs: Pairs, known: KnownPositives, arm: Arm, seed: int) -> Int32:
-    """(P, keep) offline hard negatives of every pair by the tower as it is now, −1 behind the last."""
-    found = mine_pairs(tower, corpus, pairs, known, arm.mining, seed, arm.training.threads)
-    mined = corpus.scratch.column((part.document_rows.ravel() for part in found), np.int32)
+def _remine(tower: Tower, corpus: Corpus, pairs: Pairs, known_positives: KnownPositives, arm: Arm, seed: int) -> Int32:
+    """(P, keep) offline hard negatives of every pair by the current tower, −1 after the last."""
+    blocks = mine_pairs(tower, corpus, pairs, known_positives, arm.mining, seed, arm.training.threads)
+    mined = corpus.scratch.column((part.document_rows.ravel() for part in blocks), np.int32)
     return mined.reshape(-1, arm.mining.keep)
 
 
-def _expect_random(inputs: Inputs, pairs: Pairs, known: KnownPositives, drawn: NegativeSource) -> None:
-    """What batches read here and there."""
-    read = (*pairs, *known, drawn.offline, *inputs.arrays())
-    expect_random(one for one in read if isinstance(one, np.ndarray))
+def _expect_random_reads(inputs: Inputs, pairs: Pairs, known_positives: KnownPositives, source: NegativeSource) -> None:
+    """Advise the system that batches read these arrays at random positions."""
+    arrays = (*pairs, *known_positives, source.mined, *inputs.arrays())
+    expect_random(array for array in arrays if isinstance(array, np.ndarray))
 
 
 def _refuse_missing(pairs: Pairs, arm: Arm, start: Start) -> None:
     mixes = (arm.negatives, arm.negatives_at_end or arm.negatives)
     if any(mix.impressions for mix in mixes) and not len(pairs.not_clicked):
         raise InputError(
-            "negatives.impressions: no impression of the training window is left that was neither clicked nor is a "
-            "positive of this arm; use negatives.random, or positives.source: clicks"
+            "negatives.impressions: every impression of the training window was clicked or is a positive of this arm; "
+            "use negatives.random, or positives.source: clicks"
         )
-    if any(mix.offline_hard for mix in mixes) and start.offline is None and not arm.remine_every:
+    if any(mix.offline_hard for mix in mixes) and start.mined is None and not arm.remine_every:
         raise InputError("negatives.offline_hard: nothing was mined; name an arm in mine_from, or set remine_every")
 
 
 def _mix_of(arm: Arm, epoch: int) -> NegativeMix:
-    """The negatives of an epoch, from 1: those of the arm, or on the way to those at its end."""
+    """The mix of negatives of an epoch, from 1: the arm's, or interpolated to negatives_at_end."""
     if arm.negatives_at_end is None or arm.training.epochs == 1:
         return arm.negatives
-    return arm.negatives.towards(arm.negatives_at_end, (epoch - 1) / (arm.training.epochs - 1))
+    return arm.negatives.interpolate(arm.negatives_at_end, (epoch - 1) / (arm.training.epochs - 1))
 
 
-def log_chances(drawn: NegativeSource, pairs: Pairs, arm: Arm, seed: int) -> Float32 | None:
-    """(N,) log q of each document, as the arm's loss corrects for; None where it does not."""
+def log_sampling_probabilities(source: NegativeSource, pairs: Pairs, arm: Arm, seed: int) -> Float32 | None:
+    """(N,) log q of each document, by which the arm's loss is corrected; None if it is not corrected."""
     match arm.loss:
         case Softmax() as loss if loss.logq:
             pass
@@ -171,51 +177,51 @@ def log_chances(drawn: NegativeSource, pairs: Pairs, arm: Arm, seed: int) -> Flo
             return None
         case _:
             assert_never(arm.loss)
-    chances = sampling_probabilities(drawn, pairs, arm.negatives, arm.training.batch_size)
+    probabilities = sampling_probabilities(source, pairs, arm.negatives, arm.training.batch_size)
     if loss.logq_form == "shuffled":
-        chances = np.random.default_rng([seed, 4]).permutation(chances)
-    return np.log(chances).astype(np.float32)
+        probabilities = np.random.default_rng([seed, 4]).permutation(probabilities)
+    return np.log(probabilities).astype(np.float32)
 
 
 def mine_pairs(
-    tower: Tower, corpus: Corpus, pairs: Pairs, known: KnownPositives, mining: Mining, seed: int, threads: int
+    tower: Tower, corpus: Corpus, pairs: Pairs, known_positives: KnownPositives, mining: Mining, seed: int, threads: int
 ) -> Iterator[Mined]:
-    """Offline hard negatives of every pair, in order, among the documents of the training window alone.
+    """The offline hard negatives of every pair, in order, from the documents of the training window only.
 
-    tower: over the corpus's inputs.
+    tower: over the corpus's inputs. Raises InputError for a tower with several query vectors.
     """
     if len(corpus.inputs.views) > 1:
-        raise InputError("an arm with towers.query_vectors above 1 cannot be mined from: name another in mine_from")
+        raise InputError("an arm with towers.query_vectors above 1 cannot be mined from: name another arm in mine_from")
     documents = tower.encode(corpus.inputs.rows_of(corpus.trainable))
 
     def queries(part: slice) -> Float32:
         return tower.encode(pairs.search_rows[part]).ravel()
 
     vectors = corpus.scratch.over(len(pairs.search_rows), queries, np.float32).reshape(-1, documents.shape[1])
-    asked = MiningQueries(vectors, pairs.groups, pairs.document_rows)
-    return mine(asked, Searched(documents, corpus.trainable), known, mining, seed, threads)
+    mining_queries = MiningQueries(vectors, pairs.groups, pairs.document_rows)
+    return mine(mining_queries, Searched(documents, corpus.trainable), known_positives, mining, seed, threads)
 
 
-def _epoch(number: int, sums: list[Sums], spread: float, recall: float) -> Epoch:
-    sums = sums or [Sums(0, 0, 0, 0, 0)]
-    means = Sums(*(float(np.mean(values)) for values in zip(*sums, strict=True)))
+def _epoch(number: int, stats: list[StepStats], spread: float, recall: float) -> Epoch:
+    stats = stats or [StepStats(0, 0, 0, 0, 0)]
+    means = StepStats(*(float(np.mean(values)) for values in zip(*stats, strict=True)))
     if not np.isfinite(means).all():
         raise InputError(f"epoch {number}: the loss is not a number; lower training.learning_rate")
     if not math.isfinite(recall):
         raise InputError(
             f"epoch {number}: validation recall is not a number: got {recall}; without a validation search that has a "
-            "target no epoch can be chosen: move the split, so that the validation period holds clicks"
+            "target, no epoch can be chosen: move the split, so that the validation period has clicks"
         )
     if spread < 1 - COLLAPSED:
         raise InputError(
             f"epoch {number}: collapse, the embeddings of all documents point one way (spread {spread:.4f}); "
-            "lower training.learning_rate, or the margin, or start with easier negatives"
+            "lower training.learning_rate or the margin, or start with easier negatives"
         )
     return Epoch(number, *means, spread, recall)
 
 
-def _spread(corpus: Corpus, tower: Tower, most: int = 10_000) -> float:
-    documents = corpus.trainable[:: max(1, len(corpus.trainable) // most)]
+def _spread(corpus: Corpus, tower: Tower, sample_size: int = 10_000) -> float:
+    documents = corpus.trainable[:: max(1, len(corpus.trainable) // sample_size)]
     vectors = tower.encode(corpus.inputs.rows_of(documents))
     return 1 - float(np.linalg.norm(vectors.mean(0)))
 
@@ -226,35 +232,35 @@ def _step(
     arm: Arm,
     tower: Tower,
     log_q: Float32 | None,
-    memory: Float32,
+    memory_bank: Float32,
     rng: np.random.Generator,
     device: str,
-) -> tuple[Sums, Float32]:
-    """One batch forward, back and into the tower, which is changed in place; and what the next one remembers."""
+) -> tuple[StepStats, Float32]:
+    """Train the tower on one batch, in place. (The figures to report, the memory bank for the next batch.)"""
     b = len(batch.search_rows)
-    documents = np.concatenate([batch.document_rows, batch.pool, batch.own.ravel()])
-    inputs, asked = corpus.inputs, batch.search_rows
+    documents = np.concatenate([batch.document_rows, batch.pool, batch.pair_negatives.ravel()])
+    inputs, searches = corpus.inputs, batch.search_rows
     misspelt = np.zeros(b, bool)
     if corpus.copies is not None:
-        asked, misspelt = _misspelt(batch.search_rows, corpus.copies, arm.typos.share, rng)
-    rows = np.concatenate([inputs.queries_of(asked), inputs.rows_of(documents)]).astype(np.int32)
+        searches, misspelt = _with_typos(batch.search_rows, corpus.copies, arm.typos.share, rng)
+    rows = np.concatenate([inputs.queries_of(searches), inputs.rows_of(documents)]).astype(np.int32)
     forward = tower.forward(rows)
     vectors = torch.from_numpy(forward.vectors).to(device)
-    gradient, sums = nested_step(vectors, torch.from_numpy(memory).to(device), batch, arm, log_q)
-    back = gradient.to("cpu").numpy()
+    gradient, stats = nested_step(vectors, torch.from_numpy(memory_bank).to(device), batch, arm, log_q)
+    by_vectors = gradient.to("cpu").numpy()
     if arm.typos.teaching and misspelt.any():
         clean = tower.encode(batch.search_rows[misspelt])
-        back[:b][misspelt] -= np.float32(arm.typos.teaching / b) * clean
+        by_vectors[:b][misspelt] -= np.float32(arm.typos.teaching / b) * clean
     if batch.mix.memory:
         positives = slice(len(inputs.views) * b, (len(inputs.views) + 1) * b)
-        memory = np.concatenate([memory, forward.vectors[positives]])[-batch.mix.memory :]
-    tower.step(forward, back, arm.training.learning_rate)
-    return sums, memory
+        memory_bank = np.concatenate([memory_bank, forward.vectors[positives]])[-batch.mix.memory :]
+    tower.step(forward, by_vectors, arm.training.learning_rate)
+    return stats, memory_bank
 
 
-def _misspelt(searches: Int32, copies: MisspeltCopies, share: float, rng: np.random.Generator) -> tuple[Int32, Bool]:
-    """The rows (B,) of the searches, a share of them in one of their misspelt copies, and which (B,)."""
-    chosen = rng.random(len(searches)) < share
-    copy = rng.integers(copies.each, size=len(searches))
-    there = copies.first + copy * len(copies.searches) + np.searchsorted(copies.searches, searches)
-    return np.where(chosen, there, searches).astype(np.int32), chosen
+def _with_typos(searches: Int32, copies: MisspeltCopies, share: float, rng: np.random.Generator) -> tuple[Int32, Bool]:
+    """((B,) the rows of the searches, a share of them replaced by misspelt copies, (B,) True for the copies)."""
+    is_copy = rng.random(len(searches)) < share
+    copy = rng.integers(copies.per_search, size=len(searches))
+    copy_rows = copies.first + copy * len(copies.searches) + np.searchsorted(copies.searches, searches)
+    return np.where(is_copy, copy_rows, searches).astype(np.int32), is_copy

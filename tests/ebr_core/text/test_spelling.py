@@ -1,4 +1,4 @@
-"""Words near a known one, against a comparison of all pairs."""
+"""Words near a known word, compared with all pairs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from ebr_core.text.spelling import LONGEST, near_known
 
 
-def distance(one: str, other: str) -> int:
-    """Levenshtein's, by the recursion that defines it, a line at a time."""
-    line = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
+def distance(word: str, target: str) -> int:
+    """The Levenshtein distance by its defining recursion, a line at a time."""
+    line = list(range(len(target) + 1))
+    for i, letter in enumerate(word, 1):
         before, line = line, [i]
-        for j, wanted in enumerate(other, 1):
-            line.append(min(before[j] + 1, line[j - 1] + 1, before[j - 1] + (letter != wanted)))
+        for j, letter_of_target in enumerate(target, 1):
+            line.append(min(before[j] + 1, line[j - 1] + 1, before[j - 1] + (letter != letter_of_target)))
     return line[-1]
 
 
@@ -24,11 +24,11 @@ words = st.lists(st.text("abé漢", max_size=6), max_size=8)
 
 @settings(max_examples=200, deadline=None)
 @given(words, words)
-def test_near_words_are_those_of_all_pairs(asked: list[str], known: list[str]) -> None:
-    got = near_known(pa.array(asked, pa.string()), pa.array(known, pa.string()))
-    assert got.tolist() == [any(distance(word, other) <= 2 for other in known) for word in asked]
+def test_near_words_are_those_of_all_pairs(strings: list[str], known_words: list[str]) -> None:
+    near = near_known(pa.array(strings, pa.string()), pa.array(known_words, pa.string()))
+    assert near.tolist() == [any(distance(word, known_word) <= 2 for known_word in known_words) for word in strings]
 
 
 def test_a_swap_of_neighbours_is_near_and_three_edits_are_not() -> None:
-    asked = pa.array(["jonhson", "johnsonxyz", "j" * (LONGEST + 1)])
-    assert near_known(asked, pa.array(["johnson", "j" * (LONGEST + 1)])).tolist() == [True, False, False]
+    strings = pa.array(["jonhson", "johnsonxyz", "j" * (LONGEST + 1)])
+    assert near_known(strings, pa.array(["johnson", "j" * (LONGEST + 1)])).tolist() == [True, False, False]

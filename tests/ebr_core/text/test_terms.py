@@ -1,4 +1,4 @@
-"""Retrieval by terms: against the library's own ranking, and against reading every document."""
+"""Retrieval by terms, compared with the library's own ranking and with reading every document."""
 
 from __future__ import annotations
 
@@ -18,55 +18,55 @@ QUERIES = st.lists(st.lists(st.sampled_from([*WORDS, "zebra"]), max_size=4).map(
 @settings(max_examples=60, deadline=None)
 @given(TEXTS, QUERIES, st.integers(1, 15))
 def test_every_word_means_every_word_also_an_unknown_one(texts: list[str], queries: list[str], k: int) -> None:
-    rows, scores = ranked(index_terms(texts), queries, k, every=True)
+    rows, scores = ranked(index_terms(texts), queries, k, all_words=True)
     for q, query in enumerate(queries):
         words = set(stems([query])[0].as_py())
-        wanted = {row for row, text in enumerate(texts) if words and words <= set(stems([text])[0].as_py())}
-        found = rows[q][rows[q] >= 0].tolist()
-        assert set(found) <= wanted
-        assert len(found) == min(k, len(wanted))
-        assert np.all(np.diff(scores[q][: len(found)]) <= 0)
-        assert set(np.flatnonzero(documents_with(index_terms(texts), query)).tolist()) == wanted
+        expected = {row for row, text in enumerate(texts) if words and words <= set(stems([text])[0].as_py())}
+        retrieved = rows[q][rows[q] >= 0].tolist()
+        assert set(retrieved) <= expected
+        assert len(retrieved) == min(k, len(expected))
+        assert np.all(np.diff(scores[q][: len(retrieved)]) <= 0)
+        assert set(np.flatnonzero(documents_with(index_terms(texts), query)).tolist()) == expected
 
 
 @settings(max_examples=60, deadline=None)
 @given(TEXTS, QUERIES)
 def test_any_word_is_the_baselines_bm25(texts: list[str], queries: list[str]) -> None:
-    """Scores differ in their last bits, so ties may fall apart: only what is found is compared."""
+    """Scores differ in their last bits, so ties may be broken differently: only the sets of rows are compared."""
     everything = np.arange(len(texts), dtype=np.int32)
-    rows, _ = ranked(index_terms(texts), queries, len(texts), every=False)
-    wanted = bm25(texts, everything, queries, len(texts))
-    assert [set(line.tolist()) for line in rows] == [set(line.tolist()) for line in wanted]
+    rows, _ = ranked(index_terms(texts), queries, len(texts), all_words=False)
+    expected = bm25(texts, everything, queries, len(texts))
+    assert [set(line.tolist()) for line in rows] == [set(line.tolist()) for line in expected]
 
 
 def test_the_order_is_the_baselines_where_scores_differ() -> None:
     texts = ["red fox", "red red fox runs", "blue dog", "fox", "a sleeping fox and a dog"]
-    rows, _ = ranked(index_terms(texts), ["fox runs", "red"], 5, every=False)
+    rows, _ = ranked(index_terms(texts), ["fox runs", "red"], 5, all_words=False)
     assert np.array_equal(rows, bm25(texts, np.arange(5, dtype=np.int32), ["fox runs", "red"], 5))
 
 
 def test_only_allowed_documents_and_equal_ones_by_row() -> None:
     terms = index_terms(["red fox"] * 5)
-    rows, _ = ranked(terms, ["fox"], 3, every=True, allowed=np.array([True, False, True, True, True]))
+    rows, _ = ranked(terms, ["fox"], 3, all_words=True, allowed=np.array([True, False, True, True, True]))
     assert rows.tolist() == [[0, 2, 3]]
 
 
 def test_no_text_and_no_word_find_nothing() -> None:
-    assert ranked(index_terms([]), ["fox"], 2, every=False)[0].tolist() == [[-1, -1]]
-    assert ranked(index_terms(["", ""]), ["fox"], 2, every=True)[0].tolist() == [[-1, -1]]
-    assert ranked(index_terms(["fox"]), ["", "the"], 1, every=True)[0].tolist() == [[-1], [-1]]
+    assert ranked(index_terms([]), ["fox"], 2, all_words=False)[0].tolist() == [[-1, -1]]
+    assert ranked(index_terms(["", ""]), ["fox"], 2, all_words=True)[0].tolist() == [[-1, -1]]
+    assert ranked(index_terms(["fox"]), ["", "the"], 1, all_words=True)[0].tolist() == [[-1], [-1]]
 
 
 @settings(max_examples=60, deadline=None)
 @given(TEXTS, QUERIES, st.booleans())
-def test_one_query_alone_is_the_same_as_many(texts: list[str], queries: list[str], every: bool) -> None:
+def test_one_query_alone_is_the_same_as_many(texts: list[str], queries: list[str], all_words: bool) -> None:
     terms = index_terms(texts)
-    rows, scores = ranked(terms, queries, len(texts), every)
+    rows, scores = ranked(terms, queries, len(texts), all_words)
     for q, query in enumerate(queries):
-        documents, its = match(terms, words_of(terms, query), every)
-        found = int((rows[q] >= 0).sum())
-        assert sorted(documents.tolist()) == sorted(rows[q][:found].tolist())
-        assert np.allclose(its, scores[q][:found], atol=1e-5)
+        documents, document_scores = match(terms, words_of(terms, query), all_words)
+        count = int((rows[q] >= 0).sum())
+        assert sorted(documents.tolist()) == sorted(rows[q][:count].tolist())
+        assert np.allclose(document_scores, scores[q][:count], atol=1e-5)
 
 
 def test_which_words_a_document_holds() -> None:
@@ -85,12 +85,12 @@ def test_which_words_a_document_holds() -> None:
 @given(TEXTS, QUERIES, st.integers(0, 99))
 def test_scores_of_pairs_are_those_of_the_lists(texts: list[str], queries: list[str], seed: int) -> None:
     terms = index_terms(texts)
-    rows, scores = ranked(terms, queries, len(texts), every=False)
+    rows, scores = ranked(terms, queries, len(texts), all_words=False)
     rng = np.random.default_rng(seed)
-    at, pairs = (rng.integers(0, n, 20).astype(np.int32) for n in (len(queries), len(texts)))
-    got, held = scores_of(terms, queries, at, pairs)
-    for place, (q, d) in enumerate(zip(at, pairs, strict=True)):
-        listed = dict(zip(rows[q].tolist(), scores[q].tolist(), strict=True))
-        assert got[place] == pytest.approx(listed.get(int(d), 0), rel=1e-5)
-        asked, there = (set(stems([text])[0].as_py()) for text in (queries[q], texts[d]))
-        assert held[place] == pytest.approx(len(asked & there) / max(1, len(asked)))
+    query_rows, document_rows = (rng.integers(0, n, 20).astype(np.int32) for n in (len(queries), len(texts)))
+    pair_scores, shares = scores_of(terms, queries, query_rows, document_rows)
+    for pair, (q, d) in enumerate(zip(query_rows, document_rows, strict=True)):
+        list_scores = dict(zip(rows[q].tolist(), scores[q].tolist(), strict=True))
+        assert pair_scores[pair] == pytest.approx(list_scores.get(int(d), 0), rel=1e-5)
+        query_words, document_words = (set(stems([text])[0].as_py()) for text in (queries[q], texts[d]))
+        assert shares[pair] == pytest.approx(len(query_words & document_words) / max(1, len(query_words)))

@@ -1,5 +1,5 @@
-"""Misspelt texts: what changed, against a table of all single edits, and how often each kind, first letter and second
-word come."""
+"""Misspelt texts: the changes compared with all single edits, and the rates of kinds, first letters and second
+words."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ KINDS = ("omission", "insertion", "substitution", "transposition")
 
 
 def words_of(text: str) -> list[str]:
-    """Runs of letters, marks and digits, and what stands between them."""
+    """Runs of letters, marks and digits, and the separators between them."""
     cut = "".join("w" if unicodedata.category(c)[0] in "LMN" or "̀" <= c <= "ͯ" else " " for c in text)
-    return [text[found.start() : found.end()] for found in re.finditer("w+| +", cut)]
+    return [text[match.start() : match.end()] for match in re.finditer("w+| +", cut)]
 
 
-def struck(letter: str) -> set[str]:
-    """What may be typed for a letter: beside its plain one on the keyboard, and that one."""
+def replacements(letter: str) -> set[str]:
+    """The letters that may be typed for a letter: the neighbours of its plain letter, and that letter."""
     plain = unicodedata.normalize("NFKD", letter)[0]
-    found = keys_beside(plain.lower())
-    found = found | ({plain.lower()} if found and plain != letter else set())
-    return {key.upper() if plain.isupper() else key for key in found}
+    keys = keys_beside(plain.lower())
+    keys = keys | ({plain.lower()} if keys and plain != letter else set())
+    return {key.upper() if plain.isupper() else key for key in keys}
 
 
 def edits_of(word: str) -> dict[str, set[str]]:
     """Every result of one edit, by kind."""
-    found: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    edits: dict[str, set[str]] = {kind: set() for kind in KINDS}
     for at, letter in enumerate(word):
         before, after = word[:at], word[at + 1 :]
-        found["omission"].add(before + after)
-        found["insertion"].update(before + new + letter + after for new in struck(letter) | {letter})
-        found["substitution"].update(before + new + after for new in struck(letter))
+        edits["omission"].add(before + after)
+        edits["insertion"].update(before + new + letter + after for new in replacements(letter) | {letter})
+        edits["substitution"].update(before + new + after for new in replacements(letter))
         if after and after[0] != letter:
-            found["transposition"].add(before + after[0] + letter + after[1:])
-    return found
+            edits["transposition"].add(before + after[0] + letter + after[1:])
+    return edits
 
 
-def typed(texts: list[str | None], seed: int = 0, **typos: float) -> list[str | None]:
-    found = misspell(pa.array(texts, pa.string()), Typos(**({"rate": 1, "second": 0} | typos)), seed)
-    assert found.type == pa.string()
-    return found.to_pylist()  # type: ignore[no-any-return]
+def misspelt_list(texts: list[str | None], seed: int = 0, **typos: float) -> list[str | None]:
+    misspelt = misspell(pa.array(texts, pa.string()), Typos(**({"rate": 1, "second": 0} | typos)), seed)
+    assert misspelt.type == pa.string()
+    return misspelt.to_pylist()  # type: ignore[no-any-return]
 
 
 alphabet = st.sampled_from("aabcdefgzÀéñŷ ẑ1,-AZжΩ東กา́😀")
@@ -58,11 +58,11 @@ alphabet = st.sampled_from("aabcdefgzÀéñŷ ẑ1,-AZжΩ東กา́😀")
 @settings(max_examples=120, deadline=None)
 @given(st.lists(st.text(alphabet, max_size=9), max_size=4), st.booleans(), st.integers(0, 99))
 def test_one_word_or_two_differ_by_one_edit_each(texts: list[str], second: bool, seed: int) -> None:
-    for text, got in zip(texts, typed(texts, seed, second=float(second)), strict=True):
-        assert got is not None
+    for text, output in zip(texts, misspelt_list(texts, seed, second=float(second)), strict=True):
+        assert output is not None
         before = words_of(text)
-        able = [word for word in before if len(word) >= 3 and words_of(word) == [word] and word.strip(" ,-😀")]
-        changed = min(1 + second, len(able))
+        eligible = [word for word in before if len(word) >= 3 and words_of(word) == [word] and word.strip(" ,-😀")]
+        changed = min(1 + second, len(eligible))
         reachable = {text: 0}
         for _ in range(changed):
             reachable = {
@@ -73,21 +73,21 @@ def test_one_word_or_two_differ_by_one_edit_each(texts: list[str], second: bool,
                 for news in edits_of(word).values()
                 for new in news
             }
-        assert got in reachable
+        assert output in reachable
         if changed == 1:
-            assert got != text
+            assert output != text
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=20)), max_size=8), st.floats(0, 1), st.integers(0, 99))
 def test_any_text_stays_a_text_and_null_stays_null(texts: list[str | None], rate: float, seed: int) -> None:
-    got = typed(texts, seed, rate=rate, second=0.5)
-    assert [text is None for text in got] == [text is None for text in texts]
-    for one, other in zip(texts, got, strict=True):
-        assert one is None or other is None or abs(len(one) - len(other)) <= 2
-    whole = pa.array([None, "left out", *texts])
-    assert misspell(whole, Typos(rate=0), seed).equals(whole)
-    assert misspell(whole.slice(2), Typos(rate=rate), seed).equals(
+    output = misspelt_list(texts, seed, rate=rate, second=0.5)
+    assert [text is None for text in output] == [text is None for text in texts]
+    for text, copy in zip(texts, output, strict=True):
+        assert text is None or copy is None or abs(len(text) - len(copy)) <= 2
+    array = pa.array([None, "left out", *texts])
+    assert misspell(array, Typos(rate=0), seed).equals(array)
+    assert misspell(array.slice(2), Typos(rate=rate), seed).equals(
         misspell(pa.array(texts, pa.string()), Typos(rate=rate), seed)
     )
 
@@ -98,51 +98,53 @@ def near(share: float, p: float, n: int) -> bool:
 
 @pytest.mark.parametrize("word", ["wanderlust", "большойхлеб"])
 def test_kinds_come_by_their_shares(word: str) -> None:
-    """Letters on no keyboard are never substituted, and doubled where one is inserted."""
+    """Letters that are on no keyboard are never substituted, and an insertion doubles them."""
     n, typos = 20_000, Typos()
     shares = {kind: getattr(typos, kind) for kind in KINDS}
-    if not struck(word[0]):
+    if not replacements(word[0]):
         shares["substitution"] = 0
-    edits, got = edits_of(word), typed([word] * n)
+    edits, outputs = edits_of(word), misspelt_list([word] * n)
     for kind, share in shares.items():
-        assert near(sum(text in edits[kind] for text in got) / n, share / sum(shares.values()), n)
+        assert near(sum(text in edits[kind] for text in outputs) / n, share / sum(shares.values()), n)
     doubled = {word[: at + 1] + word[at:] for at in range(len(word))}
-    inserted = [text for text in got if text in edits["insertion"]]
-    doubling = typos.doubling if struck(word[0]) else 1
+    inserted = [text for text in outputs if text in edits["insertion"]]
+    doubling = typos.doubling if replacements(word[0]) else 1
     assert near(sum(text in doubled for text in inserted) / len(inserted), doubling, len(inserted))
 
 
 def test_the_share_misspelt_the_second_word_and_the_first_letter() -> None:
     n = 20_000
-    got = typed(["wander lustre"] * n, rate=0.12, second=0.2)
-    wrong = [text for text in got if text != "wander lustre"]
-    assert near(len(wrong) / n, 0.12, n)
-    both = [text for text in wrong if not text.startswith("wander ") and not text.endswith(" lustre")]
-    assert near(len(both) / len(wrong), 0.2, len(wrong))
-    hit = [text for text in typed(["abcdefgh"] * n, first_letter=0.5, substitution=1e6) if text[1:] == "bcdefgh"]
-    assert near(len(hit) / n, 0.5, n)
-    long = [text for text in typed(["abcdef ghi"] * n) if text.endswith(" ghi")]
+    outputs = misspelt_list(["wander lustre"] * n, rate=0.12, second=0.2)
+    changed = [text for text in outputs if text != "wander lustre"]
+    assert near(len(changed) / n, 0.12, n)
+    two_words = [text for text in changed if not text.startswith("wander ") and not text.endswith(" lustre")]
+    assert near(len(two_words) / len(changed), 0.2, len(changed))
+    first_letter_changed = [
+        text for text in misspelt_list(["abcdefgh"] * n, first_letter=0.5, substitution=1e6) if text[1:] == "bcdefgh"
+    ]
+    assert near(len(first_letter_changed) / n, 0.5, n)
+    long = [text for text in misspelt_list(["abcdef ghi"] * n) if text.endswith(" ghi")]
     assert near(len(long) / n, 6 / 9, n)
 
 
 @pytest.mark.parametrize("text", ["", "a", "ab cd", "12 - 34", "我们", "!?"])
 def test_short_words_are_left_alone(text: str) -> None:
-    assert typed([text] * 50) == [text] * 50
+    assert misspelt_list([text] * 50) == [text] * 50
 
 
 def test_equal_letters_are_never_swapped_in_vain() -> None:
-    only = {"omission": 0, "insertion": 0, "substitution": 0, "transposition": 1}
-    assert set(typed(["aab"] * 50, **only)) == {"aba"}
-    assert set(typed(["aaa"] * 50, **only)) == {"aa"}
+    transpositions = {"omission": 0, "insertion": 0, "substitution": 0, "transposition": 1}
+    assert set(misspelt_list(["aab"] * 50, **transpositions)) == {"aba"}
+    assert set(misspelt_list(["aaa"] * 50, **transpositions)) == {"aa"}
 
 
-def test_the_same_seed_gives_the_same_texts_whatever_the_threads_and_another_others() -> None:
+def test_a_seed_fixes_the_texts_for_any_number_of_threads() -> None:
     texts: list[str | None] = [f"wander lust {n}" for n in range(500)]
-    found = []
+    outputs = []
     for threads, seed in ((1, 0), (2, 0), (2, 1)):
         use_threads(threads)
-        found.append(typed(texts, seed, second=0.5))
-    assert found[0] == found[1] != found[2]
+        outputs.append(misspelt_list(texts, seed, second=0.5))
+    assert outputs[0] == outputs[1] != outputs[2]
 
 
 def test_types_are_kept_and_none_is_none() -> None:

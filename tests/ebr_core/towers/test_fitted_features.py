@@ -1,4 +1,4 @@
-"""From columns to bags, by what the training rows decided: against dictionaries and loops."""
+"""From columns to bags by values fitted on the training rows, compared with dictionaries and loops."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fitted_for(group: Values | Numbers, known: Any) -> Fitted:
     return Fitted(Features(groups={"g": group}), np.empty(0, np.int32), NOTHING, {"g": known})
 
 
-def listed(bags: Bags) -> list[list[int]]:
+def bag_lists(bags: Bags) -> list[list[int]]:
     return [bags.ids[a:b].tolist() for a, b in zip(bags.offsets[:-1], bags.offsets[1:], strict=True)]
 
 
@@ -38,12 +38,12 @@ def test_values_are_looked_up_one_by_one(texts: list[str | None], lists: list[li
     texts, lists = texts + [None] * (rows - len(texts)), lists + [None] * (rows - len(lists))
     data = {"city": pa.array(texts, pa.string()), "tags": pa.array(lists, pa.list_(pa.string()))}
     bags = group_bags("g", "searches", data, rows, fitted_for(group, known))
-    wanted = []
+    expected = []
     for text, tags in zip(texts, lists, strict=True):
         city = [known["city"].index(text.strip())] if text and text.strip() in known["city"] else []
         rest = [2 + known["tags"].index(tag.strip()) for tag in tags or [] if tag and tag.strip() in known["tags"]]
-        wanted.append(city + rest)
-    assert listed(bags) == wanted
+        expected.append(city + rest)
+    assert bag_lists(bags) == expected
     for first, last in zip(bags.offsets[:-1], bags.offsets[1:], strict=True):
         assert np.all(bags.weights[first:last] == np.float32(1 / max(1, last - first)))
 
@@ -62,7 +62,7 @@ def test_a_few_rows_mean_what_they_mean_among_many(
     fitted = fitted_for(group, {"city": sorted({"a", "ab", "b", "aé", "\x00"})})
     few = group_bags("g", "searches", {"city": pa.array(cells, kind)}, len(texts), fitted)
     many = group_bags("g", "searches", {"city": pa.array(cells * 17, kind)}, 17 * len(texts), fitted)
-    assert listed(few) == listed(many)[: len(texts)]
+    assert bag_lists(few) == bag_lists(many)[: len(texts)]
     assert np.array_equal(few.weights, many.weights[: len(few.weights)])
 
 
@@ -71,7 +71,7 @@ def test_a_text_may_hold_several_values() -> None:
     data = {"tags": pa.array(["a|b", "b | c|", None, "a", "b", "c", "a"])}
     known = fit_group("g", group, {}, data)
     assert known == {"tags": ["a", "b", "c"]}
-    assert listed(group_bags("g", "documents", data, 7, fitted_for(group, known)))[:3] == [[0, 1], [1, 2], []]
+    assert bag_lists(group_bags("g", "documents", data, 7, fitted_for(group, known)))[:3] == [[0, 1], [1, 2], []]
 
 
 def test_columns_that_mean_the_same_share_their_values() -> None:
@@ -80,8 +80,8 @@ def test_columns_that_mean_the_same_share_their_values() -> None:
     known = fit_group("g", group, {"home": searches}, {"city": documents})
     assert known == {"city": ["x", "y", "z"]}
     fitted = fitted_for(group, known)
-    assert listed(group_bags("g", "searches", {"home": pa.array(["y"])}, 1, fitted)) == [[1]]
-    assert listed(group_bags("g", "documents", {"city": pa.array(["y"])}, 1, fitted)) == [[1]]
+    assert bag_lists(group_bags("g", "searches", {"home": pa.array(["y"])}, 1, fitted)) == [[1]]
+    assert bag_lists(group_bags("g", "documents", {"city": pa.array(["y"])}, 1, fitted)) == [[1]]
     assert fitted.group_rows("g") == 3
 
 
@@ -92,18 +92,20 @@ def test_columns_that_mean_the_same_share_their_values() -> None:
     st.lists(st.one_of(st.none(), st.floats(-200, 200), st.just(float("nan"))), max_size=6),
 )
 def test_numbers_fall_into_the_bucket_between_the_edges(
-    training: list[float], buckets: int, asked: list[float | None]
+    training: list[float], buckets: int, numbers: list[float | None]
 ) -> None:
     group = Numbers(documents=("price",), buckets=buckets)
     known = fit_group("g", group, {}, {"price": pa.array(training, pa.float64())})
     edges = known["price"]
     assert 1 <= len(edges) <= buckets - 1
     fitted = fitted_for(group, known)
-    got = listed(group_bags("g", "documents", {"price": pa.array(asked, pa.float64())}, len(asked), fitted))
-    assert got == [[] if x is None or x != x else [sum(x >= edge for edge in edges)] for x in asked]
+    buckets_found = bag_lists(
+        group_bags("g", "documents", {"price": pa.array(numbers, pa.float64())}, len(numbers), fitted)
+    )
+    assert buckets_found == [[] if x is None or x != x else [sum(x >= edge for edge in edges)] for x in numbers]
     assert fitted.group_rows("g") == len(edges) + 1
-    as_text = pa.array([None if x is None else repr(x) for x in asked], pa.string())
-    assert got == listed(group_bags("g", "documents", {"price": as_text}, len(asked), fitted))
+    as_text = pa.array([None if x is None else repr(x) for x in numbers], pa.string())
+    assert buckets_found == bag_lists(group_bags("g", "documents", {"price": as_text}, len(numbers), fitted))
 
 
 def test_buckets_hold_equally_many_training_rows() -> None:
@@ -115,20 +117,20 @@ def test_buckets_hold_equally_many_training_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "settings_", "told"),
+    ("values", "options", "message"),
     [
         (["a"] * 9, {}, r"groups\.g: documents\.brand holds the value 'a' alone"),
         ([None] * 9, {}, r"documents\.brand holds no value"),
         ([f"id{i}" for i in range(9)], {}, r"9 different values in 9, more than half.*allow_identifier: true"),
     ],
 )
-def test_columns_that_teach_nothing_are_refused(values: list[str | None], settings_: dict[str, Any], told: str) -> None:
-    group = Values(documents=("brand",), **settings_)
-    with pytest.raises(InputError, match=told):
+def test_uninformative_columns_are_refused(values: list[str | None], options: dict[str, Any], message: str) -> None:
+    group = Values(documents=("brand",), **options)
+    with pytest.raises(InputError, match=message):
         fit_group("g", group, {}, {"brand": pa.array(values, pa.string())})
 
 
-def test_an_identifier_is_accepted_where_the_experiment_says_so_and_half_is_not_one() -> None:
+def test_an_identifier_is_accepted_if_allowed_and_half_distinct_values_are_not_one() -> None:
     ids = pa.array([f"id{i}" for i in range(4)])
     assert fit_group("g", Values(documents=("brand",), allow_identifier=True), {}, {"brand": ids})
     assert fit_group("g", Values(documents=("brand",)), {}, {"brand": pa.array(["a", "b", "a", "a"])})
@@ -142,7 +144,7 @@ def test_texts_among_numbers_are_an_error() -> None:
 TEXTS = pa.array(["red shoe", "red hat", "blue hat", "red", ""])
 
 
-def test_rarity_is_that_of_the_training_documents() -> None:
+def test_rarity_is_measured_on_the_training_documents() -> None:
     text = TextFeatures(char_ngrams=(), word_ngrams=(1,), weighting="idf")
     from ebr_core.text.ngram_hashing import hash_texts
 
@@ -151,8 +153,10 @@ def test_rarity_is_that_of_the_training_documents() -> None:
     fitted = Fitted(Features(text=text), vocabulary, rarity, {})
     weights = text_bags(TEXTS, fitted)
     idf = {"red": np.log(6 / 3.5), "hat": np.log(6 / 2.5), "shoe": np.log(6 / 1.5), "green": np.log(6 / 0.5)}
-    one = weights.weights[weights.offsets[0] : weights.offsets[1]]
-    assert sorted(one.tolist()) == pytest.approx(sorted([idf[w] / (idf["red"] + idf["shoe"]) for w in ("red", "shoe")]))
+    first_bag = weights.weights[weights.offsets[0] : weights.offsets[1]]
+    assert sorted(first_bag.tolist()) == pytest.approx(
+        sorted([idf[w] / (idf["red"] + idf["shoe"]) for w in ("red", "shoe")])
+    )
     assert float(rarity.max()) == pytest.approx(idf["green"])  # no document has it
 
 

@@ -1,4 +1,4 @@
-"""Graph embeddings: planted circles are found again, and what the graph does not know stays empty."""
+"""Graph embeddings: planted circles are recovered, and nodes without edges have no vector."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def circles(seed: int) -> tuple[list[int], list[int]]:
     rng = np.random.default_rng(seed)
     sources, targets = [], []
     for searcher in range(SEARCHERS - 2):
-        same = [n for n in range(SEARCHERS + DOCUMENTS - 2) if n % CIRCLES == searcher % CIRCLES]
-        others = [n for n in same if n not in (SEARCHERS - 2, SEARCHERS - 1)]
-        for other in rng.choice(others, 6, replace=False):
+        circle = [n for n in range(SEARCHERS + DOCUMENTS - 2) if n % CIRCLES == searcher % CIRCLES]
+        acquaintances = [n for n in circle if n not in (SEARCHERS - 2, SEARCHERS - 1)]
+        for acquaintance in rng.choice(acquaintances, 6, replace=False):
             sources.append(searcher)
-            targets.append(int(other))
+            targets.append(int(acquaintance))
     return sources, targets
 
 
-def embedded(settings_: Graph, sources: list[int], targets: list[int], seed: int = 0) -> Float32:
+def vectors_of(settings_: Graph, sources: list[int], targets: list[int], seed: int = 0) -> Float32:
     graph = adjacency(ints(sources), ints(targets), np.ones(len(sources), np.float32), SEARCHERS + DOCUMENTS)
     *_, (done, vectors) = embed_graph(graph, SEARCHERS, settings_, seed)
     assert done == 1
@@ -44,27 +44,27 @@ def embedded(settings_: Graph, sources: list[int], targets: list[int], seed: int
 
 
 @pytest.mark.parametrize("method", ["walks", "neighbours", "svd"])
-def test_a_searcher_is_nearer_to_documents_of_the_own_circle(method: str) -> None:
+def test_a_searcher_is_nearer_to_documents_of_their_own_circle(method: str) -> None:
     settings_ = Graph.model_validate({"method": method, "dimensions": 16, "epochs": 60})
-    vectors = embedded(settings_, *circles(0))
-    near = vectors[: SEARCHERS - 2] @ vectors[SEARCHERS:-2].T
-    same = (
+    vectors = vectors_of(settings_, *circles(0))
+    similarities = vectors[: SEARCHERS - 2] @ vectors[SEARCHERS:-2].T
+    same_circle = (
         np.arange(SEARCHERS - 2)[:, None] % CIRCLES == np.arange(SEARCHERS, SEARCHERS + DOCUMENTS - 2)[None] % CIRCLES
     )
-    assert near[same].mean() > near[~same].mean() + 0.2
-    known = np.ones(len(vectors), bool)
-    known[[SEARCHERS - 2, SEARCHERS - 1, -2, -1]] = False
-    np.testing.assert_allclose(np.linalg.norm(vectors[known], axis=1), 1, atol=1e-5)
-    assert not vectors[~known].any()
+    assert similarities[same_circle].mean() > similarities[~same_circle].mean() + 0.2
+    connected = np.ones(len(vectors), bool)
+    connected[[SEARCHERS - 2, SEARCHERS - 1, -2, -1]] = False
+    np.testing.assert_allclose(np.linalg.norm(vectors[connected], axis=1), 1, atol=1e-5)
+    assert not vectors[~connected].any()
 
 
 @pytest.mark.parametrize("method", ["walks", "neighbours", "svd"])
 def test_a_seed_fixes_every_byte(method: str) -> None:
     settings_ = Graph.model_validate({"method": method, "dimensions": 8, "epochs": 2})
-    one, again = (embedded(settings_, *circles(1), seed=3) for _ in range(2))
-    assert one.tobytes() == again.tobytes()
+    first, second = (vectors_of(settings_, *circles(1), seed=3) for _ in range(2))
+    assert first.tobytes() == second.tobytes()
     if method != "svd":
-        assert one.tobytes() != embedded(settings_, *circles(1), seed=4).tobytes()
+        assert first.tobytes() != vectors_of(settings_, *circles(1), seed=4).tobytes()
 
 
 @settings(max_examples=40, deadline=None)
@@ -72,12 +72,12 @@ def test_a_seed_fixes_every_byte(method: str) -> None:
 def test_the_matrix_is_symmetric_sums_repeated_edges_and_has_no_loops(edges: list[tuple[int, int, float]]) -> None:
     sources, targets, weights = zip(*edges, strict=True)
     dense = adjacency(ints(list(sources)), ints(list(targets)), np.array(weights, np.float32), 6).toarray()
-    wanted = np.zeros((6, 6))
+    expected = np.zeros((6, 6))
     for source, target, weight in edges:
         if source != target:
-            wanted[source, target] += weight
-            wanted[target, source] += weight
-    np.testing.assert_allclose(dense, wanted, rtol=1e-5)
+            expected[source, target] += weight
+            expected[target, source] += weight
+    np.testing.assert_allclose(dense, expected, rtol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -100,7 +100,7 @@ def test_a_walk_takes_the_edge_that_its_draw_falls_on(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edges", "told"),
+    ("edges", "message"),
     [
         ([], "no edges before the cut-off"),
         ([(1, 1)], "no edges before the cut-off"),
@@ -108,15 +108,15 @@ def test_a_walk_takes_the_edge_that_its_draw_falls_on(seed: int) -> None:
         ([(SEARCHERS, SEARCHERS + 1)], "the graph knows no searcher"),
     ],
 )
-def test_a_graph_that_says_nothing_is_an_error(edges: list[tuple[int, int]], told: str) -> None:
-    with pytest.raises(InputError, match=told):
-        embedded(Graph(dimensions=4), [a for a, _ in edges], [b for _, b in edges])
+def test_an_uninformative_graph_is_an_error(edges: list[tuple[int, int]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        vectors_of(Graph(dimensions=4), [a for a, _ in edges], [b for _, b in edges])
 
 
 @pytest.mark.skipif(numba.get_num_threads() < 2, reason="needs two cores")
 def test_walks_are_the_same_with_one_thread_and_with_two() -> None:
-    made = []
+    results = []
     for threads in (1, 2):
         numba.set_num_threads(threads)
-        made.append(embedded(Graph(dimensions=8, epochs=1), *circles(2)).tobytes())
-    assert made[0] == made[1]
+        results.append(vectors_of(Graph(dimensions=8, epochs=1), *circles(2)).tobytes())
+    assert results[0] == results[1]

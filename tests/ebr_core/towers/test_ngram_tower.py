@@ -1,4 +1,4 @@
-"""Both towers over several groups: the embedding, its gradient against autograd, missing groups, what is kept."""
+"""Both towers over several groups: the embedding, its gradient compared with autograd, missing groups, saved state."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ebr_core.arrays import Float32
 from ebr_core.text.ngram_bags import Bags
 from ebr_core.towers.bag_tables import Table
 from ebr_core.towers.fusion import Additive, Network
-from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower, ngram_tower_of
+from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower, restore_ngram_tower
 from ebr_core.towers.projection import Projection
 from ebr_core.towers.tower import copied_state
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs
 
-SEARCHES, DOCUMENTS, GIVEN = 3, 4, 5
+SEARCHES, DOCUMENTS, GRAPH_DIMENSIONS = 3, 4, 5
 ROWS = SEARCHES + DOCUMENTS
 
 
@@ -34,25 +34,25 @@ def random_bags(rng: np.random.Generator, table_rows: int, empty: bool) -> Bags:
 
 def random_inputs(seed: int, groups: str, empty: bool = True) -> Inputs:
     """Groups by letter: t a text, p a place, g a graph. Rows may lack any of them."""
-    rng, made = np.random.default_rng(seed), {}
+    rng, inputs = np.random.default_rng(seed), {}
     for letter in groups:
         if letter == "g":
-            vectors = rng.standard_normal((6, GIVEN)).astype(np.float32)
+            vectors = rng.standard_normal((6, GRAPH_DIMENSIONS)).astype(np.float32)
             at = rng.integers(-1 if empty else 0, 6, ROWS).astype(np.int32)
-            made["friends"] = Dense(vectors, at)
+            inputs["friends"] = Dense(vectors, at)
         else:
             at = rng.permutation(ROWS).astype(np.int32)
             name = {"t": "text", "p": "place"}[letter]
-            made[name] = Bagged(random_bags(rng, 5, empty), at, 5)
-    return Inputs(made, SEARCHES, DOCUMENTS)
+            inputs[name] = Bagged(random_bags(rng, 5, empty), at, 5)
+    return Inputs(inputs, SEARCHES, DOCUMENTS)
 
 
-def leaves(encoder: NgramTower) -> dict[str, Tensor]:
-    wanted = ("table", "scales", "maps", "logs", "w", "b", "v", "c")
+def leaves(tower: NgramTower) -> dict[str, Tensor]:
+    parameter_names = ("table", "scales", "maps", "logs", "w", "b", "v", "c")
     return {
         name: torch.tensor(array, dtype=torch.float64, requires_grad=True)
-        for name, array in encoder.state().items()
-        if name.rsplit(".", 1)[1] in wanted
+        for name, array in tower.state().items()
+        if name.rsplit(".", 1)[1] in parameter_names
     }
 
 
@@ -60,43 +60,43 @@ def unit(vector: Tensor) -> Tensor:
     return vector / vector.norm() if float(vector.detach().norm()) > 0 else torch.zeros_like(vector)
 
 
-def naive_units(learnt: dict[str, Tensor], inputs: Inputs, row: int) -> list[Tensor]:
+def naive_units(params: dict[str, Tensor], inputs: Inputs, row: int) -> list[Tensor]:
     """The unit vector of each group of a row, entry by entry."""
     side, units = int(SEARCHES <= row < ROWS), []
     for name, group in inputs.groups.items():
         if isinstance(group, Dense):
-            given = group.vectors[group.at[row]] if group.at[row] >= 0 else np.zeros(GIVEN)
-            units.append(unit(learnt[f"{name}.maps"][side] @ torch.tensor(given, dtype=torch.float64)))
+            vector = group.vectors[group.at[row]] if group.at[row] >= 0 else np.zeros(GRAPH_DIMENSIONS)
+            units.append(unit(params[f"{name}.maps"][side] @ torch.tensor(vector, dtype=torch.float64)))
             continue
-        bag, table = group.at[row], learnt[f"{name}.table"]
+        bag, table = group.at[row], params[f"{name}.table"]
         total = torch.zeros(table.shape[1], dtype=torch.float64)
         for entry in range(group.bags.offsets[bag], group.bags.offsets[bag + 1]):
-            one, weight = int(group.bags.ids[entry]), float(group.bags.weights[entry])
-            scale = learnt[f"{name}.scales"][one] if f"{name}.scales" in learnt else 1
-            total = total + weight * scale * table[one]
+            id, weight = int(group.bags.ids[entry]), float(group.bags.weights[entry])
+            scale = params[f"{name}.scales"][id] if f"{name}.scales" in params else 1
+            total = total + weight * scale * table[id]
         units.append(unit(total))
     return units
 
 
-def naive_vector(learnt: dict[str, Tensor], inputs: Inputs, row: int) -> Tensor:
-    side, units = int(SEARCHES <= row < ROWS), naive_units(learnt, inputs, row)
-    if "fusion.logs" in learnt:
-        return unit(sum((learnt["fusion.logs"][side, g].exp() * one for g, one in enumerate(units)), torch.zeros(1)))
-    if not any(one.abs().sum() > 0 for one in units):
+def naive_vector(params: dict[str, Tensor], inputs: Inputs, row: int) -> Tensor:
+    side, units = int(SEARCHES <= row < ROWS), naive_units(params, inputs, row)
+    if "fusion.logs" in params:
+        return unit(
+            sum((params["fusion.logs"][side, g].exp() * vector for g, vector in enumerate(units)), torch.zeros(1))
+        )
+    if not any(vector.abs().sum() > 0 for vector in units):
         return torch.zeros_like(units[0])
-    side = side if "fusion.1.w" in learnt else 0
-    w, b, v, c = (learnt[f"fusion.{side}.{part}"] for part in "wbvc")
+    side = side if "fusion.1.w" in params else 0
+    w, b, v, c = (params[f"fusion.{side}.{part}"] for part in "wbvc")
     return unit(v @ torch.relu(w @ torch.cat(units) + b) + c)
 
 
-def encoder_for(inputs: Inputs, settings: dict[str, Any], seed: int, learnt_weights: bool) -> NgramTower:
+def tower_for(inputs: Inputs, settings: dict[str, Any], seed: int, learn_weights: bool) -> NgramTower:
     rng = np.random.default_rng([seed, 1])
-    encoder = new_ngram_tower(
-        inputs, NgramTowerConfig.model_validate({"dimensions": 6} | settings), learnt_weights, rng
-    )
-    if isinstance(encoder.fusion, Additive):
-        encoder.fusion.logs[:] = rng.uniform(-1, 1, encoder.fusion.logs.shape)
-    return encoder
+    tower = new_ngram_tower(inputs, NgramTowerConfig.model_validate({"dimensions": 6} | settings), learn_weights, rng)
+    if isinstance(tower.fusion, Additive):
+        tower.fusion.logs[:] = rng.uniform(-1, 1, tower.fusion.logs.shape)
+    return tower
 
 
 CASES = [
@@ -107,115 +107,115 @@ CASES = [
 
 @pytest.mark.parametrize(("groups", "towers"), CASES, ids=str)
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000), learnt_weights=st.booleans())
+@given(seed=st.integers(0, 10_000), learn_weights=st.booleans())
 def test_embeddings_and_their_gradient_are_those_of_autograd(
-    groups: str, towers: dict[str, Any], seed: int, learnt_weights: bool
+    groups: str, towers: dict[str, Any], seed: int, learn_weights: bool
 ) -> None:
     inputs = random_inputs(seed, groups)
-    encoder = encoder_for(inputs, towers, seed, learnt_weights)
+    tower = tower_for(inputs, towers, seed, learn_weights)
     rng = np.random.default_rng([seed, 2])
     rows = rng.integers(0, ROWS, 9).astype(np.int32)
-    learnt = leaves(encoder)
-    vectors = [naive_vector(learnt, inputs, row) for row in rows]
-    encoded = encoder.over(inputs).forward(rows)
-    for got, wanted in zip(encoded.vectors, vectors, strict=True):
-        np.testing.assert_allclose(got, wanted.detach().numpy(), atol=3e-5)
-    by_vectors = rng.standard_normal(encoded.vectors.shape).astype(np.float32)
+    params = leaves(tower)
+    vectors = [naive_vector(params, inputs, row) for row in rows]
+    forward = tower.over(inputs).forward(rows)
+    for vector, expected in zip(forward.vectors, vectors, strict=True):
+        np.testing.assert_allclose(vector, expected.detach().numpy(), atol=3e-5)
+    by_vectors = rng.standard_normal(forward.vectors.shape).astype(np.float32)
     loss = sum(
-        (vector @ torch.tensor(by, dtype=torch.float64) for vector, by in zip(vectors, by_vectors, strict=True)),
+        (reference @ torch.tensor(by, dtype=torch.float64) for reference, by in zip(vectors, by_vectors, strict=True)),
         torch.zeros(1),
     )
     grads = (
-        torch.autograd.grad(loss, list(learnt.values()), allow_unused=True)
+        torch.autograd.grad(loss, list(params.values()), allow_unused=True)
         if loss.requires_grad
-        else [None] * len(learnt)
+        else [None] * len(params)
     )
-    before = {name: tensor.detach().numpy() for name, tensor in learnt.items()}
-    encoder.step(encoded, by_vectors.copy(), 0.5)
-    after = encoder.state()
-    for name, grad in zip(learnt, grads, strict=True):
+    before = {name: tensor.detach().numpy() for name, tensor in params.items()}
+    tower.step(forward, by_vectors.copy(), 0.5)
+    after = tower.state()
+    for name, grad in zip(params, grads, strict=True):
         gradient = np.zeros_like(before[name]) if grad is None else grad.numpy()
         if name.startswith("fusion.") and groups == "t" and "mlp" not in str(towers):
-            continue  # one group alone has no weight to learn
+            continue  # a single group has no weight to learn
         moved = np.abs(gradient) > 0.05
         assert np.all(np.sign(before[name] - after[name])[moved] == np.sign(gradient[moved])), name
         if "fusion" not in name:
-            kept = f"{name.rsplit('.', 1)[0]}.{'scale_squares' if name.endswith('scales') else 'squares'}"
-            wanted = gradient**2 if name.endswith("scales") else (gradient**2).mean(-1)
-            np.testing.assert_allclose(after[kept], wanted, rtol=2e-2, atol=1e-4)
+            sum_name = f"{name.rsplit('.', 1)[0]}.{'scale_squares' if name.endswith('scales') else 'squares'}"
+            expected = gradient**2 if name.endswith("scales") else (gradient**2).mean(-1)
+            np.testing.assert_allclose(after[sum_name], expected, rtol=2e-2, atol=1e-4)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
-def test_a_missing_group_adds_nothing_and_nothing_at_all_is_the_zero_vector(seed: int) -> None:
+def test_a_missing_group_adds_nothing_and_a_row_without_groups_is_the_zero_vector(seed: int) -> None:
     inputs = random_inputs(seed, "tpg")
-    encoder = encoder_for(inputs, {}, seed, False)
-    vectors = encoder.over(inputs).forward(np.arange(ROWS, dtype=np.int32)).vectors
-    units = encoder.over(inputs).forward(np.arange(ROWS, dtype=np.int32)).units
+    tower = tower_for(inputs, {}, seed, False)
+    vectors = tower.over(inputs).forward(np.arange(ROWS, dtype=np.int32)).vectors
+    units = tower.over(inputs).forward(np.arange(ROWS, dtype=np.int32)).units
     for row in range(ROWS):
-        there = units[:, row].any(1)
-        assert np.linalg.norm(vectors[row]) == pytest.approx(1 if there.any() else 0, abs=1e-5)
-        if there.sum() == 1:
-            np.testing.assert_allclose(vectors[row], units[there][0, row], atol=1e-6)
+        present = units[:, row].any(1)
+        assert np.linalg.norm(vectors[row]) == pytest.approx(1 if present.any() else 0, abs=1e-5)
+        if present.sum() == 1:
+            np.testing.assert_allclose(vectors[row], units[present][0, row], atol=1e-6)
 
 
 def test_at_the_start_groups_match_themselves_and_not_each_other() -> None:
     rng = np.random.default_rng(0)
-    one = Bags(np.arange(201), np.arange(200, dtype=np.int32), np.ones(200, np.float32))
-    given = rng.standard_normal((200, 64)).astype(np.float32)
+    bags = Bags(np.arange(201), np.arange(200, dtype=np.int32), np.ones(200, np.float32))
+    graph_vectors = rng.standard_normal((200, 64)).astype(np.float32)
     at = np.arange(200, dtype=np.int32)
     inputs = Inputs(
-        {"text": Bagged(one, at, 200), "place": Bagged(one, at, 200), "friends": Dense(given, at)}, 100, 100
+        {"text": Bagged(bags, at, 200), "place": Bagged(bags, at, 200), "friends": Dense(graph_vectors, at)}, 100, 100
     )
-    encoder = new_ngram_tower(inputs, NgramTowerConfig(dimensions=64), False, rng)
-    units = encoder.over(inputs).forward(at).units
+    tower = new_ngram_tower(inputs, NgramTowerConfig(dimensions=64), False, rng)
+    units = tower.over(inputs).forward(at).units
     for g in range(3):
         for h in range(g):
             assert np.abs((units[g] * units[h]).sum(1)).mean() < 0.15  # 1 / √64 is .125
     searches, documents = units[2][:100], units[2][100:]
-    raw = given / np.linalg.norm(given, axis=1, keepdims=True)
+    raw = graph_vectors / np.linalg.norm(graph_vectors, axis=1, keepdims=True)
     np.testing.assert_allclose(searches @ documents.T, raw[:100] @ raw[100:].T, atol=1e-5)  # one space for both sides
 
 
 @pytest.mark.parametrize(("groups", "towers"), CASES, ids=str)
-def test_parameters_come_back_and_learn_on_as_if_nothing_had_happened(groups: str, towers: dict[str, Any]) -> None:
+def test_a_restored_tower_trains_on_like_the_original(groups: str, towers: dict[str, Any]) -> None:
     inputs = random_inputs(3, groups)
-    encoder = encoder_for(inputs, towers, 3, True)
+    tower = tower_for(inputs, towers, 3, True)
     rows = np.arange(ROWS, dtype=np.int32)
-    gradient = np.random.default_rng(0).standard_normal((ROWS, encoder.dimensions)).astype(np.float32)
-    encoder.step(encoder.over(inputs).forward(rows), gradient.copy(), 0.1)
-    back = ngram_tower_of(encoder.config, copied_state(encoder), list(encoder.groups))
-    assert np.array_equal(back.over(inputs).encode(rows), encoder.over(inputs).encode(rows))
-    if isinstance(encoder.fusion, Network):
-        return  # its optimiser begins anew
-    for one in (encoder, back):
-        one.step(one.over(inputs).forward(rows), gradient.copy(), 0.1)
-    assert {name: array.tobytes() for name, array in encoder.state().items()} == {
-        name: array.tobytes() for name, array in back.state().items()
+    gradient = np.random.default_rng(0).standard_normal((ROWS, tower.dimensions)).astype(np.float32)
+    tower.step(tower.over(inputs).forward(rows), gradient.copy(), 0.1)
+    restored = restore_ngram_tower(tower.config, copied_state(tower), list(tower.groups))
+    assert np.array_equal(restored.over(inputs).encode(rows), tower.over(inputs).encode(rows))
+    if isinstance(tower.fusion, Network):
+        return  # the optimiser of a network is not restored
+    for each_tower in (tower, restored):
+        each_tower.step(each_tower.over(inputs).forward(rows), gradient.copy(), 0.1)
+    assert {name: array.tobytes() for name, array in tower.state().items()} == {
+        name: array.tobytes() for name, array in restored.state().items()
     }
 
 
 @pytest.mark.skipif(numba.get_num_threads() < 2, reason="needs two cores")
 def test_additive_towers_give_the_same_bytes_with_one_thread_and_with_two() -> None:
-    made = []
+    results = []
     for threads in (1, 2):
         numba.set_num_threads(threads)
         inputs = random_inputs(5, "tp")
-        encoder = encoder_for(inputs, {}, 5, True)
+        tower = tower_for(inputs, {}, 5, True)
         gradient: Float32 = np.random.default_rng(0).standard_normal((ROWS, 6)).astype(np.float32)
         rows = np.arange(ROWS, dtype=np.int32)
-        encoder.step(encoder.over(inputs).forward(rows), gradient, 0.1)
-        made.append(b"".join(array.tobytes() for array in encoder.state().values()))
-    assert made[0] == made[1]
+        tower.step(tower.over(inputs).forward(rows), gradient, 0.1)
+        results.append(b"".join(array.tobytes() for array in tower.state().values()))
+    assert results[0] == results[1]
 
 
 def test_group_weights_are_shares_of_each_side() -> None:
-    encoder = encoder_for(random_inputs(0, "tpg"), {}, 0, False)
-    weights = encoder.weights()
+    tower = tower_for(random_inputs(0, "tpg"), {}, 0, False)
+    weights = tower.weights()
     assert set(weights) == {f"{side}.{name}" for side in ("query", "document") for name in ("text", "place", "friends")}
     assert sum(value for name, value in weights.items() if name.startswith("query.")) == pytest.approx(1)
-    assert isinstance(encoder.groups["friends"], Projection)
-    assert isinstance(encoder.groups["text"], Table)
+    assert isinstance(tower.groups["friends"], Projection)
+    assert isinstance(tower.groups["text"], Table)
 
 
 @pytest.mark.parametrize(
@@ -226,13 +226,14 @@ def test_group_weights_are_shares_of_each_side() -> None:
         ("mlp", "network_rate", [f"fusion.0.{part}" for part in "wbvc"]),
     ],
 )
-def test_each_rate_moves_its_own_part_that_much(fusion: str, rate: str, moved: list[str]) -> None:
-    """The first step of Adagrad, and nearly that of Adam, is as long as the rate: ten times the rate, ten times it."""
+def test_each_rate_scales_the_step_of_its_own_part(fusion: str, rate: str, moved: list[str]) -> None:
+    """The first step of Adagrad, and nearly that of Adam, has the length of the rate: ten times the rate, ten times
+    the step."""
     inputs, rows = random_inputs(3, "tpg", empty=False), np.arange(ROWS, dtype=np.int32)
     gradient = np.random.default_rng(0).standard_normal((ROWS, 6)).astype(np.float32)
     steps = []
     for value in (1e-4, 1e-3):
-        tower = encoder_for(inputs, {"fusion": fusion, "hidden": 7, rate: value}, 3, False)
+        tower = tower_for(inputs, {"fusion": fusion, "hidden": 7, rate: value}, 3, False)
         before = copied_state(tower)
         tower.step(tower.forward(rows), gradient.copy(), 0.1)
         steps.append({name: array - before[name] for name, array in tower.state().items()})
@@ -245,8 +246,10 @@ def test_each_rate_moves_its_own_part_that_much(fusion: str, rate: str, moved: l
 
 
 def test_inputs_of_other_kinds_are_an_error_and_nothing_is_embedded() -> None:
-    tower = encoder_for(random_inputs(3, "tg"), {}, 3, False)
-    other = random_inputs(3, "tp")
-    swapped = other._replace(groups={"text": other.groups["text"], "friends": other.groups["place"]})
+    tower = tower_for(random_inputs(3, "tg"), {}, 3, False)
+    other_inputs = random_inputs(3, "tp")
+    swapped = other_inputs._replace(
+        groups={"text": other_inputs.groups["text"], "friends": other_inputs.groups["place"]}
+    )
     with pytest.raises(TypeError, match="got bags, expected given vectors"):
         tower.over(swapped).encode(np.arange(ROWS, dtype=np.int32))

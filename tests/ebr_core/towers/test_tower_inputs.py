@@ -37,41 +37,39 @@ def bag_at(inputs: Inputs, name: str, row: int) -> list[int]:
     group = inputs.groups[name]
     assert isinstance(group, Bagged)
     bag = group.at[row]
-    found: list[int] = group.bags.ids[group.bags.offsets[bag] : group.bags.offsets[bag + 1]].tolist()
-    return found
+    ids: list[int] = group.bags.ids[group.bags.offsets[bag] : group.bags.offsets[bag + 1]].tolist()
+    return ids
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_copy_has_its_own_text_and_the_searchs_place(shared: bool) -> None:
     inputs, searches = some_inputs(shared), np.array([1, 3], np.int32)
     copies = [bags_of([[2], [5]]), bags_of([[4], []])]  # of the queries of searches 1 and 3
-    more, first = with_copies(inputs, copies, np.array([0, 1], np.int32), searches)
-    assert [bag_at(more, "text", first + row) for row in range(4)] == [[2], [5], [4], []]
-    assert [bag_at(more, "place", first + row) for row in range(4)] == [[1], [], [1], []]
+    wider, first = with_copies(inputs, copies, np.array([0, 1], np.int32), searches)
+    assert [bag_at(wider, "text", first + row) for row in range(4)] == [[2], [5], [4], []]
+    assert [bag_at(wider, "place", first + row) for row in range(4)] == [[1], [], [1], []]
     for row in range(7):  # nothing else has changed
-        assert bag_at(more, "text", row) == bag_at(inputs, "text", row)
-    assert more.side_of(np.array([0, 3, 4, 6, first, first + 3], np.int32)).tolist() == [0, 0, 1, 1, 0, 0]
+        assert bag_at(wider, "text", row) == bag_at(inputs, "text", row)
+    assert wider.side_of(np.array([0, 3, 4, 6, first, first + 3], np.int32)).tolist() == [0, 0, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("views", [2, 3])
 def test_each_query_vector_reads_n_grams_of_its_own(shared: bool, views: int) -> None:
     inputs = some_inputs(shared)
-    more = with_views(inputs, views)
-    seen = [set(bag_at(more, "text", int(row))) for row in more.queries_of(np.array([1], np.int32))]
-    assert len(seen) == views
-    assert all(not a & b for a in seen for b in seen if a is not b)
-    assert {len(one) for one in seen} == {2}
-    others = {row for document in range(4, 7) for row in bag_at(more, "text", document)}
-    assert not set().union(*seen[1:]) & others
-    encoder = new_ngram_tower(
-        more, NgramTowerConfig(dimensions=8, query_vectors=views), False, np.random.default_rng(0)
-    )
-    vectors = query_vectors(encoder.over(more), more, np.array([0, 1, 2], np.int32))
+    wider = with_views(inputs, views)
+    id_sets = [set(bag_at(wider, "text", int(row))) for row in wider.queries_of(np.array([1], np.int32))]
+    assert len(id_sets) == views
+    assert all(not a & b for a in id_sets for b in id_sets if a is not b)
+    assert {len(ids) for ids in id_sets} == {2}
+    document_ids = {row for document in range(4, 7) for row in bag_at(wider, "text", document)}
+    assert not set().union(*id_sets[1:]) & document_ids
+    tower = new_ngram_tower(wider, NgramTowerConfig(dimensions=8, query_vectors=views), False, np.random.default_rng(0))
+    vectors = query_vectors(tower.over(wider), wider, np.array([0, 1, 2], np.int32))
     assert vectors.shape == (views, 3, 8)
     for view in range(views):
-        rows = np.array([0, 1, 2], np.int32) + more.views[view]
-        assert np.array_equal(vectors[view], encoder.over(more).forward(rows).vectors)
+        rows = np.array([0, 1, 2], np.int32) + wider.views[view]
+        assert np.array_equal(vectors[view], tower.over(wider).forward(rows).vectors)
     assert not np.allclose(vectors[0], vectors[1])
 
 
@@ -85,7 +83,7 @@ def test_a_search_over_several_vectors_finds_what_is_near_to_any(h: int, q: int,
     rows, similarities = search_exact(documents.astype(np.float32), queries.astype(np.float32), k)
     near = np.einsum("hqd,nd->hqn", queries, documents).max(0)
     for at in range(q):
-        wanted = np.argsort(-near[at], kind="stable")[:k]
-        assert rows[at, : len(wanted)].tolist() == wanted.tolist()
-        assert (rows[at, len(wanted) :] == -1).all()
-        np.testing.assert_allclose(similarities[at, : len(wanted)], near[at][wanted], atol=1e-5)
+        expected = np.argsort(-near[at], kind="stable")[:k]
+        assert rows[at, : len(expected)].tolist() == expected.tolist()
+        assert (rows[at, len(expected) :] == -1).all()
+        np.testing.assert_allclose(similarities[at, : len(expected)], near[at][expected], atol=1e-5)

@@ -1,4 +1,4 @@
-"""What an arm may say, and how it is told that it may not."""
+"""The settings of an arm: allowed ranges, and the errors for values outside them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_values_cannot_change(model: type[BaseModel]) -> None:
         setattr(value, name, getattr(value, name))
 
 
-# Each range by its last allowed values and the first that are not.
+# Each range by its last allowed values and the first refused ones.
 RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (TextFeatures, "char_ngrams", [[], [1], [8], [2, 3]], [[0], [9], [-1], 3, "3"]),
     (TextFeatures, "word_ngrams", [[], [1], [3]], [[0], [4]]),
@@ -191,20 +191,23 @@ def test_positives_from_nowhere_are_refused() -> None:
         Positives(source="none")
 
 
-def test_trials_are_laid_over_the_arm() -> None:
+def test_trials_override_the_arm() -> None:
     arm = Arm.model_validate({"loss": {"margin": 0.5}, "trials": [{"training": {"learning_rate": 0.3}}, {"loss": {}}]})
-    assert [(one.loss.margin, one.training.learning_rate) for one in arm.tried] == [(0.5, 0.3), (0.5, 0.1)]  # type: ignore[union-attr]
-    assert Arm().tried == [Arm()]
+    assert [(arm_of_trial.loss.margin, arm_of_trial.training.learning_rate) for arm_of_trial in arm.trial_arms] == [
+        (0.5, 0.3),
+        (0.5, 0.1),
+    ]  # type: ignore[union-attr]
+    assert Arm().trial_arms == [Arm()]
 
 
-def test_nobody_is_taught_without_copies() -> None:
+def test_teaching_needs_misspelt_copies() -> None:
     with pytest.raises(ValidationError, match="teaching needs share above 0"):
         TypoCopies(teaching=1)
     with pytest.raises(ValidationError, match="do not go together yet"):
         Arm.model_validate({"typos": {"share": 0.5}, "towers": {"query_vectors": 2}})
 
 
-def test_towers_without_their_kind_are_of_n_grams_and_another_kind_is_one_member_more() -> None:
+def test_the_default_kind_of_towers_is_ngram_and_another_kind_is_one_more_union_member() -> None:
     assert Arm.model_validate({"towers": {"dimensions": 16}}).towers == NgramTowerConfig(dimensions=16)
     assert Arm.model_validate({"towers": {"kind": "ngram"}}) == Arm()
     with pytest.raises(ValidationError, match="kind"):
@@ -214,21 +217,21 @@ def test_towers_without_their_kind_are_of_n_grams_and_another_kind_is_one_member
         kind: Literal["other"] = "other"
         layers: int = 2
 
-    both: TypeAdapter[Any] = TypeAdapter(Annotated[NgramTowerConfig | Other, Field(discriminator="kind")])
-    assert both.validate_python(with_kind({"dimensions": 16})) == NgramTowerConfig(dimensions=16)
-    assert both.validate_python(with_kind({"kind": "other", "layers": 4})) == Other(layers=4)
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[NgramTowerConfig | Other, Field(discriminator="kind")])
+    assert adapter.validate_python(with_kind({"dimensions": 16})) == NgramTowerConfig(dimensions=16)
+    assert adapter.validate_python(with_kind({"kind": "other", "layers": 4})) == Other(layers=4)
 
 
-def test_what_an_older_version_did_not_write_of_towers_takes_its_default() -> None:
-    written = {
+def test_keys_that_an_older_version_did_not_write_take_their_defaults() -> None:
+    settings = {
         "dimensions": 16, "shared": False, "query_vectors": 1, "prefixes": [4], "fusion": "mlp", "hidden": 32
     }  # fmt: skip
-    config = read_tower_config(written)
+    config = read_tower_config(settings)
     assert config == NgramTowerConfig(dimensions=16, shared=False, prefixes=(4,), fusion="mlp", hidden=32)
     assert (config.projection_rate, config.weight_rate, config.network_rate) == (0.01, 0.05, 0.001)
 
 
-def test_towers_that_learn_at_other_rates_are_of_one_shape() -> None:
+def test_towers_with_other_learning_rates_have_the_same_shape() -> None:
     slow = NgramTowerConfig(dimensions=16, projection_rate=1e-4, weight_rate=1e-4, network_rate=1e-4)
     assert slow.shape() == NgramTowerConfig(dimensions=16).shape()
     assert slow.shape() != NgramTowerConfig(dimensions=17).shape()

@@ -1,4 +1,4 @@
-"""Which pairs are relevant, on a log small enough to check by eye."""
+"""The relevant pairs of a log that is small enough to check by eye."""
 
 from __future__ import annotations
 
@@ -46,9 +46,12 @@ def queries_of(pairs: Pairs) -> list[int]:
     return [query_of[search] for search in pairs.search_rows.tolist()]
 
 
-def known_of(pairs: Pairs, known: KnownPositives) -> list[set[int]]:
-    """The documents that each pair keeps from serving as negatives."""
-    return [set(known.documents[known.offsets[g] : known.offsets[g + 1]].tolist()) for g in pairs.groups]
+def known_of(pairs: Pairs, known_positives: KnownPositives) -> list[set[int]]:
+    """The documents that each pair excludes from the negatives."""
+    return [
+        set(known_positives.documents[known_positives.offsets[g] : known_positives.offsets[g + 1]].tolist())
+        for g in pairs.groups
+    ]
 
 
 def not_clicked_of(pairs: Pairs) -> list[list[int]]:
@@ -76,27 +79,27 @@ def test_both_counts_clicks_twice() -> None:
 
 @pytest.mark.parametrize("source", ["clicks", "impressions", "both"])
 def test_equal_volume_draws_as_many_pairs_as_there_are_clicks(source: str) -> None:
-    everything = pairs_of(select(shown(), NONE, Positives.model_validate({"source": source}), "pair", 0)[0])
+    all_pairs = pairs_of(select(shown(), NONE, Positives.model_validate({"source": source}), "pair", 0)[0])
     positives = Positives.model_validate({"source": source, "equal_volume": True})
-    drawn = [pairs_of(select(shown(), NONE, positives, "pair", seed)[0]) for seed in range(20)]
-    assert all(len(one) == 5 for one in drawn)
-    assert all(one.count(pair) <= everything.count(pair) for one in drawn for pair in one)
-    assert drawn[3] == pairs_of(select(shown(), NONE, positives, "pair", 3)[0])
-    assert (len({tuple(one) for one in drawn}) > 1) == (source != "clicks")
+    samples = [pairs_of(select(shown(), NONE, positives, "pair", seed)[0]) for seed in range(20)]
+    assert all(len(sample) == 5 for sample in samples)
+    assert all(sample.count(pair) <= all_pairs.count(pair) for sample in samples for pair in sample)
+    assert samples[3] == pairs_of(select(shown(), NONE, positives, "pair", 3)[0])
+    assert (len({tuple(sample) for sample in samples}) > 1) == (source != "clicks")
 
 
 @pytest.mark.parametrize(
-    ("mask", "wanted"),
+    ("mask", "expected"),
     [
-        ("pair", [{1, 2}, {2}, {1, 2}, {3, 5}, {3, 5}]),  # those who are not signed in share what they clicked
+        ("pair", [{1, 2}, {2}, {1, 2}, {3, 5}, {3, 5}]),  # searchers who are not signed in share their clicks
         ("query", [{1, 2, 3, 5}] * 5),
         ("document", [{1}, {2}, {2}, {3}, {5}]),
     ],
 )
-def test_known_positives_of_clicks(mask: str, wanted: list[set[int]]) -> None:
-    pairs, known = select(shown(), NONE, Positives(), mask, 0)
+def test_known_positives_of_clicks(mask: str, expected: list[set[int]]) -> None:
+    pairs, known_positives = select(shown(), NONE, Positives(), mask, 0)
     assert pairs.document_rows.tolist() == [1, 2, 2, 3, 5]
-    assert known_of(pairs, known) == wanted
+    assert known_of(pairs, known_positives) == expected
 
 
 def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -> None:
@@ -104,19 +107,21 @@ def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -
         positives = Positives.model_validate({"source": source, "equal_volume": True})
         for mask in ("pair", "query"):
             for seed in range(5):
-                pairs, known = select(shown(), NONE, positives, mask, seed)
-                sets = known_of(pairs, known)
-                assert all(document in one for document, one in zip(pairs.document_rows, sets, strict=True))
-                for first, last in zip(known.offsets[:-1], known.offsets[1:], strict=True):
-                    assert np.all(np.diff(known.documents[first:last]) > 0)
+                pairs, known_positives = select(shown(), NONE, positives, mask, seed)
+                sets = known_of(pairs, known_positives)
+                assert all(document in documents for document, documents in zip(pairs.document_rows, sets, strict=True))
+                for first, last in zip(known_positives.offsets[:-1], known_positives.offsets[1:], strict=True):
+                    assert np.all(np.diff(known_positives.documents[first:last]) > 0)
                 if mask == "query":
                     assert all(
-                        one >= {1, 2, 3, 5} for query, one in zip(queries_of(pairs), sets, strict=True) if query == 0
+                        documents >= {1, 2, 3, 5}
+                        for query, documents in zip(queries_of(pairs), sets, strict=True)
+                        if query == 0
                     )
 
 
 @pytest.mark.parametrize(
-    ("mask", "wanted"),
+    ("mask", "expected"),
     [
         ("pair", [[3], [1], [4], [], []]),  # Ann clicked 2 in another search; 5 was clicked by somebody
         ("query", [[], [], [4], [], []]),
@@ -124,48 +129,48 @@ def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -
         ("none", [[2, 3], [1], [4], [5], []]),
     ],
 )
-def test_impressions_that_were_not_clicked(mask: str, wanted: list[list[int]]) -> None:
+def test_impressions_that_were_not_clicked(mask: str, expected: list[list[int]]) -> None:
     pairs, _ = select(shown(), NONE, Positives(), mask, 0)
-    assert not_clicked_of(pairs) == wanted
+    assert not_clicked_of(pairs) == expected
 
 
 def test_the_last_searcher_of_a_query_and_the_unknown_one_of_the_next_are_two() -> None:
     log = shown([(0, 1, True, 0, 2), (1, 2, True, 1, NOBODY), (2, 3, True, 1, 0)])
-    pairs, known = select(log, NONE, Positives(), "pair", 0)
-    assert known_of(pairs, known) == [{1}, {2}, {3}]
+    pairs, known_positives = select(log, NONE, Positives(), "pair", 0)
+    assert known_of(pairs, known_positives) == [{1}, {2}, {3}]
 
 
 def test_no_click_is_an_error() -> None:
-    dull = shown([(0, 1, False, 0, 0), (0, 2, False, 0, 0)])
+    unclicked = shown([(0, 1, False, 0, 0), (0, 2, False, 0, 0)])
     for positives in (Positives(), Positives(source="impressions", equal_volume=True)):
         with pytest.raises(InputError, match="no positives: 2 results"):
-            select(dull, NONE, positives, "pair", 0)
-    assert len(select(dull, NONE, Positives(source="impressions"), "pair", 0)[0].search_rows) == 2
+            select(unclicked, NONE, positives, "pair", 0)
+    assert len(select(unclicked, NONE, Positives(source="impressions"), "pair", 0)[0].search_rows) == 2
 
 
 # Ann's search 3 for query 1 failed; later in her session she clicked 6. Bob's search 6 for query 2 failed, then 1.
 FAILED = Recovered(*(np.array(column, np.int32) for column in zip((3, 6, 1, 0), (6, 1, 2, 1), strict=True)))
 
 
-def test_hard_positives_are_as_many_as_asked_and_keep_their_targets_from_serving_as_negatives() -> None:
-    for share, wanted in ((0.2, 1), (0.4, 2)):
-        pairs, known = select(shown(), FAILED, Positives(source="none", hard_share=share), "pair", 0)
-        assert len(pairs.search_rows) == wanted  # of 5 clicks
-        assert pairs.an_epoch == 5
+def test_hard_share_sets_the_number_of_hard_positives_and_masks_their_targets() -> None:
+    for share, count in ((0.2, 1), (0.4, 2)):
+        pairs, known_positives = select(shown(), FAILED, Positives(source="none", hard_share=share), "pair", 0)
+        assert len(pairs.search_rows) == count  # of 5 clicks
+        assert pairs.pairs_per_epoch == 5
     assert sorted(zip(pairs.search_rows.tolist(), pairs.document_rows.tolist(), strict=True)) == [(3, 6), (6, 1)]
     ann = pairs.search_rows.tolist().index(3)
-    assert known_of(pairs, known)[ann] == {6}
+    assert known_of(pairs, known_positives)[ann] == {6}
     assert not_clicked_of(pairs)[ann] == [1]  # what search 3 showed
     assert not_clicked_of(pairs)[1 - ann] == []  # search 6 showed nothing
 
 
-def test_hard_positives_stand_beside_the_others() -> None:
+def test_hard_positives_are_added_to_the_others() -> None:
     pairs, _ = select(shown(), FAILED, Positives(hard_share=0.4), "pair", 0)
     assert len(pairs.search_rows) == 7
-    assert pairs.an_epoch == 5
+    assert pairs.pairs_per_epoch == 5
 
 
-def test_more_hard_positives_than_there_are_is_an_error() -> None:
+def test_more_hard_positives_than_the_log_has_is_an_error() -> None:
     with pytest.raises(InputError, match=r"hard_share 0\.6 of 5 clicks are 3 pairs, but only 2 failed.*at most 0\.400"):
         select(shown(), FAILED, Positives(hard_share=0.6), "pair", 0)
     with pytest.raises(InputError, match="these logs have no hard positives"):
@@ -181,16 +186,16 @@ RATED = Rated(
 )
 
 
-def test_what_was_rated_good_is_a_positive_and_known() -> None:
-    pairs, known = select(shown(), NONE, Positives(), "pair", 0, RATED)
+def test_results_rated_good_are_positives_and_known() -> None:
+    pairs, known_positives = select(shown(), NONE, Positives(), "pair", 0, RATED)
     assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 4), (0, 5), (1, 6)]
-    assert known_of(pairs, known)[:3] == [{1, 2, 4}, {2}, {1, 2, 4}]  # Ann's, Bob's, Ann's again
-    assert known_of(pairs, known)[-1] == {6}
+    assert known_of(pairs, known_positives)[:3] == [{1, 2, 4}, {2}, {1, 2, 4}]  # Ann's, Bob's, Ann's again
+    assert known_of(pairs, known_positives)[-1] == {6}
     assert 4 not in not_clicked_of(pairs)[2]  # shown to Ann in search 2 and not clicked, but rated good
-    assert pairs.an_epoch == 5
+    assert pairs.pairs_per_epoch == 5
 
 
-def test_what_was_rated_good_can_be_known_alone() -> None:
-    pairs, known = select(shown(), NONE, Positives(), "pair", 0, RATED, rated_good=False)
+def test_results_rated_good_can_be_known_without_being_positives() -> None:
+    pairs, known_positives = select(shown(), NONE, Positives(), "pair", 0, RATED, rated_good=False)
     assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 5)]
-    assert known_of(pairs, known)[0] == {1, 2, 4}
+    assert known_of(pairs, known_positives)[0] == {1, 2, 4}

@@ -1,4 +1,4 @@
-"""What becomes of ratings: noise, negatives, what existed; against loops."""
+"""Ratings as training data: noise, negatives, results that existed; compared with loops."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from ebr_core.training.rated_results import (
     with_noise,
 )
 
-N = 8  # searches, documents and groups in what follows
+N = 8  # searches, documents and groups
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 99), st.booleans()), min_size=4, max_size=4), min_size=1), st.data())
-def test_the_first_that_were_there_keep_their_order(lists: list[list[tuple[int, bool]]], data: st.DataObject) -> None:
+def test_the_first_valid_results_keep_their_order(lists: list[list[tuple[int, bool]]], data: st.DataObject) -> None:
     k = data.draw(st.integers(1, 4))
-    rows = np.array([[row for row, _ in one] for one in lists], np.int32)
-    there = np.array([[one for _, one in some] for some in lists], bool)
-    found, near = first_there(rows, -rows.astype(np.float32), there, k)
-    for q, one in enumerate(lists):
-        wanted = [row for row, was_there in one if was_there][:k]
-        assert found[q].tolist() == wanted + [-1] * (k - len(wanted))
-        assert near[q].tolist() == [-row for row in wanted] + [-np.inf] * (k - len(wanted))
+    rows = np.array([[row for row, _ in results] for results in lists], np.int32)
+    valid = np.array([[is_valid for _, is_valid in results] for results in lists], bool)
+    first_rows, near = first_there(rows, -rows.astype(np.float32), valid, k)
+    for q, results in enumerate(lists):
+        expected = [row for row, is_valid in results if is_valid][:k]
+        assert first_rows[q].tolist() == expected + [-1] * (k - len(expected))
+        assert near[q].tolist() == [-row for row in expected] + [-np.inf] * (k - len(expected))
 
 
 pairs_rated = st.dictionaries(st.tuples(st.integers(0, N - 1), st.integers(0, N - 1)), st.booleans())
 
 
-def _rated(told: dict[tuple[int, int], bool]) -> Rated:
-    searches, documents = (np.array([pair[side] for pair in told], np.int32) for side in (0, 1))
-    return Rated(searches, documents, searches, searches, np.array(list(told.values()), bool))
+def _rated(ratings: dict[tuple[int, int], bool]) -> Rated:
+    searches, documents = (np.array([pair[side] for pair in ratings], np.int32) for side in (0, 1))
+    return Rated(searches, documents, searches, searches, np.array(list(ratings.values()), bool))
 
 
 @settings(max_examples=100, deadline=None)
@@ -54,47 +54,49 @@ def _rated(told: dict[tuple[int, int], bool]) -> Rated:
     st.lists(st.tuples(*[st.integers(0, N - 1)] * 3), max_size=10),
     st.lists(st.sets(st.integers(0, N - 1)), min_size=N, max_size=N),
 )
-def test_rated_bad_are_negatives_of_their_search_but_for_known_positives(
-    told: dict[tuple[int, int], bool], given_pairs: list[tuple[int, int, int]], known: list[set[int]]
+def test_results_rated_bad_are_negatives_of_their_search_except_known_positives(
+    ratings: dict[tuple[int, int], bool], triples: list[tuple[int, int, int]], positives_of_groups: list[set[int]]
 ) -> None:
-    columns = [np.array([pair[at] for pair in given_pairs], np.int32) for at in range(3)]
-    nothing = np.zeros(len(given_pairs), np.int64)
-    pairs = Pairs(columns[0], columns[1], columns[2], nothing, nothing, np.zeros(0, np.int32), len(given_pairs))
-    offsets = np.cumsum([0, *(len(one) for one in known)]).astype(np.int64)
-    documents = np.array([row for one in known for row in sorted(one)], np.int32)
-    found = bad_of(_rated(told), pairs, KnownPositives(offsets, documents))
-    for at, (search, _, group) in enumerate(given_pairs):
-        wanted = {document for (of, document), good in told.items() if of == search and not good} - known[group]
-        there = found[at][found[at] >= 0].tolist()
-        assert sorted(there) == sorted(wanted)
-        assert (found[at][: len(there)] >= 0).all()  # nothing behind a −1
+    columns = [np.array([pair[at] for pair in triples], np.int32) for at in range(3)]
+    zeros = np.zeros(len(triples), np.int64)
+    pairs = Pairs(columns[0], columns[1], columns[2], zeros, zeros, np.zeros(0, np.int32), len(triples))
+    offsets = np.cumsum([0, *(len(group_documents) for group_documents in positives_of_groups)]).astype(np.int64)
+    documents = np.array([row for group_documents in positives_of_groups for row in sorted(group_documents)], np.int32)
+    bad_rows = bad_of(_rated(ratings), pairs, KnownPositives(offsets, documents))
+    for at, (search, _, group) in enumerate(triples):
+        expected = {
+            document for (rated_search, document), good in ratings.items() if rated_search == search and not good
+        } - positives_of_groups[group]
+        documents_found = bad_rows[at][bad_rows[at] >= 0].tolist()
+        assert sorted(documents_found) == sorted(expected)
+        assert (bad_rows[at][: len(documents_found)] >= 0).all()  # nothing behind a −1
 
 
 def test_packed_moves_what_is_missing_behind() -> None:
     assert packed(np.array([[-1, 3, -1, 1], [2, -1, -1, -1]], np.int32)).tolist() == [[3, 1, -1, -1], [2, -1, -1, -1]]
 
 
-def test_most_of_several_raters_err_as_counting_says() -> None:
+def test_the_error_of_the_majority_is_the_sum_over_outcomes() -> None:
     for noise in (0.0, 0.1, 0.3, 0.5):
         for raters in (1, 3, 5):
-            wrong = [
+            probabilities = [
                 comb(raters, n) * noise**n * (1 - noise) ** (raters - n) for n in range(raters // 2 + 1, raters + 1)
             ]
-            assert Rater(noise=noise, raters=raters).error == pytest.approx(sum(wrong), abs=1e-12)
+            assert Rater(noise=noise, raters=raters).error == pytest.approx(sum(probabilities), abs=1e-12)
 
 
-def test_noise_is_as_frequent_as_said_and_the_same_for_a_pair_wherever_it_stands() -> None:
+def test_noise_has_its_rate_and_is_the_same_for_a_pair_in_any_order() -> None:
     rng = np.random.default_rng(0)
     keys = keys_of(rng.integers(0, 1000, 20_000).astype(np.int32), rng.integers(0, 1000, 20_000).astype(np.int32))
     grades = rng.integers(0, 3, 20_000).astype(np.float32)
     rater = Rater(noise=0.2, raters=1)
-    found = with_noise(grades, keys, 2, rater)
-    wrong = (found >= 2) != (grades >= 2)
-    assert abs(wrong.mean() - 0.2) < 0.02
-    assert np.array_equal(found[~wrong], grades[~wrong])
+    noisy = with_noise(grades, keys, 2, rater)
+    flipped = (noisy >= 2) != (grades >= 2)
+    assert abs(flipped.mean() - 0.2) < 0.02
+    assert np.array_equal(noisy[~flipped], grades[~flipped])
     order = rng.permutation(len(keys))
-    assert np.array_equal(with_noise(grades[order], keys[order], 2, rater), found[order])
-    assert not np.array_equal(with_noise(grades, keys, 2, Rater(noise=0.2, raters=1, seed=1)), found)
+    assert np.array_equal(with_noise(grades[order], keys[order], 2, rater), noisy[order])
+    assert not np.array_equal(with_noise(grades, keys, 2, Rater(noise=0.2, raters=1, seed=1)), noisy)
     assert np.array_equal(with_noise(grades, keys, 2, Rater(noise=0)), grades)
 
 

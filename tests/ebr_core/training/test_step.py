@@ -1,4 +1,4 @@
-"""A whole training step: its gradient against autograd over loops, and which documents of the batch it takes."""
+"""A whole training step: its gradient compared with autograd over loops, and its choice of in-batch negatives."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DOCUMENTS = 9
 
 
 def batch_of(mix: NegativeMix, b: int, rng: np.random.Generator, allowed_share: float) -> Batch:
-    h, r, m = mix.own, mix.random, mix.memory
+    h, r, m = mix.pair_negatives, mix.random, mix.memory
     allowed = rng.random((b, b + r + m)) < allowed_share
     np.fill_diagonal(allowed[:, :b], False)
     rows = [rng.integers(DOCUMENTS, size=size).astype(np.int32) for size in (b, r, m, (b, h))]
@@ -49,7 +49,7 @@ def batch_of(mix: NegativeMix, b: int, rng: np.random.Generator, allowed_share: 
     )  # fmt: skip
 
 
-def taken(similarity: list[float], allowed: list[bool], i: int, mix: NegativeMix) -> set[int]:
+def in_batch_negatives(similarity: list[float], allowed: list[bool], i: int, mix: NegativeMix) -> set[int]:
     """The documents of the batch that serve pair i as negatives."""
     b = len(similarity)
     ring = [(i + step) % b for step in range(1, b)]
@@ -60,24 +60,24 @@ def taken(similarity: list[float], allowed: list[bool], i: int, mix: NegativeMix
 
 
 def negatives_of(near: Float32, batch: Batch, i: int) -> tuple[list[int], list[int]]:
-    """(the rows that serve pair i as negatives, the documents that these rows are); rows: B documents, R pool, B·H own,
-    M remembered. near (B,): its similarities to the documents of the batch."""
-    b, r, h, m = len(batch.search_rows), len(batch.pool), batch.own.shape[1], len(batch.remembered)
-    rows = sorted(taken(near.tolist(), batch.allowed[i, :b].tolist(), i, batch.mix))
+    """(the rows that are negatives of pair i, their documents); rows: B documents, R pool, B·H pair negatives, M
+    memory. near (B,): the pair's similarities to the documents of the batch."""
+    b, r, h, m = len(batch.search_rows), len(batch.pool), batch.pair_negatives.shape[1], len(batch.memory_rows)
+    rows = sorted(in_batch_negatives(near.tolist(), batch.allowed[i, :b].tolist(), i, batch.mix))
     rows += [b + j for j in range(r) if batch.allowed[i, b + j]]
-    rows += [b + r + i * h + j for j in range(h) if batch.own_counts[i, j]]
+    rows += [b + r + i * h + j for j in range(h) if batch.pair_negative_mask[i, j]]
     rows += [b + r + b * h + j for j in range(m) if batch.allowed[i, b + r + j]]
-    document = np.concatenate([batch.document_rows, batch.pool, batch.own.ravel(), batch.remembered])
+    document = np.concatenate([batch.document_rows, batch.pool, batch.pair_negatives.ravel(), batch.memory_rows])
     return rows, document[rows].tolist()
 
 
 def naive_loss(
-    sums: Tensor, memory: Tensor, batch: Batch, arm: Arm, log_q: Float32
+    sums: Tensor, memory_bank: Tensor, batch: Batch, arm: Arm, log_q: Float32
 ) -> tuple[Tensor, list[float], list[float]]:
-    """(the loss of a batch from its bags' sums (h·B queries + B documents + R pool + B·H own, D), pair by pair; the
-    cosines of its negatives; those of its positives)."""
+    """(the loss of a batch from its bags' sums (h·B queries + B documents + R pool + B·H pair negatives, D), pair by
+    pair; the cosines of its negatives; those of its positives)."""
     b, views = len(batch.search_rows), arm.towers.query_vectors
-    units = [*(vector / vector.norm() for vector in sums), *memory]
+    units = [*(vector / vector.norm() for vector in sums), *memory_bank]
     documents = units[views * b :]
 
     def near(i: int, row: int) -> Tensor:
@@ -86,35 +86,52 @@ def naive_loss(
     total, cosines = torch.zeros((), dtype=sums.dtype), []
     for i in range(b):
         in_batch = np.array([float(near(i, j).detach()) for j in range(b)], np.float32)
-        rows, which = negatives_of(in_batch, batch, i)
-        found = [near(i, row) for row in rows]
-        cosines += [float(one) for one in found]
-        total = total + _naive_of_pair(near(i, i), found, rows, which, i, batch, arm, log_q)
+        rows, document_rows = negatives_of(in_batch, batch, i)
+        similarities = [near(i, row) for row in rows]
+        cosines += [float(similarity) for similarity in similarities]
+        total = total + _naive_of_pair(near(i, i), similarities, rows, document_rows, i, batch, arm, log_q)
     return total / b, cosines, [float(near(i, i)) for i in range(b)]
 
 
 def _naive_of_pair(
-    own: Tensor, found: list[Tensor], rows: list[int], which: list[int], i: int, batch: Batch, arm: Arm, log_q: Float32
+    positive: Tensor,
+    similarities: list[Tensor],
+    rows: list[int],
+    document_rows: list[int],
+    i: int,
+    batch: Batch,
+    arm: Arm,
+    log_q: Float32,
 ) -> Tensor:
-    loss, b, r, h = arm.loss, len(batch.search_rows), len(batch.pool), batch.own.shape[1]
+    loss, b, r, h = arm.loss, len(batch.search_rows), len(batch.pool), batch.pair_negatives.shape[1]
     if isinstance(loss, Triplet):
-        return torch.stack([torch.relu(one - own + loss.margin) for one in found] + [own * 0]).sum()
+        return torch.stack(
+            [torch.relu(similarity - positive + loss.margin) for similarity in similarities] + [positive * 0]
+        ).sum()
     if isinstance(loss, ThreePart):
-        total = torch.relu(loss.positive - own) ** 2
+        total = torch.relu(loss.positive - positive) ** 2
         shown = [b + r + i * h <= row < b + r + i * h + batch.mix.impressions for row in rows]
         for bound, kind in ((loss.impression, True), (loss.negative, False)):
-            some = [one for one, is_shown in zip(found, shown, strict=True) if is_shown == kind]
-            for one in some:
-                total = total + torch.relu(one - bound) ** 2 / len(some)
+            kind_similarities = [
+                similarity for similarity, is_shown in zip(similarities, shown, strict=True) if is_shown == kind
+            ]
+            for similarity in kind_similarities:
+                total = total + torch.relu(similarity - bound) ** 2 / len(kind_similarities)
         return total
-    positive = float(log_q[batch.document_rows[i]])
+    positive_log_q = float(log_q[batch.document_rows[i]])
     if loss.logq_form == "refined":
-        taken_off = [loss.logq * (float(log_q[d]) - np.log1p(-np.exp(positive))) + np.log(len(found)) for d in which]
-        first = own / loss.temperature
+        shifts = [
+            loss.logq * (float(log_q[d]) - np.log1p(-np.exp(positive_log_q))) + np.log(len(similarities))
+            for d in document_rows
+        ]
+        positive_logit = positive / loss.temperature
     else:
-        taken_off = [loss.logq * float(log_q[d]) for d in which]
-        first = own / loss.temperature - loss.logq * positive
-    logits = [first, *(one / loss.temperature - off for one, off in zip(found, taken_off, strict=True))]
+        shifts = [loss.logq * float(log_q[d]) for d in document_rows]
+        positive_logit = positive / loss.temperature - loss.logq * positive_log_q
+    logits = [
+        positive_logit,
+        *(similarity / loss.temperature - shift for similarity, shift in zip(similarities, shifts, strict=True)),
+    ]
     return -torch.log_softmax(torch.stack(logits), 0)[0]
 
 
@@ -134,26 +151,28 @@ def test_the_gradient_of_a_step_is_that_of_autograd(
     batch = batch_of(mix, b, rng, allowed_share)
     arm = Arm.model_construct(negatives=mix, loss=loss, towers=NgramTowerConfig(query_vectors=views))
     log_q = np.log(rng.dirichlet(np.ones(DOCUMENTS))).clip(-6).astype(np.float32)
-    remembered = rng.standard_normal((mix.memory, 8))
-    remembered = (remembered / np.linalg.norm(remembered, axis=1, keepdims=True)).astype(np.float32)
-    sums = rng.standard_normal(((views + 1) * b + mix.random + b * mix.own, 8))
+    memory_vectors = rng.standard_normal((mix.memory, 8))
+    memory_vectors = (memory_vectors / np.linalg.norm(memory_vectors, axis=1, keepdims=True)).astype(np.float32)
+    sums = rng.standard_normal(((views + 1) * b + mix.random + b * mix.pair_negatives, 8))
     leaf = torch.tensor(sums, requires_grad=True)
-    wanted, cosines, positives = naive_loss(leaf, torch.tensor(remembered.astype(float)), batch, arm, log_q)
-    torch.autograd.backward(wanted) if wanted.requires_grad else None
+    expected, cosines, positives = naive_loss(leaf, torch.tensor(memory_vectors.astype(float)), batch, arm, log_q)
+    torch.autograd.backward(expected) if expected.requires_grad else None
     by_sums = np.zeros_like(sums) if leaf.grad is None else leaf.grad.numpy()
 
     norms = np.linalg.norm(sums, axis=1).astype(np.float32)
     units = (sums / norms[:, None]).astype(np.float32)
-    corrects = isinstance(loss, Softmax) and loss.logq > 0
-    memory = torch.from_numpy(remembered)
-    gradient, told = similarity_step(torch.from_numpy(units), memory, batch, arm, log_q if corrects else None)
-    back = gradient.numpy().copy()
-    normalize_backward(back, units, norms)
-    assert told.loss == pytest.approx(wanted.item(), rel=1e-4, abs=1e-5)
-    np.testing.assert_allclose(back, by_sums, atol=3e-4, rtol=1e-3)
-    assert told.gradient_norm == pytest.approx(float(np.linalg.norm(gradient.numpy())), rel=1e-4, abs=1e-6)
-    assert told.negative_cosine == pytest.approx(np.mean(cosines) if cosines else 0, abs=1e-5)
-    assert told.positive_cosine == pytest.approx(np.mean(positives), abs=1e-5)
+    has_correction = isinstance(loss, Softmax) and loss.logq > 0
+    memory_bank = torch.from_numpy(memory_vectors)
+    gradient, stats = similarity_step(
+        torch.from_numpy(units), memory_bank, batch, arm, log_q if has_correction else None
+    )
+    by_vectors = gradient.numpy().copy()
+    normalize_backward(by_vectors, units, norms)
+    assert stats.loss == pytest.approx(expected.item(), rel=1e-4, abs=1e-5)
+    np.testing.assert_allclose(by_vectors, by_sums, atol=3e-4, rtol=1e-3)
+    assert stats.gradient_norm == pytest.approx(float(np.linalg.norm(gradient.numpy())), rel=1e-4, abs=1e-6)
+    assert stats.negative_cosine == pytest.approx(np.mean(cosines) if cosines else 0, abs=1e-5)
+    assert stats.positive_cosine == pytest.approx(np.mean(positives), abs=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
@@ -164,12 +183,12 @@ def test_prefixes_count_as_much_as_the_whole(loss: Loss, mix: NegativeMix, b: in
     batch = batch_of(mix, b, rng, 1.0)
     arm = Arm.model_construct(negatives=mix, loss=loss, towers=NgramTowerConfig(prefixes=(2, 5)))
     log_q = np.log(rng.dirichlet(np.ones(DOCUMENTS))).clip(-6).astype(np.float32)
-    remembered = torch.from_numpy(rng.standard_normal((mix.memory, 8)))
-    remembered = remembered / remembered.norm(dim=1, keepdim=True)
-    sums = rng.standard_normal((2 * b + mix.random + b * mix.own, 8))
+    memory_bank = torch.from_numpy(rng.standard_normal((mix.memory, 8)))
+    memory_bank = memory_bank / memory_bank.norm(dim=1, keepdim=True)
+    sums = rng.standard_normal((2 * b + mix.random + b * mix.pair_negatives, 8))
     leaf = torch.tensor(sums, requires_grad=True)
     nested = [
-        naive_loss(leaf[:, :d], remembered[:, :d] / remembered[:, :d].norm(dim=1, keepdim=True), batch, arm, log_q)
+        naive_loss(leaf[:, :d], memory_bank[:, :d] / memory_bank[:, :d].norm(dim=1, keepdim=True), batch, arm, log_q)
         for d in (8, 5, 2)
     ]
     torch.autograd.backward(torch.stack([loss for loss, *_ in nested]).mean())
@@ -177,13 +196,13 @@ def test_prefixes_count_as_much_as_the_whole(loss: Loss, mix: NegativeMix, b: in
 
     norms = np.linalg.norm(sums, axis=1).astype(np.float32)
     units = (sums / norms[:, None]).astype(np.float32)
-    corrects = isinstance(loss, Softmax) and loss.logq > 0
-    whole = torch.from_numpy(units), remembered.float(), batch, arm, log_q if corrects else None
-    gradient, told = nested_step(*whole)
-    back = gradient.numpy().copy()
-    normalize_backward(back, units, norms)
-    np.testing.assert_allclose(back, leaf.grad.numpy(), atol=1e-3, rtol=5e-3)
-    assert told.loss == pytest.approx(nested[0][0].item(), rel=1e-4, abs=1e-5)  # told of the whole embeddings
+    has_correction = isinstance(loss, Softmax) and loss.logq > 0
+    arguments = torch.from_numpy(units), memory_bank.float(), batch, arm, log_q if has_correction else None
+    gradient, stats = nested_step(*arguments)
+    by_vectors = gradient.numpy().copy()
+    normalize_backward(by_vectors, units, norms)
+    np.testing.assert_allclose(by_vectors, leaf.grad.numpy(), atol=1e-3, rtol=5e-3)
+    assert stats.loss == pytest.approx(nested[0][0].item(), rel=1e-4, abs=1e-5)  # the figures of the whole embeddings
 
 
 @settings(max_examples=60, deadline=None)
@@ -202,20 +221,22 @@ def test_in_batch_negatives_are_the_ring_and_the_nearest_and_never_a_masked_posi
     similarity = rng.standard_normal((b, b)).astype(np.float32)
     allowed = rng.random((b, b)) < share
     np.fill_diagonal(allowed, False)
-    before, chosen = similarity.copy(), np.empty((b, b), bool)
+    original, mask = similarity.copy(), np.empty((b, b), bool)
     ring = b - 1 if in_batch == "all" else min(int(in_batch), b - 1)
-    choose_in_batch(similarity, allowed, ring, min(hard, b), chosen)
-    assert np.array_equal(before, similarity)  # the loss still needs them
-    assert not (chosen & ~allowed).any()
+    choose_in_batch(similarity, allowed, ring, min(hard, b), mask)
+    assert np.array_equal(original, similarity)  # the loss still needs them
+    assert not (mask & ~allowed).any()
     for i in range(b):
-        assert set(np.flatnonzero(chosen[i]).tolist()) == taken(similarity[i].tolist(), allowed[i].tolist(), i, mix)
+        assert set(np.flatnonzero(mask[i]).tolist()) == in_batch_negatives(
+            similarity[i].tolist(), allowed[i].tolist(), i, mix
+        )
 
 
-@pytest.mark.parametrize(("in_batch", "wanted"), [(0, 0), (1, 1), (3, 3), (6, 6), (7, 6), ("all", 6)])
-def test_the_ring_gives_every_pair_the_same_number_of_negatives(in_batch: int | str, wanted: int) -> None:
+@pytest.mark.parametrize(("in_batch", "count"), [(0, 0), (1, 1), (3, 3), (6, 6), (7, 6), ("all", 6)])
+def test_the_ring_gives_every_pair_the_same_number_of_negatives(in_batch: int | str, count: int) -> None:
     mix = NegativeMix.model_validate({"random": 1, "in_batch": in_batch})
     allowed = ~torch.eye(7, dtype=torch.bool)
-    chosen = np.empty((7, 7), bool)
+    mask = np.empty((7, 7), bool)
     ring = 6 if mix.in_batch == "all" else min(mix.in_batch, 6)
-    choose_in_batch(np.zeros((7, 7), np.float32), allowed.numpy(), ring, 0, chosen)
-    assert chosen.sum(0).tolist() == chosen.sum(1).tolist() == [wanted] * 7
+    choose_in_batch(np.zeros((7, 7), np.float32), allowed.numpy(), ring, 0, mask)
+    assert mask.sum(0).tolist() == mask.sum(1).tolist() == [count] * 7

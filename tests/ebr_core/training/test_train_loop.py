@@ -1,4 +1,4 @@
-"""Training on clusters that are planted, where the right answer is known."""
+"""Training on planted clusters, for which the right answer is known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ebr_core.measure.metrics import Targets, hits, recall_at_k
 from ebr_core.search.nearest import search_exact
 from ebr_core.text.ngram_bags import Bags, fit_vocabulary, keep_known
 from ebr_core.text.ngram_hashing import hash_texts
-from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower, ngram_tower_of
+from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower, restore_ngram_tower
 from ebr_core.towers.tower import copied_state, query_vectors
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.tower_inputs import Bagged, inputs_of, with_copies, with_views
@@ -31,14 +31,14 @@ from ebr_core.training.train_loop import (
     MisspeltCopies,
     Start,
     _mix_of,
-    log_chances,
+    log_sampling_probabilities,
     mine_pairs,
     train,
     use_threads,
 )
 
 CLUSTERS = 8
-EACH = 6  # documents, and queries, of a cluster
+EACH = 6  # documents, and queries, per cluster
 FEATURES = TextFeatures(char_ngrams=(), word_ngrams=(1,), buckets=4096)
 
 
@@ -60,30 +60,30 @@ def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True)
     ]
     query_bags, document_bags = (hash_texts(pa.array(side), FEATURES) for side in (queries, documents))
     vocabulary = fit_vocabulary([query_bags, document_bags], FEATURES.buckets)
-    known = int(vocabulary.max()) + 1
+    table_rows = int(vocabulary.max()) + 1
     n, query_of = len(documents), np.arange(len(queries), dtype=np.int32)
     sides = keep_known(query_bags, vocabulary), keep_known(document_bags, vocabulary)
-    inputs = inputs_of(*sides, known, shared, query_of)
-    none = np.zeros(n, np.int64)
-    corpus = Corpus(inputs, np.arange(n, dtype=np.int32), none)
+    inputs = inputs_of(*sides, table_rows, shared, query_of)
+    no_clicks = np.zeros(n, np.int64)
+    corpus = Corpus(inputs, np.arange(n, dtype=np.int32), no_clicks)
     rows = []
     for search in range(len(queries)):
         clicked = search // EACH * EACH + rng.choice(EACH, 3, replace=False)
-        others = rng.choice(n, 3, replace=False)
+        unrelated = rng.choice(n, 3, replace=False)
         rows += [(search, int(d), True) for d in clicked]
-        rows += [(search, int(d), False) for d in others if d not in clicked]
+        rows += [(search, int(d), False) for d in unrelated if d not in clicked]
     rows.sort()
     search_rows, document_rows, clicks = (np.array(column) for column in zip(*rows, strict=True))
     searches = search_rows.astype(np.int32)
     shown = Shown(searches, document_rows.astype(np.int32), clicks.astype(bool), searches, np.zeros_like(searches))
-    every = np.arange(len(queries))
+    query_rows = np.arange(len(queries))
     targets = Targets(  # every query wants all documents of its cluster
         np.arange(len(queries) + 1, dtype=np.int64) * EACH,
-        (every[:, None] // EACH * EACH + np.arange(EACH)).ravel().astype(np.int32),
+        (query_rows[:, None] // EACH * EACH + np.arange(EACH)).ravel().astype(np.int32),
     )
 
-    def recall(encoder: NgramTower) -> float:
-        vectors = encoder.over(inputs).forward(np.arange(len(queries) + n, dtype=np.int32)).vectors
+    def recall(tower: NgramTower) -> float:
+        vectors = tower.over(inputs).forward(np.arange(len(queries) + n, dtype=np.int32)).vectors
         rows, _ = search_exact(vectors[len(queries) :], vectors[: len(queries)], EACH)
         return float(recall_at_k(hits(rows, targets), targets, EACH).mean())
 
@@ -100,14 +100,14 @@ def arm_of(mix: NegativeMix, **training: float) -> Arm:
 def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], NgramTower, NgramTower]:
     """(epochs, the towers after the last step, the best ones)."""
     use_threads(1)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, seed)
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, seed)
     epochs: list[Epoch] = []
-    for progress, encoder in train(world.corpus, pairs, known, arm, seed, world.recall):
+    for progress, tower in train(world.corpus, pairs, known_positives, arm, seed, world.recall):
         if progress.epoch:
             epochs.append(progress.epoch)
         if progress.best:
-            best = ngram_tower_of(encoder.config, copied_state(encoder), list(encoder.groups))
-    return epochs, encoder, best
+            best = restore_ngram_tower(tower.config, copied_state(tower), list(tower.groups))
+    return epochs, tower, best
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -127,31 +127,31 @@ def test_training_finds_the_clusters_that_an_untrained_model_cannot(
         for _ in range(20)
     ]
     arm = arm_of(mix).model_copy(update={"loss": loss, "mask": "query"})
-    epochs, encoder, best = trained(world, arm)
+    epochs, tower, best = trained(world, arm)
     assert epochs[-1].validation_recall > max(untrained) + 5 * np.std(untrained)
     assert epochs[-1].loss < epochs[0].loss
     assert epochs[-1].positive_cosine > epochs[-1].negative_cosine
-    assert world.recall(encoder) == epochs[-1].validation_recall
+    assert world.recall(tower) == epochs[-1].validation_recall
     assert world.recall(best) == max(epoch.validation_recall for epoch in epochs)
 
 
 def test_a_seed_fixes_every_byte_and_another_seed_changes_them() -> None:
     world, arm = planted(), arm_of(NegativeMix(random=5, impressions=1, in_batch=2, in_batch_hard=1), epochs=2)
-    first, again, other = trained(world, arm, 1), trained(world, arm, 1), trained(world, arm, 2)
-    assert first[1].table.tobytes() == again[1].table.tobytes()
-    assert first[0] == again[0]
-    assert first[1].table.tobytes() != other[1].table.tobytes()
+    first, second, other_seed = trained(world, arm, 1), trained(world, arm, 1), trained(world, arm, 2)
+    assert first[1].table.tobytes() == second[1].table.tobytes()
+    assert first[0] == second[0]
+    assert first[1].table.tobytes() != other_seed[1].table.tobytes()
 
 
-def test_progress_counts_pairs_and_tells_of_each_epoch() -> None:
+def test_progress_counts_pairs_and_reports_each_epoch() -> None:
     world, arm = planted(), arm_of(NegativeMix(random=5), epochs=2, batch_size=50)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
     p = len(pairs.search_rows)
-    told = [progress for progress, _ in train(world.corpus, pairs, known, arm, 0, world.recall)]
-    assert [progress.pairs for progress in told] == [
-        done + seen for done in (0, p) for seen in [*range(50, p, 50), p, p]
+    reports = [progress for progress, _ in train(world.corpus, pairs, known_positives, arm, 0, world.recall)]
+    assert [progress.pairs for progress in reports] == [
+        done_before + done_in_epoch for done_before in (0, p) for done_in_epoch in [*range(50, p, 50), p, p]
     ]
-    ends = [progress for progress in told if progress.epoch]
+    ends = [progress for progress in reports if progress.epoch]
     assert [progress.epoch.epoch for progress in ends if progress.epoch] == [1, 2]
     assert ends[0].best
 
@@ -169,13 +169,15 @@ def test_it_stops_when_recall_has_not_risen_for_patience_epochs(
     recalls: list[float], patience: int, epochs: int, best: int
 ) -> None:
     world = planted()
-    coming = iter(recalls)
-    world = world._replace(recall=lambda _: next(coming))
+    next_recall = iter(recalls)
+    world = world._replace(recall=lambda _: next(next_recall))
     arm = arm_of(NegativeMix(random=3), epochs=len(recalls), patience=patience)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, 0)
-    ends = [told for told, _ in train(world.corpus, pairs, known, arm, 0, world.recall) if told.epoch]
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    ends = [
+        progress for progress, _ in train(world.corpus, pairs, known_positives, arm, 0, world.recall) if progress.epoch
+    ]
     assert len(ends) == epochs
-    assert max(number for number, told in enumerate(ends, 1) if told.best) == best
+    assert max(number for number, progress in enumerate(ends, 1) if progress.best) == best
 
 
 def test_identical_documents_are_a_collapse() -> None:
@@ -191,7 +193,7 @@ def test_a_loss_that_is_not_a_number_is_an_error() -> None:
 
 
 def test_a_validation_that_measures_nothing_is_an_error() -> None:
-    """The mean over no searches is NaN, which no epoch beats: without the error, no table would ever be kept."""
+    """The mean over no searches is NaN, which no epoch beats: without the error, no table would ever be saved."""
     world = planted()._replace(recall=lambda _: float("nan"))
     with pytest.raises(InputError, match="epoch 1: validation recall is not a number"):
         trained(world, arm_of(NegativeMix(random=5)))
@@ -212,32 +214,38 @@ def test_more_threads_than_the_machine_has_are_an_error() -> None:
 
 
 def test_an_arm_that_starts_from_another_goes_on_where_it_stopped() -> None:
-    """Two epochs, then two from there, with the optimiser's state: recall does not fall back to that of a new model."""
+    """An arm that starts from a trained one, with the optimiser's state, does not fall back to an untrained recall."""
     world, arm = planted(), arm_of(NegativeMix(random=10), epochs=6)
-    _, encoder, _ = trained(world, arm)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, 0)
-    before = world.recall(encoder)
-    one = arm_of(NegativeMix(random=10), epochs=1, learning_rate=1e-6)
-    end = [told for told, _ in train(world.corpus, pairs, known, one, 0, world.recall, Start(encoder)) if told.epoch]
+    _, tower, _ = trained(world, arm)
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    recall_before = world.recall(tower)
+    short_arm = arm_of(NegativeMix(random=10), epochs=1, learning_rate=1e-6)
+    end = [
+        progress
+        for progress, _ in train(world.corpus, pairs, known_positives, short_arm, 0, world.recall, Start(tower))
+        if progress.epoch
+    ]
     assert end[0].epoch is not None
-    assert end[0].epoch.validation_recall == pytest.approx(before, abs=0.02)
+    assert end[0].epoch.validation_recall == pytest.approx(recall_before, abs=0.02)
 
 
 def test_offline_hard_negatives_are_neither_positives_nor_unknown_documents() -> None:
     world, arm = planted(), arm_of(NegativeMix(random=5))
     corpus = world.corpus._replace(trainable=np.arange(0, CLUSTERS * EACH, 2, dtype=np.int32))
-    _, encoder, _ = trained(world, arm)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, 0)
-    found = mine_pairs(encoder, corpus, pairs, known, Mining(window=(1, 8), keep=6), 0, 1)
-    rows = np.concatenate([part.document_rows for part in found])
+    _, tower, _ = trained(world, arm)
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    blocks = mine_pairs(tower, corpus, pairs, known_positives, Mining(window=(1, 8), keep=6), 0, 1)
+    rows = np.concatenate([part.document_rows for part in blocks])
     assert len(rows) == len(pairs.search_rows)
     for pair, mined in enumerate(rows.tolist()):
         group = pairs.groups[pair]
-        positives = set(known.documents[known.offsets[group] : known.offsets[group + 1]].tolist())
-        there = {row for row in mined if row >= 0}
-        assert there
-        assert not there & positives
-        assert there <= set(corpus.trainable.tolist())
+        positives = set(
+            known_positives.documents[known_positives.offsets[group] : known_positives.offsets[group + 1]].tolist()
+        )
+        negatives = {row for row in mined if row >= 0}
+        assert negatives
+        assert not negatives & positives
+        assert negatives <= set(corpus.trainable.tolist())
 
 
 def test_an_arm_can_mine_from_itself_and_learns_from_it() -> None:
@@ -252,8 +260,8 @@ def test_an_arm_can_mine_from_itself_and_learns_from_it() -> None:
     )
     epochs, _, _ = trained(world, arm)
     assert epochs[-1].validation_recall > epochs[0].validation_recall
-    first, again = trained(world, arm, 3)[1], trained(world, arm, 3)[1]
-    assert first.table.tobytes() == again.table.tobytes()
+    first, second = trained(world, arm, 3)[1], trained(world, arm, 3)[1]
+    assert first.table.tobytes() == second.table.tobytes()
 
 
 def test_offline_negatives_without_anything_mined_are_an_error() -> None:
@@ -273,23 +281,23 @@ def test_a_curriculum_moves_its_counts_from_the_first_epoch_to_the_last() -> Non
     assert [mix.in_batch_hard for mix in mixes] == [0, 2, 4, 6, 8]
 
 
-def test_the_shuffled_control_has_the_same_chances_dealt_out_anew() -> None:
+def test_the_shuffled_control_permutes_the_probabilities() -> None:
     world = planted()
     pairs, _ = select(world.shown, NONE, arm_of(NegativeMix()).positives, "pair", 0)
     mix = NegativeMix(random=5, in_batch="all")
-    nothing = np.full((len(pairs.search_rows), 0), -1, np.int32)
-    drawn = NegativeSource(world.corpus.trainable, world.corpus.clicks, nothing)
+    unmined = np.full((len(pairs.search_rows), 0), -1, np.int32)
+    source = NegativeSource(world.corpus.trainable, world.corpus.clicks, unmined)
 
-    def chances(form: str) -> Float32:
+    def log_q(form: str) -> Float32:
         loss = Softmax.model_validate({"logq": 1, "logq_form": form})
-        found = log_chances(drawn, pairs, arm_of(mix).model_copy(update={"loss": loss}), 0)
-        assert found is not None
-        return found
+        values = log_sampling_probabilities(source, pairs, arm_of(mix).model_copy(update={"loss": loss}), 0)
+        assert values is not None
+        return values
 
-    plain, shuffled = chances("plain"), chances("shuffled")
+    plain, shuffled = log_q("plain"), log_q("shuffled")
     assert sorted(plain.tolist()) == sorted(shuffled.tolist())
     assert plain.tolist() != shuffled.tolist()
-    assert log_chances(drawn, pairs, arm_of(mix), 0) is None
+    assert log_sampling_probabilities(source, pairs, arm_of(mix), 0) is None
 
 
 def test_several_query_vectors_learn_the_clusters() -> None:
@@ -298,22 +306,22 @@ def test_several_query_vectors_learn_the_clusters() -> None:
     inputs = with_views(world.corpus.inputs, 2)
     corpus = world.corpus._replace(inputs=inputs)
 
-    def recall(encoder: NgramTower) -> float:
-        queries = query_vectors(encoder.over(inputs), inputs, np.arange(inputs.searches, dtype=np.int32))
-        documents = encoder.over(inputs).forward(inputs.rows_of(corpus.trainable)).vectors
+    def recall(tower: NgramTower) -> float:
+        queries = query_vectors(tower.over(inputs), inputs, np.arange(inputs.searches, dtype=np.int32))
+        documents = tower.over(inputs).forward(inputs.rows_of(corpus.trainable)).vectors
         rows, _ = search_exact(documents, queries, EACH)
         cluster = np.arange(inputs.searches)[:, None] // EACH
         return float((rows // EACH == cluster).mean())
 
-    epochs, encoder, _ = trained(world._replace(corpus=corpus, recall=recall), arm)
+    epochs, tower, _ = trained(world._replace(corpus=corpus, recall=recall), arm)
     assert epochs[-1].validation_recall > 0.9
-    pairs, known = select(world.shown, NONE, arm.positives, "pair", 0)
+    pairs, known_positives = select(world.shown, NONE, arm.positives, "pair", 0)
     with pytest.raises(InputError, match="cannot be mined from"):
-        mine_pairs(encoder, corpus, pairs, known, Mining(window=(1, 8)), 0, 1)
+        mine_pairs(tower, corpus, pairs, known_positives, Mining(window=(1, 8)), 0, 1)
 
 
 def test_misspelt_copies_learn_what_their_queries_learn() -> None:
-    """Copies of words that nothing else holds come near the documents of their query, and nearer by being taught."""
+    """Copies with words of their own come near the documents of their query, and nearer with teaching."""
     world = planted()
     queries = np.arange(CLUSTERS * EACH, dtype=np.int32)
     texts = pa.array([f"typo{query}" for query in queries])
@@ -322,15 +330,15 @@ def test_misspelt_copies_learn_what_their_queries_learn() -> None:
     base = world.corpus.inputs
     group = base.groups["text"]
     assert isinstance(group, Bagged)
-    known = keep_known(words, vocabulary)
-    copies = Bags(known.offsets, known.ids + np.int32(group.table_rows), known.weights)
+    word_bags = keep_known(words, vocabulary)
+    copies = Bags(word_bags.offsets, word_bags.ids + np.int32(group.table_rows), word_bags.weights)
     wider = base._replace(groups={"text": group._replace(table_rows=group.table_rows + len(queries))})
     inputs, first = with_copies(wider, [copies], queries, queries)
     corpus = world.corpus._replace(inputs=inputs, copies=MisspeltCopies(first, 1, queries))
     cosines = []
     for typos in (TypoCopies(), TypoCopies(share=0.5), TypoCopies(share=0.5, teaching=5)):
         arm = arm_of(NegativeMix(random=10)).model_copy(update={"typos": typos, "mask": "query"})
-        _, encoder, _ = trained(world._replace(corpus=corpus), arm)
-        clean, misspelt = (encoder.over(inputs).forward(queries + start).vectors for start in (0, first))
+        _, tower, _ = trained(world._replace(corpus=corpus), arm)
+        clean, misspelt = (tower.over(inputs).forward(queries + start).vectors for start in (0, first))
         cosines.append(float((clean * misspelt).sum(1).mean()))
     assert cosines[0] < 0.2 < cosines[1] < cosines[2]
