@@ -31,14 +31,14 @@ class Scratch(NamedTuple):
         for part in parts:
             for array, piece in zip(arrays, part, strict=True):
                 array.add(piece)
-        return [array.whole() for array in arrays]
+        return [array.finish() for array in arrays]
 
     def column(self, pieces: Iterable[Array], dtype: npt.DTypeLike) -> Array:
         """The concatenation of pieces."""
         return self.columns(((piece,) for piece in pieces), dtype)[0]
 
     def over(self, rows: int, piece: Callable[[slice], Array], dtype: npt.DTypeLike) -> Array:
-        """The concatenation of piece(part) over the slices of 0 … rows − 1."""
+        """The concatenation of piece(part) for the slices of 0 … rows − 1."""
         return self.column(map(piece, slices(rows)), dtype)
 
     def distinct(self, values: Array) -> Array:
@@ -71,12 +71,12 @@ class _GrowingArray:
         self.pending_bytes += piece.nbytes
         self.pieces.append(piece)
         if self.folder and self.pending_bytes > HELD:
-            self.file = self.file or TemporaryFile(dir=self.folder)  # noqa: SIM115  # closed by whole()
+            self.file = self.file or TemporaryFile(dir=self.folder)  # noqa: SIM115  # closed by finish()
             for block in self.pieces:
                 self.file.write(block.data)
             self.pieces, self.pending_bytes = [], 0
 
-    def whole(self) -> Array:
+    def finish(self) -> Array:
         """The whole array. Nothing can be added afterwards."""
         if self.file is None:
             return np.concatenate(self.pieces) if self.pieces else np.zeros(0, self.dtype)
@@ -108,11 +108,11 @@ def expect_random(arrays: Iterable[Array]) -> None:
             mapped.madvise(mmap.MADV_RANDOM)
 
 
-def counted(values: Array, most: int) -> npt.NDArray[np.int64]:
-    """(most,): the number of times that each of 0 … most − 1 occurs in values."""
-    counts = np.zeros(most, np.int64)
+def counted(values: Array, size: int) -> npt.NDArray[np.int64]:
+    """(size,): the number of times that each of 0 … size − 1 occurs in values."""
+    counts = np.zeros(size, np.int64)
     for part in slices(len(values)):
-        counts += np.bincount(values[part], minlength=most)
+        counts += np.bincount(values[part], minlength=size)
     return counts
 
 

@@ -28,16 +28,16 @@ class Targets(NamedTuple):
 def hits(retrieved: Int32, targets: Targets) -> Bool:
     """(S, K): True where the retrieved row (S, K) is a target of its search. Row −1 is no document."""
     hit = np.zeros(retrieved.shape, bool)
-    for target, place in _matches(retrieved, targets):
-        hit[_owners(targets)[target], place] = True
+    for target, pos in _matches(retrieved, targets):
+        hit[_owners(targets)[target], pos] = True
     return hit
 
 
 def grades_of(retrieved: Int32, targets: Targets) -> Float64:
     """(S, K): the grade of each retrieved document, 1 if targets have no grades, 0 if it is not a target."""
     grades = np.zeros(retrieved.shape)
-    for target, place in _matches(retrieved, targets):
-        grades[_owners(targets)[target], place] = 1 if targets.grades is None else targets.grades[target]
+    for target, pos in _matches(retrieved, targets):
+        grades[_owners(targets)[target], pos] = 1 if targets.grades is None else targets.grades[target]
     return grades
 
 
@@ -52,8 +52,8 @@ def _matches(retrieved: Int32, targets: Targets) -> Iterator[tuple[Int64, Int64]
     step = max(1, MATCHES // max(1, retrieved.shape[1]))
     for first in range(0, len(owners), step):
         is_match = retrieved[owners[first : first + step]] == targets.documents[first : first + step, None]
-        target, place = np.nonzero(is_match)
-        yield first + target, place
+        target, pos = np.nonzero(is_match)
+        yield first + target, pos
 
 
 def best_grades(targets: Targets, k: int) -> Float64:
@@ -61,10 +61,10 @@ def best_grades(targets: Targets, k: int) -> Float64:
     grades = np.ones(len(targets.documents)) if targets.grades is None else targets.grades
     owners = _owners(targets)
     order = np.lexsort((-grades, owners))
-    place = np.arange(len(order)) - np.repeat(targets.offsets[:-1], targets.counts)
+    pos = np.arange(len(order)) - np.repeat(targets.offsets[:-1], targets.counts)
     best = np.zeros((len(targets.counts), k))
-    in_top_k = place < k
-    best[owners[in_top_k], place[in_top_k]] = grades[order][in_top_k]
+    in_top_k = pos < k
+    best[owners[in_top_k], pos[in_top_k]] = grades[order][in_top_k]
     return best
 
 

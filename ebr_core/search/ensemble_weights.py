@@ -54,7 +54,7 @@ def contest(documents: Sequence[Float32], queries: Sequence[Float32], targets: T
     """
     searches = np.repeat(np.arange(len(targets.counts)), targets.counts)
     share = 1 / (targets.counts[searches] * len(targets.counts))
-    known = np.stack([part.any(axis=1) for part in queries], axis=1)[searches]
+    is_nonzero = np.stack([part.any(axis=1) for part in queries], axis=1)[searches]
     always = np.zeros(len(searches), np.int64)
     pieces = [(np.empty(0, np.int64), np.empty((0, len(queries)), np.float32), np.empty(0, bool))]
     step = max(1, CELLS // (len(documents[0]) * len(documents)))
@@ -63,7 +63,7 @@ def contest(documents: Sequence[Float32], queries: Sequence[Float32], targets: T
         always[first : first + step], rivals = _rivals(documents, [part[block_searches] for part in queries], rows, k)
         pieces.append((rivals[0] + first, *rivals[1:]))
     target, ahead, earlier = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    return Contest(k, share, known, always, target, ahead, earlier)
+    return Contest(k, share, is_nonzero, always, target, ahead, earlier)
 
 
 def _rivals(

@@ -28,10 +28,10 @@ def build(vectors: Float32, spec: AnyIndex) -> DedupedIndex:
         index: faiss.Index = faiss.IndexFlatIP(d)
         index.add(vectors)
         return DedupedIndex(index)
-    unique_vectors, copies = distinct(vectors)
-    if copies is not None and problem(spec, len(unique_vectors), d):  # too few distinct vectors
-        unique_vectors, copies = vectors, None
-    return DedupedIndex(_fill_index(unique_vectors, spec), copies)
+    unique_vectors, duplicates = distinct(vectors)
+    if duplicates is not None and problem(spec, len(unique_vectors), d):  # too few distinct vectors
+        unique_vectors, duplicates = vectors, None
+    return DedupedIndex(_fill_index(unique_vectors, spec), duplicates)
 
 
 def _fill_index(vectors: Float32, spec: Scan | Ivf | Imi | Hnsw) -> faiss.Index:
@@ -58,8 +58,8 @@ def set_parameters(index: faiss.Index, parameters: str) -> None:
     space = faiss.ParameterSpace()
     for parameter in filter(None, parameters.split(",")):
         name, value = parameter.split("=")
-        most = faiss.extract_index_ivf(index).nlist if name == "nprobe" else float("inf")
-        space.set_index_parameter(index, name, min(float(value), most))
+        limit = faiss.extract_index_ivf(index).nlist if name == "nprobe" else float("inf")
+        space.set_index_parameter(index, name, min(float(value), limit))
 
 
 def _empty_index(spec: Scan | Ivf | Imi | Hnsw, n: int, d: int) -> faiss.Index:

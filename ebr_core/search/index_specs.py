@@ -138,17 +138,17 @@ def problem(spec: AnyIndex, n: int, d: int) -> str | None:
     """The reason why the index cannot be built over n vectors of d dimensions, with the way out; else None."""
     if isinstance(spec, Exact):
         return None if n else "the corpus is empty: no document is alive in the period, so there is nothing to index"
-    size = spec.pca or spec.prefix or d
+    width = spec.pca or spec.prefix or d
     if spec.prefix is not None and spec.prefix > d:
         return f"prefix {spec.prefix} is more than the {d} dimensions; use at most {d}"
     if spec.pca is not None and spec.pca > (spec.prefix or d):
         return f"pca {spec.pca} is more than the {spec.prefix or d} dimensions before it; lower it"
     parts = code_parts(spec.code)
-    if parts and size % parts:
+    if parts and width % parts:
         default = "" if "code" in spec.model_fields_set else ", the default,"
-        return f"code {spec.code}{default} does not divide the {size} dimensions; try pq{max(1, size // 4)}, or flat"
-    if isinstance(spec, Imi) and size % 2:
-        return f"imi splits vectors into two halves, impossible with {size} dimensions; use ivf"
+        return f"code {spec.code}{default} does not divide the {width} dimensions; try pq{max(1, width // 4)}, or flat"
+    if isinstance(spec, Imi) and width % 2:
+        return f"imi splits vectors into two halves, impossible with {width} dimensions; use ivf"
     if n == 0:
         return "the corpus is empty: no document is alive in the period, so there is nothing to index"
     fewest = FEWEST_FOR_PQ if parts and not spec.code.endswith("x4fs") else 16 if parts else 1
@@ -159,8 +159,8 @@ def problem(spec: AnyIndex, n: int, d: int) -> str | None:
         )
     if isinstance(spec, Imi) and n < 2**spec.bits:
         return f"imi with {spec.bits} bits needs at least {2**spec.bits} documents, got {n}; lower bits, or use ivf"
-    most = max(_nlists(spec, n)) if isinstance(spec, Ivf) else 1
-    return f"nlist {most} is more than the {n} documents; lower it, or leave it out" if n < most else None
+    max_nlist = max(_nlists(spec, n)) if isinstance(spec, Ivf) else 1
+    return f"nlist {max_nlist} is more than the {n} documents; lower it, or leave it out" if n < max_nlist else None
 
 
 def code_parts(code: str) -> int:

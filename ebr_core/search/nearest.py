@@ -133,11 +133,11 @@ def _fill_tied(scores, vectors, starts, documents, allowed, rows, similarities):
             tied_rows[n], tied_similarities[n] = vector, scores[t]
             n += 1
             continue
-        taken, i = 0, starts[vector]
-        while i < starts[vector + 1] and taken < k:
+        count, i = 0, starts[vector]
+        while i < starts[vector + 1] and count < k:
             if len(allowed) == 0 or allowed[documents[i]]:
                 tied_rows[n], tied_similarities[n] = documents[i], scores[t]
-                taken, n = taken + 1, n + 1
+                count, n = count + 1, n + 1
             i += 1
     order = np.argsort(tied_rows[:n])[:k]
     for pos, i in enumerate(order):

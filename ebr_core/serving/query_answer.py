@@ -213,13 +213,13 @@ def _hits(
 ) -> list[Hit]:
     documents = bundle.documents.select(SHOWN).take(rows).to_pylist()
     cosines = (bundle.vectors[rows] @ vector.reshape(-1, vector.shape[-1]).T).max(1, initial=-1)
-    words_in_documents = words_held(bundle.terms, words, rows)
+    matching_words = words_held(bundle.terms, words, rows)
     return [
         Hit(
             rank=i + 1,
             score=float(score[i]),
             cosine=float(cosines[i]),
-            words=words_in_documents[i],
+            words=matching_words[i],
             **{name: list_ranks.get(row) for name, list_ranks in ranks.items()},
             **documents[i],
         )

@@ -40,11 +40,11 @@ def test_pieces_are_concatenated(disk: Scratch, pieces: list[list[int]]) -> None
     expected = [value for piece in pieces for value in piece]
     parts = [(np.array(piece, np.int64), np.array(piece, np.int64) > 4) for piece in pieces]
     for place in (IN_RAM, disk):
-        whole, large = place.columns(parts, np.int32, np.bool_)
-        assert (whole.dtype, large.dtype) == (np.int32, np.bool_)
-        assert whole.tolist() == expected
-        assert large.tolist() == [value > 4 for value in expected]
-    assert on_disk(whole) == (len(expected) > 4)
+        integers, flags = place.columns(parts, np.int32, np.bool_)
+        assert (integers.dtype, flags.dtype) == (np.int32, np.bool_)
+        assert integers.tolist() == expected
+        assert flags.tolist() == [value > 4 for value in expected]
+    assert on_disk(integers) == (len(expected) > 4)
     assert disk.folder is not None
     assert not list(disk.folder.iterdir())  # the files are unlinked, so a killed run leaves none
 

@@ -74,8 +74,8 @@ class TorchTower(NamedTuple):
 
     def forward(self, rows: Int32) -> TensorVectors:
         """The vectors of rows, with their tensor."""
-        text, at = self.inputs.text.bags, self.inputs.text.at[rows]
-        parts = [text.ids[text.offsets[bag] : text.offsets[bag + 1]] for bag in at]
+        text, bag_rows = self.inputs.text.bags, self.inputs.text.at[rows]
+        parts = [text.ids[text.offsets[bag] : text.offsets[bag + 1]] for bag in bag_rows]
         offsets = torch.tensor(np.cumsum([0, *map(len, parts)]))
         side = torch.from_numpy(self.inputs.side_of(rows))
         return TensorVectors(self.module(torch.from_numpy(np.concatenate(parts)), offsets, side))
@@ -119,8 +119,8 @@ ARM = arm_of(NegativeMix(random=10, in_batch="all"), epochs=6, learning_rate=0.0
 
 def trained(world: Planted, arm: Arm, seed: int) -> tuple[list[Epoch], Tower]:
     tower: Tower = new_torch_tower(world.corpus.inputs, arm.towers.dimensions, seed)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, seed)
-    steps = train(world.corpus, pairs, known, arm, seed, world.recall, Start(tower))
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, seed)
+    steps = train(world.corpus, pairs, known_positives, arm, seed, world.recall, Start(tower))
     return [progress.epoch for progress, _ in steps if progress.epoch], tower
 
 
@@ -148,8 +148,8 @@ def test_the_same_seed_gives_the_same_bytes_with_any_tower(seed: int) -> None:
 def test_any_tower_can_mine_negatives() -> None:
     world = planted()
     _, tower = trained(world, ARM, 0)
-    pairs, known = select(world.shown, NONE, ARM.positives, ARM.mask, 0)
-    parts = list(mine_pairs(tower, world.corpus, pairs, known, Mining(window=(1, 12), keep=6), 0, 1))
+    pairs, known_positives = select(world.shown, NONE, ARM.positives, ARM.mask, 0)
+    parts = list(mine_pairs(tower, world.corpus, pairs, known_positives, Mining(window=(1, 12), keep=6), 0, 1))
     rows = np.concatenate([part.document_rows for part in parts])
     assert len(rows) == len(pairs.search_rows)
     assert (rows >= 0).any()

@@ -150,12 +150,17 @@ def _planted(lists: int, seed: int) -> tuple[Float32, Examples, Float32]:
     taste, appeal = np.take_along_axis(taste, order, 1), np.take_along_axis(appeal, order, 1)
     relevance = 1 / (1 + np.exp(2 - 2 * appeal))
     clicked = rng.random(relevance.shape) < RATES * relevance
-    at, pos = np.nonzero(clicked)
+    search_rows, pos = np.nonzero(clicked)
     rows = np.arange(lists * SHOWN, dtype=np.int32).reshape(lists, SHOWN)
-    ones = np.ones(len(at), np.float32)
-    clicks = Placed(at.astype(np.int32), rows[at, pos], (pos + 1).astype(np.int32), ones)
-    at, pos = np.nonzero(~clicked)
-    unclicked = Placed(at.astype(np.int32), rows[at, pos], (pos + 1).astype(np.int32), np.ones(len(at), np.float32))
+    ones = np.ones(len(search_rows), np.float32)
+    clicks = Placed(search_rows.astype(np.int32), rows[search_rows, pos], (pos + 1).astype(np.int32), ones)
+    search_rows, pos = np.nonzero(~clicked)
+    unclicked = Placed(
+        search_rows.astype(np.int32),
+        rows[search_rows, pos],
+        (pos + 1).astype(np.int32),
+        np.ones(len(search_rows), np.float32),
+    )
     features = np.stack([taste.ravel(), appeal.ravel()], 1)
     return features, by_click(clicks, unclicked, lists), relevance.astype(np.float32)
 

@@ -22,8 +22,10 @@ WEIGHTS = st.lists(st.floats(0, 20), min_size=3, max_size=3).map(lambda rest: [1
 
 @settings(deadline=None)
 @given(SHAPES, WEIGHTS, st.integers(0, 1000))
-def test_the_inner_product_is_the_weighted_sum_of_cosines(shapes: list[int], drawn: list[float], seed: int) -> None:
-    weights = drawn[: len(shapes)]
+def test_the_inner_product_is_the_weighted_sum_of_cosines(
+    shapes: list[int], drawn_weights: list[float], seed: int
+) -> None:
+    weights = drawn_weights[: len(shapes)]
     documents = [3 * units(12, d, seed + i) for i, d in enumerate(shapes)]  # of any length: the formula uses cosines
     queries = [2 * units(5, d, seed + 50 + i) for i, d in enumerate(shapes)]
     similarities = (
@@ -42,9 +44,9 @@ def test_the_inner_product_is_the_weighted_sum_of_cosines(shapes: list[int], dra
 @settings(deadline=None)
 @given(SHAPES, WEIGHTS, st.integers(0, 1000))
 def test_both_sides_have_unit_length_and_the_cosine_of_the_paper(
-    shapes: list[int], drawn: list[float], seed: int
+    shapes: list[int], drawn_weights: list[float], seed: int
 ) -> None:
-    weights = drawn[: len(shapes)]
+    weights = drawn_weights[: len(shapes)]
     documents = concat_documents([units(7, d, seed + i) for i, d in enumerate(shapes)])
     queries = concat_queries([units(7, d, seed + i) for i, d in enumerate(shapes)], weights)
     np.testing.assert_allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-5)
@@ -117,9 +119,9 @@ def _logs(seed: int, n: int, d: int, parts: int) -> tuple[list, list, Targets]: 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 4), st.integers(1, 12), WEIGHTS)
-def test_the_recall_from_rivals_equals_exact_search(seed: int, parts: int, k: int, drawn: list[float]) -> None:
+def test_the_recall_from_rivals_equals_exact_search(seed: int, parts: int, k: int, drawn_weights: list[float]) -> None:
     documents, queries, targets = _logs(seed, 40, 6, parts)
-    weights = [round(weight, 3) for weight in drawn[:parts]]
+    weights = [round(weight, 3) for weight in drawn_weights[:parts]]
     rows, _ = search_exact(concat_documents(documents), concat_queries(queries, weights), k)
     expected = recall_at_k(hits(rows, targets), targets, k).mean()
     assert recall(contest(documents, queries, targets, k), weights) == pytest.approx(expected)
