@@ -1,4 +1,4 @@
-"""Types of arrays. Shapes are in comments: B batch, Q queries, N documents, D dimensions, H negatives, K retrieved."""
+"""Array types. Comments give shapes: B batch, Q queries, N documents, D dimensions, H negatives, K retrieved."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The one error that a user can mend."""
+"""The error that a user can fix."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """What the user brought cannot be used. The message says what was got, what was expected, and the way out."""
+    """Raised for input that cannot be used. The message gives what was got, what was expected, and the way out."""

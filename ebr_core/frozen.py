@@ -1,4 +1,4 @@
-"""The kind of value that every setting is."""
+"""The base model of all settings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """A value that cannot change and refuses keys it does not know."""
+    """A value that cannot change. Unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,7 +1,7 @@
-"""Arrays that grow with the log, on disk instead of in memory, so that training asks the memory for its batches alone.
+"""Arrays that grow with the log, kept on disk so that training needs memory for its batches only.
 
-A file is removed as soon as it is open: whatever ends the process, nothing is left. Its pages are the system's to drop
-and to read again, as those of any file.
+A file is unlinked as soon as it is open, so nothing is left behind however the process ends. The operating system
+drops its pages and reads them again, as with any file.
 """
 
 from __future__ import annotations
@@ -16,103 +16,103 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-ROWS = 2**20  # that are worked on at a time
-HELD = 2**26  # bytes up to which an array stays in memory
+ROWS = 2**20  # processed at a time
+HELD = 2**26  # bytes; a larger array goes to disk
 
 
 class Scratch(NamedTuple):
-    """Where arrays lie while they are needed: files in a folder, or, without one, memory."""
+    """The place of temporary arrays: files in a folder, or memory if there is no folder."""
 
     folder: Path | None = None
 
     def columns(self, parts: Iterable[Sequence[Array]], *types: npt.DTypeLike) -> list[Array]:
-        """An array for each type: every part brings a piece for each of them, and pieces follow one another."""
-        arrays = [_Growing(self.folder, np.dtype(kind)) for kind in types]
+        """An array for each type. Every part holds a piece of each array; the pieces are concatenated in order."""
+        arrays = [_GrowingArray(self.folder, np.dtype(dtype)) for dtype in types]
         for part in parts:
             for array, piece in zip(arrays, part, strict=True):
                 array.add(piece)
-        return [array.whole() for array in arrays]
+        return [array.finish() for array in arrays]
 
-    def column(self, pieces: Iterable[Array], kind: npt.DTypeLike) -> Array:
-        """One array of its pieces."""
-        return self.columns(((piece,) for piece in pieces), kind)[0]
+    def column(self, pieces: Iterable[Array], dtype: npt.DTypeLike) -> Array:
+        """The concatenation of pieces."""
+        return self.columns(((piece,) for piece in pieces), dtype)[0]
 
-    def over(self, rows: int, piece: Callable[[slice], Array], kind: npt.DTypeLike) -> Array:
-        """One array of what piece gives for the slices of so many rows."""
-        return self.column(map(piece, slices(rows)), kind)
+    def over(self, rows: int, piece: Callable[[slice], Array], dtype: npt.DTypeLike) -> Array:
+        """The concatenation of piece(part) for the slices of 0 … rows − 1."""
+        return self.column(map(piece, slices(rows)), dtype)
 
     def distinct(self, values: Array) -> Array:
-        """The values in order, each once. They are sorted in place, since a copy may not fit into memory."""
+        """The sorted distinct values. `values` is sorted in place, since a copy may not fit into memory."""
         values.sort()
 
-        def new(part: slice) -> Array:
-            some = values[part]
-            differs = np.ones(len(some), bool)
-            np.not_equal(some[1:], some[:-1], out=differs[1:])
+        def first_occurrences(part: slice) -> Array:
+            block = values[part]
+            is_new = np.ones(len(block), bool)
+            np.not_equal(block[1:], block[:-1], out=is_new[1:])
             if part.start:
-                differs[0] = some[0] != values[part.start - 1]
-            return some[differs]
+                is_new[0] = block[0] != values[part.start - 1]
+            return block[is_new]
 
-        return self.over(len(values), new, values.dtype)
+        return self.over(len(values), first_occurrences, values.dtype)
 
 
-class _Growing:
-    """An array under way."""
+class _GrowingArray:
+    """An array that grows piece by piece."""
 
-    def __init__(self, folder: Path | None, kind: np.dtype[Any]) -> None:
-        self.folder, self.kind = folder, kind
+    def __init__(self, folder: Path | None, dtype: np.dtype[Any]) -> None:
+        self.folder, self.dtype = folder, dtype
         self.pieces: list[Array] = []
         self.file: IO[bytes] | None = None
-        self.held = 0
+        self.pending_bytes = 0
 
     def add(self, piece: Array) -> None:
-        """Puts a piece behind the others."""
-        piece = np.array(piece, self.kind)
-        self.held += piece.nbytes
+        """Append a piece."""
+        piece = np.array(piece, self.dtype)
+        self.pending_bytes += piece.nbytes
         self.pieces.append(piece)
-        if self.folder and self.held > HELD:
-            self.file = self.file or TemporaryFile(dir=self.folder)  # noqa: SIM115  # closed when it is whole
-            for one in self.pieces:
-                self.file.write(one.data)
-            self.pieces, self.held = [], 0
+        if self.folder and self.pending_bytes > HELD:
+            self.file = self.file or TemporaryFile(dir=self.folder)  # noqa: SIM115  # closed by finish()
+            for block in self.pieces:
+                self.file.write(block.data)
+            self.pieces, self.pending_bytes = [], 0
 
-    def whole(self) -> Array:
-        """All pieces as one."""
+    def finish(self) -> Array:
+        """The whole array. Nothing can be added afterwards."""
         if self.file is None:
-            return np.concatenate(self.pieces) if self.pieces else np.zeros(0, self.kind)
+            return np.concatenate(self.pieces) if self.pieces else np.zeros(0, self.dtype)
         with self.file:
-            for one in self.pieces:
-                self.file.write(one.data)
+            for block in self.pieces:
+                self.file.write(block.data)
             self.file.flush()
-            return np.frombuffer(mmap.mmap(self.file.fileno(), 0), self.kind)
+            return np.frombuffer(mmap.mmap(self.file.fileno(), 0), self.dtype)
 
 
 def slices(rows: int) -> Iterator[slice]:
-    """So many rows, some at a time."""
+    """Slices of at most ROWS rows that cover 0 … rows − 1."""
     return (slice(first, min(first + ROWS, rows)) for first in range(0, rows, ROWS))
 
 
 def pieces(array: Array) -> Iterator[Array]:
-    """An array, some rows at a time."""
+    """Views of at most ROWS rows each that cover an array."""
     return (array[part] for part in slices(len(array)))
 
 
 def expect_random(arrays: Iterable[Array]) -> None:
-    """Tells the system that these are read here and there, so that for a row it reads a page and not its neighbours."""
+    """Advise the system that arrays are read at random, so that it reads single pages and not their neighbours."""
     for array in arrays:
-        held: Any = array
-        while isinstance(held, np.ndarray):
-            held = held.base
-        mapped = held.obj if isinstance(held, memoryview) else held
+        base: Any = array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        mapped = base.obj if isinstance(base, memoryview) else base
         if isinstance(mapped, mmap.mmap):
             mapped.madvise(mmap.MADV_RANDOM)
 
 
-def counted(values: Array, most: int) -> npt.NDArray[np.int64]:
-    """(most,) how often each of 0 … most − 1 is among the values."""
-    counts = np.zeros(most, np.int64)
+def counted(values: Array, size: int) -> npt.NDArray[np.int64]:
+    """(size,): the number of times that each of 0 … size − 1 occurs in values."""
+    counts = np.zeros(size, np.int64)
     for part in slices(len(values)):
-        counts += np.bincount(values[part], minlength=most)
+        counts += np.bincount(values[part], minlength=size)
     return counts
 
 

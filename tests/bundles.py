@@ -1,4 +1,4 @@
-"""A bundle made by hand, in a blink: random n-gram vectors, nine documents, nobody trained."""
+"""A small bundle built without training: random n-gram vectors and nine documents."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CITIES = ["Bonn", "Lyon", "Lyon", None, "Lyon", "Bonn", "Bonn", "Lyon", None]
 
 
 def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> Path:
-    """Writes a sealed bundle into folder."""
+    """Write a sealed bundle to folder, which is returned."""
     (folder / "towers").mkdir(parents=True)
     towers, vectors = _untrained(seed, d)
     save_towers(towers, folder / "towers")
@@ -44,11 +44,11 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
     columns = {
         "title": pa.array(TITLES),
         "body": pa.nulls(n, pa.string()),
-        "document_id": pa.array([f"d{at}" for at in range(n)]),
+        "document_id": pa.array([f"d{i}" for i in range(n)]),
         "kind": pa.array(KINDS),
         "city": pa.array(CITIES, pa.string()),
         **{name: pa.nulls(n, pa.string()) for name in ("region", "country", "language")},
-        "created_at": pa.array([datetime(2024, 1, 1 + at) for at in range(n)], pa.timestamp("us")),
+        "created_at": pa.array([datetime(2024, 1, 1 + i) for i in range(n)], pa.timestamp("us")),
         "removed_at": pa.nulls(n, pa.timestamp("us")),
     }
     pq.write_table(pa.table(columns), folder / "documents.parquet")
@@ -57,25 +57,25 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
     searcher_schema = pa.schema([ASKED.field(name) for name in ASKED.names[1:]])
     pq.write_table(pa.Table.from_pylist(searchers, searcher_schema), folder / "searchers.parquet")
     (folder / "radius.json").write_text(Radius(model=0.6, beyond=0.3, targets=9).model_dump_json())
-    asked = pa.Table.from_pylist([{"query": query} for query in ("anna smith", "chess", "wlaking clb")], ASKED)
-    kept = pa.FixedSizeListArray.from_arrays(pa.array(embed_asked(towers, asked).ravel()), d)
-    pq.write_table(asked.append_column("vector", kept), folder / "canaries.parquet")
+    queries = pa.Table.from_pylist([{"query": query} for query in ("anna smith", "chess", "wlaking clb")], ASKED)
+    vector_column = pa.FixedSizeListArray.from_arrays(pa.array(embed_asked(towers, queries).ravel()), d)
+    pq.write_table(queries.append_column("vector", vector_column), folder / "canaries.parquet")
     seal(folder, {"arm": arm, "seed": seed})
     return folder
 
 
 def _untrained(seed: int, d: int) -> tuple[Checkpoint, Float32]:
-    """Towers that read the text and the city, and the documents' vectors."""
+    """Untrained towers that read the text and the city, and the documents' vectors."""
     features = Features(
         text=TextFeatures(buckets=4096), groups={"place": Values(searches=("city",), documents=("city",))}
     )
     texts = {"queries": pa.array([], pa.string()), "documents": pa.array(TITLES)}
-    hashed = {side: hash_texts(its, features.text) for side, its in texts.items()}
+    hashed = {side: hash_texts(column, features.text) for side, column in texts.items()}
     cities = {"city": pa.array(CITIES, pa.string())}
-    known = {"place": fit_group("place", features.groups["place"], cities, cities)}
-    fitted = Fitted(features, *fit_text(hashed["queries"], hashed["documents"], features.text), known)
+    fitted_groups = {"place": fit_group("place", features.groups["place"], cities, cities)}
+    fitted = Fitted(features, *fit_text(hashed["queries"], hashed["documents"], features.text), fitted_groups)
     query_of = np.empty(0, np.int32)
-    bags = [table_bags(text_bags(its, fitted), fitted) for its in texts.values()]
+    bags = [table_bags(text_bags(column, fitted), fitted) for column in texts.values()]
     inputs = inputs_of(bags[0], bags[1], fitted.text_rows(), True, query_of)
     no_city = group_bags("place", "searches", {"city": cities["city"][:0]}, 0, fitted)
     places = group_bags("place", "documents", cities, len(CITIES), fitted)
@@ -86,10 +86,10 @@ def _untrained(seed: int, d: int) -> tuple[Checkpoint, Float32]:
 
 
 def publish_bundles(home: Path, experiment: str, folders: dict[str, Path], champion: str) -> None:
-    """Says of an experiment which bundles it has, as a run does; folders lie under home/artifacts."""
+    """Record the bundles of an experiment, as a run does. The folders are under home/artifacts."""
     (home / "models").mkdir(parents=True, exist_ok=True)
     models = {arm: {"bundle": folder.name, "validation_recall": 0.5} for arm, folder in folders.items()}
-    told = {"experiment": experiment, "made_at": f"after {champion}", "champion": champion, "models": models}
-    written = home / "models" / ".new"
-    written.write_text(json.dumps(told))
-    written.replace(home / "models" / f"{experiment}.json")
+    record = {"experiment": experiment, "made_at": f"after {champion}", "champion": champion, "models": models}
+    temporary = home / "models" / ".new"
+    temporary.write_text(json.dumps(record))
+    temporary.replace(home / "models" / f"{experiment}.json")

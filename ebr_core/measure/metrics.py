@@ -1,4 +1,4 @@
-"""Measures of a retrieval, a number for each search."""
+"""Metrics of a retrieval, one value for each search."""
 
 from __future__ import annotations
 
@@ -17,88 +17,88 @@ class Targets(NamedTuple):
 
     offsets: Int64  # (S + 1,)
     documents: Int32
-    grades: Float64 | None = None  # > 0, of each target; None: all alike
+    grades: Float64 | None = None  # > 0, of each target; None: all equal
 
     @property
     def counts(self) -> Int64:
-        """(S,) how many targets each search has."""
+        """(S,) number of targets of each search."""
         return np.diff(self.offsets)
 
 
 def hits(retrieved: Int32, targets: Targets) -> Bool:
-    """(S, K): whether each retrieved document row (S, K) is a target of its search; row −1 is no document."""
+    """(S, K): True where the retrieved row (S, K) is a target of its search. Row −1 is no document."""
     hit = np.zeros(retrieved.shape, bool)
-    for target, place in _matches(retrieved, targets):
-        hit[_owners(targets)[target], place] = True
+    for target, pos in _matches(retrieved, targets):
+        hit[_owners(targets)[target], pos] = True
     return hit
 
 
 def grades_of(retrieved: Int32, targets: Targets) -> Float64:
-    """(S, K): the grade of each retrieved document, 1 where targets have none, 0 for what is no target."""
+    """(S, K): the grade of each retrieved document, 1 if targets have no grades, 0 if it is not a target."""
     grades = np.zeros(retrieved.shape)
-    for target, place in _matches(retrieved, targets):
-        grades[_owners(targets)[target], place] = 1 if targets.grades is None else targets.grades[target]
+    for target, pos in _matches(retrieved, targets):
+        grades[_owners(targets)[target], pos] = 1 if targets.grades is None else targets.grades[target]
     return grades
 
 
 def _owners(targets: Targets) -> Int64:
-    """The search of each target."""
+    """(T,): the search of each target."""
     return np.repeat(np.arange(len(targets.counts)), targets.counts)
 
 
 def _matches(retrieved: Int32, targets: Targets) -> Iterator[tuple[Int64, Int64]]:
-    """(targets, their places in their search's list), some targets at a time."""
+    """Blocks of (targets, their places in their search's list)."""
     owners = _owners(targets)
     step = max(1, MATCHES // max(1, retrieved.shape[1]))
     for first in range(0, len(owners), step):
-        found = retrieved[owners[first : first + step]] == targets.documents[first : first + step, None]
-        target, place = np.nonzero(found)
-        yield first + target, place
+        is_match = retrieved[owners[first : first + step]] == targets.documents[first : first + step, None]
+        target, pos = np.nonzero(is_match)
+        yield first + target, pos
 
 
 def best_grades(targets: Targets, k: int) -> Float64:
-    """(S, K): each search's K highest grades, descending, 0 behind the last: what the best order would retrieve."""
+    """(S, K): the K highest grades of each search, descending, padded with 0: those of the ideal order."""
     grades = np.ones(len(targets.documents)) if targets.grades is None else targets.grades
     owners = _owners(targets)
     order = np.lexsort((-grades, owners))
-    place = np.arange(len(order)) - np.repeat(targets.offsets[:-1], targets.counts)
+    pos = np.arange(len(order)) - np.repeat(targets.offsets[:-1], targets.counts)
     best = np.zeros((len(targets.counts), k))
-    kept = place < k
-    best[owners[kept], place[kept]] = grades[order][kept]
+    in_top_k = pos < k
+    best[owners[in_top_k], pos[in_top_k]] = grades[order][in_top_k]
     return best
 
 
 def recall_at_k(hit: Bool, targets: Targets, k: int) -> Float64:
-    """(S,) recall@K = |top-K ∩ T| / |T| [EBR §2.1]; hit is (S, K') with K' ≥ K unless the corpus is smaller.
+    """(S,) recall@K = |top-K ∩ T| / |T| [EBR §2.1]. hit is (S, K') with K' ≥ K unless the corpus is smaller.
 
     >>> recall_at_k(np.array([[True, False, True]]), Targets(np.array([0, 4]), np.arange(4, dtype=np.int32)), 3)
     array([0.5])
     """
-    found: Int64 = hit[:, :k].sum(1)
-    return found / targets.counts
+    hits_in_top_k: Int64 = hit[:, :k].sum(1)
+    return hits_in_top_k / targets.counts
 
 
 def precision_at_k(hit: Bool, retrieved: Int32, k: int) -> Float64:
-    """(S,) precision@K = |top-K ∩ T| / |top-K|, over what was returned: a list of three is divided by three.
+    """(S,) precision@K = |top-K ∩ T| / |top-K|, where |top-K| is the number of documents returned, at most K.
 
-    0 where nothing was returned: every search measured has a target, so an empty list is a failure. Left out instead,
-    a filter would be measured on easier searches than what it is compared with.
+    It is 0 if nothing was returned: every search has a target, so an empty list is a failure. If empty lists were left
+    out, a filter would be measured on easier searches than the arm it is compared with.
 
     >>> precision_at_k(np.array([[True, False, False], [False] * 3]), np.array([[4, 5, -1], [-1] * 3]), 3)
     array([0.5, 0. ])
     """
     returned: Int64 = (retrieved[:, :k] >= 0).sum(1)
-    found: Int64 = hit[:, :k].sum(1)
-    return found / np.maximum(returned, 1)
+    hits_in_top_k: Int64 = hit[:, :k].sum(1)
+    return hits_in_top_k / np.maximum(returned, 1)
 
 
 def recall_ceiling(targets: Targets, k: int) -> Float64:
-    """(S,) the highest recall@K that a search allows: min(K, |T|) / |T|."""
+    """(S,) the highest possible recall@K of each search: min(K, |T|) / |T|."""
     return np.minimum(k, targets.counts) / targets.counts
 
 
 def reciprocal_rank(hit: Bool) -> Float64:
-    """(S,) 1 / the rank of the first target, 0 where none was retrieved; its mean is the MRR.
+    """(S,) 1 / the rank of the first target, 0 if none was retrieved. The mean is the MRR.
 
     >>> reciprocal_rank(np.array([[False, True], [False, False]]))
     array([0.5, 0. ])
@@ -108,25 +108,26 @@ def reciprocal_rank(hit: Bool) -> Float64:
 
 
 def success_at_k(hit: Bool, k: int) -> Float64:
-    """(S,) 1 where at least one target is among the first K, else 0."""
-    found: Float64 = np.any(hit[:, :k], axis=1).astype(np.float64)
-    return found
+    """(S,) 1 if at least one target is among the first K, else 0."""
+    success: Float64 = np.any(hit[:, :k], axis=1).astype(np.float64)
+    return success
 
 
 def ndcg_at_k(grades: Float64, ideal: Float64, k: int) -> Float64:
-    """(S,) nDCG@K = Σ grade / log₂(1 + rank), over that of the best order.
+    """(S,) nDCG@K = Σ grade / log₂(1 + rank), divided by that of the ideal order.
 
-    grades (S, K') as retrieved, ideal (S, G) descending.
+    grades (S, K') are in the order retrieved, ideal (S, G) is descending.
     """
     discount = 1 / np.log2(np.arange(2, 2 + k))
-    gained: Float64 = (grades[:, :k] * discount[: grades[:, :k].shape[1]]).sum(1)
-    most: Float64 = (ideal[:, :k] * discount[: ideal[:, :k].shape[1]]).sum(1)
-    return gained / most
+    gain: Float64 = (grades[:, :k] * discount[: grades[:, :k].shape[1]]).sum(1)
+    ideal_gain: Float64 = (ideal[:, :k] * discount[: ideal[:, :k].shape[1]]).sum(1)
+    return gain / ideal_gain
 
 
 def coverage_at_k(retrieved: Int32, candidates: int, k: int) -> float:
-    """The share of the candidates that are among the first K of at least one search: how much of the corpus is ever
-    shown. It grows with the number of searches, so that only runs on the same searches compare.
+    """The share of the candidates that are among the first K of at least one search.
+
+    It grows with the number of searches, so only runs on the same searches can be compared.
 
     >>> coverage_at_k(np.array([[3, 1], [3, -1]], np.int32), 10, 2)
     0.2
@@ -136,24 +137,24 @@ def coverage_at_k(retrieved: Int32, candidates: int, k: int) -> float:
 
 
 def standing(clicks: Int64) -> Float64:
-    """(N,) where each document stands in the order of clicks: the share of documents with fewer, ties halved.
+    """(N,) the click percentile of each document: the share of documents with fewer clicks, ties halved.
 
     >>> standing(np.array([5, 0, 0, 1])).tolist()
     [0.875, 0.25, 0.25, 0.625]
     """
     ranked = np.sort(clicks)
-    below, upto = np.searchsorted(ranked, clicks), np.searchsorted(ranked, clicks, side="right")
-    place: Float64 = (below + upto) / (2 * len(clicks))
-    return place
+    below, up_to = np.searchsorted(ranked, clicks), np.searchsorted(ranked, clicks, side="right")
+    percentiles: Float64 = (below + up_to) / (2 * len(clicks))
+    return percentiles
 
 
-def popularity_lift_at_k(retrieved: Int32, targets: Targets, stands: Float64, k: int) -> Float64:
-    """(S,) mean standing of the first K retrieved − mean standing of the targets; 0 where nothing was retrieved.
+def popularity_lift_at_k(retrieved: Int32, targets: Targets, percentiles: Float64, k: int) -> Float64:
+    """(S,) mean percentile of the first K retrieved − mean percentile of the targets; 0 if nothing was retrieved.
 
-    Above 0 the retrieval prefers documents more popular than those wanted. stands (N,) is by document row.
+    Above 0, the retrieved documents are more popular than the targets. percentiles (N,) are those of `standing`.
     """
-    first = retrieved[:, :k]
-    there = first >= 0
-    mean = np.where(there, stands[first], 0).sum(1) / np.maximum(there.sum(1), 1)
-    wanted = np.add.reduceat(stands[targets.documents], targets.offsets[:-1]) / targets.counts
-    return np.where(there.any(1), mean - wanted, 0.0)
+    top_k = retrieved[:, :k]
+    valid = top_k >= 0
+    mean = np.where(valid, percentiles[top_k], 0).sum(1) / np.maximum(valid.sum(1), 1)
+    target_mean = np.add.reduceat(percentiles[targets.documents], targets.offsets[:-1]) / targets.counts
+    return np.where(valid.any(1), mean - target_mean, 0.0)

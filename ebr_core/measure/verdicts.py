@@ -1,4 +1,4 @@
-"""What an interval says about a claim that was made before the run."""
+"""Verdicts on claims made before the run, from confidence intervals."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ Finding = Literal["better", "worse", "equal", "unclear", "too few"]
 
 
 def verdict(claim: Claim, low: float, high: float, margin: float) -> Verdict:
-    """Whether a claim holds, given the simultaneous interval [low, high] of the difference to the baseline.
+    """The verdict on a claim, given the simultaneous interval [low, high] of the difference to the baseline.
 
-    gain holds above 0 and is contradicted below it; worse the other way round; equal holds inside ± margin and is
-    contradicted where the whole interval lies beyond it. Whatever is neither is undecided.
+    A gain holds if the interval lies above 0 and is contradicted below 0; worse is the reverse. Equal holds if the
+    interval lies inside ± margin and is contradicted if all of it lies outside. In all other cases the claim is
+    undecided.
 
-    >>> judge("gain", 0.01, 0.03, 0.01), judge("gain", -0.01, 0.03, 0.01), judge("equal", 0.02, 0.03, 0.01)
+    >>> verdict("gain", 0.01, 0.03, 0.01), verdict("gain", -0.01, 0.03, 0.01), verdict("equal", 0.02, 0.03, 0.01)
     ('holds', 'undecided', 'contradicted')
     """
     if math.isnan(low) or math.isnan(high):
         return "too few"
-    above, below, inside, outside = _places(low, high, margin)
+    above, below, inside, outside = _positions(low, high, margin)
     holds = {"gain": above, "equal": inside, "worse": below}[claim]
     opposite = {"gain": below, "equal": outside, "worse": above}[claim]
     return "holds" if holds else "contradicted" if opposite else "undecided"
 
 
 def find(low: float, high: float, margin: float) -> Finding:
-    """What the interval shows by itself, whatever was claimed: better or worse (0 is outside), else equal (inside ±
-    margin), else unclear.
+    """The finding from the interval, independent of any claim.
+
+    It is better or worse if the interval excludes 0, else equal if it lies inside ± margin, else unclear.
 
     >>> find(0.001, 0.004, 0.01), find(-0.001, 0.004, 0.01), find(-0.02, 0.004, 0.01)
     ('better', 'equal', 'unclear')
     """
     if math.isnan(low) or math.isnan(high):
         return "too few"
-    above, below, inside, _ = _places(low, high, margin)
+    above, below, inside, _ = _positions(low, high, margin)
     return "better" if above else "worse" if below else "equal" if inside else "unclear"
 
 
-def _places(low: float, high: float, margin: float) -> tuple[bool, bool, bool, bool]:
-    """Whether the interval lies above 0, below 0, inside ± margin, outside it."""
+def _positions(low: float, high: float, margin: float) -> tuple[bool, bool, bool, bool]:
+    """Flags: the interval lies above 0, below 0, inside ± margin, outside ± margin."""
     return low > 0, high < 0, -margin < low and high < margin, low > margin or high < -margin

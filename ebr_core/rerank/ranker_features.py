@@ -1,4 +1,4 @@
-"""Learning to rank: which pairs a ranker reads, and what it reads of them. [EBR §5]"""
+"""Learning to rank: the pairs that a ranker is trained on, and their features. [EBR §5]"""
 
 from __future__ import annotations
 
@@ -14,141 +14,153 @@ Embedding = Literal["none", "cosine", "hadamard", "raw"]
 
 
 class Ranker(Frozen):
-    """A learnt order of what an arm retrieves: LambdaMART [Burges 2010] over ordinary features, and its embedding."""
+    """A learned order of an arm's results: LambdaMART [Burges 2010] over ordinary features and the arm's embedding."""
 
     of: str = Field(description="the arm or ensemble that retrieves, and whose embedding is read")
-    index: str = Field("exact", description="the index that it retrieves through")
-    depth: int = Field(200, ge=1, le=10_000, description="documents that it orders; behind them the retrieval's follow")
+    index: str = Field("exact", description="the arm's index that is searched")
+    depth: int = Field(
+        200,
+        ge=1,
+        le=10_000,
+        description="documents that it reorders; the others follow as retrieved",
+    )
     embedding: Embedding = Field(
         "none",
-        description="what is read of the embedding: nothing, the cosine, the products of each dimension (hadamard), "
-        "or both vectors as they are (raw) [EBR §5]",
+        description="features of the embedding: none, the cosine, the product in each dimension (hadamard), "
+        "or both vectors (raw) [EBR §5]",
     )
     debias: Literal["auto", "propensities", "position", "none"] = Field(
         "auto",
-        description="what is done about position bias: clicks weighted by inverse propensities, which shuffled lists "
-        "tell; the position as a feature, held at 1 when scoring; nothing. auto: the first that the log allows",
+        description="treatment of position bias: propensities weights clicks by inverse propensities estimated from "
+        "shuffled lists; position adds the position as a feature, fixed at 1 when scoring; none does nothing; "
+        "auto takes the first of these that the log allows",
     )
     clip: float = Field(3, ge=1, le=1000, description="the largest weight of a click")
     unshown: int = Field(
         100,
         ge=0,
         le=10_000,
-        description="documents of each search's list that it retrieved and nobody was shown, drawn at random, that "
+        description="number of random documents per search that were retrieved but not shown, which "
         "count as not clicked",
     )
-    trees: int = Field(500, ge=1, le=10_000, description="at most")
-    patience: int = Field(50, ge=1, le=10_000, description="trees without a better held-out nDCG@10 before it stops")
+    trees: int = Field(500, ge=1, le=10_000, description="trees, at most")
+    patience: int = Field(
+        50, ge=1, le=10_000, description="trees without a better held-out nDCG@10 before training stops"
+    )
     leaves: int = Field(15, ge=2, le=1024, description="leaves of a tree, at most")
     leaf_rows: int = Field(50, ge=1, le=1_000_000, description="pairs in a leaf, at least")
-    learning_rate: float = Field(0.05, gt=0, le=1, description="how much of each tree is added")
+    learning_rate: float = Field(0.05, gt=0, le=1, description="factor by which each tree's output is multiplied")
     held_out: float = Field(
-        0.2, gt=0, le=0.5, description="the newest share of its searches, which decides how many trees are kept"
+        0.2, gt=0, le=0.5, description="share of the searches, the newest, on which the number of trees is chosen"
     )
 
     @property
     def sources(self) -> dict[str, str]:
-        """The arms that it reads, by the keys that name them."""
+        """The arms that the ranker reads, by the keys that name them."""
         return {"of": self.of}
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """Those of them whose vectors it searches."""
+        """The arms whose vectors it searches."""
         return (self.of,)
 
 
 class Ordinary(NamedTuple):
-    """What is known of searches and documents beside the embedding; None or left out: these logs do not tell."""
+    """Attributes of searches and documents besides the embedding; None or absent if the logs lack them."""
 
     clicks: Float32 | None  # (N,) log(1 + clicks of the training window)
-    kinds: Float32 | None  # (N,) a number for each kind; NaN: none
-    searched: Float32 | None  # (S,) days since any fixed instant
-    created: Float32 | None  # (N,) the same; NaN: not known
+    kinds: Float32 | None  # (N,) a code for each kind; NaN: no kind
+    searched: Float32 | None  # (S,) days since a fixed instant
+    created: Float32 | None  # (N,) the same; NaN: unknown
     title: Float32 | None  # (N,) characters
     query: Float32  # (S,) characters
-    places: dict[str, tuple[Int32, Int32]]  # column → ((S,), (N,)) a number for each value, −1: none
+    places: dict[str, tuple[Int32, Int32]]  # column → ((S,), (N,)) a code for each value, −1: no value
 
 
 class Placed(NamedTuple):
     """Results of searches, in any order."""
 
-    searches: Int32  # (R,) places among the searches
+    searches: Int32  # (R,) indices of the searches
     documents: Int32  # (R,) document rows
-    positions: Int32  # (R,) as shown; 1 for what was not, 0: not known
+    positions: Int32  # (R,) as shown; 1 if not shown, 0 if unknown
     weights: Float32  # (R,)
 
 
-def those(placed: Placed, kept: Bool) -> Placed:
-    """The results that are kept (R,)."""
-    return Placed(placed.searches[kept], placed.documents[kept], placed.positions[kept], placed.weights[kept])
+def those(results: Placed, mask: Bool) -> Placed:
+    """The results selected by a mask (R,)."""
+    return Placed(results.searches[mask], results.documents[mask], results.positions[mask], results.weights[mask])
 
 
-def both(one: Placed, other: Placed) -> Placed:
-    """The results of one, then those of the other."""
+def both(first: Placed, second: Placed) -> Placed:
+    """The results of first, followed by those of second."""
     return Placed(
-        np.concatenate([one.searches, other.searches]),
-        np.concatenate([one.documents, other.documents]),
-        np.concatenate([one.positions, other.positions]),
-        np.concatenate([one.weights, other.weights]),
+        np.concatenate([first.searches, second.searches]),
+        np.concatenate([first.documents, second.documents]),
+        np.concatenate([first.positions, second.positions]),
+        np.concatenate([first.weights, second.weights]),
     )
 
 
 class Examples(NamedTuple):
-    """Pairs to learn an order from, a group behind the other: one click, and what was not clicked."""
+    """Training pairs in consecutive groups: one clicked document, and documents that were not clicked."""
 
-    searches: Int32  # (P,) places among the searches
+    searches: Int32  # (P,) indices of the searches
     documents: Int32  # (P,) document rows
-    clicked: Bool  # (P,) one a group
-    positions: Int32  # (P,) as shown; 1 for what was not
-    weights: Float32  # (P,) of its group
+    clicked: Bool  # (P,) one True per group
+    positions: Int32  # (P,) as shown; 1 if not shown
+    weights: Float32  # (P,) that of the group
     sizes: Int64  # (G,) pairs of each group
 
 
 def describe(ordinary: Ordinary, searches: Int32, documents: Int32) -> tuple[list[str], list[Float32]]:
-    """(names, columns (P,)): the ordinary features of pairs, but for those of terms. NaN where one side does not say.
+    """(names, columns (P,)): the ordinary features of pairs, without those of terms. NaN if either side has no value.
 
-    Age is that at the search; a document not yet there counts as new.
+    The age is that at the time of the search. A document created later has age 0.
     """
-    named: dict[str, Float32 | None] = {
-        "popularity": _at(ordinary.clicks, documents),
-        "kind": _at(ordinary.kinds, documents),
-        "title_length": _at(ordinary.title, documents),
+    features: dict[str, Float32 | None] = {
+        "popularity": _take(ordinary.clicks, documents),
+        "kind": _take(ordinary.kinds, documents),
+        "title_length": _take(ordinary.title, documents),
         "query_length": ordinary.query[searches],
     }
     if ordinary.searched is not None and ordinary.created is not None:
-        named["age_days"] = np.maximum(ordinary.searched[searches] - ordinary.created[documents], 0)
-    for name, (of_searches, of_documents) in ordinary.places.items():
-        ours, theirs = of_searches[searches], of_documents[documents]
-        named[f"same_{name}"] = np.where((ours == -1) | (theirs == -1), np.nan, ours == theirs).astype(np.float32)
-    there = {name: column for name, column in named.items() if column is not None}
-    return list(there), list(there.values())
+        features["age_days"] = np.maximum(ordinary.searched[searches] - ordinary.created[documents], 0)
+    for name, (search_codes, document_codes) in ordinary.places.items():
+        search_values, document_values = search_codes[searches], document_codes[documents]
+        features[f"same_{name}"] = np.where(
+            (search_values == -1) | (document_values == -1), np.nan, search_values == document_values
+        ).astype(np.float32)
+    available = {name: column for name, column in features.items() if column is not None}
+    return list(available), list(available.values())
 
 
-def _at(column: Float32 | None, rows: Int32) -> Float32 | None:
+def _take(column: Float32 | None, rows: Int32) -> Float32 | None:
     return None if column is None else column[rows]
 
 
 def embedded(
-    kind: Embedding, queries: Float32, documents: Float32, at: Int32, rows: Int32
+    kind: Embedding, queries: Float32, documents: Float32, search_at: Int32, rows: Int32
 ) -> tuple[list[str], list[Float32]]:
-    """(names, columns (P,)) of what a ranker reads of the vectors of pairs; queries (S, D) or (h, S, D), the nearest of
-    a search's h vectors."""
+    """(names, columns (P,)): the embedding features of pairs.
+
+    queries are (S, D), or (h, S, D), of which the vector nearest to the document counts.
+    """
     if kind == "none":
         return [], []
-    theirs = documents[rows]
-    ours = (queries if queries.ndim == 3 else queries[None])[:, at]
-    cosines = np.einsum("hpd,pd->hp", ours, theirs)
+    document_vectors = documents[rows]
+    query_vectors = (queries if queries.ndim == 3 else queries[None])[:, search_at]
+    cosines = np.einsum("hpd,pd->hp", query_vectors, document_vectors)
     if kind == "cosine":
         return ["cosine"], [cosines.max(0)]
-    near = ours[cosines.argmax(0), np.arange(len(at))]
+    nearest = query_vectors[cosines.argmax(0), np.arange(len(search_at))]
     if kind == "hadamard":
-        return [f"hadamard_{d}" for d in range(theirs.shape[1])], list((near * theirs).T)
-    names = [f"{side}_{d}" for side in ("query", "document") for d in range(theirs.shape[1])]
-    return names, [*near.T, *theirs.T]
+        return [f"hadamard_{d}" for d in range(document_vectors.shape[1])], list((nearest * document_vectors).T)
+    names = [f"{side}_{d}" for side in ("query", "document") for d in range(document_vectors.shape[1])]
+    return names, [*nearest.T, *document_vectors.T]
 
 
 def group_of(feature: str) -> str:
-    """The group that a feature's gain is counted under: a vector's dimensions are one.
+    """The group under which a feature's gain is reported: all dimensions of a vector are one group.
 
     >>> group_of("hadamard_12"), group_of("query_3"), group_of("query_length")
     ('hadamard', 'query vector', 'query_length')
@@ -162,47 +174,47 @@ def group_of(feature: str) -> str:
 def unshown(
     retrieved: Int32, searches: Int32, shown: Int32, count: int, rng: np.random.Generator
 ) -> tuple[Int32, Int32]:
-    """(searches, documents): of each search's retrieved (S, K) up to count that were not shown, drawn at random.
+    """(searches, documents): at most `count` random documents of each search's retrieved (S, K) that were not shown.
 
-    searches and shown (R,): every pair that was shown.
+    searches and shown (R,) are all pairs that were shown.
     """
     width = np.int64(max(retrieved.max(initial=0), shown.max(initial=0)) + 1)
     keys = np.arange(len(retrieved))[:, None] * width + retrieved
-    free = (retrieved >= 0) & ~np.isin(keys, searches * width + shown)
-    chance = np.where(free, rng.random(retrieved.shape), np.inf)
-    first = np.argsort(chance, axis=1, kind="stable")[:, :count]
-    kept = np.take_along_axis(free, first, 1)
-    return np.nonzero(kept)[0].astype(np.int32), np.take_along_axis(retrieved, first, 1)[kept]
+    is_unshown = (retrieved >= 0) & ~np.isin(keys, searches * width + shown)
+    priority = np.where(is_unshown, rng.random(retrieved.shape), np.inf)
+    first = np.argsort(priority, axis=1, kind="stable")[:, :count]
+    valid = np.take_along_axis(is_unshown, first, 1)
+    return np.nonzero(valid)[0].astype(np.int32), np.take_along_axis(retrieved, first, 1)[valid]
 
 
-def by_click(clicked: Placed, others: Placed, searches: int) -> Examples:
-    """A group for each click: the clicked document, then all of its search's that nobody clicked.
+def by_click(clicked: Placed, negatives: Placed, searches: int) -> Examples:
+    """A group for each click: the clicked document, followed by all documents of its search that were not clicked.
 
-    So a search with two clicks is two groups, and a click's weight counts for each of its pairs, as inverse
-    propensities ask [Joachims, Swaminathan & Schnabel 2017]. A click of a search without others teaches nothing and is
-    left out; the others' weights do not count. searches: how many there are.
+    A search with two clicks has two groups, and the weight of a click applies to each of its pairs, as inverse
+    propensities require [Joachims, Swaminathan & Schnabel 2017]. A click whose search has no other document is left
+    out. The weights of the documents not clicked are ignored. searches is the number of searches.
     """
-    order = np.argsort(others.searches, kind="stable")
-    counts = np.bincount(others.searches, minlength=searches)
+    order = np.argsort(negatives.searches, kind="stable")
+    counts = np.bincount(negatives.searches, minlength=searches)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
-    of_click, documents, positions, weights = those(clicked, counts[clicked.searches] > 0)
-    sizes = 1 + counts[of_click]
+    click_searches, documents, positions, weights = those(clicked, counts[clicked.searches] > 0)
+    sizes = 1 + counts[click_searches]
     first = np.cumsum(sizes) - sizes
     group = np.repeat(np.arange(len(sizes)), sizes)
-    place = np.arange(len(group)) - first[group]
-    is_click = place == 0
-    other = order[starts[of_click[group]] + np.maximum(place - 1, 0)]
+    pos = np.arange(len(group)) - first[group]
+    is_click = pos == 0
+    negative = order[starts[click_searches[group]] + np.maximum(pos - 1, 0)]
     return Examples(
-        of_click[group],
-        np.where(is_click, documents[group], others.documents[other]).astype(np.int32),
+        click_searches[group],
+        np.where(is_click, documents[group], negatives.documents[negative]).astype(np.int32),
         is_click,
-        np.where(is_click, positions[group], others.positions[other]).astype(np.int32),
+        np.where(is_click, positions[group], negatives.positions[negative]).astype(np.int32),
         weights[group].astype(np.float32),
         sizes.astype(np.int64),
     )
 
 
-def first_of(order: Float32, lists: Int32) -> Int32:
-    """lists (Q, K) in the falling order of their scores (Q, K); ties stay, −1 comes last."""
-    place = np.argsort(np.where(lists >= 0, -order, np.inf), axis=1, kind="stable")
-    return np.take_along_axis(lists, place, 1)
+def first_of(scores: Float32, lists: Int32) -> Int32:
+    """lists (Q, K) sorted by falling scores (Q, K); ties keep their order, and −1 comes last."""
+    order = np.argsort(np.where(lists >= 0, -scores, np.inf), axis=1, kind="stable")
+    return np.take_along_axis(lists, order, 1)

@@ -1,12 +1,13 @@
-"""Boolean conditions on documents, with nn as one of their operands. [EBR §4.2]
+"""Boolean conditions on documents, with nn as an operand. [EBR §4.2]
 
     kind = person AND (city = Lyon OR NOT country IN (DE, AT)) AND created_at >= 2024-01-01
     term:smith AND nn(radius=0.35)
     language = de OR nn(k=50)
 
-AND binds closer than OR, NOT closest. A comparison with an attribute that a document lacks is false. `term:` holds for
-documents with that word, after stemming. nn(radius=r) holds for the documents within the cosine distance r of the
-query, nn(k=K) for the K nearest among those that meet all that stands beside it under the same AND.
+NOT binds more tightly than AND, and AND more tightly than OR. A comparison with an attribute that a document lacks is
+false. `term:` holds for documents with that word, after stemming. nn(radius=r) holds for the documents within the
+cosine distance r of the query. nn(k=K) holds for the K nearest of the documents that meet the other operands of the
+same AND.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Is(NamedTuple):
 
 
 class Term(NamedTuple):
-    """The document has the word (all words, where there are several)."""
+    """The document has the word, or all words if there are several."""
 
     text: str
 
@@ -56,19 +57,19 @@ class Near(NamedTuple):
 
 
 class Not(NamedTuple):
-    """The opposite."""
+    """The part does not hold."""
 
     part: Condition
 
 
 class AllOf(NamedTuple):
-    """Every part."""
+    """Every part holds."""
 
     parts: tuple[Condition, ...]
 
 
 class AnyOf(NamedTuple):
-    """At least one part."""
+    """At least one part holds."""
 
     parts: tuple[Condition, ...]
 
@@ -77,46 +78,46 @@ Condition = Is | Term | Near | Not | AllOf | AnyOf
 
 
 def parse(text: str) -> Condition:
-    """The condition that a text says. Errors: where it stops making sense, and what is allowed there.
+    """The condition written in text. Raises InputError with the position of the first error and what is allowed there.
 
     >>> parse("kind = page AND NOT nn(k=5)")
     AllOf(parts=(Is(attribute='kind', operator='=', values=('page',)), Not(part=Near(radius=None, k=5))))
     """
     if len(text) > LONGEST:
-        raise InputError(f"a condition of {len(text)} characters; at most {LONGEST}")
+        raise InputError(f"a condition of {len(text)} characters; at most {LONGEST} are allowed")
     reader = _ConditionReader(text)
-    condition = _either(reader, 0)
+    condition = _parse_or(reader, 0)
     if reader.at < len(reader.tokens):
         raise reader.wrong("AND, OR or the end")
     return condition
 
 
 class _ConditionReader:
-    """The tokens of a text and the place of the next. A quoted token is never a keyword."""
+    """The tokens of a text, and the index of the next one. A quoted token is never a keyword."""
 
     def __init__(self, text: str) -> None:
-        """Cuts text into (place, token, whether quoted)."""
+        """Split text into tokens (position, token, is_quoted)."""
         self.text, self.at = text, 0
         self.tokens: list[tuple[int, str, bool]] = []
-        place = 0
-        while text[place:].strip():
-            found = _TOKEN.match(text, place)
-            if found is None:
-                raise InputError(f"condition: {text[place:].strip()[:20]!r} at {place} makes no sense in {text!r}")
-            quoted = found.group(2) is not None
-            token = re.sub(r"\\(.)", r"\1", found.group(2)) if quoted else found.group(1) or found.group(3)
-            self.tokens.append((found.start(found.lastindex or 0), token, quoted))
-            place = found.end()
+        pos = 0
+        while text[pos:].strip():
+            hit = _TOKEN.match(text, pos)
+            if hit is None:
+                raise InputError(f"condition: {text[pos:].strip()[:20]!r} at {pos} makes no sense in {text!r}")
+            quoted = hit.group(2) is not None
+            token = re.sub(r"\\(.)", r"\1", hit.group(2)) if quoted else hit.group(1) or hit.group(3)
+            self.tokens.append((hit.start(hit.lastindex or 0), token, quoted))
+            pos = hit.end()
 
     def next(self) -> str:
-        """The next token, its upper case where it is a keyword, "" at the end."""
+        """The next token; a keyword in upper case; "" at the end."""
         if self.at == len(self.tokens):
             return ""
         _, token, quoted = self.tokens[self.at]
         return token.upper() if not quoted and token.upper() in ("AND", "OR", "NOT", "IN") else token
 
     def take(self, expected: str = "") -> str:
-        """Moves past the next token and returns it."""
+        """The next token, which is consumed. Raises InputError if it is not the expected one."""
         token = self.next()
         if token == "" or (expected and token != expected):
             raise self.wrong(expected or "more")
@@ -124,92 +125,92 @@ class _ConditionReader:
         return token
 
     def wrong(self, expected: str) -> InputError:
-        """What stands at the next place, and what could."""
+        """The error for the next token: what was got and what was expected."""
         if self.at == len(self.tokens):
             return InputError(f"condition: {self.text!r} ends where {expected} should follow")
-        place, token, _ = self.tokens[self.at]
-        return InputError(f"condition: got {token!r} at {place} of {self.text!r}; expected {expected}")
+        pos, token, _ = self.tokens[self.at]
+        return InputError(f"condition: got {token!r} at {pos} of {self.text!r}; expected {expected}")
 
 
-def _either(reader: _ConditionReader, depth: int) -> Condition:
-    parts = [_both(reader, depth)]
+def _parse_or(reader: _ConditionReader, depth: int) -> Condition:
+    parts = [_parse_and(reader, depth)]
     while reader.next() == "OR":
         reader.take()
-        parts.append(_both(reader, depth))
+        parts.append(_parse_and(reader, depth))
     return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
 
-def _both(reader: _ConditionReader, depth: int) -> Condition:
-    parts = [_one(reader, depth)]
+def _parse_and(reader: _ConditionReader, depth: int) -> Condition:
+    parts = [_parse_operand(reader, depth)]
     while reader.next() == "AND":
         reader.take()
-        parts.append(_one(reader, depth))
+        parts.append(_parse_operand(reader, depth))
     return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
 
-def _one(reader: _ConditionReader, depth: int) -> Condition:
+def _parse_operand(reader: _ConditionReader, depth: int) -> Condition:
     if depth > DEEPEST:
         raise InputError(f"condition: nested more than {DEEPEST} deep")
     token = reader.next()
     if token == "NOT":
         reader.take()
-        return Not(_one(reader, depth + 1))
+        return Not(_parse_operand(reader, depth + 1))
     if token == "(":
         reader.take()
-        inner = _either(reader, depth + 1)
+        inner = _parse_or(reader, depth + 1)
         reader.take(")")
         return inner
     if token == "nn":
-        return _near(reader)
+        return _parse_near(reader)
     if token == "term":
         reader.take()
         reader.take(":")
-        return Term(_value(reader))
+        return Term(_parse_value(reader))
     if token not in ATTRIBUTES:
         raise reader.wrong(f"an attribute ({', '.join(ATTRIBUTES)}), term:…, nn(…), NOT or (")
-    return _comparison(reader)
+    return _parse_comparison(reader)
 
 
-def _comparison(reader: _ConditionReader) -> Is:
+def _parse_comparison(reader: _ConditionReader) -> Is:
     attribute, operator = reader.take(), reader.next()
     if operator == "IN":
         reader.take()
         reader.take("(")
-        values = [_value(reader)]
+        values = [_parse_value(reader)]
         while reader.next() == ",":
             reader.take()
-            values.append(_value(reader))
+            values.append(_parse_value(reader))
         reader.take(")")
         operator = "="
     elif operator in COMPARED:
         reader.take()
-        values = [_value(reader)]
+        values = [_parse_value(reader)]
     else:
         raise reader.wrong(f"one of {' '.join(COMPARED)} or IN")
     if attribute in TIMES:
-        values = [_instant(attribute, value) for value in values]
+        values = [_parse_instant(attribute, value) for value in values]
     return Is(attribute, operator, tuple(values))
 
 
-def _value(reader: _ConditionReader) -> str:
+def _parse_value(reader: _ConditionReader) -> str:
     if reader.at < len(reader.tokens) and not reader.tokens[reader.at][2] and reader.next() in "()=<>,:":
-        raise reader.wrong("a value; put it in quotes if it holds signs")
+        raise reader.wrong("a value; put it in quotes if it contains one of ()=<>,:!")
     return reader.take()
 
 
-def _instant(attribute: str, text: str) -> str:
-    """The instant in UTC, as documents hold theirs; a text without a zone is taken to be in it."""
+def _parse_instant(attribute: str, text: str) -> str:
+    """The instant in UTC, in the format of the documents' columns. A text without a time zone is read as UTC."""
     try:
         instant = datetime.fromisoformat(text)
         return (instant.astimezone(UTC) if instant.tzinfo else instant).replace(tzinfo=None).isoformat()
-    except (ValueError, OverflowError) as error:  # a zone may lead out of the calendar
+    except (ValueError, OverflowError) as error:  # a time zone can move the date out of the calendar
         raise InputError(
-            f"condition: {attribute} compared with {text!r}; expected a date such as 2024-01-31, in quotes "
+            f"condition: {attribute} is compared with {text!r}; expected a date such as 2024-01-31, in quotes "
             "with a time of day"
         ) from error
 
 
-def _near(reader: _ConditionReader) -> Near:
+def _parse_near(reader: _ConditionReader) -> Near:
     for expected in ("nn", "("):
         reader.take(expected)
     name = reader.take()
@@ -222,14 +223,14 @@ def _near(reader: _ConditionReader) -> Near:
     try:
         near = Near(float(text), None) if name == "radius" else Near(None, int(text))
     except ValueError as error:
-        raise InputError(f"condition: nn({name}={text}): {text!r} is no number") from error
+        raise InputError(f"condition: nn({name}={text}): {text!r} is not a number") from error
     if (near.radius is not None and not 0 <= near.radius <= 2) or (near.k is not None and near.k < 1):
-        raise InputError(f"condition: nn({name}={text}); a radius lies between 0 and 2, k is at least 1")
+        raise InputError(f"condition: nn({name}={text}); expected a radius between 0 and 2, or k of at least 1")
     return near
 
 
 def holds_nn(condition: Condition) -> bool:
-    """Whether nn stands anywhere in it, so that it depends on the query."""
+    """True if the condition contains nn anywhere, and so depends on the query."""
     if isinstance(condition, Near):
         return True
     if isinstance(condition, Not):
@@ -238,9 +239,9 @@ def holds_nn(condition: Condition) -> bool:
 
 
 def meet(condition: Condition, table: pa.Table, terms: Terms, nearest: Callable[[Near, Mask], Mask]) -> Mask:
-    """(N,): which documents of the table meet the condition.
+    """(N,): True for the documents of the table that meet the condition.
 
-    nearest(near, among) gives the documents that an nn holds for, among those of a mask; under an AND it is asked last.
+    nearest(near, among) returns the documents of the mask `among` for which an nn holds. In an AND it is called last.
     """
     return _meet(condition, table, terms, nearest, np.ones(table.num_rows, bool))
 
@@ -253,8 +254,8 @@ def _meet(
     if isinstance(condition, Not):
         return among & ~_meet(condition.part, table, terms, nearest, among)
     if isinstance(condition, AnyOf):
-        met: Mask = np.logical_or.reduce([_meet(part, table, terms, nearest, among) for part in condition.parts])
-        return met
+        mask: Mask = np.logical_or.reduce([_meet(part, table, terms, nearest, among) for part in condition.parts])
+        return mask
     if isinstance(condition, AllOf):
         for part in sorted(condition.parts, key=holds_nn):
             among = _meet(part, table, terms, nearest, among)
@@ -267,7 +268,7 @@ def _meet(
 def _compare(condition: Is, column: pa.ChunkedArray) -> Mask:
     values = pa.array(condition.values, pa.string()).cast(column.type)
     if len(values) > 1:
-        met: Mask = pc.is_in(column, value_set=values).to_numpy()
+        mask: Mask = pc.is_in(column, value_set=values).to_numpy()
     else:
-        met = pc.fill_null(COMPARED[condition.operator](column, values[0]), False).to_numpy()
-    return met
+        mask = pc.fill_null(COMPARED[condition.operator](column, values[0]), False).to_numpy()
+    return mask

@@ -1,4 +1,4 @@
-"""A faiss index over the distinct vectors of documents: what several documents share is indexed once."""
+"""A faiss index over the distinct vectors of documents: a vector that several documents share is indexed once."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from numba import njit
 
 from ebr_core.arrays import Float32, Int32, Int64
 
-_PRIME = np.uint64(0x100000001B3)  # of FNV-1a, here over words of 32 bits
+_PRIME = np.uint64(0x100000001B3)  # of FNV-1a, applied here to 32-bit words
 _HALF = np.uint64(32)
 
 
 class DuplicateMap(NamedTuple):
-    """The documents of each distinct vector u: rows[starts[u] : starts[u + 1]], ascending."""
+    """The documents of each distinct vector u: rows[starts[u] : starts[u + 1]], in ascending order."""
 
     starts: Int64  # (U + 1,)
     rows: Int32  # (N,)
 
 
 class DedupedIndex(NamedTuple):
-    """What is searched: an index, and whose its vectors are where some have several documents."""
+    """A searchable index, and the documents of its vectors if some vectors belong to several documents."""
 
     index: faiss.Index
     copies: DuplicateMap | None = None
 
     @property
     def documents(self) -> int:
-        """How many documents can be found."""
+        """Number of documents that can be found."""
         return int(self.index.ntotal) if self.copies is None else len(self.copies.rows)
 
 
 def distinct(vectors: Float32) -> tuple[Float32, DuplicateMap | None]:
-    """The distinct ones of the vectors (N, D), to the bit, in the order of their first rows, and their documents; None
-    where no two are equal.
+    """(vectors (U, D), duplicates): the bitwise distinct vectors in the order of their first rows, and their documents.
 
-    Namesakes have one vector where text is all that a tower reads. A graph over copies links them to each other and to
-    nothing else, so that a walk does not come away from them; a cell scans each copy.
+    The duplicates are None if no two vectors are equal. Documents with the same text have the same vector if the tower
+    reads the text only. A graph over copies links them to each other and to nothing else, so a walk cannot leave them;
+    an inverted file scans every copy.
     """
-    hashes = _hashed(np.ascontiguousarray(vectors).view(np.uint32))
-    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    if len(first) == len(vectors) or not _equal(vectors, first[group]):  # the latter: two hashes fell together
+    hashes = _hash_rows(np.ascontiguousarray(vectors).view(np.uint32))
+    _, first, groups = np.unique(hashes, return_index=True, return_inverse=True)
+    if len(first) == len(vectors) or not _rows_equal(vectors, first[groups]):  # the second case is a hash collision
         return vectors, None
-    place = np.empty(len(first), np.int64)
-    place[np.argsort(first)] = np.arange(len(first))
-    group = place[group]
-    starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=len(first)))])
-    return vectors[np.sort(first)], DuplicateMap(starts, np.argsort(group, kind="stable").astype(np.int32))
+    group_rank = np.empty(len(first), np.int64)
+    group_rank[np.argsort(first)] = np.arange(len(first))
+    groups = group_rank[groups]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(groups, minlength=len(first)))])
+    return vectors[np.sort(first)], DuplicateMap(starts, np.argsort(groups, kind="stable").astype(np.int32))
 
 
 @njit(cache=True, nogil=True)
-def _hashed(words):  # type: ignore[no-untyped-def]
+def _hash_rows(words):  # type: ignore[no-untyped-def]
     """(N,) 64-bit hashes of words (N, D)."""
     hashes = np.empty(len(words), np.uint64)
     for n in range(len(words)):
@@ -67,8 +67,8 @@ def _hashed(words):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _equal(vectors, others):  # type: ignore[no-untyped-def]
-    """Whether each of the vectors (N, D) is the same as that of row others (N,)."""
+def _rows_equal(vectors, others):  # type: ignore[no-untyped-def]
+    """True if each of the vectors (N, D) equals the row of `others` (N, D)."""
     for n in range(len(vectors)):
         for d in range(vectors.shape[1]):
             if vectors[n, d] != vectors[others[n], d]:
@@ -76,27 +76,27 @@ def _equal(vectors, others):  # type: ignore[no-untyped-def]
     return True
 
 
-def of_vectors(copies: DuplicateMap, documents: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """(U,): the vectors of which at least one of the documents (N,) is meant."""
-    any_of: npt.NDArray[np.bool_] = np.logical_or.reduceat(documents[copies.rows], copies.starts[:-1])
-    return any_of
+def of_vectors(duplicates: DuplicateMap, documents: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(U,): True for the vectors of which at least one document is True in the mask `documents` (N,)."""
+    mask: npt.NDArray[np.bool_] = np.logical_or.reduceat(documents[duplicates.rows], duplicates.starts[:-1])
+    return mask
 
 
-def save(searched: DedupedIndex, folder: Path) -> int:
-    """Writes index.faiss, and copies.starts.npy and copies.rows.npy where there are copies; bytes on disk."""
-    faiss.write_index(searched.index, str(folder / "index.faiss"))
-    for name, array in searched.copies._asdict().items() if searched.copies else ():
+def save(index: DedupedIndex, folder: Path) -> int:
+    """Write index.faiss, and copies.starts.npy and copies.rows.npy if there are copies. Returns the bytes on disk."""
+    faiss.write_index(index.index, str(folder / "index.faiss"))
+    for name, array in index.copies._asdict().items() if index.copies else ():
         np.save(folder / f"copies.{name}.npy", array)
     return sum(path.stat().st_size for path in saved_as(folder))
 
 
 def saved_as(folder: Path) -> list[Path]:
-    """Where an index was saved."""
+    """The files that `save` wrote to folder."""
     return [folder / "index.faiss", *sorted(folder.glob("copies.*.npy"))]
 
 
 def load(folder: Path) -> DedupedIndex:
-    """What was saved."""
+    """The index that `save` wrote to folder."""
     index = faiss.read_index(str(folder / "index.faiss"))
     if not (folder / "copies.rows.npy").exists():
         return DedupedIndex(index)

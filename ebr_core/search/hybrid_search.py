@@ -19,96 +19,100 @@ from ebr_core.search.faiss_index import innermost
 from ebr_core.search.nearest import search_exact, search_index
 
 RRF = 60  # Cormack et al. 2009
-KEPT = 0.95  # share of the validation targets that a calibrated radius keeps
-BY_CODES = (faiss.IndexPQ, faiss.IndexPQFastScan)  # they compare all and take no condition
+KEPT = 0.95  # share of the validation targets within a calibrated radius
+BY_CODES = (faiss.IndexPQ, faiss.IndexPQFastScan)  # they compare every document and accept no selector
 
 
 class DocumentFilter(Frozen):
-    """Which documents are in the index: those that meet at least one. [EBR §4.3, index selection]"""
+    """The documents in the index: those that meet at least one criterion. [EBR §4.3, index selection]"""
 
     active: bool = Field(False, description="shown or clicked in the training window")
-    recent_days: float | None = Field(None, gt=0, description="made in so many days before the period, or in it")
+    recent_days: float | None = Field(None, gt=0, description="created within so many days before the period, or in it")
     popular: float | None = Field(
         None, gt=0, le=1, description="share of the clicked documents, the most clicked first"
     )
 
     @model_validator(mode="after")
-    def _some(self) -> DocumentFilter:
+    def _check_not_empty(self) -> DocumentFilter:
         if not self.active and self.recent_days is None and self.popular is None:
-            raise ValueError("give active, recent_days or popular: none of them leaves no document")
+            raise ValueError("give active, recent_days or popular: without any of them no document is left")
         return self
 
 
 class Trigger(Frozen):
-    """Which searches the embedding is spared, because the terms or memory answer them. [EBR §4.3, query selection]"""
+    """The searches that skip the embedding because terms or click memory answer them. [EBR §4.3, query selection]"""
 
-    refinding: bool = Field(True, description="the searcher has clicked a result of this very query before")
+    refinding: bool = Field(True, description="skip searches whose searcher clicked a result of the same query before")
     navigational: float | None = Field(
-        0.8, gt=0, le=1, description="the share of the query's past clicks, of at least 3, that went to one document"
+        0.8, gt=0, le=1, description="skip queries with at least 3 past clicks, this share of them on one document"
     )
-    instead: Literal["terms", "memory"] = Field("terms", description="what answers them")
+    instead: Literal["terms", "memory"] = Field("terms", description="the retriever that answers them")
 
 
 class Retrieval(Frozen):
     """Terms, an arm's embedding, or both; under a condition, within a radius, for chosen queries or documents."""
 
     terms: Literal["every", "any"] | None = Field(
-        None, description="documents with every, or any, word of the query, in the order of BM25"
+        None, description="retrieve documents with every, or any, word of the query, ordered by BM25"
     )
-    arm: str | None = Field(None, description="documents near the query by this arm's embedding")
+    arm: str | None = Field(None, description="retrieve documents near the query by this arm's embedding")
     index: str = Field("exact", description="the arm's index that is searched")
-    near: Literal["top", "radius"] = Field("top", description="the K nearest, or those of them within the radius")
+    near: Literal["top", "radius"] = Field("top", description="the K nearest, or the ones among them within the radius")
     radius: float | Literal["model", "query"] = Field(
         "model",
-        description="a cosine distance; or one that keeps 95 % of the validation targets: the same for all queries of "
-        "a model, or that far beyond each query's nearest document (after pEBR 2024)",
+        description="a cosine distance; or a distance that keeps 95% of the validation targets, the same for all "
+        "queries of a model, or beyond each query's nearest document (after pEBR 2024)",
     )
     fuse: Literal["rrf", "union"] = Field(
-        "rrf", description="reciprocal ranks summed, or the terms' documents followed by the others"
+        "rrf", description="the sum of reciprocal ranks, or the terms' documents followed by the others"
     )
-    where: str | None = Field(None, description="a condition that every document meets, such as kind = person")
+    where: str | None = Field(None, description="a condition that every document must meet, such as kind = person")
     documents: DocumentFilter | None = None
     trigger: Trigger | None = None
 
     @model_validator(mode="after")
-    def _something_to_do(self) -> Retrieval:
+    def _check_settings(self) -> Retrieval:
         if self.terms is None and self.arm is None:
-            raise ValueError("give terms, an arm, or both: neither retrieves nothing")
+            raise ValueError("give terms, an arm, or both: without them nothing is retrieved")
         if self.trigger is not None and (self.arm is None or (self.terms is None and self.trigger.instead == "terms")):
             raise ValueError("a trigger spares an arm's embedding and lets terms answer: give both, or instead: memory")
         if isinstance(self.radius, float | int) and not 0 <= self.radius <= 2:
             raise ValueError(f"radius: got {self.radius}; a cosine distance lies between 0 and 2")
         if self.where is not None and holds_nn(parse(self.where)):
-            raise ValueError("where: nn depends on the query; say near and radius instead")
+            raise ValueError("where: nn depends on the query; use near and radius instead")
         return self
 
     @property
     def sources(self) -> dict[str, str]:
-        """The arms that it reads, by the keys that name them."""
+        """The arms that the retrieval reads, by the keys that name them."""
         return {} if self.arm is None else {"arm": self.arm}
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """Those of them whose vectors it searches."""
+        """The arms whose vectors it searches."""
         return tuple(self.sources.values())
 
 
 class Radius(Frozen):
-    """How far a model's targets lie from its queries, in cosine distance. It belongs to the model."""
+    """The cosine distances of a model's targets from its queries, valid for that model only."""
 
-    model: float = Field(description="the distance within which 95 % of the validation targets lie")
-    beyond: float = Field(description="the distance beyond the nearest document within which they lie")
-    targets: int = Field(description="validation targets that it was calibrated on")
+    model: float = Field(description="the distance within which 95% of the validation targets lie")
+    beyond: float = Field(description="the distance beyond the query's nearest document within which 95% of them lie")
+    targets: int = Field(description="number of validation targets that it was calibrated on")
 
-    def of(self, asked: float | Literal["model", "query"], similarities: Float32) -> Float32 | float:
-        """The radius asked for: a number, or one for each query whose similarities (Q, K) begin with its nearest."""
-        if asked == "query":
+    def of(self, radius: float | Literal["model", "query"], similarities: Float32) -> Float32 | float:
+        """The radius: a number, or (Q, 1) from similarities (Q, K), the nearest document of each query first."""
+        if radius == "query":
             return np.asarray(1 - similarities[:, :1] + self.beyond, np.float32)
-        return self.model if asked == "model" else asked
+        return self.model if radius == "model" else radius
 
 
 def calibrate(targets: Float32, nearest: Float32, keep: float = KEPT) -> Radius:
-    """The smallest radii that keep that share of the targets, of (T,) similarities: theirs, their query's nearest."""
+    """The smallest radii that keep the share `keep` of the targets.
+
+    targets (T,) are their similarities, nearest (T,) those of the nearest document of their query. Raises InputError if
+    there are no targets.
+    """
     if len(targets) == 0:
         raise InputError("no validation target was found, so no radius can be calibrated; give radius: a number")
     model = np.quantile(1 - targets, keep, method="higher")
@@ -117,12 +121,12 @@ def calibrate(targets: Float32, nearest: Float32, keep: float = KEPT) -> Radius:
 
 
 def within(rows: Int32, similarities: Float32, radius: Float32 | float) -> Int32:
-    """rows (Q, K) with −1 for those farther than the radius (one, or (Q, 1))."""
+    """rows (Q, K) with −1 for documents farther than the radius, a number or (Q, 1)."""
     return np.where(1 - similarities <= radius + 1e-6, rows, -1).astype(np.int32)
 
 
 def reciprocal_rank_fusion(lists: list[Int32], k: int, constant: int = RRF) -> Int32:
-    """(Q, K): the rows with the highest Σ 1 / (constant + rank) over the lists (Q, J), ties by row; −1 behind the last.
+    """(Q, K): the rows with the highest Σ 1 / (constant + rank) over the lists (Q, J), ties by row, padded with −1.
 
     >>> reciprocal_rank_fusion([np.array([[1, 2]]), np.array([[2, 3]])], 2)
     array([[2, 1]], dtype=int32)
@@ -131,9 +135,9 @@ def reciprocal_rank_fusion(lists: list[Int32], k: int, constant: int = RRF) -> I
     shares = np.concatenate([1 / (constant + 1 + np.arange(part.shape[1])) for part in lists])
     width = int(rows.max(initial=0)) + 1
     keys = np.arange(len(rows))[:, None] * width + rows
-    there = rows >= 0
-    fused, place = np.unique(keys[there], return_inverse=True)
-    scores = np.bincount(place, np.broadcast_to(shares, rows.shape)[there], minlength=len(fused))
+    valid = rows >= 0
+    fused, inverse = np.unique(keys[valid], return_inverse=True)
+    scores = np.bincount(inverse, np.broadcast_to(shares, rows.shape)[valid], minlength=len(fused))
     query, row = fused // width, fused % width
     order = np.lexsort((row, -scores, query))
     query, row = query[order], row[order]
@@ -143,40 +147,40 @@ def reciprocal_rank_fusion(lists: list[Int32], k: int, constant: int = RRF) -> I
     return best
 
 
-def fuse(terms: Int32, near: Int32, how: Literal["rrf", "union"], k: int) -> Int32:
-    """(Q, K) of two lists (Q, J)."""
-    if how == "union":
+def fuse(terms: Int32, near: Int32, method: Literal["rrf", "union"], k: int) -> Int32:
+    """(Q, K): two lists (Q, J) fused by reciprocal ranks (rrf), or one after the other (union)."""
+    if method == "union":
         return first_distinct(np.concatenate([terms, near], axis=1), k)
     return reciprocal_rank_fusion([terms, near], k)
 
 
 class Found(NamedTuple):
-    """What a search under a condition found."""
+    """The result of a search under a condition."""
 
     rows: Int32  # (Q, K)
     similarities: Float32  # (Q, K)
-    exactly: bool  # whether every document that meets the condition was compared
+    exactly: bool  # True if every document that meets the condition was compared
 
 
 def search_within(
-    searched: DedupedIndex,
+    index: DedupedIndex,
     documents: Float32,
     queries: Float32,
     k: int,
     allowed: npt.NDArray[np.bool_] | None,
     typical: float,
 ) -> Found:
-    """The K nearest of the allowed documents (N,): through the index, or exactly where few are allowed.
+    """The K nearest of the allowed documents (N,): through the index, or by exact search if few are allowed.
 
-    typical: the documents that the index scans for a query without a condition. Where no more are allowed, comparing
-    all of them costs no more and loses none, so that is done. Else the index looks N / allowed times as far, so that
-    it compares as many allowed ones. documents (N, D) are their vectors.
+    typical is the number of documents that the index scans for a query without a condition. If no more are allowed, all
+    of them are compared, which costs no more and loses none. Otherwise nprobe or ef is multiplied by N / allowed, so
+    that as many allowed documents are compared. documents (N, D) are their vectors.
     """
     if allowed is None or allowed.all():
-        return Found(*search_index(searched, queries, k), isinstance(innermost(searched.index), faiss.IndexFlat))
+        return Found(*search_index(index, queries, k), isinstance(innermost(index.index), faiss.IndexFlat))
     count = int(allowed.sum())
-    if count <= max(typical, k) or isinstance(innermost(searched.index), (faiss.IndexFlat, *BY_CODES)):
-        there = np.flatnonzero(allowed)
-        rows, similarities = search_exact(documents[there], queries, k)
-        return Found(np.where(rows >= 0, there[rows], -1).astype(np.int32) if count else rows, similarities, True)
-    return Found(*search_index(searched, queries, k, allowed=allowed, widen=len(allowed) / count), False)
+    if count <= max(typical, k) or isinstance(innermost(index.index), (faiss.IndexFlat, *BY_CODES)):
+        candidates = np.flatnonzero(allowed)
+        rows, similarities = search_exact(documents[candidates], queries, k)
+        return Found(np.where(rows >= 0, candidates[rows], -1).astype(np.int32) if count else rows, similarities, True)
+    return Found(*search_index(index, queries, k, allowed=allowed, widen=len(allowed) / count), False)

@@ -1,4 +1,4 @@
-"""Settings of each kind of index, and what they need of a corpus."""
+"""Settings of each kind of index, and the corpus that they need."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from ebr_core.frozen import Frozen
 
 Links = Annotated[int, Field(ge=2, le=256)]
-FEWEST_FOR_PQ = 256  # as many as a byte has centroids
+FEWEST_FOR_PQ = 256  # documents, one for each centroid of a byte
 
 
-POINTS_A_LIST = 39  # training vectors that faiss wants for each centroid before it warns
+POINTS_A_LIST = 39  # training vectors for each centroid; with fewer, faiss warns
 
 
 class Exact(Frozen):
@@ -27,41 +27,41 @@ Code = Annotated[
     str,
     Field(
         pattern=r"^(flat|sq8|o?pq[1-9][0-9]*(x4fs)?)$",
-        description="flat: 4 bytes a dimension; sq8: 1 byte a dimension; pq32: product quantiser of 32 bytes, opq32 "
-        "with a learnt rotation before it; pq64x4fs: 64 parts of 4 bits, scanned in registers [EBR: d/4 bytes]",
+        description="flat: 4 bytes per dimension; sq8: 1 byte per dimension; pq32: a product quantiser of 32 bytes; "
+        "opq32: the same after a learned rotation; pq64x4fs: 64 parts of 4 bits, scanned in registers [EBR: d/4 bytes]",
     ),
 ]
 
 
 class _Kept(Frozen):
-    """What is kept of a vector before its code, whichever family finds it. [EBR §4.1]"""
+    """Reduction of a vector before it is coded, the same for every family. [EBR §4.1]"""
 
     prefix: int | None = Field(
-        None, ge=1, description="only the first so many dimensions, brought to unit length again (Matryoshka)"
+        None, ge=1, description="number of leading dimensions to keep, normalised again (Matryoshka)"
     )
-    pca: int | None = Field(None, ge=1, description="principal directions kept, before the code")
-    refine: bool = Field(False, description="whether a second look at exact vectors orders what the codes found")
+    pca: int | None = Field(None, ge=1, description="number of principal directions to keep before coding")
+    refine: bool = Field(False, description="reorder the documents that the codes found by their exact vectors")
 
 
 class _TunedSettings(_Kept):
-    """A family with a setting that trades documents scanned for recall."""
+    """A family with a setting that trades recall against documents scanned."""
 
     target: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="recall against exact search that the setting is tuned to, on validation queries, scanning as few "
-        "documents as it can; without it, the setting stays as it is given",
+        description="recall against exact search that the setting is tuned to reach on validation queries, scanning as "
+        "few documents as possible; default: the setting is not tuned",
     )
     at: int = Field(10, ge=1, le=1000, description="K of the target")
     parameters_of: str | None = Field(
-        None, description="the arm whose tuned setting is taken over, to see what becomes of it on another model"
+        None, description="the arm whose tuned setting is reused, to measure it on another model"
     )
 
     @model_validator(mode="after")
-    def _tuned_for_somebody(self) -> _TunedSettings:
+    def _check_target(self) -> _TunedSettings:
         if self.parameters_of is not None and self.target is None:
-            raise ValueError("parameters_of needs a target: what is taken over is a tuned setting")
+            raise ValueError("parameters_of needs a target: it reuses a tuned setting; add target")
         return self
 
 
@@ -80,39 +80,39 @@ class Ivf(_TunedSettings):
     nlist: int | Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = Field(
         None, description="cells; several to tune among; default: 4·√N, at most N/39, so that each can be trained"
     )
-    nprobe: int = Field(16, ge=1, description="cells scanned for a query, where no target tunes it")
+    nprobe: int = Field(16, ge=1, description="cells scanned for a query, unless tuned to a target")
 
     @model_validator(mode="after")
-    def _several_to_tune_among(self) -> Ivf:
+    def _check_nlist(self) -> Ivf:
         if isinstance(self.nlist, tuple) and self.target is None:
             raise ValueError(f"nlist: got {list(self.nlist)}; several need a target to choose among them")
         if isinstance(self.nlist, int) and self.nlist < 1:
-            raise ValueError(f"nlist: got {self.nlist}; at least one cell")
+            raise ValueError(f"nlist: got {self.nlist}; expected at least 1")
         return self
 
 
 class Imi(_TunedSettings):
-    """An inverted multi-index: each half of a vector has 2^bits centroids, every pair of them is a cell. [EBR §4.1]"""
+    """An inverted multi-index: 2^bits centroids for each half of a vector, every pair of them a cell. [EBR §4.1]"""
 
     kind: Literal["imi"] = "imi"
     code: Code = "pq32"
-    bits: int = Field(6, ge=1, le=12, description="4^bits cells in all")
-    nprobe: int = Field(64, ge=1, description="cells scanned for a query, where no target tunes it")
+    bits: int = Field(6, ge=1, le=12, description="log2 of the centroids of each half; 4^bits cells in all")
+    nprobe: int = Field(64, ge=1, description="cells scanned for a query, unless tuned to a target")
 
 
 class Hnsw(_TunedSettings):
-    """A graph of neighbours, walked greedily with a list of ef candidates. [Malkov & Yashunin 2016]"""
+    """A graph of neighbours, searched greedily with a list of ef candidates. [Malkov & Yashunin 2016]"""
 
     kind: Literal["hnsw"] = "hnsw"
-    code: Literal["flat", "sq8"] = Field("flat", description="faiss's graphs over product codes know L2 alone")
+    code: Literal["flat", "sq8"] = Field("flat", description="faiss's graphs over product codes support L2 only")
     links: Links | Annotated[tuple[Links, ...], Field(min_length=1)] = Field(
-        32, description="neighbours of a node, twice as many on the ground; several to tune among"
+        32, description="neighbours of a node, twice as many in the bottom layer; several to tune among"
     )
     ef_construction: int = Field(200, ge=1, description="candidates while the graph is built")
-    ef: int = Field(64, ge=1, description="candidates while it is searched, where no target tunes it")
+    ef: int = Field(64, ge=1, description="candidates while the graph is searched, unless tuned to a target")
 
     @model_validator(mode="after")
-    def _several_to_tune_among(self) -> Hnsw:
+    def _check_links(self) -> Hnsw:
         if isinstance(self.links, tuple) and self.target is None:
             raise ValueError(f"links: got {list(self.links)}; several need a target to choose among them")
         return self
@@ -125,7 +125,7 @@ Index = Annotated[AnyIndex, Field(discriminator="kind")]
 
 
 def is_tuned(spec: AnyIndex) -> bool:
-    """Whether its setting is found by tuning."""
+    """True if the setting is found by tuning."""
     return isinstance(spec, Ivf | Imi | Hnsw) and spec.target is not None
 
 
@@ -135,38 +135,38 @@ def cells(n: int) -> int:
 
 
 def problem(spec: AnyIndex, n: int, d: int) -> str | None:
-    """Why no such index can be built over n vectors of d dimensions, with the way out; None where it can."""
+    """The reason why the index cannot be built over n vectors of d dimensions, with the way out; else None."""
     if isinstance(spec, Exact):
         return None if n else "the corpus is empty: no document is alive in the period, so there is nothing to index"
-    kept = spec.pca or spec.prefix or d
+    width = spec.pca or spec.prefix or d
     if spec.prefix is not None and spec.prefix > d:
-        return f"prefix {spec.prefix} is more than the {d} dimensions; at most {d}"
+        return f"prefix {spec.prefix} is more than the {d} dimensions; use at most {d}"
     if spec.pca is not None and spec.pca > (spec.prefix or d):
-        return f"pca {spec.pca} is more than the {spec.prefix or d} dimensions that it starts from; lower it"
+        return f"pca {spec.pca} is more than the {spec.prefix or d} dimensions before it; lower it"
     parts = code_parts(spec.code)
-    if parts and kept % parts:
+    if parts and width % parts:
         default = "" if "code" in spec.model_fields_set else ", the default,"
-        return f"code {spec.code}{default} does not divide the {kept} dimensions; try pq{max(1, kept // 4)}, or flat"
-    if isinstance(spec, Imi) and kept % 2:
-        return f"imi splits vectors into two halves, which {kept} dimensions do not allow; use ivf"
+        return f"code {spec.code}{default} does not divide the {width} dimensions; try pq{max(1, width // 4)}, or flat"
+    if isinstance(spec, Imi) and width % 2:
+        return f"imi splits vectors into two halves, impossible with {width} dimensions; use ivf"
     if n == 0:
         return "the corpus is empty: no document is alive in the period, so there is nothing to index"
     fewest = FEWEST_FOR_PQ if parts and not spec.code.endswith("x4fs") else 16 if parts else 1
     if n < fewest:
         return (
-            f"{spec.code} needs at least {fewest} documents to train its {fewest} centroids a part, got {n}; use "
-            "code: flat, or kind: exact"
+            f"{spec.code} needs at least {fewest} documents to train the {fewest} centroids of each part, got {n}; "
+            "use code: flat, or kind: exact"
         )
     if isinstance(spec, Imi) and n < 2**spec.bits:
         return f"imi with {spec.bits} bits needs at least {2**spec.bits} documents, got {n}; lower bits, or use ivf"
-    most = max(_nlists(spec, n)) if isinstance(spec, Ivf) else 1
-    return f"nlist {most} is more than the {n} documents; lower it, or leave it out" if n < most else None
+    max_nlist = max(_nlists(spec, n)) if isinstance(spec, Ivf) else 1
+    return f"nlist {max_nlist} is more than the {n} documents; lower it, or leave it out" if n < max_nlist else None
 
 
 def code_parts(code: str) -> int:
-    """How many parts a product quantiser cuts a vector into, 0 for other codes."""
-    found = re.search(r"pq(\d+)", code)
-    return int(found.group(1)) if found else 0
+    """The number of parts into which a product quantiser splits a vector; 0 for other codes."""
+    hit = re.search(r"pq(\d+)", code)
+    return int(hit.group(1)) if hit else 0
 
 
 def _nlists(spec: Ivf, n: int) -> tuple[int, ...]:
@@ -174,7 +174,7 @@ def _nlists(spec: Ivf, n: int) -> tuple[int, ...]:
 
 
 def variants(spec: Ivf | Imi | Hnsw) -> list[Ivf | Imi | Hnsw]:
-    """The indexes to be tuned among: one for each nlist or links, the spec alone where it names no several."""
+    """The specs to choose among when tuning: one for each nlist or links, or the spec alone if it has a single one."""
     if isinstance(spec, Ivf) and isinstance(spec.nlist, tuple):
         return [spec.model_copy(update={"nlist": nlist}) for nlist in spec.nlist]
     if isinstance(spec, Hnsw) and isinstance(spec.links, tuple):

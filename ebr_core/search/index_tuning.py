@@ -1,4 +1,4 @@
-"""An index tuned to a target recall, scanning as few documents as it can. [EBR §4.1]"""
+"""Indexes tuned to a target recall while scanning as few documents as possible. [EBR §4.1]"""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from ebr_core.search.faiss_index import build, innermost, set_parameters
 from ebr_core.search.index_specs import Hnsw, Imi, Ivf, variants
 from ebr_core.search.nearest import recall_up_to_ties, scanned, search_exact, search_index
 
-SECOND_LOOKS = (1, 2, 4, 8, 16)  # candidates for each document wanted
-ONE_SIDED = 1.645  # standard errors below the mean that 95 of 100 means stay above
-STEPS = 4  # to a doubling, near the target
-DEARER = 2  # times the distances of the best setting so far, beyond which none is tried
+SECOND_LOOKS = (1, 2, 4, 8, 16)  # candidates reordered for each document returned
+ONE_SIDED = 1.645  # standard errors below the mean: the one-sided 95% bound
+STEPS = 4  # per doubling of the setting, near the target
+DEARER = 2  # a setting that computes this many times the best one's distances is not searched
 
 
 class Point(NamedTuple):
-    """One setting and what came of it."""
+    """One setting and its measurements."""
 
-    nlist: int | None  # cells, where the family has them
-    links: int | None  # of a node, in a graph
-    parameters: str  # under faiss's names, as in "nprobe=16,k_factor_rf=4"
-    recall: float  # share of the K exactly nearest among its first K, over the queries
-    surely: float  # its lower 95 % bound: what other queries may be promised
+    nlist: int | None  # cells; None if the family has none
+    links: int | None  # neighbours of a node; None unless a graph
+    parameters: str  # under faiss's names, e.g. "nprobe=16,k_factor_rf=4"
+    recall: float  # mean share of the K exactly nearest among the first K
+    surely: float  # lower 95% bound of the recall, for other queries of the same kind
     scanned: float  # documents, mean over the queries
-    distances: float  # computed, mean: documents, centroids, second looks
+    distances: float  # computed, mean over the queries: documents, centroids, refinement
     queries_per_s: float
 
 
 class Tuned(NamedTuple):
-    """The index with its setting, the chosen point, and every point that was tried."""
+    """The tuned index with its setting, the chosen point, and all measured points."""
 
     made: DedupedIndex
     chosen: Point
@@ -44,14 +44,15 @@ class Tuned(NamedTuple):
 
 
 def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
-    """The built index at the operating point with the fewest distances whose recall@at is surely ≥ target.
+    """The index at the operating point with the fewest distances whose recall@at reaches the target.
 
-    Surely: by the lower bound over the queries, so that other queries find the promise kept; where no setting's bound
-    reaches the target, by the mean. Recall is against exact search, equal documents standing for each other, which
-    faiss's own IntersectionCriterion does not allow; its OperatingPoints keeps the settings of which no other has more
-    recall at fewer distances. Errors: no setting reaches the target.
+    The lower bound over the queries must reach the target, so that it also holds for other queries; if no setting's
+    bound does, the mean must. Recall is measured against exact search, and equal documents are interchangeable, which
+    faiss's own IntersectionCriterion does not support. OperatingPoints keeps the settings that no other setting beats
+    in both recall and distances. Raises InputError if no setting reaches the target, or if there are too few queries
+    or documents.
     """
-    queries = queries[queries.any(axis=1)]  # the others find nothing, in any index
+    queries = queries[queries.any(axis=1)]  # a zero query retrieves nothing from any index
     target = spec.target or 0.0
     if len(queries) == 0 or len(documents) < spec.at:
         raise InputError(
@@ -59,33 +60,34 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
             f"{len(documents)}; leave target out"
         )
     _, nearest = search_exact(documents, queries, spec.at)
-    points = faiss.OperatingPoints()
-    tried: list[Point] = []
-    built: list[DedupedIndex] = []
+    operating_points = faiss.OperatingPoints()
+    points: list[Point] = []
+    indexes: list[DedupedIndex] = []
     best = float("inf")
     for variant in variants(spec):
-        searched = build(documents, variant)
-        for second_looks in reversed(SECOND_LOOKS) if isinstance(searched.index, faiss.IndexRefine) else (1,):
-            for point in _explore(searched, variant, second_looks, documents, queries, nearest, best):
-                points.add(point.surely, point.distances, point.parameters, len(tried))
-                tried.append(point)
-                built.append(searched)
+        index = build(documents, variant)
+        for second_looks in reversed(SECOND_LOOKS) if isinstance(index.index, faiss.IndexRefine) else (1,):
+            for point in _explore(index, variant, second_looks, documents, queries, nearest, best):
+                operating_points.add(point.surely, point.distances, point.parameters, len(points))
+                points.append(point)
+                indexes.append(index)
                 if point.surely >= target:
                     best = min(best, point.distances)
-    optimal = [points.optimal_pts.at(at) for at in range(points.optimal_pts.size())]  # by recall, and so by distances
+    # The optimal points are sorted by recall, and so by distances.
+    optimal = [operating_points.optimal_pts.at(pos) for pos in range(operating_points.optimal_pts.size())]
     enough = [point.cno for point in optimal if point.perf >= target]
     enough += sorted(
-        (at for at, point in enumerate(tried) if point.recall >= target), key=lambda at: tried[at].distances
+        (pos for pos, point in enumerate(points) if point.recall >= target), key=lambda pos: points[pos].distances
     )
     if not enough:
-        raise InputError(_missed(spec, tried))
-    at = enough[0]
-    set_parameters(built[at].index, tried[at].parameters)
-    return Tuned(built[at], tried[at], tried)
+        raise InputError(_target_missed(spec, points))
+    pos = enough[0]
+    set_parameters(indexes[pos].index, points[pos].parameters)
+    return Tuned(indexes[pos], points[pos], points)
 
 
 def _explore(
-    searched: DedupedIndex,
+    index: DedupedIndex,
     spec: Ivf | Imi | Hnsw,
     second_looks: int,
     documents: Float32,
@@ -93,79 +95,82 @@ def _explore(
     nearest: Float32,
     best: float,
 ) -> Iterator[Point]:
-    """Doubles how far is looked, as long as that may be of use, then tries the steps between the last setting that
-    misses the target and the first that reaches it. best: the fewest distances that have reached it so far."""
-    below, reached = 0, None
-    first, last = (spec.at, max(spec.at, 1024)) if isinstance(spec, Hnsw) else (1, innermost(searched.index).nlist)
-    for far in _steps(first, last, 1):  # faiss's own range of nprobe stops short of the last cell
-        point = _try(searched, spec, far, second_looks, documents, queries, nearest, DEARER * best)
+    """Measured points: settings that double while they may help, then finer steps around the target.
+
+    The finer steps lie between the last setting below the target and the first that reaches it. best is the smallest
+    number of distances of a setting that has reached the target so far.
+    """
+    last_missed, first_reached = 0, None
+    first, last = (spec.at, max(spec.at, 1024)) if isinstance(spec, Hnsw) else (1, innermost(index.index).nlist)
+    for setting in _steps(first, last, 1):  # faiss's own range of nprobe ends before the last cell
+        point = _measure(index, spec, setting, second_looks, documents, queries, nearest, DEARER * best)
         if point is None:
             break
         yield point
         if point.surely >= (spec.target or 0):
-            best, reached = min(best, point.distances), reached or far
-        below = below if reached else far
-    if reached and below:
-        for far in _steps(below, reached, STEPS)[1:-1]:
-            point = _try(searched, spec, far, second_looks, documents, queries, nearest, DEARER * best)
+            best, first_reached = min(best, point.distances), first_reached or setting
+        last_missed = last_missed if first_reached else setting
+    if first_reached and last_missed:
+        for setting in _steps(last_missed, first_reached, STEPS)[1:-1]:
+            point = _measure(index, spec, setting, second_looks, documents, queries, nearest, DEARER * best)
             if point is not None:
                 yield point
 
 
-def _steps(first: int, last: int, to_a_doubling: int) -> list[int]:
-    """From first to last by equal factors, both of them among the steps."""
-    exponents = np.arange(0, to_a_doubling * np.log2(last / first)) / to_a_doubling
+def _steps(first: int, last: int, per_doubling: int) -> list[int]:
+    """The integers from first to last in equal factors, both ends included."""
+    exponents = np.arange(0, per_doubling * np.log2(last / first)) / per_doubling
     return sorted({*(int(step) for step in np.ceil(first * 2**exponents)), last})
 
 
-def _try(
-    searched: DedupedIndex,
+def _measure(
+    index: DedupedIndex,
     spec: Ivf | Imi | Hnsw,
-    far: int,
+    setting: int,
     second_looks: int,
     documents: Float32,
     queries: Float32,
     nearest: Float32,
-    most: float,
+    max_distances: float,
 ) -> Point | None:
-    """What comes of one setting; None where it computes more than most distances."""
-    parameters = f"{'efSearch' if isinstance(spec, Hnsw) else 'nprobe'}={far}"
-    if isinstance(searched.index, faiss.IndexRefine):
+    """The measured point of one setting; None if it computes more than max_distances."""
+    parameters = f"{'efSearch' if isinstance(spec, Hnsw) else 'nprobe'}={setting}"
+    if isinstance(index.index, faiss.IndexRefine):
         parameters += f",k_factor_rf={second_looks}"
-    set_parameters(searched.index, parameters)
-    looked_at, distances = scanned(searched, queries, spec.at)
-    if distances.mean() > most:
+    set_parameters(index.index, parameters)
+    documents_scanned, distances = scanned(index, queries, spec.at)
+    if distances.mean() > max_distances:
         return None
     started = time.perf_counter()
-    rows, _ = search_index(searched, queries, spec.at, slack=0)
+    rows, _ = search_index(index, queries, spec.at, slack=0)
     seconds = time.perf_counter() - started
     recalls = recall_up_to_ties(documents, queries, rows, nearest)
     return Point(
-        innermost(searched.index).nlist if isinstance(spec, Ivf | Imi) else None,
+        innermost(index.index).nlist if isinstance(spec, Ivf | Imi) else None,
         spec.links if isinstance(spec, Hnsw) and isinstance(spec.links, int) else None,
         parameters,
         float(recalls.mean()),
         float(recalls.mean() - ONE_SIDED * recalls.std() / np.sqrt(len(recalls))),
-        float(looked_at.mean()),
+        float(documents_scanned.mean()),
         float(distances.mean()),
         len(queries) / max(seconds, 1e-9),
     )
 
 
-def _missed(spec: Ivf | Imi | Hnsw, tried: list[Point]) -> str:
-    most = max(tried, key=lambda point: point.recall)
-    better = f"refine: true, a longer code than {spec.code}"
+def _target_missed(spec: Ivf | Imi | Hnsw, points: list[Point]) -> str:
+    best = max(points, key=lambda point: point.recall)
+    remedy = f"refine: true, a longer code than {spec.code}"
     if isinstance(spec, Hnsw):
         most_links = max(spec.links) if isinstance(spec.links, tuple) else spec.links
-        better = f"more links than {most_links}, a larger ef_construction than {spec.ef_construction}"
+        remedy = f"more links than {most_links}, a larger ef_construction than {spec.ef_construction}"
     return (
         f"no setting of this {spec.kind} index reaches recall@{spec.at} {spec.target}: the highest is "
-        f"{most.recall:.3f} at {most.parameters}; give it {better}, or a lower target"
+        f"{best.recall:.3f} at {best.parameters}; give it {remedy}, or a lower target"
     )
 
 
-def recall_of(found: Int32, nearest: Int32) -> float:
-    """The share of the exactly nearest rows (Q, K) among those found (Q, K); rows −1 are none."""
-    there = nearest >= 0
-    same = (found[:, :, None] == nearest[:, None, :]) & there[:, None, :]
-    return float(same.any(1).sum() / max(1, there.sum()))
+def recall_of(retrieved: Int32, nearest: Int32) -> float:
+    """The share of the nearest rows (Q, K) among the retrieved rows (Q, K). A row of −1 is no document."""
+    valid = nearest >= 0
+    matches = (retrieved[:, :, None] == nearest[:, None, :]) & valid[:, None, :]
+    return float(matches.any(1).sum() / max(1, valid.sum()))

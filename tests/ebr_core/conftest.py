@@ -1,4 +1,4 @@
-"""Threads are a setting of the whole process: a test begins with one, and gives back what it found."""
+"""Thread counts are settings of the process: each test starts with one thread, and the counts are restored after it."""
 
 from __future__ import annotations
 

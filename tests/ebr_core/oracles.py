@@ -1,4 +1,4 @@
-"""What the core should say, the slow and obvious way: loops, dictionaries and Python's own integers."""
+"""Slow and obvious versions of the core: loops, dictionaries and Python's own integers."""
 
 from __future__ import annotations
 
@@ -58,45 +58,45 @@ def spaceless(character: str) -> bool:
 
 
 def runs_of(text: str) -> list[str]:
-    """The text cut at everything that is not a letter, mark or digit."""
+    """The text split at every character that is not a letter, mark or digit."""
     return "".join(character if in_word(character) else " " for character in folded(text)).split(" ")
 
 
 def words_of(run: str) -> list[str]:
-    """A run cut into words: characters of scripts without spaces stand alone."""
+    """A run split into words. A character of a script without spaces is a word."""
     words: list[str] = []
-    joining = False
+    in_run = False
     for character in run:
-        if spaceless(character) or not joining:
+        if spaceless(character) or not in_run:
             words.append(character)
         else:
             words[-1] += character
-        joining = not spaceless(character)
+        in_run = not spaceless(character)
     return words
 
 
 def bag_of(text: str | None, char_ngrams: Sequence[int], word_ngrams: Sequence[int], buckets: int) -> Counter[int]:
-    """How often each bucket stands in the bag of a text."""
+    """The number of times that each bucket is in the bag of a text."""
     bag: Counter[int] = Counter()
     words: list[str] = []
     for run in runs_of(text or ""):
         if run:
-            marked = [BEGIN, *map(ord, run), END]
+            bounded = [BEGIN, *map(ord, run), END]
             for size in char_ngrams:
-                grams = [marked[at : at + size] for at in range(len(marked) - size + 1)] or [marked]
-                bag.update(hashed(gram, mixed(size)) % buckets for gram in grams)
+                ngrams = [bounded[i : i + size] for i in range(len(bounded) - size + 1)] or [bounded]
+                bag.update(hashed(ngram, mixed(size)) % buckets for ngram in ngrams)
             words += words_of(run)
     for size in word_ngrams:
-        for at in range(len(words) - size + 1):
+        for i in range(len(words) - size + 1):
             value = mixed(0x1000 + size)
-            for word in words[at : at + size]:
+            for word in words[i : i + size]:
                 value = mixed(value + hashed(list(map(ord, word)), 0x51ED270B))
             bag[value % buckets] += 1
     return bag
 
 
 def embedded(table: Float64, bag: Sequence[tuple[int, float]]) -> Float64:
-    """The weighted sum of a bag's rows, of unit length; the zero vector where there is none."""
+    """The weighted sum of a bag's rows, normalised; the zero vector for an empty bag."""
     vector = np.zeros(table.shape[1])
     for row, weight in bag:
         vector = vector + weight * table[row]
@@ -105,45 +105,45 @@ def embedded(table: Float64, bag: Sequence[tuple[int, float]]) -> Float64:
 
 
 def adagrad(
-    table: Float64, squares: Float64, bags: Sequence[Sequence[tuple[int, float]]], gradient: Float64, rate: float
+    table: Float64, adagrad_sum: Float64, bags: Sequence[Sequence[tuple[int, float]]], gradient: Float64, rate: float
 ) -> tuple[Float64, Float64]:
-    """(table, squares) after one row-wise step, from the dense gradient of the whole table."""
+    """(table, adagrad_sum) after one row-wise step, from the dense gradient of the whole table."""
     dense = np.zeros(table.shape)
-    for bag, by_sum in zip(bags, gradient, strict=True):
+    for bag, bag_gradient in zip(bags, gradient, strict=True):
         for row, weight in bag:
-            dense[row] += weight * by_sum
-    table, squares = table.copy(), squares.copy()
+            dense[row] += weight * bag_gradient
+    table, adagrad_sum = table.copy(), adagrad_sum.copy()
     for row in range(len(table)):
         if dense[row].any():
-            squares[row] += (dense[row] ** 2).mean()
-            table[row] -= rate * dense[row] / math.sqrt(squares[row])
-    return table, squares
+            adagrad_sum[row] += (dense[row] ** 2).mean()
+            table[row] -= rate * dense[row] / math.sqrt(adagrad_sum[row])
+    return table, adagrad_sum
 
 
 def bm25_scores(corpus: list[list[str]], query: list[str], k1: float = 1.2, b: float = 0.75) -> list[float]:
-    """BM25 as Lucene has it, without its constant factor k1 + 1, of every document for one query."""
+    """Lucene's BM25, without its constant factor k1 + 1, of every document for one query."""
     average = sum(map(len, corpus)) / len(corpus)
     scores = []
     for document in corpus:
         score = 0.0
         for term in query:
-            holding = sum(term in other for other in corpus)
-            if holding:
-                idf = math.log(1 + (len(corpus) - holding + 0.5) / (holding + 0.5))
-                times = document.count(term)
-                score += idf * times / (times + k1 * (1 - b + b * len(document) / average))
+            document_frequency = sum(term in words for words in corpus)
+            if document_frequency:
+                idf = math.log(1 + (len(corpus) - document_frequency + 0.5) / (document_frequency + 0.5))
+                count = document.count(term)
+                score += idf * count / (count + k1 * (1 - b + b * len(document) / average))
         scores.append(score)
     return scores
 
 
 def units(n: int, d: int, seed: int) -> Float32:
-    """Vectors (n, D) of unit length in all directions."""
+    """(n, D) random vectors of unit length."""
     vectors = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def near(documents: Float32, n: int, seed: int = 1) -> Float32:
-    """Queries (n, D) that lie near documents, as real ones do."""
+    """(n, D) queries near documents, as real queries are."""
     rng = np.random.default_rng(seed)
     queries = documents[:n] + 0.1 * rng.standard_normal((n, documents.shape[1])).astype(np.float32)
     return (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Kernels over few rows take one thread, and their results are those of many threads."""
+"""Kernels over few rows use one thread, with the same results as many threads."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ebr_core.towers.bag_tables import embed
 from ebr_core.towers.feature_config import TextFeatures
 
 MANY = 10 * SMALL
-pytestmark = pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # of one that asks for its threads
+pytestmark = pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # count_threads
 
 
 @parallel("rows")
 def count_threads(scale, rows):  # type: ignore[no-untyped-def]
-    """Fills rows (n,) with scale times the number of threads that share them."""
-    for at in prange(len(rows)):
-        rows[at] = scale * numba.get_num_threads()
+    """Fill rows (n,) with scale times the number of threads that share them."""
+    for i in prange(len(rows)):
+        rows[i] = scale * numba.get_num_threads()
 
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    """Two threads for kernels."""
+    """Set two threads for kernels."""
     if numba.config.NUMBA_NUM_THREADS < 2:  # type: ignore[attr-defined]  # numba sets its config while importing
         pytest.skip("this machine has one core")
     numba.set_num_threads(2)
@@ -39,23 +39,23 @@ def two_threads() -> Iterator[None]:
 
 @pytest.mark.parametrize(("rows", "threads"), [(0, []), (1, [1]), (SMALL - 1, [1]), (SMALL, [2]), (MANY, [2])])
 @pytest.mark.usefixtures("two_threads")
-def test_few_rows_take_one_thread(rows: int, threads: list[int]) -> None:
-    counted = np.zeros(rows, np.int64)
-    count_threads(10, counted)
-    assert np.unique(counted).tolist() == [10 * number for number in threads]
+def test_few_rows_use_one_thread(rows: int, threads: list[int]) -> None:
+    counts = np.zeros(rows, np.int64)
+    count_threads(10, counts)
+    assert np.unique(counts).tolist() == [10 * number for number in threads]
     assert numba.get_num_threads() == 2
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_a_kernel_that_fails_gives_the_threads_back() -> None:
+def test_a_failing_kernel_restores_the_threads() -> None:
     with pytest.raises(numba.TypingError):
         count_threads("text", np.zeros(1, np.int64))
     assert numba.get_num_threads() == 2
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_few_texts_have_the_bags_that_they_have_among_many() -> None:
-    texts = pa.array([f"café number {at}, the {at * at}th" for at in range(MANY)])
+def test_few_texts_get_the_same_bags_as_among_many() -> None:
+    texts = pa.array([f"café number {i}, the {i * i}th" for i in range(MANY)])
     many = hash_texts(texts, TextFeatures())
     for first, last in ((0, 1), (5, 5 + SMALL - 1)):
         few, inside = hash_texts(texts[first:last], TextFeatures()), slice(*many.offsets[[first, last]])
@@ -64,7 +64,7 @@ def test_few_texts_have_the_bags_that_they_have_among_many() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_few_vectors_are_those_that_they_are_among_many() -> None:
+def test_few_bags_get_the_same_vectors_as_among_many() -> None:
     rng = np.random.default_rng(0)
     sizes = rng.integers(0, 30, MANY)
     offsets = np.concatenate([[0], np.cumsum(sizes)])

@@ -1,4 +1,4 @@
-"""Arrays on disk hold what they would hold in memory."""
+"""Arrays on disk have the same values as in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few rows at a time, and hardly anything held in memory."""
+    """Blocks of a few rows, and almost nothing in memory."""
     monkeypatch.setattr(scratch, "ROWS", 5)
     monkeypatch.setattr(scratch, "HELD", 16)
 
@@ -36,31 +36,31 @@ pieces = st.lists(st.lists(st.integers(0, 9), max_size=12), max_size=8)
 
 @settings(max_examples=100, deadline=None)
 @given(pieces)
-def test_pieces_follow_one_another(disk: Scratch, pieces: list[list[int]]) -> None:
+def test_pieces_are_concatenated(disk: Scratch, pieces: list[list[int]]) -> None:
     expected = [value for piece in pieces for value in piece]
     parts = [(np.array(piece, np.int64), np.array(piece, np.int64) > 4) for piece in pieces]
-    for where in (IN_RAM, disk):
-        whole, large = where.columns(parts, np.int32, np.bool_)
-        assert (whole.dtype, large.dtype) == (np.int32, np.bool_)
-        assert whole.tolist() == expected
-        assert large.tolist() == [value > 4 for value in expected]
-    assert on_disk(whole) == (len(expected) > 4)
+    for place in (IN_RAM, disk):
+        integers, flags = place.columns(parts, np.int32, np.bool_)
+        assert (integers.dtype, flags.dtype) == (np.int32, np.bool_)
+        assert integers.tolist() == expected
+        assert flags.tolist() == [value > 4 for value in expected]
+    assert on_disk(integers) == (len(expected) > 4)
     assert disk.folder is not None
-    assert not list(disk.folder.iterdir())  # the files have no name that a killed run could leave
+    assert not list(disk.folder.iterdir())  # the files are unlinked, so a killed run leaves none
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(-3, 20), max_size=60))
-def test_distinct(disk: Scratch, values: list[int]) -> None:
-    for where in (IN_RAM, disk):
-        got = where.distinct(where.column([np.array(values, np.int64)], np.int64))
-        assert got.tolist() == sorted(set(values))
+def test_distinct_values_are_sorted(disk: Scratch, values: list[int]) -> None:
+    for place in (IN_RAM, disk):
+        result = place.distinct(place.column([np.array(values, np.int64)], np.int64))
+        assert result.tolist() == sorted(set(values))
 
 
-def test_expecting_random_reads_changes_nothing(disk: Scratch, tmp_path: Path) -> None:
-    np.save(tmp_path / "kept.npy", np.arange(9))
+def test_expecting_random_reads_leaves_the_values(disk: Scratch, tmp_path: Path) -> None:
+    np.save(tmp_path / "array.npy", np.arange(9))
     arrays = [disk.over(20, lambda part: np.arange(part.start, part.stop), np.int32), np.arange(5)]
-    arrays += [arrays[0].reshape(4, 5)[1:], np.load(tmp_path / "kept.npy", mmap_mode="r")]
+    arrays += [arrays[0].reshape(4, 5)[1:], np.load(tmp_path / "array.npy", mmap_mode="r")]
     before = [array.tolist() for array in arrays]
     scratch.expect_random(arrays)
     assert [array.tolist() for array in arrays] == before
@@ -68,24 +68,28 @@ def test_expecting_random_reads_changes_nothing(disk: Scratch, tmp_path: Path) -
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 6), max_size=40))
-def test_counted(values: list[int]) -> None:
-    assert scratch.counted(np.array(values, np.int32), 7).tolist() == [values.count(one) for one in range(7)]
+def test_counts_of_values(values: list[int]) -> None:
+    assert scratch.counted(np.array(values, np.int32), 7).tolist() == [values.count(value) for value in range(7)]
 
 
 @pytest.mark.parametrize("mask", ["pair", "query", "document", "none"])
 @pytest.mark.parametrize("source", ["clicks", "impressions", "both"])
-def test_pairs_are_the_same_wherever_they_lie(disk: Scratch, source: str, mask: str) -> None:
+def test_pairs_are_the_same_in_memory_and_on_disk(disk: Scratch, source: str, mask: str) -> None:
     positives = Positives.model_validate({"source": source, "hard_share": 0.1, "equal_volume": mask == "query"})
     for seed in range(8):
         rng = np.random.default_rng(seed)
         query, person = rng.integers(6, size=30).astype(np.int32), rng.integers(-1, 5, size=30).astype(np.int32)
         search, document = (side.astype(np.int32) for side in np.divmod(np.flatnonzero(rng.random(600) < 0.3), 20))
         shown = Shown(search, document, rng.random(len(search)) < 0.3, query[search], person[search])
-        some = rng.integers(30, size=9)
-        failed = Recovered(some.astype(np.int32), rng.integers(25, size=9).astype(np.int32), query[some], person[some])
-        rated = Rated(*failed, rng.random(9) < 0.5)
-        here, there = (select(shown, failed, positives, mask, seed, rated, True, where) for where in (IN_RAM, disk))
-        for ours, theirs in zip(here, there, strict=True):
-            for name in ours._fields:
-                assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
-        assert on_disk(there[0].search_rows)
+        rows = rng.integers(30, size=9)
+        recovered = Recovered(
+            rows.astype(np.int32), rng.integers(25, size=9).astype(np.int32), query[rows], person[rows]
+        )
+        rated = Rated(*recovered, rng.random(9) < 0.5)
+        in_memory, stored = (
+            select(shown, recovered, positives, mask, seed, rated, True, place) for place in (IN_RAM, disk)
+        )
+        for expected, actual in zip(in_memory, stored, strict=True):
+            for name in expected._fields:
+                assert np.array_equal(getattr(expected, name), getattr(actual, name)), name
+        assert on_disk(stored[0].search_rows)

@@ -1,4 +1,4 @@
-"""What towers learnt goes to where its meaning went, and nowhere else."""
+"""A warm start moves trained parameters to the rows with the same meaning, and to no others."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ OLD = ["anna smith", "chess club", "bonn open"]
 NEW = ["chess club", "anna smith", "jazz", "anna goes for walks"]
 
 
-def _made(
+def _fitted_checkpoint(
     titles: list[str], cities: list[str], towers: NgramTowerConfig, text: TextFeatures, seed: int
 ) -> tuple[Checkpoint, Inputs]:
-    """Towers over a log of these titles, their cities and sizes, on both sides."""
+    """Towers over a log with these titles, cities and sizes on both sides."""
     features = Features(text=text, groups=GROUPS)
     texts = pa.array(titles)
-    columns = {"city": pa.array(cities), "size": pa.array([float(len(one)) for one in titles])}
-    known = {name: fit_group(name, group, columns, columns) for name, group in GROUPS.items()}
-    fitted = Fitted(features, *fit_text(hash_texts(texts, text), hash_texts(texts, text), text), known)
+    columns = {"city": pa.array(cities), "size": pa.array([float(len(title)) for title in titles])}
+    fitted_groups = {name: fit_group(name, group, columns, columns) for name, group in GROUPS.items()}
+    fitted = Fitted(features, *fit_text(hash_texts(texts, text), hash_texts(texts, text), text), fitted_groups)
     bags = table_bags(text_bags(texts, fitted), fitted)
     n = len(titles)
     groups: dict[str, Bagged | Dense] = {
@@ -43,10 +43,10 @@ def _made(
         groups[name] = bagged(*sides, fitted.group_rows(name), group.shared)
     inputs = Inputs(groups, n, n)
     inputs = with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
-    learnt = text.weighting == "learned"
-    encoder = new_ngram_tower(inputs, towers, learnt, np.random.default_rng(seed))
+    is_learned = text.weighting == "learned"
+    encoder = new_ngram_tower(inputs, towers, is_learned, np.random.default_rng(seed))
     rng = np.random.default_rng(seed + 100)
-    for table in encoder.groups.values():  # as if it had been trained
+    for table in encoder.groups.values():  # as if trained
         assert isinstance(table, Table)
         table.squares[:] = rng.random(len(table.squares))
         table.scales[:] = rng.random(len(table.scales)) + 0.5
@@ -61,10 +61,13 @@ def _vectors(encoder: NgramTower, inputs: Inputs, documents: list[int]) -> np.nd
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("views", [1, 3])
 @pytest.mark.parametrize("text", [{}, {"weighting": "learned"}, {"remainders": 32}])
-def test_what_both_logs_know_keeps_its_embedding(shared: bool, views: int, text: dict[str, object]) -> None:
-    its, towers = TextFeatures(buckets=512, **text), NgramTowerConfig(dimensions=8, shared=shared, query_vectors=views)
-    old, before = _made(OLD, ["Bonn", "Lyon", "Bonn"], towers, its, 0)
-    new, after = _made(NEW, ["Lyon", "Bonn", "Aix", "Bonn"], towers, its, 1)
+def test_values_in_both_logs_keep_their_embedding(shared: bool, views: int, text: dict[str, object]) -> None:
+    settings, towers = (
+        TextFeatures(buckets=512, **text),
+        NgramTowerConfig(dimensions=8, shared=shared, query_vectors=views),
+    )
+    old, before = _fitted_checkpoint(OLD, ["Bonn", "Lyon", "Bonn"], towers, settings, 0)
+    new, after = _fitted_checkpoint(NEW, ["Lyon", "Bonn", "Aix", "Bonn"], towers, settings, 1)
     started = new.tower.warm_start(old.tower, old.fitted, new.fitted)
     np.testing.assert_allclose(
         _without_sizes(started, after, [1, 0]), _without_sizes(old.tower, before, [0, 1]), atol=1e-6
@@ -76,17 +79,17 @@ def test_what_both_logs_know_keeps_its_embedding(shared: bool, views: int, text:
 
 
 def _without_sizes(encoder: NgramTower, inputs: Inputs, documents: list[int]) -> np.ndarray:
-    """The embeddings where the buckets of numbers, whose edges moved, are missing."""
+    """The embeddings without the number buckets, whose edges moved."""
     size = inputs.groups["size"]
     assert isinstance(size, Bagged)
     empty = size._replace(bags=Bags(np.zeros_like(size.bags.offsets), size.bags.ids, size.bags.weights))
     return _vectors(encoder, inputs._replace(groups=inputs.groups | {"size": empty}), documents)
 
 
-def test_values_and_buckets_go_by_meaning_and_place() -> None:
-    its, towers = TextFeatures(buckets=512), NgramTowerConfig(dimensions=8)
-    old, _ = _made(OLD, ["Bonn", "Lyon", "Bonn"], towers, its, 0)
-    new, _ = _made(NEW, ["Lyon", "Bonn", "Aix", "Bonn"], towers, its, 1)
+def test_values_move_by_meaning_and_buckets_by_position() -> None:
+    settings, towers = TextFeatures(buckets=512), NgramTowerConfig(dimensions=8)
+    old, _ = _fitted_checkpoint(OLD, ["Bonn", "Lyon", "Bonn"], towers, settings, 0)
+    new, _ = _fitted_checkpoint(NEW, ["Lyon", "Bonn", "Aix", "Bonn"], towers, settings, 1)
     fresh = {name: group.table.copy() for name, group in new.tower.groups.items() if isinstance(group, Table)}
     started = new.tower.warm_start(old.tower, old.fitted, new.fitted)
     cities = new.fitted.known["place"]["city"]

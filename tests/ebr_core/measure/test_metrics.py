@@ -1,4 +1,4 @@
-"""Measures against their definitions, written as loops, and the laws that they obey."""
+"""Metrics against loops over their definitions, against trec_eval, and the laws that they obey."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ N = 15
 search = st.tuples(
     st.lists(st.integers(0, N - 1), min_size=1, max_size=6, unique=True),  # targets
     st.permutations(range(N)),  # retrieved
-    st.integers(0, N),  # of which so many are found; the rest is −1
+    st.integers(0, N),  # number retrieved; the rest is −1
 )
 searches = st.lists(search, min_size=1, max_size=6)
 
 
-def read(given_searches: list[tuple[list[int], list[int], int]]) -> tuple[Int32, Targets]:
-    retrieved = [[*ranked[:found], *[-1] * (N - found)] for _, ranked, found in given_searches]
+def to_arrays(given_searches: list[tuple[list[int], list[int], int]]) -> tuple[Int32, Targets]:
+    retrieved = [[*ranked[:n_retrieved], *[-1] * (N - n_retrieved)] for _, ranked, n_retrieved in given_searches]
     counts = [len(targets) for targets, _, _ in given_searches]
     documents = [document for targets, _, _ in given_searches for document in targets]
     return np.array(retrieved, np.int32), Targets(np.cumsum([0, *counts]), np.array(documents, np.int32))
@@ -48,48 +48,50 @@ def read(given_searches: list[tuple[list[int], list[int], int]]) -> tuple[Int32,
 @settings(max_examples=60, deadline=None)
 @given(searches, st.integers(1, N + 3))
 def test_recall_and_reciprocal_rank(given_searches: list[tuple[list[int], list[int], int]], k: int) -> None:
-    retrieved, targets = read(given_searches)
+    retrieved, targets = to_arrays(given_searches)
     hit = hits(retrieved, targets)
-    for s, (wanted, ranked, found) in enumerate(given_searches):
-        kept = ranked[:found]
-        assert hit[s].tolist() == [place < found and ranked[place] in wanted for place in range(N)]
-        assert recall_at_k(hit, targets, k)[s] == len(set(kept[:k]) & set(wanted)) / len(wanted)
-        returned = kept[:k]
-        share = sum(document in wanted for document in returned) / len(returned) if returned else 0
+    for s, (relevant, ranked, n_retrieved) in enumerate(given_searches):
+        results = ranked[:n_retrieved]
+        assert hit[s].tolist() == [place < n_retrieved and ranked[place] in relevant for place in range(N)]
+        assert recall_at_k(hit, targets, k)[s] == len(set(results[:k]) & set(relevant)) / len(relevant)
+        returned = results[:k]
+        share = sum(document in relevant for document in returned) / len(returned) if returned else 0
         assert precision_at_k(hit, retrieved, k)[s] == share
-        ranks = [rank for rank, document in enumerate(kept, 1) if document in wanted]
+        ranks = [rank for rank, document in enumerate(results, 1) if document in relevant]
         assert reciprocal_rank(hit)[s] == (1 / ranks[0] if ranks else 0)
-        assert recall_ceiling(targets, k)[s] == min(k, len(wanted)) / len(wanted)
+        assert recall_ceiling(targets, k)[s] == min(k, len(relevant)) / len(relevant)
 
 
 @settings(max_examples=40, deadline=None)
 @given(searches)
-def test_recall_never_falls_nor_passes_its_ceiling_and_is_1_at_n(
+def test_recall_rises_with_k_below_its_ceiling_and_is_1_at_n(
     given_searches: list[tuple[list[int], list[int], int]],
 ) -> None:
-    retrieved, targets = read(given_searches)
+    retrieved, targets = to_arrays(given_searches)
     hit = hits(retrieved, targets)
     curve = np.array([recall_at_k(hit, targets, k) for k in range(1, N + 1)])
     assert np.all(np.diff(curve, axis=0) >= 0)
     assert np.all(curve <= [recall_ceiling(targets, k) for k in range(1, N + 1)])
-    whole = [(wanted, ranked, N) for wanted, ranked, _ in given_searches]
-    retrieved, targets = read(whole)
+    complete = [(relevant, ranked, N) for relevant, ranked, _ in given_searches]
+    retrieved, targets = to_arrays(complete)
     assert np.all(recall_at_k(hits(retrieved, targets), targets, N) == 1)
 
 
 @settings(max_examples=40, deadline=None)
 @given(searches, st.integers(1, N))
-def test_taking_away_what_is_no_target_never_lowers_precision(
+def test_removing_non_targets_never_lowers_precision(
     given_searches: list[tuple[list[int], list[int], int]], k: int
 ) -> None:
-    retrieved, targets = read([(wanted, ranked[:k], min(found, k)) for wanted, ranked, found in given_searches])
+    retrieved, targets = to_arrays(
+        [(relevant, ranked[:k], min(n_retrieved, k)) for relevant, ranked, n_retrieved in given_searches]
+    )
     hit = hits(retrieved, targets)
-    kept = np.where(hit, retrieved, -1)
-    assert np.all(precision_at_k(hit, kept, k) >= precision_at_k(hit, retrieved, k))
-    assert np.array_equal(precision_at_k(hit, kept, k), hit[:, :k].any(1))
+    hits_only = np.where(hit, retrieved, -1)
+    assert np.all(precision_at_k(hit, hits_only, k) >= precision_at_k(hit, retrieved, k))
+    assert np.array_equal(precision_at_k(hit, hits_only, k), hit[:, :k].any(1))
 
 
-def test_a_search_does_not_see_the_targets_of_its_neighbours() -> None:
+def test_a_search_ignores_the_targets_of_other_searches() -> None:
     targets = Targets(np.array([0, 1, 2]), np.array([4, 3], np.int32))
     assert hits(np.array([[3, 4], [4, -1]], np.int32), targets).tolist() == [[False, True], [False, False]]
 
@@ -102,56 +104,57 @@ def test_a_search_does_not_see_the_targets_of_its_neighbours() -> None:
 def test_ndcg(given_grades: list[list[float]], k: int) -> None:
     grades = np.array(given_grades)
     ideal = np.array([[3.0, 2.0, 1.0]] * len(grades))
-    got = ndcg_at_k(grades, ideal, k)
+    ndcg = ndcg_at_k(grades, ideal, k)
     for s, ranked in enumerate(given_grades):
-        gained = sum(grade / math.log2(1 + rank) for rank, grade in enumerate(ranked[:k], 1))
-        most = sum(grade / math.log2(1 + rank) for rank, grade in enumerate([3.0, 2.0, 1.0][:k], 1))
-        assert got[s] == pytest.approx(gained / most)
-    assert np.all(got <= 1 + 1e-12)
+        gain = sum(grade / math.log2(1 + rank) for rank, grade in enumerate(ranked[:k], 1))
+        ideal_gain = sum(grade / math.log2(1 + rank) for rank, grade in enumerate([3.0, 2.0, 1.0][:k], 1))
+        assert ndcg[s] == pytest.approx(gain / ideal_gain)
+    assert np.all(ndcg <= 1 + 1e-12)
     assert np.all(ndcg_at_k(-np.sort(-grades, axis=1), ideal, k) == pytest.approx(1))
 
 
 KS = (1, 3, 10)
 
 
-def judged_by_trec_eval(
+def trec_eval_metrics(
     ranked: list[list[int]], targets: Targets, similarities: list[list[float]]
 ) -> list[dict[str, float]]:
-    """trec_eval's word on each search. It breaks ties by identity, the last in the alphabet first."""
+    """trec_eval's metrics of each search. It breaks ties by name, in reverse alphabetical order."""
     grades = np.ones(len(targets.documents)) if targets.grades is None else targets.grades
 
     def name(document: int) -> str:
         return f"{N - document:04d}"
 
-    judged = {
-        str(s): {name(targets.documents[at]): int(grades[at]) for at in range(first, last)}
+    judgements = {
+        str(s): {name(targets.documents[i]): int(grades[i]) for i in range(first, last)}
         for s, (first, last) in enumerate(zip(targets.offsets, targets.offsets[1:], strict=False))
     }
     runs = {
-        str(s): {name(row): float(similarity) for row, similarity in zip(found, close, strict=True) if row >= 0}
-        for s, (found, close) in enumerate(zip(ranked, similarities, strict=True))
+        str(s): {name(row): float(similarity) for row, similarity in zip(rows, scores, strict=True) if row >= 0}
+        for s, (rows, scores) in enumerate(zip(ranked, similarities, strict=True))
     }
     cuts = ",".join(map(str, KS))
-    told = pytrec_eval.RelevanceEvaluator(
-        judged, {f"recall.{cuts}", f"success.{cuts}", f"ndcg_cut.{cuts}", "recip_rank"}
+    metrics_by_search = pytrec_eval.RelevanceEvaluator(
+        judgements, {f"recall.{cuts}", f"success.{cuts}", f"ndcg_cut.{cuts}", "recip_rank"}
     ).evaluate(runs)
     names = [f"{metric}_{k}" for metric in ("recall", "success", "ndcg_cut") for k in KS] + ["recip_rank"]
-    return [told.get(str(s)) or dict.fromkeys(names, 0.0) for s in range(len(ranked))]  # it skips empty lists
+    # trec_eval skips empty lists.
+    return [metrics_by_search.get(str(s)) or dict.fromkeys(names, 0.0) for s in range(len(ranked))]
 
 
 def assert_as_trec_eval(retrieved: Int32, targets: Targets, similarities: list[list[float]]) -> None:
     hit = hits(retrieved, targets)
     grades = grades_of(retrieved, targets)
-    wanted = judged_by_trec_eval(retrieved.tolist(), targets, similarities)
+    expected = trec_eval_metrics(retrieved.tolist(), targets, similarities)
     for k in KS:
-        ours = {
+        metrics = {
             f"recall_{k}": recall_at_k(hit, targets, k),
             f"success_{k}": success_at_k(hit, k),
             f"ndcg_cut_{k}": ndcg_at_k(grades, best_grades(targets, k), k),
         }
-        for metric, values in ours.items():
-            assert values == pytest.approx([told[metric] for told in wanted]), metric
-    assert reciprocal_rank(hit) == pytest.approx([told["recip_rank"] for told in wanted])
+        for metric, values in metrics.items():
+            assert values == pytest.approx([row[metric] for row in expected]), metric
+    assert reciprocal_rank(hit) == pytest.approx([row["recip_rank"] for row in expected])
 
 
 graded = st.lists(st.tuples(search, st.lists(st.integers(1, 4), min_size=6, max_size=6)), min_size=1, max_size=6)
@@ -159,13 +162,13 @@ graded = st.lists(st.tuples(search, st.lists(st.integers(1, 4), min_size=6, max_
 
 @settings(max_examples=80, deadline=None)
 @given(graded, st.booleans())
-def test_metrics_are_trec_evals(
-    given_searches: list[tuple[tuple[list[int], list[int], int], list[int]]], use: bool
+def test_metrics_equal_trec_eval(
+    given_searches: list[tuple[tuple[list[int], list[int], int], list[int]]], use_grades: bool
 ) -> None:
-    """Empty lists, short lists, lists without a hit, one grade or many."""
-    retrieved, targets = read([one for one, _ in given_searches])
-    if use:
-        grades = [grade for (wanted, _, _), grades in given_searches for grade in grades[: len(wanted)]]
+    """Empty lists, short lists, lists without a hit, and one or several grades."""
+    retrieved, targets = to_arrays([drawn_search for drawn_search, _ in given_searches])
+    if use_grades:
+        grades = [grade for (relevant, _, _), grades in given_searches for grade in grades[: len(relevant)]]
         targets = targets._replace(grades=np.array(grades, np.float64))
     falling = [[float(N - place) for place in range(N)] for _ in given_searches]
     assert_as_trec_eval(retrieved, targets, falling)
@@ -175,18 +178,18 @@ def test_metrics_are_trec_evals(
 @given(
     st.lists(st.integers(0, 3), min_size=N, max_size=N), st.lists(st.integers(0, 3), min_size=1, max_size=5), st.data()
 )
-def test_ties_are_broken_by_row_as_trec_eval_does_by_name(
-    directions: list[int], asked: list[int], data: st.DataObject
+def test_ties_are_broken_by_row_as_by_trec_eval_by_name(
+    directions: list[int], query_directions: list[int], data: st.DataObject
 ) -> None:
-    """Documents point in four directions only, so that most similarities are tied."""
+    """Documents have four directions only, so most similarities are tied."""
     axes = np.eye(4, dtype=np.float32) * 0.8 + 0.1
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-    documents, queries = axes[directions], np.eye(4, dtype=np.float32)[asked]
-    rows, close = search_exact(documents, queries, N)
-    counts = [data.draw(st.integers(1, 4)) for _ in asked]
-    wanted = [data.draw(st.permutations(range(N)))[:count] for count in counts]
-    targets = Targets(np.cumsum([0, *counts]), np.array([row for rows_ in wanted for row in rows_], np.int32))
-    assert_as_trec_eval(rows, targets, np.round(close, 4).tolist())
+    documents, queries = axes[directions], np.eye(4, dtype=np.float32)[query_directions]
+    rows, similarities = search_exact(documents, queries, N)
+    counts = [data.draw(st.integers(1, 4)) for _ in query_directions]
+    relevant = [data.draw(st.permutations(range(N)))[:count] for count in counts]
+    targets = Targets(np.cumsum([0, *counts]), np.array([row for rows_ in relevant for row in rows_], np.int32))
+    assert_as_trec_eval(rows, targets, np.round(similarities, 4).tolist())
 
 
 @settings(max_examples=40, deadline=None)
@@ -194,13 +197,13 @@ def test_ties_are_broken_by_row_as_trec_eval_does_by_name(
 def test_coverage_and_popularity_lift(
     given_searches: list[tuple[list[int], list[int], int]], clicks: list[int], k: int
 ) -> None:
-    retrieved, targets = read(given_searches)
-    shown = {row for _, ranked, found in given_searches for row in ranked[:found][:k]}
+    retrieved, targets = to_arrays(given_searches)
+    shown = {row for _, ranked, n_retrieved in given_searches for row in ranked[:n_retrieved][:k]}
     assert coverage_at_k(retrieved, N, k) == pytest.approx(len(shown) / N)
-    place = [sum((other < own) + (other == own) / 2 for other in clicks) / N for own in clicks]
-    assert standing(np.array(clicks)).tolist() == pytest.approx(place)
+    percentiles = [sum((other < c) + (other == c) / 2 for other in clicks) / N for c in clicks]
+    assert standing(np.array(clicks)).tolist() == pytest.approx(percentiles)
     lift = popularity_lift_at_k(retrieved, targets, standing(np.array(clicks)), k)
-    for s, (wanted, ranked, found) in enumerate(given_searches):
-        first = [place[row] for row in ranked[:found][:k]]
-        mean = float(np.mean([place[row] for row in wanted]))
+    for s, (relevant, ranked, n_retrieved) in enumerate(given_searches):
+        first = [percentiles[row] for row in ranked[:n_retrieved][:k]]
+        mean = float(np.mean([percentiles[row] for row in relevant]))
         assert lift[s] == pytest.approx(float(np.mean(first)) - mean if first else 0)

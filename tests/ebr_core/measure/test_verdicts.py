@@ -1,4 +1,4 @@
-"""Verdicts on every place that an interval can lie in."""
+"""Verdicts on every position of an interval."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ebr_core.measure.verdicts import find, verdict
         (math.nan, math.nan, "too few", "too few", "too few", "too few"),
     ],
 )
-def test_each_place(low: float, high: float, gain: str, equal: str, worse: str, finding: str) -> None:
+def test_each_position_of_an_interval(low: float, high: float, gain: str, equal: str, worse: str, finding: str) -> None:
     assert verdict("gain", low, high, 0.01) == gain
     assert verdict("equal", low, high, 0.01) == equal
     assert verdict("worse", low, high, 0.01) == worse

@@ -1,4 +1,4 @@
-"""Examination by position: planted, it is recovered within its standard error; smoothing never lets it rise."""
+"""Planted examination by position is recovered within its standard error, and never rises with the position."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ LONGEST = 12
 
 
 def _shuffled(examined: Float64, lists: int, seed: int) -> Shuffled:
-    """Lists of any length, each with one right document somewhere among others: short ones are clicked the most."""
+    """Lists of random lengths, each with one relevant document at a random position; short lists have more clicks."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, len(examined) + 1, lists)
-    owner = np.repeat(np.arange(lists), lengths)
-    position = 1 + np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    right = position == 1 + np.floor(rng.random(lists) * lengths)[owner]
-    clicked = rng.random(len(owner)) < examined[position - 1] * np.where(right, 0.9, 0.1)
-    cells, place = np.unique(np.column_stack([position, lengths[owner]]), axis=0, return_inverse=True)
-    shown = np.bincount(place.ravel())
-    return Shuffled(cells[:, 0], cells[:, 1], shown, np.bincount(place.ravel(), clicked).astype(np.int64))
+    list_of_result = np.repeat(np.arange(lists), lengths)
+    position = 1 + np.arange(len(list_of_result)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    is_relevant = position == 1 + np.floor(rng.random(lists) * lengths)[list_of_result]
+    clicked = rng.random(len(list_of_result)) < examined[position - 1] * np.where(is_relevant, 0.9, 0.1)
+    cells, inverse = np.unique(np.column_stack([position, lengths[list_of_result]]), axis=0, return_inverse=True)
+    shown = np.bincount(inverse.ravel())
+    return Shuffled(cells[:, 0], cells[:, 1], shown, np.bincount(inverse.ravel(), clicked).astype(np.int64))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_planted_examination_is_recovered_within_its_standard_error(seed: int) -> None:
     planted = np.arange(1, LONGEST + 1.0) ** -1
-    found = estimate(_shuffled(planted, 40_000, seed))
-    assert (np.abs(found.rates - planted) <= 4 * found.errors + 1e-12).all()
-    assert found.errors[1] < 0.02  # small enough to fail
+    estimated = estimate(_shuffled(planted, 40_000, seed))
+    assert (np.abs(estimated.rates - planted) <= 4 * estimated.errors + 1e-12).all()
+    assert estimated.errors[1] < 0.02  # small enough to fail the test if the estimate were biased
 
 
-def test_the_ratio_of_plain_rates_would_not_have_been_enough() -> None:
-    """Low positions stand in long lists alone, where each document is clicked less."""
+def test_the_ratio_of_raw_click_rates_is_biased() -> None:
+    """Low positions exist in long lists only, where each document is clicked less."""
     planted = np.arange(1, LONGEST + 1.0) ** -1
     counts = _shuffled(planted, 40_000, 0)
     rates = np.bincount(counts.positions, counts.clicked)[1:] / np.bincount(counts.positions, counts.shown)[1:]
-    found = estimate(counts)
-    off = np.abs(rates / rates[0] - planted)
-    assert (off[1:] > 4 * found.errors[1:]).sum() >= 6
+    estimated = estimate(counts)
+    deviation = np.abs(rates / rates[0] - planted)
+    assert (deviation[1:] > 4 * estimated.errors[1:]).sum() >= 6
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=8), st.integers(1, 9))
-def test_it_begins_with_1_and_never_rises(clicks: list[int], shown: int) -> None:
+def test_rates_start_at_1_and_never_rise(clicks: list[int], shown: int) -> None:
     n = len(clicks)
     counts = Shuffled(np.arange(1, n + 1), np.full(n, n), np.full(n, max(6, shown)), np.array(clicks))
-    found = estimate(counts)
+    estimated = estimate(counts)
     if not any(clicks):
-        assert len(found.rates) == 0
+        assert len(estimated.rates) == 0
         return
-    assert found.rates[0] == 1
-    assert (np.diff(found.rates) <= 1e-12).all()
-    assert (found.rates >= 0).all()
-    assert found.clicks.tolist() == clicks
+    assert estimated.rates[0] == 1
+    assert (np.diff(estimated.rates) <= 1e-12).all()
+    assert (estimated.rates >= 0).all()
+    assert estimated.clicks.tolist() == clicks
 
 
 def test_lists_of_one_length_give_the_ratio_of_rates() -> None:
@@ -64,9 +64,9 @@ def test_lists_of_one_length_give_the_ratio_of_rates() -> None:
     assert estimate(counts).rates.tolist() == pytest.approx([1, 0.5, 0.25])
 
 
-def test_inverse_propensities_are_clipped_and_go_on_below_the_last_position() -> None:
-    known = Examination(np.array([1, 0.5, 0.01]), np.zeros(3), np.ones(3, np.int64))
-    at = np.array([1, 2, 3, 99, 0])
-    assert inverse_propensities(at, known, 10).tolist() == [1, 2, 10, 10, 1]
-    nothing = estimate(Shuffled(*(np.empty(0, np.int64) for _ in range(4))))
-    assert inverse_propensities(at, nothing, 10).tolist() == [1] * 5
+def test_inverse_propensities_are_clipped_and_constant_below_the_last_position() -> None:
+    examination = Examination(np.array([1, 0.5, 0.01]), np.zeros(3), np.ones(3, np.int64))
+    positions = np.array([1, 2, 3, 99, 0])
+    assert inverse_propensities(positions, examination, 10).tolist() == [1, 2, 10, 10, 1]
+    empty = estimate(Shuffled(*(np.empty(0, np.int64) for _ in range(4))))
+    assert inverse_propensities(positions, empty, 10).tolist() == [1] * 5

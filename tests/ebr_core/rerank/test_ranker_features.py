@@ -1,4 +1,4 @@
-"""Rankers: features against plain loops, groups of clicks, planted bias undone by propensities, the same bytes."""
+"""Rankers: features and click groups against loops, planted position bias, and reproducible bytes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
 }
 
 
-def test_every_key_ends_where_it_says() -> None:
+def test_every_key_has_its_range() -> None:
     assert set(RANGES) == set(Ranker.model_fields)
     for key, (allowed, refused) in RANGES.items():
         for value in allowed:
@@ -60,17 +60,17 @@ def test_every_key_ends_where_it_says() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 999))
-def test_ordinary_features_are_what_a_loop_says(s: int, n: int, seed: int) -> None:
+def test_ordinary_features_equal_a_loop(s: int, n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     city = rng.integers(-2, 3, s).astype(np.int32), rng.integers(-1, 3, n).astype(np.int32)
     clicks, created = rng.random(n).astype(np.float32), (10 * rng.random(n)).astype(np.float32)
     created[rng.random(n) < 0.3] = np.nan
     searched, query = (10 * rng.random(s)).astype(np.float32), rng.random(s).astype(np.float32)
     ordinary = Ordinary(clicks, None, searched, created, None, query, {"city": city})
-    at, rows = rng.integers(0, s, 7).astype(np.int32), rng.integers(0, n, 7).astype(np.int32)
-    names, columns = describe(ordinary, at, rows)
+    search_at, rows = rng.integers(0, s, 7).astype(np.int32), rng.integers(0, n, 7).astype(np.int32)
+    names, columns = describe(ordinary, search_at, rows)
     assert names == ["popularity", "query_length", "age_days", "same_city"]
-    for pair, (i, j) in enumerate(zip(at, rows, strict=True)):
+    for pair, (i, j) in enumerate(zip(search_at, rows, strict=True)):
         age = np.nan if np.isnan(created[j]) else max(searched[i] - created[j], 0)
         same = np.nan if -1 in (city[0][i], city[1][j]) else float(city[0][i] == city[1][j])
         np.testing.assert_array_equal([column[pair] for column in columns], [clicks[j], query[i], age, same])
@@ -78,38 +78,38 @@ def test_ordinary_features_are_what_a_loop_says(s: int, n: int, seed: int) -> No
 
 @pytest.mark.parametrize("views", [0, 3])
 @pytest.mark.parametrize("kind", ["none", "cosine", "hadamard", "raw"])
-def test_what_is_read_of_vectors_is_what_a_loop_says(kind: Embedding, views: int) -> None:
+def test_embedding_features_equal_a_loop(kind: Embedding, views: int) -> None:
     rng = np.random.default_rng(0)
     queries = rng.standard_normal((views, 4, 5) if views else (4, 5)).astype(np.float32)
     documents = rng.standard_normal((6, 5)).astype(np.float32)
-    at, rows = rng.integers(0, 4, 9).astype(np.int32), rng.integers(0, 6, 9).astype(np.int32)
-    names, columns = embedded(kind, queries, documents, at, rows)
+    search_at, rows = rng.integers(0, 4, 9).astype(np.int32), rng.integers(0, 6, 9).astype(np.int32)
+    names, columns = embedded(kind, queries, documents, search_at, rows)
     assert len(names) == len(columns) == {"none": 0, "cosine": 1, "hadamard": 5, "raw": 10}[kind]
-    for pair, (i, j) in enumerate(zip(at, rows, strict=True)):
-        q = max((view[i] for view in (queries if views else queries[None])), key=lambda one: float(one @ documents[j]))
-        wanted = {"none": [], "cosine": [q @ documents[j]], "hadamard": q * documents[j]}
-        wanted["raw"] = [*q, *documents[j]]
-        np.testing.assert_allclose([column[pair] for column in columns], wanted[kind], rtol=1e-5, atol=1e-6)
+    for pair, (i, j) in enumerate(zip(search_at, rows, strict=True)):
+        q = max((view[i] for view in (queries if views else queries[None])), key=lambda v: float(v @ documents[j]))
+        expected = {"none": [], "cosine": [q @ documents[j]], "hadamard": q * documents[j]}
+        expected["raw"] = [*q, *documents[j]]
+        np.testing.assert_allclose([column[pair] for column in columns], expected[kind], rtol=1e-5, atol=1e-6)
     if kind in ("hadamard", "raw"):
         assert len({group_of(name) for name in names}) == (1 if kind == "hadamard" else 2)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 8), st.integers(0, 9), st.integers(0, 999))
-def test_unshown_documents_were_retrieved_and_never_shown(s: int, k: int, count: int, seed: int) -> None:
+def test_unshown_documents_are_retrieved_and_not_shown(s: int, k: int, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     retrieved = np.stack([rng.permutation(12)[:k] for _ in range(s)]).astype(np.int32)
     retrieved[rng.random(retrieved.shape) < 0.2] = -1
     pairs = np.unique(rng.integers(0, [s, 12], (6, 2)), axis=0).astype(np.int32)
-    at, documents = unshown(retrieved, pairs[:, 0], pairs[:, 1], count, np.random.default_rng(seed))
+    search_at, documents = unshown(retrieved, pairs[:, 0], pairs[:, 1], count, np.random.default_rng(seed))
     shown = set(map(tuple, pairs.tolist()))
-    drawn = list(zip(at.tolist(), documents.tolist(), strict=True))
+    drawn = list(zip(search_at.tolist(), documents.tolist(), strict=True))
     assert len(set(drawn)) == len(drawn)
     for search in range(s):
-        free = {(search, row) for row in retrieved[search].tolist() if row >= 0} - shown
-        mine = {pair for pair in drawn if pair[0] == search}
-        assert mine <= free
-        assert len(mine) == min(count, len(free))
+        unshown_pairs = {(search, row) for row in retrieved[search].tolist() if row >= 0} - shown
+        drawn_for_search = {pair for pair in drawn if pair[0] == search}
+        assert drawn_for_search <= unshown_pairs
+        assert len(drawn_for_search) == min(count, len(unshown_pairs))
 
 
 def _placed(rows: list[tuple[int, int, int, float]]) -> Placed:
@@ -119,19 +119,19 @@ def _placed(rows: list[tuple[int, int, int, float]]) -> Placed:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 999), st.integers(0, 9), st.integers(0, 9))
-def test_a_click_is_a_group_with_all_that_its_search_did_not_click(seed: int, clicks: int, others: int) -> None:
+def test_a_click_forms_a_group_with_the_unclicked_documents_of_its_search(seed: int, clicks: int, others: int) -> None:
     rng = np.random.default_rng(seed)
-    rows = [(int(rng.integers(0, 4)), at, int(rng.integers(1, 9)), float(rng.integers(1, 5))) for at in range(18)]
-    clicked, rest = rows[:clicks], rows[9 : 9 + others]
-    made = by_click(_placed(clicked), _placed(rest), 4)
-    wanted = []
+    rows = [(int(rng.integers(0, 4)), i, int(rng.integers(1, 9)), float(rng.integers(1, 5))) for i in range(18)]
+    clicked, unclicked = rows[:clicks], rows[9 : 9 + others]
+    examples = by_click(_placed(clicked), _placed(unclicked), 4)
+    expected = []
     for search, document, position, weight in clicked:
-        beside = [(search, d, p, weight, False) for s, d, p, _ in rest if s == search]
-        wanted += [[(search, document, position, weight, True), *beside]] if beside else []
-    assert made.sizes.tolist() == [len(group) for group in wanted]
-    columns = (made.searches, made.documents, made.positions, made.weights, made.clicked)
+        negatives = [(search, d, p, weight, False) for s, d, p, _ in unclicked if s == search]
+        expected += [[(search, document, position, weight, True), *negatives]] if negatives else []
+    assert examples.sizes.tolist() == [len(group) for group in expected]
+    columns = (examples.searches, examples.documents, examples.positions, examples.weights, examples.clicked)
     assert list(zip(*(column.tolist() for column in columns), strict=True)) == [
-        pair for group in wanted for pair in group
+        pair for group in expected for pair in group
     ]
 
 
@@ -140,43 +140,50 @@ RATES = np.arange(1, SHOWN + 1.0) ** -1.5
 
 
 def _planted(lists: int, seed: int) -> tuple[Float32, Examples, Float32]:
-    """(features, examples with no weights, relevance): the engine orders by its own taste, searchers want something
-    else and click what they examine."""
+    """(features, unweighted examples, relevance): the engine orders by its own taste; searchers have another.
+
+    They click relevant documents that they examine.
+    """
     rng = np.random.default_rng(seed)
-    taste, wanted = rng.standard_normal((2, lists, SHOWN)).astype(np.float32)
-    order = np.argsort(-(taste + 0.3 * wanted), axis=1)
-    taste, wanted = np.take_along_axis(taste, order, 1), np.take_along_axis(wanted, order, 1)
-    relevance = 1 / (1 + np.exp(2 - 2 * wanted))
+    taste, appeal = rng.standard_normal((2, lists, SHOWN)).astype(np.float32)
+    order = np.argsort(-(taste + 0.3 * appeal), axis=1)
+    taste, appeal = np.take_along_axis(taste, order, 1), np.take_along_axis(appeal, order, 1)
+    relevance = 1 / (1 + np.exp(2 - 2 * appeal))
     clicked = rng.random(relevance.shape) < RATES * relevance
-    at, place = np.nonzero(clicked)
+    search_rows, pos = np.nonzero(clicked)
     rows = np.arange(lists * SHOWN, dtype=np.int32).reshape(lists, SHOWN)
-    ones = np.ones(len(at), np.float32)
-    clicks = Placed(at.astype(np.int32), rows[at, place], (place + 1).astype(np.int32), ones)
-    at, place = np.nonzero(~clicked)
-    rest = Placed(at.astype(np.int32), rows[at, place], (place + 1).astype(np.int32), np.ones(len(at), np.float32))
-    features = np.stack([taste.ravel(), wanted.ravel()], 1)
-    return features, by_click(clicks, rest, lists), relevance.astype(np.float32)
+    ones = np.ones(len(search_rows), np.float32)
+    clicks = Placed(search_rows.astype(np.int32), rows[search_rows, pos], (pos + 1).astype(np.int32), ones)
+    search_rows, pos = np.nonzero(~clicked)
+    unclicked = Placed(
+        search_rows.astype(np.int32),
+        rows[search_rows, pos],
+        (pos + 1).astype(np.int32),
+        np.ones(len(search_rows), np.float32),
+    )
+    features = np.stack([taste.ravel(), appeal.ravel()], 1)
+    return features, by_click(clicks, unclicked, lists), relevance.astype(np.float32)
 
 
 def _weighted(examples: Examples) -> Examples:
     first = np.cumsum(examples.sizes) - examples.sizes
-    known = Examination(RATES, np.zeros(SHOWN), np.ones(SHOWN, np.int64))
-    inverse = inverse_propensities(examples.positions[first].astype(np.int64), known, 50)
+    examination = Examination(RATES, np.zeros(SHOWN), np.ones(SHOWN, np.int64))
+    inverse = inverse_propensities(examples.positions[first].astype(np.int64), examination, 50)
     return examples._replace(weights=np.repeat(inverse, examples.sizes).astype(np.float32))
 
 
-NOTHING = Examples(
+NO_EXAMPLES = Examples(
     *(np.empty(0, np.int32) for _ in range(2)),
     np.empty(0, bool),
     np.empty(0, np.int32),
     np.empty(0, np.float32),
     np.empty(0, np.int64),
 )
-ITS = Ranker(of="a", trees=60, leaves=7, learning_rate=0.1)
+RANKER = Ranker(of="a", trees=60, leaves=7, learning_rate=0.1)
 
 
-def _gained(text: str, features: Float32, relevance: Float32, extra: int = 0) -> float:
-    """How much of the best discounted relevance the ranker's order has."""
+def _relative_gain(text: str, features: Float32, relevance: Float32, extra: int = 0) -> float:
+    """The discounted relevance of the ranker's order, relative to the best order."""
     rows = np.column_stack([features, np.ones((len(features), extra), np.float32)])
     scores = np.asarray(Booster(model_str=text).predict(rows)).reshape(relevance.shape)
     discount = 1 / np.log2(np.arange(2, SHOWN + 2))
@@ -184,26 +191,28 @@ def _gained(text: str, features: Float32, relevance: Float32, extra: int = 0) ->
     return float((ranked @ discount).sum() / (-np.sort(-relevance, axis=1) @ discount).sum())
 
 
-def test_planted_bias_is_undone_by_propensities_and_mostly_by_the_position_held_at_1() -> None:
+def test_propensities_or_a_position_feature_remove_planted_bias() -> None:
     features, examples, _ = _planted(4000, 0)
     fresh, _, relevance = _planted(1000, 1)
-    rows, names = features[examples.documents], ["taste", "wanted"]
+    rows, names = features[examples.documents], ["taste", "appeal"]
     empty = np.empty((0, 2), np.float32)
-    plain = grow(rows, examples, empty, NOTHING, names, ITS, 0, 1)
-    weighted = grow(rows, _weighted(examples), empty, NOTHING, names, ITS, 0, 1)
-    placed = np.column_stack([rows, examples.positions]).astype(np.float32)
-    position = grow(placed, examples, np.empty((0, 3), np.float32), NOTHING, [*names, "position"], ITS, 0, 1)
-    gained = [_gained(plain.text, fresh, relevance), _gained(weighted.text, fresh, relevance)]
-    assert gained[1] > gained[0] + 0.02
-    assert _gained(position.text, fresh, relevance, 1) > gained[0] + 0.02
+    plain = grow(rows, examples, empty, NO_EXAMPLES, names, RANKER, 0, 1)
+    weighted = grow(rows, _weighted(examples), empty, NO_EXAMPLES, names, RANKER, 0, 1)
+    with_position = np.column_stack([rows, examples.positions]).astype(np.float32)
+    position = grow(
+        with_position, examples, np.empty((0, 3), np.float32), NO_EXAMPLES, [*names, "position"], RANKER, 0, 1
+    )
+    gains = [_relative_gain(plain.text, fresh, relevance), _relative_gain(weighted.text, fresh, relevance)]
+    assert gains[1] > gains[0] + 0.02
+    assert _relative_gain(position.text, fresh, relevance, 1) > gains[0] + 0.02
 
 
-def test_the_same_bytes_twice_and_no_more_trees_than_the_held_out_clicks_want() -> None:
+def test_training_is_reproducible_and_stops_at_the_best_held_out_tree() -> None:
     features, examples, _ = _planted(600, 0)
-    others, held, _ = _planted(200, 1)
-    inputs = features[examples.documents], examples, others[held.documents], held, ["taste", "wanted"]
-    its = ITS.model_copy(update={"trees": 300, "patience": 10})
-    first, second = grow(*inputs, its, 3, 1), grow(*inputs, its, 3, 1)
+    held_features, held, _ = _planted(200, 1)
+    inputs = features[examples.documents], examples, held_features[held.documents], held, ["taste", "appeal"]
+    ranker = RANKER.model_copy(update={"trees": 300, "patience": 10})
+    first, second = grow(*inputs, ranker, 3, 1), grow(*inputs, ranker, 3, 1)
     assert first.text == second.text
     assert first.trees < 300
     assert first.trees == 1 + int(np.argmax(first.held_out))
@@ -211,7 +220,7 @@ def test_the_same_bytes_twice_and_no_more_trees_than_the_held_out_clicks_want() 
     assert Booster(model_str=first.text).num_trees() == first.trees
 
 
-def test_lists_are_ordered_by_score_with_ties_as_they_were() -> None:
+def test_lists_are_sorted_by_score_with_stable_ties() -> None:
     lists = np.array([[4, 2, 9, -1], [1, -1, 3, 0]], np.int32)
     scores = np.array([[1, 2, 1, 9], [0, 5, 0, 0]], np.float32)
     assert first_of(scores, lists).tolist() == [[2, 4, 9, -1], [1, 3, 0, -1]]

@@ -1,4 +1,4 @@
-"""Boolean conditions against asking every document in a loop."""
+"""Boolean conditions against a loop over the documents."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def nearest(near: Near, among: Mask) -> Mask:
 
 
 @pytest.mark.parametrize(
-    ("text", "met"),
+    ("text", "expected"),
     [
         ("kind = page", [1, 2]),
         ("kind != page", [0, 3]),
-        ("city != Lyon", [1, 3]),  # a document without a city has none to compare
+        ("city != Lyon", [1, 3]),  # a comparison with a missing city is false
         ("NOT city = Lyon", [1, 2, 3]),
         ('city = "New York"', [3]),
         ("country IN (DE, FR)", [0, 1]),
@@ -61,14 +61,14 @@ def nearest(near: Near, among: Mask) -> Mask:
         ("term:walk AND NOT kind = event", [2]),
         ("nn(k=2)", [0, 2]),
         ("nn(radius=0.5)", [0, 1, 2]),
-        ("nn(k=1) AND kind = page", [2]),  # the nearest of those that are pages
+        ("nn(k=1) AND kind = page", [2]),  # the nearest page
         ("kind = event OR nn(k=1)", [0, 3]),
         ("NOT nn(radius=0.2)", [1, 3]),
         ('kind = "AND"', []),
     ],
 )
-def test_what_meets_a_condition(text: str, met: list[int]) -> None:
-    assert np.flatnonzero(meet(parse(text), TABLE, TERMS, nearest)).tolist() == met
+def test_documents_that_meet_a_condition(text: str, expected: list[int]) -> None:
+    assert np.flatnonzero(meet(parse(text), TABLE, TERMS, nearest)).tolist() == expected
 
 
 def _conditions() -> st.SearchStrategy[Condition]:
@@ -78,9 +78,10 @@ def _conditions() -> st.SearchStrategy[Condition]:
         st.builds(Term, st.sampled_from(["smith", "walk", "none"])),
         st.builds(Near, st.sampled_from([0.15, 0.5]), st.none()),
     )  # fmt: skip
-    some = lambda part: st.lists(part, min_size=1, max_size=3).map(tuple)  # noqa: E731
+    several = lambda part: st.lists(part, min_size=1, max_size=3).map(tuple)  # noqa: E731
     return st.recursive(
-        leaf, lambda part: st.one_of(st.builds(Not, part), st.builds(AllOf, some(part)), st.builds(AnyOf, some(part)))
+        leaf,
+        lambda part: st.one_of(st.builds(Not, part), st.builds(AllOf, several(part)), st.builds(AnyOf, several(part))),
     )
 
 
@@ -95,21 +96,21 @@ def _holds(condition: Condition, row: int) -> bool:
         return any(_holds(part, row) for part in condition.parts)
     if isinstance(condition, Term):
         return any(word.startswith(condition.text) for word in str(DOCUMENTS[row]["title"]).lower().split())
-    value, wanted = DOCUMENTS[row][condition.attribute], condition.values[0]
+    value, expected = DOCUMENTS[row][condition.attribute], condition.values[0]
     if value is None:
         return False
-    return {"=": value == wanted, "!=": value != wanted, "<": value < wanted}[condition.operator]
+    return {"=": value == expected, "!=": value != expected, "<": value < expected}[condition.operator]
 
 
 @settings(max_examples=80, deadline=None)
 @given(_conditions())
-def test_sets_are_those_of_asking_each_document(condition: Condition) -> None:
-    met = meet(condition, TABLE, TERMS, nearest)
-    assert met.tolist() == [_holds(condition, row) for row in range(len(DOCUMENTS))]
+def test_masks_equal_a_loop_over_the_documents(condition: Condition) -> None:
+    mask = meet(condition, TABLE, TERMS, nearest)
+    assert mask.tolist() == [_holds(condition, row) for row in range(len(DOCUMENTS))]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "ends where an attribute"),
         ("colour = red", "got 'colour' at 0.*an attribute \\(document_id, kind, city"),
@@ -120,20 +121,20 @@ def test_sets_are_those_of_asking_each_document(condition: Condition) -> None:
         ("(kind = page", r"ends where \) should follow"),
         ("kind = page kind = event", "expected AND, OR or the end"),
         ("created_at > yesterday", "expected a date such as"),
-        ("nn(k=0)", "k is at least 1"),
+        ("nn(k=0)", "k of at least 1"),
         ("nn(radius=3)", "between 0 and 2"),
-        ("nn(radius=far)", "'far' is no number"),
+        ("nn(radius=far)", "'far' is not a number"),
         ("nn(size=3)", "expected radius=… or k=…"),
         ("NOT " * 60 + "kind = page", "nested more than 50 deep"),
         ("x" * 2001, "2001 characters; at most 2000"),
         ('kind = "open', "makes no sense"),
     ],
 )
-def test_what_makes_no_sense_is_told_with_its_place(text: str, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_a_syntax_error_names_its_position(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         parse(text)
 
 
-def test_whether_nn_stands_in_it() -> None:
+def test_holds_nn_looks_inside_nested_conditions() -> None:
     assert holds_nn(parse("kind = page AND (city = Bonn OR NOT nn(k=3))"))
     assert not holds_nn(parse('kind = page AND term:"nn"'))

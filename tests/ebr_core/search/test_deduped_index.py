@@ -1,4 +1,4 @@
-"""Vectors that several documents share: indexed once, found for each, as if each had been indexed."""
+"""Vectors that several documents share are indexed once, and searched as if each document had been indexed."""
 
 from __future__ import annotations
 
@@ -25,46 +25,44 @@ EXACT: list[AnyIndex] = [
 
 
 def with_copies(n: int, d: int, copies: int, seed: int) -> Float32:
-    """(n · copies, d) unit vectors, each of the n several times, in no order."""
+    """(n · copies, d) unit vectors: n vectors repeated, in random order."""
     rows = np.random.default_rng(seed).permutation(np.repeat(np.arange(n), copies))
     return units(n, d, seed)[rows]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 60), st.integers(1, 3), st.integers(0, 99))
-def test_every_document_belongs_to_its_vector_and_they_come_in_the_order_of_rows(n: int, d: int, seed: int) -> None:
+def test_distinct_vectors_keep_the_order_of_rows_and_their_documents(n: int, d: int, seed: int) -> None:
     vectors = np.random.default_rng(seed).integers(0, 3, (n, d)).astype(np.float32)
-    different, copies = distinct(vectors)
-    seen = list({row.tobytes(): None for row in vectors})
-    assert [row.tobytes() for row in different] == seen
+    unique_vectors, copies = distinct(vectors)
+    expected = list({row.tobytes(): None for row in vectors})
+    assert [row.tobytes() for row in unique_vectors] == expected
     if copies is None:
-        assert len(seen) == n
+        assert len(expected) == n
         return
-    for at, own in enumerate(different):
-        rows = copies.rows[copies.starts[at] : copies.starts[at + 1]]
-        assert rows.tolist() == [row for row, vector in enumerate(vectors) if np.array_equal(vector, own)]
+    for i, unique_vector in enumerate(unique_vectors):
+        rows = copies.rows[copies.starts[i] : copies.starts[i + 1]]
+        assert rows.tolist() == [row for row, vector in enumerate(vectors) if np.array_equal(vector, unique_vector)]
 
 
 @pytest.mark.parametrize("spec", EXACT, ids=lambda spec: spec.kind)
 @pytest.mark.parametrize("k", [1, 7, 40])
 @pytest.mark.parametrize("share", [None, 0.3])
-def test_an_index_of_distinct_vectors_finds_what_sorting_all_documents_finds(
-    spec: AnyIndex, k: int, share: float | None
-) -> None:
+def test_an_index_of_distinct_vectors_equals_sorting_all_documents(spec: AnyIndex, k: int, share: float | None) -> None:
     documents = with_copies(60, 8, 5, 0)
     queries = near(documents, 40)
     queries[3] = 0
     allowed = None if share is None else np.random.default_rng(1).random(len(documents)) < share
-    searched = build(documents, spec)
-    assert (searched.documents, searched.index.ntotal) == (300, 60)
-    rows, similarities = search_index(searched, queries, k, allowed=allowed)
-    wanted, values = _sorted(documents, queries, k, allowed)
-    assert np.array_equal(rows, wanted)
+    index = build(documents, spec)
+    assert (index.documents, index.index.ntotal) == (300, 60)
+    rows, similarities = search_index(index, queries, k, allowed=allowed)
+    expected, values = _sorted(documents, queries, k, allowed)
+    assert np.array_equal(rows, expected)
     assert np.allclose(similarities, values, atol=1e-5)
 
 
 def _sorted(documents: Float32, queries: Float32, k: int, allowed: np.ndarray | None) -> tuple[Int32, Float32]:
-    """The K first of all that are allowed, by similarity, then row."""
+    """The first K of the allowed documents, by similarity, then row."""
     values = np.round((queries.astype(float) @ documents.T.astype(float)), 5)
     values[:, ~allowed if allowed is not None else []] = -np.inf
     rows = np.argsort(-values, axis=1, kind="stable")[:, :k].astype(np.int32)
@@ -82,35 +80,35 @@ def test_equal_documents_cost_one_comparison() -> None:
     assert scanned(all_cells, queries, 5)[0].tolist() == [80] * 20
 
 
-def test_a_graph_comes_away_from_many_copies() -> None:
-    """Over 900 copies of one vector a graph of all documents links them to each other alone."""
-    lone = units(600, 16, 0)
-    documents = np.concatenate([np.tile(lone[:1], (900, 1)), lone[1:]])
-    queries = near(lone[1:], 100)
+def test_a_graph_search_leaves_many_copies() -> None:
+    """With 900 copies of a vector, a graph of all documents would link them to each other only."""
+    unique_vectors = units(600, 16, 0)
+    documents = np.concatenate([np.tile(unique_vectors[:1], (900, 1)), unique_vectors[1:]])
+    queries = near(unique_vectors[1:], 100)
     rows, _ = search_index(build(documents, Hnsw(links=8, ef=32)), queries, 10)
     assert recall_up_to_ties(documents, queries, rows, search_exact(documents, queries, 10)[1]).mean() > 0.95
 
 
-def test_where_distinct_vectors_are_too_few_for_the_code_copies_are_indexed_too() -> None:
+def test_copies_are_indexed_if_distinct_vectors_are_too_few_for_the_code() -> None:
     documents = with_copies(100, 8, 4, 0)
-    searched = build(documents, Scan(code="pq4"))
-    assert searched.copies is None
-    assert searched.index.ntotal == 400
+    index = build(documents, Scan(code="pq4"))
+    assert index.copies is None
+    assert index.index.ntotal == 400
 
 
-def test_what_is_saved_is_searched_as_before(tmp_path: Path) -> None:
+def test_a_loaded_index_returns_the_same_results(tmp_path: Path) -> None:
     documents = with_copies(90, 8, 3, 0)
-    searched = build(documents, Ivf(code="flat", nlist=4, nprobe=2))
-    size = save(searched, tmp_path)
+    index = build(documents, Ivf(code="flat", nlist=4, nprobe=2))
+    size = save(index, tmp_path)
     assert size == sum(path.stat().st_size for path in tmp_path.iterdir())
-    kept = load(tmp_path)
-    set_parameters(kept.index, "nprobe=2")
+    loaded = load(tmp_path)
+    set_parameters(loaded.index, "nprobe=2")
     assert np.array_equal(
-        search_index(kept, near(documents, 30), 9)[0], search_index(searched, near(documents, 30), 9)[0]
+        search_index(loaded, near(documents, 30), 9)[0], search_index(index, near(documents, 30), 9)[0]
     )
 
 
-def test_a_vector_is_meant_where_one_of_its_documents_is() -> None:
+def test_a_vector_is_selected_if_one_of_its_documents_is() -> None:
     _, copies = distinct(np.array([[1], [2], [1], [3]], np.float32))
     assert copies is not None
     assert of_vectors(copies, np.array([False, False, True, False])).tolist() == [True, False, False]

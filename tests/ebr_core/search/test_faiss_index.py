@@ -1,4 +1,4 @@
-"""Families and codes of indexes: what each must agree with, and what is refused."""
+"""Families and codes of indexes against exact search, and specs that are refused."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ FAMILIES: list[AnyIndex] = [
 
 
 @pytest.mark.parametrize("spec", FAMILIES, ids=lambda spec: f"{spec.kind}-{spec.code}")
-def test_every_family_is_by_inner_product_from_end_to_end_and_survives_its_file(spec: AnyIndex, tmp_path: Path) -> None:
+def test_every_family_uses_inner_products_and_survives_a_file(spec: AnyIndex, tmp_path: Path) -> None:
     documents = units(600, 16, 0)
-    searched = build(documents, spec)
-    index = searched.index
+    deduped_index = build(documents, spec)
+    index = deduped_index.index
     assert index.metric_type == innermost(index).metric_type == faiss.METRIC_INNER_PRODUCT
     queries = near(documents, 40)
-    rows, similarities = search_index(searched, queries, 5)
-    assert np.all(np.diff(similarities[rows[:, -1] >= 0], axis=1) <= 0)  # the most similar first, not the nearest in L2
-    save(searched, tmp_path)
+    rows, similarities = search_index(deduped_index, queries, 5)
+    assert np.all(np.diff(similarities[rows[:, -1] >= 0], axis=1) <= 0)  # by similarity, not by L2
+    save(deduped_index, tmp_path)
     assert np.array_equal(search_index(load(tmp_path), queries, 5)[0], rows)
     assert recall_of(rows, search_exact(documents, queries, 5)[0]) > 0.2
 
 
 @pytest.mark.parametrize("spec", [Ivf(code="flat", nlist=12), Imi(code="flat", bits=2)])
-def test_all_cells_scanned_is_exact_search(spec: Ivf | Imi) -> None:
+def test_scanning_all_cells_is_exact_search(spec: Ivf | Imi) -> None:
     documents = units(700, 12, 0)
-    documents[5] = 0  # no known word: as near to everything as to nothing
+    documents[5] = 0  # no known word: cosine 0 to all queries
     queries = near(documents, 60)
     queries[7] = 0
     index = build(documents, spec)
@@ -63,33 +63,33 @@ def test_all_cells_scanned_is_exact_search(spec: Ivf | Imi) -> None:
 
 
 @pytest.mark.parametrize("spec", [Ivf(code="flat", nlist=20), Imi(code="flat", bits=3)])
-def test_recall_and_documents_scanned_never_fall_as_more_cells_are_scanned(spec: Ivf | Imi) -> None:
+def test_recall_and_documents_scanned_never_fall_with_more_cells(spec: Ivf | Imi) -> None:
     documents, index = units(900, 16, 0), build(units(900, 16, 0), spec)
     queries = near(documents, 50)
-    wanted, recalls, looked_at = search_exact(documents, queries, 10)[0], [], []
+    nearest, recalls, documents_scanned = search_exact(documents, queries, 10)[0], [], []
     for nprobe in (1, 2, 4, 8, 16, 64):
         set_parameters(index.index, f"nprobe={nprobe}")
-        recalls.append(recall_of(search_index(index, queries, 10)[0], wanted))
-        looked_at.append(scanned(index, queries, 10)[0].mean())
+        recalls.append(recall_of(search_index(index, queries, 10)[0], nearest))
+        documents_scanned.append(scanned(index, queries, 10)[0].mean())
     assert recalls == sorted(recalls)
-    assert looked_at == sorted(looked_at)
+    assert documents_scanned == sorted(documents_scanned)
     assert recalls[0] < recalls[-1] == 1
 
 
-def test_documents_scanned_are_those_of_the_cells_nearest_to_the_query() -> None:
+def test_documents_scanned_are_those_of_the_nearest_cells() -> None:
     documents, queries = units(500, 8, 0), units(30, 8, 1)
     index = build(documents, Ivf(code="flat", nlist=10, nprobe=3))
     inner = faiss.extract_index_ivf(index.index)
     centroids = np.stack([inner.quantizer.reconstruct(cell) for cell in range(10)])
-    belongs = (documents @ centroids.T).argmax(1)
+    cell_of_document = (documents @ centroids.T).argmax(1)
     documents_scanned, distances = scanned(index, queries, 10)
     for query, count in zip(queries, documents_scanned, strict=True):
         cells = np.argsort(-(centroids @ query))[:3]
-        assert count == np.isin(belongs, cells).sum()
+        assert count == np.isin(cell_of_document, cells).sum()
     assert np.array_equal(distances, documents_scanned + 10)
 
 
-def test_what_a_graph_and_a_second_look_cost_is_counted() -> None:
+def test_the_cost_of_graphs_and_refinement_is_counted() -> None:
     documents, queries = units(400, 8, 0), units(20, 8, 1)
     narrow, wide = build(documents, Hnsw(ef=10)), build(documents, Hnsw(ef=200))
     assert scanned(narrow, queries, 5)[0][0] < scanned(wide, queries, 5)[0][0] <= 400
@@ -106,8 +106,8 @@ def test_a_prefix_is_the_first_dimensions_at_unit_length() -> None:
     assert np.array_equal(search_index(index, queries, 10)[0], search_exact(*short, 10)[0])
 
 
-def test_principal_directions_keep_inner_products_that_lie_in_them() -> None:
-    """Vectors far from the origin, in a plane of 4 of 12 dimensions: nothing is lost, the mean included."""
+def test_principal_directions_keep_the_inner_products_of_their_subspace() -> None:
+    """Vectors with a large mean in a 4-dimensional subspace of 12 dimensions: nothing is lost."""
     rng = np.random.default_rng(0)
     plane = np.linalg.qr(rng.standard_normal((12, 4)))[0].T
     vectors = ((rng.standard_normal((300, 4)) + 2) @ plane).astype(np.float32)
@@ -118,20 +118,20 @@ def test_principal_directions_keep_inner_products_that_lie_in_them() -> None:
 
 
 @pytest.mark.parametrize("spec", [Ivf(code="flat"), Ivf(code="pq8"), Ivf(code="pq16x4fs", refine=True), Hnsw()])
-def test_only_allowed_documents_are_found(spec: AnyIndex) -> None:
+def test_only_allowed_documents_are_retrieved(spec: AnyIndex) -> None:
     documents = units(600, 16, 0)
     allowed = np.random.default_rng(3).random(600) < 0.3
     rows, _ = search_index(build(documents, spec), near(documents, 30), 8, allowed=allowed, widen=50)
     assert allowed[rows[rows >= 0]].all()
     assert (rows >= 0).all()
     if not isinstance(spec, Ivf) or spec.code != "pq8":
-        there = np.flatnonzero(allowed)
-        wanted = there[search_exact(documents[allowed], near(documents, 30), 8)[0]]
-        assert recall_of(rows, wanted) > 0.9
+        allowed_rows = np.flatnonzero(allowed)
+        expected = allowed_rows[search_exact(documents[allowed], near(documents, 30), 8)[0]]
+        assert recall_of(rows, expected) > 0.9
 
 
 @pytest.mark.parametrize(
-    ("spec", "n", "d", "told"),
+    ("spec", "n", "d", "message"),
     [
         (Exact(), 0, 8, "the corpus is empty"),
         (Hnsw(), 0, 8, "the corpus is empty"),
@@ -147,7 +147,7 @@ def test_only_allowed_documents_are_found(spec: AnyIndex) -> None:
         (Scan(code="flat", prefix=4, pca=5), 600, 8, "pca 5 is more than the 4"),
     ],
 )
-def test_what_cannot_be_built_is_told_before_any_vector_is_there(spec: AnyIndex, n: int, d: int, told: str) -> None:
-    assert told in (problem(spec, n, d) or "")
-    with pytest.raises(InputError, match=told):
+def test_an_impossible_spec_is_refused_before_vectors_are_needed(spec: AnyIndex, n: int, d: int, message: str) -> None:
+    assert message in (problem(spec, n, d) or "")
+    with pytest.raises(InputError, match=message):
         build(units(n, d, 0), spec)

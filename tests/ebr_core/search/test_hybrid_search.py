@@ -1,4 +1,4 @@
-"""Fusion, radius and search under a condition, against loops and exact search."""
+"""Fusion, radius and search under a condition against loops and exact search."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def padded(lists: list[list[int]]) -> np.ndarray:
 
 @settings(max_examples=80, deadline=None)
 @given(LISTS, LISTS, st.integers(1, 12))
-def test_fusion_is_the_sum_of_reciprocal_ranks(one: list[list[int]], other: list[list[int]], k: int) -> None:
-    fused = reciprocal_rank_fusion([padded(one), padded(other)], k)
-    union = fuse(padded(one), padded(other), "union", k)
-    for q, (a, b) in enumerate(zip(one, other, strict=True)):
+def test_fusion_is_the_sum_of_reciprocal_ranks(first: list[list[int]], second: list[list[int]], k: int) -> None:
+    fused = reciprocal_rank_fusion([padded(first), padded(second)], k)
+    union = fuse(padded(first), padded(second), "union", k)
+    for q, (a, b) in enumerate(zip(first, second, strict=True)):
         scores: dict[int, float] = defaultdict(float)
         for line in (a, b):
             for rank, row in enumerate(line, 1):
                 scores[row] += 1 / (60 + rank)
-        wanted = sorted(scores, key=lambda row: (-round(scores[row], 12), row))[:k]
-        assert [row for row in fused[q].tolist() if row >= 0] == wanted
+        expected = sorted(scores, key=lambda row: (-round(scores[row], 12), row))[:k]
+        assert [row for row in fused[q].tolist() if row >= 0] == expected
         assert [row for row in union[q].tolist() if row >= 0] == [*a, *(row for row in b if row not in a)][:k]
 
 
-def test_a_radius_keeps_the_share_it_was_calibrated_to() -> None:
+def test_a_calibrated_radius_keeps_its_share_of_the_targets() -> None:
     rng = np.random.default_rng(0)
     nearest = rng.uniform(0.5, 1, 1000).astype(np.float32)
     targets = (nearest - rng.exponential(0.1, 1000)).astype(np.float32)
@@ -59,7 +59,7 @@ def test_a_radius_keeps_the_share_it_was_calibrated_to() -> None:
         calibrate(targets[:0], nearest[:0])
 
 
-def test_a_radius_for_each_query_goes_out_from_its_nearest_document() -> None:
+def test_a_radius_per_query_starts_at_the_nearest_document() -> None:
     rows = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
     similarities = np.array([[0.9, 0.8, 0.5], [0.6, 0.55, 0.3]], np.float32)
     radius = Radius(model=0.3, beyond=0.1, targets=9)
@@ -74,29 +74,29 @@ def test_a_radius_for_each_query_goes_out_from_its_nearest_document() -> None:
     ids=lambda spec: spec.kind,
 )
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.02, 0.2, 0.7, 1.0])
-def test_a_condition_costs_no_recall_however_selective(spec: AnyIndex, share: float) -> None:
+def test_a_condition_of_any_selectivity_loses_no_recall(spec: AnyIndex, share: float) -> None:
     documents = units(2000, 16, 0)
     queries, index = near(documents, 60), build(documents, spec)
     allowed = np.random.default_rng(1).random(2000) < share
-    there = np.flatnonzero(allowed)
+    allowed_rows = np.flatnonzero(allowed)
     typical = float(scanned(index, queries, 10)[0].mean())
-    found = search_within(index, documents, queries, 10, allowed, typical)
-    free = search_within(index, documents, queries, 10, None, typical)
-    recall = recall_of(free.rows, search_exact(documents, queries, 10)[0])
-    assert allowed[found.rows[found.rows >= 0]].all()
-    if len(there) == 0:
-        assert (found.rows == -1).all()
+    retrieved = search_within(index, documents, queries, 10, allowed, typical)
+    unrestricted = search_within(index, documents, queries, 10, None, typical)
+    recall = recall_of(unrestricted.rows, search_exact(documents, queries, 10)[0])
+    assert allowed[retrieved.rows[retrieved.rows >= 0]].all()
+    if len(allowed_rows) == 0:
+        assert (retrieved.rows == -1).all()
         return
-    rows, _ = search_exact(documents[there], queries, 10)
-    wanted = np.where(rows >= 0, there[rows], -1)
-    if found.exactly:
-        assert np.array_equal(found.rows, wanted)
-    assert recall_of(found.rows, wanted) >= recall - 0.05
-    assert share > 0.02 or found.exactly
+    rows, _ = search_exact(documents[allowed_rows], queries, 10)
+    expected = np.where(rows >= 0, allowed_rows[rows], -1)
+    if retrieved.exactly:
+        assert np.array_equal(retrieved.rows, expected)
+    assert recall_of(retrieved.rows, expected) >= recall - 0.05
+    assert share > 0.02 or retrieved.exactly
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({}, "terms, an arm, or both"),
         ({"arm": "a", "trigger": {}}, "a trigger spares"),
@@ -106,6 +106,6 @@ def test_a_condition_costs_no_recall_however_selective(spec: AnyIndex, share: fl
         ({"arm": "a", "documents": {}}, "give active, recent_days or popular"),
     ],
 )
-def test_a_retrieval_that_makes_no_sense_is_refused(settings: dict[str, object], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_an_invalid_retrieval_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Retrieval.model_validate(settings)

@@ -1,4 +1,4 @@
-"""An index tuned to a target: the promise it makes, and that nothing cheaper among its settings keeps it."""
+"""An index tuned to a target reaches it, and no cheaper setting does."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from ebr_core.search.nearest import recall_up_to_ties, scanned, search_exact, se
         Hnsw(links=(4, 8, 16), target=0.9, at=5),
     ],
 )
-def test_the_setting_with_the_fewest_distances_that_reaches_the_target_is_chosen(spec: Ivf | Imi | Hnsw) -> None:
+def test_the_cheapest_setting_that_reaches_the_target_is_chosen(spec: Ivf | Imi | Hnsw) -> None:
     documents = units(1200, 16, 0)
     queries = near(documents, 100)
-    queries[3] = 0  # finds nothing, and counts for nothing
+    queries[3] = 0  # retrieves nothing, and is ignored
     tuned = tune(documents, queries, spec)
     assert tuned.chosen.recall > tuned.chosen.surely >= 0.9
     assert tuned.chosen.distances == min(point.distances for point in tuned.tried if point.surely >= 0.9)
-    told = queries[queries.any(1)]  # the index comes with its setting
+    nonzero = queries[queries.any(1)]  # the index has the chosen setting
     assert recall_of(
-        search_index(tuned.made, told, 5, slack=0)[0], search_exact(documents, told, 5)[0]
+        search_index(tuned.made, nonzero, 5, slack=0)[0], search_exact(documents, nonzero, 5)[0]
     ) == pytest.approx(tuned.chosen.recall)
-    assert scanned(tuned.made, told, 5)[1].mean() == pytest.approx(tuned.chosen.distances)
+    assert scanned(tuned.made, nonzero, 5)[1].mean() == pytest.approx(tuned.chosen.distances)
 
 
-def test_where_no_bound_reaches_the_target_the_mean_decides() -> None:
+def test_the_mean_decides_if_no_bound_reaches_the_target() -> None:
     documents = units(1200, 16, 0)
     queries, spec = near(documents, 100), Ivf(code="pq8", nlist=4, nprobe=4)
     rows, _ = search_index(build(documents, spec), queries, 10, slack=0)
-    most = recall_up_to_ties(documents, queries, rows, search_exact(documents, queries, 10)[1]).mean()
-    tuned = tune(documents, queries, spec.model_copy(update={"target": float(most)}))
-    assert tuned.chosen.surely < most <= tuned.chosen.recall
+    highest = recall_up_to_ties(documents, queries, rows, search_exact(documents, queries, 10)[1]).mean()
+    tuned = tune(documents, queries, spec.model_copy(update={"target": float(highest)}))
+    assert tuned.chosen.surely < highest <= tuned.chosen.recall
 
 
-def test_a_higher_target_scans_more() -> None:
+def test_a_higher_target_computes_more_distances() -> None:
     documents = units(1200, 16, 0)
     queries = near(documents, 100)
     costs = [tune(documents, queries, Ivf(code="flat", target=target)).chosen.distances for target in (0.5, 0.8, 1)]
@@ -55,39 +55,39 @@ def test_a_higher_target_scans_more() -> None:
     assert costs[0] < costs[-1]
 
 
-def test_a_code_too_short_for_the_target_is_told_with_what_it_reaches() -> None:
+def test_a_missed_target_names_the_highest_recall() -> None:
     documents = units(600, 16, 0)
     with pytest.raises(InputError, match=r"no setting .* reaches recall@10 0.99: the highest is 0\.\d+ .*refine: true"):
         tune(documents, near(documents, 50), Ivf(code="pq2", target=0.99))
 
 
-def test_a_graph_that_misses_its_target_is_told_what_graphs_need() -> None:
+def test_a_target_missed_by_a_graph_names_graph_settings() -> None:
     documents = units(3000, 32, 0)
     spec = Hnsw(links=2, ef_construction=1, target=1.0, at=100)
     with pytest.raises(InputError, match="more links than 2, a larger ef_construction than 1, or a lower target"):
         tune(documents, near(documents, 50), spec)
 
 
-def test_too_little_to_tune_on_is_told() -> None:
+def test_too_few_queries_or_documents_to_tune_on_are_refused() -> None:
     for documents, queries in ((units(9, 8, 0), units(5, 8, 1)), (units(50, 8, 0), np.zeros((3, 8), np.float32))):
         with pytest.raises(InputError, match="at least one query and 10 documents"):
             tune(documents, queries, Ivf(code="flat", target=0.9))
 
 
-def test_equal_documents_stand_for_each_other() -> None:
+def test_equal_documents_are_interchangeable() -> None:
     documents = np.tile(units(50, 8, 0), (4, 1))
     queries = near(documents, 30)
     rows, nearest = search_exact(documents, queries, 6)
-    mirrored = 199 - np.argsort(-(documents[::-1] @ queries.T), axis=0, kind="stable")[:6].T  # others of the equal ones
-    assert recall_of(mirrored.astype(np.int32), rows) < 1
-    assert np.array_equal(recall_up_to_ties(documents, queries, mirrored, nearest), np.ones(30))
+    other_copies = 199 - np.argsort(-(documents[::-1] @ queries.T), axis=0, kind="stable")[:6].T  # other copies
+    assert recall_of(other_copies.astype(np.int32), rows) < 1
+    assert np.array_equal(recall_up_to_ties(documents, queries, other_copies, nearest), np.ones(30))
     half = np.where(np.arange(6) < 3, rows, -1)
     assert np.array_equal(recall_up_to_ties(documents, queries, half, nearest), np.full(30, 0.5))
     tuned = tune(documents, queries, Ivf(code="flat", nlist=5, target=1.0, at=6))
     assert tuned.chosen.recall == 1
 
 
-def test_recall_counts_what_is_there() -> None:
-    found = np.array([[1, 2, -1], [5, 6, 7]], np.int32)
+def test_recall_ignores_missing_rows() -> None:
+    retrieved = np.array([[1, 2, -1], [5, 6, 7]], np.int32)
     nearest = np.array([[2, 3, -1], [7, 6, 5]], np.int32)
-    assert recall_of(found, nearest) == 4 / 5
+    assert recall_of(retrieved, nearest) == 4 / 5

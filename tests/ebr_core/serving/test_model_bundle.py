@@ -1,4 +1,4 @@
-"""A bundle answers as exact search over its parts does, and refuses to open when a part is not its own."""
+"""A bundle answers like exact search over its parts, and does not open if a part is changed or of another model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(folder: Path) -> Bundle:
     opened = open_bundle(folder)
-    faiss.extract_index_ivf(opened.searched.index).nprobe = 3  # all cells: exact
+    faiss.extract_index_ivf(opened.searched.index).nprobe = 3  # all cells, so the search is exact
     return opened
 
 
@@ -54,7 +54,7 @@ def test_ebr_ranks_all_by_cosine(bundle: Bundle) -> None:
     assert hits[0].title in ("Ana Smit", "Anna Smith")
 
 
-def test_boolean_wants_every_word_and_hybrid_rescues_what_is_misspelt(bundle: Bundle) -> None:
+def test_boolean_needs_every_word_and_hybrid_handles_misspellings(bundle: Bundle) -> None:
     assert ask(bundle, "smith anna", mode="boolean") == ["Anna Smith"]
     assert ask(bundle, "smiht ana", mode="boolean") == []
     assert ask(bundle, "smiht ana", mode="hybrid", k=3) == ask(bundle, "smiht ana", mode="ebr", k=3)
@@ -65,11 +65,11 @@ def test_boolean_wants_every_word_and_hybrid_rescues_what_is_misspelt(bundle: Bu
 
 @pytest.mark.parametrize("mode", ["ebr", "hybrid", "boolean"])
 def test_every_document_meets_the_condition(bundle: Bundle, mode: str) -> None:
-    found = ask(bundle, "chess club", mode=mode, where="kind = group AND NOT city = Lyon")
-    assert set(found) == {t for t, k, c in zip(TITLES, KINDS, CITIES, strict=True) if k == "group" and c != "Lyon"}
+    titles = ask(bundle, "chess club", mode=mode, where="kind = group AND NOT city = Lyon")
+    assert set(titles) == {t for t, k, c in zip(TITLES, KINDS, CITIES, strict=True) if k == "group" and c != "Lyon"}
 
 
-def test_nn_inside_a_condition(bundle: Bundle) -> None:
+def test_nn_in_a_condition(bundle: Bundle) -> None:
     nearest = ask(bundle, "walks", mode="ebr", k=2)
     assert set(ask(bundle, "walks", mode="ebr", where="nn(k=2)")) == set(nearest)
     assert set(ask(bundle, "walks", mode="ebr", where="nn(k=2) OR term:jazz")) == {*nearest, "Jazz Night"}
@@ -80,7 +80,7 @@ def test_nn_inside_a_condition(bundle: Bundle) -> None:
     assert len(ask(bundle, "walks", mode="ebr", where=f"NOT nn(radius={radius})")) == 5
 
 
-def test_the_calibrated_radius_is_the_models_own(bundle: Bundle) -> None:
+def test_the_calibrated_radius_is_that_of_the_model(bundle: Bundle) -> None:
     hits = answer(bundle, SearchQuery(query="walks", mode="ebr", k=9, radius="model"))
     assert hits
     assert all(1 - hit.cosine <= 0.6 + 1e-5 for hit in hits)
@@ -88,7 +88,7 @@ def test_the_calibrated_radius_is_the_models_own(bundle: Bundle) -> None:
         answer(bundle._replace(radius=None), SearchQuery(query="walks", radius="model", k=9))
 
 
-def test_a_searcher_brings_their_place_unless_another_is_told(bundle: Bundle) -> None:
+def test_a_searcher_has_a_place_unless_the_query_gives_one(bundle: Bundle) -> None:
     from ebr_core.serving.query_answer import filled_up
 
     assert filled_up(bundle, SearchQuery(query="x", searcher_id="s1")).city == "Lyon"
@@ -97,22 +97,22 @@ def test_a_searcher_brings_their_place_unless_another_is_told(bundle: Bundle) ->
         answer(bundle, SearchQuery(query="x", searcher_id="nobody", k=9))
 
 
-def test_what_cannot_be_asked_is_told(bundle: Bundle) -> None:
-    assert len(answer(bundle, SearchQuery(query="walks", mode="ebr"))) == 9  # ten by default, where there are ten
+def test_an_invalid_query_is_refused(bundle: Bundle) -> None:
+    assert len(answer(bundle, SearchQuery(query="walks", mode="ebr"))) == 9  # ten by default, if there are ten
     with pytest.raises(InputError, match="k: got 10; this model holds 9 documents"):
         answer(bundle, SearchQuery(query="x", k=10))
     for wrong in ({"query": " "}, {"query": "x" * 501}, {"query": "x", "k": 0}, {"query": "x", "where": "a = b"}):
         with pytest.raises(ValidationError):
             SearchQuery.model_validate(wrong)
-    assert ask(bundle, "☃☃☃") == []  # no n-gram that anybody knows
+    assert ask(bundle, "☃☃☃") == []  # no known n-gram
 
 
-def _copy(folder: Path, to: Path) -> Path:
-    return Path(shutil.copytree(folder, to))
+def _copy(folder: Path, target: Path) -> Path:
+    return Path(shutil.copytree(folder, target))
 
 
 def test_an_index_of_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
-    """Of the same size over the same documents: nothing but the digest tells."""
+    """It has the same size and documents: only the digest differs."""
     other = make_bundle(tmp_path / "other", seed=1)
     mixed = _copy(folder, tmp_path / "mixed")
     for name in ("index.faiss", "index.json"):
@@ -125,7 +125,7 @@ def test_an_index_of_another_model_is_refused(folder: Path, tmp_path: Path) -> N
         open_bundle(alone)
 
 
-def test_canaries_that_moved_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_moved_canaries_are_refused(folder: Path, tmp_path: Path) -> None:
     moved = _copy(folder, tmp_path / "moved")
     canaries = pq.read_table(moved / "canaries.parquet")
     vectors = np.asarray(canaries["vector"].combine_chunks().flatten()).copy()
@@ -140,7 +140,7 @@ def test_canaries_that_moved_are_refused(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["documents.parquet", "vectors.npy", "terms.weights.npy", "radius.json"])
-def test_a_part_that_changed_or_went_is_told(folder: Path, tmp_path: Path, name: str) -> None:
+def test_a_changed_or_missing_part_is_named(folder: Path, tmp_path: Path, name: str) -> None:
     broken = _copy(folder, tmp_path / "broken")
     (broken / name).write_bytes((broken / name).read_bytes() + b" ")
     with pytest.raises(InputError, match=f"{name} changed since"):
@@ -150,7 +150,7 @@ def test_a_part_that_changed_or_went_is_told(folder: Path, tmp_path: Path, name:
         open_bundle(broken)
 
 
-def test_no_bundle_and_a_later_format_are_told(folder: Path, tmp_path: Path) -> None:
+def test_no_bundle_or_a_later_format_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no bundle"):
         open_bundle(tmp_path)
     later = _copy(folder, tmp_path / "later")
@@ -168,10 +168,14 @@ def test_nothing_in_a_bundle_is_pickled(folder: Path) -> None:
         np.load(path, allow_pickle=False)
 
 
-def test_the_place_of_a_question_reaches_its_vector(bundle: Bundle) -> None:
-    """The towers of this bundle read the city on both sides: the same query finds other namesakes elsewhere."""
-    asked = [SearchQuery(query="anna", city="Bonn"), SearchQuery(query="anna", city="Lyon"), SearchQuery(query="anna")]
-    bonn, lyon, nowhere = embed_asked(bundle.towers, as_table(asked))
+def test_the_place_of_a_query_changes_its_vector(bundle: Bundle) -> None:
+    """The towers of this bundle read the city on both sides: the same query retrieves different namesakes per city."""
+    queries = [
+        SearchQuery(query="anna", city="Bonn"),
+        SearchQuery(query="anna", city="Lyon"),
+        SearchQuery(query="anna"),
+    ]
+    bonn, lyon, nowhere = embed_asked(bundle.towers, as_table(queries))
     assert not np.allclose(bonn, lyon)
     assert ask(bundle, "anna", mode="ebr", city="Bonn", k=1) == ["Anna Schmidt"]
     assert ask(bundle, "anna", mode="ebr", city="Lyon", k=1) == ["Anna Smith"]
@@ -179,8 +183,8 @@ def test_the_place_of_a_question_reaches_its_vector(bundle: Bundle) -> None:
     assert np.isclose(np.linalg.norm(nowhere), 1)
 
 
-def test_several_vectors_of_a_question_are_those_of_the_log() -> None:
-    """Towers with two vectors a query: a question gets the same two as a search of the log with that text."""
+def test_several_vectors_of_a_query_equal_those_of_the_log() -> None:
+    """With two vectors per query, a query gets the same two as a search of the log with that text."""
     towers, text = NgramTowerConfig(dimensions=16, query_vectors=2), TextFeatures(buckets=4096)
     queries, titles = pa.array(["anna smith", "chess lyon"]), pa.array(TITLES)
     fitted = Fitted(Features(text=text), *fit_text(*(hash_texts(part, text) for part in (queries, titles)), text), {})
@@ -188,59 +192,63 @@ def test_several_vectors_of_a_question_are_those_of_the_log() -> None:
     inputs = with_views(inputs_of(bags[0], bags[1], fitted.text_rows(), True, np.arange(2, dtype=np.int32)), 2)
     encoder = new_ngram_tower(inputs, towers, False, np.random.default_rng(0))
     model = Checkpoint(encoder, fitted, towers, {}, np.empty(0, "S1"))
-    asked = as_table([SearchQuery(query=query) for query in queries.to_pylist()])
-    wanted = query_vectors(encoder.over(inputs), inputs, np.arange(2, dtype=np.int32))
-    assert wanted.shape == (2, 2, 16)
-    assert np.array_equal(embed_asked(model, asked), wanted)
-    assert not np.allclose(wanted[0], wanted[1])
-    assert np.array_equal(as_rows(wanted)[1], np.concatenate([wanted[0, 1], wanted[1, 1]]))
+    query_rows = as_table([SearchQuery(query=query) for query in queries.to_pylist()])
+    expected = query_vectors(encoder.over(inputs), inputs, np.arange(2, dtype=np.int32))
+    assert expected.shape == (2, 2, 16)
+    assert np.array_equal(embed_asked(model, query_rows), expected)
+    assert not np.allclose(expected[0], expected[1])
+    assert np.array_equal(as_rows(expected)[1], np.concatenate([expected[0, 1], expected[1, 1]]))
 
 
 @pytest.fixture(scope="module")
-def joined(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An ensemble of two bundles' towers, of 24 and 16 dimensions, the second with weight 0.5."""
+def ensemble_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ensemble of the towers of two bundles, of 24 and 16 dimensions, the second with weight 0.5."""
     folder = tmp_path_factory.mktemp("joined")
-    parts = [make_bundle(folder / f"part{at}", seed=at, d=d) for at, d in enumerate((24, 16))]
-    made = folder / "ensemble"
-    shutil.copytree(parts[0], made)
-    shutil.rmtree(made / "towers")
-    for at, part in enumerate(parts):
-        shutil.copytree(part / "towers", made / "towers" / str(at))
-    (made / "towers" / WEIGHTS).write_text(json.dumps({"weights": [1, 0.5]}))
+    parts = [make_bundle(folder / f"part{i}", seed=i, d=d) for i, d in enumerate((24, 16))]
+    ensemble = folder / "ensemble"
+    shutil.copytree(parts[0], ensemble)
+    shutil.rmtree(ensemble / "towers")
+    for i, part in enumerate(parts):
+        shutil.copytree(part / "towers", ensemble / "towers" / str(i))
+    (ensemble / "towers" / WEIGHTS).write_text(json.dumps({"weights": [1, 0.5]}))
     vectors = concat_documents([np.load(part / "vectors.npy") for part in parts])
-    np.save(made / "vectors.npy", vectors)
+    np.save(ensemble / "vectors.npy", vectors)
     index = faiss.IndexFlatIP(40)
     index.add(vectors)
-    faiss.write_index(index, str(made / "index.faiss"))
-    asked = pq.read_table(parts[0] / "canaries.parquet").drop_columns("vector")
+    faiss.write_index(index, str(ensemble / "index.faiss"))
+    canaries = pq.read_table(parts[0] / "canaries.parquet").drop_columns("vector")
     models = [open_bundle(part).towers for part in parts]
-    kept = concat_queries([embed_asked(model, asked) for model in models], (1, 0.5))
-    column = pa.FixedSizeListArray.from_arrays(pa.array(kept.ravel()), 40)
-    pq.write_table(asked.append_column("vector", column), made / "canaries.parquet")
-    seal(made, {"arm": "both", "seed": 0})
-    return made
+    vectors_of_canaries = concat_queries([embed_asked(model, canaries) for model in models], (1, 0.5))
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors_of_canaries.ravel()), 40)
+    pq.write_table(canaries.append_column("vector", column), ensemble / "canaries.parquet")
+    seal(ensemble, {"arm": "both", "seed": 0})
+    return ensemble
 
 
-def test_an_ensemble_answers_by_its_parts_weighted(joined: Path) -> None:
-    bundle = open_bundle(joined)
+def test_an_ensemble_ranks_by_the_weighted_sum_of_its_parts(ensemble_folder: Path) -> None:
+    bundle = open_bundle(ensemble_folder)
     assert isinstance(bundle.towers, EnsembleParts)
-    one, other = (embed_asked(model, as_table([SearchQuery(query="chess lyon")]))[0] for model in bundle.towers.models)
-    theirs = bundle.vectors * np.sqrt(2)
-    score = theirs[:, :24] @ one + 0.5 * (theirs[:, 24:] @ other)
-    wanted = [TITLES[row] for row in np.argsort(-score, kind="stable")]
-    assert ask(bundle, "chess lyon", mode="ebr") == wanted
+    first, second = (
+        embed_asked(model, as_table([SearchQuery(query="chess lyon")]))[0] for model in bundle.towers.models
+    )
+    document_vectors = bundle.vectors * np.sqrt(2)
+    score = document_vectors[:, :24] @ first + 0.5 * (document_vectors[:, 24:] @ second)
+    expected = [TITLES[row] for row in np.argsort(-score, kind="stable")]
+    assert ask(bundle, "chess lyon", mode="ebr") == expected
 
 
 @pytest.mark.parametrize("changed", [WEIGHTS, "1/towers.safetensors"])
-def test_an_ensemble_with_another_weight_or_part_does_not_open(joined: Path, tmp_path: Path, changed: str) -> None:
+def test_an_ensemble_with_another_weight_or_part_does_not_open(
+    ensemble_folder: Path, tmp_path: Path, changed: str
+) -> None:
     folder = tmp_path / "copy"
-    shutil.copytree(joined, folder)
+    shutil.copytree(ensemble_folder, folder)
     if changed == WEIGHTS:
         (folder / "towers" / WEIGHTS).write_text(json.dumps({"weights": [1, 0.6]}))
     else:
         shutil.copyfile(folder / "towers" / "0" / "towers.safetensors", folder / "towers" / changed)
     with pytest.raises(InputError, match="the index belongs to towers"):
         open_bundle(folder)
-    seal(folder, {"arm": "both", "seed": 0})  # even sealed anew, its canaries moved, or its sizes do not fit
+    seal(folder, {"arm": "both", "seed": 0})  # sealed again, it has moved canaries or wrong sizes
     with pytest.raises(InputError, match=r"canary queries come out|do not belong together"):
         open_bundle(folder)

@@ -1,4 +1,4 @@
-"""A tower that nothing of the project knows is trained by the real loop: all that it needs stands in this file."""
+"""The real loop trains a tower that the project does not know: all its code is in this file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ebr_core.training.positives import select
 from ebr_core.training.train_loop import Epoch, Start, mine_pairs, train
 
 
-class Both(nn.Module):
+class TorchModule(nn.Module):
     """A word embedding, a hidden layer, and an output layer for each side."""
 
     def __init__(self, words: int, dimensions: int) -> None:
@@ -39,49 +39,49 @@ class Both(nn.Module):
         return nn.functional.normalize(vectors, dim=1)
 
 
-class Taped(NamedTuple):
-    """Vectors, and the tensor that they are of."""
+class TensorVectors(NamedTuple):
+    """Vectors with the tensor that they come from."""
 
     tensor: Tensor
 
     @property
     def vectors(self) -> Float32:
-        """(n, D)."""
+        """(n, D) vectors."""
         vectors: Float32 = self.tensor.detach().numpy()
         return vectors
 
 
 class TorchTower(NamedTuple):
-    """Searches and documents through one torch module, learned by Adam."""
+    """Searches and documents encoded by one torch module, trained with Adam."""
 
-    module: Both
+    module: TorchModule
     optimizer: torch.optim.Optimizer
     inputs: Inputs
 
     @property
     def dimensions(self) -> int:
-        """D."""
+        """D, the dimensions of a vector."""
         return int(self.module.out[0].out_features)
 
     def over(self, inputs: Inputs) -> TorchTower:
-        """The same module over other inputs."""
+        """The same module with other inputs."""
         return self._replace(inputs=inputs)
 
     def encode(self, rows: Int32) -> Float32:
-        """(n, D) without a tape."""
+        """(n, D) vectors without gradients."""
         with torch.no_grad():
             return encode_in_blocks(self.forward, rows, self.dimensions)
 
-    def forward(self, rows: Int32) -> Taped:
-        """The bags of the rows through the module."""
-        text, at = self.inputs.text.bags, self.inputs.text.at[rows]
-        parts = [text.ids[text.offsets[bag] : text.offsets[bag + 1]] for bag in at]
+    def forward(self, rows: Int32) -> TensorVectors:
+        """The vectors of rows, with their tensor."""
+        text, bag_rows = self.inputs.text.bags, self.inputs.text.at[rows]
+        parts = [text.ids[text.offsets[bag] : text.offsets[bag + 1]] for bag in bag_rows]
         offsets = torch.tensor(np.cumsum([0, *map(len, parts)]))
         side = torch.from_numpy(self.inputs.side_of(rows))
-        return Taped(self.module(torch.from_numpy(np.concatenate(parts)), offsets, side))
+        return TensorVectors(self.module(torch.from_numpy(np.concatenate(parts)), offsets, side))
 
-    def step(self, forward: Taped, gradient: Float32, rate: float) -> None:
-        """A step of Adam at that rate."""
+    def step(self, forward: TensorVectors, gradient: Float32, rate: float) -> None:
+        """Take a step of Adam at learning rate `rate`."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
@@ -93,22 +93,22 @@ class TorchTower(NamedTuple):
         return {name: tensor.detach().numpy() for name, tensor in self.module.state_dict().items()}
 
     def counts(self) -> dict[str, int]:
-        """How many parameters."""
+        """The number of parameters."""
         return {"parameters": sum(parameter.numel() for parameter in self.module.parameters())}
 
     def weights(self) -> dict[str, float]:
-        """It has one group."""
+        """No group weights: there is one group."""
         return {}
 
     def warm_start(self, old: TorchTower, before: Fitted, after: Fitted) -> TorchTower:
-        """The old module as it is: its words are hashes, whatever the log."""
+        """The old module unchanged: words are hashed, so they do not depend on the log."""
         return old.over(self.inputs)
 
 
 def new_torch_tower(inputs: Inputs, dimensions: int, seed: int) -> TorchTower:
-    """A tower that has learned nothing."""
+    """An untrained tower."""
     torch.manual_seed(seed)
-    module = Both(inputs.text.table_rows, dimensions)
+    module = TorchModule(inputs.text.table_rows, dimensions)
     return TorchTower(module, torch.optim.Adam(module.parameters()), inputs)
 
 
@@ -119,8 +119,8 @@ ARM = arm_of(NegativeMix(random=10, in_batch="all"), epochs=6, learning_rate=0.0
 
 def trained(world: Planted, arm: Arm, seed: int) -> tuple[list[Epoch], Tower]:
     tower: Tower = new_torch_tower(world.corpus.inputs, arm.towers.dimensions, seed)
-    pairs, known = select(world.shown, NONE, arm.positives, arm.mask, seed)
-    steps = train(world.corpus, pairs, known, arm, seed, world.recall, Start(tower))
+    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, seed)
+    steps = train(world.corpus, pairs, known_positives, arm, seed, world.recall, Start(tower))
     return [progress.epoch for progress, _ in steps if progress.epoch], tower
 
 
@@ -128,7 +128,7 @@ def digest(state: dict[str, Any]) -> str:
     return hashlib.sha256(b"".join(state[name].tobytes() for name in sorted(state))).hexdigest()
 
 
-def test_the_real_loop_trains_a_tower_that_it_does_not_know() -> None:
+def test_the_real_loop_trains_an_unknown_tower() -> None:
     world = planted()
     untrained = [world.recall(new_torch_tower(world.corpus.inputs, 16, seed)) for seed in range(10)]
     epochs, tower = trained(world, ARM, 0)
@@ -138,25 +138,25 @@ def test_the_real_loop_trains_a_tower_that_it_does_not_know() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-def test_the_same_seed_gives_the_same_bytes_of_any_tower(seed: int) -> None:
+def test_the_same_seed_gives_the_same_bytes_with_any_tower(seed: int) -> None:
     world = planted()
     digests = [digest(copied_state(trained(world, ARM, seed)[1])) for _ in range(2)]
     assert digests[0] == digests[1]
     assert digests[0] != digest(copied_state(trained(world, ARM, seed + 1)[1]))
 
 
-def test_any_tower_can_be_mined_from() -> None:
+def test_any_tower_can_mine_negatives() -> None:
     world = planted()
     _, tower = trained(world, ARM, 0)
-    pairs, known = select(world.shown, NONE, ARM.positives, ARM.mask, 0)
-    parts = list(mine_pairs(tower, world.corpus, pairs, known, Mining(window=(1, 12), keep=6), 0, 1))
+    pairs, known_positives = select(world.shown, NONE, ARM.positives, ARM.mask, 0)
+    parts = list(mine_pairs(tower, world.corpus, pairs, known_positives, Mining(window=(1, 12), keep=6), 0, 1))
     rows = np.concatenate([part.document_rows for part in parts])
     assert len(rows) == len(pairs.search_rows)
     assert (rows >= 0).any()
     assert not (rows == pairs.document_rows[:, None]).any()
 
 
-def test_an_arm_can_mine_anew_from_any_tower_while_it_trains() -> None:
+def test_any_tower_can_mine_again_during_training() -> None:
     world = planted()
     arm = ARM.model_copy(
         update={
