@@ -152,3 +152,30 @@ def open_pages(home: Path) -> Pages:
 
     until(there, "ebr ui")
     return Pages(process, api, f"http://127.0.0.1:{ports[1]}")
+
+
+RUN, PARENT, ITS_SERVER = "run, its whole group", "run, its process alone", "run's Prefect server"
+
+
+WORKER, BOTH, SERVER = "worker", "worker and its run", "pages' Prefect server"
+
+
+MLFLOW, PAGES = "MLflow server", "ebr ui itself"
+
+
+def strike(home: Path, victim: str, process: subprocess.Popen[bytes] | None, pages: Pages | None) -> None:
+    """kill -9 of the victim."""
+    if victim == RUN and process:
+        os.killpg(process.pid, signal.SIGKILL)
+    elif victim == PARENT and process:
+        process.kill()
+    elif victim == PAGES and pages:
+        pages.process.kill()
+    elif victim == ITS_SERVER:
+        kill(home, "prefect.server")
+    elif victim == SERVER:
+        kill(home, "prefect server", "prefect.server")
+    elif victim == MLFLOW:
+        kill(home, "mlflow server", "mlflow.server")
+    else:
+        kill(home, "worker start", *(("prefect.engine", "prefect.runner", "flow-run") if victim == BOTH else ()))

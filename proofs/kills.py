@@ -12,7 +12,6 @@ an arm is trained twice, or something is half written or left.
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -26,9 +25,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from proofs.home_artifacts import MARK, files_of, folders, half_written, results_of, trained
 from proofs.kill_victims import (
+    BOTH,
     EXPERIMENT,
+    ITS_SERVER,
+    MLFLOW,
     OVER,
+    PAGES,
+    PARENT,
+    RUN,
+    SERVER,
+    WORKER,
     Pages,
     Process,
     kill,
@@ -36,17 +44,13 @@ from proofs.kill_victims import (
     open_pages,
     processes,
     start,
+    strike,
     stuck_after,
     until,
 )
 
-RUN, PARENT, ITS_SERVER = "run, its whole group", "run, its process alone", "run's Prefect server"
-WORKER, BOTH, SERVER = "worker", "worker and its run", "pages' Prefect server"
-MLFLOW, PAGES = "MLflow server", "ebr ui itself"
 OF_50 = {RUN: 14, PARENT: 8, ITS_SERVER: 6, WORKER: 5, BOTH: 5, SERVER: 5, MLFLOW: 4, PAGES: 3}
 OF_RUNS = (RUN, PARENT, ITS_SERVER)
-RESULTS = ("results.parquet", "per_search.parquet")
-MARK = ".unfinished-"
 
 
 class RunReference(NamedTuple):
@@ -78,22 +82,6 @@ class RunKill(NamedTuple):
     left: int
     stuck: int
     said: str = ""
-
-
-def folders(home: Path) -> dict[str, Path]:
-    """The finished artifacts by name."""
-    return {path.name: path for path in (home / "artifacts").glob("*-*") if not path.name.startswith(".")}
-
-
-def files_of(folder: Path) -> set[str]:
-    """The files of an artifact but for Prefect's record, which comes after it."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"prefect"}
-
-
-def results_of(home: Path) -> dict[str, bytes]:
-    """The bytes of the results; empty where there are none."""
-    found = [path for name, path in folders(home).items() if name.startswith("evaluate-")]
-    return {name: (path / name).read_bytes() for path in found for name in RESULTS}
 
 
 def undisturbed(home: Path) -> RunReference:
@@ -145,12 +133,6 @@ def under_way(home: Path, reference: RunReference) -> str:
     return " + ".join(sorted(names)) or where
 
 
-def trained(home: Path) -> dict[str, tuple[int, int]]:
-    """The trained arms with what a second training would change."""
-    stats = {name: path.stat() for name, path in folders(home).items() if name.startswith("train_arm-")}
-    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
-
-
 def begin(home: Path, victim: str, pages: Pages | None) -> tuple[subprocess.Popen[bytes] | None, Callable[[], int]]:
     """Starts what the victim is a part of: a process of its own, or none where the worker has it; and how to wait for
     its end, which gives its exit code."""
@@ -192,11 +174,6 @@ def disturb(
     return StruckRun(victim, *struck, broken=half_written(home, reference.files))
 
 
-def half_written(home: Path, expected: dict[str, set[str]]) -> int:
-    """How many folders stand under their final name without all of their files. expected: folder → its files."""
-    return sum(files_of(path) != expected.get(name) for name, path in folders(home).items())
-
-
 def chain(
     home: Path, victims: list[str], draw: random.Random, reference: RunReference, pages: Pages | None
 ) -> tuple[list[RunKill], Pages | None]:
@@ -230,24 +207,6 @@ def chain(
         for one in struck
     ]
     return found, pages
-
-
-def strike(home: Path, victim: str, process: subprocess.Popen[bytes] | None, pages: Pages | None) -> None:
-    """kill -9 of the victim."""
-    if victim == RUN and process:
-        os.killpg(process.pid, signal.SIGKILL)
-    elif victim == PARENT and process:
-        process.kill()
-    elif victim == PAGES and pages:
-        pages.process.kill()
-    elif victim == ITS_SERVER:
-        kill(home, "prefect.server")
-    elif victim == SERVER:
-        kill(home, "prefect server", "prefect.server")
-    elif victim == MLFLOW:
-        kill(home, "mlflow server", "mlflow.server")
-    else:
-        kill(home, "worker start", *(("prefect.engine", "prefect.runner", "flow-run") if victim == BOTH else ()))
 
 
 def lane(home: Path, victims: list[str], paged: bool, reference: RunReference, seed: int, end: float) -> list[RunKill]:

@@ -12,66 +12,40 @@ each night. Exit code 1 where anything differs, a night does not get its turn, o
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import signal
-import sqlite3
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing, suppress
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from proofs.kill_victims import OVER, Pages, Process, kill, log_of, open_pages, processes, start, stuck_after, until
-from proofs.kills import BOTH, MARK, MLFLOW, PAGES, SERVER, WORKER, files_of, folders, half_written, strike, trained
+from proofs.home_artifacts import MARK, folders, half_written, trained
+from proofs.kill_victims import (
+    BOTH,
+    MLFLOW,
+    OVER,
+    PAGES,
+    SERVER,
+    WORKER,
+    Pages,
+    Process,
+    kill,
+    open_pages,
+    processes,
+    strike,
+    stuck_after,
+    until,
+)
+from proofs.night_outcomes import LATE, NIGHTLY, ask, come, difference, late, outcome_of
+from proofs.night_reference import PAUSE_S, NightReference, undisturbed, world
 
 NIGHT, POWER = "night's process", "all at once"
 OF_10 = {NIGHT: 3, WORKER: 1, BOTH: 2, SERVER: 1, MLFLOW: 1, PAGES: 1, POWER: 1}
-NAME, NIGHTLY = "killed", "retrain/nightly"
 RUNNERS = ("prefect.engine", "prefect.flow_engine", "prefect.runner")
-PAUSE_S = 0.05
-WARMING = 3  # days before the first night
 TURN_S = 150  # within which a night has to begin: Prefect looks every 30 s whether a slot is free, the worker every 15
-LATE = ("begun in MLflow", "model saved", "registered", "alias moved", "in service", "recorded")
-VOLATILE = {"prefect", "costs.json", "manifest.json"}  # Prefect's record, what a clock says, and a digest of that
-EXPERIMENT: dict[str, Any] = {
-    "evaluation": {"resamples": 200, "ks": [1, 10]},
-    "arms": {
-        "softmax": {
-            "loss": {"kind": "softmax"},
-            "negatives": {"random": 0, "in_batch": "all"},
-            "groups": {"place": {"kind": "values", "searches": ["city"], "documents": ["city"]}},
-            "towers": {"dimensions": 16},
-            "training": {"batch_size": 256, "epochs": 2},
-        }
-    },
-    "nightly": {"tolerance": 0.2, "remember": 1, "full_every": 5, "checks": {"fewest": 60, "days": 60}},
-}
-# How far a night has come in MLflow's database, step by step.
-STEPS = """
-SELECT EXISTS (SELECT 1 FROM tags WHERE key = 'day' AND value = :day),
-       EXISTS (SELECT 1 FROM logged_models JOIN tags ON run_uuid = source_run_id
-               WHERE key = 'day' AND value = :day AND status = 2),
-       EXISTS (SELECT 1 FROM model_version_tags WHERE key = 'day' AND value = :day),
-       EXISTS (SELECT 1 FROM registered_model_aliases JOIN model_version_tags USING (name, version)
-               WHERE alias = 'champion' AND key = 'day' AND value = :day)
-"""
-
-
-class NightReference(NamedTuple):
-    """What undisturbed nights made: after each the outcome, and how long it stood at each of its steps."""
-
-    experiment: Path
-    outcomes: dict[date, dict[str, Any]]
-    stages: dict[date, int]
-    lasted: dict[date, dict[int, float]]
-    files: dict[str, set[str]]
 
 
 class NightKill(NamedTuple):
@@ -96,111 +70,6 @@ class NightKills(NamedTuple):
     found: list[NightKill]
     same: bool
     left: int
-
-
-def ask(home: Path, query: str, **values: str) -> list[tuple[Any, ...]]:
-    """What MLflow's database of a home says; nothing where it has no tables yet."""
-    with (
-        suppress(sqlite3.OperationalError),
-        closing(sqlite3.connect(f"file:{home / 'mlflow.db'}?mode=ro", uri=True, timeout=30)) as database,
-    ):
-        return list(database.execute(query, values))
-    return []
-
-
-def late(home: Path, day: date) -> int:
-    """How many of the last steps a night has made."""
-    if (home / "nights" / NAME / f"{day}.json").exists():
-        return len(LATE)
-    steps = ask(home, STEPS, day=str(day))
-    served = home / "models" / f"{NAME}.json"
-    in_service = served.exists() and json.loads(served.read_text())["night"] == str(day)
-    return sum(steps[0]) + in_service if steps else 0
-
-
-def come(home: Path, day: date, before: int) -> int:
-    """How far a night has come: finished stages, then the last steps."""
-    return len(folders(home)) - before + late(home, day)
-
-
-def outcome_of(home: Path) -> dict[str, Any]:
-    """All that nights leave, without the times."""
-    return told(home) | {"bytes": digests_of(home)}
-
-
-def digests_of(home: Path) -> dict[str, str]:
-    """The digest of each file of each artifact."""
-    return {
-        f"{name}/{file}": hashlib.sha256((path / file).read_bytes()).hexdigest()
-        for name, path in folders(home).items()
-        for file in sorted(files_of(path))
-        if Path(file).name not in VOLATILE
-    }
-
-
-def told(home: Path) -> dict[str, Any]:
-    """What nights leave beside artifacts."""
-    records = {path.name: json.loads(path.read_text()) for path in (home / "nights" / NAME).glob("*.json")}
-    runs = "SELECT day.value, status, decision.value, count(DISTINCT latest_metrics.key), sum(latest_metrics.value) "
-    runs += "FROM runs JOIN tags day USING (run_uuid) JOIN tags decision USING (run_uuid) "
-    runs += "JOIN latest_metrics USING (run_uuid) WHERE day.key = 'day' AND decision.key = 'decision' GROUP BY run_uuid"
-    served = json.loads((home / "models" / f"{NAME}.json").read_text())
-    return {
-        "records": {name: {key: told for key, told in night.items() if key != "at"} for name, night in records.items()},
-        "champion": {key: told for key, told in served.items() if key != "made_at"},
-        "versions": sorted(ask(home, "SELECT value, count(*) FROM model_version_tags WHERE key = 'bundle' GROUP BY 1")),
-        "aliases": sorted(
-            ask(
-                home,
-                "SELECT alias, value FROM registered_model_aliases JOIN model_version_tags USING (name, version) "
-                "WHERE key = 'bundle'",
-            )
-        ),
-        "MLflow's runs": sorted(ask(home, runs)) + ask(home, "SELECT name, status FROM runs WHERE status = 'RUNNING'"),
-    }
-
-
-def world(folder: Path, nights: int) -> tuple[Path, list[date]]:
-    """Lives a small world; its experiment file, and the days of its nights."""
-    from data.world.simulate import simulate
-    from data.world.world_config import World
-
-    small = World(searches=500 * (WARMING + nights), documents=500, days=WARMING + nights, seed=1)
-    for _ in simulate(small, folder / "log"):
-        pass
-    tables = {table: str(folder / "log" / table / "*" / "*.parquet") for table in ("searches", "results")}
-    path = folder / f"{NAME}.yaml"
-    logs = {"layout": "tables", "documents": str(folder / "log" / "documents.parquet"), **tables}
-    path.write_text(yaml.safe_dump({"logs": logs, **EXPERIMENT}))
-    return path, [small.start + timedelta(WARMING + at) for at in range(nights)]
-
-
-def undisturbed(home: Path, experiment: Path, days: list[date]) -> NightReference:
-    """Makes the nights by one command, and watches how far each has come when."""
-    made, there = NightReference(experiment, {}, {}, {}, {}), set[str]()
-    (home / "artifacts").mkdir(parents=True)
-    process, since = start(home, "nightly", str(experiment), "--from", str(days[0]), "--to", str(days[-1])), time.time()
-    for day in days:
-        made.lasted[day], at, record = {}, 0, home / "nights" / NAME / f"{day}.json"
-        while True:
-            assert process.poll() in (None, 0), f"nights ended with code {process.returncode}: {log_of(home)}"
-            if (now := come(home, day, len(there))) > at:
-                made.lasted[day][at] = time.time() - since
-                at, since = now, time.time()
-            if record.exists():
-                break
-            time.sleep(PAUSE_S)
-        made.lasted[day][at] = PAUSE_S
-        made.outcomes[day] = told(home)
-        until_then = {name for name, path in folders(home).items() if path.stat().st_mtime <= record.stat().st_mtime}
-        made.stages[day], there = len(until_then - there), until_then
-        made.outcomes[day]["bytes"] = until_then
-    assert process.wait() == 0, f"nights ended with code {process.returncode}: {log_of(home)}"
-    made.files.update({name: files_of(path) for name, path in folders(home).items()})
-    digests = digests_of(home)
-    for outcome in made.outcomes.values():
-        outcome["bytes"] = {file: digest for file, digest in digests.items() if file.split("/")[0] in outcome["bytes"]}
-    return made
 
 
 def choose(draw: random.Random, reference: NightReference, day: date) -> tuple[int, float]:
@@ -303,14 +172,6 @@ def compare(
         stuck=stuck_after(pages) + pages.slots(NIGHTLY),
         said="" if not differ else str({part: difference(found[part], expected[part]) for part in differ})[:2000],
     )
-
-
-def difference(found: Any, expected: Any) -> Any:
-    """Where two outcomes differ."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        keys = sorted({*found, *expected})
-        return {key: (found.get(key), expected.get(key)) for key in keys if found.get(key) != expected.get(key)}
-    return found, expected
 
 
 def show(found: list[NightKill], models: tuple[int, int]) -> int:

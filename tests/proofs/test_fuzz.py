@@ -28,7 +28,7 @@ def test_both_happen() -> None:
 
 def test_what_is_not_read_right_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A product that loses a row without a word, or breaks, is told as a bug."""
-    monkeypatch.setattr("proofs.fuzz.rows_in", lambda _path: 59)
+    monkeypatch.setattr("proofs.fuzz_inputs.rows_in", lambda _path: 59)
     found = [tried(number) for number in range(0, 28, 7)]  # in CSV and Parquet, of which some are read
     assert any("59 rows, of which 60 were read" in outcome.told for outcome in found)
     monkeypatch.setattr("flows.app.check.describe_experiment", lambda _path: 1 / 0)

@@ -1,0 +1,64 @@
+"""Strange paths in place of that of a file."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pyarrow as pa
+
+from proofs.byte_mutations import flipped
+from proofs.small_logs import Rng, write
+
+
+def strange_path(path: Path, rng: Rng) -> str:
+    """What an experiment file names in place of path: a folder, a link to nowhere, a pipe, a mixed glob …"""
+    other, data = path.with_name(f"other{path.suffix}"), path.read_bytes()
+    match int(rng.integers(12)):
+        case 0:
+            return str(path.parent)
+        case 1:
+            other.mkdir()
+        case 2:
+            other.symlink_to(path.parent / "nowhere")
+        case 3:
+            other.symlink_to(other)
+        case 4:
+            os.mkfifo(other)
+        case 5:  # a glob over files of different columns
+            write(pa.table({"different": [1, 2]}), path.with_name(f"{path.stem}-2{path.suffix}"))
+            return str(path.with_name(f"{path.stem}*{path.suffix}"))
+        case 6:  # a glob over a sound and a broken file
+            path.with_name(f"{path.stem}-2{path.suffix}").write_bytes(flipped(data, rng)[: len(data) // 2])
+            return str(path.with_name(f"{path.stem}*{path.suffix}"))
+        case 7:  # a name that says another kind
+            other = path.with_name(("o.csv", "o.parquet", "o.ndjson", "o.txt", "o", "o.csv.gz")[rng.integers(6)])
+            other.write_bytes(data)
+        case 8:
+            other = path.with_name(f"{path.name}.gz")
+            packed = gzip.compress(data, mtime=0)
+            other.write_bytes(packed if rng.random() < 0.3 else flipped(packed, rng))
+        case 9:
+            names = (
+                "o'; DROP TABLE x; --",
+                "a b",
+                "[x]",
+                "st*r",
+                "wh?t",
+                "new\nline",
+                "ü€",
+                "$name",
+                '"',
+                "%41",
+                "{a,b}",
+            )
+            other = path.with_name(names[rng.integers(len(names))] + path.suffix)
+            other.write_bytes(data)
+        case 10:
+            return ("", "\0", "x" * 5000 + path.suffix, "~", "**", "/dev/null", "file://" + str(path), "[", "/")[
+                rng.integers(9)
+            ]
+        case _:
+            return str(path.with_name("missing" + path.suffix))
+    return str(other)
