@@ -10,7 +10,7 @@ import pytest
 
 from data.world import wants
 from data.world.documents import CITY, OPTIONAL, PERSON, TOPIC, TYPE
-from data.world.forming import ALL, ALONE, COMMON, TWO
+from data.world.forming import ALL_WORDS, COMMON_WEIGHT, ONE_WORD, TWO_WORDS
 from data.world.misspelling import neighbours
 from data.world.places import LANGUAGES
 from data.world.simulate import Scene, build
@@ -25,31 +25,33 @@ class Enumeration:
     def __init__(self, world: World) -> None:
         self.world, self.scene = world, build(world)
         self.text = self.scene.language.text
-        self.near, self.nears = neighbours()
-        self.known: dict[str, dict[str, float]] = {}
+        self.beside, self.beside_count = neighbours()
+        self.edit_cache: dict[str, dict[str, float]] = {}
 
     def fold(self, word: str) -> str:
         return bytes(self.scene.language.fold[np.frombuffer(word.encode("latin-1"), np.uint8)]).decode("latin-1")
 
-    def forms(self, d: int, mine: int) -> list[tuple[list[str], float]]:
+    def forms(self, d: int, searcher_language: int) -> list[tuple[list[str], float]]:
         """Every form of a title with its probability."""
         docs, lang, f = self.scene.documents, self.scene.language, self.world.forms
         words = [(self.text[w], r) for w, r in zip(docs.words[d], docs.roles[d], strict=True) if w >= 0]
-        every = [w for w, _ in words]
-        kept = [(w, r) for w, r in words if r != OPTIONAL]
-        content = [w for w, _ in kept]
+        title = [w for w, _ in words]
+        content_roles = [(w, r) for w, r in words if r != OPTIONAL]
+        content = [w for w, _ in content_roles]
         m = len(content)
-        groups: dict[str, tuple[float, list[tuple[list[str], float]]]] = {"full": (f.full, [(every, 1.0)])}
-        weight = [COMMON if r in (CITY, TYPE) else 1.0 for _, r in kept]
+        groups: dict[str, tuple[float, list[tuple[list[str], float]]]] = {"full": (f.full, [(title, 1.0)])}
+        weight = [COMMON_WEIGHT if r in (CITY, TYPE) else 1.0 for _, r in content_roles]
         pairs = list(combinations(range(m), 2))
         by_count = [
-            (ALONE, [([content[i]], weight[i]) for i in range(m)]),
-            (TWO, [([content[i], content[j]], weight[i] * weight[j]) for i, j in pairs]),
-            (ALL if m >= 3 else 0, [(content, 1.0)]),
+            (ONE_WORD, [([content[i]], weight[i]) for i in range(m)]),
+            (TWO_WORDS, [([content[i], content[j]], weight[i] * weight[j]) for i, j in pairs]),
+            (ALL_WORDS if m >= 3 else 0, [(content, 1.0)]),
         ]
         total = sum(share for share, options in by_count if options)
         chosen = [
-            (ws, share / total * p / sum(q for _, q in options)) for share, options in by_count for ws, p in options
+            (tokens, share / total * p / sum(q for _, q in options))
+            for share, options in by_count
+            for tokens, p in options
         ]
         groups["words"] = (f.words, chosen)
         cuts = []
@@ -70,40 +72,43 @@ class Enumeration:
             groups["short"] = (
                 f.short,
                 [
-                    ([*content[:j], s, *content[j + 1 :]], 1 / len(shorts) / len(ss))
-                    for j, ss in shorts.items()
-                    for s in ss
+                    ([*content[:j], s, *content[j + 1 :]], 1 / len(shorts) / len(short_words))
+                    for j, short_words in shorts.items()
+                    for s in short_words
                 ],
             )
-        if docs.language[d] != mine and any(r in (TOPIC, TYPE) for _, r in kept):
-            abroad = [
-                self.text[lang.topics[docs.topic[d], mine]]
+        if docs.language[d] != searcher_language and any(r in (TOPIC, TYPE) for _, r in content_roles):
+            translation = [
+                self.text[lang.topics[docs.topic[d], searcher_language]]
                 if r == TOPIC
-                else self.text[lang.types[docs.type[d], mine]]
+                else self.text[lang.types[docs.type[d], searcher_language]]
                 if r == TYPE
                 else w
-                for w, r in kept
+                for w, r in content_roles
             ]
-            groups["translated"] = (f.translated, [(abroad, 1.0)])
+            groups["translated"] = (f.translated, [(translation, 1.0)])
         mass = sum(weight for weight, _ in groups.values())
-        return [(ws, weight / mass * p) for weight, options in groups.values() for ws, p in options]
+        return [(tokens, weight / mass * p) for weight, options in groups.values() for tokens, p in options]
 
-    def topic_forms(self, topic: int, city: int, mine: int) -> list[tuple[list[str], float]]:
+    def topic_forms(self, topic: int, city: int, searcher_language: int) -> list[tuple[list[str], float]]:
         lang = self.scene.language
-        word, name = self.text[lang.topics[topic, mine]], [self.text[w] for w in lang.cities[city] if w >= 0]
+        word, name = (
+            self.text[lang.topics[topic, searcher_language]],
+            [self.text[w] for w in lang.cities[city] if w >= 0],
+        )
         return [([word], 0.5), ([word, *name], 0.25), ([*name, word], 0.25)]
 
     def edits(self, word: str) -> dict[str, float]:
         """Every result of one edit with its probability."""
-        if word in self.known:
-            return self.known[word]
+        if word in self.edit_cache:
+            return self.edit_cache[word]
         m, n = self.world.misspelling, len(word)
         shares = {k: getattr(m, k) for k in ("omission", "insertion", "substitution", "transposition")}
         shares = {k: v / sum(shares.values()) for k, v in shares.items()}
         hit = [m.first_letter] + [(1 - m.first_letter) / (n - 1)] * (n - 1)
         out: dict[str, float] = defaultdict(float)
         for i, c in enumerate(word):
-            letters = [chr(x) for x in self.near[ord(c), : self.nears[ord(c)]]]
+            letters = [chr(x) for x in self.beside[ord(c), : self.beside_count[ord(c)]]]
             out[word[:i] + word[i + 1 :]] += shares["omission"] * hit[i]
             out[word[:i] + c + word[i:]] += shares["insertion"] * hit[i] * m.doubling
             for x in letters:
@@ -113,7 +118,7 @@ class Enumeration:
                 swapped = word[:i] + word[i + 1] + word[i] + word[i + 2 :]
                 out[swapped] += shares["transposition"] * hit[i] / sum(hit[:-1])
         assert sum(out.values()) == pytest.approx(1)
-        self.known[word] = out
+        self.edit_cache[word] = out
         return out
 
     def chance(self, typed: list[str], meant: list[str], rate: float) -> float:
@@ -123,20 +128,20 @@ class Enumeration:
         if any(abs(len(t) - len(w)) > 1 for t, w in zip(typed, meant, strict=True)):
             return 0.0
         same = [t == w for t, w in zip(typed, meant, strict=True)]
-        able = [j for j, w in enumerate(meant) if len(w) >= SHORTEST]
-        if not able:
+        eligible = [j for j, w in enumerate(meant) if len(w) >= SHORTEST]
+        if not eligible:
             return float(all(same))
         if sum(not s for s in same) > 2:
             return 0.0
-        edited = {j: self.edits(meant[j]).get(typed[j], 0.0) for j in able}
-        length = {j: len(meant[j]) for j in able}
+        edited = {j: self.edits(meant[j]).get(typed[j], 0.0) for j in eligible}
+        length = {j: len(meant[j]) for j in eligible}
         total = sum(length.values())
         p = (1 - rate) * all(same)
-        second = self.world.misspelling.second if len(able) > 1 else 0.0
-        for i in able:
+        second = self.world.misspelling.second if len(eligible) > 1 else 0.0
+        for i in eligible:
             if all(s for j, s in enumerate(same) if j != i):
                 p += rate * (1 - second) * length[i] / total * edited[i]
-            for j in able:
+            for j in eligible:
                 if i != j and all(s for x, s in enumerate(same) if x not in (i, j)):
                     order = length[i] / total * length[j] / (total - length[i])
                     p += rate * second * order * edited[i] * edited[j]
@@ -153,16 +158,16 @@ class Enumeration:
             for words, p in forms
         )
 
-    def answers(self, topic: int, city: int, there: np.ndarray) -> list[int]:
+    def answers(self, topic: int, city: int, alive: np.ndarray) -> list[int]:
         docs, places = self.scene.documents, self.scene.places
         about = [
             int(d)
             for d in np.argsort(-docs.popularity, kind="stable")
-            if there[d] and docs.topic[d] == topic and (docs.roles[d] == TOPIC).any()
+            if alive[d] and docs.topic[d] == topic and (docs.roles[d] == TOPIC).any()
         ]
-        near = [d for d in about if docs.city[d] == city][: wants.RIGHT]
-        wide = [d for d in about if places.country[docs.city[d]] == places.country[city]][: wants.RIGHT]
-        return near if len(near) >= wants.FEWEST else wide
+        local = [d for d in about if docs.city[d] == city][: wants.MAX_ANSWERS]
+        national = [d for d in about if places.country[docs.city[d]] == places.country[city]][: wants.MAX_ANSWERS]
+        return local if len(local) >= wants.MIN_CITY_ANSWERS else national
 
     def single(self, s: int, day: int, p: np.ndarray) -> np.ndarray:
         """P(the one document wanted | searcher) as a vector."""
@@ -172,10 +177,10 @@ class Enumeration:
 
         def links(node: int, weight: float) -> None:
             row = slice(society.linked.offsets[node], society.linked.offsets[node + 1])
-            known = [t for t, d in zip(society.linked.target[row], society.linked.day[row], strict=True) if d < day]
-            for t in known:
+            targets = [t for t, d in zip(society.linked.target[row], society.linked.day[row], strict=True) if d < day]
+            for t in targets:
                 if p[t] > 0:
-                    out[t] += weight / len(known)
+                    out[t] += weight / len(targets)
 
         links(s, w.graph / scale * (1 - w.second_hand))
         row = slice(society.friends.offsets[s], society.friends.offsets[s + 1])
@@ -183,9 +188,9 @@ class Enumeration:
         for friend in friends:
             links(friend, w.graph / scale * w.second_hand / len(friends))
         for c, reach in enumerate(self.scene.places.reach[docs.city[s]]):
-            here = p * (docs.city == c)
-            if here.sum() > 0:
-                out += w.place / scale * reach * here / here.sum()
+            local = p * (docs.city == c)
+            if local.sum() > 0:
+                out += w.place / scale * reach * local / local.sum()
         interests = society.interests[s, int(day >= society.switches[s])]
         for topic, share in zip(interests, TASTE, strict=True):
             cell = p * (docs.topic == topic) * (docs.language == society.language[s]) * (docs.kind != PERSON)

@@ -1,4 +1,4 @@
-"""A parameter that docs/world.md does not name, or that names no source, fails here."""
+"""Every parameter of a world is named in docs/world.md and has a source."""
 
 from __future__ import annotations
 

@@ -41,20 +41,20 @@ def some_searches(folder: Path, n: int) -> list[dict[str, Any]]:
 
 def test_oracle_equals_enumeration(small: Path) -> None:
     rows = some_searches(small, 10)
-    sights = ("text", "place", "everything")
-    got = {sees: oracle(SMALL, small, [r["search_id"] for r in rows], 200, sees).to_pylist() for sees in sights}
-    slow = Enumeration(SMALL)
+    views = ("text", "place", "everything")
+    answers = {sees: oracle(SMALL, small, [r["search_id"] for r in rows], 200, sees).to_pylist() for sees in views}
+    enumeration = Enumeration(SMALL)
     for row in rows:
         day = (row["searched_at"].date() - SMALL.start).days
         rate = SMALL.misspelling.rate if row["attempt"] == 1 else SMALL.misspelling.retyped
-        table = slow.titles(row["query"], rate)
-        for sees in sights:
-            expected = slow.expected(row["query"], table, int(row["searcher_id"][1:]), day, rate, sees)
-            mine = np.zeros(len(expected))
-            for r in got[sees]:
+        table = enumeration.titles(row["query"], rate)
+        for sees in views:
+            expected = enumeration.expected(row["query"], table, int(row["searcher_id"][1:]), day, rate, sees)
+            answer = np.zeros(len(expected))
+            for r in answers[sees]:
                 if r["search_id"] == row["search_id"]:
-                    mine[int(r["document_id"][1:])] = r["expected"]
-            np.testing.assert_allclose(mine, expected, atol=1e-9, err_msg=f"{row['query']!r} {sees}")
+                    answer[int(r["document_id"][1:])] = r["expected"]
+            np.testing.assert_allclose(answer, expected, atol=1e-9, err_msg=f"{row['query']!r} {sees}")
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +75,11 @@ def recalls(world: World, folder: Path, sees: Any, k: int = 10, days_old: int = 
         if row["attempt"] == 1:
             targets[row["search_id"]].add(row["document_id"])
     ids = sorted(targets)
-    found: dict[int, dict[str, float]] = defaultdict(dict)
+    retrieved: dict[int, dict[str, float]] = defaultdict(dict)
     for row in oracle(world, folder, ids, k, sees, days_old).to_pylist():
-        found[row["search_id"]][row["document_id"]] = row["expected"]
-    recall = np.array([len(targets[i] & set(found[i])) / len(targets[i]) for i in ids])
-    return recall, np.array([sum(found[i].values()) for i in ids])
+        retrieved[row["search_id"]][row["document_id"]] = row["expected"]
+    recall = np.array([len(targets[i] & set(retrieved[i])) / len(targets[i]) for i in ids])
+    return recall, np.array([sum(retrieved[i].values()) for i in ids])
 
 
 def test_oracle_foretells_its_own_recall(town: tuple[World, Path]) -> None:
