@@ -182,7 +182,7 @@ def _memberships(
     world: World, documents: Documents, language: npt.NDArray[np.int8], interests: npt.NDArray[np.int16],
     friends: Rows, rng: np.random.Generator,
 ) -> tuple[Ints, Ints]:  # fmt: skip
-    """Distinct memberships (searchers, groups or pages or events): by place, by interest, or copied_row from a friend."""
+    """Distinct memberships (searchers, groups or pages or events): by place, by interest, or copied from a friend."""
     s = documents.people
     count = rng.poisson(world.memberships * rng.lognormal(-0.5, 1, s))
     member = np.repeat(np.arange(s), count)

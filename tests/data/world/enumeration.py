@@ -20,7 +20,7 @@ from ebr_core.text.typos import SHORTEST
 
 
 class Enumeration:
-    """The posterior by loops over everything, on text, with nothing taken from the kernels but the world's tables."""
+    """The posterior by loops over text. It uses the world's tables and none of the kernels."""
 
     def __init__(self, world: World) -> None:
         self.world, self.scene = world, build(world)
@@ -29,10 +29,11 @@ class Enumeration:
         self.edit_cache: dict[str, dict[str, float]] = {}
 
     def fold(self, word: str) -> str:
+        """The word without accents."""
         return bytes(self.scene.language.fold[np.frombuffer(word.encode("latin-1"), np.uint8)]).decode("latin-1")
 
     def forms(self, d: int, searcher_language: int) -> list[tuple[list[str], float]]:
-        """Every form of a title with its probability."""
+        """Every form of the title of document d, with its probability."""
         docs, lang, f = self.scene.documents, self.scene.language, self.world.forms
         words = [(self.text[w], r) for w, r in zip(docs.words[d], docs.roles[d], strict=True) if w >= 0]
         title = [w for w, _ in words]
@@ -91,6 +92,7 @@ class Enumeration:
         return [(tokens, weight / mass * p) for weight, options in groups.values() for tokens, p in options]
 
     def topic_forms(self, topic: int, city: int, searcher_language: int) -> list[tuple[list[str], float]]:
+        """Every form of a search for a topic, with its probability."""
         lang = self.scene.language
         word, name = (
             self.text[lang.topics[topic, searcher_language]],
@@ -99,7 +101,7 @@ class Enumeration:
         return [([word], 0.5), ([word, *name], 0.25), ([*name, word], 0.25)]
 
     def edits(self, word: str) -> dict[str, float]:
-        """Every result of one edit with its probability."""
+        """Every result of one edit, with its probability."""
         if word in self.edit_cache:
             return self.edit_cache[word]
         m, n = self.world.misspelling, len(word)
@@ -148,6 +150,7 @@ class Enumeration:
         return p
 
     def likelihood(self, query: str, forms: list[tuple[list[str], float]], rate: float) -> float:
+        """P(query | forms), with and without accents."""
         plain, typed = self.world.forms.plain, query.split(" ")
         return sum(
             p
@@ -159,6 +162,7 @@ class Enumeration:
         )
 
     def answers(self, topic: int, city: int, alive: np.ndarray) -> list[int]:
+        """The right answers of a search for a topic from a city."""
         docs, places = self.scene.documents, self.scene.places
         about = [
             int(d)
@@ -170,7 +174,7 @@ class Enumeration:
         return local if len(local) >= wants.MIN_CITY_ANSWERS else national
 
     def single(self, s: int, day: int, p: np.ndarray) -> np.ndarray:
-        """P(the one document wanted | searcher) as a vector."""
+        """(N,) P(the one wanted document | searcher s)."""
         docs, society, w = self.scene.documents, self.scene.society, self.world.wants
         scale = w.graph + w.place + w.interest + w.popularity
         out = np.zeros(len(p))
@@ -199,14 +203,14 @@ class Enumeration:
         return np.asarray(out + (1 - out.sum()) * p / p.sum())
 
     def titles(self, query: str, rate: float) -> np.ndarray:
-        """P(query | document, language) of all documents and languages."""
+        """(N, languages) P(query | document, language)."""
         n = len(self.scene.documents.kind)
         return np.array(
             [[self.likelihood(query, self.forms(d, x), rate) for x in range(len(LANGUAGES))] for d in range(n)]
         )
 
     def expected(self, query: str, table: np.ndarray, searcher: int, day: int, rate: float, sees: str) -> np.ndarray:
-        """E[1{d ∈ T} / |T| | what is seen] as a vector over the documents."""
+        """(N,) E[1{d ∈ T} / |T| | what the oracle sees]."""
         scene: Scene = self.scene
         docs, society, w = scene.documents, scene.society, self.world.wants
         p = wants.popularity_of_day(self.world, docs, scene.trend[day], day)

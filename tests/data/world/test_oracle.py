@@ -28,7 +28,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def some_searches(folder: Path, n: int) -> list[dict[str, Any]]:
-    """n searches: misspelt, for topics, reformulated and plain ones, in turn."""
+    """n searches: misspelt ones, topics, reformulations and plain ones in turn."""
     truth = {r["search_id"]: r for r in pq.read_table(folder / "truth" / "intents").to_pylist()}
     searches = pq.read_table(folder / "searches").to_pylist()
     kinds: dict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -82,8 +82,8 @@ def recalls(world: World, folder: Path, sees: Any, k: int = 10, days_old: int = 
     return recall, np.array([sum(retrieved[i].values()) for i in ids])
 
 
-def test_oracle_foretells_its_own_recall(town: tuple[World, Path]) -> None:
-    """A posterior that is right is calibrated: the recall found is the recall expected, within four standard errors."""
+def test_expected_recall_is_calibrated(town: tuple[World, Path]) -> None:
+    """A correct posterior is calibrated: the recall equals the expected recall within four standard errors."""
     for sees in ("text", "place", "everything"):
         recall, expected = recalls(*town, sees)
         difference = recall - expected
@@ -97,13 +97,13 @@ def test_place_and_friends_carry_information(town: tuple[World, Path]) -> None:
         assert gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
 
 
-def test_what_was_known_a_week_ago_is_worth_less(town: tuple[World, Path]) -> None:
+def test_knowledge_of_a_week_ago_gives_less_recall(town: tuple[World, Path]) -> None:
     today, before = (recalls(*town, "everything", days_old=d)[0] for d in (0, 7))
     loss = today - before
     assert loss.mean() > 2 * loss.std() / np.sqrt(len(loss))
 
 
-def test_oracle_refuses_what_it_cannot_know(small: Path, tmp_path: Path) -> None:
+def test_oracle_refuses_other_folders_and_bad_arguments(small: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another world"):
         oracle(SMALL.model_copy(update={"seed": 6}), small, [0], 10, "text")
     with pytest.raises(InputError, match="no search"):
@@ -114,6 +114,6 @@ def test_oracle_refuses_what_it_cannot_know(small: Path, tmp_path: Path) -> None
         oracle(SMALL, small, [0], 10, "nothing")  # type: ignore[arg-type]
 
 
-def test_oracle_answers_nothing_to_no_searches(small: Path) -> None:
+def test_oracle_returns_a_table_of_four_columns(small: Path) -> None:
     assert isinstance(table := oracle(SMALL, small, [0], 1, "text"), pa.Table)
     assert table.column_names == ["search_id", "position", "document_id", "expected"]
