@@ -75,38 +75,39 @@ SNIPPETS = (
 
 
 def _places(content: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of keys to all values of nested content."""
     pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     return [before, *(place for key, value in pairs for place in _places(value, (*before, key)))]
 
 
 def odd_content(content: dict[str, Any], rng: Rng) -> str:
-    """The experiment file with values, keys or whole parts that are others, gone or elsewhere."""
+    """The experiment file with values, keys or whole parts replaced, removed or moved."""
     for _ in range(int(rng.integers(1, 4))):
         places = [place for place in _places(content) if place]
         place, source = places[rng.integers(len(places))], places[rng.integers(len(places))]
-        inside: Any = content
-        held: Any = content
+        parent: Any = content
+        value: Any = content
         for key in place[:-1]:
-            inside = inside[key]
+            parent = parent[key]
         for key in source:
-            held = held[key]
+            value = value[key]
         change = int(rng.integers(5))
-        if change == 0 and isinstance(inside, dict):
-            inside[str(place[-1])[::-1] if rng.random() < 0.5 else ODD[rng.integers(8)]] = inside.pop(place[-1])
+        if change == 0 and isinstance(parent, dict):
+            parent[str(place[-1])[::-1] if rng.random() < 0.5 else ODD[rng.integers(8)]] = parent.pop(place[-1])
         elif change == 1:
-            del inside[place[-1]]
+            del parent[place[-1]]
         elif change == 2:
-            inside[place[-1]] = yaml.safe_load(yaml.safe_dump(held))
+            parent[place[-1]] = yaml.safe_load(yaml.safe_dump(value))
         else:
-            inside[place[-1]] = ODD[rng.integers(len(ODD))]
+            parent[place[-1]] = ODD[rng.integers(len(ODD))]
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=bool(rng.random() < 0.5))
 
 
 def odd_text(content: dict[str, Any], rng: Rng) -> str:
-    """The experiment file with a piece of strange YAML, at its end, its beginning or between two lines."""
+    """The experiment file with a piece of strange YAML at its start, at its end or between two lines."""
     lines = yaml.safe_dump(content, sort_keys=False).splitlines(keepends=True)
     lines.insert(int(rng.choice([0, len(lines), int(rng.integers(len(lines)))])), SNIPPETS[rng.integers(len(SNIPPETS))])
     return "".join(lines)
 
 
-OF_EXPERIMENTS: tuple[Callable[[dict[str, Any], Rng], str], ...] = (odd_content, odd_content, odd_text)
+EXPERIMENT_MUTATIONS: tuple[Callable[[dict[str, Any], Rng], str], ...] = (odd_content, odd_content, odd_text)

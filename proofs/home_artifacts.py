@@ -1,4 +1,4 @@
-"""The artifacts of a home: which are finished, which are half written, which results they hold."""
+"""The artifacts of a home: which are finished or half written, and which results they hold."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ def folders(home: Path) -> dict[str, Path]:
 
 
 def files_of(folder: Path) -> set[str]:
-    """The files of an artifact but for Prefect's record, which comes after it."""
+    """The files of an artifact, without Prefect's record, which is written later."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"prefect"}
 
 
 def results_of(home: Path) -> dict[str, bytes]:
-    """The bytes of the results; empty where there are none."""
-    found = [path for name, path in folders(home).items() if name.startswith("evaluate-")]
-    return {name: (path / name).read_bytes() for path in found for name in RESULTS}
+    """The bytes of each file of results; empty if there are none."""
+    evaluations = [path for name, path in folders(home).items() if name.startswith("evaluate-")]
+    return {name: (path / name).read_bytes() for path in evaluations for name in RESULTS}
 
 
 def trained(home: Path) -> dict[str, tuple[int, int]]:
-    """The trained arms with what a second training would change."""
+    """The inode and the time of each trained arm, which a second training would change."""
     stats = {name: path.stat() for name, path in folders(home).items() if name.startswith("train_arm-")}
     return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 def half_written(home: Path, expected: dict[str, set[str]]) -> int:
-    """How many folders stand under their final name without all of their files. expected: folder → its files."""
+    """The number of folders that have their final name but not all of their files. expected: folder → its files."""
     return sum(files_of(path) != expected.get(name) for name, path in folders(home).items())

@@ -1,4 +1,4 @@
-"""Nights that nobody disturbs, over a small simulated world: what killed nights are compared with."""
+"""Undisturbed nights over a small simulated world, which killed nights are compared with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proofs.kill_victims import (
     log_of,
     start,
 )
-from proofs.night_outcomes import NAME, come, digests_of, told
+from proofs.night_outcomes import NAME, digests_of, night_state, steps_done
 
 PAUSE_S = 0.05
 
@@ -38,53 +38,55 @@ EXPERIMENT: dict[str, Any] = {
 
 
 class NightReference(NamedTuple):
-    """What undisturbed nights made: after each the outcome, and how long it stood at each of its steps."""
+    """The outcome after each undisturbed night, and the seconds that the night spent at each step."""
 
     experiment: Path
     outcomes: dict[date, dict[str, Any]]
     stages: dict[date, int]
-    lasted: dict[date, dict[int, float]]
+    step_seconds: dict[date, dict[int, float]]
     files: dict[str, set[str]]
 
 
-def world(folder: Path, nights: int) -> tuple[Path, list[date]]:
-    """Lives a small world; its experiment file, and the days of its nights."""
+def write_world(folder: Path, nights: int) -> tuple[Path, list[date]]:
+    """Simulate a small world; return its experiment file and the days of its nights."""
     from data.world.simulate import simulate
     from data.world.world_config import World
 
-    small = World(searches=500 * (WARMING + nights), documents=500, days=WARMING + nights, seed=1)
-    for _ in simulate(small, folder / "log"):
+    world_ = World(searches=500 * (WARMING + nights), documents=500, days=WARMING + nights, seed=1)
+    for _ in simulate(world_, folder / "log"):
         pass
     tables = {table: str(folder / "log" / table / "*" / "*.parquet") for table in ("searches", "results")}
     path = folder / f"{NAME}.yaml"
     logs = {"layout": "tables", "documents": str(folder / "log" / "documents.parquet"), **tables}
     path.write_text(yaml.safe_dump({"logs": logs, **EXPERIMENT}))
-    return path, [small.start + timedelta(WARMING + at) for at in range(nights)]
+    return path, [world_.start + timedelta(WARMING + night) for night in range(nights)]
 
 
-def undisturbed(home: Path, experiment: Path, days: list[date]) -> NightReference:
-    """Makes the nights by one command, and watches how far each has come when."""
-    made, there = NightReference(experiment, {}, {}, {}, {}), set[str]()
+def run_reference_nights(home: Path, experiment: Path, days: list[date]) -> NightReference:
+    """Run the nights by one command; return their outcomes and the times of their steps."""
+    reference, earlier_folders = NightReference(experiment, {}, {}, {}, {}), set[str]()
     (home / "artifacts").mkdir(parents=True)
     process, since = start(home, "nightly", str(experiment), "--from", str(days[0]), "--to", str(days[-1])), time.time()
     for day in days:
-        made.lasted[day], at, record = {}, 0, home / "nights" / NAME / f"{day}.json"
+        reference.step_seconds[day], step, record = {}, 0, home / "nights" / NAME / f"{day}.json"
         while True:
             assert process.poll() in (None, 0), f"nights ended with code {process.returncode}: {log_of(home)}"
-            if (now := come(home, day, len(there))) > at:
-                made.lasted[day][at] = time.time() - since
-                at, since = now, time.time()
+            if (current := steps_done(home, day, len(earlier_folders))) > step:
+                reference.step_seconds[day][step] = time.time() - since
+                step, since = current, time.time()
             if record.exists():
                 break
             time.sleep(PAUSE_S)
-        made.lasted[day][at] = PAUSE_S
-        made.outcomes[day] = told(home)
-        until_then = {name for name, path in folders(home).items() if path.stat().st_mtime <= record.stat().st_mtime}
-        made.stages[day], there = len(until_then - there), until_then
-        made.outcomes[day]["bytes"] = until_then
+        reference.step_seconds[day][step] = PAUSE_S
+        reference.outcomes[day] = night_state(home)
+        folders_so_far = {
+            name for name, path in folders(home).items() if path.stat().st_mtime <= record.stat().st_mtime
+        }
+        reference.stages[day], earlier_folders = len(folders_so_far - earlier_folders), folders_so_far
+        reference.outcomes[day]["bytes"] = folders_so_far
     assert process.wait() == 0, f"nights ended with code {process.returncode}: {log_of(home)}"
-    made.files.update({name: files_of(path) for name, path in folders(home).items()})
+    reference.files.update({name: files_of(path) for name, path in folders(home).items()})
     digests = digests_of(home)
-    for outcome in made.outcomes.values():
+    for outcome in reference.outcomes.values():
         outcome["bytes"] = {file: digest for file, digest in digests.items() if file.split("/")[0] in outcome["bytes"]}
-    return made
+    return reference

@@ -13,7 +13,7 @@ from proofs.small_logs import Rng, write
 
 
 def strange_path(path: Path, rng: Rng) -> str:
-    """What an experiment file names in place of path: a folder, a link to nowhere, a pipe, a mixed glob …"""
+    """A path to name in place of `path`: a folder, a dangling link, a pipe, a glob over mixed files …"""
     other, data = path.with_name(f"other{path.suffix}"), path.read_bytes()
     match int(rng.integers(12)):
         case 0:
@@ -32,7 +32,7 @@ def strange_path(path: Path, rng: Rng) -> str:
         case 6:  # a glob over a sound and a broken file
             path.with_name(f"{path.stem}-2{path.suffix}").write_bytes(flipped(data, rng)[: len(data) // 2])
             return str(path.with_name(f"{path.stem}*{path.suffix}"))
-        case 7:  # a name that says another kind
+        case 7:  # a name with the ending of another kind
             other = path.with_name(("o.csv", "o.parquet", "o.ndjson", "o.txt", "o", "o.csv.gz")[rng.integers(6)])
             other.write_bytes(data)
         case 8:
