@@ -61,9 +61,9 @@ def main(fusion: str) -> None:
     ]
     milliseconds = []
     for call in calls[:50] + calls:
-        started = time.perf_counter()
+        start = time.perf_counter()
         embed_queries(model, *call)
-        milliseconds.append(1e3 * (time.perf_counter() - started))
+        milliseconds.append(1e3 * (time.perf_counter() - start))
     percentiles = ", ".join(f"p{p} {np.percentile(milliseconds[50:], p):.3f}" for p in (5, 50, 90, 99))
     print(f"one query on one core, ms: {percentiles}")
 
@@ -73,9 +73,9 @@ def main(fusion: str) -> None:
     rows = np.tile(inputs.rows_of(np.arange(inputs.documents, dtype=np.int32)), TIMES)
     tower = model.tower.over(inputs)
     tower.encode(rows[:1000])
-    started = time.perf_counter()
+    start = time.perf_counter()
     tower.encode(rows)
-    print(f"documents on {cores} cores: {len(rows) / (time.perf_counter() - started):,.0f} a second")
+    print(f"documents on {cores} cores: {len(rows) / (time.perf_counter() - start):,.0f} a second")
 
 
 if __name__ == "__main__":

@@ -55,17 +55,17 @@ class StageCosts:
         """The artifact of a stage, which is run even if the artifact exists."""
         earlier_folders = set(_folders(stage.name))
         Path("/proc/self/clear_refs").write_text("5")
-        started, clock = time.process_time(), time.perf_counter()
+        start_s, clock_s = time.process_time(), time.perf_counter()
         artifact: Artifact = stage.fn(*inputs)
         if artifact.folder in earlier_folders:  # the artifact existed: run the stage again
             shutil.rmtree(artifact.folder)
             Path("/proc/self/clear_refs").write_text("5")
-            started, clock = time.process_time(), time.perf_counter()
+            start_s, clock_s = time.process_time(), time.perf_counter()
             artifact = stage.fn(*inputs)
         status = Path("/proc/self/status").read_text()
         self.stages[name] = {
-            "processor_s": time.process_time() - started,
-            "seconds": time.perf_counter() - clock,
+            "processor_s": time.process_time() - start_s,
+            "seconds": time.perf_counter() - clock_s,
             "peak_gib": int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 2**20,
         }
         costs = self.stages[name]

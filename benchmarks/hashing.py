@@ -59,9 +59,9 @@ def main(texts: int) -> None:
                 ("ours", lambda a=array: hash_texts(a, features)),
                 ("peer", lambda s=batch: [part.transform(s) for part in peer]),
             ):
-                started = time.process_time()
+                start = time.process_time()
                 run()
-                times[side].append(time.process_time() - started)
+                times[side].append(time.process_time() - start)
         our_seconds, peer_seconds = (statistics.median(times[side]) for side in ("ours", "peer"))
         print(
             f"{name}: {len(batch):,} texts, {np.mean([len(text) for text in batch]):.0f} letters, "

@@ -90,13 +90,13 @@ def families(links: tuple[int, ...]) -> dict[str, AnyIndex]:
 
 def build_ours(name: str, spec: Any, documents: Float32, tuning: Float32) -> Built | None:
     """One of our families at its tuned point; print a line and return None if it has none."""
-    started = time.process_time()
+    start = time.process_time()
     try:
         tuned = tune(documents, tuning, spec)
     except InputError as error:
         print(f"{name}: {error}", flush=True)
         return None
-    seconds, index = time.process_time() - started, tuned.made
+    seconds, index = time.process_time() - start, tuned.made
     copies = sum(array.nbytes for array in index.copies) if index.copies else 0
     label = f"{name} {tuned.chosen.links}" if tuned.chosen.links else name
     size = len(faiss.serialize_index(index.index)) + copies
@@ -149,8 +149,8 @@ def voyager_of_distinct_vectors(documents: Float32, links: int) -> tuple[Search,
     The first K documents of the retrieved vectors are looked up by compiled code, as in our index. No peer does this
     by itself.
     """
-    different, copies = distinct(documents)
-    search, size = voyager_hnsw(different, links)
+    distinct_vectors, copies = distinct(documents)
+    search, size = voyager_hnsw(distinct_vectors, links)
     starts, rows = copies or (np.arange(len(documents) + 1), np.arange(len(documents), dtype=np.int32))
     return lambda queries, ef: first_documents(search(queries, ef), starts, rows), size
 
@@ -190,13 +190,13 @@ def best_links(
     """A peer with the links that answer fastest at the target; print a line for links that miss it; None if all do."""
     fastest, best = 0.0, None
     for link_count in links:
-        started = time.process_time()
+        start = time.process_time()
         search, size = PEERS[name](documents, link_count)
-        build_s, recall = time.process_time() - started, 0.0
+        build_s, recall = time.process_time() - start, 0.0
         for ef in EFS:
-            started = time.process_time()
+            start = time.process_time()
             rows = search(tuning, ef)
-            speed = len(tuning) / (time.process_time() - started)
+            speed = len(tuning) / (time.process_time() - start)
             recall = float(recall_up_to_ties(documents, tuning, rows, nearest).mean())
             if recall >= TARGET:
                 break
@@ -232,15 +232,15 @@ def main(document_count: int, searches: int) -> None:
         if not (is_large and name in SKIPPED_WHEN_MANY)
     ]
     speeds: dict[str, list[float]] = {}
-    built = [index for index in our_indexes + peer_indexes if index is not None]
+    indexes = [index for index in our_indexes + peer_indexes if index is not None]
     for _ in range(ROUNDS):
-        for index in built:
-            started = time.process_time()
+        for index in indexes:
+            start = time.process_time()
             index.search(test, index.ef)
-            speeds.setdefault(index.name, []).append(len(test) / (time.process_time() - started))
+            speeds.setdefault(index.name, []).append(len(test) / (time.process_time() - start))
     rivals = [index.name for index in peer_indexes if index is not None and "distinct" not in index.name]
     best = max((max(speeds[name]) for name in rivals), default=float("nan"))
-    for index in built:
+    for index in indexes:
         recall = recall_up_to_ties(documents, test, index.search(test, index.ef), test_nearest).mean()
         speed = max(speeds[index.name])
         print(

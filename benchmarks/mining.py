@@ -59,7 +59,7 @@ def our_mining(query_vectors: np.ndarray, document_vectors: np.ndarray) -> Costs
 
     q, n = len(query_vectors), len(document_vectors)
     positive_rows = (np.arange(q) % n).astype(np.int32)
-    known, searched = (
+    known_positives, searched = (
         KnownPositives(np.arange(q + 1), positive_rows),
         Searched(document_vectors, np.arange(n, dtype=np.int32)),
     )
@@ -67,14 +67,14 @@ def our_mining(query_vectors: np.ndarray, document_vectors: np.ndarray) -> Costs
     for _ in mine(
         MiningQueries(query_vectors[:64], np.arange(64, dtype=np.int32), positive_rows[:64]),
         searched,
-        known,
+        known_positives,
         mining,
         0,
         THREADS,
     ):
         pass  # compiles
     all_queries = MiningQueries(query_vectors, np.arange(q, dtype=np.int32), positive_rows)
-    return timed(lambda: list(mine(all_queries, searched, known, mining, 0, THREADS)))
+    return timed(lambda: list(mine(all_queries, searched, known_positives, mining, 0, THREADS)))
 
 
 def faiss_flat(query_vectors: np.ndarray, document_vectors: np.ndarray) -> Costs:
@@ -128,10 +128,10 @@ def run_alone(side: str, queries: int, documents: int) -> list[float]:
     mining.
     """
     command = [sys.executable, "-m", "benchmarks.mining", "--only", side, str(queries), str(documents)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return [float(figure) for figure in done.stdout.split()[-4:]]
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode:
+        raise SystemExit(process.stderr)
+    return [float(figure) for figure in process.stdout.split()[-4:]]
 
 
 def run_side(side: str, queries: int, documents: int) -> None:

@@ -70,9 +70,9 @@ def one_at_a_time(url: str, queries: list[dict[str, str]]) -> None:
     total_ms, search_ms = [], []
     with httpx.Client(base_url=url) as client:
         for number in range(SINGLE_REQUESTS + 50):
-            started = time.perf_counter()
+            start = time.perf_counter()
             answer = client.get("/search", params=queries[number % len(queries)])
-            elapsed_ms = 1000 * (time.perf_counter() - started)
+            elapsed_ms = 1000 * (time.perf_counter() - start)
             if number >= 50:
                 total_ms.append(elapsed_ms)
                 search_ms.append(answer.raise_for_status().json()["took_ms"])
@@ -106,9 +106,9 @@ async def at_a_rate(url: str, queries: list[dict[str, str]], rate: int, seconds:
 
     outcomes = await asyncio.gather(*(connection() for _ in range(CONNECTIONS)), return_exceptions=True)
     answers.update(type(outcome).__name__ for outcome in outcomes if outcome is not None)
-    spent = time.perf_counter() - start
+    duration_s = time.perf_counter() - start
     print(
-        f"{rate} a second for {seconds} s on {os.cpu_count()} cores: {len(latencies_ms) / spent:.0f} answered a second"
+        f"{rate} a second for {seconds} s on {os.cpu_count()} cores: {len(latencies_ms) / duration_s:.0f} answered a second"
     )
     print(f"from the time each was due, ms: {percentiles(latencies_ms)}; answers: {dict(answers)} (goal: all 200)")
 

@@ -108,10 +108,10 @@ def recall_of_first(experiment: Path, night: Any) -> float | None:
     evaluation, judged_from = spec.evaluation, spec.logs.judged_from
     test = sample.fn(night.log, "test", evaluation.searches, judged_from)
     source = Source(night.log, None, files_of(spec.logs, None))
-    first = champions_of(read_nights(experiment.stem))[0]
+    champion = champions_of(read_nights(experiment.stem))[0]
     plan = NightPlan(experiment.stem, spec, None, night.day, [], {}, False)
-    measured = measure_champion(plan, source, test, first)
-    return float(np.load(measured.folder / "recall.npy").mean())
+    artifact = measure_champion(plan, source, test, champion)
+    return float(np.load(artifact.folder / "recall.npy").mean())
 
 
 def summary(lines: list[dict[str, Any]]) -> str:

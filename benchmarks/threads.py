@@ -82,13 +82,13 @@ def training_rates(threads: int) -> Iterator[float]:
     training = Training(batch_size=BATCH, epochs=1000, patience=1000, threads=threads)
     log, arm = extract_log(), IN_BATCH.model_copy(update={"training": training})
     corpus = read_corpus(log, featurise.fn(log, arm.reads), arm)
-    pairs, known = read_pairs(log, arm.positives, "pair", 0)
-    progress, pairs_seen = train(corpus, pairs, known, arm, 0, lambda _encoder: 0.5), 0
+    pairs, known_positives = read_pairs(log, arm.positives, "pair", 0)
+    progress, pairs_seen = train(corpus, pairs, known_positives, arm, 0, lambda _encoder: 0.5), 0
     while True:
-        started, pairs_before = time.perf_counter(), pairs_seen
+        start, pairs_before = time.perf_counter(), pairs_seen
         while pairs_seen < pairs_before + STEPS * BATCH:
             pairs_seen = next(progress)[0].pairs
-        yield (pairs_seen - pairs_before) / (time.perf_counter() - started)
+        yield (pairs_seen - pairs_before) / (time.perf_counter() - start)
 
 
 def batch_times() -> Iterator[float]:
@@ -105,17 +105,17 @@ def batch_times() -> Iterator[float]:
     source, silent_console = home() / f"asked-{os.getpid()}.parquet", Console(quiet=True)
     pq.write_table(pa.concat_tables([canaries] * (QUERIES // canaries.num_rows)), source)
     while True:
-        started = time.perf_counter()
+        start = time.perf_counter()
         answered = answer_file(bundle, source, source.with_suffix(".out"), {}, silent_console)
-        yield 1e3 * (time.perf_counter() - started) / answered
+        yield 1e3 * (time.perf_counter() - start) / answered
 
 
 def work(kind: str, threads: int) -> None:
     """Print a value and its processor seconds for each line of the input."""
     values = training_rates(threads) if kind == TRAINING else batch_times()
     for _ in sys.stdin:
-        started = time.process_time()
-        print("measured", next(values), time.process_time() - started, flush=True)
+        start = time.process_time()
+        print("measured", next(values), time.process_time() - start, flush=True)
 
 
 class Worker:
@@ -165,7 +165,7 @@ def processor_seconds(process: int | None) -> float:
 
 def measure(worker: Worker, spinner: int | None) -> tuple[float, bool]:
     """A value, and True if the machine did nothing else meanwhile."""
-    started, machine_before = time.perf_counter(), processor_seconds(None)
+    start, machine_before = time.perf_counter(), processor_seconds(None)
     spinner_before = processor_seconds(spinner) if spinner else 0.0
     value, worker_seconds = worker.measure()
     other_seconds = (
@@ -174,7 +174,7 @@ def measure(worker: Worker, spinner: int | None) -> tuple[float, bool]:
         - worker_seconds
         - (processor_seconds(spinner) - spinner_before if spinner else 0)
     )
-    return value, other_seconds < QUIET * (time.perf_counter() - started)
+    return value, other_seconds < QUIET * (time.perf_counter() - start)
 
 
 def measure_all(cases: list[ThreadCase], rounds: int) -> dict[tuple[ThreadCase, bool], list[float]]:
@@ -227,13 +227,13 @@ def side_by_side() -> None:
         for turn, threads in enumerate((1, cores, 1, cores)):  # in turn, so that a slow minute affects both
             training = arm.training.model_copy(update={"threads": threads})
             threaded_arm, seeds = arm.model_copy(update={"training": training}), range(turn * cores, (turn + 1) * cores)
-            started = time.perf_counter()
+            start = time.perf_counter()
             with ThreadPoolExecutor(cores // threads) as pool:
                 list(pool.map(partial(train_arm.fn, log, features, validation, threaded_arm), seeds))
-            seconds[threads].append(time.perf_counter() - started)
-        together, one_by_one = min(seconds[1]), min(seconds[cores])
-        print(f"{name}: {cores} arms side by side {together:.1f} s, one by one {one_by_one:.1f} s, "
-              f"ratio {one_by_one / together:.2f}")  # fmt: skip
+            seconds[threads].append(time.perf_counter() - start)
+        parallel_s, serial_s = min(seconds[1]), min(seconds[cores])
+        print(f"{name}: {cores} arms side by side {parallel_s:.1f} s, one by one {serial_s:.1f} s, "
+              f"ratio {serial_s / parallel_s:.2f}")  # fmt: skip
 
 
 def main(rounds: int, spins: list[str]) -> None:

@@ -94,9 +94,9 @@ def clocks() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def extract_log(which: str) -> Artifact:
+def extract_log(log_name: str) -> Artifact:
     """The log of the default world, or of Last.fm."""
-    if which == "world":
+    if log_name == "world":
         tables = Simulated(layout="simulated").tables(simulate_log.fn(World()).folder)
         return extract.fn(tables, Split(), contents_of(tables))
     if not LASTFM.exists():
@@ -106,12 +106,12 @@ def extract_log(which: str) -> Artifact:
     return extract.fn(logs, Split(validation_from="2010-11-01", test_from="2010-12-01"), contents_of(logs))
 
 
-def case_of(which: str) -> Case:
+def case_of(log_name: str) -> Case:
     """The log in the form that both sides need."""
-    log = extract_log(which)
-    started = time.perf_counter()
+    log = extract_log(log_name)
+    start = time.perf_counter()
     features = featurise.fn(log, Arm().reads)
-    print(f"n-gram bags of all texts: {time.perf_counter() - started:.1f} s, compilation included")
+    print(f"n-gram bags of all texts: {time.perf_counter() - start:.1f} s, compilation included")
     corpus, (pairs, known_positives) = read_corpus(log, features, Arm()), read_pairs(log, Arm().positives, "pair", 0)
     validation = read_sample(sample.fn(log, "validation", 2000, 1))
     searches, targets = validation.for_targets("clicked")
@@ -160,12 +160,12 @@ def wordpieces(case: Case) -> Any:
     """A WordPiece tokenizer trained on the texts of the pairs and documents."""
     from tokenizers import BertWordPieceTokenizer
 
-    started = time.perf_counter()
+    start = time.perf_counter()
     tokenizer = BertWordPieceTokenizer(lowercase=True)
     queries = {case.queries[row] for row in np.unique(case.query_of[case.pairs.search_rows])}
     titles = [case.documents[row] for row in case.corpus.trainable]
     tokenizer.train_from_iterator([*sorted(queries), *titles], vocab_size=WORDPIECES, show_progress=False)
-    print(f"WordPiece tokenizer: {time.perf_counter() - started:.1f} s, {tokenizer.get_vocab_size():,} pieces")
+    print(f"WordPiece tokenizer: {time.perf_counter() - start:.1f} s, {tokenizer.get_vocab_size():,} pieces")
     return tokenizer._tokenizer
 
 
@@ -222,13 +222,13 @@ def train_peer(case: Case, tokenizer: Any, rate: float, epochs: int) -> Course:
     return Course(len(pairs) * epochs, seconds, recalls)
 
 
-def main(which: str) -> None:
+def main(log_name: str) -> None:
     """Print a line for each trial, then the comparison."""
-    case = case_of(which)
+    case = case_of(log_name)
     tokenizer = wordpieces(case)
     train_ours(case, 0.1, 1)  # compiles
     print(
-        f"{which}: {len(case.pairs.search_rows):,} pairs, {case.corpus.inputs.documents:,} documents, {THREADS} threads"
+        f"{log_name}: {len(case.pairs.search_rows):,} pairs, {case.corpus.inputs.documents:,} documents, {THREADS} threads"
     )
     runs: dict[str, list[Course]] = {"ours": [], "peer": []}
     for our_rate, peer_rate in zip(OUR_RATES, PEER_RATES, strict=True):  # in turn, so that a slow minute affects both

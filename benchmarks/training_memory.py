@@ -37,11 +37,11 @@ def main(pairs: int, documents: int, folder: str, window: int) -> None:
     """Print the memory after each part of a training."""
     use_threads(1)
     rng, scratch = np.random.default_rng(0), Scratch(Path(folder) if folder else None)
-    shown = _shown(pairs, documents, rng, scratch)
+    results = _random_results(pairs, documents, rng, scratch)
     _print_memory(f"{pairs:,} clicks and {pairs * (SHOWN - 1):,} other impressions read")
     no_pairs = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
-    selected, known = select(shown, no_pairs, Positives(), "pair", 0, scratch=scratch)
-    query_of = scratch.column((shown.query_rows[part][::SHOWN] for part in _searches(pairs)), np.int32)
+    selected, known_positives = select(results, no_pairs, Positives(), "pair", 0, scratch=scratch)
+    query_of = scratch.column((results.query_rows[part][::SHOWN] for part in _searches(pairs)), np.int32)
     clicks = counted(selected.document_rows, documents)
     _print_memory("pairs selected")
     queries = _bags(pairs // 2, "queries", rng, scratch)
@@ -53,7 +53,7 @@ def main(pairs: int, documents: int, folder: str, window: int) -> None:
     _print_memory(f"{pairs // 2:,} queries and {documents:,} documents as bags")
     training = Training(window=window or None)
     arm, start = Arm(negatives=NegativeMix(random=100, impressions=1), training=training), 0.0
-    for step, _ in enumerate(train(corpus, selected, known, arm, 0, lambda _: 0.0)):
+    for step, _ in enumerate(train(corpus, selected, known_positives, arm, 0, lambda _: 0.0)):
         start = time.perf_counter() if step == 1 else start
         if step > STEPS:
             break
@@ -66,7 +66,7 @@ def _searches(pairs: int) -> Iterator[slice]:
     return (slice(part.start * SHOWN, part.stop * SHOWN) for part in slices(pairs))
 
 
-def _shown(pairs: int, documents: int, rng: np.random.Generator, scratch: Scratch) -> Shown:
+def _random_results(pairs: int, documents: int, rng: np.random.Generator, scratch: Scratch) -> Shown:
     """The results of one search for each click."""
 
     def parts() -> Iterator[list[Array]]:

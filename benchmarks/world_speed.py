@@ -27,23 +27,23 @@ def main(impressions: int, documents: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for _ in simulate(World(searches=10, documents=200, days=2), Path(folder) / "compile"):
             pass
-        started = time.perf_counter()
-        built_at = started
+        start = time.perf_counter()
+        built_at = start
         for day in simulate(world, Path(folder) / "world"):
             built_at = time.perf_counter() if day == 1 else built_at
-        ended = time.perf_counter()
+        end = time.perf_counter()
         impressions_logged = sum(
             pq.read_metadata(p).num_rows for p in (Path(folder) / "world" / "results").rglob("*.parquet")
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB → GiB
-    elapsed_s = ended - started
+    elapsed_s = end - start
     print(
         f"{impressions_logged:,} impressions of {world.searches:,} searches over {documents:,} documents "
         f"in {elapsed_s:.0f} s"
     )
     print(
         f"{impressions_logged / elapsed_s:,.0f} impressions/s in all; "
-        f"the world and its first day took {built_at - started:.0f} s"
+        f"the world and its first day took {built_at - start:.0f} s"
     )
     print(f"largest resident memory {peak:.2f} GiB")
 

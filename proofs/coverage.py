@@ -30,7 +30,7 @@ class Setting(NamedTuple):
     searchers: int = 120
     training_noise: float = 0.0  # standard deviation of an arm's mean between seeds
     seeds: tuple[int, ...] = (1,) * (ARMS + 1)  # of the baseline, then of the arms
-    chosen: bool = False  # the baseline and the arm that is best on validation have three seeds, the others one
+    is_screening: bool = False  # the baseline and the arm that is best on validation have three seeds, the others one
     untrained_baseline: bool = False
 
 
@@ -42,7 +42,9 @@ SETTINGS = (
     Setting(
         "three seeds of the baseline and of two arms, one of the others", training_noise=0.015, seeds=(3, 3, 3, 1, 1, 1)
     ),
-    Setting("screening: three seeds of the baseline and of the best on validation", training_noise=0.015, chosen=True),
+    Setting(
+        "screening: three seeds of the baseline and of the best on validation", training_noise=0.015, is_screening=True
+    ),
     Setting(
         "two seeds against a baseline that is not trained",
         training_noise=0.015,
@@ -73,7 +75,7 @@ def plant(setting: Setting, rng: np.random.Generator) -> Planted:
     if setting.untrained_baseline:
         seed_effects[0] = 0
     seeds = list(setting.seeds)
-    if setting.chosen:  # validation sees the first seed's luck, and adds little noise
+    if setting.is_screening:  # validation sees the first seed's luck, and adds little noise
         best = 1 + int(np.argmax(effects[1:] + seed_effects[1:, 0] + 0.005 * rng.standard_normal(ARMS)))
         seeds = [3 if arm in (0, best) else 1 for arm in range(ARMS + 1)]
     metric_values = []
@@ -110,8 +112,8 @@ def cover(setting: Setting, sets: int, resamples: int = 1000, seed: int = 0) -> 
         intervals = compare(planted.baseline, planted.arms, planted.clusters, resamples, number)
         by_search_intervals = compare(planted.baseline, planted.arms, search_rows, 200, number)
         one_seed_intervals = compare(first_seeds[0], first_seeds[1:], planted.clusters, 200, number)
-        inside = (intervals.low <= planted.truth) & (planted.truth <= intervals.high)
-        family_inside = (intervals.family_low <= planted.truth) & (planted.truth <= intervals.family_high)
+        is_inside = (intervals.low <= planted.truth) & (planted.truth <= intervals.high)
+        is_family_inside = (intervals.family_low <= planted.truth) & (planted.truth <= intervals.family_high)
         by_search = (by_search_intervals.low <= planted.truth) & (planted.truth <= by_search_intervals.high)
         family_by_search = (by_search_intervals.family_low <= planted.truth) & (
             planted.truth <= by_search_intervals.family_high
@@ -119,9 +121,9 @@ def cover(setting: Setting, sets: int, resamples: int = 1000, seed: int = 0) -> 
         one_seed = (one_seed_intervals.low <= planted.truth) & (planted.truth <= one_seed_intervals.high)
         coverages.append(
             [
-                inside.mean(),
-                family_inside.all(),
-                inside.all(),
+                is_inside.mean(),
+                is_family_inside.all(),
+                is_inside.all(),
                 by_search.mean(),
                 family_by_search.all(),
                 one_seed.mean(),

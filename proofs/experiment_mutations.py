@@ -74,10 +74,10 @@ SNIPPETS = (
 )
 
 
-def _places(content: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def _places(content: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The paths of keys to all values of nested content."""
     pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    return [before, *(place for key, value in pairs for place in _places(value, (*before, key)))]
+    return [prefix, *(place for key, value in pairs for place in _places(value, (*prefix, key)))]
 
 
 def odd_content(content: dict[str, Any], rng: Rng) -> str:

@@ -26,7 +26,7 @@ def results_of(home: Path) -> dict[str, bytes]:
     return {name: (path / name).read_bytes() for path in evaluations for name in RESULTS}
 
 
-def trained(home: Path) -> dict[str, tuple[int, int]]:
+def arm_stats(home: Path) -> dict[str, tuple[int, int]]:
     """The inode and the time of each trained arm, which a second training would change."""
     stats = {name: path.stat() for name, path in folders(home).items() if name.startswith("train_arm-")}
     return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}

@@ -125,8 +125,8 @@ class Pages(NamedTuple):
 
     def stuck(self) -> int:
         """The number of runs that Prefect considers under way."""
-        live = {"flow_runs": {"state": {"type": {"any_": LIVE_STATES}}}}
-        return len(self.call_api("/flow_runs/filter", live))
+        query = {"flow_runs": {"state": {"type": {"any_": LIVE_STATES}}}}
+        return len(self.call_api("/flow_runs/filter", query))
 
 
 def stuck_after(pages: Pages, patience_s: float = 300) -> int:

@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from proofs.home_artifacts import MARK, files_of, folders, half_written, results_of, trained
+from proofs.home_artifacts import MARK, arm_stats, files_of, folders, half_written, results_of
 from proofs.kill_victims import (
     EXPERIMENT,
     FINAL_STATES,
@@ -189,7 +189,7 @@ def disturb(
         return None
     if len(folders(home)) == len(reference.files) and not process:
         time.sleep(min(moment.wait_s, 1.0))  # the worker's run may be over by now, which does not matter
-    state_before = under_way(home, reference), trained(home), set(processes(home))
+    state_before = under_way(home, reference), arm_stats(home), set(processes(home))
     strike(home, victim, process, pages)
     if process:
         process.wait(timeout=300)
@@ -212,7 +212,7 @@ def chain(
     if has_pages and (pages is None or pages.process.poll() is not None):
         pages = open_pages(home)
     _, wait_for_end = begin(home, victims[-1], pages)
-    code, processes_after, trained_after = wait_for_end(), set(processes(home)), trained(home)
+    code, processes_after, trained_after = wait_for_end(), set(processes(home)), arm_stats(home)
     unfinished = half_written(home, reference.files) + len(list((home / "artifacts").glob(f"{MARK}*")))
     same_bytes, stuck_runs = results_of(home) == reference.results, stuck_after(pages) if pages else 0
     log_end = "" if code == 0 else log_of(home).read_text()[-1500:]
@@ -294,13 +294,13 @@ def main() -> int:
     end = time.monotonic() + 60 * minutes
     victims = [victim for victim, count in KILLS_OF_50.items() for _ in range(count)] * -(-kills // 50)
     random.Random(seed).shuffle(victims)
-    chosen = victims[:kills]
+    chosen_victims = victims[:kills]
     with tempfile.TemporaryDirectory(prefix="ebr-kills-") as folder:
         homes = Path(folder, "runs"), Path(folder, "pages")
         reference = run_reference(homes[0])
         print(f"undisturbed: {len(reference.files)} stages, {reference.seconds:.0f} s", file=sys.stderr, flush=True)
-        run_victims = [victim for victim in chosen if victim in RUN_VICTIMS]
-        page_victims = [victim for victim in chosen if victim not in RUN_VICTIMS]
+        run_victims = [victim for victim in chosen_victims if victim in RUN_VICTIMS]
+        page_victims = [victim for victim in chosen_victims if victim not in RUN_VICTIMS]
         try:
             with ThreadPoolExecutor(2) as lanes:
                 parts = [

@@ -22,7 +22,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from proofs.home_artifacts import MARK, folders, half_written, trained
+from proofs.home_artifacts import MARK, arm_stats, folders, half_written
 from proofs.kill_victims import (
     FINAL_STATES,
     MLFLOW,
@@ -81,13 +81,13 @@ def choose(rng: random.Random, reference: NightReference, day: date) -> tuple[in
     return step, rng.uniform(0, step_seconds[step]) if step else 0.0
 
 
-def describe_progress(home: Path, day: date, before: int, reference: NightReference) -> str:
+def describe_progress(home: Path, day: date, initial_count: int, reference: NightReference) -> str:
     """The progress of a night in words."""
     if names := {path.name.removeprefix(MARK).split("-")[0] for path in (home / "artifacts").glob(f"{MARK}*")}:
         return " + ".join(sorted(names))
     if steps := late_steps_done(home, day):
         return f"after: {LATE_STEPS[steps - 1]}"
-    done_stages = len(folders(home)) - before
+    done_stages = len(folders(home)) - initial_count
     return (
         "starting" if not done_stages else "before MLflow" if done_stages >= reference.stages[day] else "between stages"
     )
@@ -105,10 +105,10 @@ def strike_night(home: Path, victim: str, pages: Pages) -> None:
     pages.process.wait(timeout=300)
 
 
-def wait_for_turn(pages: Pages, run_id: str, since: float) -> float:
+def wait_for_turn(pages: Pages, run_id: str, start_s: float) -> float:
     """Wait for a run to begin; return the seconds since `since`."""
     until(lambda: pages.state(run_id) in (*FINAL_STATES, "RUNNING"), "the night's turn")
-    return time.monotonic() - since
+    return time.monotonic() - start_s
 
 
 class StruckNight(NamedTuple):
@@ -126,16 +126,16 @@ def one_night(
     home: Path, day: date, victim: str, rng: random.Random, reference: NightReference, pages: Pages
 ) -> tuple[NightKill, Pages]:
     """Kill a night once and run it again; return the outcome and the pages."""
-    before, (step, wait_s), queued = len(folders(home)), choose(rng, reference, day), rng.random() < 0.5
+    initial_count, (step, wait_s), queued = len(folders(home)), choose(rng, reference, day), rng.random() < 0.5
     request = {"experiment": str(reference.experiment), "day": str(day)}
     first_order = pages.start_run(NIGHTLY, **request)
     until(lambda: pages.state(first_order) == "RUNNING", "the night")
     second_order = pages.start_run(NIGHTLY, **request) if queued else ""
-    until(lambda: steps_done(home, day, before) >= step, "the night's step", PAUSE_S / 5)
+    until(lambda: steps_done(home, day, initial_count) >= step, "the night's step", PAUSE_S / 5)
     time.sleep(wait_s)
     stage, trained_arms, live_processes = (
-        describe_progress(home, day, before, reference),
-        trained(home),
+        describe_progress(home, day, initial_count, reference),
+        arm_stats(home),
         set(processes(home)),
     )
     strike_night(home, victim, pages)
@@ -144,9 +144,9 @@ def one_night(
         live_processes = set()  # all processes but the victim should continue
     else:
         pages = open_pages(home)
-    since = time.monotonic()
+    start_s = time.monotonic()
     second_order = second_order or pages.start_run(NIGHTLY, **request)
-    turn_s = wait_for_turn(pages, second_order, since)
+    turn_s = wait_for_turn(pages, second_order, start_s)
     state = until(lambda: (state := pages.state(second_order)) in FINAL_STATES and state, "the night's end")
     struck = StruckNight(victim, stage, queued, trained_arms, live_processes, unfinished)
     return compare(home, struck, turn_s, state == "COMPLETED", reference.outcomes[day], reference, pages), pages
@@ -162,7 +162,7 @@ def compare(
     pages: Pages,
 ) -> NightKill:
     """The outcome of a kill: the night's final state compared with that of an undisturbed night."""
-    outcome, trained_after = outcome_of(home), trained(home)
+    outcome, trained_after = outcome_of(home), arm_stats(home)
     differing_parts = tuple(part for part, expected_part in expected.items() if outcome[part] != expected_part)
     unfinished = half_written(home, reference.files) + len(list(home.glob(f"artifacts/{MARK}*")))
     return NightKill(

@@ -52,9 +52,9 @@ def late_steps_done(home: Path, day: date) -> int:
     return sum(steps[0]) + in_service if steps else 0
 
 
-def steps_done(home: Path, day: date, before: int) -> int:
-    """The progress of a night: the number of finished stages plus late steps. before: artifacts before the night."""
-    return len(folders(home)) - before + late_steps_done(home, day)
+def steps_done(home: Path, day: date, initial_count: int) -> int:
+    """The progress of a night: the number of finished stages plus late steps. initial_count: artifacts before it."""
+    return len(folders(home)) - initial_count + late_steps_done(home, day)
 
 
 def outcome_of(home: Path) -> dict[str, Any]:

@@ -66,14 +66,17 @@ def run_reference_nights(home: Path, experiment: Path, days: list[date]) -> Nigh
     """Run the nights by one command; return their outcomes and the times of their steps."""
     reference, earlier_folders = NightReference(experiment, {}, {}, {}, {}), set[str]()
     (home / "artifacts").mkdir(parents=True)
-    process, since = start(home, "nightly", str(experiment), "--from", str(days[0]), "--to", str(days[-1])), time.time()
+    process, step_start = (
+        start(home, "nightly", str(experiment), "--from", str(days[0]), "--to", str(days[-1])),
+        time.time(),
+    )
     for day in days:
         reference.step_seconds[day], step, record = {}, 0, home / "nights" / NAME / f"{day}.json"
         while True:
             assert process.poll() in (None, 0), f"nights ended with code {process.returncode}: {log_of(home)}"
             if (current := steps_done(home, day, len(earlier_folders))) > step:
-                reference.step_seconds[day][step] = time.time() - since
-                step, since = current, time.time()
+                reference.step_seconds[day][step] = time.time() - step_start
+                step, step_start = current, time.time()
             if record.exists():
                 break
             time.sleep(PAUSE_S)

@@ -14,18 +14,18 @@ from proofs.small_logs import Rng, write
 
 def strange_path(path: Path, rng: Rng) -> str:
     """A path to name in place of `path`: a folder, a dangling link, a pipe, a glob over mixed files …"""
-    other, data = path.with_name(f"other{path.suffix}"), path.read_bytes()
+    substitute, data = path.with_name(f"other{path.suffix}"), path.read_bytes()
     match int(rng.integers(12)):
         case 0:
             return str(path.parent)
         case 1:
-            other.mkdir()
+            substitute.mkdir()
         case 2:
-            other.symlink_to(path.parent / "nowhere")
+            substitute.symlink_to(path.parent / "nowhere")
         case 3:
-            other.symlink_to(other)
+            substitute.symlink_to(substitute)
         case 4:
-            os.mkfifo(other)
+            os.mkfifo(substitute)
         case 5:  # a glob over files of different columns
             write(pa.table({"different": [1, 2]}), path.with_name(f"{path.stem}-2{path.suffix}"))
             return str(path.with_name(f"{path.stem}*{path.suffix}"))
@@ -33,12 +33,12 @@ def strange_path(path: Path, rng: Rng) -> str:
             path.with_name(f"{path.stem}-2{path.suffix}").write_bytes(flipped(data, rng)[: len(data) // 2])
             return str(path.with_name(f"{path.stem}*{path.suffix}"))
         case 7:  # a name with the ending of another kind
-            other = path.with_name(("o.csv", "o.parquet", "o.ndjson", "o.txt", "o", "o.csv.gz")[rng.integers(6)])
-            other.write_bytes(data)
+            substitute = path.with_name(("o.csv", "o.parquet", "o.ndjson", "o.txt", "o", "o.csv.gz")[rng.integers(6)])
+            substitute.write_bytes(data)
         case 8:
-            other = path.with_name(f"{path.name}.gz")
+            substitute = path.with_name(f"{path.name}.gz")
             packed = gzip.compress(data, mtime=0)
-            other.write_bytes(packed if rng.random() < 0.3 else flipped(packed, rng))
+            substitute.write_bytes(packed if rng.random() < 0.3 else flipped(packed, rng))
         case 9:
             names = (
                 "o'; DROP TABLE x; --",
@@ -53,12 +53,12 @@ def strange_path(path: Path, rng: Rng) -> str:
                 "%41",
                 "{a,b}",
             )
-            other = path.with_name(names[rng.integers(len(names))] + path.suffix)
-            other.write_bytes(data)
+            substitute = path.with_name(names[rng.integers(len(names))] + path.suffix)
+            substitute.write_bytes(data)
         case 10:
             return ("", "\0", "x" * 5000 + path.suffix, "~", "**", "/dev/null", "file://" + str(path), "[", "/")[
                 rng.integers(9)
             ]
         case _:
             return str(path.with_name("missing" + path.suffix))
-    return str(other)
+    return str(substitute)

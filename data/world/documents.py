@@ -173,9 +173,9 @@ def _lifetimes(
 
 def title_text(documents: Documents, language: Language) -> pa.Array:
     """(N,) titles as displayed: all words capitalised but the optional ones."""
-    shown = pa.array([*(t.capitalize() for t in language.text), *language.text], pa.string())
+    display_words = pa.array([*(t.capitalize() for t in language.text), *language.text], pa.string())
     columns = []
     for words, roles in zip(documents.words.T, documents.roles.T, strict=True):
         choice = np.where(roles == OPTIONAL, words + len(language.text), words)
-        columns.append(shown.take(pa.array(choice, mask=words < 0)))
+        columns.append(display_words.take(pa.array(choice, mask=words < 0)))
     return pc.binary_join_element_wise(*columns, " ", null_handling="skip")

@@ -98,7 +98,7 @@ def search(e: Engine, alive: np.ndarray, text: np.ndarray, ends: np.ndarray, n: 
         if size < fewest:
             rarest, fewest = j, size
         if j == n - 1:
-            whole = term_range(e.terms, text[start : ends[j]], ends[j] - start, False)[0]
+            whole_term = term_range(e.terms, text[start : ends[j]], ends[j] - start, False)[0]
         start = ends[j]
     scores = np.empty(MAX_RESULTS, np.float32)
     count = 0
@@ -116,14 +116,14 @@ def search(e: Engine, alive: np.ndarray, text: np.ndarray, ends: np.ndarray, n: 
                 score += SAME_COUNTRY
             if count == MAX_RESULTS and score + WHOLE_WORD < scores[MAX_RESULTS - 1]:
                 continue
-            whole_match = match_words(e.term_of[document], low, high, n, whole)
+            whole_match = match_words(e.term_of[document], low, high, n, whole_term)
             if whole_match >= 0:
                 count = _insert(out, scores, count, document, score + WHOLE_WORD * whole_match)
     return count
 
 
 @numba.njit(cache=True)
-def match_words(terms: np.ndarray, low: np.ndarray, high: np.ndarray, n: int, whole: int) -> int:
+def match_words(terms: np.ndarray, low: np.ndarray, high: np.ndarray, n: int, whole_term: int) -> int:
     """−1 if a word is not in the title; 1 if the title has the last word as a whole, 0 if only as a prefix."""
     whole_match = 0
     for j in range(n):
@@ -133,7 +133,7 @@ def match_words(terms: np.ndarray, low: np.ndarray, high: np.ndarray, n: int, wh
                 break
             if low[j] <= t < high[j]:
                 hit = True
-                if j == n - 1 and t == whole:
+                if j == n - 1 and t == whole_term:
                     whole_match = 1
         if not hit:
             return -1

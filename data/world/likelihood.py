@@ -264,13 +264,13 @@ def _match_words(
 
 
 @numba.njit(cache=True)
-def _chance_of_edit(t: EditShares, word: np.ndarray, n: int, typed: np.ndarray, m: int, edits: Edits) -> float:
+def _chance_of_edit(t: EditShares, word: np.ndarray, n: int, typed_word: np.ndarray, m: int, edits: Edits) -> float:
     """P(typed | word, one edit), summed over the edits that give it; 0 for words too short to be misspelt."""
     if n < SHORTEST or abs(n - m) > 1:
         return 0.0
     total = 0.0
     for i in range(list_edits(t, word, n, edits)):
-        if edits.length[i] == m and (edits.letters[i, :m] == typed[:m]).all():
+        if edits.length[i] == m and (edits.letters[i, :m] == typed_word[:m]).all():
             total += edits.p[i]
     return total
 

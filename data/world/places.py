@@ -86,9 +86,9 @@ def _languages(locales: str) -> tuple[int, int]:
     """Rows of LANGUAGES: a country's first language that this world has, and its second, or English, or Spanish."""
     codes = [code.split("-")[0] for code in locales.split(",")]
     supported = list(dict.fromkeys(code for code in codes if code in LANGUAGES))
-    first = supported[0]
-    second = supported[1] if len(supported) > 1 else "en" if first != "en" else "es"
-    return LANGUAGES.index(first), LANGUAGES.index(second)
+    main_language = supported[0]
+    second_language = supported[1] if len(supported) > 1 else "en" if main_language != "en" else "es"
+    return LANGUAGES.index(main_language), LANGUAGES.index(second_language)
 
 
 def _reach(

@@ -53,7 +53,7 @@ def facts_of(documents: Documents, want: WantTables, day: Day, popularity: Float
         popularity, documents.city, cell,
         day.by_city[want.city_starts[1:]] - day.by_city[want.city_starts[:-1]],
         day.by_taste[want.taste_starts[1:]] - day.by_taste[want.taste_starts[:-1]],
-        float(day.every[-1]), answers, answer_count,
+        float(day.overall[-1]), answers, answer_count,
     )  # fmt: skip
 
 

@@ -107,8 +107,8 @@ def _distinct(key: Ints) -> Ints:
 
 def _half_edges(searchers: Ints, expected: npt.NDArray[np.float64], rng: np.random.Generator) -> Ints:
     """Each searcher as often as `expected`, whose fraction is drawn."""
-    whole = np.floor(expected).astype(np.int64)
-    return np.repeat(searchers, whole + (rng.random(len(expected)) < expected - whole))
+    integer_part = np.floor(expected).astype(np.int64)
+    return np.repeat(searchers, integer_part + (rng.random(len(expected)) < expected - integer_part))
 
 
 def _match_within(group: Ints, expected: npt.NDArray[np.float64], rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -118,8 +118,8 @@ def _match_within(group: Ints, expected: npt.NDArray[np.float64], rng: np.random
     key = (number[stub].astype(np.int64) << 32) | rng.integers(0, 2**32, len(stub))
     stub = stub[np.argsort(key)]
     a, b = stub[0 : len(stub) // 2 * 2 : 2], stub[1 : len(stub) // 2 * 2 : 2]
-    same = group[a] == group[b]
-    return a[same], b[same]
+    is_same_group = group[a] == group[b]
+    return a[is_same_group], b[is_same_group]
 
 
 def _match_across(
@@ -147,11 +147,11 @@ def _match_across(
 
 
 def _draw_days(
-    after: npt.NDArray[np.int16], before: npt.NDArray[np.int16] | np.int16, rng: np.random.Generator
+    from_day: npt.NDArray[np.int16], to_day: npt.NDArray[np.int16] | np.int16, rng: np.random.Generator
 ) -> npt.NDArray[np.int16]:
-    """Days uniform in after + 1 … before − 1, or after + 1 if that range is empty."""
-    low = after.astype(np.int32) + 1
-    span = np.maximum(before - low, 1)
+    """Days uniform in from_day + 1 … to_day − 1, or from_day + 1 if that range is empty."""
+    low = from_day.astype(np.int32) + 1
+    span = np.maximum(to_day - low, 1)
     return np.asarray(low + rng.random(len(low), dtype=np.float32) * (span - 0.01)).astype(np.int32).astype(np.int16)
 
 

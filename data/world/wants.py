@@ -58,7 +58,7 @@ class Day(NamedTuple):
 
     day: int
     alive: npt.NDArray[np.bool_]  # (N,)
-    every: Floats  # (N + 1,)
+    overall: Floats  # (N + 1,)
     by_city: Floats  # (N + 1,)
     by_taste: Floats
 
@@ -168,7 +168,7 @@ def draw_document(w: WantTables, d: Day, searcher: int, state: np.ndarray) -> in
         document = w.by_taste[at] if at >= 0 else -1
     if document >= 0 and d.alive[document]:
         return document
-    return choose(d.every, 0, len(d.every) - 1, draw(state))
+    return choose(d.overall, 0, len(d.overall) - 1, draw(state))
 
 
 @numba.njit(cache=True)

@@ -108,8 +108,8 @@ def people_names(
     return *_most_common(provider.first_names, limit), *_most_common(provider.last_names, limit)
 
 
-def _most_common(names: Mapping[str, float] | Iterable[str], most: int) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """The `most` commonest names that can be typed, in alphabetical order, and their weights, which sum to 1."""
+def _most_common(names: Mapping[str, float] | Iterable[str], limit: int) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """The `limit` commonest names that can be typed, in alphabetical order, and their weights, which sum to 1."""
     frequencies = dict(names.items()) if isinstance(names, Mapping) else dict.fromkeys(names, 1.0)
     weights: dict[str, float] = {}
     for name, weight in frequencies.items():
@@ -120,7 +120,7 @@ def _most_common(names: Mapping[str, float] | Iterable[str], most: int) -> tuple
     weight_of_word = np.array([weights[word] for word in words])
     if np.ptp(weight_of_word) < 1e-12 or not isinstance(names, Mapping):
         weight_of_word = 1.0 / (1 + np.random.default_rng(len(words)).permutation(len(words)))
-    top = np.sort(np.argsort(-weight_of_word, kind="stable")[:most])
+    top = np.sort(np.argsort(-weight_of_word, kind="stable")[:limit])
     return [words[i] for i in top], weight_of_word[top] / weight_of_word[top].sum()
 
 

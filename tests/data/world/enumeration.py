@@ -49,12 +49,12 @@ class Enumeration:
             (ALL_WORDS if m >= 3 else 0, [(content, 1.0)]),
         ]
         total = sum(share for share, options in by_count if options)
-        chosen = [
+        word_forms = [
             (tokens, share / total * p / sum(q for _, q in options))
             for share, options in by_count
             for tokens, p in options
         ]
-        groups["words"] = (f.words, chosen)
+        groups["words"] = (f.words, word_forms)
         cuts = []
         for j in range(m):
             n = len(content[j])
@@ -123,20 +123,20 @@ class Enumeration:
         self.edit_cache[word] = out
         return out
 
-    def chance(self, typed: list[str], meant: list[str], rate: float) -> float:
+    def chance(self, typed_words: list[str], meant_words: list[str], rate: float) -> float:
         """P(typed | meant)."""
-        if len(typed) != len(meant):
+        if len(typed_words) != len(meant_words):
             return 0.0
-        if any(abs(len(t) - len(w)) > 1 for t, w in zip(typed, meant, strict=True)):
+        if any(abs(len(t) - len(w)) > 1 for t, w in zip(typed_words, meant_words, strict=True)):
             return 0.0
-        same = [t == w for t, w in zip(typed, meant, strict=True)]
-        eligible = [j for j, w in enumerate(meant) if len(w) >= SHORTEST]
+        same = [t == w for t, w in zip(typed_words, meant_words, strict=True)]
+        eligible = [j for j, w in enumerate(meant_words) if len(w) >= SHORTEST]
         if not eligible:
             return float(all(same))
         if sum(not s for s in same) > 2:
             return 0.0
-        edited = {j: self.edits(meant[j]).get(typed[j], 0.0) for j in eligible}
-        length = {j: len(meant[j]) for j in eligible}
+        edited = {j: self.edits(meant_words[j]).get(typed_words[j], 0.0) for j in eligible}
+        length = {j: len(meant_words[j]) for j in eligible}
         total = sum(length.values())
         p = (1 - rate) * all(same)
         second = self.world.misspelling.second if len(eligible) > 1 else 0.0
@@ -219,16 +219,16 @@ class Enumeration:
             same = docs.city[s] == docs.city[searcher] and society.language[s] == society.language[searcher]
             if p[s] <= 0 or (sees == "everything" and s != searcher) or (sees == "place" and not same):
                 continue
-            weight, left = society.activity[s], 1.0
+            weight, remaining = society.activity[s], 1.0
             for topic, share in zip(society.interests[s, int(day >= society.switches[s])], TASTE, strict=True):
                 right = self.answers(topic, docs.city[s], p > 0)
                 if right:
-                    left -= w.topic * share
+                    remaining -= w.topic * share
                     forms = self.topic_forms(topic, docs.city[s], society.language[s])
                     mass = weight * w.topic * share * self.likelihood(query, forms, rate)
                     total += mass
                     out[right] += mass / len(right)
-            mass_of_each = weight * left * self.single(s, day, p) * table[:, society.language[s]]
+            mass_of_each = weight * remaining * self.single(s, day, p) * table[:, society.language[s]]
             out += mass_of_each
             total += mass_of_each.sum()
         return out / total

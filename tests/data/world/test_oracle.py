@@ -98,8 +98,8 @@ def test_place_and_friends_carry_information(town: tuple[World, Path]) -> None:
 
 
 def test_knowledge_of_a_week_ago_gives_less_recall(town: tuple[World, Path]) -> None:
-    today, before = (recalls(*town, "everything", days_old=d)[0] for d in (0, 7))
-    loss = today - before
+    today, week_ago = (recalls(*town, "everything", days_old=d)[0] for d in (0, 7))
+    loss = today - week_ago
     assert loss.mean() > 2 * loss.std() / np.sqrt(len(loss))
 
 

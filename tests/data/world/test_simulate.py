@@ -73,13 +73,13 @@ def exists(document: dict[str, Any], time: Any) -> bool:
 
 
 def _results_keep_the_laws(log: dict[str, Any], documents: dict[str, Any], searches: dict[int, Any]) -> None:
-    shown: dict[int, list[int]] = {}
+    positions: dict[int, list[int]] = {}
     pairs = {(r["search_id"], r["document_id"]) for r in log["results"]}
     assert len(pairs) == len(log["results"])
     for r in log["results"]:
         assert exists(documents[r["document_id"]], searches[r["search_id"]]["searched_at"])
-        shown.setdefault(r["search_id"], []).append(r["position"])
-    assert all(sorted(p) == list(range(1, len(p) + 1)) and len(p) <= 20 for p in shown.values())
+        positions.setdefault(r["search_id"], []).append(r["position"])
+    assert all(sorted(p) == list(range(1, len(p) + 1)) and len(p) <= 20 for p in positions.values())
 
 
 def _edges_keep_the_laws(log: dict[str, Any], documents: dict[str, Any], profile: dict[str, str]) -> None:
@@ -118,12 +118,12 @@ def test_rates_are_those_of_the_world(tmp_path: Path) -> None:
     shuffled = {r["search_id"] for r in log["results"] if r["randomised"]}
     with_results = {r["search_id"] for r in log["results"]}
 
-    def near(observed: float, expected: float, n: int) -> bool:
+    def is_near(observed: float, expected: float, n: int) -> bool:
         return abs(observed - expected) < 4 * np.sqrt(expected * (1 - expected) / n)
 
-    assert near(np.mean([t["misspelt"] for t in first]), world.misspelling.rate, len(first))
-    assert near(np.mean([t["plain"] for t in first]), world.forms.plain, len(first))
-    assert near(len(shuffled) / len(with_results), world.shuffled, len(with_results))
+    assert is_near(np.mean([t["misspelt"] for t in first]), world.misspelling.rate, len(first))
+    assert is_near(np.mean([t["plain"] for t in first]), world.forms.plain, len(first))
+    assert is_near(len(shuffled) / len(with_results), world.shuffled, len(with_results))
     assert len(searches) == world.searches
 
 
@@ -144,7 +144,7 @@ def test_a_session_goes_on_only_after_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("make_world", "message"),
     [
         (lambda: World(searches=0), "searches"),
         (lambda: World(documents=10), "documents"),
@@ -158,9 +158,9 @@ def test_a_session_goes_on_only_after_a_failure(tmp_path: Path) -> None:
         (lambda: Misspelling(omission=0), "above 0"),
     ],
 )
-def test_bad_parameters_are_named(wrong: Any, message: str) -> None:
+def test_bad_parameters_are_named(make_world: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        wrong()
+        make_world()
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
