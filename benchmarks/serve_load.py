@@ -108,7 +108,8 @@ async def at_a_rate(url: str, queries: list[dict[str, str]], rate: int, seconds:
     answers.update(type(outcome).__name__ for outcome in outcomes if outcome is not None)
     duration_s = time.perf_counter() - start
     print(
-        f"{rate} a second for {seconds} s on {os.cpu_count()} cores: {len(latencies_ms) / duration_s:.0f} answered a second"
+        f"{rate} a second for {seconds} s on {os.cpu_count()} cores: "
+        f"{len(latencies_ms) / duration_s:.0f} answered a second"
     )
     print(f"from the time each was due, ms: {percentiles(latencies_ms)}; answers: {dict(answers)} (goal: all 200)")
 

@@ -228,7 +228,8 @@ def main(log_name: str) -> None:
     tokenizer = wordpieces(case)
     train_ours(case, 0.1, 1)  # compiles
     print(
-        f"{log_name}: {len(case.pairs.search_rows):,} pairs, {case.corpus.inputs.documents:,} documents, {THREADS} threads"
+        f"{log_name}: {len(case.pairs.search_rows):,} pairs, {case.corpus.inputs.documents:,} documents, "
+        f"{THREADS} threads"
     )
     runs: dict[str, list[Course]] = {"ours": [], "peer": []}
     for our_rate, peer_rate in zip(OUR_RATES, PEER_RATES, strict=True):  # in turn, so that a slow minute affects both
