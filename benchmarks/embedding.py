@@ -1,4 +1,4 @@
-"""How fast are the towers? The latency of one query on one core, and documents a second on all.
+"""Speed of the towers: the latency of one query on one core, and documents a second on all cores.
 
 python -m benchmarks.embedding [one-network]
 """
@@ -32,11 +32,11 @@ from tasks.training_stages import train_arm  # noqa: E402
 
 COLUMNS = ["city", "region", "country", "language"]
 QUERIES = 2_000
-TIMES = 40  # the corpus, one copy after the other
+TIMES = 40  # copies of the corpus, one after the other
 
 
 def main(fusion: str) -> None:
-    """Prints the percentiles of the latency, and the rate of the corpus."""
+    """Print percentiles of the latency, and documents a second over the corpus."""
     groups = {
         "place": {"kind": "values", "searches": COLUMNS, "documents": COLUMNS},
         "friends": {"kind": "graph"},
@@ -51,21 +51,21 @@ def main(fusion: str) -> None:
     use_threads(1)
     searches = pq.read_table(log.folder / "searches.parquet").slice(0, QUERIES)
     texts = pq.read_table(log.folder / "queries.parquet")["query"].take(searches["query_row"]).combine_chunks()
-    asked = [
+    calls = [
         (
-            texts[at : at + 1],
-            np.array([searches["searcher_row"][at].as_py()], np.int32),
-            {name: pa.array([searches[name][at].as_py()], pa.string()) for name in COLUMNS},
+            texts[row : row + 1],
+            np.array([searches["searcher_row"][row].as_py()], np.int32),
+            {name: pa.array([searches[name][row].as_py()], pa.string()) for name in COLUMNS},
         )
-        for at in range(QUERIES)
+        for row in range(QUERIES)
     ]
-    taken = []
-    for one in asked[:50] + asked:
-        started = time.perf_counter()
-        embed_queries(model, *one)
-        taken.append(1e3 * (time.perf_counter() - started))
-    shown = ", ".join(f"p{p} {np.percentile(taken[50:], p):.3f}" for p in (5, 50, 90, 99))
-    print(f"one query on one core, ms: {shown}")
+    milliseconds = []
+    for call in calls[:50] + calls:
+        start = time.perf_counter()
+        embed_queries(model, *call)
+        milliseconds.append(1e3 * (time.perf_counter() - start))
+    percentiles = ", ".join(f"p{p} {np.percentile(milliseconds[50:], p):.3f}" for p in (5, 50, 90, 99))
+    print(f"one query on one core, ms: {percentiles}")
 
     cores = os.cpu_count() or 1
     use_threads(cores)
@@ -73,9 +73,9 @@ def main(fusion: str) -> None:
     rows = np.tile(inputs.rows_of(np.arange(inputs.documents, dtype=np.int32)), TIMES)
     tower = model.tower.over(inputs)
     tower.encode(rows[:1000])
-    started = time.perf_counter()
+    start = time.perf_counter()
     tower.encode(rows)
-    print(f"documents on {cores} cores: {len(rows) / (time.perf_counter() - started):,.0f} a second")
+    print(f"documents on {cores} cores: {len(rows) / (time.perf_counter() - start):,.0f} a second")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Speed of turning text into n-gram bags: `hash_texts` against scikit-learn's HashingVectorizer on the same
-n-grams: character trigrams of each word with its marks, and the words; 2²⁰ buckets, one thread each.
+"""Speed of turning text into n-gram bags: `hash_texts` against scikit-learn's HashingVectorizer.
 
     python -m benchmarks.hashing [texts]
 
-Both count each n-gram. The peer needs one vectoriser for the characters and one for the words, whose results are left
-apart; it does not strip accents, which would slow it down further. Prints, for the titles of a simulated world (short,
-some with accents) and for long texts made of them, texts/s of both by the processors' seconds, medians of five turns.
+Both hash the same n-grams: character trigrams of each marked word, and the words; 2²⁰ buckets, one thread each. Both
+count each n-gram. The peer needs one vectoriser for the characters and one for the words; their results are not joined.
+It does not strip accents, which would slow it down further. Prints texts/s of both by processor seconds, medians of
+five turns, for the titles of a simulated world (short, some with accents) and for long texts joined from them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sklearn.feature_extraction.text import HashingVectorizer  # noqa: E402
 
 from data.world.world_config import World  # noqa: E402
 from ebr_core.text.ngram_hashing import hash_texts  # noqa: E402
-from ebr_core.training.arm_config import TextFeatures  # noqa: E402
+from ebr_core.towers.feature_config import TextFeatures  # noqa: E402
 from ebr_core.training.train_loop import use_threads  # noqa: E402
 from tasks.log_stages import simulate_log  # noqa: E402
 
@@ -38,7 +38,7 @@ TURNS = 5
 
 
 def main(texts: int) -> None:
-    """Prints a line for each kind of text."""
+    """Print a line for each kind of text."""
     use_threads(1)
     titles = pq.read_table(simulate_log.fn(World()).folder / "documents.parquet", columns=["title"])[
         "title"
@@ -50,24 +50,24 @@ def main(texts: int) -> None:
         HashingVectorizer(analyzer=kind, ngram_range=size, n_features=features.buckets, norm=None)
         for kind, size in (("char_wb", (3, 3)), ("word", (1, 1)))
     ]
-    for name, some in (("titles", short), ("50 titles in one", long)):
-        array = pa.array(some)
+    for name, batch in (("titles", short), ("50 titles in one", long)):
+        array = pa.array(batch)
         bags = hash_texts(array, features)  # compiles
         times: dict[str, list[float]] = {"ours": [], "peer": []}
         for _ in range(TURNS):
-            for who, run in (
+            for side, run in (
                 ("ours", lambda a=array: hash_texts(a, features)),
-                ("peer", lambda s=some: [part.transform(s) for part in peer]),
+                ("peer", lambda s=batch: [part.transform(s) for part in peer]),
             ):
-                started = time.process_time()
+                start = time.process_time()
                 run()
-                times[who].append(time.process_time() - started)
-        mine, other = (statistics.median(times[who]) for who in ("ours", "peer"))
+                times[side].append(time.process_time() - start)
+        our_seconds, peer_seconds = (statistics.median(times[side]) for side in ("ours", "peer"))
         print(
-            f"{name}: {len(some):,} texts, {np.mean([len(text) for text in some]):.0f} letters, "
-            f"{len(bags.ids) / len(some):.0f} n-grams: ours {len(some) / mine:,.0f} texts/s "
-            f"({mine / len(bags.ids) * 1e9:.0f} ns an n-gram), peer {len(some) / other:,.0f}, "
-            f"{other / mine:.1f} × (goal 10)"
+            f"{name}: {len(batch):,} texts, {np.mean([len(text) for text in batch]):.0f} letters, "
+            f"{len(bags.ids) / len(batch):.0f} n-grams: ours {len(batch) / our_seconds:,.0f} texts/s "
+            f"({our_seconds / len(bags.ids) * 1e9:.0f} ns an n-gram), peer {len(batch) / peer_seconds:,.0f}, "
+            f"{peer_seconds / our_seconds:.1f} × (goal 10)"
         )
 
 

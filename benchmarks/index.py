@@ -3,11 +3,11 @@
     pip install -c constraints.txt -e '.[bench]'
     python -m benchmarks.index [documents] [searches]
 
-Learned vectors: a softmax arm on the default world, or on one of that many documents. One thread for everybody, and its
-processor time, which others on the machine disturb less than the clock. Settings are chosen on half of the queries, the
-least that gives recall ≥ .95, and told for the other half; of the links, those that answer fastest; rounds go in turn.
-A document as near as the tenth counts as right, whichever of the namesakes it is. State is kept under EBR_HOME, so a
-second run only measures.
+The vectors are those of a softmax arm on the default world, or on one with that many documents. Every index runs on one
+thread. Times are processor times, which other work on the machine disturbs less than the clock. Half of the queries
+choose the settings: the smallest that give recall ≥ 95%, and of the links, those that answer fastest. The other half is
+measured, in rounds that take turns. A document as near as the tenth counts as right, even if it is another namesake.
+State is kept under EBR_HOME, so that a second run only measures.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ K, TARGET, ROUNDS = 10, 0.95, 5
 EFS = (10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 LINKS = (8, 12, 16, 24)
 CANDIDATES = 200  # while a graph is built
-MANY = 200_000  # documents from which on a graph has more links, and fewer indexes are waited for
-SHORT = ("ours, IVF flat", "ours, HNSW sq8 + refine", "voyager told of copies")  # those left out then
+MANY = 200_000  # from this number of documents on, graphs have more links and slow indexes are skipped
+SKIPPED_WHEN_MANY = ("ours, IVF flat", "ours, HNSW sq8 + refine", "voyager, distinct vectors")
 Search = Callable[[Float32, int], Int32]  # queries, ef → rows
 
 
@@ -60,13 +60,13 @@ class Built(NamedTuple):
     build_s: float
     size_bytes: int
     search: Search
-    ef: int  # the least that reaches the target on the tuning queries; 0 where there is none
+    ef: int  # the smallest that reaches the target on the tuning queries; 0 if there is none
 
 
-def vectors(documents: int, searches: int) -> tuple[Float32, Float32]:
-    """Learned unit vectors: of the documents alive in the test, and of its distinct queries."""
-    log_of = Simulated(layout="simulated", world=World(documents=documents, searches=searches))
-    tables = log_of.tables(simulate_log.fn(log_of.world).folder)
+def learned_vectors(documents: int, searches: int) -> tuple[Float32, Float32]:
+    """Unit vectors of the documents alive in the test, and of its distinct queries."""
+    source = Simulated(layout="simulated", world=World(documents=documents, searches=searches))
+    tables = source.tables(simulate_log.fn(source.world).folder)
     log = extract.fn(tables, Split(), contents_of(tables))
     arm, test = Arm(loss=Softmax()), sample.fn(log, "test", 10_000, 1)
     features = featurise.fn(log, arm.reads)
@@ -78,7 +78,7 @@ def vectors(documents: int, searches: int) -> tuple[Float32, Float32]:
 
 
 def families(links: tuple[int, ...]) -> dict[str, AnyIndex]:
-    """Ours, each tuned to the target."""
+    """Our families of indexes, each tuned to the target."""
     graph = {"links": links, "ef_construction": CANDIDATES, "target": TARGET}
     return {
         "ours, IVF flat": Ivf(code="flat", target=TARGET),
@@ -88,23 +88,23 @@ def families(links: tuple[int, ...]) -> dict[str, AnyIndex]:
     }
 
 
-def ours(name: str, spec: Any, documents: Float32, tuning: Float32) -> Built | None:
-    """One of our families at its tuned point; None, and a line, where it has none."""
-    started = time.process_time()
+def build_ours(name: str, spec: Any, documents: Float32, tuning: Float32) -> Built | None:
+    """One of our families at its tuned point; print a line and return None if it has none."""
+    start = time.process_time()
     try:
         tuned = tune(documents, tuning, spec)
     except InputError as error:
         print(f"{name}: {error}", flush=True)
         return None
-    seconds, made = time.process_time() - started, tuned.made
-    copies = sum(array.nbytes for array in made.copies) if made.copies else 0
+    seconds, index = time.process_time() - start, tuned.made
+    copies = sum(array.nbytes for array in index.copies) if index.copies else 0
     label = f"{name} {tuned.chosen.links}" if tuned.chosen.links else name
-    size = len(faiss.serialize_index(made.index)) + copies
-    return Built(label, seconds, size, lambda q, _: search_index(made, q, K, slack=0)[0], 1)
+    size = len(faiss.serialize_index(index.index)) + copies
+    return Built(label, seconds, size, lambda q, _: search_index(index, q, K, slack=0)[0], 1)
 
 
 def faiss_hnsw(documents: Float32, links: int) -> tuple[Search, int]:
-    """faiss's HNSW, as its users build it."""
+    """The search function and the size of faiss's HNSW, as its users build it."""
     index = faiss.IndexHNSWFlat(documents.shape[1], links, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = CANDIDATES
     index.add(documents)
@@ -116,7 +116,7 @@ def faiss_hnsw(documents: Float32, links: int) -> tuple[Search, int]:
 
 
 def usearch_hnsw(documents: Float32, links: int) -> tuple[Search, int]:
-    """usearch, float32."""
+    """The search function and the size of a usearch index, float32."""
     from usearch.index import Index
 
     index = Index(ndim=documents.shape[1], metric="ip", dtype="f32", connectivity=links, expansion_add=CANDIDATES)
@@ -130,7 +130,7 @@ def usearch_hnsw(documents: Float32, links: int) -> tuple[Search, int]:
 
 
 def voyager_hnsw(documents: Float32, links: int) -> tuple[Search, int]:
-    """voyager, float32."""
+    """The search function and the size of a voyager index, float32."""
     import voyager
 
     d = documents.shape[1]
@@ -143,30 +143,34 @@ def voyager_hnsw(documents: Float32, links: int) -> tuple[Search, int]:
     return search, _file_bytes(index.save)
 
 
-def voyager_told(documents: Float32, links: int) -> tuple[Search, int]:
-    """voyager told what is the same: it indexes distinct vectors, and the first K of their documents are counted; which
-    they are is found in compiled code, as ours is. No peer does so by itself."""
-    different, copies = distinct(documents)
-    search, size = voyager_hnsw(different, links)
+def voyager_of_distinct_vectors(documents: Float32, links: int) -> tuple[Search, int]:
+    """The search function and the size of a voyager index of the distinct vectors.
+
+    The first K documents of the retrieved vectors are looked up by compiled code, as in our index. No peer does this
+    by itself.
+    """
+    distinct_vectors, copies = distinct(documents)
+    search, size = voyager_hnsw(distinct_vectors, links)
     starts, rows = copies or (np.arange(len(documents) + 1), np.arange(len(documents), dtype=np.int32))
     return lambda queries, ef: first_documents(search(queries, ef), starts, rows), size
 
 
 @njit
-def first_documents(found, starts, rows):  # type: ignore[no-untyped-def]
-    """(Q, K): the first K documents of the vectors found (Q, K)."""
-    first = np.full(found.shape, -1, np.int32)
-    for q in range(len(found)):
+def first_documents(nearest, starts, rows):  # type: ignore[no-untyped-def]
+    """(Q, K) the first K documents of the nearest vectors (Q, K)."""
+    first = np.full(nearest.shape, -1, np.int32)
+    for q in range(len(nearest)):
         n = 0
-        for vector in found[q]:
-            for at in range(starts[vector], starts[vector + 1]):
-                if n < found.shape[1]:
-                    first[q, n] = rows[at]
+        for vector in nearest[q]:
+            for position in range(starts[vector], starts[vector + 1]):
+                if n < nearest.shape[1]:
+                    first[q, n] = rows[position]
                     n += 1
     return first
 
 
 def _file_bytes(save: Callable[[str], object]) -> int:
+    """The size of the file that `save` writes."""
     with tempfile.TemporaryDirectory() as folder:
         save(str(Path(folder) / "index"))
         return (Path(folder) / "index").stat().st_size
@@ -176,57 +180,68 @@ PEERS = {
     "faiss HNSW": faiss_hnsw,
     "usearch": usearch_hnsw,
     "voyager": voyager_hnsw,
-    "voyager told of copies": voyager_told,
+    "voyager, distinct vectors": voyager_of_distinct_vectors,
 }
 
 
-def best_of(name: str, links: tuple[int, ...], documents: Float32, tuning: Float32, nearest: Float32) -> Built | None:
-    """A peer with the links that answer fastest at the target; None, and a line, where it reaches it with none."""
-    fastest, found = 0.0, None
-    for links_of_one in links:
-        started = time.process_time()
-        search, size = PEERS[name](documents, links_of_one)
-        build_s, reached = time.process_time() - started, 0.0
+def best_links(
+    name: str, links: tuple[int, ...], documents: Float32, tuning: Float32, nearest: Float32
+) -> Built | None:
+    """A peer with the links that answer fastest at the target; print a line for links that miss it; None if all do."""
+    fastest, best = 0.0, None
+    for link_count in links:
+        start = time.process_time()
+        search, size = PEERS[name](documents, link_count)
+        build_s, recall = time.process_time() - start, 0.0
         for ef in EFS:
-            started = time.process_time()
+            start = time.process_time()
             rows = search(tuning, ef)
-            speed = len(tuning) / (time.process_time() - started)
-            reached = float(recall_up_to_ties(documents, tuning, rows, nearest).mean())
-            if reached >= TARGET:
+            speed = len(tuning) / (time.process_time() - start)
+            recall = float(recall_up_to_ties(documents, tuning, rows, nearest).mean())
+            if recall >= TARGET:
                 break
-        if reached < TARGET:
-            print(f"{name} {links_of_one}: recall {reached:.3f} at ef {EFS[-1]}, build {build_s:.1f} s", flush=True)
+        if recall < TARGET:
+            print(f"{name} {link_count}: recall {recall:.3f} at ef {EFS[-1]}, build {build_s:.1f} s", flush=True)
         elif speed > fastest:
-            fastest, found = speed, Built(f"{name} {links_of_one}", build_s, size, search, ef)
-    return found
+            fastest, best = speed, Built(f"{name} {link_count}", build_s, size, search, ef)
+    return best
 
 
-def main(documents_asked: int, searches: int) -> None:
-    """Prints one line an index: recall@10, queries/s and its ratio to the best peer, build time, size."""
+def main(document_count: int, searches: int) -> None:
+    """Print a line for each index: recall@10, queries/s and its ratio to the best peer, build time, size."""
     use_threads(1)
-    documents, queries = vectors(documents_asked, searches)
+    documents, queries = learned_vectors(document_count, searches)
     half = len(queries) // 2
     tuning, test = queries[:half], queries[half:]
-    nearest, wanted = search_exact(documents, tuning, K)[1], search_exact(documents, test, K)[1]
-    many = documents_asked >= MANY
-    links = (32,) if many else LINKS
-    told = len(distinct(documents)[0])
-    print(f"{len(documents):,} documents of {documents.shape[1]} dimensions, {told:,} vectors, {len(test):,} queries")
-    mine = [
-        ours(name, spec, documents, tuning) for name, spec in families(links).items() if not (many and name in SHORT)
+    nearest, test_nearest = search_exact(documents, tuning, K)[1], search_exact(documents, test, K)[1]
+    is_large = document_count >= MANY
+    links = (32,) if is_large else LINKS
+    distinct_count = len(distinct(documents)[0])
+    print(
+        f"{len(documents):,} documents of {documents.shape[1]} dimensions, {distinct_count:,} vectors, "
+        f"{len(test):,} queries"
+    )
+    our_indexes = [
+        build_ours(name, spec, documents, tuning)
+        for name, spec in families(links).items()
+        if not (is_large and name in SKIPPED_WHEN_MANY)
     ]
-    peers = [best_of(name, links, documents, tuning, nearest) for name in PEERS if not (many and name in SHORT)]
+    peer_indexes = [
+        best_links(name, links, documents, tuning, nearest)
+        for name in PEERS
+        if not (is_large and name in SKIPPED_WHEN_MANY)
+    ]
     speeds: dict[str, list[float]] = {}
-    built = [index for index in mine + peers if index is not None]
+    indexes = [index for index in our_indexes + peer_indexes if index is not None]
     for _ in range(ROUNDS):
-        for index in built:
-            started = time.process_time()
+        for index in indexes:
+            start = time.process_time()
             index.search(test, index.ef)
-            speeds.setdefault(index.name, []).append(len(test) / (time.process_time() - started))
-    rivals = [index.name for index in peers if index is not None and "told" not in index.name]
+            speeds.setdefault(index.name, []).append(len(test) / (time.process_time() - start))
+    rivals = [index.name for index in peer_indexes if index is not None and "distinct" not in index.name]
     best = max((max(speeds[name]) for name in rivals), default=float("nan"))
-    for index in built:
-        recall = recall_up_to_ties(documents, test, index.search(test, index.ef), wanted).mean()
+    for index in indexes:
+        recall = recall_up_to_ties(documents, test, index.search(test, index.ef), test_nearest).mean()
         speed = max(speeds[index.name])
         print(
             f"{index.name:30s} recall@10 {recall:.3f}  {speed:9,.0f} queries/s  {speed / best:5.2f} of the best peer  "

@@ -1,10 +1,10 @@
-"""What `ebr serve` adds to a search, and whether it holds 200 requests a second.
+"""The latency that `ebr serve` adds to a search, and its latency at 200 requests a second.
 
     python -m benchmarks.serve_load [experiment] [requests a second] [seconds]
 
-Starts `ebr serve` on the models of an experiment that has run (default: the last) and asks it the canary queries of the
-champion, one after the other, then as many a second as told whether it answers or not. Prints percentiles of the
-latency by the client's clock beside the search itself as the server measured it, and every answer that was not 200.
+Starts `ebr serve` on the models of an experiment that has run (default: the last one) and sends it the canary queries
+of the champion: first one after the other, then at a fixed rate that does not wait for answers. Prints percentiles of
+the latency by the client's clock beside the search time that the server measured, and counts the status codes.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ import pyarrow.parquet as pq
 
 from tasks.bundle_stages import bundle_of, models_of
 
-ALONE = 1_000  # requests one after the other
+SINGLE_REQUESTS = 1_000  # requests one after the other
 CONNECTIONS = 64
 
 
 def main(experiment: str | None, rate: int, seconds: int) -> None:
-    """Prints both tables."""
-    asked = questions(experiment)
+    """Print the latencies one at a time and at the fixed rate."""
+    queries = canary_queries(experiment)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    named = ["--experiment", experiment] if experiment else []
-    command = [sys.executable, "-m", "flows.app.cli", "serve", *named, "--port", str(port)]
+    options = ["--experiment", experiment] if experiment else []
+    command = [sys.executable, "-m", "flows.app.cli", "serve", *options, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
             url = f"http://127.0.0.1:{port}"
             wait_for(url)
-            alone(url, asked)
-            asyncio.run(many(url, asked, rate, seconds))
+            one_at_a_time(url, queries)
+            asyncio.run(at_a_rate(url, queries, rate, seconds))
         finally:
             server.terminate()
 
 
-def questions(experiment: str | None) -> list[dict[str, str]]:
+def canary_queries(experiment: str | None) -> list[dict[str, str]]:
     """The champion's canary queries with their context."""
     folder = bundle_of(models_of(experiment), None)
     rows = pq.read_table(folder / "canaries.parquet").drop_columns("vector").to_pylist()
@@ -54,7 +54,7 @@ def questions(experiment: str | None) -> list[dict[str, str]]:
 
 
 def wait_for(url: str) -> None:
-    """Until the server answers."""
+    """Wait until the server answers; exit if it does not within a minute."""
     for _ in range(600):
         try:
             httpx.get(f"{url}/health").raise_for_status()
@@ -65,59 +65,64 @@ def wait_for(url: str) -> None:
     raise SystemExit("the server did not start within a minute")
 
 
-def alone(url: str, asked: list[dict[str, str]]) -> None:
-    """One client, one request at a time."""
-    whole, inside = [], []
+def one_at_a_time(url: str, queries: list[dict[str, str]]) -> None:
+    """Print the latencies of one client that sends one request at a time."""
+    total_ms, search_ms = [], []
     with httpx.Client(base_url=url) as client:
-        for at in range(ALONE + 50):
-            started = time.perf_counter()
-            answer = client.get("/search", params=asked[at % len(asked)])
-            took = 1000 * (time.perf_counter() - started)
-            if at >= 50:
-                whole.append(took)
-                inside.append(answer.raise_for_status().json()["took_ms"])
-    print(f"one at a time, ms: {shown(whole)}; the search itself {shown(inside)}")
-    added = np.array(whole) - np.array(inside)
-    print(f"added, the client's own time included: median {np.median(added):.2f} ms (goal 2)")
+        for number in range(SINGLE_REQUESTS + 50):
+            start = time.perf_counter()
+            answer = client.get("/search", params=queries[number % len(queries)])
+            elapsed_ms = 1000 * (time.perf_counter() - start)
+            if number >= 50:
+                total_ms.append(elapsed_ms)
+                search_ms.append(answer.raise_for_status().json()["took_ms"])
+    print(f"one at a time, ms: {percentiles(total_ms)}; the search itself {percentiles(search_ms)}")
+    added_ms = np.array(total_ms) - np.array(search_ms)
+    print(f"added, including the client's time: median {np.median(added_ms):.2f} ms (goal 2)")
 
 
-async def many(url: str, asked: list[dict[str, str]], rate: int, seconds: int) -> None:
-    """Requests that come at their time, however long the others take, over CONNECTIONS that stay open."""
+async def at_a_rate(url: str, queries: list[dict[str, str]], rate: int, seconds: int) -> None:
+    """Print the latencies of requests that are sent when they are due, over CONNECTIONS that stay open."""
     host, _, port = url.removeprefix("http://").partition(":")
-    told: Counter[str] = Counter()
-    took: list[float] = []
+    answers: Counter[str] = Counter()
+    latencies_ms: list[float] = []
     waiting = iter(range(rate * seconds))
     start = time.perf_counter() + 0.5
 
     async def connection() -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
-        for at in waiting:
-            due = start + at / rate
+        for number in waiting:
+            due = start + number / rate
             await asyncio.sleep(due - time.perf_counter())
-            writer.write(f"GET /search?{urlencode(asked[at % len(asked)])} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            writer.write(
+                f"GET /search?{urlencode(queries[number % len(queries)])} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+            )
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             length = next(int(line[15:]) for line in head.lower().splitlines() if line.startswith("content-length:"))
             await reader.readexactly(length)
-            told[head.split()[1]] += 1
-            took.append(1000 * (time.perf_counter() - due))
+            answers[head.split()[1]] += 1
+            latencies_ms.append(1000 * (time.perf_counter() - due))
         writer.close()
 
     outcomes = await asyncio.gather(*(connection() for _ in range(CONNECTIONS)), return_exceptions=True)
-    told.update(type(outcome).__name__ for outcome in outcomes if outcome is not None)
-    spent = time.perf_counter() - start
-    print(f"{rate} a second for {seconds} s on {os.cpu_count()} cores: {len(took) / spent:.0f} answered a second")
-    print(f"from when each was due, ms: {shown(took)}; answers: {dict(told)} (goal: all 200)")
+    answers.update(type(outcome).__name__ for outcome in outcomes if outcome is not None)
+    duration_s = time.perf_counter() - start
+    print(
+        f"{rate} a second for {seconds} s on {os.cpu_count()} cores: "
+        f"{len(latencies_ms) / duration_s:.0f} answered a second"
+    )
+    print(f"from the time each was due, ms: {percentiles(latencies_ms)}; answers: {dict(answers)} (goal: all 200)")
 
 
-def shown(values: list[float]) -> str:
-    """Percentiles."""
+def percentiles(values: list[float]) -> str:
+    """Percentiles as text."""
     return ", ".join(f"p{p} {np.percentile(values, p):.2f}" for p in (50, 90, 99))
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
+    arguments = sys.argv[1:]
     main(
-        given[0] if given else None,
-        int(given[1]) if len(given) > 1 else 200,
-        int(given[2]) if len(given) > 2 else 30,
+        arguments[0] if arguments else None,
+        int(arguments[1]) if len(arguments) > 1 else 200,
+        int(arguments[2]) if len(arguments) > 2 else 30,
     )

@@ -1,10 +1,10 @@
-"""Where a training step's time goes: milliseconds of each part, one thread, B = 1,024, D = 128, on the default world.
+"""Milliseconds of each part of a training step, one thread, B = 1,024, D = 128, on the default world.
 
     python -m benchmarks.step
 
-Medians over 60 steps of the thread's own processor time, which a busy machine disturbs less than the clock; compilation
-is behind them. Parts are timed by wrapping the functions that a step calls, in place. Beside them the three products of
-the middle alone, which no kernel makes faster.
+Prints medians over 60 steps, after compilation, of the thread's processor time, which a busy machine disturbs less than
+the clock. Parts are timed by wrapping the functions that a step calls. The three matrix products in the middle are also
+timed alone: no kernel makes them faster.
 """
 
 from __future__ import annotations
@@ -42,72 +42,72 @@ PARTS = (
 
 
 def main() -> None:
-    """Prints a table for each arm."""
+    """Print a table for each arm."""
     case = case_of("world")
     training.use_threads(1)
-    spent: dict[str, list[float]] = defaultdict(list)
-    for place, name in PARTS:
-        setattr(place, name, timed(name, getattr(place, name), spent))
+    times: dict[str, list[float]] = defaultdict(list)
+    for owner, name in PARTS:
+        setattr(owner, name, timed(name, getattr(owner, name), times))
     for title, arm in ARMS.items():
-        steps(case, arm, spent)
-        step = statistics.median(spent["whole step"]) + statistics.median(spent["batch"])
+        steps(case, arm, times)
+        step = statistics.median(times["whole step"]) + statistics.median(times["batch"])
         print(f"\n{title}: {1024 / step * 1e3:,.0f} pairs/s")
         for name in ("batch", "whole step", *(name for _, name in PARTS)):
-            if spent[name]:
-                print(f"  {name:18} {statistics.median(spent[name]):6.2f} ms")
+            if times[name]:
+                print(f"  {name:18} {statistics.median(times[name]):6.2f} ms")
         columns = 1024 if arm.negatives.compares_batch else arm.negatives.random
-        print(f"  its three products alone, {columns} columns: {products(columns):.2f} ms")
+        print(f"  the three products alone, {columns} columns: {products(columns):.2f} ms")
 
 
-def timed(name: str, call: Callable[..., Any], spent: dict[str, list[float]]) -> Callable[..., Any]:
-    """The same function, which notes its milliseconds."""
+def timed(name: str, call: Callable[..., Any], times: dict[str, list[float]]) -> Callable[..., Any]:
+    """A wrapper of a function that records the milliseconds of each call."""
 
     def wrapped(*arguments: Any) -> Any:
-        started = time.thread_time()
+        start = time.thread_time()
         result = call(*arguments)
-        spent[name].append((time.thread_time() - started) * 1e3)
+        times[name].append((time.thread_time() - start) * 1e3)
         return result
 
     return wrapped
 
 
-def steps(case: Any, arm: Arm, spent: dict[str, list[float]]) -> None:
-    """Fills spent with the parts of STEPS steps."""
+def steps(case: Any, arm: Arm, times: dict[str, list[float]]) -> None:
+    """Fill `spent` with the times of the parts of STEPS steps."""
     rng = np.random.default_rng(0)
     tower = ngram_tower.new_ngram_tower(case.corpus.inputs, arm.towers, False, rng)
-    step, memory = timed("whole step", training._step, spent), np.zeros((0, arm.towers.dimensions), np.float32)
-    for number, batch in zip(range(STEPS + 10), timed_batches(case, arm, rng, spent), strict=False):
+    step, memory = timed("whole step", training._step, times), np.zeros((0, arm.towers.dimensions), np.float32)
+    for number, batch in zip(range(STEPS + 10), timed_batches(case, arm, rng, times), strict=False):
         if number == 10:
-            spent.clear()
+            times.clear()
         step(case.corpus, batch, arm, tower, None, memory, rng, "cpu")
 
 
 def products(columns: int) -> float:
-    """Milliseconds of a step's three matrix products."""
-    queries, there, both = torch.randn(1024, 128), torch.randn(columns, 128), torch.randn(1024, columns)
-    took = []
+    """The median milliseconds of a step's three matrix products."""
+    queries, documents, similarities = torch.randn(1024, 128), torch.randn(columns, 128), torch.randn(1024, columns)
+    milliseconds = []
     for _ in range(30):
-        started = time.thread_time()
-        torch.mm(queries, there.T, out=both)
-        both @ there
-        both.T @ queries
-        took.append((time.thread_time() - started) * 1e3)
-    return statistics.median(took)
+        start = time.thread_time()
+        torch.mm(queries, documents.T, out=similarities)
+        similarities @ documents
+        similarities.T @ queries
+        milliseconds.append((time.thread_time() - start) * 1e3)
+    return statistics.median(milliseconds)
 
 
-def timed_batches(case: Any, arm: Arm, rng: np.random.Generator, spent: dict[str, list[float]]) -> Iterator[Any]:
+def timed_batches(case: Any, arm: Arm, rng: np.random.Generator, times: dict[str, list[float]]) -> Iterator[Any]:
     """Full batches without end, each timed."""
-    nothing = np.full((len(case.pairs.search_rows), 0), -1, np.int32)
-    drawn, rest = NegativeSource(case.corpus.trainable, case.corpus.clicks, nothing), np.zeros(0, np.int32)
+    no_negatives = np.full((len(case.pairs.search_rows), 0), -1, np.int32)
+    source, rest = NegativeSource(case.corpus.trainable, case.corpus.clicks, no_negatives), np.zeros(0, np.int32)
     while True:
         order, rest = next_epoch(rest, len(case.pairs.search_rows), case.pairs.an_epoch // 1024 * 1024, rng)
-        one_epoch = batches(case.pairs, case.known, drawn, arm.negatives, arm.mask, 1024, order, rng)
+        epoch = batches(case.pairs, case.known_positives, source, arm.negatives, arm.mask, 1024, order, rng)
         while True:
-            started = time.thread_time()
-            batch = next(one_epoch, None)
+            start = time.thread_time()
+            batch = next(epoch, None)
             if batch is None:
                 break
-            spent["batch"].append((time.thread_time() - started) * 1e3)
+            times["batch"].append((time.thread_time() - start) * 1e3)
             yield batch
 
 

@@ -1,13 +1,13 @@
-"""What threads cost and bring, on idle cores and with one core kept busy by another process.
+"""Speed with one thread and with two, on idle cores and with one core kept busy by another process.
 
     python -m benchmarks.threads [rounds] [spin counts …]
 
-Trains one arm of the default world and answers queries as `ebr batch` does, with one thread and with two, in processes
-that take turns; another process spins while a core counts as busy. Prints a row for each number of threads and state of
-the cores: medians (and quartiles) over the rounds, and two threads against one. A value counts only if everything else
-on the machine took less than QUIET of a core meanwhile; its number stands in brackets. With spin counts, two threads
-are measured once more for each of them (GOMP_SPINCOUNT). After the table: arms side by side with one thread each,
-against arms one after the other with all threads. State lives in a temporary home.
+Trains one arm of the default world and answers queries as `ebr batch` does, in processes that take turns; another
+process spins to keep a core busy. Prints a row for each number of threads and state of the cores: medians (and
+quartiles) over the rounds, and the ratio to one thread. A value counts only if everything else on the machine took less
+than QUIET of a core meanwhile; the number of values is in brackets. With spin counts, two threads are measured once
+more for each count (GOMP_SPINCOUNT). After the table: arms side by side with one thread each, against arms one after
+the other with all threads. State lives in a temporary home.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ arms: {base: {training: {epochs: 1}}, random: {}}
 
 
 class ThreadCase(NamedTuple):
-    """What one process measures."""
+    """The measurement of one process."""
 
     kind: str  # TRAINING or BATCHED
     threads: int
-    spin: str = ""  # GOMP_SPINCOUNT, empty for the product's
+    spin: str = ""  # GOMP_SPINCOUNT; empty for the product's
 
     def title(self, busy: bool) -> str:
         """The row of the table that the case belongs to."""
@@ -69,61 +69,61 @@ class ThreadCase(NamedTuple):
         return f"{self.threads} thread{'s' * (self.threads > 1)}, {'one core busy' if busy else 'idle cores'}{spin}"
 
 
-def extracted() -> Artifact:
+def extract_log() -> Artifact:
     """The log of the default world."""
     tables = Simulated(layout="simulated").tables(simulate_log.fn(World()).folder)
     return extract.fn(tables, Split(), contents_of(tables))
 
 
-def trained(threads: int) -> Iterator[float]:
+def training_rates(threads: int) -> Iterator[float]:
     """Pairs a second over STEPS training steps, without end."""
     from ebr_core.training.train_loop import train, use_threads
 
     use_threads(threads)
     training = Training(batch_size=BATCH, epochs=1000, patience=1000, threads=threads)
-    log, arm = extracted(), IN_BATCH.model_copy(update={"training": training})
+    log, arm = extract_log(), IN_BATCH.model_copy(update={"training": training})
     corpus = read_corpus(log, featurise.fn(log, arm.reads), arm)
-    pairs, known = read_pairs(log, arm.positives, "pair", 0)
-    progress, seen = train(corpus, pairs, known, arm, 0, lambda _encoder: 0.5), 0
+    pairs, known_positives = read_pairs(log, arm.positives, "pair", 0)
+    progress, pairs_seen = train(corpus, pairs, known_positives, arm, 0, lambda _encoder: 0.5), 0
     while True:
-        started, before = time.perf_counter(), seen
-        while seen < before + STEPS * BATCH:
-            seen = next(progress)[0].pairs
-        yield (seen - before) / (time.perf_counter() - started)
+        start, pairs_before = time.perf_counter(), pairs_seen
+        while pairs_seen < pairs_before + STEPS * BATCH:
+            pairs_seen = next(progress)[0].pairs
+        yield (pairs_seen - pairs_before) / (time.perf_counter() - start)
 
 
-def batched() -> Iterator[float]:
+def batch_times() -> Iterator[float]:
     """Milliseconds a query of `ebr batch` over QUERIES queries, without end."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from flows.search import answer_file, open_model
     from rich.console import Console
 
+    from flows.app.model_search import answer_file, open_model
     from tasks.bundle_stages import bundle_of, models_of
 
     bundle = open_model(None, None, None)
     canaries = pq.read_table(bundle_of(models_of(None), None) / "canaries.parquet").drop_columns("vector")
-    source, quiet = home() / f"asked-{os.getpid()}.parquet", Console(quiet=True)
+    source, silent_console = home() / f"asked-{os.getpid()}.parquet", Console(quiet=True)
     pq.write_table(pa.concat_tables([canaries] * (QUERIES // canaries.num_rows)), source)
     while True:
-        started = time.perf_counter()
-        answered = answer_file(bundle, source, source.with_suffix(".out"), {}, quiet)
-        yield 1e3 * (time.perf_counter() - started) / answered
+        start = time.perf_counter()
+        answered = answer_file(bundle, source, source.with_suffix(".out"), {}, silent_console)
+        yield 1e3 * (time.perf_counter() - start) / answered
 
 
 def work(kind: str, threads: int) -> None:
-    """Answers each line of the input with a value, and the processor's seconds that it took."""
-    values = trained(threads) if kind == TRAINING else batched()
+    """Print a value and its processor seconds for each line of the input."""
+    values = training_rates(threads) if kind == TRAINING else batch_times()
     for _ in sys.stdin:
-        started = time.process_time()
-        print("measured", next(values), time.process_time() - started, flush=True)
+        start = time.process_time()
+        print("measured", next(values), time.process_time() - start, flush=True)
 
 
 class Worker:
-    """A process that measures when it is told to, and sleeps between."""
+    """A process that measures on demand and sleeps in between."""
 
     def __init__(self, case: ThreadCase) -> None:
-        """Starts the process and waits until its kernels are compiled and warm."""
+        """Start the process and wait until its kernels are compiled and warm."""
         limits = {name: str(case.threads) for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
         limits |= {"GOMP_SPINCOUNT": case.spin} if case.spin else {}
         command = [sys.executable, __file__, "worker", case.kind, str(case.threads)]
@@ -134,19 +134,19 @@ class Worker:
         self.measure()
 
     def measure(self) -> tuple[float, float]:
-        """The next value, and the processor's seconds that it took."""
+        """The next value and its processor seconds."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print("next", file=self.process.stdin, flush=True)
         for line in self.process.stdout:
             if line.startswith("measured "):
                 return float(line.split()[1]), float(line.split()[2])
-        raise SystemExit("a measuring process ended early; its error stands above")
+        raise SystemExit("a measuring process ended early; its error is above")
 
 
 @contextmanager
-def spinning() -> Iterator[int]:
-    """The number of a process that keeps one core busy meanwhile."""
+def keep_core_busy() -> Iterator[int]:
+    """Keep one core busy inside the block; yield the process id."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         time.sleep(0.2)
@@ -157,7 +157,7 @@ def spinning() -> Iterator[int]:
 
 
 def processor_seconds(process: int | None) -> float:
-    """Seconds that a process, or without one the whole machine, has spent on the processors so far."""
+    """The processor seconds of a process so far, or of the whole machine if `process` is None."""
     if process is None:
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
         return (sum(map(int, fields[:8])) - int(fields[3]) - int(fields[4])) / os.sysconf("SC_CLK_TCK")
@@ -165,24 +165,29 @@ def processor_seconds(process: int | None) -> float:
 
 
 def measure(worker: Worker, spinner: int | None) -> tuple[float, bool]:
-    """A value, and whether the machine did nothing else meanwhile."""
-    started, before = time.perf_counter(), processor_seconds(None)
-    spun = processor_seconds(spinner) if spinner else 0.0
-    value, own = worker.measure()
-    others = processor_seconds(None) - before - own - (processor_seconds(spinner) - spun if spinner else 0)
-    return value, others < QUIET * (time.perf_counter() - started)
+    """A value, and True if the machine did nothing else meanwhile."""
+    start, machine_before = time.perf_counter(), processor_seconds(None)
+    spinner_before = processor_seconds(spinner) if spinner else 0.0
+    value, worker_seconds = worker.measure()
+    other_seconds = (
+        processor_seconds(None)
+        - machine_before
+        - worker_seconds
+        - (processor_seconds(spinner) - spinner_before if spinner else 0)
+    )
+    return value, other_seconds < QUIET * (time.perf_counter() - start)
 
 
-def measured(cases: list[ThreadCase], rounds: int) -> dict[tuple[ThreadCase, bool], list[float]]:
-    """The values that count by case and whether a core is busy; all take turns, so that a slow minute hits all."""
+def measure_all(cases: list[ThreadCase], rounds: int) -> dict[tuple[ThreadCase, bool], list[float]]:
+    """The values that count, by (case, a core is busy); all take turns, so that a slow minute affects all."""
     workers = {case: Worker(case) for case in cases}
     values: dict[tuple[ThreadCase, bool], list[float]] = {(case, busy): [] for case in cases for busy in (False, True)}
     for _ in range(rounds):
         for busy in (False, True):
-            with spinning() if busy else nullcontext() as spinner:
+            with keep_core_busy() if busy else nullcontext() as spinner:
                 for case, worker in workers.items():
-                    value, quiet = measure(worker, spinner)
-                    values[case, busy] += [value] if quiet else []
+                    value, is_quiet = measure(worker, spinner)
+                    values[case, busy] += [value] if is_quiet else []
     for worker in workers.values():
         worker.process.kill()
         worker.process.wait()
@@ -198,47 +203,49 @@ def cell(values: list[float], form: str) -> str:
 
 
 def show(values: dict[tuple[ThreadCase, bool], list[float]]) -> None:
-    """Prints the table."""
+    """Print the table."""
     print(f"{'':36}{TRAINING:>34}{'to 1 thread':>13}{BATCHED:>28}{'to 1 thread':>13}")
     trainings = dict.fromkeys(case for case, _ in values if case.kind == TRAINING)
     for busy in (False, True):
-        ones = [values[ThreadCase(kind, 1), busy] for kind in (TRAINING, BATCHED)]
+        single_thread = [values[ThreadCase(kind, 1), busy] for kind in (TRAINING, BATCHED)]
         for case in trainings:
-            both = [values[case, busy], values[case._replace(kind=BATCHED), busy]]
-            rates, times = (statistics.median(own) / statistics.median(one) if own and one else float("nan")
-                            for own, one in zip(both, ones, strict=True))  # fmt: skip
-            cells = f"{cell(both[0], ',.0f'):>34}{rates:13.2f}{cell(both[1], '.2f'):>28}{1 / times:13.2f}"
+            pair = [values[case, busy], values[case._replace(kind=BATCHED), busy]]
+            rates, times = (
+                statistics.median(case_values) / statistics.median(single) if case_values and single else float("nan")
+                for case_values, single in zip(pair, single_thread, strict=True)
+            )
+            cells = f"{cell(pair[0], ',.0f'):>34}{rates:13.2f}{cell(pair[1], '.2f'):>28}{1 / times:13.2f}"
             print(f"{case.title(busy):36}{cells}")
 
 
 def side_by_side() -> None:
-    """Prints a line for each arm: seconds of arms side by side and one by one, and their ratio."""
-    log, cores = extracted(), os.cpu_count() or 1
+    """Print a line for each arm: seconds of arms side by side and one by one, and their ratio."""
+    log, cores = extract_log(), os.cpu_count() or 1
     validation, features = sample.fn(log, "validation", 500, 1), featurise.fn(log, RANDOM.reads)
     for name, arm in {"random": RANDOM, "in-batch softmax": IN_BATCH}.items():
         train_arm.fn(log, features, validation, arm, 999)  # compiles
         seconds: dict[int, list[float]] = defaultdict(list)
-        for turn, threads in enumerate((1, cores, 1, cores)):  # in turn, so that a slow minute hits both
+        for turn, threads in enumerate((1, cores, 1, cores)):  # in turn, so that a slow minute affects both
             training = arm.training.model_copy(update={"threads": threads})
-            threaded, seeds = arm.model_copy(update={"training": training}), range(turn * cores, (turn + 1) * cores)
-            started = time.perf_counter()
+            threaded_arm, seeds = arm.model_copy(update={"training": training}), range(turn * cores, (turn + 1) * cores)
+            start = time.perf_counter()
             with ThreadPoolExecutor(cores // threads) as pool:
-                list(pool.map(partial(train_arm.fn, log, features, validation, threaded), seeds))
-            seconds[threads].append(time.perf_counter() - started)
-        together, apart = min(seconds[1]), min(seconds[cores])
-        print(f"{name}: {cores} arms side by side {together:.1f} s, one by one {apart:.1f} s, "
-              f"ratio {apart / together:.2f}")  # fmt: skip
+                list(pool.map(partial(train_arm.fn, log, features, validation, threaded_arm), seeds))
+            seconds[threads].append(time.perf_counter() - start)
+        parallel_s, serial_s = min(seconds[1]), min(seconds[cores])
+        print(f"{name}: {cores} arms side by side {parallel_s:.1f} s, one by one {serial_s:.1f} s, "
+              f"ratio {serial_s / parallel_s:.2f}")  # fmt: skip
 
 
 def main(rounds: int, spins: list[str]) -> None:
-    """Prints the table, then the lines."""
+    """Print the table, then the lines."""
     experiment = home() / "threads.yaml"
     experiment.write_text(EXPERIMENT)
-    run = [sys.executable, "-c", "from flows.cli import main; main()", "run", str(experiment)]
+    run = [sys.executable, "-c", "from flows.app.cli import main; main()", "run", str(experiment)]
     subprocess.run(run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     cases = [ThreadCase(kind, threads) for threads in (1, 2) for kind in (TRAINING, BATCHED)]
     cases += [ThreadCase(kind, 2, spin) for spin in spins for kind in (TRAINING, BATCHED)]
-    show(measured(cases, rounds))
+    show(measure_all(cases, rounds))
     side_by_side()
 
 

@@ -1,13 +1,13 @@
-"""Speed of training: the in-batch softmax arm against sentence-transformers' StaticEmbedding with
-MultipleNegativesRankingLoss, on the same pairs, D = 128, batches of 1,024, temperature .05, all cores unless told.
+"""Speed of training: our in-batch softmax arm against sentence-transformers on the same pairs.
 
     python -m benchmarks.trainer [world | lastfm] [threads]
 
-The peer has its own WordPiece tokenizer, trained on the same texts; no weights are downloaded. Each side gets as many
-trials of its learning rate, in turns, each a whole run. Prints pairs/s (medians over trials), and how long each side
-takes to reach the peer's best validation recall@10: by the clock, and by the processors' seconds, which a busy machine
-disturbs less. Clocks stand still while recall is measured. Building the peer's tokenizer and our n-gram bags is told
-apart, for each is done once. State lives in a temporary home.
+The peer is StaticEmbedding with MultipleNegativesRankingLoss. D = 128, batches of 1,024, temperature .05, by default on
+all cores. The peer has its own WordPiece tokenizer, trained on the same texts; no weights are downloaded. Both sides
+get the same number of trials of the learning rate, in turns, each a whole run. Prints pairs/s (medians over trials),
+and the time that each side takes to reach the peer's best validation recall@10, by the clock and by processor seconds,
+which a busy machine disturbs less. Clocks stop while recall is measured. Building the peer's tokenizer and our n-gram
+bags is reported separately, because it is done once. State lives in a temporary home.
 """
 
 from __future__ import annotations
@@ -59,113 +59,118 @@ Recall = Callable[[np.ndarray, np.ndarray], float]
 
 
 class Case(NamedTuple):
-    """A log as both sides need it."""
+    """A log in the form that both sides need."""
 
     corpus: Corpus
     pairs: Pairs
-    known: KnownPositives
+    known_positives: KnownPositives
     queries: list[str]  # texts by query row
     documents: list[str]
     query_of: np.ndarray  # (searches,)
-    asked: np.ndarray  # search rows of the validation
-    candidates: np.ndarray  # document rows alive then
+    validation_rows: np.ndarray  # search rows of the validation
+    candidates: np.ndarray  # document rows alive in the validation
     recall: Recall  # of (query vectors, candidate vectors)
 
 
 class Course(NamedTuple):
-    """How a run went."""
+    """The times and recalls of a run."""
 
     pairs: int
-    spent: list[np.ndarray]  # seconds by the clock and of the processors, trained by the end of each epoch
+    seconds: list[np.ndarray]  # of training by the end of each epoch: by the clock, and of the processors
     recalls: list[float]
 
     @property
     def speed(self) -> np.ndarray:
-        """Pairs a second by both."""
-        return np.asarray(self.pairs / self.spent[-1])
+        """Pairs a second, by the clock and by processor seconds."""
+        return np.asarray(self.pairs / self.seconds[-1])
 
     def until(self, recall: float) -> np.ndarray:
-        """Seconds by both until an epoch ended with that recall; infinity where none did."""
-        return next((s for s, r in zip(self.spent, self.recalls, strict=True) if r >= recall), np.full(2, np.inf))
+        """Seconds, by both clocks, until an epoch ended with this recall; infinity if none did."""
+        return next((s for s, r in zip(self.seconds, self.recalls, strict=True) if r >= recall), np.full(2, np.inf))
 
 
-def now() -> np.ndarray:
+def clocks() -> np.ndarray:
+    """(2,) seconds by the clock, and of the processors."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def extracted(which: str) -> Artifact:
-    if which == "world":
+def extract_log(log_name: str) -> Artifact:
+    """The log of the default world, or of Last.fm."""
+    if log_name == "world":
         tables = Simulated(layout="simulated").tables(simulate_log.fn(World()).folder)
         return extract.fn(tables, Split(), contents_of(tables))
     if not LASTFM.exists():
-        raise SystemExit(f"skipped: {LASTFM} is not there; it is research data that cannot be shipped")
+        raise SystemExit(f"skipped: {LASTFM} does not exist; it is research data that cannot be shipped")
     files = {name: str(LASTFM / f"{name}.parquet") for name in ("searches", "results", "documents")}
     logs = Tables(layout="tables", **files)
     return extract.fn(logs, Split(validation_from="2010-11-01", test_from="2010-12-01"), contents_of(logs))
 
 
-def case_of(which: str) -> Case:
-    log = extracted(which)
-    started = time.perf_counter()
+def case_of(log_name: str) -> Case:
+    """The log in the form that both sides need."""
+    log = extract_log(log_name)
+    start = time.perf_counter()
     features = featurise.fn(log, Arm().reads)
-    print(f"n-gram bags of all texts: {time.perf_counter() - started:.1f} s, compilation included")
-    corpus, (pairs, known) = read_corpus(log, features, Arm()), read_pairs(log, Arm().positives, "pair", 0)
+    print(f"n-gram bags of all texts: {time.perf_counter() - start:.1f} s, compilation included")
+    corpus, (pairs, known_positives) = read_corpus(log, features, Arm()), read_pairs(log, Arm().positives, "pair", 0)
     validation = read_sample(sample.fn(log, "validation", 2000, 1))
     searches, targets = validation.for_targets("clicked")
 
-    def recall(asked: np.ndarray, there: np.ndarray) -> float:
-        rows, _ = search_exact(there, asked, K)
-        found = np.where(rows >= 0, validation.candidates[rows], -1)
-        return float(recall_at_k(hits(found, targets), targets, K).mean())
+    def recall(queries: np.ndarray, documents: np.ndarray) -> float:
+        rows, _ = search_exact(documents, queries, K)
+        hit_rows = np.where(rows >= 0, validation.candidates[rows], -1)
+        return float(recall_at_k(hits(hit_rows, targets), targets, K).mean())
 
     texts = (
         pq.read_table(log.folder / f"{t}.parquet")[c].to_pylist()
         for t, c in (("queries", "query"), ("documents", "title"))
     )
     query_of = pq.read_table(log.folder / "searches.parquet", columns=["query_row"])["query_row"].to_numpy()
-    return Case(corpus, pairs, known, *texts, query_of, searches["search_row"], validation.candidates, recall)
+    return Case(corpus, pairs, known_positives, *texts, query_of, searches["search_row"], validation.candidates, recall)
 
 
-def ours(case: Case, rate: float, epochs: int) -> Course:
+def train_ours(case: Case, rate: float, epochs: int) -> Course:
+    """The course of a run of our arm."""
     use_threads(THREADS)
     arm = Arm(
         loss=Softmax(temperature=0.05),
         negatives=NegativeMix(random=0, in_batch="all"),
         training=Training(batch_size=BATCH, epochs=epochs, patience=epochs, learning_rate=rate, threads=THREADS),
     )
-    spent, recalls, paused = [], [], np.zeros(2)
+    seconds, recalls, paused = [], [], np.zeros(2)
 
     def recall(tower: Tower) -> float:
         nonlocal paused
-        before = now()
+        pause_start = clocks()
         inputs = case.corpus.inputs
-        there = tower.encode(inputs.rows_of(case.candidates))
-        found = case.recall(query_vectors(tower, inputs, np.asarray(case.asked, np.int32)), there)
-        paused = paused + now() - before
-        return found
+        candidates = tower.encode(inputs.rows_of(case.candidates))
+        value = case.recall(query_vectors(tower, inputs, np.asarray(case.validation_rows, np.int32)), candidates)
+        paused = paused + clocks() - pause_start
+        return value
 
-    started = now()
-    for progress, _ in train(case.corpus, case.pairs, case.known, arm, 0, recall):
+    start = clocks()
+    for progress, _ in train(case.corpus, case.pairs, case.known_positives, arm, 0, recall):
         if progress.epoch:
-            spent.append(now() - started - paused)
+            seconds.append(clocks() - start - paused)
             recalls.append(progress.epoch.validation_recall)
-    return Course(progress.pairs, spent, recalls)
+    return Course(progress.pairs, seconds, recalls)
 
 
 def wordpieces(case: Case) -> Any:
-    """A WordPiece tokenizer of the texts that training reads."""
+    """A WordPiece tokenizer trained on the texts of the pairs and documents."""
     from tokenizers import BertWordPieceTokenizer
 
-    started = time.perf_counter()
+    start = time.perf_counter()
     tokenizer = BertWordPieceTokenizer(lowercase=True)
-    asked = {case.queries[row] for row in np.unique(case.query_of[case.pairs.search_rows])}
-    there = [case.documents[row] for row in case.corpus.trainable]
-    tokenizer.train_from_iterator([*sorted(asked), *there], vocab_size=WORDPIECES, show_progress=False)
-    print(f"WordPiece tokenizer: {time.perf_counter() - started:.1f} s, {tokenizer.get_vocab_size():,} pieces")
+    queries = {case.queries[row] for row in np.unique(case.query_of[case.pairs.search_rows])}
+    titles = [case.documents[row] for row in case.corpus.trainable]
+    tokenizer.train_from_iterator([*sorted(queries), *titles], vocab_size=WORDPIECES, show_progress=False)
+    print(f"WordPiece tokenizer: {time.perf_counter() - start:.1f} s, {tokenizer.get_vocab_size():,} pieces")
     return tokenizer._tokenizer
 
 
-def peer(case: Case, tokenizer: Any, rate: float, epochs: int) -> Course:
+def train_peer(case: Case, tokenizer: Any, rate: float, epochs: int) -> Course:
+    """The course of a run of the peer."""
     from datasets import Dataset
     from sentence_transformers import (
         SentenceTransformer,
@@ -185,26 +190,26 @@ def peer(case: Case, tokenizer: Any, rate: float, epochs: int) -> Course:
             "document": [case.documents[row] for row in case.pairs.document_rows],
         }
     )
-    asked = [case.queries[row] for row in case.query_of[case.asked]]
-    there = [case.documents[row] for row in case.candidates]
-    spent, recalls, paused, started = [], [], np.zeros(2), np.zeros(2)
+    query_texts = [case.queries[row] for row in case.query_of[case.validation_rows]]
+    titles = [case.documents[row] for row in case.candidates]
+    seconds, recalls, paused, start = [], [], np.zeros(2), np.zeros(2)
 
-    class Watch(TrainerCallback):  # type: ignore[misc]  # the peer's own way to look at an epoch's end
+    class Watch(TrainerCallback):  # type: ignore[misc]  # the peer calls it at the end of each epoch
         def on_train_begin(self, *_: Any, **__: Any) -> None:
-            nonlocal started
-            started = now()
+            nonlocal start
+            start = clocks()
 
         def on_epoch_end(self, *_: Any, **__: Any) -> None:
             nonlocal paused
-            before = now()
-            spent.append(before - started - paused)
+            pause_start = clocks()
+            seconds.append(pause_start - start - paused)
             vectors = (
                 model.encode(texts, batch_size=4096, normalize_embeddings=True, show_progress_bar=False)
-                for texts in (asked, there)
+                for texts in (query_texts, titles)
             )
             recalls.append(case.recall(*vectors))
             model.train()
-            paused = paused + now() - before
+            paused = paused + clocks() - pause_start
 
     arguments = SentenceTransformerTrainingArguments(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=BATCH, num_train_epochs=epochs, learning_rate=rate,
@@ -214,36 +219,44 @@ def peer(case: Case, tokenizer: Any, rate: float, epochs: int) -> Course:
     SentenceTransformerTrainer(
         model=model, args=arguments, train_dataset=pairs, loss=MultipleNegativesRankingLoss(model), callbacks=[Watch()]
     ).train()
-    return Course(len(pairs) * epochs, spent, recalls)
+    return Course(len(pairs) * epochs, seconds, recalls)
 
 
-def main(which: str) -> None:
-    """Prints a line for each trial, then the comparison."""
-    case = case_of(which)
+def main(log_name: str) -> None:
+    """Print a line for each trial, then the comparison."""
+    case = case_of(log_name)
     tokenizer = wordpieces(case)
-    ours(case, 0.1, 1)  # compiles
+    train_ours(case, 0.1, 1)  # compiles
     print(
-        f"{which}: {len(case.pairs.search_rows):,} pairs, {case.corpus.inputs.documents:,} documents, {THREADS} threads"
+        f"{log_name}: {len(case.pairs.search_rows):,} pairs, {case.corpus.inputs.documents:,} documents, "
+        f"{THREADS} threads"
     )
     runs: dict[str, list[Course]] = {"ours": [], "peer": []}
-    for our_rate, peer_rate in zip(OUR_RATES, PEER_RATES, strict=True):  # in turn, so that a slow minute hits both
-        for who, rate in (("peer", peer_rate), ("ours", our_rate)):
-            runs[who].append(peer(case, tokenizer, rate, EPOCHS) if who == "peer" else ours(case, rate, EPOCHS))
-            course = runs[who][-1]
+    for our_rate, peer_rate in zip(OUR_RATES, PEER_RATES, strict=True):  # in turn, so that a slow minute affects both
+        for side, rate in (("peer", peer_rate), ("ours", our_rate)):
+            runs[side].append(
+                train_peer(case, tokenizer, rate, EPOCHS) if side == "peer" else train_ours(case, rate, EPOCHS)
+            )
+            course = runs[side][-1]
             clock, processors = course.speed
             print(
-                f"{who}, learning rate {rate}: {clock:,.0f} pairs/s, {processors:,.0f} a processor's second, "
+                f"{side}, learning rate {rate}: {clock:,.0f} pairs/s, {processors:,.0f} a processor's second, "
                 f"recall@{K} " + " ".join(f"{recall:.3f}" for recall in course.recalls),
                 flush=True,
             )
     best = max(max(course.recalls) for course in runs["peer"])
-    for at, by in ((0, "by the clock"), (1, "of the processors")):
-        mine, other = (statistics.median(course.speed[at] for course in runs[who]) for who in ("ours", "peer"))
-        print(f"{by}: ours {mine:,.0f} pairs/s, peer {other:,.0f}, {mine / other:.1f} × (goal 6)")
-        mine, other = (min(course.until(best)[at] for course in runs[who]) for who in ("ours", "peer"))
+    for column, clock_name in ((0, "by the clock"), (1, "of the processors")):
+        our_value, peer_value = (
+            statistics.median(course.speed[column] for course in runs[side]) for side in ("ours", "peer")
+        )
         print(
-            f"{by}, to the peer's best recall {best:.3f}: ours {mine:.2f} s, peer {other:.2f} s, "
-            f"{mine / other:.3f} of the time (goal .2)"
+            f"{clock_name}: ours {our_value:,.0f} pairs/s, peer {peer_value:,.0f}, "
+            f"{our_value / peer_value:.1f} × (goal 6)"
+        )
+        our_value, peer_value = (min(course.until(best)[column] for course in runs[side]) for side in ("ours", "peer"))
+        print(
+            f"{clock_name}, to the peer's best recall {best:.3f}: ours {our_value:.2f} s, peer {peer_value:.2f} s, "
+            f"{our_value / peer_value:.3f} of the time (goal .2)"
         )
 
 

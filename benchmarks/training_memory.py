@@ -1,10 +1,12 @@
-"""Memory while training on large logs: `python -m benchmarks.training_memory [pairs [documents [folder [window]]]]`.
+"""Memory while training on large logs.
 
-10 million clicks over a million documents unless told, each with two impressions that were not clicked. The logs are
-drawn at random, texts are as long as those of the simulated world; the selection of pairs and 300 steps are run
-as in a real arm. With a folder, what grows with the log lies there, as in an arm of `ebr run`. Prints after each part
-what was resident at most, and what of it is the process's own and not pages of files. Where the system can bound a
-process's memory (`systemd-run --scope -p MemoryMax=…`), it may be less than the data.
+    python -m benchmarks.training_memory [pairs [documents [folder [window]]]]
+
+The default is 10 million clicks over a million documents, each click with two impressions that were not clicked. The
+logs are random, with texts as long as those of the simulated world. The selection of pairs and 300 steps run as in a
+real arm. With a folder, arrays that grow with the log are kept there, as in an arm of `ebr run`. Prints after each part
+the largest resident memory, and the current memory of the process without pages of files. If the system can limit a
+process's memory (`systemd-run --scope -p MemoryMax=…`), the limit may be smaller than the data.
 """
 
 from __future__ import annotations
@@ -32,39 +34,40 @@ NGRAMS = {"queries": 12, "documents": 25}
 
 
 def main(pairs: int, documents: int, folder: str, window: int) -> None:
+    """Print the memory after each part of a training."""
     use_threads(1)
     rng, scratch = np.random.default_rng(0), Scratch(Path(folder) if folder else None)
-    shown = _shown(pairs, documents, rng, scratch)
-    _tell(f"{pairs:,} clicks and {pairs * (SHOWN - 1):,} other impressions read")
-    nothing = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
-    chosen, known = select(shown, nothing, Positives(), "pair", 0, scratch=scratch)
-    query_of = scratch.column((shown.query_rows[part][::SHOWN] for part in _searches(pairs)), np.int32)
-    clicks = counted(chosen.document_rows, documents)
-    _tell("pairs selected")
+    results = _random_results(pairs, documents, rng, scratch)
+    _print_memory(f"{pairs:,} clicks and {pairs * (SHOWN - 1):,} other impressions read")
+    no_pairs = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
+    selected, known_positives = select(results, no_pairs, Positives(), "pair", 0, scratch=scratch)
+    query_of = scratch.column((results.query_rows[part][::SHOWN] for part in _searches(pairs)), np.int32)
+    clicks = counted(selected.document_rows, documents)
+    _print_memory("pairs selected")
     queries = _bags(pairs // 2, "queries", rng, scratch)
     titles = _bags(documents, "documents", rng, scratch)
     trainable = np.arange(documents, dtype=np.int32)
     text = bagged(queries, titles, TABLE_ROWS, True, query_of, scratch)
     corpus = Corpus(Inputs({"text": text}, pairs, documents), trainable, clicks, scratch=scratch)
     del queries, titles
-    _tell(f"{pairs // 2:,} queries and {documents:,} documents as bags")
+    _print_memory(f"{pairs // 2:,} queries and {documents:,} documents as bags")
     training = Training(window=window or None)
-    arm, started = Arm(negatives=NegativeMix(random=100, impressions=1), training=training), 0.0
-    for step, _ in enumerate(train(corpus, chosen, known, arm, 0, lambda _: 0.0)):
-        started = time.perf_counter() if step == 1 else started
+    arm, start = Arm(negatives=NegativeMix(random=100, impressions=1), training=training), 0.0
+    for step, _ in enumerate(train(corpus, selected, known_positives, arm, 0, lambda _: 0.0)):
+        start = time.perf_counter() if step == 1 else start
         if step > STEPS:
             break
-    took = time.perf_counter() - started
-    _tell(f"trained at {(step - 1) * arm.training.batch_size / took:,.0f} pairs/s")
+    elapsed_s = time.perf_counter() - start
+    _print_memory(f"trained at {(step - 1) * arm.training.batch_size / elapsed_s:,.0f} pairs/s")
 
 
 def _searches(pairs: int) -> Iterator[slice]:
-    """The results of so many searches, some searches at a time."""
+    """Slices of the results of so many searches, a block of searches at a time."""
     return (slice(part.start * SHOWN, part.stop * SHOWN) for part in slices(pairs))
 
 
-def _shown(pairs: int, documents: int, rng: np.random.Generator, scratch: Scratch) -> Shown:
-    """A search for each click, with what else it showed."""
+def _random_results(pairs: int, documents: int, rng: np.random.Generator, scratch: Scratch) -> Shown:
+    """The results of one search for each click."""
 
     def parts() -> Iterator[list[Array]]:
         for part in slices(pairs):
@@ -81,6 +84,7 @@ def _shown(pairs: int, documents: int, rng: np.random.Generator, scratch: Scratc
 
 
 def _bags(count: int, side: str, rng: np.random.Generator, scratch: Scratch) -> Bags:
+    """Random bags of n-grams for so many texts."""
     size = NGRAMS[side]
     ngrams = count * size
     return Bags(
@@ -90,12 +94,12 @@ def _bags(count: int, side: str, rng: np.random.Generator, scratch: Scratch) -> 
     )
 
 
-def _tell(done: str) -> None:
+def _print_memory(step: str) -> None:
     status = Path("/proc/self/status").read_text()
-    peak, own = (int(re.findall(rf"{name}:\s+(\d+)", status)[0]) / 2**20 for name in ("VmHWM", "RssAnon"))
-    print(f"{done}: at most {peak:.2f} GiB resident, {own:.2f} GiB its own now", flush=True)
+    peak, anonymous = (int(re.findall(rf"{name}:\s+(\d+)", status)[0]) / 2**20 for name in ("VmHWM", "RssAnon"))
+    print(f"{step}: at most {peak:.2f} GiB resident, {anonymous:.2f} GiB without files now", flush=True)
 
 
 if __name__ == "__main__":
-    given = [*sys.argv[1:], *("10000000", "1000000", "", "0")[len(sys.argv) - 1 :]]
-    main(int(given[0]), int(given[1]), given[2], int(given[3]))
+    arguments = [*sys.argv[1:], *("10000000", "1000000", "", "0")[len(sys.argv) - 1 :]]
+    main(int(arguments[0]), int(arguments[1]), arguments[2], int(arguments[3]))

@@ -1,229 +1,100 @@
-"""kill -9 of nights: is each made again as if nothing had happened, and does the next one get its turn?
+"""Proves that a night after kill -9 is repeated as if nothing had happened, and that the next night gets its turn.
 
     python -m proofs.night_kills [kills [seed]]
 
-A simulated world's log, a folder a day; one home in which nobody disturbs its nights, one in which `ebr ui` makes them
-on orders of `retrain/nightly`. Each of these is killed once, at a moment that is drawn from how far a night has come:
-as a stage begins, or after one of the last steps (MLflow, the registry, what is served, the record). Then `ebr ui` is
-started again where it ended, and the same night is ordered again, or a second order of it has waited since before the
-kill for the slot of the first. Records, champion, registry, MLflow's runs and all artifacts' bytes are compared after
-each night. Exit code 1 where anything differs, a night does not get its turn, or something is left.
+The log is that of a simulated world, with a folder for each day. One home runs its nights undisturbed; in the other
+one `ebr ui` runs them through `retrain/nightly`. Each of these is killed once, at a random point of its progress: as a
+stage begins, or after one of the last steps (MLflow, the registry, the service, the record). Then `ebr ui` is restarted
+if it ended. The same night is started again, or a second run of it has waited for the slot since before the kill.
+Records, champion, registry, MLflow's runs and the bytes of all artifacts are compared after each night. The exit code
+is 1 if anything differs, a night does not get its turn, or something is left running.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import signal
-import sqlite3
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing, suppress
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from proofs.kill_victims import OVER, Pages, Process, kill, log_of, open_pages, processes, start, stuck_after, until
-from proofs.kills import BOTH, MARK, MLFLOW, PAGES, SERVER, WORKER, files_of, folders, half_written, strike, trained
+from proofs.home_artifacts import MARK, arm_stats, folders, half_written
+from proofs.kill_victims import (
+    FINAL_STATES,
+    MLFLOW,
+    PAGES,
+    PAGES_SERVER,
+    WORKER,
+    WORKER_AND_RUN,
+    Pages,
+    Process,
+    kill,
+    open_pages,
+    processes,
+    strike,
+    stuck_after,
+    until,
+)
+from proofs.night_outcomes import LATE_STEPS, NIGHTLY, difference, late_steps_done, outcome_of, query_mlflow, steps_done
+from proofs.night_reference import PAUSE_S, NightReference, run_reference_nights, write_world
 
 NIGHT, POWER = "night's process", "all at once"
-OF_10 = {NIGHT: 3, WORKER: 1, BOTH: 2, SERVER: 1, MLFLOW: 1, PAGES: 1, POWER: 1}
-NAME, NIGHTLY = "killed", "retrain/nightly"
+KILLS_OF_10 = {NIGHT: 3, WORKER: 1, WORKER_AND_RUN: 2, PAGES_SERVER: 1, MLFLOW: 1, PAGES: 1, POWER: 1}
 RUNNERS = ("prefect.engine", "prefect.flow_engine", "prefect.runner")
-PAUSE_S = 0.05
-WARMING = 3  # days before the first night
 TURN_S = 150  # within which a night has to begin: Prefect looks every 30 s whether a slot is free, the worker every 15
-LATE = ("begun in MLflow", "model saved", "registered", "alias moved", "in service", "recorded")
-VOLATILE = {"prefect", "costs.json", "manifest.json"}  # Prefect's record, what a clock says, and a digest of that
-EXPERIMENT: dict[str, Any] = {
-    "evaluation": {"resamples": 200, "ks": [1, 10]},
-    "arms": {
-        "softmax": {
-            "loss": {"kind": "softmax"},
-            "negatives": {"random": 0, "in_batch": "all"},
-            "groups": {"place": {"kind": "values", "searches": ["city"], "documents": ["city"]}},
-            "towers": {"dimensions": 16},
-            "training": {"batch_size": 256, "epochs": 2},
-        }
-    },
-    "nightly": {"tolerance": 0.2, "remember": 1, "full_every": 5, "checks": {"fewest": 60, "days": 60}},
-}
-# How far a night has come in MLflow's database, step by step.
-STEPS = """
-SELECT EXISTS (SELECT 1 FROM tags WHERE key = 'day' AND value = :day),
-       EXISTS (SELECT 1 FROM logged_models JOIN tags ON run_uuid = source_run_id
-               WHERE key = 'day' AND value = :day AND status = 2),
-       EXISTS (SELECT 1 FROM model_version_tags WHERE key = 'day' AND value = :day),
-       EXISTS (SELECT 1 FROM registered_model_aliases JOIN model_version_tags USING (name, version)
-               WHERE alias = 'champion' AND key = 'day' AND value = :day)
-"""
-
-
-class NightReference(NamedTuple):
-    """What undisturbed nights made: after each the outcome, and how long it stood at each of its steps."""
-
-    experiment: Path
-    outcomes: dict[date, dict[str, Any]]
-    stages: dict[date, int]
-    lasted: dict[date, dict[int, float]]
-    files: dict[str, set[str]]
 
 
 class NightKill(NamedTuple):
-    """What came of a kill."""
+    """The outcome of a kill."""
 
     victim: str
-    during: str
+    stage: str
     queued: bool
     resumed: bool
     turn_s: float
-    differ: tuple[str, ...]
-    twice: int
-    broken: int
-    left: int
-    stuck: int
-    said: str = ""
+    differing_parts: tuple[str, ...]
+    retrained: int
+    unfinished: int
+    left_running: int
+    stuck_runs: int
+    differences: str = ""
 
 
 class NightKills(NamedTuple):
-    """What came of all kills, of the night after them, and how many processes the end of the pages left."""
+    """The outcomes of all kills, of the night after them, and the number of processes left after the pages ended."""
 
-    found: list[NightKill]
-    same: bool
-    left: int
-
-
-def ask(home: Path, query: str, **values: str) -> list[tuple[Any, ...]]:
-    """What MLflow's database of a home says; nothing where it has no tables yet."""
-    with (
-        suppress(sqlite3.OperationalError),
-        closing(sqlite3.connect(f"file:{home / 'mlflow.db'}?mode=ro", uri=True, timeout=30)) as database,
-    ):
-        return list(database.execute(query, values))
-    return []
+    night_kills: list[NightKill]
+    last_is_same: bool
+    left_running: int
 
 
-def late(home: Path, day: date) -> int:
-    """How many of the last steps a night has made."""
-    if (home / "nights" / NAME / f"{day}.json").exists():
-        return len(LATE)
-    steps = ask(home, STEPS, day=str(day))
-    served = home / "models" / f"{NAME}.json"
-    in_service = served.exists() and json.loads(served.read_text())["night"] == str(day)
-    return sum(steps[0]) + in_service if steps else 0
+def choose(rng: random.Random, reference: NightReference, day: date) -> tuple[int, float]:
+    """A random step of a night, more often a late step than a stage, and the seconds from it to the kill."""
+    step_seconds, stages = reference.step_seconds[day], reference.stages[day]
+    is_late = rng.random() < 0.6
+    steps = [step for step in step_seconds if (step >= stages) == is_late] or list(step_seconds)
+    step = rng.choice(steps)
+    return step, rng.uniform(0, step_seconds[step]) if step else 0.0
 
 
-def come(home: Path, day: date, before: int) -> int:
-    """How far a night has come: finished stages, then the last steps."""
-    return len(folders(home)) - before + late(home, day)
-
-
-def outcome_of(home: Path) -> dict[str, Any]:
-    """All that nights leave, without the times."""
-    return told(home) | {"bytes": digests_of(home)}
-
-
-def digests_of(home: Path) -> dict[str, str]:
-    """The digest of each file of each artifact."""
-    return {
-        f"{name}/{file}": hashlib.sha256((path / file).read_bytes()).hexdigest()
-        for name, path in folders(home).items()
-        for file in sorted(files_of(path))
-        if Path(file).name not in VOLATILE
-    }
-
-
-def told(home: Path) -> dict[str, Any]:
-    """What nights leave beside artifacts."""
-    records = {path.name: json.loads(path.read_text()) for path in (home / "nights" / NAME).glob("*.json")}
-    runs = "SELECT day.value, status, decision.value, count(DISTINCT latest_metrics.key), sum(latest_metrics.value) "
-    runs += "FROM runs JOIN tags day USING (run_uuid) JOIN tags decision USING (run_uuid) "
-    runs += "JOIN latest_metrics USING (run_uuid) WHERE day.key = 'day' AND decision.key = 'decision' GROUP BY run_uuid"
-    served = json.loads((home / "models" / f"{NAME}.json").read_text())
-    return {
-        "records": {name: {key: told for key, told in night.items() if key != "at"} for name, night in records.items()},
-        "champion": {key: told for key, told in served.items() if key != "made_at"},
-        "versions": sorted(ask(home, "SELECT value, count(*) FROM model_version_tags WHERE key = 'bundle' GROUP BY 1")),
-        "aliases": sorted(
-            ask(
-                home,
-                "SELECT alias, value FROM registered_model_aliases JOIN model_version_tags USING (name, version) "
-                "WHERE key = 'bundle'",
-            )
-        ),
-        "MLflow's runs": sorted(ask(home, runs)) + ask(home, "SELECT name, status FROM runs WHERE status = 'RUNNING'"),
-    }
-
-
-def world(folder: Path, nights: int) -> tuple[Path, list[date]]:
-    """Lives a small world; its experiment file, and the days of its nights."""
-    from data.world.simulate import simulate
-    from data.world.world_config import World
-
-    small = World(searches=500 * (WARMING + nights), documents=500, days=WARMING + nights, seed=1)
-    for _ in simulate(small, folder / "log"):
-        pass
-    tables = {table: str(folder / "log" / table / "*" / "*.parquet") for table in ("searches", "results")}
-    path = folder / f"{NAME}.yaml"
-    logs = {"layout": "tables", "documents": str(folder / "log" / "documents.parquet"), **tables}
-    path.write_text(yaml.safe_dump({"logs": logs, **EXPERIMENT}))
-    return path, [small.start + timedelta(WARMING + at) for at in range(nights)]
-
-
-def undisturbed(home: Path, experiment: Path, days: list[date]) -> NightReference:
-    """Makes the nights by one command, and watches how far each has come when."""
-    made, there = NightReference(experiment, {}, {}, {}, {}), set[str]()
-    (home / "artifacts").mkdir(parents=True)
-    process, since = start(home, "nightly", str(experiment), "--from", str(days[0]), "--to", str(days[-1])), time.time()
-    for day in days:
-        made.lasted[day], at, record = {}, 0, home / "nights" / NAME / f"{day}.json"
-        while True:
-            assert process.poll() in (None, 0), f"nights ended with code {process.returncode}: {log_of(home)}"
-            if (now := come(home, day, len(there))) > at:
-                made.lasted[day][at] = time.time() - since
-                at, since = now, time.time()
-            if record.exists():
-                break
-            time.sleep(PAUSE_S)
-        made.lasted[day][at] = PAUSE_S
-        made.outcomes[day] = told(home)
-        until_then = {name for name, path in folders(home).items() if path.stat().st_mtime <= record.stat().st_mtime}
-        made.stages[day], there = len(until_then - there), until_then
-        made.outcomes[day]["bytes"] = until_then
-    assert process.wait() == 0, f"nights ended with code {process.returncode}: {log_of(home)}"
-    made.files.update({name: files_of(path) for name, path in folders(home).items()})
-    digests = digests_of(home)
-    for outcome in made.outcomes.values():
-        outcome["bytes"] = {file: digest for file, digest in digests.items() if file.split("/")[0] in outcome["bytes"]}
-    return made
-
-
-def choose(draw: random.Random, reference: NightReference, day: date) -> tuple[int, float]:
-    """A step of a night, more often one of the last than a stage, and how long after it to kill."""
-    lasted, stages = reference.lasted[day], reference.stages[day]
-    at_last = draw.random() < 0.6
-    steps = [step for step in lasted if (step >= stages) == at_last] or list(lasted)
-    step = draw.choice(steps)
-    return step, draw.uniform(0, lasted[step]) if step else 0.0
-
-
-def where(home: Path, day: date, before: int, reference: NightReference) -> str:
-    """What a night is at, in words."""
+def describe_progress(home: Path, day: date, initial_count: int, reference: NightReference) -> str:
+    """The progress of a night in words."""
     if names := {path.name.removeprefix(MARK).split("-")[0] for path in (home / "artifacts").glob(f"{MARK}*")}:
         return " + ".join(sorted(names))
-    if steps := late(home, day):
-        return f"after: {LATE[steps - 1]}"
-    there = len(folders(home)) - before
-    return "starting" if not there else "before MLflow" if there >= reference.stages[day] else "between stages"
+    if steps := late_steps_done(home, day):
+        return f"after: {LATE_STEPS[steps - 1]}"
+    done_stages = len(folders(home)) - initial_count
+    return (
+        "starting" if not done_stages else "before MLflow" if done_stages >= reference.stages[day] else "between stages"
+    )
 
 
-def hit(home: Path, victim: str, pages: Pages) -> None:
-    """kill -9 of the victim, and waits for the end of the pages where they end with it."""
+def strike_night(home: Path, victim: str, pages: Pages) -> None:
+    """Kill (-9) the victim, and wait for the end of the pages if they end with it."""
     if victim == NIGHT:
         assert kill(home, *RUNNERS), "there was no process of the night"
         return
@@ -234,46 +105,50 @@ def hit(home: Path, victim: str, pages: Pages) -> None:
     pages.process.wait(timeout=300)
 
 
-def turn(pages: Pages, order: str, since: float) -> float:
-    """Waits for an order to begin; after how many seconds it did."""
-    until(lambda: pages.state(order) in (*OVER, "RUNNING"), "the night's turn")
-    return time.monotonic() - since
+def wait_for_turn(pages: Pages, run_id: str, start_s: float) -> float:
+    """Wait for a run to begin; return the seconds since `since`."""
+    until(lambda: pages.state(run_id) in (*FINAL_STATES, "RUNNING"), "the night's turn")
+    return time.monotonic() - start_s
 
 
 class StruckNight(NamedTuple):
-    """A kill, and what has to be held against it when the night is through at last."""
+    """A kill, and the state to compare with once the night has ended."""
 
     victim: str
-    during: str
+    stage: str
     queued: bool
-    done: dict[str, tuple[int, int]]
-    alive: set[Process]
-    broken: int
+    trained_arms: dict[str, tuple[int, int]]
+    live_processes: set[Process]
+    unfinished: int
 
 
 def one_night(
-    home: Path, day: date, victim: str, draw: random.Random, reference: NightReference, pages: Pages
+    home: Path, day: date, victim: str, rng: random.Random, reference: NightReference, pages: Pages
 ) -> tuple[NightKill, Pages]:
-    """A night that is killed once and made again."""
-    before, (step, wait_s), queued = len(folders(home)), choose(draw, reference, day), draw.random() < 0.5
-    asked = {"experiment": str(reference.experiment), "day": str(day)}
-    first = pages.order(NIGHTLY, **asked)
-    until(lambda: pages.state(first) == "RUNNING", "the night")
-    again = pages.order(NIGHTLY, **asked) if queued else ""
-    until(lambda: come(home, day, before) >= step, "the night's step", PAUSE_S / 5)
+    """Kill a night once and run it again; return the outcome and the pages."""
+    initial_count, (step, wait_s), queued = len(folders(home)), choose(rng, reference, day), rng.random() < 0.5
+    request = {"experiment": str(reference.experiment), "day": str(day)}
+    first_order = pages.start_run(NIGHTLY, **request)
+    until(lambda: pages.state(first_order) == "RUNNING", "the night")
+    second_order = pages.start_run(NIGHTLY, **request) if queued else ""
+    until(lambda: steps_done(home, day, initial_count) >= step, "the night's step", PAUSE_S / 5)
     time.sleep(wait_s)
-    during, done, alive = where(home, day, before, reference), trained(home), set(processes(home))
-    hit(home, victim, pages)
-    broken = half_written(home, reference.files)
+    stage, trained_arms, live_processes = (
+        describe_progress(home, day, initial_count, reference),
+        arm_stats(home),
+        set(processes(home)),
+    )
+    strike_night(home, victim, pages)
+    unfinished = half_written(home, reference.files)
     if pages.process.poll() is None:
-        alive = set()  # all but the victim are meant to go on
+        live_processes = set()  # all processes but the victim should continue
     else:
         pages = open_pages(home)
-    since = time.monotonic()
-    again = again or pages.order(NIGHTLY, **asked)
-    turn_s = turn(pages, again, since)
-    state = until(lambda: (state := pages.state(again)) in OVER and state, "the night's end")
-    struck = StruckNight(victim, during, queued, done, alive, broken)
+    start_s = time.monotonic()
+    second_order = second_order or pages.start_run(NIGHTLY, **request)
+    turn_s = wait_for_turn(pages, second_order, start_s)
+    state = until(lambda: (state := pages.state(second_order)) in FINAL_STATES and state, "the night's end")
+    struck = StruckNight(victim, stage, queued, trained_arms, live_processes, unfinished)
     return compare(home, struck, turn_s, state == "COMPLETED", reference.outcomes[day], reference, pages), pages
 
 
@@ -286,95 +161,112 @@ def compare(
     reference: NightReference,
     pages: Pages,
 ) -> NightKill:
-    """Holds what the night left in the end against an undisturbed one."""
-    found, after = outcome_of(home), trained(home)
-    differ = tuple(part for part, its in expected.items() if found[part] != its)
-    left_half = half_written(home, reference.files) + len(list(home.glob(f"artifacts/{MARK}*")))
+    """The outcome of a kill: the night's final state compared with that of an undisturbed night."""
+    outcome, trained_after = outcome_of(home), arm_stats(home)
+    differing_parts = tuple(part for part, expected_part in expected.items() if outcome[part] != expected_part)
+    unfinished = half_written(home, reference.files) + len(list(home.glob(f"artifacts/{MARK}*")))
     return NightKill(
         struck.victim,
-        struck.during,
+        struck.stage,
         struck.queued,
         resumed=completed and turn_s < TURN_S,
         turn_s=turn_s,
-        differ=differ,
-        twice=sum(after.get(name) != stat for name, stat in struck.done.items()),
-        broken=struck.broken + left_half,
-        left=len(struck.alive & set(processes(home))),
-        stuck=stuck_after(pages) + pages.slots(NIGHTLY),
-        said="" if not differ else str({part: difference(found[part], expected[part]) for part in differ})[:2000],
+        differing_parts=differing_parts,
+        retrained=sum(trained_after.get(name) != stat for name, stat in struck.trained_arms.items()),
+        unfinished=struck.unfinished + unfinished,
+        left_running=len(struck.live_processes & set(processes(home))),
+        stuck_runs=stuck_after(pages) + pages.slots(NIGHTLY),
+        differences=""
+        if not differing_parts
+        else str({part: difference(outcome[part], expected[part]) for part in differing_parts})[:2000],
     )
 
 
-def difference(found: Any, expected: Any) -> Any:
-    """Where two outcomes differ."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        keys = sorted({*found, *expected})
-        return {key: (found.get(key), expected.get(key)) for key in keys if found.get(key) != expected.get(key)}
-    return found, expected
-
-
-def show(found: list[NightKill], models: tuple[int, int]) -> int:
-    """Prints the table and the moments; how many kills were not borne."""
+def show(night_kills: list[NightKill], models: tuple[int, int]) -> int:
+    """Print the table and the moments; return the number of failed kills."""
     print(
         "| victim | kills | begun again | same | trained twice | half written | left running | stuck | longest wait |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    for victim in [*OF_10, "all"]:
-        if of := [told for told in found if victim in (told.victim, "all")]:
-            sums = [sum(column) for column in zip(*((t.twice, t.broken, t.left, t.stuck) for t in of), strict=True)]
-            counts = [sum(t.resumed for t in of), sum(not t.differ for t in of), *sums]
-            longest = max(told.turn_s for told in of)
-            print(f"| {victim} | {len(of)} | {' | '.join(map(str, counts))} | {longest:.0f} s |")
-    moments = Counter(told.during for told in found)
+    for victim in [*KILLS_OF_10, "all"]:
+        if victim_kills := [night_kill for night_kill in night_kills if victim in (night_kill.victim, "all")]:
+            sums = [
+                sum(column)
+                for column in zip(
+                    *((row.retrained, row.unfinished, row.left_running, row.stuck_runs) for row in victim_kills),
+                    strict=True,
+                )
+            ]
+            counts = [
+                sum(row.resumed for row in victim_kills),
+                sum(not row.differing_parts for row in victim_kills),
+                *sums,
+            ]
+            longest = max(night_kill.turn_s for night_kill in victim_kills)
+            print(f"| {victim} | {len(victim_kills)} | {' | '.join(map(str, counts))} | {longest:.0f} s |")
+    moments = Counter(night_kill.stage for night_kill in night_kills)
     print("\nkilled during: " + "; ".join(f"{name} {count}" for name, count in moments.most_common()))
-    print(f"a second order waited for the slot: {sum(told.queued for told in found)} of {len(found)}")
+    print(
+        f"second runs waited for the slot: {sum(night_kill.queued for night_kill in night_kills)} of {len(night_kills)}"
+    )
     print(f"models that MLflow keeps: {models[0]}, undisturbed {models[1]}")
-    bad = [told for told in found if not told.resumed or told.differ or any(told[6:10])]
-    for told in bad:
-        print(f"\n{told.victim}, during {told.during}: {told}")
-    return len(bad)
+    failures = [
+        night_kill
+        for night_kill in night_kills
+        if not night_kill.resumed or night_kill.differing_parts or any(night_kill[6:10])
+    ]
+    for night_kill in failures:
+        print(f"\n{night_kill.victim}, during {night_kill.stage}: {night_kill}")
+    return len(failures)
 
 
 def kill_nights(
-    home: Path, victims: list[str], days: list[date], draw: random.Random, reference: NightReference
+    home: Path, victims: list[str], days: list[date], rng: random.Random, reference: NightReference
 ) -> NightKills:
-    """A night a victim, then one that nobody disturbs."""
-    pages, found = open_pages(home), list[NightKill]()
+    """Run a night for each victim, then an undisturbed one."""
+    pages, night_kills = open_pages(home), list[NightKill]()
     for day, victim in zip(days, victims, strict=False):
-        one, pages = one_night(home, day, victim, draw, reference, pages)
-        found.append(one)
-        print(f"{time.strftime('%H:%M:%S')} {len(found)}/{len(victims)} {one}", file=sys.stderr, flush=True)
-    last = pages.order(NIGHTLY, experiment=str(reference.experiment), day=str(days[-1]))
-    until(lambda: pages.state(last) in OVER, "the last night")
-    same = outcome_of(home) == reference.outcomes[days[-1]]
+        night_kill, pages = one_night(home, day, victim, rng, reference, pages)
+        night_kills.append(night_kill)
+        print(
+            f"{time.strftime('%H:%M:%S')} {len(night_kills)}/{len(victims)} {night_kill}", file=sys.stderr, flush=True
+        )
+    last_order = pages.start_run(NIGHTLY, experiment=str(reference.experiment), day=str(days[-1]))
+    until(lambda: pages.state(last_order) in FINAL_STATES, "the last night")
+    last_is_same = outcome_of(home) == reference.outcomes[days[-1]]
     pages.process.send_signal(signal.SIGINT)
     pages.process.wait(timeout=120)
-    return NightKills(found, same, len(set(processes(home))))
+    return NightKills(night_kills, last_is_same, len(set(processes(home))))
 
 
 def main() -> int:
-    """Runs the nights; 1 where a kill was not borne."""
-    kills, seed = (int(told) for told in (*sys.argv[1:], *("10", "0")[len(sys.argv) - 1 :]))
-    draw = random.Random(seed)
-    victims = [victim for victim, count in OF_10.items() for _ in range(count)] * -(-kills // sum(OF_10.values()))
-    draw.shuffle(victims)
+    """Run the nights; return 1 if a kill failed."""
+    kills, seed = (int(argument) for argument in (*sys.argv[1:], *("10", "0")[len(sys.argv) - 1 :]))
+    rng = random.Random(seed)
+    victims = [victim for victim, count in KILLS_OF_10.items() for _ in range(count)] * -(
+        -kills // sum(KILLS_OF_10.values())
+    )
+    rng.shuffle(victims)
     with tempfile.TemporaryDirectory(prefix="ebr-night-kills-") as folder:
-        quiet, home = Path(folder, "quiet"), Path(folder, "killed")
+        reference_home, home = Path(folder, "quiet"), Path(folder, "killed")
         home.mkdir()
         try:
-            experiment, days = world(Path(folder), kills + 1)
-            reference = undisturbed(quiet, experiment, days)
+            experiment, days = write_world(Path(folder), kills + 1)
+            reference = run_reference_nights(reference_home, experiment, days)
             decisions = Counter(night["decision"] for night in reference.outcomes[days[-1]]["records"].values())
             print(f"undisturbed: {len(reference.files)} stages, {dict(decisions)}", file=sys.stderr, flush=True)
-            result = kill_nights(home, victims[:kills], days, draw, reference)
-            models = [ask(one, "SELECT count(*) FROM logged_models")[0][0] for one in (home, quiet)]
+            result = kill_nights(home, victims[:kills], days, rng, reference)
+            models = [
+                query_mlflow(directory, "SELECT count(*) FROM logged_models")[0][0]
+                for directory in (home, reference_home)
+            ]
         finally:
-            for one in (quiet, home):
-                kill(one, "")
-    bad = show(result.found, (models[0], models[1]))
-    print(f"the night after the last kill {'is the same' if result.same else 'differs'}; ", end="")
-    print(f"after Ctrl-C {result.left} processes are left")
-    return int(bad > 0 or not result.same or result.left > 0)
+            for directory in (reference_home, home):
+                kill(directory, "")
+    bad = show(result.night_kills, (models[0], models[1]))
+    print(f"the night after the last kill {'is the same' if result.last_is_same else 'differs'}; ", end="")
+    print(f"after Ctrl-C {result.left_running} processes are left")
+    return int(bad > 0 or not result.last_is_same or result.left_running > 0)
 
 
 if __name__ == "__main__":

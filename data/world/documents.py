@@ -18,7 +18,7 @@ Ints = npt.NDArray[np.int64]
 KINDS = ("person", "group", "page", "event")
 PERSON, GROUP, PAGE, EVENT = range(4)
 WIDTH = 8  # words of a title, at most
-NAME, OPTIONAL, CITY, TOPIC, TYPE = range(1, 6)  # what a word is in its title; 0 where there is none
+NAME, OPTIONAL, CITY, TOPIC, TYPE = range(1, 6)  # the role of a word in its title; 0 after the last word
 FOREVER = 32_000  # a day after every log
 
 
@@ -33,28 +33,28 @@ class Documents(NamedTuple):
     type: npt.NDArray[np.int16]  # (N,) into types; −1 where the title has none
     words: npt.NDArray[np.int32]  # (N, WIDTH) into the lexicon, −1 after the last
     roles: npt.NDArray[np.int8]  # (N, WIDTH)
-    popularity: npt.NDArray[np.float64]  # (N,) without the day's changes
-    born: npt.NDArray[np.int16]  # (N,) created during this day of the log (negative: before it), there from the next
-    gone: npt.NDArray[np.int16]  # (N,) removed during this day, no longer there from it on
+    popularity: npt.NDArray[np.float64]  # (N,) before the day's changes
+    born: npt.NDArray[np.int16]  # (N,) day of its creation (negative: before the log); alive from the next day on
+    gone: npt.NDArray[np.int16]  # (N,) day on which it is removed; no longer alive from this day on
     happens: npt.NDArray[np.int16]  # (N,) the day of an event, FOREVER for others
 
 
 class Language(NamedTuple):
-    """All words, and what one can stand for another."""
+    """All words, their letters, and their translations and short forms."""
 
     text: list[str]  # V
     letters: npt.NDArray[np.uint8]  # (V, LONGEST)
     length: Ints  # (V,)
     fold: npt.NDArray[np.uint8]  # (256,)
-    topics: Ints  # (T, languages) word of a topic
-    types: Ints  # (types, languages)
+    topics: Ints  # (T, languages) the word of each topic
+    types: Ints  # (types, languages) the word of each type
     short_offsets: Ints  # (V + 1,)
     short_ids: Ints
     cities: Ints  # (C, 3) words of a city's name, −1 after the last
 
 
 def compose(world: World, places: Places, rng: np.random.Generator) -> tuple[Documents, Language]:
-    """The documents of a world and the words that they and their searchers use."""
+    """The documents of a world, and the words that they and their searchers use."""
     lexicon = w.Lexicon()
     topics = np.array([lexicon.add_all(row) for row in w.topic_words()])
     types = np.array([lexicon.add_all(row) for kind in ("group", "page", "event") for row in w.TYPES[kind]])
@@ -67,13 +67,13 @@ def compose(world: World, places: Places, rng: np.random.Generator) -> tuple[Doc
     kind[0] = PERSON
     people = int((kind == PERSON).sum())
     city = rng.choice(len(places.city), n, p=places.population / places.population.sum())
-    other = rng.random(n) < world.minority_language
-    language = np.where(other & (kind != PERSON), places.minority[city], places.language[city])
+    in_minority = rng.random(n) < world.minority_language
+    language = np.where(in_minority & (kind != PERSON), places.minority[city], places.language[city])
     share = 1.0 / (1 + np.arange(len(topics))) ** 0.7
     topic = rng.choice(len(topics), n, p=share / share.sum())
     topic[:people] = -1
     words, roles, type_ = _titles(world, places, lexicon, kind, city, language, topic, topics, types, cities, rng)
-    born, gone, happens = _lives(world, kind, rng)
+    born, gone, happens = _lifetimes(world, kind, rng)
     exponent = np.where(kind == PERSON, world.people_exponent, world.popularity_exponent)
     popularity = np.minimum((1 - rng.random(n)) ** (-1 / exponent), 1e5)
     offsets, ids = lexicon.shorts(np.concatenate([words[:, 0][words[:, 0] >= 0], types.ravel()]))
@@ -95,42 +95,42 @@ def _titles(
     """Words (N, WIDTH), their roles, and the type (N,) of every title."""
     n = len(kind)
     first, last = _names(world.number_of_names, places, lexicon, city, rng)
-    per = len(types) // 3
-    type_ = rng.integers(0, per, n) + per * (kind.astype(np.int64) - 1)
-    of, official = lexicon.add_all(w.OF)[language], lexicon.add_all(w.OFFICIAL)[language]
+    types_per_kind = len(types) // 3
+    type_ = rng.integers(0, types_per_kind, n) + types_per_kind * (kind.astype(np.int64) - 1)
+    of_word, official_word = lexicon.add_all(w.OF_WORDS)[language], lexicon.add_all(w.OFFICIAL_WORDS)[language]
     year = np.full(n, lexicon.add(str(world.start.year)))
     u = rng.random((n, 3))
     person = kind == PERSON
-    star = (kind == PAGE) & (u[:, 0] < 0.2)  # a page that bears a person's name
-    family = (kind == PAGE) & (u[:, 0] >= 0.2) & (u[:, 0] < 0.6)  # a business with its owner's last name
-    named, rest = person | star, ~(person | star)
-    type_[named] = -1
+    is_fan_page = (kind == PAGE) & (u[:, 0] < 0.2)  # a page with a person's name
+    is_family_page = (kind == PAGE) & (u[:, 0] >= 0.2) & (u[:, 0] < 0.6)  # a business with its owner's last name
+    personal, impersonal = person | is_fan_page, ~(person | is_fan_page)
+    type_[personal] = -1
     topic_word = topics[np.maximum(topic, 0), language]
-    type_word = np.where(named, -1, types[np.maximum(type_, 0), language])
+    type_word = np.where(personal, -1, types[np.maximum(type_, 0), language])
     romance = np.isin(language, [LANGUAGES.index(x) for x in ("es", "pt", "it", "fr")])
-    type_first = rest & (romance | (language == LANGUAGES.index("id")))
-    none = np.full(n, -1)
-    has_topic = rest & ~(family & (u[:, 2] < 0.5))
-    has_city = rest & (u[:, 1] < np.array([0, 0.6, 0.35, 0.8])[kind])
+    type_first = impersonal & (romance | (language == LANGUAGES.index("id")))
+    empty = np.full(n, -1)
+    has_topic = impersonal & ~(is_family_page & (u[:, 2] < 0.5))
+    has_city = impersonal & (u[:, 1] < np.array([0, 0.6, 0.35, 0.8])[kind])
     slots: list[tuple[Ints, int | Ints]] = [
-        (np.where(named, first[:, 0], none), NAME),
-        (np.where(named, first[:, 1], none), OPTIONAL),
-        (np.where(named | (family & ~type_first), last[:, 0], none), NAME),
-        (np.where(named | (family & ~type_first), last[:, 1], none), NAME),
-        (np.where(star & (u[:, 1] < 0.5), official, none), OPTIONAL),
-        (np.where(type_first, type_word, none), TYPE),
-        (np.where(type_first & romance & has_topic, of, none), OPTIONAL),
-        (np.where(has_topic, topic_word, none), TOPIC),
-        (np.where(family & type_first, last[:, 0], none), NAME),
-        (np.where(rest & ~type_first, type_word, none), TYPE),
-        *((np.where(has_city, cities[city, j], none), CITY) for j in range(3)),
-        (np.where((kind == EVENT) & (u[:, 2] < 0.5), year, none), OPTIONAL),
+        (np.where(personal, first[:, 0], empty), NAME),
+        (np.where(personal, first[:, 1], empty), OPTIONAL),
+        (np.where(personal | (is_family_page & ~type_first), last[:, 0], empty), NAME),
+        (np.where(personal | (is_family_page & ~type_first), last[:, 1], empty), NAME),
+        (np.where(is_fan_page & (u[:, 1] < 0.5), official_word, empty), OPTIONAL),
+        (np.where(type_first, type_word, empty), TYPE),
+        (np.where(type_first & romance & has_topic, of_word, empty), OPTIONAL),
+        (np.where(has_topic, topic_word, empty), TOPIC),
+        (np.where(is_family_page & type_first, last[:, 0], empty), NAME),
+        (np.where(impersonal & ~type_first, type_word, empty), TYPE),
+        *((np.where(has_city, cities[city, j], empty), CITY) for j in range(3)),
+        (np.where((kind == EVENT) & (u[:, 2] < 0.5), year, empty), OPTIONAL),
     ]
-    return *_packed(slots), type_
+    return *_pack(slots), type_
 
 
-def _packed(slots: list[tuple[Ints, int | Ints]]) -> tuple[Ints, Ints]:
-    """Slots side by side with the empty ones closed up."""
+def _pack(slots: list[tuple[Ints, int | Ints]]) -> tuple[Ints, Ints]:
+    """Words and roles, (N, WIDTH) each: the slots side by side without the empty ones."""
     wide = np.stack([ids for ids, _ in slots], axis=1)
     roles = np.broadcast_to(np.array([role for _, role in slots]), wide.shape)
     order = np.argsort(wide < 0, axis=1, kind="stable")[:, :WIDTH]
@@ -138,44 +138,44 @@ def _packed(slots: list[tuple[Ints, int | Ints]]) -> tuple[Ints, Ints]:
     return words, np.where(words >= 0, np.take_along_axis(roles, order, 1), 0)
 
 
-def _names(most: int, places: Places, lexicon: w.Lexicon, city: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """(N, 2) words of a first name and of a last name, as people of the city's country bear them."""
+def _names(limit: int, places: Places, lexicon: w.Lexicon, city: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """(N, 2) words of a first name and of a last name that is common in the city's country."""
     first, last = np.full((len(city), 2), -1), np.full((len(city), 2), -1)
     locale = places.locale[city]
     for number, code in enumerate(COUNTRIES.values()):
-        here = np.flatnonzero(locale == number)
-        given, given_share, family, family_share = w.people_names(code, most)
-        for target, names, share in ((first, given, given_share), (last, family, family_share)):
+        rows = np.flatnonzero(locale == number)
+        first_names, first_shares, last_names, last_shares = w.people_names(code, limit)
+        for target, names, share in ((first, first_names, first_shares), (last, last_names, last_shares)):
             ids = np.full((len(names), 2), -1)
             for i, name in enumerate(names):
                 parts = name.split()
                 ids[i, : len(parts)] = lexicon.add_all(parts)
-            target[here] = ids[rng.choice(len(names), len(here), p=share)]
+            target[rows] = ids[rng.choice(len(names), len(rows), p=share)]
     return first, last
 
 
-def _lives(
+def _lifetimes(
     world: World, kind: npt.NDArray[np.int8], rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16], npt.NDArray[np.int16]]:
-    """Days of birth, of removal and of the event. Before the log, births are uniform over five years."""
+    """Days of creation, of removal and of the event, (N,) each; uniform over five years before the log."""
     n, days = len(kind), world.days
-    late = rng.random(n) < world.born
-    born = np.where(late, rng.integers(0, days, n), -1 - rng.integers(0, 1800, n))
+    is_new = rng.random(n) < world.born
+    born = np.where(is_new, rng.integers(0, days, n), -1 - rng.integers(0, 1800, n))
     gone = np.where(rng.random(n) < world.gone, rng.integers(0, days, n), FOREVER)
     event = kind == EVENT
     happens = np.where(event, rng.integers(0, days + 30, n), FOREVER)
     born = np.where(event, happens - rng.integers(3, 60, n), born)  # announced 3 to 60 days ahead
     gone = np.where(event, np.minimum(happens + 3, FOREVER), gone)
     gone = np.where(gone <= born + 1, FOREVER, gone)
-    born[0], gone[0] = -1, FOREVER  # somebody is there on every day
+    born[0], gone[0] = -1, FOREVER  # one searcher is alive on every day
     return born.astype(np.int16), gone.astype(np.int16), happens.astype(np.int16)
 
 
 def title_text(documents: Documents, language: Language) -> pa.Array:
-    """(N,) titles as shown: capitals but on the optional words."""
-    shown = pa.array([*(t.capitalize() for t in language.text), *language.text], pa.string())
+    """(N,) titles as displayed: all words capitalised but the optional ones."""
+    display_words = pa.array([*(t.capitalize() for t in language.text), *language.text], pa.string())
     columns = []
     for words, roles in zip(documents.words.T, documents.roles.T, strict=True):
         choice = np.where(roles == OPTIONAL, words + len(language.text), words)
-        columns.append(shown.take(pa.array(choice, mask=words < 0)))
+        columns.append(display_words.take(pa.array(choice, mask=words < 0)))
     return pc.binary_join_element_wise(*columns, " ", null_handling="skip")

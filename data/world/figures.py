@@ -1,5 +1,7 @@
-"""The figures of docs/world.md: `python -m data.world.figures DIR` draws them and prints the tables of recall;
-`… sensitivity` prints what halving and doubling the assumed parameters does, `… parameters` lists them all.
+"""Draws the figures of docs/world.md and prints its tables.
+
+`python -m data.world.figures DIR` draws the figures into DIR and prints the table of recall; `… sensitivity` prints the
+effect of halving and doubling the assumed parameters; `… parameters` lists all parameters.
 """
 
 from __future__ import annotations
@@ -44,50 +46,51 @@ class FigureSample:
         self.days = sorted(p.name for p in (folder / "searches").iterdir())
         searches = self.rows("searches", self.days[-3:])
         rng = np.random.default_rng(0)
-        chosen = rng.permutation(len(searches))[:n]
-        self.searches = [searches[i] for i in np.sort(chosen)]
+        picks = rng.permutation(len(searches))[:n]
+        self.searches = [searches[i] for i in np.sort(picks)]
         self.ids = [s["search_id"] for s in self.searches]
-        self.truth: Targets = defaultdict(set)
-        self.logged: Targets = defaultdict(set)
+        self.true_targets: Targets = defaultdict(set)
+        self.clicked_targets: Targets = defaultdict(set)
         for t in self.rows("truth/intents", self.days[-3:]):
-            self.truth[t["search_id"]].add(t["document_id"])
-        self.shown: Targets = defaultdict(set)
+            self.true_targets[t["search_id"]].add(t["document_id"])
+        self.top_results: Targets = defaultdict(set)
         for r in self.rows("results", self.days[-3:]):
             if r["clicked"]:
-                self.logged[r["search_id"]].add(r["document_id"])
+                self.clicked_targets[r["search_id"]].add(r["document_id"])
             if r["position"] <= K:
-                self.shown[r["search_id"]].add(r["document_id"])
+                self.top_results[r["search_id"]].add(r["document_id"])
 
     def rows(self, table: str, days: list[str]) -> list[dict[str, Any]]:
+        """The rows of a table on these days."""
         return [r for day in days for r in pq.read_table(self.folder / table / day / "part.parquet").to_pylist()]
 
-    def recall(self, found: Targets, targets: Targets) -> float:
+    def recall(self, retrieved: Targets, targets: Targets) -> float:
         """Mean recall@K over the sampled searches that have targets."""
-        return float(np.mean([len(found[i] & targets[i]) / len(targets[i]) for i in self.ids if targets[i]]))
+        return float(np.mean([len(retrieved[i] & targets[i]) / len(targets[i]) for i in self.ids if targets[i]]))
 
     def bm25(self) -> Targets:
-        """The K best titles by BM25 over lower-case words without accents, of the documents there at the start."""
+        """The K best titles by BM25 over lower-case words without accents, of the documents alive at the start."""
         start = np.datetime64(self.days[-3].removeprefix("day="))
         table = pq.read_table(self.folder / "documents.parquet")
-        there = table["created_at"].to_numpy() < start
-        gone = table["removed_at"].to_numpy()
-        rows = np.flatnonzero(there & (np.isnat(gone) | (gone > start)))
-        rows = np.random.default_rng(0).permutation(rows)  # ties fall at random
+        created = table["created_at"].to_numpy() < start
+        removed_at = table["removed_at"].to_numpy()
+        rows = np.flatnonzero(created & (np.isnat(removed_at) | (removed_at > start)))
+        rows = np.random.default_rng(0).permutation(rows)  # ties are broken at random
         titles, ids = table["title"].to_pylist(), table["document_id"].to_pylist()
         index = bm25s.BM25()
-        index.index([plain(titles[i]) for i in rows], show_progress=False)
-        queries = [plain(str(s["query"])) or ["?"] for s in self.searches]
-        found, scores = index.retrieve(queries, k=K, show_progress=False)
+        index.index([plain_words(titles[i]) for i in rows], show_progress=False)
+        queries = [plain_words(str(s["query"])) or ["?"] for s in self.searches]
+        retrieved, scores = index.retrieve(queries, k=K, show_progress=False)
         return defaultdict(
             set,
             {
                 i: {ids[rows[j]] for j, score in zip(row, score_row, strict=True) if score > 0}
-                for i, row, score_row in zip(self.ids, found, scores, strict=True)
+                for i, row, score_row in zip(self.ids, retrieved, scores, strict=True)
             },
         )
 
     def popular(self) -> Targets:
-        """The K documents most clicked before the test starts, for every search."""
+        """The K most clicked documents before the test starts, the same for every search."""
         clicks: dict[str, int] = defaultdict(int)
         for r in self.rows("results", self.days[:-3]):
             clicks[str(r["document_id"])] += bool(r["clicked"])
@@ -95,44 +98,59 @@ class FigureSample:
         return defaultdict(lambda: top)
 
     def oracle(self, sees: str, days_old: int = 0) -> Targets:
-        found: Targets = defaultdict(set)
+        """The K documents of the oracle for each search."""
+        retrieved: Targets = defaultdict(set)
         answer = oracle(self.world, self.folder, self.ids, K, sees, days_old)  # type: ignore[arg-type]
         for i, d in zip(answer["search_id"].to_pylist(), answer["document_id"].to_pylist(), strict=True):
-            found[i].add(d)
-        return found
+            retrieved[i].add(d)
+        return retrieved
 
 
-def plain(text: str) -> list[str]:
+def plain_words(text: str) -> list[str]:
+    """The lower-case words of a text, without accents."""
     return unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode().split()
 
 
 def table_of_recall(n: int) -> None:
-    """Recall@10 of baselines and of the oracle's parts, on both target sets, at three difficulties."""
+    """Print recall@10 of the baselines and of the oracle's views, on both target sets, at three difficulties."""
     print(f"| recall@{K} | targets | popularity | BM25 | engine | oracle: text | + place | everything | a week old |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, world in DIFFICULTIES.items():
         with tempfile.TemporaryDirectory() as folder:
-            s = FigureSample(world, Path(folder) / "log", n)
-            found = [s.popular(), s.bm25(), s.shown, *(s.oracle(x) for x in ("text", "place", "everything"))]
-            found.append(s.oracle("everything", 7))
-            for label, targets in (("truth", s.truth), ("logged", s.logged)):
-                print(f"| {name} | {label} | " + " | ".join(f"{s.recall(f, targets):.3f}" for f in found) + " |")
+            sample = FigureSample(world, Path(folder) / "log", n)
+            lists = [
+                sample.popular(),
+                sample.bm25(),
+                sample.top_results,
+                *(sample.oracle(sees) for sees in ("text", "place", "everything")),
+            ]
+            lists.append(sample.oracle("everything", 7))
+            for label, targets in (("truth", sample.true_targets), ("logged", sample.clicked_targets)):
+                print(
+                    f"| {name} | {label} | "
+                    + " | ".join(f"{sample.recall(retrieved, targets):.3f}" for retrieved in lists)
+                    + " |"
+                )
 
 
 def table_of_sensitivity(n: int) -> None:
-    """What halving and doubling each assumed weight does to recall@10 on truth targets."""
+    """Print recall@10 on the true targets with each assumed weight halved and doubled."""
     print("| parameter | value | BM25 | oracle: text | + place | everything |")
     print("|---|---|---|---|---|---|")
-    for name, value, world in [("default", "", World()), *halved_and_doubled()]:
+    for name, value, world in [("default", "", World()), *sensitivity_worlds()]:
         with tempfile.TemporaryDirectory() as folder:
-            s = FigureSample(world, Path(folder) / "log", n)
-            found = [s.bm25(), *(s.oracle(x) for x in ("text", "place", "everything"))]
+            sample = FigureSample(world, Path(folder) / "log", n)
+            lists = [sample.bm25(), *(sample.oracle(sees) for sees in ("text", "place", "everything"))]
             print(
-                f"| {name} | {value} | " + " | ".join(f"{s.recall(f, s.truth):.3f}" for f in found) + " |", flush=True
+                f"| {name} | {value} | "
+                + " | ".join(f"{sample.recall(retrieved, sample.true_targets):.3f}" for retrieved in lists)
+                + " |",
+                flush=True,
             )
 
 
-def halved_and_doubled() -> list[tuple[str, str, World]]:
+def sensitivity_worlds() -> list[tuple[str, str, World]]:
+    """(parameter, value, world) for each assumed parameter, halved and doubled."""
     worlds = []
     for group, kind in (("wants", Wants), ("forms", Forms), ("", World)):
         names = {
@@ -145,7 +163,7 @@ def halved_and_doubled() -> list[tuple[str, str, World]]:
             for value in (base / 2, base * 2):
                 change = {name: value} if not group else {group: kind(**{name: value})}
                 if name in ("second_hand", "plain", "circle") and value == base * 2:
-                    continue  # a share cannot be doubled to 1 without another of 0
+                    continue  # doubled to 1, this share would leave 0 to the others
                 worlds.append((f"{group}.{name}".strip("."), f"{value:g}", World(**change)))
     default = World()
     for name, value in (("cities", default.number_of_cities), ("names", default.number_of_names)):
@@ -153,8 +171,8 @@ def halved_and_doubled() -> list[tuple[str, str, World]]:
     return worlds
 
 
-def draw(world: World, folder: Path, out: Path) -> None:
-    """Degree and clustering, popularity, click-through by position, kinds of query."""
+def draw_figures(world: World, folder: Path, out: Path) -> None:
+    """Draw degree and clustering, popularity, click-through by position, and forms of queries."""
     scene = build(world)
     friends = scene.society.friends
     degree = np.diff(friends.offsets)
@@ -186,24 +204,27 @@ def draw(world: World, folder: Path, out: Path) -> None:
 def clustering(
     offsets: npt.NDArray[np.int64], target: npt.NDArray[np.int32], degree: npt.NDArray[np.int64]
 ) -> tuple[list[int], npt.NDArray[np.float64]]:
-    """Mean share of a searcher's pairs of friends who are friends, for bands of degree that start at the first list."""
+    """Lower ends of bands of degree, and the mean local clustering of each.
+
+    Local clustering: the share of a searcher's pairs of friends who are friends.
+    """
     rng = np.random.default_rng(0)
     neighbours = [set(target[offsets[i] : offsets[i + 1]].tolist()) for i in range(len(degree))]
     local = defaultdict(list)
     bands = [2, 5, 10, 20, 40, 80, 160]
     for i in rng.permutation(len(degree))[:4000]:
-        mine = list(neighbours[i])
-        if len(mine) >= 2:
-            links = sum(len(neighbours[j] & neighbours[i]) for j in mine)
-            local[max(b for b in bands if b <= len(mine))].append(links / len(mine) / (len(mine) - 1))
+        friends = list(neighbours[i])
+        if len(friends) >= 2:
+            links = sum(len(neighbours[j] & neighbours[i]) for j in friends)
+            local[max(b for b in bands if b <= len(friends))].append(links / len(friends) / (len(friends) - 1))
     return sorted(local), np.array([np.mean(local[b]) for b in sorted(local)])
 
 
 def _draw_clicks(folder: Path, out: Path) -> None:
     results = pq.read_table(folder / "results", columns=["search_id", "position", "clicked", "randomised"])
     position, clicked = results["position"].to_numpy(), results["clicked"].to_numpy()
-    _, number, size = np.unique(results["search_id"].to_numpy(), return_inverse=True, return_counts=True)
-    full = size[number] >= K
+    _, list_of_row, size = np.unique(results["search_id"].to_numpy(), return_inverse=True, return_counts=True)
+    full = size[list_of_row] >= K
     shuffled = results["randomised"].to_numpy()
     fig, ax = plt.subplots(figsize=(6, 3.8))
     ranks = np.arange(1, K + 1)
@@ -241,7 +262,7 @@ def _save(fig: Figure, path: Path) -> None:
 
 
 def table_of_parameters() -> None:
-    """Every parameter with its default and its source."""
+    """Print every parameter with its default and its source."""
     print("| parameter | default | what it is, and its source |")
     print("|---|---|---|")
     sections: dict[str, type[Frozen]] = {
@@ -266,5 +287,5 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as place:
             for _ in simulate(World(), Path(place) / "log"):
                 pass
-            draw(World(), Path(place) / "log", Path(sys.argv[1]))
+            draw_figures(World(), Path(place) / "log", Path(sys.argv[1]))
         table_of_recall(10_000)

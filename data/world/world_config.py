@@ -1,6 +1,7 @@
-"""What kind of world is simulated: its size, and every rate in it with the source it was taken from.
+"""The parameters of a simulated world: its size, and every rate in it with its source.
 
-A parameter without a published measurement says `assumed`; docs/world.md shows what halving and doubling it does.
+A parameter without a published measurement is marked `assumed`; docs/world.md shows what halving and doubling it
+changes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Weight = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Wants(Frozen):
-    """P(document | searcher, day) before a word is typed: weights of where a want comes from."""
+    """P(document | searcher, day) before a word is typed: weights of the sources of a want."""
 
     graph: Weight = Field(4, description="friends, memberships, and those of a friend; assumed")
     place: Weight = Field(2.5, description="near the searcher's home; assumed")
@@ -180,10 +181,12 @@ class World(Frozen):
 
     @property
     def number_of_cities(self) -> int:
+        """`cities`, or one for each 400 documents."""
         return self.cities or int(min(1500, max(16, self.documents // 400)))
 
     @property
     def number_of_names(self) -> int:
+        """`names`, or one for each 600 documents."""
         return self.names or int(min(1000, max(20, self.documents // 600)))
 
 

@@ -1,4 +1,4 @@
-"""A parameter that docs/world.md does not name, or that names no source, fails here."""
+"""Every parameter of a world is named in docs/world.md and has a source."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ SIZES = {"searches", "documents", "days", "seed", "start", "shuffled"}
 
 def test_every_parameter_is_documented_with_its_source() -> None:
     text = DOCUMENT.read_text()
-    for prefix, kind in (("wants.", Wants), ("forms.", Forms), ("misspelling.", Misspelling), ("clicking.", Clicking)):
-        for name in kind.model_fields:
+    for prefix, section in (
+        ("wants.", Wants),
+        ("forms.", Forms),
+        ("misspelling.", Misspelling),
+        ("clicking.", Clicking),
+    ):
+        for name in section.model_fields:
             assert f"`{prefix}{name}`" in text
     for name, field in World.model_fields.items():
         assert f"`{name}`" in text or name in ("wants", "forms", "misspelling", "clicking")
         if field.description and name not in SIZES:
             assert "assumed" in field.description or "[" in field.description, name
-    for kind in (Wants, Forms, Misspelling, Clicking):
-        for name, field in kind.model_fields.items():
+    for section in (Wants, Forms, Misspelling, Clicking):
+        for name, field in section.model_fields.items():
             assert field.description, name
             assert "assumed" in field.description or "[" in field.description, name

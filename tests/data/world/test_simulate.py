@@ -1,4 +1,4 @@
-"""Laws that every log of every small world keeps."""
+"""Laws that hold for every log of every small world."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ worlds = st.builds(
 )
 
 
-def live(world: World, folder: Path, **options: Any) -> dict[str, list[dict[str, Any]]]:
+def simulate_log(world: World, folder: Path, **options: Any) -> dict[str, list[dict[str, Any]]]:
     assert list(simulate(world, folder, **options)) == list(range(1, world.days + 1))
     names = ("searches", "results", "documents.parquet", "edges.parquet", "truth/intents")
     return {name.split(".")[0]: pq.read_table(folder / name).to_pylist() for name in names}
@@ -46,7 +46,7 @@ def live(world: World, folder: Path, **options: Any) -> dict[str, list[dict[str,
 @given(world=worlds)
 def test_every_log_keeps_the_laws(world: World) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        log = live(world, Path(folder))
+        log = simulate_log(world, Path(folder))
     documents = {d["document_id"]: d for d in log["documents"]}
     searches = {s["search_id"]: s for s in log["searches"]}
     assert len(searches) == len(log["searches"]) == world.searches
@@ -64,27 +64,27 @@ def test_every_log_keeps_the_laws(world: World) -> None:
     _edges_keep_the_laws(log, documents, profile)
     for t in log["truth/intents"]:
         assert t["grade"] > 0
-        assert there(documents[t["document_id"]], searches[t["search_id"]]["searched_at"])
+        assert exists(documents[t["document_id"]], searches[t["search_id"]]["searched_at"])
     assert {t["search_id"] for t in log["truth/intents"]} == set(searches)
 
 
-def there(document: dict[str, Any], at: Any) -> bool:
-    return document["created_at"] < at and (document["removed_at"] is None or at < document["removed_at"])
+def exists(document: dict[str, Any], time: Any) -> bool:
+    return document["created_at"] < time and (document["removed_at"] is None or time < document["removed_at"])
 
 
 def _results_keep_the_laws(log: dict[str, Any], documents: dict[str, Any], searches: dict[int, Any]) -> None:
-    shown: dict[int, list[int]] = {}
+    positions: dict[int, list[int]] = {}
     pairs = {(r["search_id"], r["document_id"]) for r in log["results"]}
     assert len(pairs) == len(log["results"])
     for r in log["results"]:
-        assert there(documents[r["document_id"]], searches[r["search_id"]]["searched_at"])
-        shown.setdefault(r["search_id"], []).append(r["position"])
-    assert all(sorted(p) == list(range(1, len(p) + 1)) and len(p) <= 20 for p in shown.values())
+        assert exists(documents[r["document_id"]], searches[r["search_id"]]["searched_at"])
+        positions.setdefault(r["search_id"], []).append(r["position"])
+    assert all(sorted(p) == list(range(1, len(p) + 1)) and len(p) <= 20 for p in positions.values())
 
 
 def _edges_keep_the_laws(log: dict[str, Any], documents: dict[str, Any], profile: dict[str, str]) -> None:
     kinds = {"person": "profile", "group": "member", "page": "follow", "event": "attend"}
-    seen = set()
+    pairs_so_far = set()
     for e in log["edges"]:
         target = e["target_id"] if e["target_type"] == "document" else profile[e["target_id"]]
         assert e["created_at"] >= documents[target]["created_at"]
@@ -92,11 +92,11 @@ def _edges_keep_the_laws(log: dict[str, Any], documents: dict[str, Any], profile
         assert e["kind"] == ("friend" if e["target_type"] == "searcher" else kinds[documents[target]["kind"]])
         assert e["source_id"] != e["target_id"]
         key = frozenset((e["source_id"], e["target_id"]))
-        assert key not in seen
-        seen.add(key)
+        assert key not in pairs_so_far
+        pairs_so_far.add(key)
 
 
-def digest(folder: Path) -> str:
+def digest_of_folder(folder: Path) -> str:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return hashlib.sha256(b"".join(str(p.relative_to(folder)).encode() + p.read_bytes() for p in files)).hexdigest()
 
@@ -104,31 +104,31 @@ def digest(folder: Path) -> str:
 def test_the_same_world_gives_the_same_bytes_in_any_chunks(tmp_path: Path) -> None:
     world = World(searches=900, documents=300, days=3, seed=1)
     for name, chunk in (("a", 1), ("b", 37), ("c", 10_000)):
-        live(world, tmp_path / name, chunk=chunk)
-    assert digest(tmp_path / "a") == digest(tmp_path / "b") == digest(tmp_path / "c")
-    live(world.model_copy(update={"seed": 2}), tmp_path / "d")
-    assert digest(tmp_path / "d") != digest(tmp_path / "a")
+        simulate_log(world, tmp_path / name, chunk=chunk)
+    assert digest_of_folder(tmp_path / "a") == digest_of_folder(tmp_path / "b") == digest_of_folder(tmp_path / "c")
+    simulate_log(world.model_copy(update={"seed": 2}), tmp_path / "d")
+    assert digest_of_folder(tmp_path / "d") != digest_of_folder(tmp_path / "a")
 
 
-def test_rates_are_those_asked_for(tmp_path: Path) -> None:
+def test_rates_are_those_of_the_world(tmp_path: Path) -> None:
     world = World(searches=6000, documents=1000, days=2, seed=3, shuffled=0.1)
-    log = live(world, tmp_path / "log")
+    log = simulate_log(world, tmp_path / "log")
     first = {t["search_id"]: t for t in log["truth/intents"] if t["attempt"] == 1}.values()
     searches = [s for s in log["searches"] if len(s["query"].replace(" ", "")) > 0]
     shuffled = {r["search_id"] for r in log["results"] if r["randomised"]}
     with_results = {r["search_id"] for r in log["results"]}
 
-    def near(found: float, asked: float, n: int) -> bool:
-        return abs(found - asked) < 4 * np.sqrt(asked * (1 - asked) / n)
+    def is_near(observed: float, expected: float, n: int) -> bool:
+        return abs(observed - expected) < 4 * np.sqrt(expected * (1 - expected) / n)
 
-    assert near(np.mean([t["misspelt"] for t in first]), world.misspelling.rate, len(first))
-    assert near(np.mean([t["plain"] for t in first]), world.forms.plain, len(first))
-    assert near(len(shuffled) / len(with_results), world.shuffled, len(with_results))
+    assert is_near(np.mean([t["misspelt"] for t in first]), world.misspelling.rate, len(first))
+    assert is_near(np.mean([t["plain"] for t in first]), world.forms.plain, len(first))
+    assert is_near(len(shuffled) / len(with_results), world.shuffled, len(with_results))
     assert len(searches) == world.searches
 
 
 def test_a_session_goes_on_only_after_a_failure(tmp_path: Path) -> None:
-    log = live(World(searches=3000, documents=500, days=2, seed=4), tmp_path / "log")
+    log = simulate_log(World(searches=3000, documents=500, days=2, seed=4), tmp_path / "log")
     targets: dict[int, set[str]] = {}
     for t in log["truth/intents"]:
         targets.setdefault(t["search_id"], set()).add(t["document_id"])
@@ -144,7 +144,7 @@ def test_a_session_goes_on_only_after_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("make_world", "message"),
     [
         (lambda: World(searches=0), "searches"),
         (lambda: World(documents=10), "documents"),
@@ -158,9 +158,9 @@ def test_a_session_goes_on_only_after_a_failure(tmp_path: Path) -> None:
         (lambda: Misspelling(omission=0), "above 0"),
     ],
 )
-def test_bad_parameters_are_named(wrong: Any, message: str) -> None:
+def test_bad_parameters_are_named(make_world: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        wrong()
+        make_world()
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
@@ -170,6 +170,6 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("searches", [1, 3])
-def test_days_without_searches_are_written_too(tmp_path: Path, searches: int) -> None:
-    log = live(World(searches=searches, documents=60, days=5), tmp_path / "log")
+def test_days_without_searches_are_also_written(tmp_path: Path, searches: int) -> None:
+    log = simulate_log(World(searches=searches, documents=60, days=5), tmp_path / "log")
     assert len(log["searches"]) == searches
