@@ -44,7 +44,7 @@ def main(fusion: str) -> None:
     arm = Arm.model_validate({"groups": groups, "towers": {"fusion": fusion}, "training": {"epochs": 0}})
     files = Simulated(layout="simulated").tables(simulate_log.fn(World()).folder)
     log = extract.fn(files, Split(), contents_of(files))
-    features = featurise.fn(log, arm.reads, {"friends": embed_graph.fn(log, arm.reads.graphs["friends"])})
+    features = featurise.fn(log, arm.features, {"friends": embed_graph.fn(log, arm.features.graphs["friends"])})
     towers = train_arm.fn(log, features, sample.fn(log, "validation", 500, 1), arm, 0)
     model = load_towers(towers.folder)
 

@@ -100,7 +100,7 @@ def measure(impressions: int) -> dict[str, Any]:
     test = stage_costs.run("sample", sample, log, "test", 5_000, 1)
     validation = sample.fn(log, "validation", 1_000, 1)
     arm = Arm(loss=Softmax(), training=Training(epochs=1, threads=THREADS))
-    features = stage_costs.run("featurise", featurise, log, arm.reads)
+    features = stage_costs.run("featurise", featurise, log, arm.features)
     towers = stage_costs.run("train, an epoch", train_arm, log, features, validation, arm, 0)
     vectors = stage_costs.run("embed", embed_texts, features, towers, test, THREADS)
     tuned_on = embed_texts.fn(features, towers, validation, THREADS)

@@ -69,7 +69,7 @@ def learned_vectors(documents: int, searches: int) -> tuple[Float32, Float32]:
     tables = source.tables(simulate_log.fn(source.world).folder)
     log = extract.fn(tables, Split(), contents_of(tables))
     arm, test = Arm(loss=Softmax()), sample.fn(log, "test", 10_000, 1)
-    features = featurise.fn(log, arm.reads)
+    features = featurise.fn(log, arm.features)
     towers = train_arm.fn(log, features, sample.fn(log, "validation", 500, 1), arm, 0)
     embedded = embed_texts.fn(features, towers, test, 1).folder
     queries = np.unique(np.load(embedded / "queries.npy"), axis=0)

@@ -100,7 +100,7 @@ def timed_batches(case: Any, arm: Arm, rng: np.random.Generator, times: dict[str
     no_negatives = np.full((len(case.pairs.search_rows), 0), -1, np.int32)
     source, rest = NegativeSource(case.corpus.trainable, case.corpus.clicks, no_negatives), np.zeros(0, np.int32)
     while True:
-        order, rest = next_epoch(rest, len(case.pairs.search_rows), case.pairs.an_epoch // 1024 * 1024, rng)
+        order, rest = next_epoch(rest, len(case.pairs.search_rows), case.pairs.pairs_per_epoch // 1024 * 1024, rng)
         epoch = batches(case.pairs, case.known_positives, source, arm.negatives, arm.mask, 1024, order, rng)
         while True:
             start = time.thread_time()

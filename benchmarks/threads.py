@@ -82,7 +82,7 @@ def training_rates(threads: int) -> Iterator[float]:
     use_threads(threads)
     training = Training(batch_size=BATCH, epochs=1000, patience=1000, threads=threads)
     log, arm = extract_log(), IN_BATCH.model_copy(update={"training": training})
-    corpus = read_corpus(log, featurise.fn(log, arm.reads), arm)
+    corpus = read_corpus(log, featurise.fn(log, arm.features), arm)
     pairs, known_positives = read_pairs(log, arm.positives, "pair", 0)
     progress, pairs_seen = train(corpus, pairs, known_positives, arm, 0, lambda _encoder: 0.5), 0
     while True:
@@ -221,7 +221,7 @@ def show(values: dict[tuple[ThreadCase, bool], list[float]]) -> None:
 def side_by_side() -> None:
     """Print a line for each arm: seconds of arms side by side and one by one, and their ratio."""
     log, cores = extract_log(), os.cpu_count() or 1
-    validation, features = sample.fn(log, "validation", 500, 1), featurise.fn(log, RANDOM.reads)
+    validation, features = sample.fn(log, "validation", 500, 1), featurise.fn(log, RANDOM.features)
     for name, arm in {"random": RANDOM, "in-batch softmax": IN_BATCH}.items():
         train_arm.fn(log, features, validation, arm, 999)  # compiles
         seconds: dict[int, list[float]] = defaultdict(list)

@@ -110,7 +110,7 @@ def case_of(log_name: str) -> Case:
     """The log in the form that both sides need."""
     log = extract_log(log_name)
     start = time.perf_counter()
-    features = featurise.fn(log, Arm().reads)
+    features = featurise.fn(log, Arm().features)
     print(f"n-gram bags of all texts: {time.perf_counter() - start:.1f} s, compilation included")
     corpus, (pairs, known_positives) = read_corpus(log, features, Arm()), read_pairs(log, Arm().positives, "pair", 0)
     validation = read_sample(sample.fn(log, "validation", 2000, 1))

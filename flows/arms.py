@@ -129,13 +129,13 @@ def _train(plan: TrainingPlan, run: ArmRun) -> TrainedTowers:
         ratings = [_rate(plan, (rated, seed)) for rated in arm.ratings.of] if arm.ratings else None
         mined = _mine(plan, run, ratings) if arm.mine_from else None
         start = plan.warm.get(run) or (_train(plan, (arm.start_from, seed)) if arm.start_from else None)
-        screened = _train(plan, first) if run != first and len(arm.tried) > 1 else None
+        screened = _train(plan, first) if run != first and len(arm.trial_arms) > 1 else None
         assert plan.validation is not None, "an experiment with arms has validation searches"
         plan.trained.towers[run] = submit(
             train_arm,
             run,
             plan.source.log,
-            plan.features[arm.reads],
+            plan.features[arm.features],
             plan.validation,
             arm,
             seed,
@@ -158,7 +158,7 @@ def _mine(plan: TrainingPlan, run: ArmRun, ratings: list[RatedResults] | None) -
             mine_negatives,
             (arm.mine_from, seed),
             plan.source.log,
-            plan.features[miner.reads],
+            plan.features[miner.features],
             _train(plan, (arm.mine_from, seed)),
             miner,
             arm.positives,
@@ -194,7 +194,7 @@ def _list_unrated(plan: TrainingPlan, run: ArmRun) -> UnratedResults:
     if run not in plan.trained.unrated:
         arm = plan.spec.arms[run[0]]
         before = [_rate(plan, (rated, run[1])) for rated in arm.ratings.of] if arm.ratings else []
-        features, towers = plan.features[arm.reads], _train(plan, run)
+        features, towers = plan.features[arm.features], _train(plan, run)
         plan.trained.unrated[run] = submit(
             list_unrated, run, plan.source.log, features, towers, arm, before, plan.spec.feedback
         )

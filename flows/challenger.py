@@ -89,10 +89,10 @@ def train_challenger(
     arm, features = spec.arms[name], featurize(spec, source)
     warm = {}
     if champion is not None:
-        warm[run] = submit(warm_start, run, features[arm.reads], champion.towers, arm, run[1])
+        warm[run] = submit(warm_start, run, features[arm.features], champion.towers, arm, run[1])
     towers = train_run(spec, source, features, searches.validation, run, warm).towers[run]
-    vectors = submit(embed_texts, run, features[arm.reads], towers, searches.test, arm.training.threads)
-    return Challenger(name, result(features[arm.reads]), result(towers), result(vectors))
+    vectors = submit(embed_texts, run, features[arm.features], towers, searches.test, arm.training.threads)
+    return Challenger(name, result(features[arm.features]), result(towers), result(vectors))
 
 
 def measure_champion(plan: NightPlan, source: Source, test: EvalSet, champion: Champion) -> DayRecall:

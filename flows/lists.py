@@ -192,7 +192,7 @@ def _filtered(inputs: _ListInputs, lists: Lists, name: str, settings: Filter, se
     run, vectors, log = (settings.arm, seed), inputs.vectors, inputs.source.log
     arm = inputs.spec.arms[settings.arm]
     ratings = [inputs.trained.ratings[rated, seed] for rated in settings.of]
-    features, towers = inputs.features[arm.reads], inputs.trained.towers[run]
+    features, towers = inputs.features[arm.features], inputs.trained.towers[run]
     fitted = submit(fit_filter, (name, seed), log, features, towers, arm, ratings, settings, seed)
     lists.filters[name, seed] = fitted
     embedded, index, threads = vectors.test[run], inputs.indexes[run, settings.index], vectors.threads[run]

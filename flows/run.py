@@ -128,7 +128,7 @@ def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Sett
     """The results of everything that was retrieved."""
     lists = [EvaluatedList(arm=name, seed=None, index="none", rows=rows) for name, rows in run.baselines.items()]
     for ((name, seed), index), rows in run.indexed.items():
-        leaks = (leak_of(source.log, spec.arms[part].reads) for part in spec.made_of(name))
+        leaks = (leak_of(source.log, spec.arms[part].features) for part in spec.made_of(name))
         leak = next((message for message in leaks if message), None)
         lists.append(EvaluatedList(arm=name, seed=seed, index=index, rows=rows, leak=leak))
     for (name, its_seed), rows in run.combined.items():

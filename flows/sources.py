@@ -69,7 +69,7 @@ def refuse_small(spec: Experiment, searches: EvalSets) -> None:
 def featurize(spec: Experiment, source: Source) -> FeatureSets:
     """What the arms read, made once for all arms that read the same. A graph or a column that is not there fails only
     the arms that read it."""
-    reads = list(dict.fromkeys(arm.reads for arm in spec.arms.values()))
+    reads = list(dict.fromkeys(arm.features for arm in spec.arms.values()))
     graphs = {
         graph: submit(embed_graph, (), source.log, graph)
         for graph in dict.fromkeys(graph for features in reads for graph in features.graphs.values())

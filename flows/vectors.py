@@ -41,7 +41,7 @@ def embed_arms(spec: Experiment, features: FeatureSets, trained: TrainedArms, se
     def embed(part: EvalSet | None, runs: list[ArmRun]) -> VectorsByRun:
         assert part is not None, "a part with vectors has searches"
         return {
-            run: submit(embed_texts, run, features[spec.arms[run[0]].reads], trained.towers[run], part, threads[run])
+            run: submit(embed_texts, run, features[spec.arms[run[0]].features], trained.towers[run], part, threads[run])
             for run in runs
         }
 
@@ -149,7 +149,7 @@ def is_servable(spec: Experiment, name: str) -> bool:
 def answers_queries(arm: Arm) -> bool:
     """Whether its query tower reads nothing of a search but the text, the searcher, the place and the language, and
     gives it one vector."""
-    return set(wanted_columns(arm.reads, "searches")) <= set(CONTEXT) and arm.towers.query_vectors == 1
+    return set(wanted_columns(arm.features, "searches")) <= set(CONTEXT) and arm.towers.query_vectors == 1
 
 
 def served_index(spec: Experiment) -> str:

@@ -83,7 +83,7 @@ def _write(
     features = fitted.features
     np.save(folder / "vocabulary.npy", fitted.vocabulary)
     np.save(folder / "rarity.npy", fitted.rarity)
-    (folder / "known.json").write_text(json.dumps(fitted.known, ensure_ascii=False))
+    (folder / "known.json").write_text(json.dumps(fitted.group_values, ensure_ascii=False))
     (folder / "features.json").write_text(features.model_dump_json())
     (folder / "graphs.json").write_text(json.dumps({name: graph.model_dump() for name, graph in graphs.items()}))
     queries, documents = (text_bags(side, fitted) for side in texts)

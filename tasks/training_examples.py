@@ -83,7 +83,7 @@ def _kinds(batch: Batch, i: int, in_batch: Float32) -> dict[str, list[int]]:
     return {
         "positive": [int(batch.document_rows[i])],
         "random": batch.pool[batch.allowed[i, b : b + len(batch.pool)]].tolist(),
-        "shown, not clicked": batch.own[i, batch.own_counts[i]].tolist(),
+        "shown, not clicked": batch.pair_negatives[i, batch.pair_negative_mask[i]].tolist(),
         "hardest of the batch": batch.document_rows[nearest[np.isfinite(allowed[nearest])]].tolist(),
     }
 

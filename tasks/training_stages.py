@@ -81,14 +81,14 @@ def train_arm(
     if ratings and arm.ratings and arm.ratings.negatives:
         bad = bad_of(ratings, pairs, known_positives)
         offline = bad if offline is None else packed(np.concatenate([bad, offline], axis=1))
-    candidates = list(enumerate(arm.tried))
+    candidates = list(enumerate(arm.trial_arms))
     if screened is not None:
         chosen = json.loads((screened.folder / "trials.json").read_text())["chosen"]
         candidates = [candidates[chosen]]
     trials: dict[int, Trial] = {}
     for number, trial in candidates:
         start_state = Start(None if start is None else _start_tower(start, trial), offline)
-        label = f"train, seed {seed}" + (f", trial {number + 1} of {len(arm.tried)}" if len(candidates) > 1 else "")
+        label = f"train, seed {seed}" + (f", trial {number + 1} of {len(arm.trial_arms)}" if len(candidates) > 1 else "")
         trials[number] = _run(corpus, pairs, known_positives, trial, seed, recall, start_state, label)
     chosen = max(trials, key=lambda number: trials[number].recall)
     best = trials[chosen]
@@ -97,7 +97,7 @@ def train_arm(
     (folder / "epochs.json").write_text(json.dumps(best.epochs, indent=1))
     (folder / "costs.json").write_text(json.dumps(best.costs | best.best.counts(), indent=1))
     recalls = {str(number): trial.recall for number, trial in trials.items()}
-    summary = {"chosen": chosen, "tried": len(arm.tried), "validation_recall": recalls}
+    summary = {"chosen": chosen, "tried": len(arm.trial_arms), "validation_recall": recalls}
     (folder / "trials.json").write_text(json.dumps(summary, indent=1))
 
 
@@ -107,12 +107,12 @@ def _start_tower(start: TrainedTowers, arm: Arm) -> Tower:
     Raises InputError if it has other features or another shape.
     """
     model = load_towers(start.folder)
-    if (model.fitted.features, model.config.shape()) != (arm.reads, arm.towers.shape()):
+    if (model.fitted.features, model.config.shape()) != (arm.features, arm.towers.shape()):
         raise InputError(
             "start_from: that arm's text, groups or towers differ from this one's, so its weights do not fit. "
             "Use the same settings in both"
         )
-    return tower_of(arm.towers, model.tower.state(), arm.reads.group_names)
+    return tower_of(arm.towers, model.tower.state(), arm.features.group_names)
 
 
 def best_recall(towers: TrainedTowers) -> float:
@@ -124,7 +124,7 @@ def best_recall(towers: TrainedTowers) -> float:
 def chosen_trial(arm: Arm, towers: TrainedTowers) -> Arm:
     """The arm with the settings of its best trial, as it was trained."""
     chosen: int = json.loads((towers.folder / "trials.json").read_text())["chosen"]
-    return arm.tried[chosen]
+    return arm.trial_arms[chosen]
 
 
 def _run(
@@ -141,7 +141,7 @@ def _run(
     epochs: list[dict[str, Any]] = []
     best: Tower | None = None
     first, started = 0, time.perf_counter()
-    with showing(label, arm.training.epochs * pairs.an_epoch) as show:
+    with showing(label, arm.training.epochs * pairs.pairs_per_epoch) as show:
         for progress, tower in train(corpus, pairs, known_positives, arm, seed, recall, start):
             if not first:
                 first, started = progress.pairs, time.perf_counter()  # compiling and reading are not measured
@@ -149,7 +149,7 @@ def _run(
             if progress.epoch:
                 epochs.append(progress.epoch._asdict() | _weights(tower))
             if progress.best:
-                best = tower_of(arm.towers, copied_state(tower), arm.reads.group_names)
+                best = tower_of(arm.towers, copied_state(tower), arm.features.group_names)
     assert best is not None, "the first epoch is always the best so far"
     seconds = time.perf_counter() - started
     costs = {"train_s": seconds, "pairs": progress.pairs, "pairs_per_s": (progress.pairs - first) / seconds}

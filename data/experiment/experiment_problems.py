@@ -66,7 +66,7 @@ def _trial_problems(experiment: Experiment) -> list[str]:
     problems = []
     for name, question in experiment.questions.items():
         arms = [arm for label in (question.baseline, *question.arms) if (arm := arm_of(label)) in experiment.arms]
-        trials = {arm: len(experiment.arms[arm].tried) for arm in arms}
+        trials = {arm: len(experiment.arms[arm].trial_arms) for arm in arms}
         if len(set(trials.values())) > 1:
             counts = ", ".join(f"{arm} {number}" for arm, number in trials.items())
             problems.append(

@@ -196,7 +196,7 @@ def _search_terms(
 ) -> tuple[Int32, Float32]:
     if query.mode == "ebr":
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    rows, scores = match(bundle.terms, words, every=True)
+    rows, scores = match(bundle.terms, words, all_words=True)
     if allowed is not None:
         rows, scores = rows[allowed[rows]], scores[allowed[rows]]
     depth = max(query.k, DEEP)

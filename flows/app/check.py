@@ -89,7 +89,7 @@ def _refused(spec: Experiment, log: Log) -> Iterator[str]:
 
 def _unread(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> str | None:
     """The reason why this log cannot give the features of an arm, None where it can."""
-    reads = spec.arms[name].reads
+    reads = spec.arms[name].features
     try:
         columns = extract_columns.fn(logs, log, contents_of(logs), reads) if needs_columns(reads) else None
         examine(log, reads, columns)

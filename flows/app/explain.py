@@ -55,7 +55,7 @@ def _explained(asked: Experiment, arm: str, query: str, searcher: str | None, do
     source = extract_log(spec)
     searches = sample_searches(spec, source)
     every, run, log = featurize(spec, source), (arm, spec.seeds[0]), source.log
-    features, towers = every[spec.arms[arm].reads], train_run(spec, source, every, searches.validation, run).towers[run]
+    features, towers = every[spec.arms[arm].features], train_run(spec, source, every, searches.validation, run).towers[run]
     row = _row(log, "documents", "document_id", document)
     model = load_towers(towers.folder)
     inputs, search = _placed(read_inputs(features, model.config), model, log, query, searcher)
@@ -109,7 +109,7 @@ def _groups(told: Explained) -> Table:
         table = Table(
             "group", "cosine lost without it", title="each group left out of both sides", title_justify="left"
         )
-        for name, lost in zip(told.groups, told.left_out.tolist(), strict=True):
+        for name, lost in zip(told.groups, told.ablation.tolist(), strict=True):
             table.add_row(name, f"{lost:+.4f}")
         return table
     table = Table("query ↓ document →", *told.groups, "sum", title="what adds up to the cosine", title_justify="left")

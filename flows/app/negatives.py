@@ -28,7 +28,7 @@ def inspect_negatives(experiment: str, arm: str, count: int) -> list[TrainingExa
     mined = result(trained.mined[run]) if settings.mine_from else None
     towers = result(trained.towers[run])
     return sample_training_pairs(
-        source.log, result(features[settings.reads]), towers, mined, ratings, settings, count, run[1]
+        source.log, result(features[settings.features]), towers, mined, ratings, settings, count, run[1]
     )
 
 

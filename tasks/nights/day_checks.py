@@ -67,7 +67,7 @@ def warm_start(folder: Path, features: FeatureSet, towers: TrainedTowers, arm: A
 def fits(towers: TrainedTowers, arm: Arm) -> bool:
     """True if the towers have the features and the shape of the arm, so that it can start from them."""
     model = load_towers(towers.folder)
-    return (model.fitted.features, model.config.shape()) == (arm.reads, arm.towers.shape())
+    return (model.fitted.features, model.config.shape()) == (arm.features, arm.towers.shape())
 
 
 @stage(GraphVectors)

@@ -34,7 +34,7 @@ def recalls() -> tuple[dict[str, Float64], Float64]:
     tables = Simulated(layout="simulated").tables(lived.folder)
     log = extract.fn(tables, Split(), contents_of(tables))
     test, validation = sample.fn(log, "test", 2_000, 1, lived), sample.fn(log, "validation", 500, 1)
-    features = featurise.fn(log, TEXT.reads)
+    features = featurise.fn(log, TEXT.features)
     found = {"bm25": retrieve_baseline.fn(log, test, "bm25", 10)}
     for sees in ("text", "place", "everything"):
         found[f"oracle-{sees}"] = retrieve_oracle.fn(WORLD, lived, log, test, sees, 10)

@@ -251,7 +251,7 @@ def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) 
         if document["created_at"] is not None and document["created_at"].isoformat() >= cut.rstrip("Z"):
             assert document["document_row"] not in trainable
     # An n-gram that only later texts hold has no row in the vocabulary.
-    features = featurise.fn(first[1].log, load_experiment(first[0]).arms["random"].reads)
+    features = featurise.fn(first[1].log, load_experiment(first[0]).arms["random"].features)
     queries = read_bags(features, "text", "searches")
     trained_on = extracted_log.rows(extracted_log.read(log, "training_queries"), "query_row")
     document_bags = read_bags(features, "text", "documents")
@@ -278,7 +278,7 @@ def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path
         tables = asked.logs.tables(world.folder)
         log = extract.fn(tables, asked.split, contents_of(tables))
         validation = sample.fn(log, "validation", 200, 1)
-        towers = train_arm.fn(log, featurise.fn(log, arm.reads), validation, arm, 0)
+        towers = train_arm.fn(log, featurise.fn(log, arm.features), validation, arm, 0)
         names = {path.name for stage in (log, validation, towers) for path in stage.folder.iterdir()}
         assert "truth" not in names
         made = (towers.folder / "towers.safetensors").read_bytes()

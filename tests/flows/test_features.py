@@ -47,8 +47,8 @@ def test_all_groups_go_from_the_log_to_vectors_and_to_the_query_tower(log: Artif
     arm = Arm.model_validate(
         {**SMALL, "towers": {"dimensions": 16, "fusion": fusion}, "groups": {"place": PLACE, "friends": FRIENDS}}
     )
-    graphs = {"friends": embed_graph.fn(log, arm.reads.graphs["friends"])}
-    features = featurise.fn(log, arm.reads, graphs)
+    graphs = {"friends": embed_graph.fn(log, arm.features.graphs["friends"])}
+    features = featurise.fn(log, arm.features, graphs)
     validation, test = sample.fn(log, "validation", 100, 1), sample.fn(log, "test", 50, 1)
     towers = train_arm.fn(log, features, validation, arm, 0)
     weights = json.loads((towers.folder / "weights.json").read_text())
@@ -84,8 +84,8 @@ def test_the_graph_reads_no_edge_from_after_the_cut(log: Artifact) -> None:
 
 
 def test_clicked_queries_are_those_of_the_training_window(log: Artifact) -> None:
-    plain = featurise.fn(log, Arm().reads)
-    wider = featurise.fn(log, Arm.model_validate({"text": {"clicked_queries": True}}).reads)
+    plain = featurise.fn(log, Arm().features)
+    wider = featurise.fn(log, Arm.model_validate({"text": {"clicked_queries": True}}).features)
     searches = {row["search_row"]: row for row in pq.read_table(log.folder / "searches.parquet").to_pylist()}
     clicked: dict[int, set[int]] = {}
     for row in pq.read_table(log.folder / "results.parquet").to_pylist():
@@ -130,9 +130,9 @@ def tables(tmp_path: Path) -> Tables:
 def features_of(tables: Tables, groups: dict[str, Any]) -> tuple[Artifact, Arm]:
     arm = Arm.model_validate({"groups": groups})
     log = extract.fn(tables, Split(), contents_of(tables))
-    columns = extract_columns.fn(tables, log, contents_of(tables), arm.reads) if needs_columns(arm.reads) else None
-    graphs = {name: embed_graph.fn(log, graph) for name, graph in arm.reads.graphs.items()}
-    return featurise.fn(log, arm.reads, graphs, columns), arm
+    columns = extract_columns.fn(tables, log, contents_of(tables), arm.features) if needs_columns(arm.features) else None
+    graphs = {name: embed_graph.fn(log, graph) for name, graph in arm.features.graphs.items()}
+    return featurise.fn(log, arm.features, graphs, columns), arm
 
 
 def test_any_column_of_the_log_can_be_a_feature(tables: Tables) -> None:
@@ -206,7 +206,7 @@ def test_undated_edges_are_named_a_leak_by_what_they_hold(tmp_path: Path) -> Non
     made = extract.fn(files, Split(), contents_of(files))
 
     def told(**graph: Any) -> str | None:
-        return leak_of(made, Arm.model_validate({"groups": {"g": {"kind": "graph", **graph}}}).reads)
+        return leak_of(made, Arm.model_validate({"groups": {"g": {"kind": "graph", **graph}}}).features)
 
     listens, friends = told(edges=["listen"], undated_edges=True), told(edges=["friend"], undated_edges=True)
     assert listens is not None
@@ -214,7 +214,7 @@ def test_undated_edges_are_named_a_leak_by_what_they_hold(tmp_path: Path) -> Non
     assert friends is not None
     assert friends.startswith("reads edges without a date")
     assert told(clicks=True) is None
-    assert leak_of(made, Arm().reads) is None
+    assert leak_of(made, Arm().features) is None
 
 
 def test_explain_prints_the_matrix_of_an_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ arm, logs = Arm(loss=Softmax()), Tables(layout="tables", searches="s", results="
 question = Comparison(baseline="a", arms=("b",))
 inputs = {
     "extract": [logs, Split(**settings.get("split", {}))],
-    "featurise": [arm.reads],
+    "featurise": [arm.features],
     "train_arm": [arm],
     "mine_negatives": [arm, arm.positives, arm.mining],
     "build_index": [Ivf(nlist=4)],
