@@ -25,7 +25,7 @@ def inspect_negatives(experiment: str, arm: str, count: int) -> list[TrainingExa
     settings, run = spec.arms[arm], (arm, spec.seeds[0])
     trained = train_run(spec, source, features, searches.validation, run)
     ratings = [result(trained.ratings[rated, run[1]]) for rated in settings.ratings.of] if settings.ratings else []
-    mined = result(trained.mined[run]) if settings.mine_from else None
+    mined = result(trained.mined_negatives[run]) if settings.mine_from else None
     towers = result(trained.towers[run])
     return sample_training_pairs(
         source.log, result(features[settings.reads]), towers, mined, ratings, settings, count, run[1]
