@@ -47,9 +47,9 @@ def rollback(experiment: NAME = None) -> None:
 
 def status(experiment: NAME = None) -> None:
     """Show which champion answers, since when and on what data, the last night's decision, and when the next runs."""
-    from flows.process.ui import use_served
+    from flows.process.ui import use_running_server
 
-    server = os.environ.get("PREFECT_API_URL") or use_served()
+    server = os.environ.get("PREFECT_API_URL") or use_running_server()
     from flows.app.status import describe_status  # Prefect, which comes with it, reads the server's address once
 
     print(describe_status(experiment, server))

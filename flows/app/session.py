@@ -43,11 +43,11 @@ def open_session(quiet: bool = False) -> None:
     from flows.process.cleanup import end_orphans
     from flows.process.preflight import refuse_unusable, start_server
     from flows.process.signals import install_handlers
-    from flows.process.ui import use_served
+    from flows.process.ui import use_running_server
 
     install_handlers()
     end_orphans()
-    use_served()
+    use_running_server()
     refuse_unusable(served="PREFECT_API_URL" in os.environ)
     start_server()
     import prefect  # noqa: F401  (it configures the loggers, and would drop the filters)
