@@ -1,4 +1,4 @@
-"""The training of arms: the one wiring of it, for every flow and command."""
+"""Train arms: the same wiring for every flow and command."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ ArmRun = tuple[str, int]  # an arm and a seed
 
 
 class TrainedArms(NamedTuple):
-    """What training made, by arm and seed, in the order in which it began."""
+    """The artifacts of training, by arm and seed, in the order in which their stages were submitted."""
 
     towers: dict[ArmRun, TrainedTowers]
-    mined: dict[ArmRun, MinedNegatives]  # offline hard negatives of the arm
-    unrated: dict[ArmRun, UnratedResults]  # what the arm retrieves and nobody has judged
-    ratings: dict[ArmRun, RatedResults]  # of what the arm retrieves
+    mined_negatives: dict[ArmRun, MinedNegatives]  # offline hard negatives of the arm
+    unrated_results: dict[ArmRun, UnratedResults]  # results that the arm retrieves and nobody has judged
+    ratings: dict[ArmRun, RatedResults]  # of the results that the arm retrieves
 
 
 class TrainingPlan(NamedTuple):
-    """What a training reads, and what was begun so far."""
+    """The inputs of a training, and the stages submitted so far."""
 
     spec: Experiment
     source: Source
     features: FeatureSets
     validation: EvalSet | None
-    warm: Mapping[ArmRun, TrainedTowers]  # towers to start from in place of the arm's own start
-    trained: TrainedArms
+    warm_starts: Mapping[ArmRun, TrainedTowers]  # towers to start from, in place of the arm's own start
+    arms: TrainedArms
 
 
 def train_arms(
@@ -42,22 +42,23 @@ def train_arms(
     features: FeatureSets,
     validation: EvalSet | None,
 ) -> TrainedArms:
-    """The towers of every arm with the first seed; with the others of every arm, too, or, under screening, of each
-    question's baseline and its best arm on validation; and the parts of ensembles.
+    """The towers of every arm and seed that the experiment needs.
 
-    An arm that mines, starts or takes ratings from another needs that one's towers, with the same seed.
+    Every arm is trained with the first seed. With the other seeds every arm is trained or, under screening, only each
+    question's baseline and its best arm on validation. The parts of ensembles follow. An arm that mines from another,
+    starts from it or takes its ratings needs the towers of that arm with the same seed.
     """
     plan = TrainingPlan(spec, source, features, validation, {}, TrainedArms({}, {}, {}, {}))
     for arm in spec.arms:
         _train(plan, (arm, spec.seeds[0]))
     for seed in spec.seeds[1:]:
-        for arm in screen(spec, plan.trained.towers) if spec.screening else spec.arms:
+        for arm in screen(spec, plan.arms.towers) if spec.screening else spec.arms:
             _train(plan, (arm, seed))
     for run in ensemble_parts(spec):
         _train(plan, run)
-    for run in _rated_for_filters(plan):
+    for run in _runs_rated_for_filters(plan):
         _rate(plan, run)
-    return plan.trained
+    return plan.arms
 
 
 def train_run(
@@ -66,27 +67,27 @@ def train_run(
     features: FeatureSets,
     validation: EvalSet | None,
     run: ArmRun,
-    warm: Mapping[ArmRun, TrainedTowers] | None = None,
+    warm_starts: Mapping[ArmRun, TrainedTowers] | None = None,
 ) -> TrainedArms:
-    """The towers of one arm and seed, and of those that it needs, by the same wiring.
+    """The towers of one arm and seed, and of the arms that it needs, by the same wiring.
 
-    warm: towers from which an arm and seed start in place of those that the experiment names.
+    warm_starts: the towers from which an arm and seed start, in place of those that the experiment names.
     """
-    plan = TrainingPlan(spec, source, features, validation, warm or {}, TrainedArms({}, {}, {}, {}))
+    plan = TrainingPlan(spec, source, features, validation, warm_starts or {}, TrainedArms({}, {}, {}, {}))
     _train(plan, run)
-    return plan.trained
+    return plan.arms
 
 
 def unrated_results(
     spec: Experiment, source: Source, features: FeatureSets, validation: EvalSet | None, arm: str
 ) -> UnratedResults:
-    """What the arm retrieves with the first seed and nobody has judged yet, for people to rate."""
+    """The results that the arm retrieves with the first seed and nobody has judged yet, for people to rate."""
     plan = TrainingPlan(spec, source, features, validation, {}, TrainedArms({}, {}, {}, {}))
     return _list_unrated(plan, (arm, spec.seeds[0]))
 
 
 def restrict_to_arm(spec: Experiment, arm: str) -> Experiment:
-    """The experiment with that arm and those that it needs, and the first seed, alone. Raises InputError if there is no
+    """The experiment with that arm, the arms that it needs and the first seed only. Raises InputError if there is no
     such arm.
 
     Rankers stay: they decide which part of the validation an arm is measured on.
@@ -101,20 +102,20 @@ def restrict_to_arm(spec: Experiment, arm: str) -> Experiment:
 def screen(spec: Experiment, towers: Mapping[ArmRun, TrainedTowers]) -> list[str]:
     """Each question's baseline and its best arm by validation recall with the first seed, in the order of the arms.
 
-    This waits for the first seed: screening has to look at validation before the other seeds begin.
+    Waits for the first seed: screening reads its validation before the other seeds begin.
     """
-    trained, _ = settle({arm: towers[arm, spec.seeds[0]] for arm in spec.arms})
-    recalls = {arm: best_recall(artifact) for arm, artifact in trained.items()}
-    chosen: set[str] = set()
+    artifacts, _ = settle({arm: towers[arm, spec.seeds[0]] for arm in spec.arms})
+    recalls = {arm: best_recall(artifact) for arm, artifact in artifacts.items()}
+    selection: set[str] = set()
     for question in spec.questions.values():
-        compared = [arm for label in question.arms if (arm := arm_of(label)) in recalls]
-        chosen |= {arm_of(question.baseline)} & set(recalls)
-        chosen |= {max(compared, key=lambda arm: recalls[arm])} if compared else set()
-    return [arm for arm in spec.arms if arm in chosen]
+        candidates = [arm for label in question.arms if (arm := arm_of(label)) in recalls]
+        selection |= {arm_of(question.baseline)} & set(recalls)
+        selection |= {max(candidates, key=lambda arm: recalls[arm])} if candidates else set()
+    return [arm for arm in spec.arms if arm in selection]
 
 
 def ensemble_parts(spec: Experiment) -> list[ArmRun]:
-    """The arms and seeds that ensembles are made of, without repeats."""
+    """The arms and seeds that the ensembles combine, without repeats."""
     runs = [
         run for seed in spec.seeds for ensemble in spec.ensembles.values() for run in ensemble.runs(seed, spec.seeds)
     ]
@@ -122,16 +123,16 @@ def ensemble_parts(spec: Experiment) -> list[ArmRun]:
 
 
 def _train(plan: TrainingPlan, run: ArmRun) -> TrainedTowers:
-    """The towers of an arm and seed; what they need is begun first."""
-    if run not in plan.trained.towers:
+    """The towers of an arm and seed; the stages that they need are submitted first."""
+    if run not in plan.arms.towers:
         (name, seed), spec = run, plan.spec
-        arm, first = spec.arms[name], (name, spec.seeds[0])
-        ratings = [_rate(plan, (rated, seed)) for rated in arm.ratings.of] if arm.ratings else None
-        mined = _mine(plan, run, ratings) if arm.mine_from else None
-        start = plan.warm.get(run) or (_train(plan, (arm.start_from, seed)) if arm.start_from else None)
-        screened = _train(plan, first) if run != first and len(arm.trial_arms) > 1 else None
+        arm, first_run = spec.arms[name], (name, spec.seeds[0])
+        ratings = [_rate(plan, (rated_arm, seed)) for rated_arm in arm.ratings.of] if arm.ratings else None
+        negatives = _mine(plan, run, ratings) if arm.mine_from else None
+        start = plan.warm_starts.get(run) or (_train(plan, (arm.start_from, seed)) if arm.start_from else None)
+        first_towers = _train(plan, first_run) if run != first_run and len(arm.trial_arms) > 1 else None
         assert plan.validation is not None, "an experiment with arms has validation searches"
-        plan.trained.towers[run] = submit(
+        plan.arms.towers[run] = submit(
             train_arm,
             run,
             plan.source.log,
@@ -140,21 +141,21 @@ def _train(plan: TrainingPlan, run: ArmRun) -> TrainedTowers:
             arm,
             seed,
             start,
-            mined,
-            screened,
+            negatives,
+            first_towers,
             ratings,
         )
-    return plan.trained.towers[run]
+    return plan.arms.towers[run]
 
 
 def _mine(plan: TrainingPlan, run: ArmRun, ratings: list[RatedResults] | None) -> MinedNegatives:
-    """Offline hard negatives for an arm and seed, from what the arm mine_from retrieves."""
-    if run not in plan.trained.mined:
+    """Offline hard negatives for an arm and seed, from the results of the arm that mine_from names."""
+    if run not in plan.arms.mined_negatives:
         name, seed = run
         arm = plan.spec.arms[name]
-        assert arm.mine_from is not None, "the caller has looked"
+        assert arm.mine_from is not None, "only arms with mine_from are mined for"
         miner = plan.spec.arms[arm.mine_from]
-        plan.trained.mined[run] = submit(
+        plan.arms.mined_negatives[run] = submit(
             mine_negatives,
             (arm.mine_from, seed),
             plan.source.log,
@@ -169,41 +170,41 @@ def _mine(plan: TrainingPlan, run: ArmRun, ratings: list[RatedResults] | None) -
             arm.ratings,
             ratings,
         )
-    return plan.trained.mined[run]
+    return plan.arms.mined_negatives[run]
 
 
 def _rate(plan: TrainingPlan, run: ArmRun) -> RatedResults:
-    """Ratings of what an arm and seed retrieve: by a simulated world's truth, else those that people gave."""
-    if run not in plan.trained.ratings:
+    """Ratings of the results of an arm and seed: from a simulated world's truth, or else imported from people."""
+    if run not in plan.arms.ratings:
         feedback, world = plan.spec.feedback, plan.source.world
         if plan.spec.people_rate:
-            assert feedback.imported is not None, "load_experiment names it"
+            assert feedback.imported is not None, "load_experiment sets it"
             files = imported_of(feedback.imported, run[0])
             ratings = submit(take_imported, run[:1], plan.source.log, run[0], files, feedback.good_from)
         else:
             assert world is not None, "only a simulated world has a truth"
-            assert feedback.rater is not None, "people_rate has looked"
-            unrated = _list_unrated(plan, run)
-            ratings = submit(rate, run, plan.source.log, world, unrated, feedback.rater, feedback.good_from)
-        plan.trained.ratings[run] = ratings
-    return plan.trained.ratings[run]
+            assert feedback.rater is not None, "without a rater people rate"
+            results = _list_unrated(plan, run)
+            ratings = submit(rate, run, plan.source.log, world, results, feedback.rater, feedback.good_from)
+        plan.arms.ratings[run] = ratings
+    return plan.arms.ratings[run]
 
 
 def _list_unrated(plan: TrainingPlan, run: ArmRun) -> UnratedResults:
-    """What an arm and seed retrieve, without what the log or the ratings that the arm learnt from judged."""
-    if run not in plan.trained.unrated:
+    """The results of an arm and seed that neither the log nor the ratings that the arm was trained on judge."""
+    if run not in plan.arms.unrated_results:
         arm = plan.spec.arms[run[0]]
-        before = [_rate(plan, (rated, run[1])) for rated in arm.ratings.of] if arm.ratings else []
+        earlier_ratings = [_rate(plan, (rated_arm, run[1])) for rated_arm in arm.ratings.of] if arm.ratings else []
         features, towers = plan.features[arm.features], _train(plan, run)
-        plan.trained.unrated[run] = submit(
-            list_unrated, run, plan.source.log, features, towers, arm, before, plan.spec.feedback
+        plan.arms.unrated_results[run] = submit(
+            list_unrated, run, plan.source.log, features, towers, arm, earlier_ratings, plan.spec.feedback
         )
-    return plan.trained.unrated[run]
+    return plan.arms.unrated_results[run]
 
 
-def _rated_for_filters(plan: TrainingPlan) -> Iterator[ArmRun]:
-    """The arms and seeds whose ratings filters learn from, for each seed that the filtered arm has."""
-    for spec in plan.spec.filters.values():
+def _runs_rated_for_filters(plan: TrainingPlan) -> Iterator[ArmRun]:
+    """The arms and seeds whose ratings train filters, for each seed that the filtered arm has."""
+    for settings in plan.spec.filters.values():
         for seed in plan.spec.seeds:
-            if (spec.arm, seed) in plan.trained.towers:
-                yield from ((arm, seed) for arm in spec.of)
+            if (settings.arm, seed) in plan.arms.towers:
+                yield from ((arm, seed) for arm in settings.of)

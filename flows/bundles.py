@@ -1,4 +1,4 @@
-"""The bundles of an experiment: a model that answers for each arm, of its first seed, through its tuned index."""
+"""Build bundles: for each arm, a model of the first seed that answers queries with the arm's tuned index."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from data.experiment.experiment_spec import Experiment
 from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, Source
 from flows.submit import submit
-from flows.vectors import Embedded, Indexes, Radii, is_servable, served_index
+from flows.vectors import ArmVectors, Indexes, Radii, is_servable, served_index
 from tasks.bundle_stages import bundle, tabulate
 from tasks.kinds import ModelBundle
 
@@ -14,13 +14,13 @@ from tasks.kinds import ModelBundle
 def build_bundles(
     spec: Experiment,
     source: Source,
-    trained: TrainedArms,
-    vectors: Embedded,
+    arms: TrainedArms,
+    vectors: ArmVectors,
     indexes: Indexes,
     radii: Radii,
     searches: EvalSets,
 ) -> dict[str, ModelBundle]:
-    """A bundle for each arm and ensemble of which a query can bring all that its tower reads."""
+    """A bundle for each arm and ensemble whose query tower reads only what a query can bring."""
     runs = {name: (name, spec.seeds[0]) for name in (*spec.arms, *spec.ensembles) if is_servable(spec, name)}
     if not runs:
         return {}
@@ -31,7 +31,7 @@ def build_bundles(
             (name,),
             tables,
             searches.test,
-            [trained.towers[part] for part in _parts(spec, run)],
+            [arms.towers[part] for part in _parts(spec, run)],
             vectors.test[run],
             indexes[run, served_index(spec)],
             radii[run],
@@ -44,5 +44,5 @@ def build_bundles(
 
 
 def _parts(spec: Experiment, run: ArmRun) -> list[ArmRun]:
-    """The arms and seeds of an ensemble; of an arm itself."""
+    """The arms and seeds of an ensemble; for an arm, its own run."""
     return spec.ensembles[run[0]].runs(run[1], spec.seeds) if run[0] in spec.ensembles else [run]

@@ -1,4 +1,4 @@
-"""The parts of a night: its data, its challenger, and both against the newest day."""
+"""The steps of a night: read its data, train the challenger, measure it and the champions on the newest day."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from tasks.tracking.run_metrics import main_k
 
 
 class NightPlan(NamedTuple):
-    """What a night works on."""
+    """The inputs of a night."""
 
-    name: str  # the experiment's
+    name: str  # of the experiment
     spec: Experiment
-    world: SimulatedLog | None  # where the log is simulated
+    world: SimulatedLog | None  # the simulated world that wrote the log
     day: date
     days: list[date]  # of the logs, in order
-    parts: dict[str, list[Partition]]  # table that grows by the day → its files, as read
-    accept: bool  # the day although its checks fail
+    parts: dict[str, list[Partition]]  # growing table → the partitions of its files
+    accept: bool  # accept the day even if its checks fail
 
 
 class Challenger(NamedTuple):
-    """What was trained, and what it reads."""
+    """The trained towers and their inputs."""
 
     arm: str
     features: FeatureSet
@@ -48,23 +48,23 @@ class Challenger(NamedTuple):
 
 
 def read_day(plan: NightPlan, refused: tuple[date, ...]) -> tuple[Source, EvalSets]:
-    """The log as it stood at the end of the newest day, without the days that were refused, and its sampled searches.
+    """The log up to the end of the newest day, without the refused days, and its sampled searches.
 
-    The newest day is the test; the days before it that choose the epoch are the validation. Raises InputError if there
-    are too few days.
+    The newest day is the test; the validation days before it choose the epoch. Raises InputError if there are too few
+    days.
     """
-    before = [day for day in plan.days if day < plan.day and day not in refused]
-    held_out = plan.spec.nightly.validation_days
-    if len(before) <= held_out:
+    earlier_days = [day for day in plan.days if day < plan.day and day not in refused]
+    validation_days = plan.spec.nightly.validation_days
+    if len(earlier_days) <= validation_days:
         raise InputError(
-            f"day {plan.day}: {len(before)} usable days lie before it; a night needs {held_out} that choose the epoch "
-            "(nightly.validation_days), and at least one to train on"
+            f"day {plan.day}: {len(earlier_days)} usable days come before it; a night needs {validation_days} of "
+            "them to choose the epoch (nightly.validation_days) and at least one more to train on"
         )
-    newest = datetime.combine(plan.day, time())
+    day_start = datetime.combine(plan.day, time())
     split = Split(
-        validation_from=datetime.combine(before[-held_out], time()),
-        test_from=newest,
-        until=newest + timedelta(days=1),
+        validation_from=datetime.combine(earlier_days[-validation_days], time()),
+        test_from=day_start,
+        until=day_start + timedelta(days=1),
         without=tuple(day for day in refused if day < plan.day),
     )
     files, evaluation, judged_from = (
@@ -81,22 +81,22 @@ def read_day(plan: NightPlan, refused: tuple[date, ...]) -> tuple[Source, EvalSe
 def train_challenger(
     plan: NightPlan, source: Source, searches: EvalSets, name: str, champion: Champion | None
 ) -> Challenger:
-    """The arm, trained on the days before the newest: from the champion's weights, or from nothing where there is none.
+    """The arm, trained on the days before the newest: from the champion's weights, or from scratch without a champion.
 
-    Arms that it mines or starts from are trained as the experiment says.
+    The arms that it mines or starts from are trained as in the experiment.
     """
     spec, run = restrict_to_arm(plan.spec, name), (name, plan.spec.seeds[0])
     arm, features = spec.arms[name], featurize(spec, source)
-    warm = {}
+    warm_starts = {}
     if champion is not None:
-        warm[run] = submit(warm_start, run, features[arm.features], champion.towers, arm, run[1])
-    towers = train_run(spec, source, features, searches.validation, run, warm).towers[run]
+        warm_starts[run] = submit(warm_start, run, features[arm.features], champion.towers, arm, run[1])
+    towers = train_run(spec, source, features, searches.validation, run, warm_starts).towers[run]
     vectors = submit(embed_texts, run, features[arm.features], towers, searches.test, arm.training.threads)
     return Challenger(name, result(features[arm.features]), result(towers), result(vectors))
 
 
 def measure_champion(plan: NightPlan, source: Source, test: EvalSet, champion: Champion) -> DayRecall:
-    """A champion's recall on the newest day: its towers, with what they decided, over the documents of that day."""
+    """A champion's recall on the newest day: its towers and fitted features over the documents of that day."""
     graphs = {
         name: submit(align_graph, (), source.log, champion.log, graph)
         for name, graph in graphs_of(champion.features).items()
@@ -121,34 +121,36 @@ def compare_with_champions(
     source: Source,
     test: EvalSet,
     challenger: DayRecall,
-    measured: DayRecall | None,
+    champion: DayRecall | None,
     champions: Sequence[Champion],
 ) -> tuple[ChampionComparison, ...]:
-    """The challenger against the champion, and, where equality with it is what decides, against those before it.
+    """The comparison of the challenger with the champion and, where a tie with it would decide, with earlier champions.
 
-    challenger and measured: the recall of the challenger and of the champion on the newest day.
+    challenger and champion: their recalls on the newest day. Empty without a champion.
     """
-    if measured is None:
+    if champion is None:
         return ()
     settings, resamples = plan.spec.nightly, plan.spec.evaluation.resamples
-    first = compare_on_day(test, challenger, measured, champions[-1].day, resamples)
-    if first.bound is None or first.bound > 0 or first.bound <= -settings.tolerance:
-        return (first,)
-    earlier = champions[-settings.remember : -1]
-    others = [
-        compare_on_day(test, challenger, measure_champion(plan, source, test, champion), champion.day, resamples)
-        for champion in earlier
+    comparison = compare_on_day(test, challenger, champion, champions[-1].day, resamples)
+    if comparison.bound is None or comparison.bound > 0 or comparison.bound <= -settings.tolerance:
+        return (comparison,)
+    earlier_champions = champions[-settings.remember : -1]
+    earlier_comparisons = [
+        compare_on_day(
+            test, challenger, measure_champion(plan, source, test, earlier_champion), earlier_champion.day, resamples
+        )
+        for earlier_champion in earlier_champions
     ]
-    return (first, *others)
+    return (comparison, *earlier_comparisons)
 
 
 def bundle_challenger(plan: NightPlan, source: Source, searches: EvalSets, challenger: Challenger) -> ModelBundle:
-    """The challenger as a model that answers, over the documents of the newest day, through the experiment's index."""
+    """The challenger as a bundle that answers queries over the documents of the newest day, with the served index."""
     arm, seed = plan.spec.arms[challenger.arm], plan.spec.seeds[0]
-    threads, spec, test = arm.training.threads, plan.spec.all_indexes[served_index(plan.spec)], searches.test
-    assert searches.validation is not None, "a night has days that choose the epoch"
+    threads, index_spec, test = arm.training.threads, plan.spec.all_indexes[served_index(plan.spec)], searches.test
+    assert searches.validation is not None, "a night has validation days"
     validation = submit(embed_texts, (), challenger.features, challenger.towers, searches.validation, threads)
-    index = submit(build_index, (), challenger.vectors, test, spec, threads, validation)
+    index = submit(build_index, (), challenger.vectors, test, index_spec, threads, validation)
     radius = submit(calibrate_radius, (), validation, searches.validation, threads)
     tables = submit(tabulate, (), source.log, test)
     towers, vectors = [challenger.towers], challenger.vectors

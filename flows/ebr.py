@@ -24,8 +24,8 @@ DEFAULT = "experiments/default.yaml"
 
 @flow(name="ebr", task_runner=RUNNER, flow_run_name="{experiment}")
 def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
-    """A search log in, verdicts out, for the experiment file of that path. An arm that fails is reported; the others
-    still finish."""
+    """Run the experiment in that file: a search log in, verdicts out. If an arm fails, the run reports it and finishes
+    the others."""
     begin()
     spec, name = load_experiment(Path(experiment)), Path(experiment).stem
     cluster = cluster_of(spec.runner)
@@ -35,18 +35,18 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     searches = sample_searches(spec, source)  # the validation is halved here and nowhere else
     refuse_small(spec, searches)
     features = featurize(spec, source)
-    towers = train_arms(spec, source, features, searches.validation)  # follows mine_from, start_from and ratings
-    vectors = embed_arms(spec, features, towers, searches)
-    vectors = join_ensembles(spec, towers, vectors, searches)  # from here on an ensemble is an arm
+    arms = train_arms(spec, source, features, searches.validation)  # follows mine_from, start_from and ratings
+    vectors = embed_arms(spec, features, arms, searches)
+    vectors = join_ensembles(spec, arms, vectors, searches)  # from here on an ensemble is an arm
     indexes = build_indexes(spec, vectors, searches)
     radii = calibrate_radii(spec, vectors, searches)
-    lists = retrieve_lists(spec, source, features, towers, vectors, indexes, radii, searches)
-    bundles = build_bundles(spec, source, towers, vectors, indexes, radii, searches)
-    run = settle_run(spec, features, towers, vectors, indexes, lists, bundles)  # the one place that waits for all
+    lists = retrieve_lists(spec, source, features, arms, vectors, indexes, radii, searches)
+    bundles = build_bundles(spec, source, arms, vectors, indexes, radii, searches)
+    run = settle_run(spec, features, arms, vectors, indexes, lists, bundles)  # the one place that waits for all
     results = evaluate_run(spec, source, searches, run)
     champion = select_champion(spec, name, run)
     audit = audit_run(spec, source, searches, run)
-    finished = finish_run(spec, name, source, searches, run)
-    page = report(finished, results, audit)
-    outcome = track(finished, results, page, champion)
+    finished_run = finish_run(spec, name, source, searches, run)
+    page = report(finished_run, results, audit)
+    outcome = track(finished_run, results, page, champion)
     return conclude(outcome, results, audit)

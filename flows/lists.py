@@ -1,4 +1,4 @@
-"""Everything that retrieves: baselines, oracles, arms through indexes, and lists of other kinds made of arms.
+"""Retrieve lists: baselines, oracles, arms with each index, and combinations of arms.
 
 To add a kind of list: its settings in the experiment file, a stage that writes `retrieved.npy`, and a case in
 `_combined_list`.
@@ -18,7 +18,7 @@ from ebr_core.training.rated_results import Filter
 from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, FeatureSets, Source
 from flows.submit import submit
-from flows.vectors import Embedded, Indexes, Radii, evaluated_runs, index_vectors, is_calibrated
+from flows.vectors import ArmVectors, Indexes, Radii, evaluated_runs, index_vectors, is_calibrated
 from tasks.audit_stage import rank_targets
 from tasks.ensemble_stages import retrieve_cascade
 from tasks.feedback_stages import fit_filter, retrieve_filtered
@@ -27,33 +27,33 @@ from tasks.kinds import EvalSet, ExaminationRates, FittedFilter, RetrievedList, 
 from tasks.ranker_stages import estimate_examination, retrieve_ranked, train_ranker
 from tasks.retrieval_stages import retrieve, retrieve_baseline, retrieve_oracle
 
-ListRun = tuple[str, int | None]  # a list and a seed; a retrieval without an arm has none
+ListRun = tuple[str, int | None]  # a list and a seed; None for a retrieval without an arm
 
 
 class Lists(NamedTuple):
-    """What was retrieved for the searches of the test."""
+    """The lists retrieved for the searches of the test."""
 
-    untrained: dict[str, RetrievedList]  # baselines and oracles
-    indexed: dict[tuple[ArmRun, str], RetrievedList]  # arms and ensembles, each through every index
+    baselines: dict[str, RetrievedList]  # baselines and oracles
+    indexed: dict[tuple[ArmRun, str], RetrievedList]  # arms and ensembles, with each index
     combined: dict[ListRun, RetrievedList]  # retrievals, cascades, rankers, filters
-    rankers: dict[ArmRun, TrainedRanker]  # as they were trained
-    filters: dict[ArmRun, FittedFilter]  # as they were fitted
-    target_ranks: dict[ArmRun, TargetRanks]  # where exact search ranks every target
+    rankers: dict[ArmRun, TrainedRanker]
+    filters: dict[ArmRun, FittedFilter]
+    target_ranks: dict[ArmRun, TargetRanks]  # the rank of every target in exact search
 
 
 class _ListInputs(NamedTuple):
-    """What lists are made of."""
+    """The inputs of all lists."""
 
     spec: Experiment
     source: Source
     features: FeatureSets
-    trained: TrainedArms
-    vectors: Embedded
+    arms: TrainedArms
+    vectors: ArmVectors
     indexes: Indexes
     searches: EvalSets
     radii: Radii
-    narrowed: dict[str, EvalSet]  # the searches of retrievals that look at fewer documents
-    examination: ExaminationRates | None  # how likely positions are examined; only rankers ask
+    narrowed_tests: dict[str, EvalSet]  # the test of retrievals that search fewer documents
+    examination: ExaminationRates | None  # how likely each position is examined; only rankers read it
     k: int
 
 
@@ -61,8 +61,8 @@ def retrieve_lists(
     spec: Experiment,
     source: Source,
     features: FeatureSets,
-    trained: TrainedArms,
-    vectors: Embedded,
+    arms: TrainedArms,
+    vectors: ArmVectors,
     indexes: Indexes,
     radii: Radii,
     searches: EvalSets,
@@ -76,21 +76,23 @@ def retrieve_lists(
     }
     runs = evaluated_runs(spec, vectors)
     ranks = {run: submit(rank_targets, run, vectors.test[run], test, threads[run]) for run in runs}
-    narrowed = {
+    narrowed_tests = {
         name: submit(choose_documents, (name,), source.log, test, retrieval.documents)
         for name, retrieval in spec.retrievals.items()
         if retrieval.documents
     }
     examination = submit(estimate_examination, (), source.log) if spec.rankers else None
-    inputs = _ListInputs(spec, source, features, trained, vectors, indexes, searches, radii, narrowed, examination, k)
-    lists = Lists(_untrained(spec, source, test, k), indexed, {}, {}, {}, ranks)
+    inputs = _ListInputs(
+        spec, source, features, arms, vectors, indexes, searches, radii, narrowed_tests, examination, k
+    )
+    lists = Lists(_baselines(spec, source, test, k), indexed, {}, {}, {}, ranks)
     for name, settings in spec.lists.items():
         for seed in _seeds_of(inputs, settings):
             lists.combined[name, seed] = _combined_list(inputs, lists, name, settings, seed)
     return lists
 
 
-def _untrained(spec: Experiment, source: Source, test: EvalSet, k: int) -> dict[str, RetrievedList]:
+def _baselines(spec: Experiment, source: Source, test: EvalSet, k: int) -> dict[str, RetrievedList]:
     """The baselines, and the oracles of a simulated world."""
     lists = {name: submit(retrieve_baseline, (name,), source.log, test, name, k) for name in BASELINES}
     if isinstance(spec.logs, Simulated) and source.world is not None:
@@ -100,7 +102,7 @@ def _untrained(spec: Experiment, source: Source, test: EvalSet, k: int) -> dict[
 
 
 def _seeds_of(inputs: _ListInputs, settings: ListSpec) -> list[int | None]:
-    """The seeds that all arms of a list have; no seed where it searches no arm."""
+    """The seeds that all arms of a list have; [None] for a list without arms."""
     if not settings.searched:
         return [None]
     return [seed for seed in inputs.spec.seeds if all((arm, seed) in inputs.vectors.test for arm in settings.searched)]
@@ -110,20 +112,20 @@ def _combined_list(inputs: _ListInputs, lists: Lists, name: str, settings: ListS
     """The list of that name and seed."""
     match settings:
         case Retrieval():
-            return _retrieval(inputs, name, settings, seed)
+            return _retrieval_list(inputs, name, settings, seed)
         case Cascade():
-            return _cascade(inputs, name, settings, seed or 0)
+            return _cascade_list(inputs, name, settings, seed or 0)
         case Ranker():
-            return _ranked(inputs, lists, name, settings, seed or 0)
+            return _ranked_list(inputs, lists, name, settings, seed or 0)
         case Filter():
-            return _filtered(inputs, lists, name, settings, seed or 0)
+            return _filtered_list(inputs, lists, name, settings, seed or 0)
         case _:
             assert_never(settings)
 
 
-def _retrieval(inputs: _ListInputs, name: str, settings: Retrieval, seed: int | None) -> RetrievedList:
+def _retrieval_list(inputs: _ListInputs, name: str, settings: Retrieval, seed: int | None) -> RetrievedList:
     """Terms, an arm's embedding or both, under conditions."""
-    log, test = inputs.source.log, inputs.narrowed.get(name, inputs.searches.test)
+    log, test = inputs.source.log, inputs.narrowed_tests.get(name, inputs.searches.test)
     if settings.arm is None or seed is None:
         return submit(retrieve_hybrid, (name,), log, test, settings, inputs.k, 1)
     run, vectors = (settings.arm, seed), inputs.vectors
@@ -131,15 +133,15 @@ def _retrieval(inputs: _ListInputs, name: str, settings: Retrieval, seed: int | 
     if settings.documents:
         index = index_vectors(run, settings.index, inputs.spec.all_indexes[settings.index], vectors.test, vectors, test)
     radius = inputs.radii[run] if is_calibrated(settings) else None
-    threads, embedded = vectors.threads[run], vectors.test[run]
-    return submit(retrieve_hybrid, (name, seed), log, test, settings, inputs.k, threads, embedded, index, radius)
+    threads, test_vectors = vectors.threads[run], vectors.test[run]
+    return submit(retrieve_hybrid, (name, seed), log, test, settings, inputs.k, threads, test_vectors, index, radius)
 
 
-def _cascade(inputs: _ListInputs, name: str, settings: Cascade, seed: int) -> RetrievedList:
-    """The first documents of an arm in the order of another."""
-    first, then = (settings.first, seed), (settings.then, seed)
+def _cascade_list(inputs: _ListInputs, name: str, settings: Cascade, seed: int) -> RetrievedList:
+    """The top documents of an arm in the order of another."""
+    first, second = (settings.first, seed), (settings.then, seed)
     vectors, index = inputs.vectors, inputs.indexes[first, settings.index]
-    threads = max(vectors.threads[first], vectors.threads[then])
+    threads = max(vectors.threads[first], vectors.threads[second])
     return submit(
         retrieve_cascade,
         (name, seed),
@@ -149,17 +151,17 @@ def _cascade(inputs: _ListInputs, name: str, settings: Cascade, seed: int) -> Re
         threads,
         vectors.test[first],
         index,
-        vectors.test[then],
+        vectors.test[second],
     )
 
 
-def _ranked(inputs: _ListInputs, lists: Lists, name: str, settings: Ranker, seed: int) -> RetrievedList:
-    """An arm's documents in the order of a ranker, which learns from the clicks of the validation's later half."""
+def _ranked_list(inputs: _ListInputs, lists: Lists, name: str, settings: Ranker, seed: int) -> RetrievedList:
+    """An arm's documents in the order of a ranker that is trained on the clicks of the validation's later half."""
     run, vectors, log, ranking = (settings.of, seed), inputs.vectors, inputs.source.log, inputs.searches.ranking
     assert ranking is not None, "an experiment with rankers samples searches for them"
     assert inputs.examination is not None, "rankers read it"
-    threads, spec = vectors.threads[run], inputs.spec.all_indexes[settings.index]
-    index = index_vectors(run, settings.index, spec, vectors.ranking, vectors, ranking)
+    threads, index_spec = vectors.threads[run], inputs.spec.all_indexes[settings.index]
+    index = index_vectors(run, settings.index, index_spec, vectors.ranking, vectors, ranking)
     ranker = submit(
         train_ranker,
         (name, seed),
@@ -187,14 +189,14 @@ def _ranked(inputs: _ListInputs, lists: Lists, name: str, settings: Ranker, seed
     )
 
 
-def _filtered(inputs: _ListInputs, lists: Lists, name: str, settings: Filter, seed: int) -> RetrievedList:
-    """An arm's documents without those that a model of the ratings takes for bad."""
+def _filtered_list(inputs: _ListInputs, lists: Lists, name: str, settings: Filter, seed: int) -> RetrievedList:
+    """An arm's documents without those that a model of the ratings classifies as bad."""
     run, vectors, log = (settings.arm, seed), inputs.vectors, inputs.source.log
     arm = inputs.spec.arms[settings.arm]
-    ratings = [inputs.trained.ratings[rated, seed] for rated in settings.of]
-    features, towers = inputs.features[arm.features], inputs.trained.towers[run]
-    fitted = submit(fit_filter, (name, seed), log, features, towers, arm, ratings, settings, seed)
-    lists.filters[name, seed] = fitted
-    embedded, index, threads = vectors.test[run], inputs.indexes[run, settings.index], vectors.threads[run]
+    ratings = [inputs.arms.ratings[rated_arm, seed] for rated_arm in settings.of]
+    features, towers = inputs.features[arm.features], inputs.arms.towers[run]
+    fitted_filter = submit(fit_filter, (name, seed), log, features, towers, arm, ratings, settings, seed)
+    lists.filters[name, seed] = fitted_filter
+    test_vectors, index, threads = vectors.test[run], inputs.indexes[run, settings.index], vectors.threads[run]
     test = inputs.searches.test
-    return submit(retrieve_filtered, (name, seed), log, test, embedded, index, fitted, inputs.k, threads)
+    return submit(retrieve_filtered, (name, seed), log, test, test_vectors, index, fitted_filter, inputs.k, threads)

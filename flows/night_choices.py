@@ -1,4 +1,4 @@
-"""What a night works on: the day, the arm, and from where it is trained."""
+"""Choose a night's days, its arm, and the towers from which the arm is trained."""
 
 from __future__ import annotations
 
@@ -9,82 +9,95 @@ import numpy as np
 from data.experiment.experiment_spec import Experiment
 from ebr_core.arrays import Float64
 from ebr_core.errors import InputError
-from flows.challenger import (
-    NightPlan,
-)
+from flows.challenger import NightPlan
 from flows.vectors import answers_queries
 from tasks.bundle_stages import models_of
 from tasks.kinds import DayRecall
 from tasks.nights.day_checks import drifted, fits
-from tasks.nights.night_records import (
-    Night,
-    champions_of,
-)
+from tasks.nights.night_records import Night, champions_of
 
 
-def choose_days(there: list[date], day: date | None, first: date | None, last: date | None) -> list[date]:
-    """The days asked for, of those in the logs; by default the newest that is over. Errors: none is."""
-    over = [one for one in there if one < datetime.now(UTC).date()]
+def choose_days(log_days: list[date], day: date | None, first: date | None, last: date | None) -> list[date]:
+    """The chosen days, out of those in the logs; by default the newest day that is over.
+
+    Raises InputError if no day is left, or if both a day and a range are given.
+    """
+    past_days = [past_day for past_day in log_days if past_day < datetime.now(UTC).date()]
     if day and (first or last):
         raise InputError("got a day and a range of days; give one of them")
-    if not over:
+    if not past_days:
         raise InputError("the logs hold no search of a day that is over, so there is no night to run")
-    span = f"the logs hold days from {over[0]} to {over[-1]} (UTC)"
+    span = f"the logs hold days from {past_days[0]} to {past_days[-1]} (UTC)"
     if not (first or last):
-        if day and day not in over:
+        if day and day not in past_days:
             raise InputError(f"day {day} is not in the logs, or not over; {span}")
-        return [day or over[-1]]
-    chosen = [one for one in over if (first or over[0]) <= one <= (last or over[-1])]
-    if not chosen:
+        return [day or past_days[-1]]
+    selection = [past_day for past_day in past_days if (first or past_days[0]) <= past_day <= (last or past_days[-1])]
+    if not selection:
         raise InputError(f"no day from {first or 'the first'} to {last or 'the last'} is in the logs; {span}")
-    return chosen
+    return selection
 
 
-def choose_arm(experiment: str, asked: Experiment, nights: list[Night]) -> str:
-    """The arm that is retrained. Errors: there is none, it is not clear which, or it cannot be asked."""
-    arms, champions = asked.arms, champions_of(nights)
+def choose_arm(experiment: str, spec: Experiment, nights: list[Night]) -> str:
+    """The arm that is retrained: nightly.arm, or else the arm of the last champion, the only arm, or the champion of
+    `ebr run`.
+
+    Raises InputError if none of these names an arm, or if the arm cannot answer queries.
+    """
+    arms, champions = spec.arms, champions_of(nights)
     if not arms:
-        raise InputError(f"{experiment} has no arms, so there is nothing to retrain; give it one")
-    name = asked.nightly.arm
+        raise InputError(f"{experiment} has no arms, so there is nothing to retrain; add an arm")
+    name = spec.nightly.arm
     if name is None and champions and champions[-1].arm in arms:
         name = champions[-1].arm
     if name is None:
-        name = next(iter(arms)) if len(arms) == 1 else _winner(experiment)
+        name = next(iter(arms)) if len(arms) == 1 else _run_champion(experiment)
     if name not in arms:
         raise InputError(
-            f"{experiment} has several arms ({', '.join(arms)}) and none was found the best yet: name one in "
-            "nightly.arm, or let `ebr run` choose"
+            f"{experiment} has several arms ({', '.join(arms)}) and no champion yet: name one in nightly.arm, or let "
+            "`ebr run` choose"
         )
     if not answers_queries(arms[name]):
         raise InputError(
-            f"arms.{name} reads columns of a search that no question brings, or has several query vectors, so it "
-            "cannot answer; name another in nightly.arm"
+            f"arms.{name} reads columns of a search that a query does not bring, or has several query vectors, so it "
+            "cannot answer queries; name another arm in nightly.arm"
         )
     return name
 
 
-def _winner(experiment: str) -> str:
-    """The champion of `ebr run` by validation, or nobody."""
+def _run_champion(experiment: str) -> str:
+    """The champion of `ebr run`, which validation chose; an empty text if there is none."""
     try:
         return str(models_of(experiment)["champion"])
     except InputError:
         return ""
 
 
-def choose_training(plan: NightPlan, nights: list[Night], empty: Night, name: str, measured: DayRecall | None) -> str:
-    """full where there is no champion to start from, the last full training is too old, or the champion drifts; else
-    warm."""
-    settings, champion = plan.spec.nightly, empty.champion
-    if champion is None or measured is None or not fits(champion.towers, plan.spec.arms[name]):
+def choose_training(
+    plan: NightPlan, nights: list[Night], draft: Night, name: str, champion_recall: DayRecall | None
+) -> str:
+    """The kind of training: "full" if there is no champion to start from, the last full training is too old, or the
+    champion drifts; otherwise "warm".
+
+    champion_recall: that of the champion on the newest day.
+    """
+    settings, champion = plan.spec.nightly, draft.champion
+    if champion is None or champion_recall is None or not fits(champion.towers, plan.spec.arms[name]):
         return "full"
-    last = max((one.day for one in nights if one.training == "full"), default=None)
+    last = max((night.day for night in nights if night.training == "full"), default=None)
     if last is None or (plan.day - last).days >= settings.full_every:
         return "full"
-    before = [one.champion_recall for one in nights if one.champion_recall is not None and one.day < plan.day]
-    return "full" if drifted(recalls_of(measured), before, settings.drift_mads, settings.checks) else "warm"
+    earlier_recalls = [
+        night.champion_recall for night in nights if night.champion_recall is not None and night.day < plan.day
+    ]
+    return (
+        "full"
+        if drifted(recalls_of(champion_recall), earlier_recalls, settings.drift_mads, settings.checks)
+        else "warm"
+    )
 
 
-def recalls_of(measured: DayRecall) -> Float64:
+def recalls_of(recall: DayRecall) -> Float64:
     """(S,) the recall of each search of the newest day."""
-    recalls: Float64 = np.load(measured.folder / "recall.npy")
-    return recalls
+    values: Float64 = np.load(recall.folder / "recall.npy")
+    return values

@@ -1,4 +1,4 @@
-"""The nightly flow: a challenger trained on all days but the newest, judged on the newest, crowned if that shows it."""
+"""The nightly flow: train a challenger on all days but the newest, judge it on the newest, promote it if it wins."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def retrain(
     last: date | None = None,
     accept: bool = False,
 ) -> list[Night] | State[list[Night]]:
-    """One night for the experiment file of that path: of `day`, by default the newest that is over; or, one after
-    another, for each day of the logs from `first` to `last`. A refused or failed night fails the run.
+    """Run a night for the experiment in that file: that of `day`, by default the newest day that is over; or one night
+    after another, for each day of the logs from `first` to `last`. A refused or failed night fails the run.
 
-    accept: days that are unlike those before them are taken for right.
+    accept: accept days that are unlike the days before them.
     """
     begin()
     spec, name = load_experiment(Path(experiment)), Path(experiment).stem
@@ -72,33 +72,35 @@ def retrain(
         choose_arm(name, spec, read_nights(name))  # before anything starts
         world = world_log(spec)
         parts, days = read_partitions(name, spec, world, day or last)
-        chosen = choose_days(days, day, first, last)
-        nights = run_nights(NightPlan(name, spec, world, chosen[0], days, parts, accept), chosen)
+        selection = choose_days(days, day, first, last)
+        nights = run_nights(NightPlan(name, spec, world, selection[0], days, parts, accept), selection)
     return conclude_nights(nights)
 
 
 def conclude_nights(nights: list[Night]) -> list[Night] | State[list[Night]]:
-    """The nights; a failed state around them where one was refused or failed."""
-    bad = [describe_night(night) for night in nights if night.decision in ("refused", "failed")]
-    return Failed(data=nights, message="\n".join(bad)) if bad else nights
+    """The nights; in a failed state if one of them was refused or failed."""
+    problems = [describe_night(night) for night in nights if night.decision in ("refused", "failed")]
+    return Failed(data=nights, message="\n".join(problems)) if problems else nights
 
 
 def read_partitions(
     name: str, spec: Experiment, world: SimulatedLog | None, day: date | None
 ) -> tuple[dict[str, list[Partition]], list[date]]:
-    """(table that grows by the day → its files, as read; the days of the logs in order). A failure is recorded as that
-    of the night of `day`."""
+    """(growing table → the partitions of its files, the days of the logs in order).
+
+    If the logs cannot be read, this is recorded as the failure of the night of `day`, and the InputError is raised.
+    """
     files = timed(files_of(spec.logs, world))
     try:
         parts = partitions_of(files)
         return parts, list(days_of(files, parts))
     except InputError as error:
-        tell_unread(name, spec, day, error)
+        record_unread_logs(name, spec, day, error)
         raise
 
 
 def run_nights(plan: NightPlan, days: Sequence[date]) -> list[Night]:
-    """The nights of these days, one after another, up to the first that fails."""
+    """The nights of these days, run one after another up to the first that fails."""
     nights: list[Night] = []
     for day in days:
         nights.append(run_night(plan._replace(day=day)))
@@ -108,13 +110,13 @@ def run_nights(plan: NightPlan, days: Sequence[date]) -> list[Night]:
 
 
 def run_night(plan: NightPlan) -> Night:
-    """The night of a day, recorded whatever becomes of it. A day that was judged is not judged again."""
+    """The night of a day, recorded whether it succeeds or fails. A day that was judged is not judged again."""
     nights = read_nights(plan.name)
     arm = choose_arm(plan.name, plan.spec, nights)
-    if (settled := _settled(plan, nights)) is not None:
-        return settled
+    if (final := _final_night(plan, nights)) is not None:
+        return final
     champions = champions_of(nights)
-    empty = Night(
+    draft = Night(
         number=next_number(nights),
         experiment=plan.name,
         day=plan.day,
@@ -124,81 +126,86 @@ def run_night(plan: NightPlan) -> Night:
         champion=champions[-1] if champions else None,
     )
     try:
-        night = judge_day(plan, nights, empty, arm)
+        night = judge_day(plan, nights, draft, arm)
         if night in nights:
             return night
         track_night(night)
         if night.decision == "promoted" and night.champion:
             promote_champion(plan.name, night.champion, champions[-1] if champions else None)
-    except Exception as error:  # whatever it was, it is recorded and reported, and the champion answers on
-        night = empty.model_copy(update={"reason": f"{type(error).__name__}: {error}"[:2000]})
+    except Exception as error:  # any error is recorded and reported, and the champion continues to answer
+        night = draft.model_copy(update={"reason": f"{type(error).__name__}: {error}"[:2000]})
     write_night(night)
-    tell(plan.spec, night)
+    send_notice(plan.spec, night)
     return night
 
 
-def tell(asked: Experiment, made: Night) -> None:
-    """Tells who wants to hear of such a night."""
-    notice = asked.nightly.notice
-    if notice and made.decision in notice.on and (problem := notify(notice, made)):
+def send_notice(spec: Experiment, night: Night) -> None:
+    """Send the notice of the night if the experiment asks for one after such a decision; log why it cannot be sent."""
+    notice = spec.nightly.notice
+    if notice and night.decision in notice.on and (problem := notify(notice, night)):
         get_logger("flow_runs").warning(problem)
 
 
-def tell_unread(name: str, asked: Experiment, day: date | None, error: InputError) -> None:
-    """Records and tells a night that failed before its day was known: yesterday's, where none was asked for.
+def record_unread_logs(name: str, spec: Experiment, day: date | None, error: InputError) -> None:
+    """Record a night that failed before its day was known, and send its notice; by default the day is yesterday.
 
-    Only where a champion answers, since it is that which is not kept fresh; a night that was recorded is left alone.
+    Does nothing without a champion, because only a champion can go stale. A night that is on record is not replaced.
     """
     nights = read_nights(name)
-    champions, of = champions_of(nights), day or datetime.now(UTC).date() - timedelta(days=1)
+    champions, failed_day = champions_of(nights), day or datetime.now(UTC).date() - timedelta(days=1)
     if not champions:
         return
-    at, told = datetime.now(UTC), {"decision": "failed", "reason": f"the logs could not be read: {error}"[:2000]}
-    made = Night(number=next_number(nights), experiment=name, day=of, at=at, champion=champions[-1], **told)
-    if not any(one.day == of and one.decision != "failed" for one in nights):
-        write_night(made)
-    tell(asked, made)
+    now, details = datetime.now(UTC), {"decision": "failed", "reason": f"the logs could not be read: {error}"[:2000]}
+    night = Night(
+        number=next_number(nights), experiment=name, day=failed_day, at=now, champion=champions[-1], **details
+    )
+    if not any(recorded.day == failed_day and recorded.decision != "failed" for recorded in nights):
+        write_night(night)
+    send_notice(spec, night)
 
 
-def _settled(plan: NightPlan, nights: list[Night]) -> Night | None:
-    """What the day's night came to, where that stands. Errors: the day lies before one that was judged."""
-    done = next((one for one in nights if one.day == plan.day and one.decision != "rolled back"), None)
-    if done and done.decision in JUDGED:
-        return done
-    last = max((one.day for one in nights if one.decision in JUDGED), default=None)
+def _final_night(plan: NightPlan, nights: list[Night]) -> Night | None:
+    """The recorded night of the day if it is final, None if the day is to be judged.
+
+    Raises InputError if a later day was judged already.
+    """
+    recorded = next((night for night in nights if night.day == plan.day and night.decision != "rolled back"), None)
+    if recorded and recorded.decision in JUDGED:
+        return recorded
+    last = max((night.day for night in nights if night.decision in JUDGED), default=None)
     if last is None or plan.day > last:
         return None
-    if done and done.decision == "refused" and plan.accept:
-        reason = "taken for right by hand; not judged, since a later day was"
-        made = done.model_copy(update={"decision": "kept", "reason": reason, "number": next_number(nights)})
-        write_night(made)
-        return made
-    if done:
-        return done
+    if recorded and recorded.decision == "refused" and plan.accept:
+        reason = "accepted by hand; not judged, because a later day was judged already"
+        night = recorded.model_copy(update={"decision": "kept", "reason": reason, "number": next_number(nights)})
+        write_night(night)
+        return night
+    if recorded:
+        return recorded
     raise InputError(
-        f"day {plan.day} lies before {last}, which was judged: a model that has learnt from a day cannot be judged on "
-        "it. Nights run forward"
+        f"day {plan.day} comes before {last}, which was judged already: a model cannot be judged on a day that it was "
+        "trained on. Nights run forward"
     )
 
 
-def judge_day(plan: NightPlan, nights: list[Night], empty: Night, name: str) -> Night:
-    """What a night finds and decides; only artifacts are written."""
-    champion, champions = empty.champion, champions_of(nights)
+def judge_day(plan: NightPlan, nights: list[Night], draft: Night, name: str) -> Night:
+    """The night with its checks, measurements and decision; only artifacts are written."""
+    champion, champions = draft.champion, champions_of(nights)
     source, searches = read_day(plan, refused_days([night for night in nights if night.day != plan.day]))
-    looked = check_figures(plan, source, empty)
-    if looked.decision == "refused":
-        return _same(looked, nights) or looked
-    measured = measure_champion(plan, source, searches.test, champion) if champion else None
-    training = choose_training(plan, nights, empty, name, measured)
+    night = check_figures(plan, source, draft)
+    if night.decision == "refused":
+        return _earlier_refusal(night, nights) or night
+    champion_recall = measure_champion(plan, source, searches.test, champion) if champion else None
+    training = choose_training(plan, nights, draft, name, champion_recall)
     challenger = train_challenger(plan, source, searches, name, champion if training == "warm" else None)
     recall = measure_challenger(plan, searches.test, challenger)
-    against = compare_with_champions(plan, source, searches.test, recall, measured, champions)
-    promoted, reason = promote(against[0] if against else None, against[1:], plan.spec.nightly.tolerance)
+    comparisons = compare_with_champions(plan, source, searches.test, recall, champion_recall, champions)
+    promoted, reason = promote(comparisons[0] if comparisons else None, comparisons[1:], plan.spec.nightly.tolerance)
     if promoted:
         bundle = bundle_challenger(plan, source, searches, challenger)
         parts = {"log": source.log, "features": challenger.features, "towers": challenger.towers, "bundle": bundle}
         champion = Champion(day=plan.day, arm=name, **parts)
-    return looked.model_copy(
+    return night.model_copy(
         update={
             "decision": "promoted" if promoted else "kept",
             "reason": reason,
@@ -207,36 +214,35 @@ def judge_day(plan: NightPlan, nights: list[Night], empty: Night, name: str) -> 
             "k": main_k(plan.spec),
             "searches": len(recalls_of(recall)),
             "recall": float(recalls_of(recall).mean()),
-            "champion_recall": float(recalls_of(measured).mean()) if measured else None,
-            "against": against,
+            "champion_recall": float(recalls_of(champion_recall).mean()) if champion_recall else None,
+            "against": comparisons,
             "champion": champion,
         }
     )
 
 
-def check_figures(plan: NightPlan, source: Source, empty: Night) -> Night:
-    """The night with the day's figures and the bands of the days before it; refused where they do not hold and nobody
-    accepts the day."""
+def check_figures(plan: NightPlan, source: Source, draft: Night) -> Night:
+    """The night with the day's figures and checks; refused if a check fails and the day is not accepted by hand."""
     figures = figures_of(source.log)
     checks = check_day(figures, plan.day, plan.spec.nightly.checks)
     searches = int(sum(of_day["searches"] for of_day in figures.values()))
-    seen = {"first": str(min(figures)), "last": str(max(figures)), "days": len(figures), "searches": searches}
-    update = {"log": source.log, "seen": seen, "figures": figures[plan.day], "checks": checks}
-    outside = [check.figure for check in checks if not check.holds]
-    if outside and not plan.accept:
-        reason = f"the day is unlike the days before it: {', '.join(outside)}"
+    period = {"first": str(min(figures)), "last": str(max(figures)), "days": len(figures), "searches": searches}
+    update = {"log": source.log, "seen": period, "figures": figures[plan.day], "checks": checks}
+    failures = [check.figure for check in checks if not check.holds]
+    if failures and not plan.accept:
+        reason = f"the day is unlike the days before it: {', '.join(failures)}"
         update |= {"decision": "refused", "reason": reason}
-    return empty.model_copy(update=update)
+    return draft.model_copy(update=update)
 
 
-def _same(looked: Night, nights: list[Night]) -> Night | None:
-    """The refusal of the same day with the same figures, if there was one: nothing is to be told again."""
+def _earlier_refusal(refusal: Night, nights: list[Night]) -> Night | None:
+    """An earlier refusal of the same day with the same figures, which needs no second notice; None without one."""
     return next(
         (
-            one
-            for one in nights
-            if (one.decision, one.day, one.figures, one.checks)
-            == ("refused", looked.day, looked.figures, looked.checks)
+            night
+            for night in nights
+            if (night.decision, night.day, night.figures, night.checks)
+            == ("refused", refusal.day, refusal.figures, refusal.checks)
         ),
         None,
     )

@@ -1,4 +1,4 @@
-"""The raw files of tables that grow by the day: a night reads those alone that are new."""
+"""The raw files of tables that grow by the day: a night reads only the new ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from tasks.progress import showing
 
 
 def partitions_of(logs: Tables | Ubi) -> dict[str, list[Partition]]:
-    """Table that grows → the partition of each of its files, a file that is there twice twice; new ones are read now.
+    """{growing table: the partition of each of its files}; new files are read now, and a copy of a file has a partition
+    of its own in the list.
 
-    In the order of their names, so that moved files are the same log. No task run for each file: a year of days is
-    hundreds of files, and nearly all are read already. Raises InputError where a file is missing or damaged.
+    Partitions are sorted by digest, so that moved files give the same log. Files have no task runs of their own: a year
+    of days is hundreds of files, and nearly all were read before. Raises InputError if a file is missing or damaged.
     """
-    with known_digests() as known:
-        files = list_files(logs, known)
+    with known_digests() as digests:
+        files = list_files(logs, digests)
     parts: dict[str, list[Partition]] = {table: [] for table in GROWING[logs.layout]}
     with showing("read", len(files)) as show:
-        for done, file in enumerate(files):
+        for i, file in enumerate(files):
             parts[file.table].append(partition.fn(file))
-            show(done + 1, "")
+            show(i + 1, "")
     return {table: sorted(partitions, key=lambda artifact: artifact.digest) for table, partitions in parts.items()}

@@ -1,4 +1,4 @@
-"""The join of the main flow, and what is made of everything that has ended: results, report, MLflow's runs."""
+"""Wait for all stages of the main flow, and pass their artifacts to the results, the audit, the report and MLflow."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from data.experiment.experiment_spec import Experiment
 from flows.arms import ArmRun, TrainedArms
 from flows.lists import ListRun, Lists
 from flows.sources import EvalSets, FeatureSets, Source
-from flows.submit import has_begun, result, settle, why_failed
-from flows.vectors import Embedded, Indexes
+from flows.submit import failure_reason, has_run, result, settle
+from flows.vectors import ArmVectors, Indexes
 from tasks.audit_stage import Ranked, audit, leaks
 from tasks.bundle_stages import publish_champion
 from tasks.ensemble_stages import EnsembleRun, weighted_recall
@@ -41,59 +41,59 @@ from tasks.training_stages import best_recall
 
 
 class SettledRun(NamedTuple):
-    """What became of all stages: artifacts by what they are of; why the others failed, by the same names."""
+    """The artifacts of all stages that succeeded, and the reasons why the others failed."""
 
     features: list[FeatureSet]
     towers: dict[ArmRun, TrainedTowers]
-    untrained: dict[ArmRun, str]  # the arms and seeds without towers or vectors, and why
+    untrained: dict[ArmRun, str]  # arm and seed without towers or vectors → reason
     weights: dict[ArmRun, EnsembleWeights]
     indexes: dict[tuple[ArmRun, str], BuiltIndex]
     baselines: dict[str, RetrievedList]
     indexed: dict[tuple[ArmRun, str], RetrievedList]
     combined: dict[ListRun, RetrievedList]
     rankers: dict[ArmRun, TrainedRanker]
-    judgements: dict[ArmRun, RatedResults | FittedFilter]  # ratings, then filters
+    feedback: dict[ArmRun, RatedResults | FittedFilter]  # ratings, then filters
     target_ranks: dict[ArmRun, TargetRanks]
     bundles: dict[str, ModelBundle]
-    failures: dict[str, str]  # who → why
+    failures: dict[str, str]  # label → reason
 
 
 def settle_run(
     spec: Experiment,
     features: FeatureSets,
-    trained: TrainedArms,
-    vectors: Embedded,
+    arms: TrainedArms,
+    vectors: ArmVectors,
     indexes: Indexes,
     lists: Lists,
     bundles: dict[str, ModelBundle],
 ) -> SettledRun:
-    """Everything that was begun, once it has ended: the one place of the flow that waits for all."""
-    untrained = dict(_untrained(spec, trained, vectors))
+    """The artifacts and failures of the run, once all stages have ended. Only here the flow waits for all of them."""
+    untrained = dict(_failed_arms(spec, arms, vectors))
     indexed, _ = settle(lists.indexed)
-    ready, unbundled = settle(bundles)
+    bundle_artifacts, bundle_failures = settle(bundles)
     failures = {_label(run): reason for run, reason in untrained.items()}
     for (run, name), promise in lists.indexed.items():
-        reason = why_failed(indexes[run, name], promise)
-        if reason and not why_failed(vectors.test[run]):
+        reason = failure_reason(indexes[run, name], promise)
+        if reason and not failure_reason(vectors.test[run]):
             failures[f"{_label(run)}, index {name}"] = reason
-    failures |= dict(_unjoined(spec, trained, vectors, untrained))
+    failures |= dict(_failed_ensembles(spec, arms, vectors, untrained))
     failures |= {name: reason for (name, _), reason in settle(lists.combined)[1].items()}
     failures |= {name: reason for (name, _), reason in settle(lists.rankers)[1].items()}
     failures |= {name: reason for (name, _), reason in settle(lists.filters)[1].items()}
-    failures |= {f"{arm}, bundle": reason for arm, reason in unbundled.items() if has_begun(bundles[arm])}
+    failures |= {f"{arm}, bundle": reason for arm, reason in bundle_failures.items() if has_run(bundles[arm])}
     return SettledRun(
         features=list(settle(features)[0].values()),
-        towers=settle(trained.towers)[0],
+        towers=settle(arms.towers)[0],
         untrained=untrained,
         weights=settle(vectors.weights)[0],
         indexes=settle(indexes)[0],
-        baselines={name: result(promise) for name, promise in lists.untrained.items()},
+        baselines={name: result(promise) for name, promise in lists.baselines.items()},
         indexed=indexed,
         combined=settle(lists.combined)[0],
         rankers=settle(lists.rankers)[0],
-        judgements=settle(trained.ratings)[0] | settle(lists.filters)[0],
+        feedback=settle(arms.ratings)[0] | settle(lists.filters)[0],
         target_ranks=settle(lists.target_ranks)[0],
-        bundles=ready,
+        bundles=bundle_artifacts,
         failures=failures,
     )
 
@@ -102,48 +102,48 @@ def _label(run: ArmRun) -> str:
     return f"{run[0]}, seed {run[1]}"
 
 
-def _untrained(spec: Experiment, trained: TrainedArms, vectors: Embedded) -> Iterator[tuple[ArmRun, str]]:
-    """The arms and seeds that have no towers or no vectors, ratings that could not be had first."""
-    for (name, seed), towers in trained.towers.items():
+def _failed_arms(spec: Experiment, arms: TrainedArms, vectors: ArmVectors) -> Iterator[tuple[ArmRun, str]]:
+    """(run, reason) for each arm and seed without towers or vectors; the reason is a failure of its ratings first."""
+    for (name, seed), towers in arms.towers.items():
         settings = spec.arms[name].ratings
-        ratings = [trained.ratings[rated, seed] for rated in settings.of] if settings else []
-        if reason := why_failed(*ratings, towers, vectors.test[name, seed]):
+        ratings = [arms.ratings[rated_arm, seed] for rated_arm in settings.of] if settings else []
+        if reason := failure_reason(*ratings, towers, vectors.test[name, seed]):
             yield (name, seed), reason
 
 
-def _unjoined(
-    spec: Experiment, trained: TrainedArms, vectors: Embedded, untrained: dict[ArmRun, str]
+def _failed_ensembles(
+    spec: Experiment, arms: TrainedArms, vectors: ArmVectors, untrained: dict[ArmRun, str]
 ) -> Iterator[tuple[str, str]]:
-    """The ensembles that could not be made, and why: the parts that failed first."""
+    """(label, reason) for each ensemble without vectors; the reason is its first part without towers, if any."""
     for run, weights in vectors.weights.items():
         parts = spec.ensembles[run[0]].runs(run[1], spec.seeds)
-        failed = next((part for part in parts if why_failed(trained.towers[part])), None)
-        if failed:
-            yield _label(run), f"its part {_label(failed)}, could not be trained: {untrained[failed]}"
-        elif reason := why_failed(weights, vectors.validation[run], vectors.test[run]):
+        failed_part = next((part for part in parts if failure_reason(arms.towers[part])), None)
+        if failed_part:
+            yield _label(run), f"its part {_label(failed_part)}, could not be trained: {untrained[failed_part]}"
+        elif reason := failure_reason(weights, vectors.validation[run], vectors.test[run]):
             yield _label(run), reason
 
 
 def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunResults:
-    """The results of everything that was retrieved."""
+    """The results of all lists."""
     lists = [EvaluatedList(arm=name, seed=None, index="none", rows=rows) for name, rows in run.baselines.items()]
     for ((name, seed), index), rows in run.indexed.items():
         leaks = (leak_of(source.log, spec.arms[part].features) for part in spec.made_of(name))
         leak = next((message for message in leaks if message), None)
         lists.append(EvaluatedList(arm=name, seed=seed, index=index, rows=rows, leak=leak))
-    for (name, its_seed), rows in run.combined.items():
-        lists.append(EvaluatedList(arm=name, seed=its_seed, index=spec.index_within(name), rows=rows))
+    for (name, list_seed), rows in run.combined.items():
+        lists.append(EvaluatedList(arm=name, seed=list_seed, index=spec.index_within(name), rows=rows))
     return evaluate(result(searches.test), lists, spec.questions, spec.evaluation)
 
 
 def audit_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunAudit:
-    """What checks of leaks and of sampled evaluations found."""
+    """The findings of the checks for leaks and for sampled evaluations."""
     ranked = [Ranked(arm=arm, seed=seed, ranks=ranks) for (arm, seed), ranks in run.target_ranks.items()]
     return audit(source.log, result(searches.test), run.features, ranked, spec.evaluation)
 
 
 def select_champion(spec: Experiment, experiment: str, run: SettledRun) -> str | None:
-    """The arm or ensemble of the highest validation recall among those that can answer, None where none can."""
+    """The arm or ensemble with the highest validation recall among those with a bundle, None without bundles."""
     first = spec.seeds[0]
     recalls = {name: best_recall(run.towers[name, first]) for name in run.bundles if name in spec.arms}
     recalls |= {name: weighted_recall(weights) for (name, seed), weights in run.weights.items() if seed == first}
@@ -151,8 +151,8 @@ def select_champion(spec: Experiment, experiment: str, run: SettledRun) -> str |
 
 
 def finish_run(spec: Experiment, experiment: str, source: Source, searches: EvalSets, run: SettledRun) -> FinishedRun:
-    """The run as the report and MLflow read it."""
-    trained = [
+    """The run in the form that the report and MLflow read."""
+    trained_arms = [
         TrainedArm(arm=arm, seed=seed, towers=run.towers.get((arm, seed)), error=run.untrained.get((arm, seed)))
         for arm, seed in dict.fromkeys([*run.towers, *run.untrained])
     ]
@@ -164,10 +164,12 @@ def finish_run(spec: Experiment, experiment: str, source: Source, searches: Eval
         spec=spec,
         log=source.log,
         searches=result(searches.test),
-        trained=tuple(trained),
-        joined=tuple(EnsembleRun(arm=arm, seed=seed, weights=made) for (arm, seed), made in run.weights.items()),
-        rankers=tuple(RankerTrained(arm=arm, seed=seed, ranker=made) for (arm, seed), made in run.rankers.items()),
-        feedback=tuple(FeedbackResult(arm=arm, seed=seed, made=made) for (arm, seed), made in run.judgements.items()),
+        trained=tuple(trained_arms),
+        joined=tuple(EnsembleRun(arm=arm, seed=seed, weights=weights) for (arm, seed), weights in run.weights.items()),
+        rankers=tuple(RankerTrained(arm=arm, seed=seed, ranker=ranker) for (arm, seed), ranker in run.rankers.items()),
+        feedback=tuple(
+            FeedbackResult(arm=arm, seed=seed, made=artifact) for (arm, seed), artifact in run.feedback.items()
+        ),
         costs=tuple(_costs(run)),
         indexes=indexes,
         bundles=run.bundles,
@@ -175,17 +177,17 @@ def finish_run(spec: Experiment, experiment: str, source: Source, searches: Eval
     )
 
 
-def conclude(outcome: Outcome, results: RunResults, audited: RunAudit) -> Outcome | State[Outcome]:
-    """The outcome; a failed state around it where a stage failed, an arm beats the oracle or a leak was found."""
-    problems = [*outcome.failures, *above_oracle(results), *leaks(audited)]
+def conclude(outcome: Outcome, results: RunResults, run_audit: RunAudit) -> Outcome | State[Outcome]:
+    """The outcome; in a failed state if a stage failed, an arm beats the oracle or a leak was found."""
+    problems = [*outcome.failures, *above_oracle(results), *leaks(run_audit)]
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
 
 
 def _costs(run: SettledRun) -> Iterator[CostSource]:
-    """Everything whose folder says what it cost, and for whom it was made."""
+    """The artifacts whose folders hold costs, each with its arm, seed and index."""
     for artifacts in (run.towers, run.weights, run.rankers):
         for (arm, seed), artifact in artifacts.items():
             yield CostSource(arm=arm, seed=seed, index=None, artifact=artifact)
-    for through in (run.indexes, run.indexed):
-        for ((arm, seed), index), indexed in through.items():
-            yield CostSource(arm=arm, seed=seed, index=index, artifact=indexed)
+    for artifacts_by_index in (run.indexes, run.indexed):
+        for ((arm, seed), index), index_artifact in artifacts_by_index.items():
+            yield CostSource(arm=arm, seed=seed, index=index, artifact=index_artifact)

@@ -1,4 +1,4 @@
-"""From an experiment to what all of its arms are made of: the log, the sampled searches, the features."""
+"""The inputs that all arms of an experiment share: the log, the sampled searches, the features."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FeatureSets = dict[Features, FeatureSet]
 
 
 class Source(NamedTuple):
-    """A log as the stages read it."""
+    """The log that the stages read."""
 
     log: Log  # the extracted tables
     world: SimulatedLog | None  # the simulated world that wrote it
-    files: ReadLogs  # where its raw tables lie
+    files: ReadLogs  # the files of its raw tables
 
 
 class EvalSets(NamedTuple):
@@ -35,49 +35,51 @@ class EvalSets(NamedTuple):
 
 
 def world_log(spec: Experiment) -> SimulatedLog | None:
-    """The world whose log the experiment reads, None where it reads the user's files."""
+    """The simulated world whose log the experiment reads, None if it reads the user's files."""
     return result(submit(simulate_log, (), spec.logs.world)) if isinstance(spec.logs, Simulated) else None
 
 
 def extract_log(spec: Experiment) -> Source:
-    """The log of the experiment, extracted before anything else begins: what the files do not allow is refused here."""
+    """The log of the experiment, extracted before anything else starts: errors in the files end the run here."""
     world = world_log(spec)
     files = files_of(spec.logs, world)
     return Source(result(submit(extract, (), files, spec.split, contents_of(files))), world, files)
 
 
 def sample_searches(spec: Experiment, source: Source) -> EvalSets:
-    """The searches of the test, the validation and, for rankers, of the validation's later half.
+    """The searches of the test, of the validation and, for rankers, of the validation's later half.
 
-    The validation is cut in halves here and nowhere else: whoever trains an arm measures it on the same searches.
+    The validation is halved here and nowhere else, so all commands that train an arm measure it on the same searches.
     """
     judged_from, halved = spec.logs.judged_from, bool(spec.rankers)
-    measured, tried = spec.evaluation.searches, spec.evaluation.validation_searches
-    test = submit(sample, (), source.log, "test", measured, judged_from, source.world)
-    validation = submit(sample, (), source.log, "validation", tried, judged_from, halved=halved) if spec.arms else None
-    ranking = submit(sample, (), source.log, "ranking", measured, judged_from, halved=True) if halved else None
+    test_size, validation_size = spec.evaluation.searches, spec.evaluation.validation_searches
+    test = submit(sample, (), source.log, "test", test_size, judged_from, source.world)
+    validation = (
+        submit(sample, (), source.log, "validation", validation_size, judged_from, halved=halved) if spec.arms else None
+    )
+    ranking = submit(sample, (), source.log, "ranking", test_size, judged_from, halved=True) if halved else None
     return EvalSets(test, validation, ranking)
 
 
 def refuse_small(spec: Experiment, searches: EvalSets) -> None:
-    """Raise, before any training, if the corpus is too small for the K, an index or a ranker's depth."""
+    """Raise InputError, before any training, if the corpus is too small for the K, an index or a ranker's depth."""
     test = result(searches.test)
     refuse_impossible(test, spec.indexes.values(), spec.dimensions, max(spec.evaluation.ks))
     refuse_deep(test, spec.rankers)
 
 
 def featurize(spec: Experiment, source: Source) -> FeatureSets:
-    """What the arms read, made once for all arms that read the same. A graph or a column that is not there fails only
-    the arms that read it."""
-    reads = list(dict.fromkeys(arm.features for arm in spec.arms.values()))
+    """The features of all arms, made once for arms that read the same. A missing graph or column fails only the arms
+    that read it."""
+    feature_configs = list(dict.fromkeys(arm.features for arm in spec.arms.values()))
     graphs = {
         graph: submit(embed_graph, (), source.log, graph)
-        for graph in dict.fromkeys(graph for features in reads for graph in features.graphs.values())
+        for graph in dict.fromkeys(graph for features in feature_configs for graph in features.graphs.values())
     }
-    contents = contents_of(source.files) if any(map(needs_columns, reads)) else {}
+    contents = contents_of(source.files) if any(map(needs_columns, feature_configs)) else {}
     columns = {
         features: submit(extract_columns, (), source.files, source.log, contents, features)
-        for features in reads
+        for features in feature_configs
         if needs_columns(features)
     }
     return {
@@ -89,5 +91,5 @@ def featurize(spec: Experiment, source: Source) -> FeatureSets:
             {name: graphs[graph] for name, graph in features.graphs.items()},
             columns.get(features),
         )
-        for features in reads
+        for features in feature_configs
     }

@@ -1,7 +1,7 @@
-"""Start stages and wait for them: inside a flow as task runs side by side, outside a flow at once.
+"""Start stages and wait for them: inside a flow as concurrent task runs, outside a flow at once.
 
 `submit` returns a promise that is typed as the artifact it will become, so that mypy checks the wiring. A promise can
-be handed to other stages; only `settle` and `result` may look inside.
+be passed to other stages; only `settle` and `result` may look inside.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from prefect.futures import PrefectFuture
 P = ParamSpec("P")
 A = TypeVar("A")
 K = TypeVar("K", bound=Hashable)
-_NEEDS: WeakKeyDictionary[PrefectFuture[Any], list[PrefectFuture[Any]]] = WeakKeyDictionary()
+_DEPENDENCIES: WeakKeyDictionary[PrefectFuture[Any], list[PrefectFuture[Any]]] = WeakKeyDictionary()
 _NAMES: WeakKeyDictionary[PrefectFuture[Any], str] = WeakKeyDictionary()
 
 
 def submit(stage: Task[P, A], label: tuple[str | int, ...], /, *args: P.args, **kwargs: P.kwargs) -> A:
-    """The artifact of a stage: inside a flow the promise of it, outside a flow the artifact itself.
+    """The artifact of a stage: inside a flow a promise of it, outside a flow the artifact itself.
 
-    label: for whom the stage runs, on the pages and beside the progress bars.
+    label: added to the stage's name on the Prefect page and beside progress bars, such as an arm and a seed.
     """
     if FlowRunContext.get() is None:
         return stage.fn(*args, **kwargs)
     name = " ".join([stage.name, *map(str, label)])
     task = stage.with_options(task_run_name=name) if label else stage
     future: PrefectFuture[Any] = task.submit(*args, **kwargs)
-    _NAMES[future], _NEEDS[future] = name, list(_futures([*args, *kwargs.values()]))
+    _NAMES[future], _DEPENDENCIES[future] = name, list(_futures([*args, *kwargs.values()]))
     return cast(A, future)
 
 
 def result(promise: A) -> A:
-    """The artifact that was promised. Raises what its stage raised, or what a stage that it needs raised."""
+    """The promised artifact. Raises the error of its stage, or of a stage that it needs."""
     if not isinstance(promise, PrefectFuture):
         return promise
-    failed = _first_failure(promise)
-    return cast(A, (failed or promise).result())
+    failure = _first_failure(promise)
+    return cast(A, (failure or promise).result())
 
 
 def settle(promises: Mapping[K, A]) -> tuple[dict[K, A], dict[K, str]]:
-    """(the artifacts, why the others failed), both by key, once all stages have ended."""
+    """(artifacts, reasons why the others failed), both by key, once all stages have ended."""
     artifacts: dict[K, A] = {}
     failures: dict[K, str] = {}
     for key, promise in promises.items():
-        reason = why_failed(promise)
+        reason = failure_reason(promise)
         if reason is None:
             artifacts[key] = result(promise)
         else:
@@ -56,8 +56,8 @@ def settle(promises: Mapping[K, A]) -> tuple[dict[K, A], dict[K, str]]:
     return artifacts, failures
 
 
-def why_failed(*promises: object) -> str | None:
-    """The first failure among these stages, or among those that they need; None where all went well."""
+def failure_reason(*promises: object) -> str | None:
+    """The reason of the first failure among these stages and those that they need; None if all succeeded."""
     for promise in promises:
         if isinstance(promise, PrefectFuture) and (failed := _first_failure(promise)):
             error = failed.result(raise_on_failure=False)
@@ -66,8 +66,8 @@ def why_failed(*promises: object) -> str | None:
     return None
 
 
-def has_begun(promise: object) -> bool:
-    """Whether the stage ran, well or not; False where one that it needs failed first. Waits for its end."""
+def has_run(promise: object) -> bool:
+    """True if the stage ran, successfully or not; False if a stage that it needs failed first. Waits for its end."""
     if not isinstance(promise, PrefectFuture):
         return True
     promise.wait()
@@ -75,19 +75,19 @@ def has_begun(promise: object) -> bool:
 
 
 def _first_failure(promise: PrefectFuture[Any]) -> PrefectFuture[Any] | None:
-    """The stage that failed by itself: this one, or one that it needs, which kept it from beginning."""
+    """The stage that failed by itself: this one, or one that it needs, whose failure kept it from starting."""
     promise.wait()
     if promise.state.is_completed():
         return None
     if promise.state.is_pending():
-        for needed in _NEEDS.get(promise, []):
-            if failed := _first_failure(needed):
-                return failed
+        for dependency in _DEPENDENCIES.get(promise, []):
+            if failure := _first_failure(dependency):
+                return failure
     return promise
 
 
 def _futures(values: Iterable[object]) -> Iterable[PrefectFuture[Any]]:
-    """The promises among arguments, in lists and dictionaries, too."""
+    """The promises among arguments, including those in lists and dictionaries."""
     for value in values:
         if isinstance(value, PrefectFuture):
             yield value

@@ -1,4 +1,4 @@
-"""From towers to vectors and indexes; an ensemble has vectors of its own, and from there on it is an arm."""
+"""Make vectors and indexes from towers. An ensemble has vectors of its own; from there on it is treated as an arm."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ Indexes = dict[tuple[ArmRun, str], BuiltIndex]
 Radii = dict[ArmRun, CalibratedRadius]
 
 
-class Embedded(NamedTuple):
+class ArmVectors(NamedTuple):
     """The vectors of every document and of the sampled searches of each part, by arm and seed."""
 
     test: VectorsByRun
-    validation: VectorsByRun  # these choose weights, tune indexes and calibrate radii
+    validation: VectorsByRun  # to choose weights, tune indexes and calibrate radii
     ranking: VectorsByRun  # of the arms whose lists rankers order
     weights: dict[ArmRun, EnsembleWeights]  # of the ensembles
     threads: dict[ArmRun, int]
 
 
-def embed_arms(spec: Experiment, features: FeatureSets, trained: TrainedArms, searches: EvalSets) -> Embedded:
-    """The vectors of every arm that was trained."""
-    threads = {run: spec.arms[run[0]].training.threads for run in trained.towers}
-    ranked = _ranked_arms(spec)
+def embed_arms(spec: Experiment, features: FeatureSets, arms: TrainedArms, searches: EvalSets) -> ArmVectors:
+    """The vectors of all trained arms."""
+    threads = {run: spec.arms[run[0]].training.threads for run in arms.towers}
+    ranked_runs = _ranked_arms(spec)
 
     def embed(part: EvalSet | None, runs: list[ArmRun]) -> VectorsByRun:
         assert part is not None, "a part with vectors has searches"
         return {
-            run: submit(embed_texts, run, features[spec.arms[run[0]].features], trained.towers[run], part, threads[run])
+            run: submit(embed_texts, run, features[spec.arms[run[0]].features], arms.towers[run], part, threads[run])
             for run in runs
         }
 
-    runs = list(trained.towers)
+    runs = list(arms.towers)
     test = embed(searches.test, runs)
     validation = embed(searches.validation, runs) if runs else {}
-    ranking = embed(searches.ranking, [run for run in runs if run in ranked]) if ranked else {}
-    return Embedded(test, validation, ranking, {}, threads)
+    ranking = embed(searches.ranking, [run for run in runs if run in ranked_runs]) if ranked_runs else {}
+    return ArmVectors(test, validation, ranking, {}, threads)
 
 
 def _ranked_arms(spec: Experiment) -> set[ArmRun]:
-    """The arms and seeds whose vectors rankers read: of what they order, and of the arm that lends an index its
-    setting; of ensembles the parts."""
+    """The arms and seeds whose vectors rankers read: the arms that they order, the arms that lend an index its setting,
+    and the parts of such ensembles."""
     names = {ranker.of for ranker in spec.rankers.values()}
     names |= {lender for ranker in spec.rankers.values() if (lender := lender_of(spec.all_indexes[ranker.index]))}
     runs = {(name, seed) for name in names for seed in spec.seeds}
@@ -64,16 +64,16 @@ def _ranked_arms(spec: Experiment) -> set[ArmRun]:
     return runs | parts
 
 
-def join_ensembles(spec: Experiment, trained: TrainedArms, vectors: Embedded, searches: EvalSets) -> Embedded:
+def join_ensembles(spec: Experiment, arms: TrainedArms, vectors: ArmVectors, searches: EvalSets) -> ArmVectors:
     """The vectors of arms and ensembles, and the ensembles' weights."""
-    joined = Embedded(*(dict(part) for part in vectors))  # type: ignore[arg-type]
+    joined = ArmVectors(*(dict(part) for part in vectors))  # type: ignore[arg-type]
     for name, ensemble in spec.ensembles.items():
         for seed in spec.seeds:
             run, parts = (name, seed), ensemble.runs(seed, spec.seeds)
             assert searches.validation is not None, "an ensemble has arms"
             threads = joined.threads[run] = max(vectors.threads[part] for part in parts)
             validation = [vectors.validation[part] for part in parts]
-            towers = [trained.towers[part] for part in parts]
+            towers = [arms.towers[part] for part in parts]
             joined.weights[run] = submit(
                 choose_weights, run, towers, validation, searches.validation, ensemble.weights, threads
             )
@@ -86,12 +86,12 @@ def join_ensembles(spec: Experiment, trained: TrainedArms, vectors: Embedded, se
     return joined
 
 
-def evaluated_runs(spec: Experiment, vectors: Embedded) -> list[ArmRun]:
-    """The arms and ensembles with the experiment's seeds; another seed is a part of an ensemble, no more."""
+def evaluated_runs(spec: Experiment, vectors: ArmVectors) -> list[ArmRun]:
+    """The arms and ensembles with the experiment's seeds; runs with other seeds are only parts of ensembles."""
     return [run for run in vectors.test if run[1] in spec.seeds]
 
 
-def build_indexes(spec: Experiment, vectors: Embedded, searches: EvalSets) -> Indexes:
+def build_indexes(spec: Experiment, vectors: ArmVectors, searches: EvalSets) -> Indexes:
     """Every index of every arm over the documents alive in the test."""
     return {
         (run, name): index_vectors(run, name, index, vectors.test, vectors, searches.test)
@@ -101,27 +101,27 @@ def build_indexes(spec: Experiment, vectors: Embedded, searches: EvalSets) -> In
 
 
 def index_vectors(
-    run: ArmRun, name: str, index: AnyIndex, documents: VectorsByRun, vectors: Embedded, searches: EvalSet
+    run: ArmRun, name: str, index: AnyIndex, documents: VectorsByRun, vectors: ArmVectors, searches: EvalSet
 ) -> BuiltIndex:
-    """The index of an arm over the documents of some searches; where it takes over the setting tuned for another arm,
-    that one's index is built first."""
+    """The index of an arm over the documents of these searches. If it reuses the setting tuned for another arm, the
+    index of that arm is built first."""
     lender = lender_of(index)
     setting = None
     if lender:
-        borrowed, own = (lender, run[1]), index.model_copy(update={"parameters_of": None})
-        setting = index_vectors(borrowed, name, own, documents, vectors, searches)
+        lender_run, lender_index = (lender, run[1]), index.model_copy(update={"parameters_of": None})
+        setting = index_vectors(lender_run, name, lender_index, documents, vectors, searches)
     tuning = vectors.validation[run] if is_tuned(index) else None
     return submit(build_index, (*run, name), documents[run], searches, index, vectors.threads[run], tuning, setting)
 
 
 def lender_of(index: AnyIndex) -> str | None:
-    """The arm whose tuned setting an index takes over, None where it takes over none."""
+    """The arm whose tuned setting the index reuses, None if it reuses none."""
     lender: str | None = getattr(index, "parameters_of", None)
     return lender
 
 
-def calibrate_radii(spec: Experiment, vectors: Embedded, searches: EvalSets) -> Radii:
-    """How far the clicked documents of validation searches lie, for the arms whose retrievals or bundles ask."""
+def calibrate_radii(spec: Experiment, vectors: ArmVectors, searches: EvalSets) -> Radii:
+    """The radius of each arm whose retrievals or bundle need one, calibrated on validation searches and clicks."""
     runs = [(arm, spec.seeds[0]) for arm in (*spec.arms, *spec.ensembles) if is_servable(spec, arm)]
     runs += [
         (retrieval.arm, seed)
@@ -137,21 +137,21 @@ def calibrate_radii(spec: Experiment, vectors: Embedded, searches: EvalSets) -> 
 
 
 def is_calibrated(retrieval: Retrieval) -> bool:
-    """Whether its radius comes from the validation."""
+    """True if the radius of the retrieval is calibrated on the validation."""
     return retrieval.arm is not None and retrieval.near == "radius" and isinstance(retrieval.radius, str)
 
 
 def is_servable(spec: Experiment, name: str) -> bool:
-    """Whether a query can bring all that the arm, or each part of the ensemble, reads."""
+    """True if a query can bring everything that the arm, or each part of the ensemble, reads."""
     return all(answers_queries(spec.arms[part]) for part in spec.made_of(name))
 
 
 def answers_queries(arm: Arm) -> bool:
-    """Whether its query tower reads nothing of a search but the text, the searcher, the place and the language, and
+    """True if the arm's query tower reads only the text, the searcher, the place and the language of a search, and
     gives it one vector."""
     return set(wanted_columns(arm.features, "searches")) <= set(CONTEXT) and arm.towers.query_vectors == 1
 
 
 def served_index(spec: Experiment) -> str:
-    """The index that answers: the first of the tuned ones, exact search where none is."""
+    """The index that bundles use: the first tuned one, or exact search if none is tuned."""
     return next((name for name, index in spec.indexes.items() if is_tuned(index)), "exact")

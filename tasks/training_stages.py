@@ -88,7 +88,9 @@ def train_arm(
     trials: dict[int, Trial] = {}
     for number, trial in candidates:
         start_state = Start(None if start is None else _start_tower(start, trial), offline)
-        label = f"train, seed {seed}" + (f", trial {number + 1} of {len(arm.trial_arms)}" if len(candidates) > 1 else "")
+        label = f"train, seed {seed}" + (
+            f", trial {number + 1} of {len(arm.trial_arms)}" if len(candidates) > 1 else ""
+        )
         trials[number] = _run(corpus, pairs, known_positives, trial, seed, recall, start_state, label)
     chosen = max(trials, key=lambda number: trials[number].recall)
     best = trials[chosen]

@@ -1,4 +1,4 @@
-"""One home for each process that runs tests, made before prefect is imported, gone when its tests are done."""
+"""A home for each process that runs tests, created before prefect is imported and removed after its tests."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ LONGEST = ("test_cli.py", "test_difficulty.py", "test_ebr.py", "test_oracle.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the files that take longest first: two processes share the files, and neither should wait for the other at
-    the end. While one is busy with the pages, the other compiles the kernels for both."""
-    place = {name: at for at, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+    """Put the slowest files first: two processes share the files, and neither should wait for the other at the end.
+    While one is busy with the pages, the other compiles the kernels for both."""
+    order = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def pytest_unconfigure() -> None:
-    """Removes the home; what a process under test still holds open there, the system removes later."""
+    """Remove the home; the system removes later what a process under test still holds open."""
     shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _stages_reach_what_names_them() -> Iterator[None]:
-    """Has every stage that a test runs fail where its digest is too narrow."""
+def _digests_cover_what_stages_reach() -> Iterator[None]:
+    """Make every stage that a test runs fail if its digest covers too little."""
     from tests.reach import watched_stages
 
     with watched_stages():
@@ -55,7 +55,7 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def own_home(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home for one file alone, which may look through all artifacts and remove some."""
+    """A home for a single file of tests, which may read all artifacts and remove some."""
     from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
     folder = tmp_path_factory.mktemp("home")

@@ -18,28 +18,28 @@ def _files() -> Iterator[Path]:
         yield from sorted((PROJECT / room).rglob("*.py"))
 
 
-def _shared(places: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Names that stand in several places, with these."""
-    return {name: where for name, where in sorted(places.items()) if len(where) > 1}
+def _shared(names: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The names with several places, with these places."""
+    return {name: paths for name, paths in sorted(names.items()) if len(paths) > 1}
 
 
 def _modules(files: Iterator[Path]) -> dict[str, list[str]]:
-    """Base names of modules and packages, each with its paths."""
-    places: dict[str, list[str]] = defaultdict(list)
+    """The base names of modules and packages, each with its paths."""
+    names: dict[str, list[str]] = defaultdict(list)
     for path in files:
-        named = path.parent if path.name == "__init__.py" else path.with_suffix("")
-        places[named.name].append(str(named))
-    return places
+        module = path.parent if path.name == "__init__.py" else path.with_suffix("")
+        names[module.name].append(str(module))
+    return names
 
 
 def _classes(sources: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
-    """Names of classes without a leading underscore, each with its modules. sources: (path, source)."""
-    places: dict[str, list[str]] = defaultdict(list)
+    """The names of classes without leading underscores, each with its modules. sources: (path, source)."""
+    names: dict[str, list[str]] = defaultdict(list)
     for path, source in sources:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ClassDef):
-                places[node.name.lstrip("_")].append(path)
-    return places
+                names[node.name.lstrip("_")].append(path)
+    return names
 
 
 def test_no_two_modules_share_a_name() -> None:
@@ -53,11 +53,11 @@ def test_no_two_classes_share_a_name() -> None:
 
 
 @pytest.mark.parametrize("paths", [["a/search.py", "b/search.py"], ["a/search.py", "b/search/__init__.py"]])
-def test_a_shared_name_of_modules_is_found(paths: list[str]) -> None:
+def test_modules_with_the_same_name_are_found(paths: list[str]) -> None:
     assert set(_shared(_modules(map(Path, paths)))) == {"search"}
 
 
-def test_a_shared_name_of_classes_is_found() -> None:
+def test_classes_with_the_same_name_are_found() -> None:
     sources = iter(
         [("a.py", "class Sample: ..."), ("b.py", "def f():\n    class _Sample: ..."), ("c.py", "class T: ...")]
     )

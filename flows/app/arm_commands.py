@@ -14,7 +14,7 @@ ratings = typer.Typer(help="Have people rate what an arm retrieves, and train on
 
 def negatives(
     experiment: EXPERIMENT_FILE,
-    arm: Annotated[str, typer.Option(help="The arm to look at.")],
+    arm: Annotated[str, typer.Option(help="The arm whose training pairs are shown.")],
     queries: Annotated[int, typer.Option(help="How many of its training pairs to show.", min=1, max=1000)] = 10,
 ) -> None:
     """Show some of an arm's training pairs, with negatives of every kind, titles and similarities."""
@@ -25,12 +25,14 @@ def negatives(
 
 
 def explain(
-    query: Annotated[str, typer.Argument(help="The text, as typed.")],
-    arms: Annotated[list[str], typer.Argument(help="Arms, each as EXPERIMENT/ARM.", metavar="EXPERIMENT/ARM…")],
+    query: Annotated[str, typer.Argument(help="The text of the query.")],
+    arms: Annotated[
+        list[str], typer.Argument(help="The arms, each written as EXPERIMENT/ARM.", metavar="EXPERIMENT/ARM…")
+    ],
     document: Annotated[str, typer.Option(help="The document_id to explain.")],
     searcher: Annotated[str | None, typer.Option(help="The searcher_id; default: an unknown searcher.")] = None,
 ) -> None:
-    """Explain why an arm ranks a document where it does for a query: the share of each feature group and n-gram."""
+    """Explain how an arm ranks a document for a query: the share of each feature group and n-gram in the cosine."""
     from flows.app.explain import explain_arms
 
     explain_arms(arms, query, searcher, document, open_console())
@@ -42,7 +44,7 @@ def export_csv(
     out: Annotated[Path, typer.Argument(help="A new CSV file.")],
     arm: Annotated[str, typer.Option(help="The arm whose results are rated.")],
 ) -> None:
-    """Write an arm's retrieved results without a judgement as CSV, for people to fill in the column grade: 0 to 3."""
+    """Write the results of an arm that nobody has judged to a CSV file, in which people fill in the grades: 0 to 3."""
     open_session(quiet=True)
     from flows.app.ratings import export_ratings
 
@@ -52,11 +54,14 @@ def export_csv(
 @ratings.command("import")
 def import_csv(
     experiment: EXPERIMENT_FILE,
-    file: Annotated[Path, typer.Argument(help="The exported CSV with grades.")],
+    file: Annotated[Path, typer.Argument(help="The exported CSV file with grades.")],
     arm: Annotated[str, typer.Option(help="The arm whose results were rated.")],
 ) -> None:
-    """Check a CSV with grades and keep its ratings; arms that name this arm in ratings.of learn from them."""
+    """Check a CSV file with grades and store its ratings; arms that name this arm in ratings.of are trained on them."""
     from flows.app.ratings import import_ratings
 
-    done = import_ratings(experiment, arm, file)
-    print(f"{done.ratings:,} ratings of {done.searches:,} searches, {done.good:,} of them good; kept in {done.kept}")
+    imported_ratings = import_ratings(experiment, arm, file)
+    print(
+        f"{imported_ratings.ratings:,} ratings of {imported_ratings.searches:,} searches, {imported_ratings.good:,} of "
+        f"them good; stored in {imported_ratings.path}"
+    )

@@ -1,4 +1,4 @@
-"""`ebr audit`: the arms of the audit section under other splits and with less of the log."""
+"""`ebr audit`: train the arms of the audit section again with other splits and with less of the log."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tasks.report.page import as_html, as_markdown
 
 
 def run_audit(path: Path) -> Path:
-    """Runs every variant (what is already there is not made again), writes audit.html and audit.md; their folder."""
-    asked = load_experiment(path)
-    into = home() / "audits" / path.stem
-    into.mkdir(parents=True, exist_ok=True)
+    """Run every variant, reusing existing artifacts, and write audit.html and audit.md; returns their folder."""
+    spec = load_experiment(path)
+    folder = home() / "audits" / path.stem
+    folder.mkdir(parents=True, exist_ok=True)
     runs = {}
-    for name, content in variants(asked).items():
-        file = into / f"{path.stem}-{re.sub(r'[^a-z0-9]+', '-', name)}.yaml"
+    for name, content in variants(spec).items():
+        file = folder / f"{path.stem}-{re.sub(r'[^a-z0-9]+', '-', name)}.yaml"
         file.write_text(yaml.safe_dump(content, sort_keys=False))
         outcome: Any = ebr(str(file), return_state=True).result(raise_on_failure=False)
         if isinstance(outcome, BaseException):
             raise InputError(f"{name}: {outcome}") from outcome
-        runs[name] = outcome.report.folder  # a split that leaks fails its run, and is told nevertheless
-    assert asked.audit is not None  # variants has looked
-    title, page = f"{path.stem}: other splits, less of the log", describe_audit(asked.audit.arms, runs)
-    (into / "audit.html").write_text(as_html(title, page), encoding="utf-8")
-    (into / "audit.md").write_text(as_markdown(title, page), encoding="utf-8")
-    return into
+        runs[name] = outcome.report.folder  # also of a failed run, such as one whose split leaks
+    assert spec.audit is not None  # variants checks it
+    title, page = f"{path.stem}: other splits, less of the log", describe_audit(spec.audit.arms, runs)
+    (folder / "audit.html").write_text(as_html(title, page), encoding="utf-8")
+    (folder / "audit.md").write_text(as_markdown(title, page), encoding="utf-8")
+    return folder

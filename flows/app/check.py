@@ -1,4 +1,4 @@
-"""`ebr check`: describe the logs, the split, and the questions that these logs cannot answer."""
+"""`ebr check`: describe the logs, the split, and what of the experiment these logs do not allow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tasks.retrieval_stages import refuse_impossible
 
 
 def describe_experiment(path: Path) -> str:
-    """The description of an experiment's logs and plan. Extracts the log as a run would, and trains nothing."""
+    """The description of an experiment's logs and plan. Extracts the log as a run does; trains nothing."""
     spec = load_experiment(path)
     logs = spec.logs.tables(simulate_log.fn(spec.logs.world).folder) if isinstance(spec.logs, Simulated) else spec.logs
     refuse_absent(logs)
@@ -34,26 +34,30 @@ def describe_experiment(path: Path) -> str:
 
 
 def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) -> str:
-    """The arms, questions and indexes of the experiment, each with the reason where these logs do not allow it."""
-    lines = [f"{len(spec.arms)} arms × {len(spec.seeds)} seeds would be trained: {', '.join(spec.arms) or 'none'}."]
+    """The arms, questions and indexes of the experiment, each with the reason if these logs do not allow it."""
+    lines = [f"A run trains {len(spec.arms)} arms × {len(spec.seeds)} seeds: {', '.join(spec.arms) or 'none'}."]
     ensembles, seeds = spec.ensembles.values(), spec.seeds
     runs = {run for ensemble in ensembles for seed in seeds for run in ensemble.runs(seed, seeds)}
-    if others := sorted(f"{arm}, seed {seed}" for arm, seed in runs if seed not in seeds):
-        lines.append(f"  and again for ensembles: {'; '.join(others)}.")
-    lacking = {
+    if more_runs := sorted(f"{arm}, seed {seed}" for arm, seed in runs if seed not in seeds):
+        lines.append(f"  and again for ensembles: {'; '.join(more_runs)}.")
+    reasons = {
         arm: reason
         for arm in spec.arms
-        if (reason := _lacks(spec, arm, report) or _unread(spec, arm, log, logs) or _unrated(spec, arm))
+        if (
+            reason := _missing_data(spec, arm, report)
+            or _missing_features(spec, arm, log, logs)
+            or _missing_ratings(spec, arm)
+        )
     }
-    lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in lacking.items()]
+    lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in reasons.items()]
     for name, question in spec.questions.items():
-        compared = [arm_of(arm) for arm in (question.baseline, *question.arms)]
-        needed = [part for arm in compared for part in (arm, *code_parts(spec, arm))]
-        missing = [arm for arm in dict.fromkeys(needed) if arm in lacking]
-        verdict = f"cannot be answered, for want of {', '.join(missing)}" if missing else "can be answered"
+        arms = [arm_of(arm) for arm in (question.baseline, *question.arms)]
+        parts = [part for arm in arms for part in (arm, *code_parts(spec, arm))]
+        missing = [arm for arm in dict.fromkeys(parts) if arm in reasons]
+        verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
-    lines += [f"  index {name} cannot be built: {reason}." for name, reason in _unbuilt(spec, report)]
-    lines += [f"  a run is refused: {reason}." for reason in _refused(spec, log)]
+    lines += [f"  index {name} cannot be built: {reason}." for name, reason in _impossible_indexes(spec, report)]
+    lines += [f"  a run would be refused: {reason}." for reason in _refusals(spec, log)]
     searchers = report["splits"].get("test", {}).get("searchers", 0)
     if report["signed_in"] and searchers < FEW_CLUSTERS:
         lines.append(f"  the test has {searchers} searchers: too few for intervals, which need {FEW_CLUSTERS}.")
@@ -61,14 +65,14 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
 
 
 def code_parts(spec: Experiment, name: str) -> list[str]:
-    """The arms that the ensemble or list of this name is made of; none for an arm itself."""
+    """The arms that the ensemble or list of this name combines; empty for an arm."""
     if name in spec.ensembles:
         return list(dict.fromkeys(spec.ensembles[name].parts))
     sources = spec.lists[name].sources.values() if name in spec.lists else ()
     return list(dict.fromkeys(part for arm in sources for part in (code_parts(spec, arm) or [arm])))
 
 
-def _unbuilt(spec: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _impossible_indexes(spec: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(index, reason) for each index that the corpus is too small for."""
     documents = report["tables"]["documents"]["kept"]
     for name, index in spec.indexes.items():
@@ -77,8 +81,8 @@ def _unbuilt(spec: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, st
             yield name, reasons[0]
 
 
-def _refused(spec: Experiment, log: Log) -> Iterator[str]:
-    """The error of a run that becomes known with the documents alive in the test."""
+def _refusals(spec: Experiment, log: Log) -> Iterator[str]:
+    """The errors of a run that depend on the documents alive in the test."""
     try:
         test = sample.fn(log, "test", spec.evaluation.searches, spec.logs.judged_from)
         refuse_impossible(test, (), (), max(spec.evaluation.ks))
@@ -87,8 +91,8 @@ def _refused(spec: Experiment, log: Log) -> Iterator[str]:
         yield str(error).rstrip(".")
 
 
-def _unread(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> str | None:
-    """The reason why this log cannot give the features of an arm, None where it can."""
+def _missing_features(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> str | None:
+    """The reason why this log cannot provide the features of an arm, None if it can."""
     reads = spec.arms[name].features
     try:
         columns = extract_columns.fn(logs, log, contents_of(logs), reads) if needs_columns(reads) else None
@@ -98,8 +102,8 @@ def _unread(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> str | None
     return None
 
 
-def _unrated(spec: Experiment, name: str) -> str | None:
-    """The reason why an arm has no ratings, None where it has them or needs none."""
+def _missing_ratings(spec: Experiment, name: str) -> str | None:
+    """The reason why an arm has no ratings, None if it has them or needs none."""
     ratings, imported = spec.arms[name].ratings, spec.feedback.imported
     if ratings is None or not spec.people_rate or imported is None:
         return None
@@ -107,8 +111,8 @@ def _unrated(spec: Experiment, name: str) -> str | None:
     return f"nobody has rated what {', '.join(missing)} retrieves (ebr ratings export)" if missing else None
 
 
-def _lacks(spec: Experiment, name: str, report: dict[str, Any]) -> str | None:
-    """The reason why an arm cannot be trained on the log of this report, None where it can."""
+def _missing_data(spec: Experiment, name: str, report: dict[str, Any]) -> str | None:
+    """The reason why an arm cannot be trained on the log of this report, None if it can."""
     arm, train = spec.arms[name], report["splits"].get("train", {})
     not_clicked = train.get("impressions", 0) - train.get("clicks", 0)
     if not train.get("searches"):

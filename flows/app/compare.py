@@ -1,4 +1,4 @@
-"""`ebr compare`: two runs on the searches that they share, as tables on a terminal."""
+"""`ebr compare`: compare two runs on the searches that they share, as tables on a terminal."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ COLUMNS: Columns[ArmComparison] = [
     ("A", lambda row: share(row.a)),
     ("B", lambda row: share(row.b)),
     (
-        "B − A on the same searches, 95 % interval",
+        "B − A on the same searches, 95% interval",
         lambda row: f"{signed(row.difference)} {ends(row.low, row.high)}",
     ),
     ("searches", lambda row: count(row.searches)),
 ]
 
 
-def show_comparison(one: str, other: str, metric: str, console: Console) -> None:
-    """Prints each shared arm's metric in both runs with the paired difference, a table for each target set."""
-    runs = find_run(one), find_run(other)
-    measured = compare_runs(*runs)
-    rows = [row for row in measured if row.metric == metric]
+def show_comparison(run_a: str, run_b: str, metric: str, console: Console) -> None:
+    """Print each shared arm's metric in both runs with the paired difference, a table for each target set."""
+    runs = find_run(run_a), find_run(run_b)
+    comparisons = compare_runs(*runs)
+    rows = [row for row in comparisons if row.metric == metric]
     if not rows:
-        metrics = ", ".join(sorted({row.metric for row in measured}))
+        metrics = ", ".join(sorted({row.metric for row in comparisons}))
         raise InputError(f"--metric: got {metric}; both runs have {metrics}")
     console.print(f"A: {runs[0]}\nB: {runs[1]}\n", soft_wrap=True, highlight=False)
     for targets in (name for name in MAIN if any(row.targets == name for row in rows)):
@@ -39,4 +39,4 @@ def show_comparison(one: str, other: str, metric: str, console: Console) -> None
         grid = tabulate(COLUMNS, best_first)._replace(title=f"{metric}, targets: {SETS[targets]}")
         console.print(as_table(grid), Text(""))
     if not any(row.training_noise for row in rows):
-        console.print("Training noise is not in the intervals: one seed an arm in both runs.")
+        console.print("The intervals do not include training noise: both runs have only one seed for each arm.")

@@ -1,4 +1,4 @@
-"""What `ebr explain` says: why an arm puts a document where it does for a query."""
+"""`ebr explain`: explain how an arm ranks a document for a query."""
 
 from __future__ import annotations
 
@@ -29,98 +29,111 @@ STRONGEST = 8  # n-grams shown
 
 
 def explain_arms(arms: list[str], query: str, searcher: str | None, document: str, console: Console) -> None:
-    """Prints, for each arm named EXPERIMENT/ARM, the parts of the cosine of the query and the document.
+    """Print, for each arm named EXPERIMENT/ARM, the parts of the cosine of the query and the document.
 
-    What was not trained yet is trained first. The searcher's place and the like are those of their last search.
+    Arms without towers are trained first. The searcher's place and the like are those of the searcher's last search.
+    Raises InputError if the log does not have the arm, the document or the searcher.
     """
-    for named in arms:
-        asked, arm = _open(named)
-        console.print(f"[bold]{arm}[/bold] ({named})", highlight=False)
-        for part in _explained(asked, arm, query, searcher, document):
+    for label in arms:
+        spec, arm = _open(label)
+        console.print(f"[bold]{arm}[/bold] ({label})", highlight=False)
+        for part in _explanation(spec, arm, query, searcher, document):
             console.print(part, highlight=False)
 
 
-def _open(named: str) -> tuple[Experiment, str]:
-    path, _, arm = named.rpartition("/")
+def _open(label: str) -> tuple[Experiment, str]:
+    path, _, arm = label.rpartition("/")
     if not path:
-        raise InputError(f"{named}: expected EXPERIMENT/ARM, as in experiments/paper-features.yaml/everything")
-    asked = load_experiment(Path(path))
-    if arm not in asked.arms:
-        raise InputError(f"{path}: no arm {arm!r}; there are {', '.join(asked.arms)}")
-    return asked, arm
+        raise InputError(f"{label}: expected EXPERIMENT/ARM, such as experiments/paper-features.yaml/everything")
+    spec = load_experiment(Path(path))
+    if arm not in spec.arms:
+        raise InputError(f"{path}: no arm {arm!r}; there are {', '.join(spec.arms)}")
+    return spec, arm
 
 
-def _explained(asked: Experiment, arm: str, query: str, searcher: str | None, document: str) -> Iterator[Table | str]:
-    spec = restrict_to_arm(asked, arm)
+def _explanation(
+    experiment: Experiment, arm: str, query: str, searcher: str | None, document: str
+) -> Iterator[Table | str]:
+    spec = restrict_to_arm(experiment, arm)
     source = extract_log(spec)
     searches = sample_searches(spec, source)
-    every, run, log = featurize(spec, source), (arm, spec.seeds[0]), source.log
-    features, towers = every[spec.arms[arm].features], train_run(spec, source, every, searches.validation, run).towers[run]
+    feature_sets, run, log = featurize(spec, source), (arm, spec.seeds[0]), source.log
+    features, towers = (
+        feature_sets[spec.arms[arm].features],
+        train_run(spec, source, feature_sets, searches.validation, run).towers[run],
+    )
     row = _row(log, "documents", "document_id", document)
     model = load_towers(towers.folder)
-    inputs, search = _placed(read_inputs(features, model.config), model, log, query, searcher)
-    told = explain(model.tower, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))
-    yield from _ranks(searches, log, model, inputs, search, row, told)
-    yield _groups(told)
-    yield _ngrams(told)
+    inputs, search = _add_search(read_inputs(features, model.config), model, log, query, searcher)
+    explanation = explain(model.tower, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))
+    yield from _ranks(searches, log, model, inputs, search, row, explanation)
+    yield _groups(explanation)
+    yield _ngrams(explanation)
 
 
-def _row(log: Log, table: str, key: str, wanted: str) -> int:
+def _row(log: Log, table: str, key: str, identity: str) -> int:
     ids = pq.read_table(log.folder / f"{table}.parquet", columns=[key])[key]
-    row = pc.index(ids, pa.scalar(wanted, pa.string())).as_py()
+    row = pc.index(ids, pa.scalar(identity, pa.string())).as_py()
     if row < 0:
-        raise InputError(f"{key}: there is no {wanted!r} in the log; identities look like {ids[0].as_py()!r}")
+        raise InputError(f"{key}: there is no {identity!r} in the log; an identity looks like {ids[0].as_py()!r}")
     return int(row)
 
 
-def _placed(inputs: Inputs, model: Checkpoint, log: Log, query: str, searcher: str | None) -> tuple[Inputs, int]:
+def _add_search(inputs: Inputs, model: Checkpoint, log: Log, query: str, searcher: str | None) -> tuple[Inputs, int]:
     """The inputs with the search to explain at the end, and its row."""
-    like, places = None, {}
+    last_search, places = None, {}
     if searcher is not None:
         row = _row(log, "searchers", "searcher_id", searcher)
-        theirs = pq.read_table(log.folder / "searches.parquet", columns=["searcher_row"])["searcher_row"]
-        searches = np.flatnonzero(pc.fill_null(pc.equal(theirs, row), False).to_numpy())
-        like = int(searches[-1]) if len(searches) else None
+        searcher_rows = pq.read_table(log.folder / "searches.parquet", columns=["searcher_row"])["searcher_row"]
+        searches = np.flatnonzero(pc.fill_null(pc.equal(searcher_rows, row), False).to_numpy())
+        last_search = int(searches[-1]) if len(searches) else None
         places = {name: row if vectors[row].any() else -1 for name, vectors in model.graphs.items()}
     text = table_bags(text_bags(pa.array([query]), model.fitted), model.fitted)
-    return with_search(inputs, text, like, places), inputs.rows
+    return with_search(inputs, text, last_search, places), inputs.rows
 
 
 def _ranks(
-    searches: EvalSets, log: Log, model: Checkpoint, inputs: Inputs, search: int, row: int, told: Explained
+    searches: EvalSets, log: Log, model: Checkpoint, inputs: Inputs, search: int, row: int, explanation: Explained
 ) -> Iterator[str]:
-    """Where the document stands among those alive in the test, and what is first."""
+    """The document's rank among those alive in the test, and the first document."""
     alive = read_sample(searches.test).candidates
     tower = model.tower.over(inputs)
     vector = tower.encode(np.array([search], np.int32))[0]
-    near = tower.encode(inputs.rows_of(alive)) @ vector
+    cosines = tower.encode(inputs.rows_of(alive)) @ vector
     titles = pq.read_table(log.folder / "documents.parquet", columns=["document_id", "title"])
-    first = int(alive[near.argmax()])
-    rank = int((near > told.cosine + 1e-6).sum()) + 1
+    first_row = int(alive[cosines.argmax()])
+    rank = int((cosines > explanation.cosine + 1e-6).sum()) + 1
     yield (
-        f"{titles['title'][row].as_py()!r}: cosine {told.cosine:.4f}, rank {rank:,} of {len(alive):,}; the first is "
-        f"{titles['document_id'][first].as_py()}, {titles['title'][first].as_py()!r}, with {float(near.max()):.4f}"
+        f"{titles['title'][row].as_py()!r}: cosine {explanation.cosine:.4f}, rank {rank:,} of {len(alive):,}; "
+        f"the first is {titles['document_id'][first_row].as_py()}, {titles['title'][first_row].as_py()!r}, "
+        f"with {float(cosines.max()):.4f}"
     )
 
 
-def _groups(told: Explained) -> Table:
-    """The matrix whose sum is the cosine, or what is lost without each group."""
-    if told.matrix is None:
+def _groups(explanation: Explained) -> Table:
+    """The matrix whose sum is the cosine, or the loss of cosine without each group."""
+    if explanation.matrix is None:
         table = Table(
-            "group", "cosine lost without it", title="each group left out of both sides", title_justify="left"
+            "group", "cosine lost without it", title="cosine without each group, on both sides", title_justify="left"
         )
-        for name, lost in zip(told.groups, told.ablation.tolist(), strict=True):
-            table.add_row(name, f"{lost:+.4f}")
+        for name, loss in zip(explanation.groups, explanation.ablation.tolist(), strict=True):
+            table.add_row(name, f"{loss:+.4f}")
         return table
-    table = Table("query ↓ document →", *told.groups, "sum", title="what adds up to the cosine", title_justify="left")
-    for name, parts in zip(told.groups, told.matrix, strict=True):
+    table = Table(
+        "query ↓ document →", *explanation.groups, "sum", title="parts that add up to the cosine", title_justify="left"
+    )
+    for name, parts in zip(explanation.groups, explanation.matrix, strict=True):
         table.add_row(name, *(f"{part:+.4f}" for part in parts.tolist()), f"{parts.sum():+.4f}")
     table.add_section()
-    table.add_row("sum", *(f"{part:+.4f}" for part in told.matrix.sum(0).tolist()), f"{told.matrix.sum():+.4f}")
+    table.add_row(
+        "sum", *(f"{part:+.4f}" for part in explanation.matrix.sum(0).tolist()), f"{explanation.matrix.sum():+.4f}"
+    )
     return table
 
 
-def _ngrams(told: Explained) -> str:
-    if not told.ngrams:
-        return "No n-gram of the query was seen in training.\n"
-    return "n-grams: " + ", ".join(f"{spelling!r} {part:+.4f}" for spelling, part in told.ngrams[:STRONGEST]) + "\n"
+def _ngrams(explanation: Explained) -> str:
+    if not explanation.ngrams:
+        return "Training has seen no n-gram of the query.\n"
+    return (
+        "n-grams: " + ", ".join(f"{spelling!r} {part:+.4f}" for spelling, part in explanation.ngrams[:STRONGEST]) + "\n"
+    )

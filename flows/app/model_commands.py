@@ -10,24 +10,30 @@ from rich.console import Console
 
 from flows.app.session import open_console
 
-EXPERIMENT = Annotated[str | None, typer.Option(help="The experiment whose models answer; default: the last that ran.")]
+EXPERIMENT = Annotated[
+    str | None, typer.Option(help="The experiment whose models answer; default: the one that ran last.")
+]
 MODEL = Annotated[str | None, typer.Option(help="The arm that answers; default: the champion, by validation recall.")]
-BUNDLE = Annotated[Path | None, typer.Option(help="A bundle's folder, in place of an experiment and model.")]
-TOP = Annotated[int | None, typer.Option(help="How many documents to return; default: 10.")]
-MODE = Annotated[str, typer.Option(help="boolean (every word), ebr (near by the embedding) or hybrid (both).")]
-RADIUS = Annotated[str, typer.Option(help="none, model or query (as calibrated), or a cosine distance.")]
-WHERE = Annotated[str | None, typer.Option(help="A condition on documents: kind = person AND NOT country = DE.")]
+BUNDLE = Annotated[Path | None, typer.Option(help="The folder of a bundle, in place of an experiment and a model.")]
+TOP = Annotated[int | None, typer.Option(help="The number of documents to return; default: 10.")]
+MODE = Annotated[
+    str, typer.Option(help="boolean (documents with every word), ebr (nearest embeddings) or hybrid (both).")
+]
+RADIUS = Annotated[str, typer.Option(help="none, model or query (calibrated), or a cosine distance.")]
+WHERE = Annotated[
+    str | None, typer.Option(help="A condition on documents, such as: kind = person AND NOT country = DE.")
+]
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="The text, as typed.")],
+    query: Annotated[str, typer.Argument(help="The text of the query.")],
     searcher: Annotated[
-        str | None, typer.Option(help="The searcher_id; it brings the searcher's place unless one is given.")
+        str | None, typer.Option(help="The searcher_id; without a place, the searcher's own place is used.")
     ] = None,
-    city: Annotated[str | None, typer.Option(help="Where the searcher is.")] = None,
+    city: Annotated[str | None, typer.Option(help="The searcher's city.")] = None,
     region: Annotated[str | None, typer.Option()] = None,
     country: Annotated[str | None, typer.Option()] = None,
-    language: Annotated[str | None, typer.Option(help="The searcher's.")] = None,
+    language: Annotated[str | None, typer.Option(help="The searcher's language.")] = None,
     where: WHERE = None,
     k: TOP = None,
     mode: MODE = "hybrid",
@@ -36,18 +42,22 @@ def search(
     model: MODEL = None,
     bundle: BUNDLE = None,
 ) -> None:
-    """Search with a model: prints ranked titles with scores and reasons."""
-    from flows.app.model_search import open_model, show_hits, validate_question
+    """Search with a model, and print the ranked titles with scores and reasons."""
+    from flows.app.model_search import open_model, show_hits, validate_query
 
     place = {"city": city, "region": region, "country": country, "language": language}
     fields = {"query": query, "searcher_id": searcher, "where": where, "k": k, "mode": mode, "radius": radius} | place
-    question = validate_question(fields)
-    show_hits(open_model(experiment, model, bundle), question, open_console())
+    search_query = validate_query(fields)
+    show_hits(open_model(experiment, model, bundle), search_query, open_console())
 
 
 def batch(
-    queries: Annotated[Path, typer.Argument(help="Parquet with the column query; optional: searcher_id, city, …")],
-    out: Annotated[Path, typer.Argument(help="Parquet: query_row, rank, document_id, title, score, cosine.")],
+    queries: Annotated[
+        Path, typer.Argument(help="A Parquet file with the column query; optional columns: searcher_id, city, …")
+    ],
+    out: Annotated[
+        Path, typer.Argument(help="The Parquet file to write: query_row, rank, document_id, title, score, cosine.")
+    ],
     where: WHERE = None,
     k: TOP = None,
     mode: MODE = "hybrid",
@@ -59,18 +69,23 @@ def batch(
     """Answer every query of a Parquet file and write the answers to another."""
     from flows.app.model_search import answer_file, open_model
 
-    opened, settings = open_model(experiment, model, bundle), {"k": k, "mode": mode, "radius": radius, "where": where}
-    print(f"{out}: answers to {answer_file(opened, queries, out, settings, Console(stderr=True)):,} queries")
+    model_bundle, settings = (
+        open_model(experiment, model, bundle),
+        {"k": k, "mode": mode, "radius": radius, "where": where},
+    )
+    print(f"{out}: answers to {answer_file(model_bundle, queries, out, settings, Console(stderr=True)):,} queries")
 
 
 def export(
     out: Annotated[Path, typer.Argument(help="A new folder.")],
-    queries: Annotated[Path | None, typer.Option(help="Parquet with the column query, to embed as well.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="A Parquet file with the column query, to embed as well.")
+    ] = None,
     experiment: EXPERIMENT = None,
     model: MODEL = None,
     bundle: BUNDLE = None,
 ) -> None:
-    """Write a model's vectors and identities as Parquet, for other engines."""
+    """Write a model's vectors and identities to Parquet files, for other search engines."""
     from flows.app.model_search import export_vectors, open_model
 
     for name, rows in export_vectors(open_model(experiment, model, bundle), out, queries).items():
@@ -79,12 +94,16 @@ def export(
 
 def serve(
     experiment: EXPERIMENT = None,
-    models: Annotated[str, typer.Option(help="Arms beside the champion, with commas; default: the next best.")] = "",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
-    at_once: Annotated[int, typer.Option(help="Requests at a time; the server refuses more (503).")] = 256,
+    models: Annotated[
+        str, typer.Option(help="Arms to serve beside the champion, separated by commas; default: the next best.")
+    ] = "",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    at_once: Annotated[
+        int, typer.Option(help="The largest number of concurrent requests; the server refuses more (503).")
+    ] = 256,
 ) -> None:
-    """Serve models over HTTP with a page that compares two; the server opens a new champion as soon as there is one."""
+    """Serve models over HTTP, with a page that compares two of them. A new champion replaces the old one at once."""
     from flows.app.serve import serve_models
 
     serve_models(experiment, tuple(filter(None, models.split(","))), host, port, at_once)

@@ -35,13 +35,13 @@ BLOCK = 65_536  # vectors exported at a time
 
 
 def open_model(experiment: str | None, model: str | None, folder: Path | None) -> Bundle:
-    """The bundle in folder, or that of a model of an experiment (by default the last one's champion)."""
+    """The bundle in the folder, or that of an experiment's model; by default, the champion of the last run."""
     faiss.omp_set_num_threads(1)
     return open_bundle(folder or bundle_of(models_of(experiment), model))
 
 
-def validate_question(fields: dict[str, Any]) -> SearchQuery:
-    """The question with these fields, None left out. Errors: each names the option that it belongs to."""
+def validate_query(fields: dict[str, Any]) -> SearchQuery:
+    """The query with these fields, without those that are None. Raises InputError, which names each invalid field."""
     try:
         return SearchQuery.model_validate({key: value for key, value in fields.items() if value is not None})
     except ValidationError as error:
@@ -52,10 +52,10 @@ def validate_question(fields: dict[str, Any]) -> SearchQuery:
         raise InputError("; ".join(dict.fromkeys(lines))) from error
 
 
-def show_hits(bundle: Bundle, question: SearchQuery, console: Console) -> None:
+def show_hits(bundle: Bundle, query: SearchQuery, console: Console) -> None:
     """Print the ranked titles with scores and reasons."""
-    hits = answer(bundle, question)
-    table = Table(title=f"{question.query!r} by {bundle.name}, {question.mode}", title_justify="left")
+    hits = answer(bundle, query)
+    table = Table(title=f"{query.query!r} by {bundle.name}, {query.mode}", title_justify="left")
     for heading in ("", "title", "kind", "place", "score", "cosine", "why"):
         table.add_column(heading, justify="right" if heading in ("", "score", "cosine") else "left")
     for hit in hits:
@@ -63,7 +63,7 @@ def show_hits(bundle: Bundle, question: SearchQuery, console: Console) -> None:
         table.add_row(
             str(hit.rank), hit.title, hit.kind, place, f"{hit.score:.4f}", f"{hit.cosine:.3f}", explain_rank(hit)
         )
-    console.print(table if hits else f"{question.query!r}: nothing found; try --mode ebr or a wider --where")
+    console.print(table if hits else f"{query.query!r}: nothing found; try --mode ebr or a wider --where")
 
 
 def explain_rank(hit: Hit) -> str:
@@ -75,7 +75,10 @@ def explain_rank(hit: Hit) -> str:
 
 
 def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any], console: Console) -> int:
-    """Answer every row of a Parquet file (a column query, any of the context) into another; returns how many rows."""
+    """Answer every row of a Parquet file and write the answers to another; returns the number of rows.
+
+    source: the column query, and any columns of the context. settings: the other fields of the queries.
+    """
     queries = _read_queries(source)
     queries = queries.select([name for name in ASKED.names if name in queries.column_names])
     unfinished = out.with_name(f".{out.name}.unfinished")
@@ -83,7 +86,7 @@ def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any
         with pq.ParquetWriter(unfinished, ANSWERS) as writer:
             for first in track(range(0, queries.num_rows, BATCH), description="queries", console=console):
                 rows = queries.slice(first, BATCH).to_pylist()
-                answers = [_rows(bundle, first + at, {**settings, **row}) for at, row in enumerate(rows)]
+                answers = [_rows(bundle, first + i, {**settings, **row}) for i, row in enumerate(rows)]
                 writer.write_table(pa.Table.from_pylist([row for part in answers for row in part], ANSWERS))
         unfinished.replace(out)
     finally:
@@ -92,7 +95,7 @@ def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any
 
 
 def _read_queries(source: Path) -> pa.Table:
-    """The table in a Parquet file. Errors: it cannot be read, or has no column query."""
+    """The table in a Parquet file. Raises InputError if it cannot be read or has no column query."""
     try:
         refuse_brotli_file(source)
         queries = pq.read_table(source)
@@ -104,9 +107,9 @@ def _read_queries(source: Path) -> pa.Table:
 
 
 def _rows(bundle: Bundle, query_row: int, fields: dict[str, Any]) -> list[dict[str, Any]]:
-    """The answer to one query, a row for each document. Errors: the fields are invalid; the message names the row."""
+    """The answer to one query, a row for each document. Raises InputError, which names the row, for invalid fields."""
     try:
-        hits = answer(bundle, validate_question(fields))
+        hits = answer(bundle, validate_query(fields))
     except InputError as error:
         raise InputError(f"row {query_row}: {error}") from error
     return [{"query_row": query_row, **{key: getattr(hit, key) for key in ANSWERS.names[1:]}} for hit in hits]
@@ -115,11 +118,12 @@ def _rows(bundle: Bundle, query_row: int, fields: dict[str, Any]) -> list[dict[s
 def export_vectors(bundle: Bundle, out: Path, queries: Path | None) -> dict[str, int]:
     """Write documents.parquet (document_id, title, vector) and, given queries, queries.parquet into a new folder.
 
-    A vector is a list of D float32 of unit length: cosine and inner product order alike. Returns the rows of each file.
+    A vector is a list of D float32 of unit length: cosine and inner product give the same order. Returns the number of
+    rows of each file. Raises InputError if the folder is not empty.
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; name a new folder")
-    questions = None if queries is None else _read_queries(queries)
+    query_table = None if queries is None else _read_queries(queries)
     out.mkdir(parents=True, exist_ok=True)
     d = bundle.vectors.shape[1]
     schema = pa.schema(
@@ -131,23 +135,23 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None) -> dict[str,
             part = bundle.documents.slice(first, BLOCK)
             vectors = _as_lists(bundle.vectors[first : first + BLOCK])
             writer.write_table(pa.table([part["document_id"], part["title"], vectors], schema))
-    written = {"documents.parquet": len(bundle.vectors)}
-    if questions is not None:
-        vectors = _as_lists(_embed(bundle, questions))
-        pq.write_table(pa.table({"query": questions["query"], "vector": vectors}), out / "queries.parquet")
-        written["queries.parquet"] = questions.num_rows
-    return written
+    counts = {"documents.parquet": len(bundle.vectors)}
+    if query_table is not None:
+        vectors = _as_lists(_embed(bundle, query_table))
+        pq.write_table(pa.table({"query": query_table["query"], "vector": vectors}), out / "queries.parquet")
+        counts["queries.parquet"] = query_table.num_rows
+    return counts
 
 
 def _embed(bundle: Bundle, queries: pa.Table) -> Any:
-    """The vectors (Q, D) of queries. Errors: the model gives each query several."""
+    """(Q, D) the vectors of queries. Raises InputError if the model gives a query several vectors."""
     for name in CONTEXT:
         if name not in queries.column_names:
             queries = queries.append_column(name, pa.nulls(queries.num_rows, pa.string()))
-    embedded = embed_asked(bundle.towers, queries.select(ASKED.names).cast(ASKED))
-    if embedded.ndim == 3:
-        raise InputError(f"{bundle.name} gives a query {len(embedded)} vectors; leave --queries out")
-    return embedded
+    vectors = embed_asked(bundle.towers, queries.select(ASKED.names).cast(ASKED))
+    if vectors.ndim == 3:
+        raise InputError(f"{bundle.name} gives a query {len(vectors)} vectors; leave --queries out")
+    return vectors
 
 
 def _as_lists(vectors: Any) -> pa.Array:

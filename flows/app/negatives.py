@@ -1,4 +1,4 @@
-"""`ebr negatives`: what the training of an arm is fed, with titles and similarities."""
+"""`ebr negatives`: show training pairs of an arm, with titles and similarities."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tasks.training_examples import TrainingExample, sample_training_pairs
 
 @flow(name="negatives", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
 def inspect_negatives(experiment: str, arm: str, count: int) -> list[TrainingExample]:
-    """Trains the arm, and those that it mines or starts from, unless they are there; then looks at what it is fed."""
+    """`count` training pairs of the arm, with their negatives. Arms without towers are trained first."""
     spec = restrict_to_arm(load_experiment(Path(experiment)), arm)
     source = extract_log(spec)
     searches, features = sample_searches(spec, source), featurize(spec, source)
     settings, run = spec.arms[arm], (arm, spec.seeds[0])
-    trained = train_run(spec, source, features, searches.validation, run)
-    ratings = [result(trained.ratings[rated, run[1]]) for rated in settings.ratings.of] if settings.ratings else []
-    mined = result(trained.mined[run]) if settings.mine_from else None
-    towers = result(trained.towers[run])
+    arms = train_run(spec, source, features, searches.validation, run)
+    ratings = [result(arms.ratings[rated_arm, run[1]]) for rated_arm in settings.ratings.of] if settings.ratings else []
+    mined_negatives = result(arms.mined_negatives[run]) if settings.mine_from else None
+    towers = result(arms.towers[run])
     return sample_training_pairs(
-        source.log, result(features[settings.features]), towers, mined, ratings, settings, count, run[1]
+        source.log, result(features[settings.features]), towers, mined_negatives, ratings, settings, count, run[1]
     )
 
 
 def show(pairs: list[TrainingExample], console: Console) -> None:
-    """Prints a table a pair: kind, similarity, title."""
+    """Print a table for each pair: kind, similarity, title."""
     for pair in pairs:
         table = Table(title=f"{pair.query!r}, searcher {pair.searcher}", title_justify="left", show_header=False)
         table.add_column("kind")

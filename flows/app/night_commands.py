@@ -11,20 +11,21 @@ import typer
 from flows.app.session import EXPERIMENT_FILE, open_session, outcome_of
 
 NAME = Annotated[
-    str | None, typer.Argument(help="The experiment's name; default: that of the last night.", metavar="[NAME]")
+    str | None, typer.Argument(help="The name of the experiment; default: that of the last night.", metavar="[NAME]")
 ]
 DAY = Annotated[
-    datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The newest day; default: the newest that is over.")
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="The day of the night; default: the newest day that is over."),
 ]
 FIRST = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="The first day of a back-fill.")]
 LAST = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="The last day of a back-fill.")]
-ACCEPT = Annotated[bool, typer.Option("--accept", help="Accept the day, whatever its figures.")]
+ACCEPT = Annotated[bool, typer.Option("--accept", help="Accept the day even if its checks fail.")]
 
 
 def nightly(
     experiment: EXPERIMENT_FILE, day: DAY = None, first: FIRST = None, last: LAST = None, accept: ACCEPT = False
 ) -> None:
-    """Retrain on all days but the newest and promote the challenger if it wins on the newest. A day is judged once."""
+    """Retrain on all days but the newest, and promote the challenger if it wins on the newest. A day is judged once."""
     open_session()
     from flows.nightly import retrain
     from tasks.nights.night_records import describe_night
@@ -38,7 +39,7 @@ def nightly(
 
 
 def rollback(experiment: NAME = None) -> None:
-    """Make the previous champion answer again; the one that it replaces no longer serves as a yardstick."""
+    """Make the previous champion answer again. New challengers are not compared with the one that it replaces."""
     from tasks.nights.champion_service import name_of, roll_back
     from tasks.nights.night_records import describe_night
 
@@ -46,10 +47,10 @@ def rollback(experiment: NAME = None) -> None:
 
 
 def status(experiment: NAME = None) -> None:
-    """Show which champion answers, since when and on what data, the last night's decision, and when the next runs."""
-    from flows.process.ui import use_served
+    """Show the champion, since when it answers, its log, the last night's decision, and the time of the next night."""
+    from flows.process.ui import use_running_server
 
-    server = os.environ.get("PREFECT_API_URL") or use_served()
-    from flows.app.status import describe_status  # Prefect, which comes with it, reads the server's address once
+    server = os.environ.get("PREFECT_API_URL") or use_running_server()
+    from flows.app.status import describe_status  # it imports Prefect, which reads the server's address once
 
     print(describe_status(experiment, server))

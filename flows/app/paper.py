@@ -1,4 +1,4 @@
-"""`ebr paper`: runs the paper's experiments and writes the page of what they say."""
+"""`ebr paper`: run the paper's experiments and write the page with their results."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from tasks.report.page import as_markdown
 from tasks.report.paper_page import describe_paper, read_claims
 
 CLAIMS = Path(__file__).with_name("paper.yaml")
-# Experiments on public logs, which are not shipped.
+# Experiments on public logs, which this project does not include.
 REAL = ("lastfm.yaml", "lastfm-features.yaml", "trec-session.yaml", "cranfield.yaml", "npl.yaml")
 
 
 def run_paper(experiments: list[Path], out: Path) -> list[str]:
-    """Run each experiment (artifacts that exist are not made again), write the page, return what failed.
+    """Run each experiment, reusing existing artifacts, and write the page; returns a message for each failure.
 
-    Without experiments: the paper's, and those on real logs whose files are there; the page names the others.
+    Without experiments: those of the paper, and those on real logs whose files exist; the page names the others.
     """
     absent: dict[str, str] = {}
     if not experiments:
         experiments = sorted((ROOT / "experiments").glob("paper-*.yaml"))
-        absent = {name: why for name in REAL if (why := _missing(ROOT / "experiments" / name))}
+        absent = {name: reason for name in REAL if (reason := _missing(ROOT / "experiments" / name))}
         experiments += [ROOT / "experiments" / name for name in REAL if name not in absent]
-    started, runs, failed = time.monotonic(), {}, []
+    started, runs, failures = time.monotonic(), {}, []
     for path in experiments:
         state = ebr(str(path), return_state=True)
         outcome: Any = state.result(raise_on_failure=False)
         if isinstance(outcome, BaseException):
-            failed.append(f"{path}: {outcome}")
+            failures.append(f"{path}: {outcome}")
             continue
         runs[path.stem] = outcome.report.folder
         if state.is_failed():
-            failed.append(f"{path}: {state.message}")
+            failures.append(f"{path}: {state.message}")
     page = describe_paper(read_claims(CLAIMS), runs, _facts(experiments, time.monotonic() - started), absent)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(as_markdown("The paper, question by question", page), encoding="utf-8")
-    return failed
+    return failures
 
 
 def _missing(path: Path) -> str | None:
-    """The reason why the experiment's logs cannot be read; None where they can."""
+    """The reason why the experiment's logs cannot be read, None if they can."""
     logs = load_experiment(path).logs
-    assert not isinstance(logs, Simulated), f"{path} stands among the real logs"
+    assert not isinstance(logs, Simulated), f"{path} is listed among the real logs"
     try:
         refuse_absent(logs)
     except InputError as error:
@@ -64,5 +64,5 @@ def _facts(experiments: list[Path], seconds: float) -> str:
     names = ", ".join(f"`{path.name}`" for path in experiments)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, `make paper`: {names}; {seconds / 60:.0f} minutes on {os.cpu_count()} cores "
-        f"({platform.machine()}), what was already there not made again."
+        f"({platform.machine()}); existing artifacts were reused."
     )

@@ -1,4 +1,4 @@
-"""`ebr ratings`: what an arm retrieves written out for people to rate, and their ratings read in."""
+"""`ebr ratings`: write the results of an arm for people to rate, and import their ratings."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tasks.feedback_stages import keep_imported
 from tasks.kinds import Log, UnratedResults
 
 
-class Imported(NamedTuple):
-    """What became of a file that people filled in."""
+class ImportedRatings(NamedTuple):
+    """The stored ratings of a file that people filled in, and their counts."""
 
-    kept: Path
+    path: Path
     ratings: int
     searches: int
     good: int
@@ -32,7 +32,7 @@ class Imported(NamedTuple):
 
 @flow(name="ratings", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
 def list_for_raters(experiment: str, arm: str) -> tuple[Log, UnratedResults]:
-    """(the log, what is to be rated of the arm with the first seed); trains what is not there."""
+    """(the log, the unrated results of the arm with the first seed). Arms without towers are trained first."""
     spec = restrict_to_arm(load_experiment(Path(experiment)), arm)
     source = extract_log(spec)
     searches, features = sample_searches(spec, source), featurize(spec, source)
@@ -40,25 +40,31 @@ def list_for_raters(experiment: str, arm: str) -> tuple[Log, UnratedResults]:
 
 
 def export_ratings(experiment: Path, arm: str, out: Path) -> int:
-    """Writes a CSV for people: a row a retrieved result that no log has judged, the column grade empty; how many."""
+    """Write a CSV file with a row for each result that nobody has judged, its grade empty; returns the number of rows.
+
+    Raises InputError if the file exists.
+    """
     if out.exists():
-        raise InputError(f"{out}: there already, perhaps with grades in it; name another file, or remove it")
-    asked = load_experiment(experiment)
-    if not isinstance(asked.logs, Simulated):
-        refuse_absent(asked.logs)
-    log, listed = list_for_raters(str(experiment), arm)
-    return rating_files.write_csv(log.folder, pq.read_table(listed.folder / "to_rate.parquet"), out)
+        raise InputError(f"{out} exists already, perhaps with grades in it; name another file, or remove it")
+    spec = load_experiment(experiment)
+    if not isinstance(spec.logs, Simulated):
+        refuse_absent(spec.logs)
+    log, results = list_for_raters(str(experiment), arm)
+    return rating_files.write_csv(log.folder, pq.read_table(results.folder / "to_rate.parquet"), out)
 
 
-def import_ratings(experiment: Path, arm: str, file: Path) -> Imported:
-    """Checks a filled-in CSV against the experiment's log and keeps it, for arms that name this one in ratings.of."""
-    asked = load_experiment(experiment)
-    if arm not in asked.arms:
-        raise InputError(f"--arm: no arm {arm!r}; there are {', '.join(asked.arms)}")
-    if not isinstance(asked.logs, Simulated):
-        refuse_absent(asked.logs)
-    log = extract_log(asked).log
-    assert asked.feedback.imported is not None, "load_experiment names it"
-    kept, table = keep_imported(log, file, asked.feedback.imported, arm)
-    good = int((table["grade"].to_numpy() >= asked.feedback.good_from).sum())
-    return Imported(kept, table.num_rows, len(table["search_id"].unique()), good)
+def import_ratings(experiment: Path, arm: str, file: Path) -> ImportedRatings:
+    """Check a filled-in CSV file against the experiment's log and store it, for arms that name this one in ratings.of.
+
+    Raises InputError if there is no such arm, or if rows are invalid.
+    """
+    spec = load_experiment(experiment)
+    if arm not in spec.arms:
+        raise InputError(f"--arm: no arm {arm!r}; there are {', '.join(spec.arms)}")
+    if not isinstance(spec.logs, Simulated):
+        refuse_absent(spec.logs)
+    log = extract_log(spec).log
+    assert spec.feedback.imported is not None, "load_experiment sets it"
+    path, table = keep_imported(log, file, spec.feedback.imported, arm)
+    good = int((table["grade"].to_numpy() >= spec.feedback.good_from).sum())
+    return ImportedRatings(path, table.num_rows, len(table["search_id"].unique()), good)

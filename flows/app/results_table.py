@@ -1,4 +1,4 @@
-"""The results of a run as tables on a terminal."""
+"""Print the results of a run as tables on a terminal."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tasks.report.terminal_tables import pair_grid, question_grid, recall_grid, 
 from tasks.tracking.runs import Outcome
 
 STYLES = {"holds": "green", "contradicted": "red", "undecided": "yellow", "too few": "dim"}
-FINDINGS = ("better", "worse", "equal", "unclear", "more", "less")  # which nothing was claimed of
+FINDINGS = ("better", "worse", "equal", "unclear", "more", "less")  # verdicts on questions without a claim
 
 
 def show(outcome: Outcome, spec: Experiment, console: Console) -> None:
-    """Prints, for each target set, every arm's recall over the whole corpus, then the questions' paired differences."""
+    """Print, for each target set, every arm's recall over the whole corpus, then the questions' paired differences."""
     rows = read_rows(outcome.results.folder / "results.parquet")
     checks = json.loads((outcome.results.folder / "checks.json").read_text())
     for counts in json.loads((outcome.sample.folder / "counts.json").read_text()):
-        of_targets = [row for row in rows if row.targets == counts["targets"]]
-        if of_targets:
-            console.print(as_table(recall_grid(of_targets, counts, checks, spec)), Text(""))
+        target_rows = [row for row in rows if row.targets == counts["targets"]]
+        if target_rows:
+            console.print(as_table(recall_grid(target_rows, counts, checks, spec)), Text(""))
     if spec.questions:
         console.print(as_table(question_grid(rows, spec)), Text(""))
     console.print(as_table(pair_grid(rows)), Text(""))
@@ -37,23 +37,23 @@ def show(outcome: Outcome, spec: Experiment, console: Console) -> None:
 
 
 def as_table(grid: Grid | None) -> RenderableType:
-    """The grid as a terminal shows it; nothing for None."""
+    """The grid as a table for the terminal; empty for None."""
     if grid is None:
         return Group()
     caption = escape(grid.caption) or None
     table = Table(title=escape(grid.title), title_justify="left", caption=caption, caption_justify="left")
-    for at, header in enumerate(grid.headers):
+    for i, header in enumerate(grid.headers):
         unwrapped = header in grid.unwrapped
-        table.add_column(escape(header), justify="left" if at < grid.left else "right", no_wrap=unwrapped)
-    for at, row in enumerate(grid.rows):
-        if at in grid.breaks:
+        table.add_column(escape(header), justify="left" if i < grid.left else "right", no_wrap=unwrapped)
+    for i, row in enumerate(grid.rows):
+        if i in grid.breaks:
             table.add_section()
-        table.add_row(*map(_cell, row), style=grid.styles[at] if grid.styles else None)
+        table.add_row(*map(_cell, row), style=grid.styles[i] if grid.styles else None)
     return table
 
 
 def _cell(text: str) -> str:
-    """The cell as rich's markup, its verdict in colour."""
+    """The cell as rich's markup, with its verdict in colour."""
     before, word = split_verdict(text)
     if word not in (*STYLES, *FINDINGS):
         return escape(text)

@@ -1,4 +1,4 @@
-"""Commands that run experiments or read what they left: `ebr run`, `check`, `report`, `compare`, `audit`, `paper`,
+"""Commands that run experiments or read their results: `ebr run`, `check`, `report`, `compare`, `audit`, `paper`,
 `simulate`, `ui`, `schema`."""
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ if TYPE_CHECKING:
 
     from data.experiment.experiment_spec import Experiment
 
-RUN = Annotated[str, typer.Argument(help="A run: its folder, its name (report-…) or an experiment, for its last run.")]
+RUN = Annotated[
+    str, typer.Argument(help="A run: its folder, its name (report-…), or an experiment, which stands for its last run.")
+]
 
 
 def run(experiment: EXPERIMENT_FILE) -> None:
-    """Run an experiment and print its table: extract, train, index, evaluate. What exists already is not made again."""
+    """Run an experiment (extract, train, index, evaluate) and print its results. Existing artifacts are reused."""
     spec = _load_experiment(experiment)  # before anything starts
-    watched = sys.stderr.isatty()
-    open_session(quiet=watched)  # the bars show the progress
+    show_bars = sys.stderr.isatty()
+    open_session(quiet=show_bars)  # the bars show the progress
     from flows.app.results_table import show
     from flows.ebr import ebr
     from tasks.progress import BARS
 
     console, bars = open_console(), _progress_bars()
-    with bars if watched else nullcontext():
-        token = BARS.set(bars if watched else None)
+    with bars if show_bars else nullcontext():
+        token = BARS.set(bars if show_bars else None)
         state = ebr(str(experiment), return_state=True)
         BARS.reset(token)
     outcome = outcome_of(state)
@@ -49,7 +51,7 @@ def run(experiment: EXPERIMENT_FILE) -> None:
 
 
 def _load_experiment(path: Path) -> Experiment:
-    """The experiment in the file. Errors: the file is invalid, or logs that it names do not exist."""
+    """The experiment in the file. Raises InputError if the file is invalid, or if logs that it names do not exist."""
     from data.experiment.experiment_file import load_experiment
     from data.experiment.log_config import Simulated
     from data.log_fingerprint import refuse_absent
@@ -84,20 +86,24 @@ def check(experiment: EXPERIMENT_FILE) -> None:
 
 def report(
     run: RUN,
-    out: Annotated[Path | None, typer.Option(help="The folder to write; default: reports/ in EBR_HOME.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write to; default: a folder in EBR_HOME/reports.")
+    ] = None,
 ) -> None:
-    """Write the report of a run again from its result files: report.html, report.md and its pictures."""
+    """Write the report of a run again from its result files: report.html, report.md and pictures."""
     from tasks.report.comparison import find_run
     from tasks.report.report_stage import write
 
     folder = find_run(run)
-    into = out or home() / "reports" / folder.resolve().name
-    write(folder, into)
-    print(into / "report.html")
+    target = out or home() / "reports" / folder.resolve().name
+    write(folder, target)
+    print(target / "report.html")
 
 
 def compare(
-    run_a: RUN, run_b: RUN, metric: Annotated[str, typer.Option(help="What to compare: recall@K or mrr.")] = "recall@10"
+    run_a: RUN,
+    run_b: RUN,
+    metric: Annotated[str, typer.Option(help="The metric to compare, such as recall@10 or mrr.")] = "recall@10",
 ) -> None:
     """Compare the arms that two runs share, on the searches that both evaluated."""
     from flows.app.compare import show_comparison
@@ -118,11 +124,13 @@ def audit(experiment: EXPERIMENT_FILE) -> None:
 def paper(
     experiments: Annotated[
         list[Path] | None,
-        typer.Argument(help="Default: experiments/paper-*.yaml and those real logs that are on this machine."),
+        typer.Argument(
+            help="Default: experiments/paper-*.yaml, and the experiments on real logs that are on this machine."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/paper-results.md"),
 ) -> None:
-    """Run the paper's comparisons and write a page with the answer to each question; a killed run can be resumed."""
+    """Run the paper's comparisons and write a page with the answer to each question. A killed run can be resumed."""
     open_session()
     from flows.app.paper import run_paper
 
@@ -136,10 +144,12 @@ def paper(
 
 def simulate(
     out: Annotated[Path, typer.Option(help="A new folder for the log.")],
-    searches: Annotated[int, typer.Option(help="Searches in the log, reformulations included.")] = 80_000,
-    documents: Annotated[int, typer.Option(help="Documents, born or removed at any time.")] = 15_000,
-    days: Annotated[int, typer.Option(help="Days of the log.")] = 30,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    searches: Annotated[int, typer.Option(help="The number of searches, reformulations included.")] = 80_000,
+    documents: Annotated[
+        int, typer.Option(help="The number of documents, including those that are created or removed during the log.")
+    ] = 15_000,
+    days: Annotated[int, typer.Option(help="The number of days.")] = 30,
+    seed: Annotated[int, typer.Option(help="The seed; the same seed gives the same bytes.")] = 0,
 ) -> None:
     """Simulate a social search service and write its log in the `tables` layout, a folder for each day."""
     from pydantic import ValidationError
@@ -161,10 +171,10 @@ def simulate(
 
 
 def ui(
-    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect pages.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow pages.")] = 5000,
+    prefect_port: Annotated[int, typer.Option(help="The port of the Prefect pages.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="The port of the MLflow pages.")] = 5000,
 ) -> None:
-    """Serve the Prefect and MLflow pages, all deployments and a worker on loopback; Ctrl-C ends all of them."""
+    """Serve the Prefect and MLflow pages, all deployments and a worker on loopback. Ctrl-C ends all of them."""
     from flows.process.ui import serve_pages
 
     serve_pages(prefect_port, mlflow_port, Console())

@@ -33,51 +33,51 @@ CHOICES = 200  # places and searchers that the page offers
 
 
 class ModelQuery(SearchQuery):
-    """A question to a model."""
+    """A query to a model."""
 
-    model: str | None = Field(
-        None, max_length=100, description="the arm that answers; the champion where none is named"
-    )
+    model: str | None = Field(None, max_length=100, description="the arm that answers; by default the champion")
 
 
 class Answer(Frozen):
     """The documents that a model ranks first."""
 
     model: str
-    made_at: str = Field(description="when the run made it")
-    took_ms: float = Field(description="of the search itself")
+    made_at: str = Field(description="the time at which the run made the model")
+    took_ms: float = Field(description="the time of the search itself")
     hits: list[Hit]
 
 
-class Served:
-    """The open models. A change is one assignment: a request sees the old models or the new ones, never a mixture."""
+class ServedModels:
+    """The open models. One assignment changes them: a request sees the old models or the new ones, never a mixture."""
 
-    def __init__(self, experiment: str | None, wanted: tuple[str, ...]) -> None:
-        """Open the champion and the wanted arms, by default the next best arm."""
-        self.experiment, self.wanted, self.failed = experiment, wanted, ""
-        self.now = self._open(models_of(experiment), {})
+    def __init__(self, experiment: str | None, arms: tuple[str, ...]) -> None:
+        """Open the champion and these arms; by default the next best arm."""
+        self.experiment, self.arms, self.reload_error = experiment, arms, ""
+        self.current = self._open(models_of(experiment), {})
 
-    def _open(self, listing: dict[str, Any], opened: dict[Path, Bundle]) -> tuple[dict[str, Any], dict[str, Bundle]]:
-        others = self.wanted or tuple(arm for arm in listing["models"] if arm != listing["champion"])[:1]
-        folders = {arm: bundle_of(listing, arm) for arm in dict.fromkeys((listing["champion"], *others))}
-        return listing, {arm: opened.get(folder) or open_bundle(folder) for arm, folder in folders.items()}
+    def _open(
+        self, listing: dict[str, Any], open_bundles: dict[Path, Bundle]
+    ) -> tuple[dict[str, Any], dict[str, Bundle]]:
+        other_arms = self.arms or tuple(arm for arm in listing["models"] if arm != listing["champion"])[:1]
+        folders = {arm: bundle_of(listing, arm) for arm in dict.fromkeys((listing["champion"], *other_arms))}
+        return listing, {arm: open_bundles.get(folder) or open_bundle(folder) for arm, folder in folders.items()}
 
     def reload(self) -> bool:
-        """True if the last run made other models, which are open now. Where they do not open, the old ones answer."""
-        listing, models = self.now
+        """True if the last run made other models, which are open now. If they do not open, the old ones answer."""
+        listing, models = self.current
         try:
             newest = models_of(self.experiment)
             if newest == listing:
                 return False
-            self.now = self._open(newest, {bundle_of(listing, arm): bundle for arm, bundle in models.items()})
-            self.failed = ""
+            self.current = self._open(newest, {bundle_of(listing, arm): bundle for arm, bundle in models.items()})
+            self.reload_error = ""
         except (InputError, OSError, ValueError) as error:
-            self.failed = str(error)
+            self.reload_error = str(error)
             return False
         return True
 
 
-def make_app(served: Served) -> FastAPI:
+def make_app(served: ServedModels) -> FastAPI:
     """The HTTP service over these models."""
 
     @contextlib.asynccontextmanager
@@ -103,17 +103,17 @@ def make_app(served: Served) -> FastAPI:
 
     @app.post("/search")
     async def search_by_body(query: ModelQuery) -> Answer:
-        """The same, with the query as JSON."""
+        """The documents that a model ranks first for a query, which is sent as JSON."""
         return _answer(served, query)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        """The models that answer, and the reason why a newer one does not."""
+        """The models that answer, and the reason if a newer one could not be opened."""
         return _health(served)
 
     @app.get("/choices")
     async def choices() -> dict[str, Any]:
-        """What the page offers: models, places of documents, some searchers with their places."""
+        """The choices on the page: models, places of documents, and some searchers with their places."""
         return _choices(served)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -124,40 +124,42 @@ def make_app(served: Served) -> FastAPI:
 
 
 async def _refuse_large(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse a request that is larger than any question."""
+    """Refuse a request that is larger than any query."""
     head = len(request.scope["path"]) + len(request.scope["query_string"])
     head += sum(len(name) + len(value) for name, value in request.headers.raw)
     if head > LARGEST_HEAD_BYTES:
-        return JSONResponse({"detail": f"an address and headers of {head} bytes; at most {LARGEST_HEAD_BYTES}"}, 431)
+        return JSONResponse(
+            {"detail": f"got an address and headers of {head} bytes; expected at most {LARGEST_HEAD_BYTES}"}, 431
+        )
     if "transfer-encoding" in request.headers:
-        return JSONResponse({"detail": "a body in chunks; send it with its content-length"}, 411)
+        return JSONResponse({"detail": "got a body in chunks; send it with its content-length"}, 411)
     size = request.headers.get("content-length", "0")
     if not size.isdigit() or int(size) > LARGEST_BODY_BYTES:
-        return JSONResponse({"detail": f"a body of {size} bytes; at most {LARGEST_BODY_BYTES}"}, 413)
+        return JSONResponse({"detail": f"got a body of {size} bytes; expected at most {LARGEST_BODY_BYTES}"}, 413)
     return await call_next(request)
 
 
 async def _describe_invalid(_request: Request, error: Exception) -> Response:
-    """The errors of a request without its values, which JSON may be unable to hold, such as NaN or half a letter."""
+    """The errors of a request, without its values: JSON cannot hold all of them, such as NaN or half a character."""
     assert isinstance(error, RequestValidationError)
     detail = [{"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]} for fault in error.errors()]
     return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
 
-def _health(served: Served) -> dict[str, Any]:
-    listing, models = served.now
+def _health(served: ServedModels) -> dict[str, Any]:
+    listing, models = served.current
     return {
         "status": "ok",
         "experiment": listing["experiment"],
         "champion": listing["champion"],
         "made_at": listing["made_at"],
         "documents": {arm: bundle.documents.num_rows for arm, bundle in models.items()},
-        "reload_failed": served.failed,
+        "reload_failed": served.reload_error,
     }
 
 
-def _choices(served: Served) -> dict[str, Any]:
-    listing, models = served.now
+def _choices(served: ServedModels) -> dict[str, Any]:
+    listing, models = served.current
     champion = models[listing["champion"]]
     values = {
         name: pc.value_counts(champion.documents[name].drop_null()).field("values").to_pylist()
@@ -171,8 +173,8 @@ def _choices(served: Served) -> dict[str, Any]:
     }
 
 
-def _answer(served: Served, query: ModelQuery) -> Answer:
-    listing, models = served.now
+def _answer(served: ServedModels, query: ModelQuery) -> Answer:
+    listing, models = served.current
     arm = query.model or listing["champion"]
     if arm not in models:
         raise HTTPException(404, f"no model {arm!r} is served; there are {', '.join(models)}")
@@ -184,20 +186,20 @@ def _answer(served: Served, query: ModelQuery) -> Answer:
     return Answer(model=arm, made_at=listing["made_at"], took_ms=1000 * (time.perf_counter() - started), hits=hits)
 
 
-def _watch(served: Served, stop: threading.Event) -> None:
-    """Open each new champion until the event is set. It is opened and checked here, beside the requests."""
+def _watch(served: ServedModels, stop: threading.Event) -> None:
+    """Open each new champion until the event is set, in a thread of its own, while requests are answered."""
     faiss.omp_set_num_threads(1)
     while not stop.wait(RELOAD_S):
         served.reload()
 
 
 def serve_models(experiment: str | None, models: tuple[str, ...], host: str, port: int, at_once: int) -> None:
-    """Serve until Ctrl-C. Of more than at_once requests at a time, the others are refused (503)."""
+    """Serve until Ctrl-C. Requests beyond at_once concurrent ones are refused (503)."""
     import uvicorn
 
-    served = Served(experiment, models)
-    listing, opened = served.now
-    title = f"{', '.join(opened)} of {listing['experiment']}, champion {listing['champion']}"
+    served = ServedModels(experiment, models)
+    listing, bundles = served.current
+    title = f"{', '.join(bundles)} of {listing['experiment']}, champion {listing['champion']}"
     print(f"{title}: http://{host}:{port}/  (API: /docs)")
     uvicorn.run(
         make_app(served), host=host, port=port, limit_concurrency=at_once, log_level="warning", timeout_keep_alive=30

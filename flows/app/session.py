@@ -1,4 +1,4 @@
-"""What commands share: the console, the log level, the Prefect server, the exit code."""
+"""The session that commands share: the console, the log level, the Prefect server, the exit code."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from prefect import State
 
 EXPERIMENT_FILE = Annotated[Path, typer.Argument(help="The experiment file (YAML).", metavar="EXPERIMENT")]
-PIPE_WIDTH = 170  # columns where the output goes to a file or a pipe
+PIPE_WIDTH = 170  # columns if the output goes to a file or a pipe
 
 
 def open_console(pipe_width: int = PIPE_WIDTH) -> Console:
-    """A console as wide as the terminal, or `pipe_width` columns wide where the output goes elsewhere."""
+    """A console as wide as the terminal, or `pipe_width` columns wide if the output goes elsewhere."""
     return Console(width=None if sys.stdout.isatty() else pipe_width)
 
 
 def open_session(quiet: bool = False) -> None:
     """Prepare this process for a flow; call it before anything imports Prefect, which reads its settings once.
 
-    From here on Ctrl-C ends the process in one line. What killed runs left running is ended. The flow reports to the
-    server of a running `ebr ui`, else to a temporary server. `quiet` logs warnings and errors only.
+    From here on, Ctrl-C ends the process with one line. Processes that killed runs left behind are ended. The flow
+    reports to the server of a running `ebr ui`, or else to a temporary server. quiet: log warnings and errors only.
 
-    Errors: the disk, a database or a server cannot be used.
+    Raises InputError if the disk, a database or a server cannot be used.
     """
     if quiet:
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     from flows.process.cleanup import end_orphans
     from flows.process.preflight import refuse_unusable, start_server
     from flows.process.signals import install_handlers
-    from flows.process.ui import use_served
+    from flows.process.ui import use_running_server
 
     install_handlers()
     end_orphans()
-    use_served()
+    use_running_server()
     refuse_unusable(served="PREFECT_API_URL" in os.environ)
     start_server()
     import prefect  # noqa: F401  (it configures the loggers, and would drop the filters)
@@ -57,7 +57,7 @@ def open_session(quiet: bool = False) -> None:
 
 
 def outcome_of(state: State[Any]) -> Any:
-    """The value that a flow returned, also where some of its parts failed. Raises the error that stopped the flow."""
+    """The value that a flow returned, even if some of its stages failed. Raises the error that stopped the flow."""
     outcome = state.result(raise_on_failure=False)
     if isinstance(outcome, BaseException):
         raise outcome
@@ -67,16 +67,16 @@ def outcome_of(state: State[Any]) -> Any:
 def run_app(app: Callable[[], None]) -> None:
     """Run the command line and end the process with its exit code.
 
-    0: done. 1: a part of a run failed. 2: the user can correct the cause, which is printed as one line. 130 and 143:
+    0: success. 1: a part of a run failed. 2: an error that the user can correct, printed as one line. 130 and 143:
     Ctrl-C and SIGTERM. A bug keeps its traceback.
     """
-    signal.signal(signal.SIGTERM, _interrupt)  # else Prefect's temporary server would outlive a run that is ended
+    signal.signal(signal.SIGTERM, _interrupt)  # otherwise Prefect's temporary server would outlive the run
     try:
         prepare_environment()
         app()
-    except SystemExit as ended:
-        if ended.code:  # the frames of a failed run may hold a DuckDB connection, too
-            _exit(ended.code if isinstance(ended.code, int) else 1)
+    except SystemExit as system_exit:
+        if system_exit.code:  # the frames of a failed run, too, may hold a DuckDB connection
+            _exit(system_exit.code if isinstance(system_exit.code, int) else 1)
         raise
     except Exception as error:
         if (message := _user_message(error)) is None:
@@ -107,8 +107,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _exit(code: int) -> NoReturn:
-    """End the process after its exit handlers, without the report of leaked objects that DuckDB's binding prints where
-    an error's frames still hold a connection."""
+    """End the process after its exit handlers, without the report of leaked objects that DuckDB's binding prints if the
+    frames of an error still hold a connection."""
     if "prefect.logging.handlers" in sys.modules:
         sys.modules["prefect.logging.handlers"].APILogWorker.drain_all(timeout=5)  # while the server still listens
     atexit._run_exitfuncs()

@@ -1,4 +1,4 @@
-"""`ebr status`: the champion, since when it answers, the last night's decision, and when the next night runs."""
+"""`ebr status`: describe the champion, the last night's decision, and the time of the next night."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ PAGE = 200  # runs in one answer of a server
 
 
 def describe_status(experiment: str | None, server: str | None) -> str:
-    """The status of an experiment's nights in words. server: the address of a Prefect server, None where none runs."""
+    """The status of an experiment's nights in words. server: the address of a Prefect server, None if none runs."""
     name = name_of(experiment)
     nights = read_nights(name)
     champions = champions_of(nights)
     lines = [name, *(_champion(nights, champions[-1]) if champions else ["  champion  none yet"])]
     if len(champions) > 1:
-        before = champions[-2]
-        lines.append(f"  previous  arm {before.arm} of {before.day}; ebr rollback {name} brings it back")
+        previous = champions[-2]
+        lines.append(f"  previous  arm {previous.arm} of {previous.day}; ebr rollback {name} brings it back")
     lines.append(f"  last      {describe_night(nights[-1])}".replace("\n", "\n          "))
     if server:
         lines += [f"  crashed   {run}: its process was killed; its slot is free now" for run in close_runs()]
-    if server and (at := next_run(name)):
-        lines.append(f"  next      {at:%Y-%m-%d %H:%M} UTC, by the schedule of retrain/nightly")
+    if server and (next_night := next_run(name)):
+        lines.append(f"  next      {next_night:%Y-%m-%d %H:%M} UTC, by the schedule of retrain/nightly")
     return "\n".join(lines)
 
 
 def _champion(nights: list[Night], champion: Champion) -> list[str]:
-    """The arm that answers, since when, and the log that it learnt from."""
+    """Lines about the arm that answers: since when, and on which log it was trained."""
     of_champion = [night for night in reversed(nights) if night.champion == champion]
-    seen = next(night.seen for night in of_champion if night.decision == "promoted")
-    since = next(night.at for night in of_champion if night.decision in ("promoted", "rolled back"))
+    period = next(night.seen for night in of_champion if night.decision == "promoted")
+    start = next(night.at for night in of_champion if night.decision in ("promoted", "rolled back"))
     return [
-        f"  champion  arm {champion.arm} of {champion.day}, answers since {since:%Y-%m-%d %H:%M} UTC; "
-        f"its log runs from {seen['first']} to {seen['last']} ({seen['searches']:,} searches)",
+        f"  champion  arm {champion.arm} of {champion.day}, answers since {start:%Y-%m-%d %H:%M} UTC; "
+        f"its log runs from {period['first']} to {period['last']} ({period['searches']:,} searches)",
         f"            bundle {champion.bundle.folder.name}, log {champion.log.folder.name}",
     ]
 
 
 def next_run(experiment: str) -> datetime | None:
-    """When the server in use will next run retrain/nightly for the experiment of that name, None where it will not.
+    """The time at which the server in use will next run retrain/nightly for this experiment, None if it will not.
 
     The server cannot search by the parameter `experiment`, so each scheduled run is read.
     """

@@ -15,9 +15,9 @@ from typing import Any
 from tasks.home import home
 from tasks.process_identity import identity, is_gone, myself
 
-RUN = "EBR_RUN_PROCESS"  # in the environment of all that a run or `ebr ui` starts: the identity of that process
+RUN = "EBR_RUN_PROCESS"  # environment variable of all that a run or `ebr ui` starts: the identity of that process
 HOST, PROCESS = "ebr.host", "ebr.process"  # labels of a flow run
-PREFECTS = "PREFECT__FLOW_RUN_ID"  # in the environment of a process that a worker started
+FLOW_RUN = "PREFECT__FLOW_RUN_ID"  # environment variable of a process that a worker started
 GRACE_S = 8.0
 
 
@@ -41,22 +41,22 @@ def begin() -> None:
 
 
 def end_orphans() -> None:
-    """End what killed runs and killed pages of this home left running: temporary Prefect servers, or the servers, the
-    worker and the runs of `ebr ui`. Whatever this process starts from here on carries its identity."""
+    """End the processes that killed runs and pages of this home left behind: temporary Prefect servers, or the servers,
+    the worker and the runs of `ebr ui`. From here on, every process that this one starts carries its identity."""
     _end(is_gone)
     os.environ[RUN] = myself()
 
 
-def end_own() -> None:
-    """End all that this process started, and what that started in turn, in any session."""
+def end_descendants() -> None:
+    """End all processes that this one started, directly or indirectly, in any session."""
     _end(lambda run: run == myself())
 
 
 def close_runs(starting: bool = False) -> list[str]:
     """Mark runs of dead processes as crashed, which frees their concurrency slots; returns the names of these runs.
 
-    A run of another machine stays as it is. starting: no worker of this home runs yet, so a run without a process that
-    was found has none.
+    Runs on other machines are left alone. starting: no worker of this home runs yet, so a run without a process label
+    has no process.
     """
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
@@ -64,42 +64,42 @@ def close_runs(starting: bool = False) -> list[str]:
     from prefect.states import Crashed
 
     kinds = [StateType.RUNNING, StateType.CANCELLING, *([StateType.PENDING] if starting else [])]
-    closed, offset = [], 0
+    names, offset = [], 0
     with get_client(sync_client=True) as client:
         unfinished = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
         while runs := client.read_flow_runs(flow_run_filter=unfinished, limit=200, offset=offset):
             dead = [run for run in runs if _is_dead(run.labels, str(run.id), starting and bool(run.deployment_id))]
             for run in dead:
-                crashed = Crashed(message="Its process was killed; the same command goes on where it was.")  # type: ignore[var-annotated]
+                crashed = Crashed(message="Its process was killed; the same command resumes the run.")  # type: ignore[var-annotated]
                 client.set_flow_run_state(run.id, crashed, force=True)
-                closed.append(run.name)
+                names.append(run.name)
             offset += len(runs) - len(dead)
-    return closed
+    return names
 
 
 def _is_dead(labels: dict[str, Any], run: str, starting: bool) -> bool:
-    """True if no process works on a flow run: neither a worker's nor that which its labels name."""
-    if any(environment.get(PREFECTS) == run for _, environment, _ in _processes()):
+    """True if no process works on a flow run: neither one of a worker nor the one that its labels name."""
+    if any(environment.get(FLOW_RUN) == run for _, environment, _ in _processes()):
         return False
     if PROCESS not in labels:
         return starting
     return is_gone(str(labels[PROCESS]), str(labels[HOST]))
 
 
-def _end(chosen: Callable[[str], bool]) -> None:
-    """Ask the processes of the chosen runs of this home to stop, and kill them after a while."""
-    for wish in (signal.SIGTERM, signal.SIGKILL):
+def _end(matches: Callable[[str], bool]) -> None:
+    """Ask the processes of the runs that `matches` accepts, in this home, to stop; kill them after a while."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
         pids = [
             pid
             for pid, environment, command in _processes()
             if environment.get("EBR_HOME") == str(home()) and _is_server(command)
-            if environment.get(RUN) and chosen(environment[RUN])
+            if environment.get(RUN) and matches(environment[RUN])
         ]
         for pid in pids:
             with suppress(OSError):
-                os.kill(pid, wish)
-        until = time.monotonic() + GRACE_S
-        while time.monotonic() < until and any(identity(pid) for pid in pids):
+                os.kill(pid, signum)
+        deadline = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline and any(identity(pid) for pid in pids):
             time.sleep(0.05)
 
 
@@ -113,7 +113,7 @@ def _processes() -> Iterator[tuple[int, dict[str, str], list[str]]]:
     for folder in Path("/proc").glob("[0-9]*"):
         if folder.name == str(os.getpid()):
             continue
-        with suppress(OSError, UnicodeDecodeError):  # somebody else's, or it just ended
+        with suppress(OSError, UnicodeDecodeError):  # another user's process, or one that just ended
             variables = (folder / "environ").read_text().split("\0")
             environment = dict(variable.split("=", 1) for variable in variables if "=" in variable)
             yield int(folder.name), environment, (folder / "cmdline").read_text().split("\0")

@@ -1,4 +1,4 @@
-"""Where the stages of a flow run: in threads of its process, or on a Dask cluster."""
+"""Run the stages of a flow in threads of its process, or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ RUNNER: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner(max_workers=os.cpu
 
 
 def cluster_of(runner: Literal["threads"] | Dask) -> TaskRunner[Any] | None:
-    """The Dask cluster that an experiment's `runner` names, None for threads and where this flow runs on it already.
+    """The Dask cluster that an experiment's `runner` names, None for threads or if this flow runs on a cluster already.
 
-    Errors: no scheduler answers at the address, or it has no workers.
+    Raises InputError if no scheduler answers at the address, or if it has no workers.
     """
     import dask
     from prefect_dask.task_runners import DaskTaskRunner
@@ -38,7 +38,9 @@ def cluster_of(runner: Literal["threads"] | Dask) -> TaskRunner[Any] | None:
     if not isinstance(runner, Dask) or (context and isinstance(context.task_runner, DaskTaskRunner)):
         return None
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    dask.config.set({"distributed.comm.timeouts.tcp": "300s"})  # a worker that compiles kernels is silent for long
+    dask.config.set(
+        {"distributed.comm.timeouts.tcp": "300s"}
+    )  # a worker that compiles kernels does not answer for long
     if runner.address is None:
         local = {"n_workers": runner.workers, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
         return DaskTaskRunner(cluster_kwargs=local)
@@ -61,7 +63,7 @@ def _refuse_silent(address: str) -> None:
 
 
 def run_on(cluster: TaskRunner[Any], flow: Flow[[str], T | State[T]], experiment: str) -> T | State[T]:
-    """What the flow returns for the experiment, as a part of the flow that asks, its stages run by the cluster."""
+    """The result of the flow for the experiment, run as a subflow of the caller, with its stages on the cluster."""
     with reachable():
         state: State[Any] = flow.with_options(task_runner=cluster)(experiment, return_state=True)
     outcome = state.result(raise_on_failure=False)
@@ -72,7 +74,7 @@ def run_on(cluster: TaskRunner[Any], flow: Flow[[str], T | State[T]], experiment
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Give the workers the address of this run's Prefect server; else each would start a server of its own."""
+    """Give the workers the address of this run's Prefect server; otherwise each would start its own."""
     with get_client(sync_client=True) as client:
         api = str(client.api_url)
     with temporary_settings({PREFECT_API_URL: api}):

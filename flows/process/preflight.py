@@ -1,4 +1,4 @@
-"""Refuse a run that its environment would stop, and explain in one line what stopped a run: a full or read-only disk, a
+"""Refuse a run that its environment would stop, and explain in one line why a run stopped: a full or read-only disk, a
 locked database, a Prefect or MLflow server that does not answer. Finished stages are kept."""
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from tasks.home import home
 
 LEAST_BYTES = 64 * 2**20  # for the databases and the smallest of runs
 LOCKED_S = 10.0
-GOES_ON = "what is finished is kept, and the same command goes on"
-TRIES = 2  # Prefect takes a server that cannot start for one whose port is taken, and starts others for ever
-WHERE = "EBR_HOME lies"
+RESUME = "finished stages are kept, and the same command resumes the run"
+TRIES = 2  # Prefect mistakes a server that cannot start for one whose port is taken, and starts others for ever
+DISK = "the disk of EBR_HOME"
 
 
 def refuse_unusable(served: bool) -> None:
-    """Check what every run needs, because a run would notice late, or wait for minutes for a server that cannot start.
+    """Check the disk, the databases and the MLflow server before a run, which would fail late or wait for minutes.
 
-    served: a running Prefect server holds its own database, which is then not checked. Errors: too little room where
-    EBR_HOME lies; a database there that is locked, read-only or broken; an MLflow server that does not answer.
+    served: a Prefect server is running; it holds the lock of its own database, which is then not checked. Raises
+    InputError if the disk of EBR_HOME is full or read-only, if a database there is locked, read-only or broken, or if
+    the MLflow server does not answer.
     """
     _refuse_full()
     if not served:
@@ -42,7 +43,7 @@ def refuse_unusable(served: bool) -> None:
 
 
 def _refuse_full() -> None:
-    """Errors: the disk is full or read-only. The test file has no name, so a killed process leaves none behind."""
+    """Raise InputError if the disk is full or read-only. The test file has no name, so a kill leaves no file behind."""
     try:
         with TemporaryFile(dir=home()) as file:
             os.posix_fallocate(file.fileno(), 0, LEAST_BYTES)
@@ -51,15 +52,15 @@ def _refuse_full() -> None:
             raise InputError(f"{home()} cannot be written: {error.strerror}; set EBR_HOME to another folder") from error
         free = shutil.disk_usage(home()).free / 2**20
         raise InputError(
-            _full(f"{free:.0f} MB are left where {WHERE}, {home()}, and a run needs 64 at least")
+            _disk_message(f"{free:.0f} MB are left on {DISK}, {home()}, and a run needs at least 64")
         ) from error
 
 
 def start_server() -> None:
     """Start Prefect's temporary server unless another is in use.
 
-    Its output goes into a file, because on a full disk it prints thousands of lines. Errors: the server ended, which
-    Prefect itself would notice after minutes.
+    Its output goes to a file, because on a full disk it prints thousands of lines. Raises InputError if the server
+    ends, which Prefect itself would notice only after minutes.
     """
     if "PREFECT_API_URL" in os.environ:
         return
@@ -67,13 +68,13 @@ def start_server() -> None:
 
     log = home() / "logs" / "temporary-server.log"
     log.parent.mkdir(exist_ok=True)
-    server, own_stderr, failed = SubprocessASGIServer(), os.dup(2), list[Exception]()
+    server, own_stderr, errors = SubprocessASGIServer(), os.dup(2), list[Exception]()
 
     def start() -> None:
         try:
             server.start()
         except Exception as error:
-            failed.append(error)
+            errors.append(error)
 
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)  # the server inherits it
@@ -87,17 +88,17 @@ def start_server() -> None:
     finally:
         os.dup2(own_stderr, 2)
         os.close(own_stderr)
-    if failed or len(pids) > TRIES:
+    if errors or len(pids) > TRIES:
         server.stop()
-        raise InputError(f"Prefect's temporary server did not start, {log} says why; {GOES_ON}")
+        raise InputError(f"Prefect's temporary server did not start; see {log}; {RESUME}")
 
 
-def _full(message: str) -> str:
-    return f"{message}; {GOES_ON}. Free some, or set EBR_HOME to a larger disk"
+def _disk_message(message: str) -> str:
+    return f"{message}; {RESUME}. Free some space, or set EBR_HOME to a folder on a larger disk"
 
 
 def _refuse_locked(path: Path) -> None:
-    """Take the writer's lock for a moment. Errors: the database is locked, read-only or broken."""
+    """Take the writer's lock for a moment. Raises InputError if the database is locked, read-only or broken."""
     if not path.exists():
         return
     try:
@@ -105,19 +106,19 @@ def _refuse_locked(path: Path) -> None:
             database.execute("BEGIN IMMEDIATE")
             database.execute("ROLLBACK")
     except sqlite3.DatabaseError as error:
-        raise InputError(f"{path}: {_about(error)}") from error
+        raise InputError(f"{path}: {_explain(error)}") from error
 
 
 def _refuse_silent(mlflow: str) -> None:
-    """Errors: the server gives no answer at all; a refusal is an answer."""
+    """Raise InputError if the server does not answer at all; a refusal is an answer."""
     try:
         with suppress(urllib.error.HTTPError), urllib.request.urlopen(mlflow, timeout=LOCKED_S):
             pass
     except (OSError, ValueError) as error:
-        why = getattr(error, "reason", error)
+        reason = getattr(error, "reason", error)
         raise InputError(
-            f"the MLflow server at {_address(mlflow)} does not answer ({why}): start it, or unset MLFLOW_TRACKING_URI "
-            "to write into EBR_HOME"
+            f"the MLflow server at {_address(mlflow)} does not answer ({reason}): start it, or unset "
+            "MLFLOW_TRACKING_URI to write to EBR_HOME"
         ) from error
 
 
@@ -127,52 +128,53 @@ def _address(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _about(error: sqlite3.DatabaseError) -> str:
-    """The meaning of a database's error, and the way out."""
+def _explain(error: sqlite3.DatabaseError) -> str:
+    """A database's error with its meaning and the way out."""
     message = str(error)
     if "locked" in message:
-        return f"{message}: another process holds it (fuser tells which); end that, or wait; {GOES_ON}"
+        return f"{message}: another process holds it (fuser shows which); end that process, or wait; {RESUME}"
     if "readonly" in message or "unable to open" in message:
-        return f"{message}: make it and its folder writable; {GOES_ON}"
+        return f"{message}: make the file and its folder writable; {RESUME}"
     if "full" in message:
-        return _full(message)
+        return _disk_message(message)
     return (
-        f"{message}: move it away, and a new one is made (of earlier runs the artifacts stay, not the pages); {GOES_ON}"
+        f"{message}: move it away, and the next run creates a new one (artifacts of earlier runs stay, their pages do "
+        f"not); {RESUME}"
     )
 
 
 def environment_error(error: BaseException) -> str | None:
-    """One line about an error that the environment caused, with the way out; None where the cause is another."""
+    """One line about an error that the environment caused, with the way out; None for any other error."""
     for cause in _chain(error):
         message = str(cause)
         if "No space left on device" in message or "disk is full" in message or "Disk quota exceeded" in message:
-            return _full(f"no space is left where {WHERE}, {home()}")
+            return _disk_message(f"no space is left on {DISK}, {home()}")
         if "Read-only file system" in message:
-            return f"{message}; {GOES_ON} once it can be written, or set EBR_HOME to a folder that can"
+            return f"{message}; {RESUME} once the disk is writable, or set EBR_HOME to another folder"
         for words in ("database is locked", "readonly database", "unable to open database"):
             if words in message:
-                return f"a database in {home()}: {_about(sqlite3.OperationalError(words))}"
+                return f"a database in {home()}: {_explain(sqlite3.OperationalError(words))}"
         if isinstance(cause, sqlite3.OperationalError) and (
             "already exists" in message or "duplicate column" in message
         ):
-            return f"{home() / 'mlflow.db'} was left half made: {_about(cause)}"
+            return f"{home() / 'mlflow.db'} is incomplete: {_explain(cause)}"
         if "ephemeral Prefect API server" in message:
-            return f"Prefect's temporary server did not start; {home() / 'logs'} says why; {GOES_ON}"
+            return f"Prefect's temporary server did not start; see {home() / 'logs'}; {RESUME}"
         if type(cause).__module__.startswith(("httpx", "httpcore")) and ("onnect" in type(cause).__name__ + message):
-            served = os.environ.get("PREFECT_API_URL")
-            whose = f"the Prefect server at {served}" if served else "the run's Prefect server"
-            return f"{whose} does not answer any more; {GOES_ON}"
+            api = os.environ.get("PREFECT_API_URL")
+            server = f"the Prefect server at {api}" if api else "the run's Prefect server"
+            return f"{server} does not answer any more; {RESUME}"
         if type(cause).__module__.startswith(("requests", "urllib3")) and "onnect" in type(cause).__name__ + message:
             mlflow = _address(os.environ["MLFLOW_TRACKING_URI"])
-            return f"the MLflow server at {mlflow} does not answer any more; {GOES_ON}"
+            return f"the MLflow server at {mlflow} does not answer any more; {RESUME}"
     return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error, its cause, the cause of that, and so on."""
-    seen: set[int] = set()
+    visited: set[int] = set()
     cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
+    while cause is not None and id(cause) not in visited:
+        visited.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__

@@ -1,4 +1,4 @@
-"""End a run on Ctrl-C or SIGTERM: at once, with one line, with nothing left running. Finished stages are kept."""
+"""End a run on Ctrl-C or SIGTERM: at once, with one line, and with no process left. Finished stages are kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-MESSAGE = "stopped; the same command goes on where it was\n"
+MESSAGE = "stopped; the same command resumes the run\n"
 PATIENCE_S = 3.0
 _runs: list[UUID] = []  # of this process, unfinished
 _installed: list[bool] = []
@@ -24,21 +24,21 @@ _installed: list[bool] = []
 def install_handlers() -> None:
     """Let Ctrl-C and SIGTERM end this process from here on, with exit code 130 or 143.
 
-    A thread waits for the signal, because the main one may be in the midst of a long query or, under Prefect, wait for
-    all tasks to end before it listens.
+    A thread waits for the signal, because the main thread may be in the middle of a long query or, under Prefect, waits
+    for all tasks before it listens.
     """
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for wish in SIGNALS:
-        signal.signal(wish, _ignore)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    for signum in SIGNALS:
+        signal.signal(signum, _ignore)
     _installed.append(True)
-    threading.Thread(target=_wait, args=(reading,), name="stop", daemon=True).start()
+    threading.Thread(target=_wait, args=(read_end,), name="stop", daemon=True).start()
 
 
 def watch(run: UUID) -> None:
-    """Mark this flow run as cancelled should a signal end the process. Takes SIGTERM back, which Prefect takes while a
-    flow runs."""
+    """Register a flow run, to be marked as cancelled if a signal ends the process. Takes SIGTERM back from Prefect,
+    which handles it while a flow runs."""
     _runs.append(run)
     if _installed and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _ignore)
@@ -48,12 +48,12 @@ def _ignore(_signal: int, _frame: FrameType | None) -> None:
     """Do nothing: the waiting thread reads the signal from the pipe."""
 
 
-def _wait(reading: int) -> None:
-    """Wait for a signal on the pipe, clean up, end the process."""
-    wishes = {int(wish) for wish in SIGNALS}
+def _wait(read_end: int) -> None:
+    """Wait for a signal on the pipe, clean up, and end the process."""
+    numbers = {int(signum) for signum in SIGNALS}
     number = 0
-    while number not in wishes:
-        number = os.read(reading, 1)[0]
+    while number not in numbers:
+        number = os.read(read_end, 1)[0]
     logging.disable(logging.CRITICAL)
     _restore_terminal()
     os.write(sys.stderr.fileno(), MESSAGE.encode())
@@ -71,7 +71,7 @@ def _restore_terminal() -> None:
 def _cancel_runs() -> None:
     """Mark the runs as cancelled, without Prefect's client, whose locks may belong to the threads that are ending."""
     api = os.environ.get("PREFECT_API_URL")
-    for server in _temporary():
+    for server in _temporary_servers():
         api = server.api_url
     state = {"type": "CANCELLED", "name": "Cancelled", "message": MESSAGE.strip()}
     for run in _runs if api else ():
@@ -83,7 +83,7 @@ def _cancel_runs() -> None:
 
 
 def _end_server() -> None:
-    for server in _temporary():
+    for server in _temporary_servers():
         if server.server_process:
             server.server_process.terminate()
             try:
@@ -92,7 +92,7 @@ def _end_server() -> None:
                 server.server_process.kill()
 
 
-def _temporary() -> list[Any]:
+def _temporary_servers() -> list[Any]:
     """The temporary Prefect servers of this process."""
     module = sys.modules.get("prefect.server.api.server")
     return list(module.SubprocessASGIServer._instances.values()) if module else []

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from ebr_core.errors import InputError
-from flows.process.cleanup import close_runs, end_orphans, end_own
+from flows.process.cleanup import close_runs, end_descendants, end_orphans
 from flows.process.preflight import refuse_unusable
 from tasks.home import ROOT, home
 
@@ -36,42 +36,44 @@ class PageAddresses(NamedTuple):
 
     @property
     def api(self) -> str:
-        """Where the Prefect server answers."""
+        """The address of the Prefect server's API."""
         return _api(self.prefect_port)
 
     @property
     def mlflow(self) -> str:
-        """Where MLflow answers."""
+        """The address of the MLflow server."""
         return f"http://{HOST}:{self.mlflow_port}"
 
 
 def serve_pages(prefect_port: int, mlflow_port: int, console: Console) -> None:
     """Serve the Prefect and MLflow pages, the work pool, the deployments and a worker until Ctrl-C.
 
-    Errors: the pages of this home are open already, a port is taken, or one of the processes ended.
+    Raises InputError if the pages of this home are open already, a port is taken, or one of the processes ends.
     """
-    for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(wish, _interrupt)
-    end_orphans()  # first: the server of killed pages still answers
-    if other := use_served():
-        raise InputError(f"`ebr ui` of {home()} is running already, its Prefect server at {other}; use that, or end it")
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, _interrupt)
+    end_orphans()  # first, because a server that killed pages left behind still answers
+    if api := use_running_server():
+        raise InputError(
+            f"`ebr ui` of {home()} is running already, with its Prefect server at {api}; use that one, or end it"
+        )
     refuse_unusable(served=False)
     for port, flag in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
         _refuse_taken(port, flag)
     pages = PageAddresses(prefect_port, mlflow_port, _environment(_api(prefect_port)))
     with ExitStack() as running:
-        running.callback(end_own)  # after the others: a worker's runs are in sessions of their own
+        running.callback(end_descendants)  # last: the runs of a worker have sessions of their own
         processes = _start_servers(pages, running, console)
         _deploy(pages.environment, console)
         worker = ["prefect", "worker", "start", "--pool", "ebr", "--name", "ebr"]
         processes["worker"] = running.enter_context(_process(worker, pages.environment, "worker"))
         _wait(f"{pages.mlflow}/health", processes["MLflow"])
-        _announce(pages.api)
+        _write_address(pages.api)
         _show_addresses(pages, console)
         try:
             _watch(processes)
         finally:
-            _served().unlink(missing_ok=True)
+            _address_file().unlink(missing_ok=True)
 
 
 def _api(port: int) -> str:
@@ -82,18 +84,18 @@ def _environment(api: str) -> dict[str, str]:
     return os.environ | {
         "PREFECT_API_URL": api,
         "PREFECT_UI_API_URL": api,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # six processes for features that nobody uses here
-        "MLFLOW_BACKEND_STORE_URI": os.environ["MLFLOW_TRACKING_URI"],  # no argument: all may read those, passwords too
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # six processes for features that are not used here
+        "MLFLOW_BACKEND_STORE_URI": os.environ["MLFLOW_TRACKING_URI"],  # arguments, with passwords, are public
     }
 
 
 def _start_servers(pages: PageAddresses, running: ExitStack, console: Console) -> dict[str, subprocess.Popen[bytes]]:
-    """Start the Prefect server and the MLflow page side by side; returns when the Prefect server answers."""
+    """Start the Prefect server and the MLflow page side by side; returns once the Prefect server answers."""
     console.print("Starting the Prefect server …")
     command = ["prefect", "server", "start", "--host", HOST, "--port", str(pages.prefect_port)]
     server = running.enter_context(_process(command, pages.environment, "prefect-server"))
     console.print("Starting the MLflow page …")
-    os.environ["PREFECT_API_URL"] = pages.api  # before anything brings Prefect, which reads it once
+    os.environ["PREFECT_API_URL"] = pages.api  # before anything imports Prefect, which reads it once
     _make_database()
     command = ["mlflow", "server", "--host", HOST, "--port", str(pages.mlflow_port), "--workers", "1"]
     command += ["--default-artifact-root", (home() / "mlflow-artifacts").as_uri()]
@@ -103,10 +105,10 @@ def _start_servers(pages: PageAddresses, running: ExitStack, console: Console) -
 
 
 def _deploy(environment: dict[str, str], console: Console) -> None:
-    """Apply prefect.yaml, after runs of killed processes have given back their slots."""
+    """Apply prefect.yaml, once the runs of killed processes have freed their slots."""
     console.print("Deploying prefect.yaml …")
     for name in close_runs(starting=True):
-        console.print(f"  {name} was killed; it is marked as crashed, its slot is free")
+        console.print(f"  {name} was killed; it is now marked as crashed, and its slot is free")
     _call(["prefect", "work-pool", "create", "ebr", "--type", "process", "--overwrite"], environment)
     _call(["prefect", "--no-prompt", "deploy", "--all"], environment)
 
@@ -114,7 +116,7 @@ def _deploy(environment: dict[str, str], console: Console) -> None:
 def _show_addresses(pages: PageAddresses, console: Console) -> None:
     console.print(
         f"\n  Prefect   http://{HOST}:{pages.prefect_port}\n"
-        f"  MLflow    {pages.mlflow}/#/experiments?workflowType=machine_learning\n\n"  # / opens on language models
+        f"  MLflow    {pages.mlflow}/#/experiments?workflowType=machine_learning\n\n"  # / would open on language models
         f"Run the default experiment on the worker, from another terminal in {ROOT}:\n\n"
         f"  PREFECT_API_URL={pages.api} {Path(sys.executable).parent / 'prefect'} deployment run ebr/full\n\n"
         f"(-p experiment=experiments/lastfm.yaml for another). Logs: {home() / 'logs'}. Ctrl-C ends all of these.",
@@ -124,34 +126,34 @@ def _show_addresses(pages: PageAddresses, console: Console) -> None:
 
 
 def _make_database() -> None:
-    """Create MLflow's database where it does not exist."""
+    """Create MLflow's database if it does not exist."""
     if not (home() / "mlflow.db").exists():
         from tasks.tracking.mlflow_store import make_database  # takes seconds to import
 
         make_database()
 
 
-def use_served() -> str | None:
-    """Point Prefect at the server of a running `ebr ui` of this home, unless the user named another; returns its
-    address, None where there is none."""
-    if "PREFECT_API_URL" in os.environ or not _served().exists():
+def use_running_server() -> str | None:
+    """Point Prefect at the server of a running `ebr ui` of this home, unless the user named another server; returns its
+    address, None without such a server."""
+    if "PREFECT_API_URL" in os.environ or not _address_file().exists():
         return None
-    api = _served().read_text().strip()
+    api = _address_file().read_text().strip()
     try:
         with urllib.request.urlopen(f"{api}/health", timeout=2):
             os.environ["PREFECT_API_URL"] = api
             return api
     except (urllib.error.URLError, OSError):
-        return None  # it was killed and could not remove its file
+        return None  # `ebr ui` was killed and could not remove its file
 
 
-def _served() -> Path:
+def _address_file() -> Path:
     """The file that holds the Prefect server's address while the pages are open."""
     return home() / "prefect-api-url"
 
 
-def _announce(api: str) -> None:
-    _served().write_text(api)
+def _write_address(api: str) -> None:
+    _address_file().write_text(api)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -159,7 +161,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _refuse_taken(port: int, flag: str) -> None:
-    """Errors: another process listens on the port; `flag` is the option that changes it."""
+    """Raise InputError if another process listens on the port. flag: the option that changes it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -172,7 +174,7 @@ def _refuse_taken(port: int, flag: str) -> None:
 
 @contextmanager
 def _process(command: list[str], environment: dict[str, str], name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a child in a process group of its own, its output in a log file; end the whole group on the way out."""
+    """Start a child in its own process group, with its output in a log file; end the whole group on exit."""
     logs = home() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with (logs / f"{name}.log").open("ab") as log:
@@ -193,18 +195,18 @@ def _process(command: list[str], environment: dict[str, str], name: str) -> Iter
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask the process group to stop, and kill it after ten seconds."""
-    for wish, grace_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+    for signum, grace_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
         try:
-            os.killpg(process.pid, wish)
+            os.killpg(process.pid, signum)
         except ProcessLookupError:
             return
-        until = time.monotonic() + grace_s
-        while time.monotonic() < until and _alive(process):
+        deadline = time.monotonic() + grace_s
+        while time.monotonic() < deadline and _is_alive(process):
             time.sleep(0.1)
 
 
-def _alive(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # reaps the leader, so that the group can vanish
+def _is_alive(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # reaps the leader, so that the group can disappear
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:
@@ -213,8 +215,8 @@ def _alive(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _call(command: list[str], environment: dict[str, str]) -> None:
-    """Run a command to its end. Errors: it failed."""
-    done = subprocess.run(
+    """Run a command to its end. Raises InputError if it fails."""
+    process = subprocess.run(
         [str(Path(sys.executable).parent / command[0]), *command[1:]],
         cwd=ROOT,
         env=environment,
@@ -223,14 +225,14 @@ def _call(command: list[str], environment: dict[str, str]) -> None:
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise InputError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    if process.returncode:
+        raise InputError(f"{' '.join(command)} failed:\n{process.stdout}{process.stderr}")
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the address answers. Errors: the process ended, or nothing answered for five minutes."""
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
+    """Wait until the address answers. Raises InputError if the process ends, or if nothing answers for five minutes."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
         if process.poll() is not None:
             raise InputError(f"{process.args!r} ended with code {process.returncode}; see {home() / 'logs'}")
         try:
@@ -242,7 +244,7 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def _watch(processes: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Wait until one of the processes ends, which is an error."""
+    """Wait until one of the processes ends, and raise InputError then."""
     while True:
         for name, process in processes.items():
             if process.poll() is not None:

@@ -1,4 +1,4 @@
-"""Is the simulated world neither trivial nor hopeless? On what searchers wanted, whatever arm may win."""
+"""The simulated world is neither trivial nor hopeless, as measured on the documents that searchers want."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.log_stages import contents_of, extract, sample, simulate_log
 from tasks.retrieval_stages import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
 from tasks.training_stages import train_arm
 
-WORLD = World()  # the default one: smaller worlds are easier, as LOG.md says
+WORLD = World()  # the default: smaller worlds are easier (see LOG.md)
 TEXT = Arm(loss=Softmax(), training=Training(epochs=5))
 UNTRAINED = Arm(towers=NgramTowerConfig(shared=False), training=Training(epochs=0))
 
@@ -30,19 +30,19 @@ UNTRAINED = Arm(towers=NgramTowerConfig(shared=False), training=Training(epochs=
 @pytest.fixture(scope="module")
 def recalls() -> tuple[dict[str, Float64], Float64]:
     """Recall@10 of each retriever on the truth of the same searches, and their searchers."""
-    lived = simulate_log.fn(WORLD)
-    tables = Simulated(layout="simulated").tables(lived.folder)
+    world = simulate_log.fn(WORLD)
+    tables = Simulated(layout="simulated").tables(world.folder)
     log = extract.fn(tables, Split(), contents_of(tables))
-    test, validation = sample.fn(log, "test", 2_000, 1, lived), sample.fn(log, "validation", 500, 1)
+    test, validation = sample.fn(log, "test", 2_000, 1, world), sample.fn(log, "validation", 500, 1)
     features = featurise.fn(log, TEXT.features)
-    found = {"bm25": retrieve_baseline.fn(log, test, "bm25", 10)}
+    lists = {"bm25": retrieve_baseline.fn(log, test, "bm25", 10)}
     for sees in ("text", "place", "everything"):
-        found[f"oracle-{sees}"] = retrieve_oracle.fn(WORLD, lived, log, test, sees, 10)
+        lists[f"oracle-{sees}"] = retrieve_oracle.fn(WORLD, world, log, test, sees, 10)
     for name, arm in (("text", TEXT), ("untrained", UNTRAINED)):
         towers = train_arm.fn(log, features, validation, arm, 0)
         vectors = embed_texts.fn(features, towers, test, 1)
-        found[name] = retrieve.fn(vectors, build_index.fn(vectors, test, Exact(), 1), test, 10, 1)
-    return {name: _recall(test, rows) for name, rows in found.items()}, clusters_of(
+        lists[name] = retrieve.fn(vectors, build_index.fn(vectors, test, Exact(), 1), test, 10, 1)
+    return {name: _recall(test, rows) for name, rows in lists.items()}, clusters_of(
         read_sample(test).for_targets("truth")[0]
     )
 
@@ -52,12 +52,12 @@ def _recall(test: Artifact, rows: Artifact) -> Float64:
     return recall_at_k(hits(np.load(rows.folder / "retrieved.npy")[searches["at"]], targets), targets, 10)
 
 
-def test_bm25_and_a_text_tower_are_neither_lost_nor_done(recalls: tuple[dict[str, Float64], Float64]) -> None:
+def test_bm25_and_a_text_tower_are_neither_lost_nor_perfect(recalls: tuple[dict[str, Float64], Float64]) -> None:
     for name in ("bm25", "text"):
         assert 0.2 < recalls[0][name].mean() < 0.8, name
 
 
-def test_towers_that_learnt_nothing_are_near_chance(recalls: tuple[dict[str, Float64], Float64]) -> None:
+def test_untrained_towers_are_near_chance(recalls: tuple[dict[str, Float64], Float64]) -> None:
     assert recalls[0]["untrained"].mean() < 10 * 10 / WORLD.documents
 
 
@@ -67,11 +67,11 @@ def test_towers_that_learnt_nothing_are_near_chance(recalls: tuple[dict[str, Flo
         ("oracle-everything", "bm25"),
         ("oracle-everything", "text"),
         ("oracle-text", "text"),
-        ("oracle-place", "oracle-text"),  # place tells something
+        ("oracle-place", "oracle-text"),  # the place helps
         ("oracle-everything", "oracle-place"),  # and so do friends and interests
     ],
 )
-def test_what_the_oracle_knows_is_worth_something(
+def test_the_knowledge_of_an_oracle_improves_recall(
     recalls: tuple[dict[str, Float64], Float64], better: str, worse: str
 ) -> None:
     values, searchers = recalls

@@ -38,7 +38,7 @@ def _write(folder: Path, **changes: Any) -> Path:
 
 
 def _run(path: Path) -> tuple[Any, list[TaskRun]]:
-    """The state of a run and its task runs, as the server has them."""
+    """The state of a run and its task runs, as stored by the server."""
     from prefect import get_client
 
     state = ebr(str(path), return_state=True)
@@ -98,17 +98,17 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
             for row in plain
             if (row["arm"], row["metric"]) == ("random", metric) and row["k"] in (10, None)
         }
-        wanted = (question, "random@tuned", "all", "clicked")
-        told = next(r for r in rows if (r["question"], r["arm"], r["slice"], r["targets"]) == wanted)
-        assert (told["index"], told["baseline"]) == ("tuned", "random@ivfpq")
-        assert told["difference"] == pytest.approx(level["tuned"] - level["ivfpq"])
-    asked = [row for row in rows if row["question"] == "P02" and row["baseline"] and row["slice"] == "all"]
+        key = (question, "random@tuned", "all", "clicked")
+        comparison = next(r for r in rows if (r["question"], r["arm"], r["slice"], r["targets"]) == key)
+        assert (comparison["index"], comparison["baseline"]) == ("tuned", "random@ivfpq")
+        assert comparison["difference"] == pytest.approx(level["tuned"] - level["ivfpq"])
+    answers = [row for row in rows if row["question"] == "P02" and row["baseline"] and row["slice"] == "all"]
     by_arm = {
         row["arm"]: row["value"]
         for row in plain
         if row["metric"] == "recall" and row["k"] == 10 and row["index"] == "exact"
     }
-    for row in asked:
+    for row in answers:
         if row["targets"] == "clicked":
             assert row["difference"] == pytest.approx(by_arm["impressions"] - by_arm["random"])
         if row["clusters"] < FEW_CLUSTERS:
@@ -126,42 +126,42 @@ def test_per_search_means_are_the_results(first: tuple[Path, Outcome]) -> None:
     rows = pq.read_table(folder / "results.parquet").to_pylist()
     for row in rows:
         if row["question"] is None and row["slice"] == "all" and row["metric"] == "mrr":
-            mine = per_search.query(
+            values = per_search.query(
                 "arm == @row['arm'] and index == @row['index'] and targets == @row['targets'] and metric == 'mrr'"
             )
-            assert mine["value"].mean() == pytest.approx(row["value"])
-            assert len(mine) == row["n"]
+            assert values["value"].mean() == pytest.approx(row["value"])
+            assert len(values) == row["n"]
 
 
 def test_mlflow_mirrors_the_files(first: tuple[Path, Outcome]) -> None:
     outcome = first[1]
     client = MlflowClient()
-    found = client.search_runs(
+    runs = client.search_runs(
         [outcome.mlflow_experiment_id], "metrics.recall_at_10 > 0 and tags.`question.P02` = 'arm'"
     )
-    assert [run.data.tags["arm"] for run in found] == ["impressions"]
-    run = found[0]
+    assert [run.data.tags["arm"] for run in runs] == ["impressions"]
+    run = runs[0]
     assert run.data.params["negatives.impressions"] == "2"
     assert run.data.tags["mlflow.parentRunId"] == outcome.mlflow_run_id
     rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
-    wanted = next(
+    recall = next(
         row["value"]
         for row in rows
         if (row["question"], row["arm"], row["index"], row["targets"], row["slice"], row["metric"], row["k"])
         == (None, "impressions", "exact", "clicked", "all", "recall", 10)
     )
-    assert run.data.metrics["recall_at_10"] == pytest.approx(wanted)
+    assert run.data.metrics["recall_at_10"] == pytest.approx(recall)
     assert len(client.get_metric_history(run.info.run_id, "epoch/validation_recall")) == 2
-    judged = {row["targets"]: row["verdict"] for row in rows if row["question"] and row["verdict"]}
-    assert run.data.tags["verdict.P02"] == judged["truth"]
-    assert run.data.tags["verdict.P02.clicked"] == judged["clicked"]
+    verdicts = {row["targets"]: row["verdict"] for row in rows if row["question"] and row["verdict"]}
+    assert run.data.tags["verdict.P02"] == verdicts["truth"]
+    assert run.data.tags["verdict.P02.clicked"] == verdicts["clicked"]
     assert (run.data.tags["kind"], run.data.tags["seed"]) == ("arm", "0")
     assert set(run.data.params) == {
         *("negatives.random", "negatives.impressions", "seed"),
         *("towers.dimensions", "training.batch_size", "training.epochs"),
     }
     parent = client.get_run(outcome.mlflow_run_id)
-    assert parent.data.tags["verdict.P02"] == judged["truth"]
+    assert parent.data.tags["verdict.P02"] == verdicts["truth"]
     assert "P02" in parent.data.tags["mlflow.note.content"]
     page = Path(mlflow.artifacts.download_artifacts(f"runs:/{outcome.mlflow_run_id}/report/report.html"))
     assert page.read_bytes() == (outcome.report.folder / "report.html").read_bytes()
@@ -174,12 +174,13 @@ def test_the_logged_model_embeds_queries_as_the_run_did(first: tuple[Path, Outco
     model = mlflow.pyfunc.load_model(models[0].model_uri)
     searches = pq.read_table(outcome.sample.folder / "searches.parquet")
     queries = pq.read_table(outcome.log.folder / "queries.parquet")["query"].take(searches["query_row"]).to_pylist()
-    asked = pd.DataFrame({"query": queries[:20]})
-    embedded = np.stack(model.predict(asked, params={"output": "vector"})["vector"])
+    frame = pd.DataFrame({"query": queries[:20]})
+    vectors = np.stack(model.predict(frame, params={"output": "vector"})["vector"])
     candidates = [np.load(path)[:20] for path in outcome.log.folder.parent.glob("embed_texts-*/queries.npy")]
-    same = [vectors for vectors in candidates if vectors.shape == embedded.shape]  # other tests train here too
-    assert any(np.allclose(embedded, vectors, atol=1e-6) for vectors in same)
-    answers = model.predict(asked, params={"k": 3, "mode": "ebr"})
+    # Other tests train in this home, too.
+    same_shape = [candidate for candidate in candidates if candidate.shape == vectors.shape]
+    assert any(np.allclose(vectors, candidate, atol=1e-6) for candidate in same_shape)
+    answers = model.predict(frame, params={"k": 3, "mode": "ebr"})
     champion = open_bundle(bundle_of(models_of("experiment"), None))
     for query, ids in zip(queries[:20], answers["document_ids"], strict=True):
         assert [hit.document_id for hit in answer(champion, SearchQuery(query=query, k=3, mode="ebr"))] == list(ids)
@@ -189,29 +190,31 @@ def test_an_added_arm_trains_alone(first: tuple[Path, Outcome], tmp_path: Path) 
     path = _write(tmp_path, arms={"more": {"negatives": {"random": 7}}})
     state, runs = _run(path)
     assert state.is_completed()
-    trained = [run.state_name for run in runs if run.name.startswith("train_arm")]
-    assert sorted(trained) == ["Cached", "Cached", "Completed"]
-    before = ("simulate_log", "extract", "featurise")
-    assert {run.state_name for run in runs if run.name.startswith(before)} == {"Cached"}
+    states = [run.state_name for run in runs if run.name.startswith("train_arm")]
+    assert sorted(states) == ["Cached", "Cached", "Completed"]
+    earlier_stages = ("simulate_log", "extract", "featurise")
+    assert {run.state_name for run in runs if run.name.startswith(earlier_stages)} == {"Cached"}
 
 
-def test_the_same_again_gives_the_same_bytes(first: tuple[Path, Outcome]) -> None:
+def test_a_second_run_gives_the_same_bytes(first: tuple[Path, Outcome]) -> None:
     from tasks.artifacts import artifacts
 
-    kept = {name: (first[1].results.folder / name).read_bytes() for name in ("results.parquet", "per_search.parquet")}
-    moved = artifacts().with_name("set-aside")
-    artifacts().rename(moved)
+    contents = {
+        name: (first[1].results.folder / name).read_bytes() for name in ("results.parquet", "per_search.parquet")
+    }
+    moved_folder = artifacts().with_name("set-aside")
+    artifacts().rename(moved_folder)
     try:
         state, _ = _run(first[0])
-        again = state.result().results.folder
-        assert {name: (again / name).read_bytes() for name in kept} == kept
+        folder = state.result().results.folder
+        assert {name: (folder / name).read_bytes() for name in contents} == contents
     finally:
         shutil.rmtree(artifacts())
-        moved.rename(artifacts())
+        moved_folder.rename(artifacts())
 
 
-def test_one_failing_arm_is_told_and_the_others_finish(first: tuple[Path, Outcome], tmp_path: Path) -> None:
-    # Where every impression is a positive, none is left to be a negative.
+def test_a_failing_arm_is_reported_and_the_others_finish(first: tuple[Path, Outcome], tmp_path: Path) -> None:
+    # If every impression is a positive, none is left as a negative.
     broken = {"positives": {"source": "impressions"}, "negatives": {"random": 0, "impressions": 2}}
     path = _write(tmp_path, arms={"broken": broken})
     state, _ = _run(path)
@@ -253,38 +256,38 @@ def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) 
     # An n-gram that only later texts hold has no row in the vocabulary.
     features = featurise.fn(first[1].log, load_experiment(first[0]).arms["random"].features)
     queries = read_bags(features, "text", "searches")
-    trained_on = extracted_log.rows(extracted_log.read(log, "training_queries"), "query_row")
+    training_queries = extracted_log.rows(extracted_log.read(log, "training_queries"), "query_row")
     document_bags = read_bags(features, "text", "documents")
-    held = set()
-    for bags, rows in ((queries, trained_on), (document_bags, sorted(trainable))):
+    ids = set()
+    for bags, rows in ((queries, training_queries), (document_bags, sorted(trainable))):
         for row in rows:
-            held |= set(bags.ids[bags.offsets[row] : bags.offsets[row + 1]].tolist())
+            ids |= set(bags.ids[bags.offsets[row] : bags.offsets[row + 1]].tolist())
     vocabulary = np.load(features.folder / "vocabulary.npy")
-    assert held == set(range(int(vocabulary.max()) + 1))
+    assert ids == set(range(int(vocabulary.max()) + 1))
 
 
 def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path: Path) -> None:
-    """With the world's truth taken away, everything up to the towers comes out the same, byte for byte."""
+    """Without the world's truth, everything up to the towers is the same, byte for byte."""
     from data.experiment.experiment_file import load_experiment
     from tasks.feature_stages import featurise
     from tasks.log_stages import contents_of, extract, sample, simulate_log
     from tasks.training_stages import train_arm
 
-    asked = load_experiment(first[0])
-    world = simulate_log.fn(asked.logs.world)
-    arm = asked.arms["random"]
+    experiment = load_experiment(first[0])
+    world = simulate_log.fn(experiment.logs.world)
+    arm = experiment.arms["random"]
 
     def train() -> bytes:
-        tables = asked.logs.tables(world.folder)
-        log = extract.fn(tables, asked.split, contents_of(tables))
+        tables = experiment.logs.tables(world.folder)
+        log = extract.fn(tables, experiment.split, contents_of(tables))
         validation = sample.fn(log, "validation", 200, 1)
         towers = train_arm.fn(log, featurise.fn(log, arm.features), validation, arm, 0)
         names = {path.name for stage in (log, validation, towers) for path in stage.folder.iterdir()}
         assert "truth" not in names
-        made = (towers.folder / "towers.safetensors").read_bytes()
+        checkpoint = (towers.folder / "towers.safetensors").read_bytes()
         for stage in (log, validation, towers):
             shutil.rmtree(stage.folder)
-        return made
+        return checkpoint
 
     with_truth = train()
     (world.folder / "truth").rename(tmp_path / "truth")
@@ -313,7 +316,7 @@ def test_the_oracle_is_above_every_arm(first: tuple[Path, Outcome]) -> None:
 
 
 def test_an_arm_that_knows_the_truth_fails_the_run(first: tuple[Path, Outcome]) -> None:
-    """The check against the oracle is given an arm that cheats: it retrieves the truth itself."""
+    """The check against the oracle receives an arm that cheats: it retrieves the truth itself."""
     from data.experiment.experiment_spec import Evaluation
     from tasks.artifacts import Artifact
     from tasks.eval_sets import read_sample
@@ -322,17 +325,17 @@ def test_an_arm_that_knows_the_truth_fails_the_run(first: tuple[Path, Outcome]) 
     sample = read_sample(first[1].sample)
     searches, targets = sample.for_targets("truth")
     cheat = np.full((len(sample.searches["search_row"]), 100), -1, np.int32)
-    for at, begin, end in zip(searches["at"], targets.offsets, targets.offsets[1:], strict=False):
-        cheat[at, : end - begin] = targets.documents[begin:end]
-    cheating = Artifact(stage="cheat", digest="0")
-    cheating.folder.mkdir()
-    np.save(cheating.folder / "retrieved.npy", cheat)
-    oracle = Artifact(stage="blind", digest="0")  # an oracle on a hard day: the truth is not always its first
+    for row, begin, end in zip(searches["at"], targets.offsets, targets.offsets[1:], strict=False):
+        cheat[row, : end - begin] = targets.documents[begin:end]
+    cheat_list = Artifact(stage="cheat", digest="0")
+    cheat_list.folder.mkdir()
+    np.save(cheat_list.folder / "retrieved.npy", cheat)
+    oracle = Artifact(stage="blind", digest="0")  # an oracle on a hard day: its first document is not always the truth
     oracle.folder.mkdir()
     np.save(oracle.folder / "retrieved.npy", np.where(np.arange(len(cheat))[:, None] % 3, cheat, -1).astype(np.int32))
     runs = [
-        EvaluatedList(arm="cheat", seed=0, index="exact", rows=cheating),
+        EvaluatedList(arm="cheat", seed=0, index="exact", rows=cheat_list),
         EvaluatedList(arm="oracle-everything", seed=None, index="none", rows=oracle),
     ]
     results = evaluate.fn(first[1].sample, runs, {}, Evaluation(resamples=200))
-    assert any("cheat" in told and "leaks" in told for told in above_oracle(results))
+    assert any("cheat" in message and "leaks" in message for message in above_oracle(results))

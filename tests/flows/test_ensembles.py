@@ -1,4 +1,4 @@
-"""Ensembles and cascades end to end: trained parts used again, rows, report, MLflow run, bundle."""
+"""Ensembles and cascades end to end: reused parts, rows, report, MLflow run, bundle."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def _level(rows: list[dict[str, Any]], arm: str, index: str = "exact", metric: s
     return float(next(row["value"] for row in rows if tuple(row[name] for name in names) == key))
 
 
-def _joined(outcome: Outcome) -> dict[str, dict[str, Any]]:
-    return {each["arm"]: each for each in json.loads((outcome.report.folder / "ensembles.json").read_text())}
+def _ensemble_summaries(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    return {summary["arm"]: summary for summary in json.loads((outcome.report.folder / "ensembles.json").read_text())}
 
 
 def test_ensembles_and_cascades_have_rows_as_arms_have(outcome: Outcome) -> None:
@@ -95,7 +95,7 @@ def test_a_weight_of_0_leaves_the_part_out(outcome: Outcome) -> None:
         assert _level(rows, "one", "exact", metric, k) == _level(rows, "random", "exact", metric, k)
 
 
-def test_a_cascade_over_all_is_the_second_model_and_behind_its_depth_the_first(outcome: Outcome) -> None:
+def test_a_cascade_is_the_second_model_down_to_its_depth_and_the_first_below_it(outcome: Outcome) -> None:
     rows = _rows(outcome)
     assert _level(rows, "all", "exact", "recall", 10) == _level(rows, "random", "exact", "recall", 10)
     assert _level(rows, "shallow", "exact", "recall", 10) == _level(rows, "random", "exact", "recall", 10)
@@ -106,31 +106,36 @@ def test_a_cascade_over_all_is_the_second_model_and_behind_its_depth_the_first(o
 
 def test_parts_are_trained_once_and_again_only_with_another_seed(outcome: Outcome) -> None:
     costs = pq.read_table(outcome.report.folder / "costs.parquet").to_pylist()
-    spent = {(row["arm"], row["seed"]): row["value"] for row in costs if row["cost"] == "train_s"}
-    assert {run for run in spent if run[0] in ("random", "impressions")} == {
+    train_seconds = {(row["arm"], row["seed"]): row["value"] for row in costs if row["cost"] == "train_s"}
+    assert {run for run in train_seconds if run[0] in ("random", "impressions")} == {
         *(("random", 0), ("random", 1), ("impressions", 0))
     }
-    assert spent["pinned", 0] == pytest.approx(spent["random", 0] + spent["random", 1] + spent["impressions", 0])
+    assert train_seconds["pinned", 0] == pytest.approx(
+        train_seconds["random", 0] + train_seconds["random", 1] + train_seconds["impressions", 0]
+    )
 
 
-def test_the_validation_chose_and_the_report_says_how_flat_it_is(outcome: Outcome) -> None:
-    told = _joined(outcome)
-    assert set(told) == {"both", "again", "pinned", "one"}
-    assert (told["pinned"]["weights"], told["pinned"]["chosen"]) == ([1, 3, 0.25], False)
-    both = told["both"]
+def test_validation_chooses_weights_and_the_report_shows_how_flat_it_is(outcome: Outcome) -> None:
+    summaries = _ensemble_summaries(outcome)
+    assert set(summaries) == {"both", "again", "pinned", "one"}
+    assert (summaries["pinned"]["weights"], summaries["pinned"]["chosen"]) == ([1, 3, 0.25], False)
+    both = summaries["both"]
     assert both["chosen"]
     assert both["recall"] >= max(both["equal"], *both["alone"][:1], *(value for _, value in both["lines"][0]))
     epochs = [json.loads(path.read_text()) for path in artifacts().glob("train_arm-*/epochs.json")]
-    best = {round(max(epoch["validation_recall"] for epoch in of), 9) for of in epochs}
-    assert {round(value, 9) for value in both["alone"]} <= best  # what training measured, measured another way
+    best = {round(max(epoch["validation_recall"] for epoch in run), 9) for run in epochs}
+    # The recalls that training measured, measured in another way.
+    assert {round(value, 9) for value in both["alone"]} <= best
     page = (outcome.report.folder / "report.md").read_text()
-    for wanted in ("## Ensembles", "random 1, random 3, impressions 0.25", "96", "over its best part", "weights.svg"):
-        assert wanted in page
+    for text in ("## Ensembles", "random 1, random 3, impressions 0.25", "96", "over its best part", "weights.svg"):
+        assert text in page
 
 
-def test_mlflow_has_a_run_of_each(outcome: Outcome) -> None:
-    client, where = MlflowClient(), [outcome.mlflow_experiment_id]
-    runs = [run for kind in ("ensemble", "cascade") for run in client.search_runs(where, f"tags.kind = '{kind}'")]
+def test_mlflow_has_a_run_of_each_ensemble_and_cascade(outcome: Outcome) -> None:
+    client, experiment_ids = MlflowClient(), [outcome.mlflow_experiment_id]
+    runs = [
+        run for kind in ("ensemble", "cascade") for run in client.search_runs(experiment_ids, f"tags.kind = '{kind}'")
+    ]
     by_name = {run.data.tags["arm"]: run for run in runs}
     assert set(by_name) == {"both", "again", "pinned", "one", "deep", "all", "shallow"}
     assert by_name["pinned"].data.params["towers.dimensions"] == "96"
@@ -139,22 +144,22 @@ def test_mlflow_has_a_run_of_each(outcome: Outcome) -> None:
 
 
 def test_a_bundle_of_an_ensemble_answers_by_all_its_parts(outcome: Outcome) -> None:
-    told = models_of("ensembles")
-    assert set(told["models"]) == {"random", "impressions", "both", "again", "pinned", "one"}
-    best = max(told["models"].values(), key=lambda model: model["validation_recall"])
-    assert told["models"][told["champion"]]["validation_recall"] == best["validation_recall"]
-    folder = bundle_of(told, "pinned")
+    listing = models_of("ensembles")
+    assert set(listing["models"]) == {"random", "impressions", "both", "again", "pinned", "one"}
+    best = max(listing["models"].values(), key=lambda model: model["validation_recall"])
+    assert listing["models"][listing["champion"]]["validation_recall"] == best["validation_recall"]
+    folder = bundle_of(listing, "pinned")
     bundle = open_bundle(folder)
     assert isinstance(bundle.towers, EnsembleParts)
     assert bundle.towers.weights == (1, 3, 0.25)
-    asked = pq.read_table(folder / "canaries.parquet")
-    vectors = np.stack(asked["vector"].to_pylist()).astype(np.float32)
-    parts = [embed_asked(model, asked.drop_columns("vector")) for model in bundle.towers.models]
+    canaries = pq.read_table(folder / "canaries.parquet")
+    vectors = np.stack(canaries["vector"].to_pylist()).astype(np.float32)
+    parts = [embed_asked(model, canaries.drop_columns("vector")) for model in bundle.towers.models]
     np.testing.assert_allclose(concat_queries(parts, (1, 3, 0.25)), vectors, atol=1e-5)
     nearest, _ = search_index(bundle.searched, vectors, 3)
-    for at, row in enumerate(asked.drop_columns("vector").to_pylist()[:5]):
+    for i, row in enumerate(canaries.drop_columns("vector").to_pylist()[:5]):
         hits = answer(bundle, SearchQuery.model_validate({**row, "k": 3, "mode": "ebr"}))
-        assert [hit.document_id for hit in hits] == bundle.documents["document_id"].take(nearest[at]).to_pylist()
+        assert [hit.document_id for hit in hits] == bundle.documents["document_id"].take(nearest[i]).to_pylist()
 
 
 @pytest.mark.parametrize("file", ["towers/ensemble.json", "towers/1/towers.safetensors"])
@@ -167,7 +172,7 @@ def test_a_bundle_with_another_weight_or_part_does_not_open(outcome: Outcome, tm
         open_bundle(folder)
 
 
-def test_a_part_that_cannot_be_trained_is_told_and_the_others_finish(outcome: Outcome, tmp_path: Path) -> None:
+def test_a_part_that_cannot_be_trained_is_reported_and_the_others_finish(outcome: Outcome, tmp_path: Path) -> None:
     content = yaml.safe_load(SMOKE.read_text()) | CHANGES
     broken = {"positives": {"source": "impressions"}, "negatives": {"random": 0, "impressions": 2}}
     arms = content["arms"] | {"broken": broken}
@@ -175,30 +180,30 @@ def test_a_part_that_cannot_be_trained_is_told_and_the_others_finish(outcome: Ou
     path = _write(tmp_path, arms=arms, ensembles=ensembles)
     state = ebr(str(path), return_state=True)
     assert state.is_failed()
-    told = state.result(raise_on_failure=False).failures
-    assert "its part broken, seed 0, could not be trained" in told["lame, seed 0"]
-    assert "negatives.impressions" in told["lame, seed 0"]
-    assert not any(name.startswith(("both", "random")) for name in told)
+    failures = state.result(raise_on_failure=False).failures
+    assert "its part broken, seed 0, could not be trained" in failures["lame, seed 0"]
+    assert "negatives.impressions" in failures["lame, seed 0"]
+    assert not any(name.startswith(("both", "random")) for name in failures)
 
 
-def test_check_says_what_is_trained_again(outcome: Outcome, tmp_path: Path) -> None:
+def test_check_names_the_runs_that_ensembles_add(outcome: Outcome, tmp_path: Path) -> None:
     assert "and again for ensembles: random, seed 1." in describe_experiment(_write(tmp_path))
 
 
-def test_dimensions_of_all_are_asked_of_an_index(tmp_path: Path) -> None:
+def test_an_index_must_fit_the_dimensions_of_all_arms(tmp_path: Path) -> None:
     path = _write(tmp_path, indexes={"tuned": {"kind": "ivf", "code": "pq64", "target": 0.9}})
     with pytest.raises(InputError, match="code pq64 does not divide the 32 dimensions"):
         load_experiment(path)
-    asked: Experiment = load_experiment(_write(tmp_path))
-    assert asked.dimensions == [32, 64, 96]
+    experiment: Experiment = load_experiment(_write(tmp_path))
+    assert experiment.dimensions == [32, 64, 96]
 
 
-def test_the_joined_vectors_are_those_of_the_parts(outcome: Outcome) -> None:
+def test_ensemble_vectors_have_unit_length_and_all_dimensions(outcome: Outcome) -> None:
     alive = len(read_sample(outcome.sample).candidates)
     shapes = set()
     for folder in artifacts().glob("concat_vectors-*"):
-        joined = Artifact(stage="join_vectors", digest=folder.name.partition("-")[2])
-        documents, queries = (np.load(joined.folder / f"{side}.npy") for side in ("documents", "queries"))
+        vectors = Artifact(stage="join_vectors", digest=folder.name.partition("-")[2])
+        documents, queries = (np.load(vectors.folder / f"{side}.npy") for side in ("documents", "queries"))
         np.testing.assert_allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-5)
         assert documents.shape[1] == queries.shape[1]
         assert len(documents) >= alive

@@ -1,4 +1,4 @@
-"""Features from a log to the towers: groups end to end, columns that no layout knows, what is refused, and leaks."""
+"""Features from a log to the towers: groups end to end, columns outside the layout, refusals, and leaks."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ SMALL = {"towers": {"dimensions": 16}, "training": {"epochs": 1, "batch_size": 2
 
 @pytest.fixture(scope="module")
 def log() -> Artifact:
-    asked = load_experiment(SMOKE)
-    assert isinstance(asked.logs, Simulated)
-    files = asked.logs.tables(simulate_log.fn(asked.logs.world).folder)
-    return extract.fn(files, asked.split, contents_of(files))
+    experiment = load_experiment(SMOKE)
+    assert isinstance(experiment.logs, Simulated)
+    files = experiment.logs.tables(simulate_log.fn(experiment.logs.world).folder)
+    return extract.fn(files, experiment.split, contents_of(files))
 
 
 @pytest.mark.parametrize("fusion", ["additive", "mlp"])
@@ -65,20 +65,22 @@ def test_all_groups_go_from_the_log_to_vectors_and_to_the_query_tower(log: Artif
     searches = pq.read_table(log.folder / "searches.parquet").to_pylist()
     texts = pq.read_table(log.folder / "queries.parquet")["query"].to_pylist()
     searchers = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
-    asked = [searches[row["search_row"]] for row in rows]
-    typed = pa.array([texts[one["query_row"]] for one in asked])
-    ids = np.array([searchers[one["searcher_row"]].encode() for one in asked], np.bytes_)
-    columns = {name: pa.array([one[name] for one in asked], pa.string()) for name in ("city", "country")}
-    np.testing.assert_allclose(embed_queries(model, typed, searcher_rows(model, ids), columns), queries, atol=1e-5)
-    assert embed_queries(model, typed).shape == queries.shape
+    sampled = [searches[row["search_row"]] for row in rows]
+    query_texts = pa.array([texts[search["query_row"]] for search in sampled])
+    ids = np.array([searchers[search["searcher_row"]].encode() for search in sampled], np.bytes_)
+    columns = {name: pa.array([search[name] for search in sampled], pa.string()) for name in ("city", "country")}
+    np.testing.assert_allclose(
+        embed_queries(model, query_texts, searcher_rows(model, ids), columns), queries, atol=1e-5
+    )
+    assert embed_queries(model, query_texts).shape == queries.shape
 
 
 def test_the_graph_reads_no_edge_from_after_the_cut(log: Artifact) -> None:
     cut = json.loads((log.folder / "report.json").read_text())["cuts"]["validation_from"].rstrip("Z")
-    every = pq.read_table(log.folder / "edges.parquet").to_pylist()
-    before = [edge for edge in every if edge["created_at"].isoformat() < cut]
-    assert 0 < len(before) < len(every)
-    assert len(read_edges(log, Graph())) <= len(before)
+    edges = pq.read_table(log.folder / "edges.parquet").to_pylist()
+    edges_before = [edge for edge in edges if edge["created_at"].isoformat() < cut]
+    assert 0 < len(edges_before) < len(edges)
+    assert len(read_edges(log, Graph())) <= len(edges_before)
     with pytest.raises(InputError, match=r"no edge of kind listen.*there are .*friend"):
         read_edges(log, Graph(edges=("listen",)))
 
@@ -92,11 +94,13 @@ def test_clicked_queries_are_those_of_the_training_window(log: Artifact) -> None
         if row["clicked"] and searches[row["search_row"]]["split"] == "train":
             clicked.setdefault(row["document_row"], set()).add(searches[row["search_row"]]["query_row"])
     queries = read_bags(plain, "text", "searches")
-    own, more = (read_bags(features, "text", "documents") for features in (plain, wider))
-    for document in range(len(own)):
-        wanted = np.diff(own.offsets)[document] + sum(np.diff(queries.offsets)[q] for q in clicked.get(document, set()))
-        assert np.diff(more.offsets)[document] == wanted
-    assert len(more.ids) > len(own.ids)
+    plain_bags, wider_bags = (read_bags(features, "text", "documents") for features in (plain, wider))
+    for document in range(len(plain_bags)):
+        expected = np.diff(plain_bags.offsets)[document] + sum(
+            np.diff(queries.offsets)[q] for q in clicked.get(document, set())
+        )
+        assert np.diff(wider_bags.offsets)[document] == expected
+    assert len(wider_bags.ids) > len(plain_bags.ids)
 
 
 def _searched(i: int) -> str:
@@ -130,7 +134,9 @@ def tables(tmp_path: Path) -> Tables:
 def features_of(tables: Tables, groups: dict[str, Any]) -> tuple[Artifact, Arm]:
     arm = Arm.model_validate({"groups": groups})
     log = extract.fn(tables, Split(), contents_of(tables))
-    columns = extract_columns.fn(tables, log, contents_of(tables), arm.features) if needs_columns(arm.features) else None
+    columns = (
+        extract_columns.fn(tables, log, contents_of(tables), arm.features) if needs_columns(arm.features) else None
+    )
     graphs = {name: embed_graph.fn(log, graph) for name, graph in arm.features.graphs.items()}
     return featurise.fn(log, arm.features, graphs, columns), arm
 
@@ -143,10 +149,10 @@ def test_any_column_of_the_log_can_be_a_feature(tables: Tables) -> None:
         "device": {"kind": "values", "searches": ["device"]},
     }
     features, arm = features_of(tables, groups)
-    known = json.loads((features.folder / "known.json").read_text())
-    assert known["brand"] == {"brand": ["b0", "b1", "b2"]}
-    assert known["tags"] == {"tags": ["big", "red", "small"]}
-    assert known["device"] == {"device": ["phone", "tv"]}
+    fitted = json.loads((features.folder / "known.json").read_text())
+    assert fitted["brand"] == {"brand": ["b0", "b1", "b2"]}
+    assert fitted["tags"] == {"tags": ["big", "red", "small"]}
+    assert fitted["device"] == {"device": ["phone", "tv"]}
     inputs = read_inputs(features, arm.towers)
     log = extract.fn(tables, Split(), contents_of(tables))
     rows = {
@@ -156,14 +162,14 @@ def test_any_column_of_the_log_can_be_a_feature(tables: Tables) -> None:
     for i in range(8):
         row = rows[f"d{i}"]
         assert brands.ids[brands.offsets[row] : brands.offsets[row + 1]].tolist() == [i % 3]
-        assert prices.ids[prices.offsets[row]] == int(10 * i >= known["price"]["price"][0])
+        assert prices.ids[prices.offsets[row]] == int(10 * i >= fitted["price"]["price"][0])
         assert sorted(tags.ids[tags.offsets[row] : tags.offsets[row + 1]].tolist()) == ([0, 1] if i % 2 else [1, 2])
     assert list(inputs.groups) == ["text", *groups]
     assert not len(read_bags(features, "brand", "searches").ids)
 
 
 @pytest.mark.parametrize(
-    ("groups", "told"),
+    ("groups", "message"),
     [
         ({"g": {"kind": "values", "documents": ["brnd"]}}, r"groups name a column of the documents.*no column 'brnd'"),
         ({"g": {"kind": "values", "documents": ["same"]}}, r"documents\.same holds the value 'x' alone"),
@@ -174,10 +180,10 @@ def test_any_column_of_the_log_can_be_a_feature(tables: Tables) -> None:
         ({"g": {"kind": "graph", "edges": ["foe"]}}, "no edge of kind foe before the cut-off; there are friend"),
     ],
 )
-def test_what_cannot_be_a_feature_is_told_by_training_and_by_check(
-    tables: Tables, groups: dict[str, Any], told: str, tmp_path: Path
+def test_an_impossible_feature_is_reported_by_training_and_by_check(
+    tables: Tables, groups: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         features_of(tables, groups)
     path = tmp_path / "my.yaml"
     path.write_text(yaml.safe_dump({"logs": tables.model_dump(), "arms": {"odd": {"groups": groups}}}))
@@ -185,8 +191,8 @@ def test_what_cannot_be_a_feature_is_told_by_training_and_by_check(
     assert "odd cannot be trained: " in report
 
 
-def test_undated_edges_are_named_a_leak_by_what_they_hold(tmp_path: Path) -> None:
-    """Listens repeat what the test clicks: a leak. Friendships repeat nothing of it: they may leak."""
+def test_undated_edges_are_a_leak_if_they_repeat_the_test(tmp_path: Path) -> None:
+    """Listens repeat the clicks of the test: a leak. Friendships repeat none of them: they may leak."""
     clicks = [(i, f"s{i % 40}", f"d{d}") for i, d in enumerate(np.random.default_rng(0).integers(0, 90, 400))]
     searches = "search_id,searched_at,query,searcher_id\n" + "".join(
         f"{i},2024-01-{1 + i // 16:02} {i % 16:02}:00:00,word,{s}\n" for i, s, _ in clicks
@@ -203,18 +209,18 @@ def test_undated_edges_are_named_a_leak_by_what_they_hold(tmp_path: Path) -> Non
         layout="tables",
         **{name: str(tmp_path / f"{name}.csv") for name in ("searches", "results", "documents", "edges")},
     )
-    made = extract.fn(files, Split(), contents_of(files))
+    log = extract.fn(files, Split(), contents_of(files))
 
-    def told(**graph: Any) -> str | None:
-        return leak_of(made, Arm.model_validate({"groups": {"g": {"kind": "graph", **graph}}}).features)
+    def leak(**graph: Any) -> str | None:
+        return leak_of(log, Arm.model_validate({"groups": {"g": {"kind": "graph", **graph}}}).features)
 
-    listens, friends = told(edges=["listen"], undated_edges=True), told(edges=["friend"], undated_edges=True)
+    listens, friends = leak(edges=["listen"], undated_edges=True), leak(edges=["friend"], undated_edges=True)
     assert listens is not None
     assert listens.startswith("leaks: edges without a date join 100.0%")
     assert friends is not None
     assert friends.startswith("reads edges without a date")
-    assert told(clicks=True) is None
-    assert leak_of(made, Arm().features) is None
+    assert leak(clicks=True) is None
+    assert leak_of(log, Arm().features) is None
 
 
 def test_explain_prints_the_matrix_of_an_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,17 +229,17 @@ def test_explain_prints_the_matrix_of_an_arm(tmp_path: Path, capsys: pytest.Capt
     content["indexes"] = content["questions"] = content["retrievals"] = {}
     path = tmp_path / "my.yaml"
     path.write_text(yaml.safe_dump(content))
-    asked: Experiment = load_experiment(path)
-    assert isinstance(asked.logs, Simulated)
+    experiment: Experiment = load_experiment(path)
+    assert isinstance(experiment.logs, Simulated)
     explain("maria", [f"{path}/all"], document="d1", searcher="s1")
-    shown = capsys.readouterr().out
-    for part in ("what adds up to the cosine", "text", "place", "friends", "rank", "n-grams"):
-        assert part in shown
-    for arguments, said in [
+    output = capsys.readouterr().out
+    for part in ("parts that add up to the cosine", "text", "place", "friends", "rank", "n-grams"):
+        assert part in output
+    for arguments, message in [
         (([f"{path}/none"], "d1", "s1"), "no arm 'none'; there are all"),
         (([f"{path}/all"], "nobody", "s1"), "document_id: there is no 'nobody'"),
         (([f"{path}/all"], "d1", "x"), "searcher_id: there is no 'x'"),
         ((["all"], "d1", "s1"), "expected EXPERIMENT/ARM"),
     ]:
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             explain("maria", arguments[0], document=arguments[1], searcher=arguments[2])

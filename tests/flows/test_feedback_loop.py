@@ -1,4 +1,4 @@
-"""The feedback loop end to end: two rounds, the filter, people's ratings, and what never happens."""
+"""The feedback loop end to end: two rounds, the filter, people's ratings, and what must never happen."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def _pairs(folder: Path, name: str) -> dict[tuple[int, int], dict[str, Any]]:
 
 
 def _rounds() -> list[dict[tuple[int, int], dict[str, Any]]]:
-    """The ratings of each round, the first first: the second never rates again what the first did."""
-    every = [_pairs(folder, "rated") for folder in artifacts().glob("rate-*")]
-    return sorted(every, key=len, reverse=True)
+    """The ratings of each round in order: the second round never repeats a rating of the first."""
+    rounds = [_pairs(folder, "rated") for folder in artifacts().glob("rate-*")]
+    return sorted(rounds, key=len, reverse=True)
 
 
 def _truth() -> dict[tuple[str, str], float]:
@@ -90,7 +90,7 @@ def test_without_noise_good_is_what_the_searcher_wanted_and_bad_is_not(done: tup
     assert any(row["good"] for row in _rounds()[0].values())
 
 
-def test_no_search_of_validation_or_test_is_rated_and_nothing_that_was_clicked_or_rated_before(
+def test_no_search_of_validation_or_test_is_rated_and_no_clicked_or_rated_result(
     done: tuple[Path, Outcome],
 ) -> None:
     log = done[1].log.folder
@@ -108,40 +108,41 @@ def test_no_search_of_validation_or_test_is_rated_and_nothing_that_was_clicked_o
 
 def test_every_document_to_rate_existed_when_it_was_searched(done: tuple[Path, Outcome]) -> None:
     log = done[1].log.folder
-    at = pq.read_table(log / "searches.parquet")["searched_at"].to_pylist()
+    searched_at = pq.read_table(log / "searches.parquet")["searched_at"].to_pylist()
     lives = pq.read_table(log / "documents.parquet", columns=["created_at", "removed_at"]).to_pylist()
     late = 0
     for folder in artifacts().glob("list_unrated-*"):
         for search, document in _pairs(folder, "to_rate"):
-            its = lives[document]
-            late += its["created_at"] is not None and its["created_at"] > at[search]
-            late += its["removed_at"] is not None and its["removed_at"] <= at[search]
+            life = lives[document]
+            late += life["created_at"] is not None and life["created_at"] > searched_at[search]
+            late += life["removed_at"] is not None and life["removed_at"] <= searched_at[search]
     assert late == 0
 
 
-def test_the_filter_gives_no_longer_lists_in_the_same_order(done: tuple[Path, Outcome]) -> None:
+def test_the_filter_shortens_lists_and_keeps_their_order(done: tuple[Path, Outcome]) -> None:
     (filtered,) = artifacts().glob("retrieve_filtered-*")
     (fitted,) = artifacts().glob("fit_filter-*")
-    told = json.loads((fitted / "filter.json").read_text())
+    summary = json.loads((fitted / "filter.json").read_text())
     page = (done[1].report.folder / "report.md").read_text()
-    for wanted in ("## Feedback", "rated results of", f"| filtered | {told['examples']:,} |"):
-        assert wanted in page
-    assert told["held_out"]["precision"] > told["held_out"]["good"]
-    kept = np.load(filtered / "retrieved.npy")
+    for text in ("## Feedback", "rated results of", f"| filtered | {summary['examples']:,} |"):
+        assert text in page
+    assert summary["held_out"]["precision"] > summary["held_out"]["good"]
+    retrieved = np.load(filtered / "retrieved.npy")
     returned = np.load(filtered / "returned.npy")
-    assert returned.mean() < kept.shape[1]
-    whole = [np.load(folder / "retrieved.npy") for folder in artifacts().glob("retrieve-*")]
+    assert returned.mean() < retrieved.shape[1]
+    whole_lists = [np.load(folder / "retrieved.npy") for folder in artifacts().glob("retrieve-*")]
     assert any(
-        all([row for row in line.tolist() if row in set(ours.tolist())] == ours[ours >= 0].tolist()
-            for line, ours in zip(of, kept, strict=True))
-        for of in whole
+        all([row for row in line.tolist() if row in set(filtered_line.tolist())]
+            == filtered_line[filtered_line >= 0].tolist()
+            for line, filtered_line in zip(whole, retrieved, strict=True))
+        for whole in whole_lists
     )  # fmt: skip
 
 
-def test_precision_stands_in_rows_questions_and_mlflow(done: tuple[Path, Outcome]) -> None:
+def test_rows_questions_and_mlflow_have_precision(done: tuple[Path, Outcome]) -> None:
     rows = pq.read_table(done[1].results.folder / "results.parquet").to_pylist()
-    asked = [row for row in rows if row["question"] == "P35" and row["slice"] == "all" and row["targets"] == "truth"]
-    assert {(row["arm"], row["metric"], row["k"]) for row in asked} == {
+    answers = [row for row in rows if row["question"] == "P35" and row["slice"] == "all" and row["targets"] == "truth"]
+    assert {(row["arm"], row["metric"], row["k"]) for row in answers} == {
         (arm, "precision", 10) for arm in ("random", "one", "two", "filtered")
     }
     client = MlflowClient()
@@ -156,7 +157,7 @@ def test_precision_stands_in_rows_questions_and_mlflow(done: tuple[Path, Outcome
     assert run.data.metrics["precision_at_10"] == pytest.approx(value)
 
 
-def test_ratings_made_again_are_the_same_bytes(done: tuple[Path, Outcome]) -> None:
+def test_new_ratings_are_the_same_bytes(done: tuple[Path, Outcome]) -> None:
     kinds = ("to_rate", "rate", "train_arm", "fit_filter", "retrieve_filtered", "evaluate")
     names = {"costs.json"}
 
@@ -177,7 +178,7 @@ def test_ratings_made_again_are_the_same_bytes(done: tuple[Path, Outcome]) -> No
     assert contents() == before
 
 
-def test_what_an_arm_is_fed_shows_what_was_rated_bad(done: tuple[Path, Outcome]) -> None:
+def test_training_pairs_of_an_arm_show_the_documents_rated_bad(done: tuple[Path, Outcome]) -> None:
     pairs = inspect_negatives(str(done[0]), "one", 200)
     kinds = {kind for pair in pairs for kind, _, _ in pair.documents}
     assert "rated bad" in kinds
@@ -196,8 +197,10 @@ def _fill(out: Path, grades: dict[tuple[str, str], float]) -> int:
     return len(rows)
 
 
-def test_people_who_know_the_truth_rate_as_the_truth_does(done: tuple[Path, Outcome], tmp_path: Path) -> None:
-    """Exported, filled in, imported and trained on: the same towers as where the truth rated."""
+def test_ratings_of_people_who_know_the_truth_equal_those_of_the_truth(
+    done: tuple[Path, Outcome], tmp_path: Path
+) -> None:
+    """Ratings that are exported, filled in, imported and trained on give the same towers as those from the truth."""
     arms = {"one": ARMS["one"]}
     path = _write(tmp_path, "people", arms, feedback={"searches": 300, "rater": None}, filters={}, questions={})
     out = tmp_path / "out.csv"
@@ -206,18 +209,18 @@ def test_people_who_know_the_truth_rate_as_the_truth_does(done: tuple[Path, Outc
     assert state.is_failed()
     assert "nobody has rated what random retrieves" in state.result(raise_on_failure=False).failures["one, seed 0"]
     assert export_ratings(path, "random", out) > 100
-    with pytest.raises(InputError, match="there already, perhaps with grades in it"):
+    with pytest.raises(InputError, match="exists already, perhaps with grades in it"):
         export_ratings(path, "random", out)
     with pytest.raises(InputError, match="no row has a grade"):
         import_ratings(path, "random", out)
     count = _fill(out, _truth())
-    done_import = import_ratings(path, "random", out)
-    assert (done_import.ratings, done_import.kept.parent) == (count, imported_folder() / "people" / "random")
-    assert import_ratings(path, "random", out).kept == done_import.kept  # again: nothing new
+    ratings = import_ratings(path, "random", out)
+    assert (ratings.ratings, ratings.path.parent) == (count, imported_folder() / "people" / "random")
+    assert import_ratings(path, "random", out).path == ratings.path  # a second import adds nothing
     state = ebr(str(path), return_state=True)
     assert state.is_completed(), state.message
     towers = {path.read_bytes() for path in artifacts().glob("train_arm-*/towers.safetensors")}
-    assert len(towers) == 3  # random, one and two: people's ratings gave the same round
+    assert len(towers) == 3  # random, one and two: people's ratings gave the same towers
     _fill(out, {})
     with pytest.raises(
         InputError, match=r"row \d+: search .* is rated 0.0, but [12].0 in row \d+ of the ratings imported"
@@ -227,5 +230,5 @@ def test_people_who_know_the_truth_rate_as_the_truth_does(done: tuple[Path, Outc
         import_ratings(path, "randm", out)
 
 
-def test_an_experiment_says_whose_imported_ratings_it_uses(tmp_path: Path) -> None:
+def test_an_experiment_names_the_imported_ratings_that_it_uses(tmp_path: Path) -> None:
     assert load_experiment(_write(tmp_path, "mine")).feedback.imported == "mine"

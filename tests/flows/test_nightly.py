@@ -1,4 +1,4 @@
-"""Nights end to end on a tiny world's day partitions: a real Prefect server, MLflow, webhook, and real files."""
+"""Nights end to end on the day partitions of a tiny world: a real Prefect server, MLflow, webhook and files."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from tasks.nights.notice import notify
 from tasks.tracking.logged_model import register
 
 WORLD = World(searches=4000, documents=500, days=8, seed=1)
-CANARY = "canary-5d1f0c"  # a token that must be found nowhere
+CANARY = "canary-5d1f0c"  # a token that no file may hold
 DAYS = [date(2026, 1, 5 + at) for at in range(8)]
 
 
 class _Webhook(BaseHTTPRequestHandler):
-    """Keeps what it is sent."""
+    """Store the notices that are sent to it."""
 
-    told: ClassVar[list[tuple[str | None, dict[str, Any]]]] = []
+    notices: ClassVar[list[tuple[str | None, dict[str, Any]]]] = []
     redirected: ClassVar[list[str | None]] = []  # the tokens that came along
 
     def do_POST(self) -> None:
@@ -52,7 +52,7 @@ class _Webhook(BaseHTTPRequestHandler):
             self.send_header("location", "/there")
             self.end_headers()
             return
-        self.told.append((self.headers["authorization"], body))
+        self.notices.append((self.headers["authorization"], body))
         self.send_response(500 if self.path == "/broken" else 204)
         self.end_headers()
 
@@ -78,15 +78,15 @@ def webhook() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The log of a tiny world, a folder a day; on its last day but one the clicks are lost."""
+    """The log of a tiny world, a folder a day; the last day but one has lost most of its clicks."""
     folder = tmp_path_factory.mktemp("world") / "log"
     for _ in simulate(WORLD, folder):
         pass
     poisoned = next((folder / "results").glob(f"*{DAYS[6]}/part.parquet"))
     shutil.copy(poisoned, folder / "kept-aside")
     rows = pq.read_table(poisoned, partitioning=None)
-    lost = pc.and_(rows["clicked"], pc.equal(pc.bit_wise_and(rows["search_id"], 3), 0))
-    pq.write_table(rows.set_column(rows.column_names.index("clicked"), "clicked", lost), poisoned)
+    clicked = pc.and_(rows["clicked"], pc.equal(pc.bit_wise_and(rows["search_id"], 3), 0))
+    pq.write_table(rows.set_column(rows.column_names.index("clicked"), "clicked", clicked), poisoned)
     return folder
 
 
@@ -130,7 +130,7 @@ def experiment(
             logs, tmp_path_factory.mktemp("nights"), notice={"url": webhook, "token_from": "NIGHT_TOKEN"}
         )
         state = retrain(str(path), first=DAYS[3], last=DAYS[6], return_state=True)
-    assert state.is_failed()  # a refused night is one to look at
+    assert state.is_failed()  # a refused night needs attention
     return path, state.result(raise_on_failure=False)
 
 
@@ -166,69 +166,71 @@ def test_a_challenger_never_sees_the_newest_day(experiment: tuple[Path, list[Nig
         assert pc.min(pc.cast(test["searched_at"], pa.date32())).as_py() == night.day
 
 
-def test_a_refusal_keeps_the_champion_and_is_told(experiment: tuple[Path, list[Night]]) -> None:
+def test_a_refusal_keeps_the_champion_and_sends_a_notice(experiment: tuple[Path, list[Night]]) -> None:
     nights = experiment[1]
     champion = champions_of(nights)[-1]
     assert nights[3].champion == champion
     assert bundle_of(models_of("tiny"), None) == champion.bundle.folder
     assert _aliases()["champion"] == champion.bundle.folder.name
     assert open_bundle(champion.bundle.folder).name == "softmax"
-    [(token, told)] = _Webhook.told
+    [(token, notice)] = _Webhook.notices
     assert token == f"Bearer {CANARY}"
-    assert (told["decision"], told["day"]) == ("refused", str(DAYS[6]))
-    assert "click_rate" in told["text"]
+    assert (notice["decision"], notice["day"]) == ("refused", str(DAYS[6]))
+    assert "click_rate" in notice["text"]
 
 
 def test_a_token_from_the_environment_is_nowhere_in_the_home(experiment: tuple[Path, list[Night]]) -> None:
-    """Neither in artifacts, MLflow, Prefect's database, reports nor records; the name of its variable may be."""
+    """Artifacts, MLflow, Prefect's database, reports and records hold only the name of its variable."""
     files = [path for path in home().rglob("*") if path.is_file()]
     assert any(path.suffix == ".db" for path in files)
     assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
 
 
-def test_every_night_is_a_run_of_mlflow(experiment: tuple[Path, list[Night]]) -> None:
-    found = mlflow.get_experiment_by_name("tiny")
-    assert found is not None
-    runs = mlflow.MlflowClient().search_runs([found.experiment_id], "tags.kind = 'night'", order_by=["tags.day"])
+def test_every_night_has_a_run_in_mlflow(experiment: tuple[Path, list[Night]]) -> None:
+    mlflow_experiment = mlflow.get_experiment_by_name("tiny")
+    assert mlflow_experiment is not None
+    runs = mlflow.MlflowClient().search_runs(
+        [mlflow_experiment.experiment_id], "tags.kind = 'night'", order_by=["tags.day"]
+    )
     assert [run.data.tags["decision"] for run in runs] == [night.decision for night in experiment[1]]
     assert runs[1].data.metrics["champion_recall"] == pytest.approx(experiment[1][1].champion_recall)
 
 
-def test_a_model_that_a_killed_night_saved_is_registered_and_not_saved_again(
+def test_a_model_that_a_killed_night_saved_is_registered_without_a_second_copy(
     experiment: tuple[Path, list[Night]],
 ) -> None:
     champion, client = champions_of(experiment[1])[-1], mlflow.MlflowClient()
     register.fn("saved once", champion)
-    client.delete_registered_model("saved once")  # as if the kill had come before
+    client.delete_registered_model("saved once")  # as if the night had been killed before
     register.fn("saved once", champion)
     register.fn("saved once", champion)
-    found = client.get_experiment_by_name("saved once")
-    assert found is not None
+    mlflow_experiment = client.get_experiment_by_name("saved once")
+    assert mlflow_experiment is not None
     [version] = client.search_model_versions("name = 'saved once'")
-    [model] = client.search_logged_models([found.experiment_id])
+    [model] = client.search_logged_models([mlflow_experiment.experiment_id])
     assert version.tags["bundle"] == model.tags["bundle"] == champion.bundle.folder.name
     assert client.get_model_version("saved once", version.version).source == f"models:/{model.model_id}"
 
 
-def test_the_same_days_again_change_nothing(experiment: tuple[Path, list[Night]]) -> None:
+def test_running_the_same_days_again_changes_nothing(experiment: tuple[Path, list[Night]]) -> None:
     before = _state_of(home())
     state = retrain(str(experiment[0]), first=DAYS[3], last=DAYS[6], return_state=True)
     assert state.result(raise_on_failure=False) == experiment[1]
     assert _state_of(home()) == before
-    assert len(_Webhook.told) == 1
+    assert len(_Webhook.notices) == 1
 
 
 def _state_of(folder: Path) -> dict[str, bytes | None]:
-    """Records and models as they are, artifacts by name, and the versions in the registry."""
+    """The contents of records and models, the names of artifacts, and the versions in the registry."""
     state: dict[str, bytes | None] = {}
     for path in [*(folder / "nights").rglob("*.json"), *(folder / "models").rglob("*.json")]:
         state[str(path)] = path.read_bytes()
     state |= {path.name: None for path in (folder / "artifacts").iterdir()}
-    found = mlflow.MlflowClient().search_model_versions("name = 'tiny'")
-    return state | {f"version {version.version}": None for version in found}
+    versions = mlflow.MlflowClient().search_model_versions("name = 'tiny'")
+    return state | {f"version {version.version}": None for version in versions}
 
 
-def test_a_day_that_cannot_be_read_is_recorded_and_told(
+def test_a_day_that_cannot_be_read_is_recorded_and_sends_a_notice(
     experiment: tuple[Path, list[Night]], logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIGHT_TOKEN", CANARY)
@@ -243,48 +245,48 @@ def test_a_day_that_cannot_be_read_is_recorded_and_told(
     last = read_nights("tiny")[-1]
     assert (last.day, last.decision, last.champion) == (DAYS[7], "failed", champions_of(experiment[1])[-1])
     assert str(newest) in last.reason
-    _, told = _Webhook.told.pop()
-    assert (told["day"], told["decision"]) == (str(DAYS[7]), "failed")
+    _, notice = _Webhook.notices.pop()
+    assert (notice["day"], notice["decision"]) == (str(DAYS[7]), "failed")
 
 
 def test_the_next_night_leaves_the_refused_day_out(experiment: tuple[Path, list[Night]]) -> None:
-    made = retrain(str(experiment[0]), day=DAYS[7])
-    assert isinstance(made, list)
-    assert made[0].decision in ("promoted", "kept")
-    assert made[0].log is not None
-    searches = pq.read_table(made[0].log.folder / "searches.parquet")["searched_at"]
+    nights = retrain(str(experiment[0]), day=DAYS[7])
+    assert isinstance(nights, list)
+    assert nights[0].decision in ("promoted", "kept")
+    assert nights[0].log is not None
+    searches = pq.read_table(nights[0].log.folder / "searches.parquet")["searched_at"]
     assert DAYS[6] not in pc.unique(pc.cast(searches, pa.date32())).to_pylist()
     with pytest.raises(InputError, match="Nights run forward"):
         retrain(str(experiment[0]), day=DAYS[2])
 
 
 def test_rollback_brings_the_previous_champion_back(experiment: tuple[Path, list[Night]]) -> None:
-    before = champions_of(read_nights("tiny"))
-    assert len(before) > 1, "the world of this test should have promoted twice"
-    told = describe_status("tiny", None)
-    assert f"of {before[-1].day}" in told
-    assert "refused" not in told.splitlines()[0]
-    made = roll_back("tiny")
-    assert (made.decision, made.champion) == ("rolled back", before[-2])
-    assert champions_of(read_nights("tiny")) == before[:-1]
-    assert bundle_of(models_of("tiny"), None) == before[-2].bundle.folder
-    assert _aliases()["champion"] == before[-2].bundle.folder.name
+    champions = champions_of(read_nights("tiny"))
+    assert len(champions) > 1, "this test needs a world with two promotions"
+    status = describe_status("tiny", None)
+    assert f"of {champions[-1].day}" in status
+    assert "refused" not in status.splitlines()[0]
+    night = roll_back("tiny")
+    assert (night.decision, night.champion) == ("rolled back", champions[-2])
+    assert champions_of(read_nights("tiny")) == champions[:-1]
+    assert bundle_of(models_of("tiny"), None) == champions[-2].bundle.folder
+    assert _aliases()["champion"] == champions[-2].bundle.folder.name
     assert "taken back by hand" in describe_status("tiny", None)
-    for _ in before[2:]:
+    for _ in champions[2:]:
         roll_back("tiny")
     assert set(_aliases()) == {"champion"}
     with pytest.raises(InputError, match="none to go back to"):
         roll_back("tiny")
 
 
-def test_a_night_under_way_is_told(experiment: tuple[Path, list[Night]]) -> None:
+def test_a_second_night_at_the_same_time_is_refused(experiment: tuple[Path, list[Night]]) -> None:
     with (folder_of("tiny") / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="a night of tiny is under way"):
             retrain(str(experiment[0]))
 
 
-def test_what_cannot_be_retrained_is_told(prefect_server: None, logs: Path, tmp_path: Path) -> None:
+def test_an_experiment_that_cannot_be_retrained_is_refused(prefect_server: None, logs: Path, tmp_path: Path) -> None:
     path = _experiment(logs, tmp_path)
     content = yaml.safe_load(path.read_text())
     several = content | {"arms": content["arms"] | {"other": content["arms"]["softmax"]}}
@@ -295,26 +297,26 @@ def test_what_cannot_be_retrained_is_told(prefect_server: None, logs: Path, tmp_
         "carries no times": content | {"logs": beir},
         "no arm 'missing'": content | {"nightly": {"arm": "missing"}},
     }
-    for at, (told, its) in enumerate(wrong.items()):
-        (tmp_path / f"wrong-{at}.yaml").write_text(yaml.safe_dump(its))
-        with pytest.raises(InputError, match=told):
-            retrain(str(tmp_path / f"wrong-{at}.yaml"))
-        assert not list(folder_of(f"wrong-{at}").glob("[!.]*.json"))
+    for i, (message, experiment) in enumerate(wrong.items()):
+        (tmp_path / f"wrong-{i}.yaml").write_text(yaml.safe_dump(experiment))
+        with pytest.raises(InputError, match=message):
+            retrain(str(tmp_path / f"wrong-{i}.yaml"))
+        assert not list(folder_of(f"wrong-{i}").glob("[!.]*.json"))
 
 
-def test_a_night_that_fails_is_recorded_and_told(
+def test_a_night_that_fails_is_recorded_and_sends_a_notice(
     prefect_server: None, logs: Path, tmp_path: Path, webhook: str
 ) -> None:
-    path = _experiment(logs, tmp_path, notice={"command": ["sh", "-c", f"cat > {tmp_path}/told"]})
+    path = _experiment(logs, tmp_path, notice={"command": ["sh", "-c", f"cat > {tmp_path}/notice"]})
     path = path.rename(tmp_path / "failing.yaml")
     [night] = retrain(str(path), day=DAYS[1], return_state=True).result(raise_on_failure=False)
     assert (night.decision, night.champion) == ("failed", None)
-    assert "1 usable days lie before it" in night.reason
-    assert json.loads((tmp_path / "told").read_text())["decision"] == "failed"
+    assert "1 usable days come before it" in night.reason
+    assert json.loads((tmp_path / "notice").read_text())["decision"] == "failed"
     assert read_nights("failing") == [night]
 
 
-def test_a_notice_that_fails_says_why_and_no_secret(
+def test_a_notice_that_fails_gives_the_reason(
     webhook: str, experiment: tuple[Path, list[Night]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = experiment[1][0]
@@ -339,16 +341,16 @@ def test_no_message_of_a_notice_holds_a_secret(
         "http://",
     ):
         monkeypatch.setenv("NIGHT_URL", address)
-        told = notify(Notice(url_from="NIGHT_URL"), night)
-        assert told is not None
-        assert "NIGHT_URL" in told
-        assert "hunter2" not in told
+        message = notify(Notice(url_from="NIGHT_URL"), night)
+        assert message is not None
+        assert "NIGHT_URL" in message
+        assert "hunter2" not in message
     monkeypatch.setenv("NIGHT_TOKEN", "hunter2\nhunter2")  # no header can hold it
-    told = notify(Notice(url="http://127.0.0.1:9/", token_from="NIGHT_TOKEN"), night)
-    assert told is not None
-    assert "hunter2" not in told
-    told = notify(Notice(command=("sh", "-c", 'echo "no way: $1" >&2; exit 1', "sh", "key=hunter2")), night)
-    assert told == "nightly.notice: sh ended with code 1: no way: …"
+    message = notify(Notice(url="http://127.0.0.1:9/", token_from="NIGHT_TOKEN"), night)
+    assert message is not None
+    assert "hunter2" not in message
+    message = notify(Notice(command=("sh", "-c", 'echo "no way: $1" >&2; exit 1', "sh", "key=hunter2")), night)
+    assert message == "nightly.notice: sh ended with code 1: no way: …"
 
 
 def test_a_token_does_not_follow_a_redirect(
@@ -359,16 +361,16 @@ def test_a_token_does_not_follow_a_redirect(
     assert _Webhook.redirected == [None]
 
 
-def test_days_are_chosen_among_those_that_are_there_and_over() -> None:
-    there = [date(2026, 1, 1), date(2026, 1, 3), date(2999, 1, 1)]
-    assert choose_days(there, None, None, None) == [date(2026, 1, 3)]
-    assert choose_days(there, date(2026, 1, 1), None, None) == [date(2026, 1, 1)]
-    assert choose_days(there, None, date(2026, 1, 1), None) == there[:2]
-    for day, first, last, told in (
+def test_only_days_of_the_logs_that_are_over_are_chosen() -> None:
+    log_days = [date(2026, 1, 1), date(2026, 1, 3), date(2999, 1, 1)]
+    assert choose_days(log_days, None, None, None) == [date(2026, 1, 3)]
+    assert choose_days(log_days, date(2026, 1, 1), None, None) == [date(2026, 1, 1)]
+    assert choose_days(log_days, None, date(2026, 1, 1), None) == log_days[:2]
+    for day, first, last, message in (
         (date(2026, 1, 2), None, None, "is not in the logs"),
         (date(2999, 1, 1), None, None, "is not in the logs, or not over"),
         (date(2026, 1, 1), date(2026, 1, 1), None, "give one of them"),
         (None, date(2026, 2, 1), None, "no day from"),
     ):
-        with pytest.raises(InputError, match=told):
-            choose_days(there, day, first, last)
+        with pytest.raises(InputError, match=message):
+            choose_days(log_days, day, first, last)

@@ -1,4 +1,4 @@
-"""Two nights on the ubi layout, day files of NDJSON; the second one reads the files of its own day alone."""
+"""Two nights on the ubi layout, with NDJSON files for each day; the second night reads only the files of its day."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ DAYS = [date(2026, 1, 5 + at) for at in range(5)]
 PATHS = {"queries": "queries-*.ndjson", "events": "events-*.ndjson", "documents": "documents.parquet"}
 
 
-def live_as_ubi(folder: Path) -> None:
-    """A tiny world, its searches and results written as queries and events, a file a day."""
+def simulate_as_ubi(folder: Path) -> None:
+    """Simulate a tiny world and write its searches and results as queries and events, a file for each day."""
     for _ in simulate(WORLD, folder / "world"):
         pass
     shutil.copy(folder / "world" / "documents.parquet", folder / "documents.parquet")
@@ -60,8 +60,8 @@ def query(search: dict[str, Any], shown: list[str]) -> dict[str, Any]:
 
 def event(result: dict[str, Any], session: int) -> dict[str, Any]:
     attributes = {"object": {"object_id": result["document_id"]}, "position": {"ordinal": result["position"]}}
-    named = {"query_id": str(result["search_id"]), "session_id": str(session)}
-    return {"action_name": "click", **named, "event_attributes": attributes}
+    ids = {"query_id": str(result["search_id"]), "session_id": str(session)}
+    return {"action_name": "click", **ids, "event_attributes": attributes}
 
 
 def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -69,7 +69,7 @@ def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def spoil(path: Path) -> None:
-    """Other bytes in the same place: neither size, inode nor time of change tell."""
+    """Overwrite the bytes of a file but keep its size, inode and time of change."""
     before = path.stat()
     with path.open("r+b") as file:
         file.write(b"\0" * before.st_size)
@@ -79,10 +79,10 @@ def spoil(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def nights(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Night]]:
-    """The log as it should be, the experiment, and two nights on a copy: the first one's files are spoilt before the
-    second."""
+    """(the intact log, the experiment, two nights on a copy of the log). The files of the first night are spoilt before
+    the second."""
     whole, folder = (tmp_path_factory.mktemp(name) for name in ("whole", "log"))
-    live_as_ubi(whole)
+    simulate_as_ubi(whole)
     content = {
         "logs": {"layout": "ubi"} | {table: str(folder / name) for table, name in PATHS.items()},
         "evaluation": {"resamples": 100, "ks": [1, 10]},
@@ -96,18 +96,18 @@ def nights(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
         },
     }
     (folder / "shop.yaml").write_text(yaml.safe_dump(content))
-    made: list[Night] = []
-    arriving = [path for path in sorted(whole.glob("*.*")) if str(DAYS[4]) not in path.name]
-    for path in arriving:
+    nights: list[Night] = []
+    first_files = [path for path in sorted(whole.glob("*.*")) if str(DAYS[4]) not in path.name]
+    for path in first_files:
         shutil.copy(path, folder)
         os.utime(folder / path.name, (time.time() - 100,) * 2)
-    made += retrain(str(folder / "shop.yaml"), return_state=True).result(raise_on_failure=False)
+    nights += retrain(str(folder / "shop.yaml"), return_state=True).result(raise_on_failure=False)
     for path in folder.glob("*.ndjson"):
         spoil(path)
     for path in whole.glob(f"*-{DAYS[4]}.ndjson"):
         shutil.copy(path, folder)
-    made += retrain(str(folder / "shop.yaml"), return_state=True).result(raise_on_failure=False)
-    return whole, folder / "shop.yaml", made
+    nights += retrain(str(folder / "shop.yaml"), return_state=True).result(raise_on_failure=False)
+    return whole, folder / "shop.yaml", nights
 
 
 def test_two_nights_on_ubi(nights: tuple[Path, Path, list[Night]]) -> None:
@@ -119,8 +119,8 @@ def test_two_nights_on_ubi(nights: tuple[Path, Path, list[Night]]) -> None:
     assert open_bundle(champions_of([first, second])[-1].bundle.folder).name == "softmax"
 
 
-def test_the_second_night_read_its_own_day_alone(nights: tuple[Path, Path, list[Night]], tmp_path: Path) -> None:
-    """Its log has the bytes of the log as it was before the old files were spoilt."""
+def test_the_second_night_reads_only_its_own_day(nights: tuple[Path, Path, list[Night]], tmp_path: Path) -> None:
+    """Its log has the same bytes as the log before the old files were spoilt."""
     whole, _, (_, second) = nights
     logs = Ubi(layout="ubi", **{table: str(whole / name) for table, name in PATHS.items()})
     split = Split(validation_from=str(DAYS[3]), test_from=str(DAYS[4]), until="2026-01-10")
@@ -132,10 +132,10 @@ def test_the_second_night_read_its_own_day_alone(nights: tuple[Path, Path, list[
     assert len(list(artifacts().glob("partition-*"))) == 2 * len(DAYS)
 
 
-def test_the_same_day_again_changes_nothing(nights: tuple[Path, Path, list[Night]]) -> None:
-    _, experiment, made = nights
+def test_running_the_same_day_again_changes_nothing(nights: tuple[Path, Path, list[Night]]) -> None:
+    _, experiment, nights_before = nights
     before = {path: path.stat().st_mtime_ns for folder in ("artifacts", "nights", "models") for path in _files(folder)}
-    assert retrain(str(experiment)) == [made[1]]
+    assert retrain(str(experiment)) == [nights_before[1]]
     assert before == {
         path: path.stat().st_mtime_ns for folder in ("artifacts", "nights", "models") for path in _files(folder)
     }

@@ -1,4 +1,4 @@
-"""Rankers end to end: rows as arms have, nothing of the test in training, what the report and MLflow tell."""
+"""Rankers end to end: rows like those of arms, no test search in training, the report and MLflow."""
 
 from __future__ import annotations
 
@@ -69,17 +69,17 @@ def outcome(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> O
     return result
 
 
-def _told(outcome: Outcome) -> dict[str, dict[str, Any]]:
-    return {each["arm"]: each for each in json.loads((outcome.report.folder / "rankers.json").read_text())}
+def _ranker_summaries(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    return {summary["arm"]: summary for summary in json.loads((outcome.report.folder / "rankers.json").read_text())}
 
 
-def _sampled(outcome: Outcome, folder: Path) -> tuple[Artifact, Artifact]:
-    """The samples that the run made of the validation's halves, the earlier first."""
-    asked, there = load_experiment(_write(folder)), set(artifacts().glob("sample-*"))
-    of, seen = asked.evaluation, asked.logs.judged_from
-    earlier = sample.fn(outcome.log, "validation", of.validation_searches, seen, halved=True)
-    later = sample.fn(outcome.log, "ranking", of.searches, seen, halved=True)
-    assert {earlier.folder, later.folder, outcome.sample.folder} <= there
+def _validation_samples(outcome: Outcome, folder: Path) -> tuple[Artifact, Artifact]:
+    """The samples of the validation's halves that the run made, the earlier first."""
+    spec, folders = load_experiment(_write(folder)), set(artifacts().glob("sample-*"))
+    evaluation, judged_from = spec.evaluation, spec.logs.judged_from
+    earlier = sample.fn(outcome.log, "validation", evaluation.validation_searches, judged_from, halved=True)
+    later = sample.fn(outcome.log, "ranking", evaluation.searches, judged_from, halved=True)
+    assert {earlier.folder, later.folder, outcome.sample.folder} <= folders
     return earlier, later
 
 
@@ -87,18 +87,18 @@ def _level(outcome: Outcome, arm: str, metric: str, k: int | None) -> float:
     key = (None, arm, "clicked", "all", metric, k)
     names = ("question", "arm", "targets", "slice", "metric", "k")
     rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
-    mine = [row for row in rows if tuple(row[name] for name in names) == key]
-    return float(min(mine, key=lambda row: row["index"] != "exact")["value"])
+    matches = [row for row in rows if tuple(row[name] for name in names) == key]
+    return float(min(matches, key=lambda row: row["index"] != "exact")["value"])
 
 
-def test_rankers_have_rows_and_questions_as_arms_have(outcome: Outcome) -> None:
+def test_rankers_have_rows_and_questions_like_arms(outcome: Outcome) -> None:
     rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
     assert {row["arm"] for row in rows if row["question"] == "P34" and row["baseline"]} == {
         *("plain", "hadamard", "raw", "random")
     }
     for name in RANKERS:
         assert 0 < _level(outcome, name, "ndcg", 10) <= 1
-        # Behind the depth stands what the arm retrieved.
+        # Below its depth, a ranker keeps the list of the arm.
         assert _level(outcome, name, "recall", 100) == pytest.approx(
             _level(outcome, RANKERS[name]["of"], "recall", 100), abs=0.05
         )
@@ -113,62 +113,69 @@ def test_a_depth_of_1_orders_nothing(outcome: Outcome) -> None:
 
 def test_the_validation_is_halved_and_no_search_of_the_test_trains(outcome: Outcome, tmp_path: Path) -> None:
     log = pq.read_table(outcome.log.folder / "searches.parquet", columns=["split", "searched_at"])
-    split, time = (log[name].to_numpy() for name in ("split", "searched_at"))
-    sampled = *_sampled(outcome, tmp_path), outcome.sample
-    earlier, later, test = (read_sample(one).searches["search_row"] for one in sampled)
+    split, searched_at = (log[name].to_numpy() for name in ("split", "searched_at"))
+    samples = *_validation_samples(outcome, tmp_path), outcome.sample
+    earlier, later, test = (read_sample(artifact).searches["search_row"] for artifact in samples)
     assert set(split[earlier]) == set(split[later]) == {"validation"}
     assert set(split[test]) == {"test"}
-    assert time[earlier].max() < time[later].min()
-    assert time[later].max() < time[split == "test"].min()
+    assert searched_at[earlier].max() < searched_at[later].min()
+    assert searched_at[later].max() < searched_at[split == "test"].min()
 
 
-def test_the_same_bytes_twice(outcome: Outcome, tmp_path: Path) -> None:
-    _, ranking = _sampled(outcome, tmp_path)
+def test_a_ranker_trained_twice_has_the_same_bytes(outcome: Outcome, tmp_path: Path) -> None:
+    _, ranking = _validation_samples(outcome, tmp_path)
     n = len(read_sample(ranking).searches["search_row"])
     documents = pq.read_metadata(outcome.log.folder / "documents.parquet").num_rows
-    of_parts = [  # random with both its seeds
+    vectors_of_parts = [  # random with both its seeds
         Artifact(stage="embed_texts", digest=folder.name.partition("-")[2])
         for folder in artifacts().glob("embed_texts-*")
         if np.load(folder / "queries.npy").shape[0] == n and len(np.load(folder / "documents.npy")) == documents
     ]
-    its, examination = Ranker.model_validate(RANKERS["plain"]), estimate_examination.fn(outcome.log)
-    made = {path.read_bytes() for path in artifacts().glob("train_ranker-*/ranker.txt")}
-    again = set()
-    for vectors in of_parts:
+    settings, examination = Ranker.model_validate(RANKERS["plain"]), estimate_examination.fn(outcome.log)
+    trained_bytes = {path.read_bytes() for path in artifacts().glob("train_ranker-*/ranker.txt")}
+    repeated_bytes = set()
+    for vectors in vectors_of_parts:
         index, folder = build_index.fn(vectors, ranking, Exact(), 1), tmp_path / vectors.digest
         folder.mkdir()
         train_ranker.fn.__wrapped__(  # type: ignore[attr-defined] # the stage itself, past its artifact
-            folder, outcome.log, ranking, its, 0, 1, vectors, index, examination
+            folder, outcome.log, ranking, settings, 0, 1, vectors, index, examination
         )
-        again.add((folder / "ranker.txt").read_bytes())
-    assert len(of_parts) >= 2
-    assert again & made
+        repeated_bytes.add((folder / "ranker.txt").read_bytes())
+    assert len(vectors_of_parts) >= 2
+    assert repeated_bytes & trained_bytes
 
 
-def test_bias_is_treated_as_asked_and_told(outcome: Outcome) -> None:
-    told = _told(outcome)
-    assert {name: its["bias"] for name, its in told.items()} == {
+def test_bias_is_treated_as_configured_and_reported(outcome: Outcome) -> None:
+    summaries = _ranker_summaries(outcome)
+    assert {name: summary["bias"] for name, summary in summaries.items()} == {
         **{"plain": "propensities", "raw": "propensities", "one": "propensities"},
         **{"cosine": "none", "hadamard": "position"},
     }
-    assert "position" in told["hadamard"]["features"]
-    assert "cosine" not in told["plain"]["gains"]
-    assert set(told["raw"]["gains"]) >= {"query vector", "document vector", "bm25", "same_city", "age_days", "kind"}
-    examined = read_examination(estimate_examination.fn(outcome.log))
-    assert (np.diff(examined.rates) <= 1e-12).all()
-    assert abs(examined.rates[1] - 0.5) < 4 * examined.errors[1]  # the world's: 1 / position
+    assert "position" in summaries["hadamard"]["features"]
+    assert "cosine" not in summaries["plain"]["gains"]
+    assert set(summaries["raw"]["gains"]) >= {
+        "query vector",
+        "document vector",
+        "bm25",
+        "same_city",
+        "age_days",
+        "kind",
+    }
+    examination = read_examination(estimate_examination.fn(outcome.log))
+    assert (np.diff(examination.rates) <= 1e-12).all()
+    assert abs(examination.rates[1] - 0.5) < 4 * examination.errors[1]  # the world's: 1 / position
     page = (outcome.report.folder / "report.md").read_text()
-    for wanted in (
+    for text in (
         "## Rankers",
         "rankers.svg",
         "some position bias remains",
         "cosine: nothing is done about",
         "nDCG@10",
     ):
-        assert wanted in page
+        assert text in page
 
 
-def test_mlflow_has_a_run_of_each_with_its_importances(outcome: Outcome) -> None:
+def test_mlflow_has_a_run_of_each_ranker_with_its_importances(outcome: Outcome) -> None:
     client = MlflowClient()
     runs = client.search_runs([outcome.mlflow_experiment_id], "tags.kind = 'ranker'")
     by_name = {run.data.tags["arm"]: run for run in runs}
@@ -181,7 +188,7 @@ def test_mlflow_has_a_run_of_each_with_its_importances(outcome: Outcome) -> None
     assert files == {"plots/importance.png", "model/ranker.txt"}
 
 
-def test_too_deep_is_told_before_anything_is_trained(outcome: Outcome, tmp_path: Path) -> None:
+def test_too_large_a_depth_is_reported_before_anything_is_trained(outcome: Outcome, tmp_path: Path) -> None:
     state = ebr(
         str(_write(tmp_path, rankers={"deep": {"of": "random", "depth": 5000}}, questions={})), return_state=True
     )
@@ -189,28 +196,26 @@ def test_too_deep_is_told_before_anything_is_trained(outcome: Outcome, tmp_path:
         state.result()
 
 
-def test_a_ranker_of_an_arm_that_cannot_be_trained_is_told_and_the_others_finish(
-    outcome: Outcome, tmp_path: Path
-) -> None:
+def test_a_ranker_without_its_arm_is_reported_and_the_others_finish(outcome: Outcome, tmp_path: Path) -> None:
     broken = {"positives": {"source": "impressions"}, "negatives": {"random": 0, "impressions": 2}}
-    asked = {"plain": RANKERS["plain"], "lame": {"of": "broken", "depth": 50}}
-    path = _write(tmp_path, rankers=asked, ensembles={}, questions={}, indexes={})
+    rankers = {"plain": RANKERS["plain"], "lame": {"of": "broken", "depth": 50}}
+    path = _write(tmp_path, rankers=rankers, ensembles={}, questions={}, indexes={})
     content = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump(content | {"arms": content["arms"] | {"broken": broken}}))
     state = ebr(str(path), return_state=True)
     assert state.is_failed()
-    told = state.result(raise_on_failure=False)
-    assert set(told.failures) >= {"lame", "broken, seed 0"}
-    assert not any(name.startswith(("plain", "random")) for name in told.failures)
-    assert set(_told(told)) == {"plain"}
+    result = state.result(raise_on_failure=False)
+    assert set(result.failures) >= {"lame", "broken, seed 0"}
+    assert not any(name.startswith(("plain", "random")) for name in result.failures)
+    assert set(_ranker_summaries(result)) == {"plain"}
 
 
-def test_check_says_what_a_question_about_rankers_hangs_on(tmp_path: Path) -> None:
+def test_check_accepts_a_question_about_rankers(tmp_path: Path) -> None:
     assert "P34 (no title): can be answered." in describe_experiment(_write(tmp_path))
 
 
-def test_commands_that_look_at_an_arm_use_the_towers_of_the_run(outcome: Outcome, tmp_path: Path) -> None:
-    """Rankers halve the validation: whoever sampled it whole would train the arms of the run anew."""
+def test_commands_about_an_arm_use_the_towers_of_the_run(outcome: Outcome, tmp_path: Path) -> None:
+    """Rankers halve the validation: a command that sampled all of it would train the arms of the run again."""
     path, towers = _write(tmp_path), sorted(artifacts().glob("train_arm-*"))
     document = pq.read_table(outcome.log.folder / "documents.parquet")["document_id"][0].as_py()
     explain_arms([f"{path}/random"], "a query", None, document, Console(quiet=True))

@@ -1,4 +1,4 @@
-"""A log that changes from night to night: what is read again, and what comes out, with real files and artifacts."""
+"""A log that changes from night to night: which files are read again, and the resulting log, on real files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Parts = dict[str, list[Artifact]]
 
 @pytest.fixture
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tables:
-    """Six days of two searches, a file a day, older than a moment; a home of its own."""
+    """Six days of two searches, a file for each day, not written just now; in a home of its own."""
     monkeypatch.setenv("EBR_HOME", str(tmp_path / "home"))
     (tmp_path / "home" / "artifacts").mkdir(parents=True)
     (tmp_path / "in").mkdir()
@@ -48,98 +48,98 @@ def write_day(folder: Path, day: int, query: str) -> None:
     for table, text in texts.items():
         path = folder / f"{table}-{day}.csv"
         path.write_text(text)
-        settle(path)
+        backdate(path)
 
 
-def settle(path: Path) -> None:
+def backdate(path: Path) -> None:
     os.utime(path, (time.time() - 100,) * 2)
 
 
 def spoil(path: Path) -> None:
-    """Other bytes in the same place, which nothing but reading them tells."""
+    """Overwrite the bytes of a file but keep its size and times."""
     before = path.stat()
     with path.open("r+b") as file:
         file.write(b"\0" * before.st_size)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def kept() -> set[str]:
+def partition_names() -> set[str]:
     return {path.name for path in artifacts().glob("partition-*")}
 
 
 def agrees(logs: Tables, parts: Parts, folder: Path) -> bool:
-    """Whether what a night reads has the bytes of what the files give now."""
+    """True if the log that a night reads has the same bytes as a log extracted from the files now."""
     split = Split(validation_from="2020-01-05", test_from="2020-01-06", until="2020-01-07")
-    made = extract_stage.fn(logs, split, contents_of(logs, parts), parts).folder
+    log_folder = extract_stage.fn(logs, split, contents_of(logs, parts), parts).folder
     shutil.rmtree(folder, ignore_errors=True)
     extract(logs, split, folder)
     assert len(list(folder.iterdir())) == 8
-    return all((made / path.name).read_bytes() == path.read_bytes() for path in folder.iterdir())
+    return all((log_folder / path.name).read_bytes() == path.read_bytes() for path in folder.iterdir())
 
 
 def test_every_file_is_read_once(logs: Tables, tmp_path: Path) -> None:
     parts = partitions_of(logs)
-    assert {table: len(its) for table, its in parts.items()} == {"searches": 6, "results": 6}
+    assert {table: len(partitions) for table, partitions in parts.items()} == {"searches": 6, "results": 6}
     assert days_of(logs, parts) == {date(2020, 1, day): 2 for day in DAYS}
     assert agrees(logs, parts, tmp_path / "raw")
-    before = kept()
+    names = partition_names()
     for path in (tmp_path / "in").glob("*-*.csv"):
         spoil(path)
     assert partitions_of(logs) == parts
-    assert kept() == before
-    assert len(before) == 12
+    assert partition_names() == names
+    assert len(names) == 12
 
 
 @pytest.mark.parametrize("moved", [False, True])
-def test_a_log_that_lies_elsewhere_is_the_same(logs: Tables, tmp_path: Path, moved: bool) -> None:
+def test_a_log_in_another_folder_is_the_same(logs: Tables, tmp_path: Path, moved: bool) -> None:
     parts = partitions_of(logs)
     split = Split(validation_from="2020-01-05", test_from="2020-01-06")
-    made = extract_stage.fn(logs, split, contents_of(logs, parts), parts)
+    log = extract_stage.fn(logs, split, contents_of(logs, parts), parts)
     (shutil.move if moved else shutil.copytree)(tmp_path / "in", tmp_path / "there")
     elsewhere = Tables.model_validate_json(logs.model_dump_json().replace(f"{tmp_path}/in", f"{tmp_path}/there"))
     assert partitions_of(elsewhere) == parts
-    assert extract_stage.fn(elsewhere, split, contents_of(elsewhere, parts), parts) == made
+    assert extract_stage.fn(elsewhere, split, contents_of(elsewhere, parts), parts) == log
 
 
-def late(folder: Path) -> None:
-    """Of the second day, but there only now."""
+def add_late(folder: Path) -> None:
+    """Add a file of the second day that arrives late."""
     text = (folder / "searches-2.csv").read_text()
     (folder / "searches-later.csv").write_text(text.replace("20,", "28,").replace("21,", "29,"))
 
 
-def rewritten(folder: Path) -> None:
-    """As many bytes, and others."""
+def rewrite(folder: Path) -> None:
+    """Rewrite a file of the second day with as many other bytes."""
     write_day(folder, 2, "cap")
     os.utime(folder / "searches-2.csv", (time.time() - 50,) * 2)
 
 
-def deleted(folder: Path) -> None:
+def delete(folder: Path) -> None:
     for table in ("searches", "results"):
         (folder / f"{table}-2.csv").unlink()
 
 
-def twice(folder: Path) -> None:
+def duplicate(folder: Path) -> None:
     shutil.copy(folder / "results-2.csv", folder / "results-2-again.csv")
 
 
 @pytest.mark.parametrize(
-    ("change", "new", "second_day"), [(late, 1, 4), (rewritten, 1, 2), (deleted, 0, None), (twice, 0, 2)]
+    ("change", "new", "second_day"), [(add_late, 1, 4), (rewrite, 1, 2), (delete, 0, None), (duplicate, 0, 2)]
 )
-def test_what_changes_among_old_files_is_noticed(
+def test_a_change_among_old_files_is_noticed(
     logs: Tables, tmp_path: Path, change: Callable[[Path], None], new: int, second_day: int | None
 ) -> None:
     first = partitions_of(logs)
-    before = kept()
+    names = partition_names()
     change(tmp_path / "in")
     parts = partitions_of(logs)
     assert parts != first
-    assert len(kept() - before) == new
+    assert len(partition_names() - names) == new
     assert days_of(logs, parts).get(date(2020, 1, 2)) == second_day
     logs = logs.model_copy(update={"max_dropped": 1})
     assert agrees(logs, parts, tmp_path / "raw")
 
 
-def test_a_damaged_file_is_told_and_tried_again(logs: Tables, tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_and_read_again(logs: Tables, tmp_path: Path) -> None:
     bad = tmp_path / "in" / "results-6.csv"
     whole = bad.read_text()
     bad.write_text(whole.replace("60,hat,1", "60,hat,perhaps"))
@@ -147,33 +147,33 @@ def test_a_damaged_file_is_told_and_tried_again(logs: Tables, tmp_path: Path) ->
         with pytest.raises(InputError, match=rf"results: {bad}: column 'clicked' holds 'perhaps'"):
             partitions_of(logs)
         assert not list(artifacts().glob(f"{UNFINISHED}*"))
-    before = kept()
+    names = partition_names()
     bad.write_text(whole)
     parts = partitions_of(logs)
-    assert len(kept() - before) == 1  # the others were read already
+    assert len(partition_names() - names) == 1  # the other files were read before
     assert agrees(logs, parts, tmp_path / "raw")
 
 
-def test_what_is_lost_is_read_again(logs: Tables, tmp_path: Path) -> None:
-    """A partition, and all that is remembered of digests."""
+def test_lost_partitions_and_digests_are_made_again(logs: Tables, tmp_path: Path) -> None:
+    """A partition and the file of known digests are lost."""
     parts = partitions_of(logs)
     shutil.rmtree(parts["results"][3].folder)
-    known = tmp_path / "home" / "digests.json"
-    assert len(json.loads(known.read_bytes())) == 12
-    known.write_text("{")
+    digests = tmp_path / "home" / "digests.json"
+    assert len(json.loads(digests.read_bytes())) == 12
+    digests.write_text("{")
     assert partitions_of(logs) == parts
-    assert len(json.loads(known.read_bytes())) == 12
+    assert len(json.loads(digests.read_bytes())) == 12
     assert agrees(logs, parts, tmp_path / "raw")
 
 
-def test_a_file_of_today_is_read_until_it_rests(logs: Tables, tmp_path: Path) -> None:
-    """One that was written a moment ago may be written again with the same size and time: it is not remembered."""
+def test_a_new_file_is_read_again_until_it_is_older(logs: Tables, tmp_path: Path) -> None:
+    """A file that was written just now may be written again with the same size and time: its digest is not stored."""
     path = tmp_path / "in" / "searches-6.csv"
     path.write_text(path.read_text())
     first = partitions_of(logs)
-    at = path.stat().st_mtime_ns
+    written_at = path.stat().st_mtime_ns
     path.write_text(path.read_text().replace("hat", "cap"))
-    os.utime(path, ns=(at, at))
+    os.utime(path, ns=(written_at, written_at))
     parts = partitions_of(logs)
     assert parts != first
     assert agrees(logs, parts, tmp_path / "raw")

@@ -1,4 +1,4 @@
-"""What docs/security.md promises of the code: nothing unpickled, nothing from a shell, loopback unless told."""
+"""The promises of docs/security.md: nothing is unpickled, no shell runs, servers listen on loopback by default."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNNING = {"eval", "exec", "compile", "os.system", "os.popen"}
 
 
 def _faults(source: str) -> list[str]:
-    """What of a module's source would run or unpickle what it is given."""
+    """The parts of a module's source that would run or unpickle their input."""
     faults = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -32,11 +32,11 @@ def _faults(source: str) -> list[str]:
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
-        told = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
         faults += [called] if called in RUNNING else []
-        faults += [f"{called} with shell"] if told.get("shell", "False") != "False" else []
-        faults += [f"{called} with pickles"] if told.get("allow_pickle", "False") != "False" else []
-        if called == "torch.load" and told.get("weights_only") != "True":
+        faults += [f"{called} with shell"] if arguments.get("shell", "False") != "False" else []
+        faults += [f"{called} with pickles"] if arguments.get("allow_pickle", "False") != "False" else []
+        if called == "torch.load" and arguments.get("weights_only") != "True":
             faults.append("torch.load of more than weights")
         if called == "yaml.load" and ast.unparse(node.args[1]) != "_NoRepeats":  # a SafeLoader
             faults.append("yaml.load by another loader")
@@ -47,7 +47,7 @@ def _faults(source: str) -> list[str]:
     return faults
 
 
-def test_no_code_runs_or_unpickles_what_it_reads() -> None:
+def test_no_code_runs_or_unpickles_its_input() -> None:
     rooms = [path for room in ("flows", "tasks", "data", "ebr_core") for path in (PROJECT / room).rglob("*.py")]
     assert len(rooms) > 100
     assert {str(path): faults for path in rooms if (faults := _faults(path.read_text(encoding="utf-8")))} == {}
@@ -66,21 +66,21 @@ def test_no_code_runs_or_unpickles_what_it_reads() -> None:
         "con.execute(f'SELECT {x}')",
     ],
 )
-def test_what_is_looked_for_is_found(source: str) -> None:
+def test_every_forbidden_call_is_found(source: str) -> None:
     assert _faults(source)
 
 
-def test_what_stages_return_is_kept_as_json() -> None:
+def test_results_of_stages_are_stored_as_json() -> None:
     assert extract.result_serializer == "json"
 
 
-def test_the_servers_listen_on_loopback_unless_told() -> None:
+def test_servers_listen_on_loopback_by_default() -> None:
     assert inspect.signature(cli.serve).parameters["host"].default == "127.0.0.1"
     assert ui.HOST == "127.0.0.1"
     source = inspect.getsource(ui)
     assert '["prefect", "server", "start", "--host", HOST' in source
     assert len(re.findall(r'"--host",\s*HOST', source)) == 2  # and MLflow
-    assert "--backend-store-uri" not in source  # anybody may read a process's arguments
+    assert "--backend-store-uri" not in source  # any user may read a process's arguments
 
 
 LOGS = {"layout": "tables", "searches": "s.csv", "results": "r.csv", "documents": "d.csv"}
@@ -104,14 +104,14 @@ def test_an_address_that_may_hold_a_secret_is_refused_without_repeating_it(
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_name_with_an_at_sign_or_a_glob_is_no_secret(tmp_path: Path) -> None:
+def test_a_name_with_an_at_sign_or_a_glob_is_allowed(tmp_path: Path) -> None:
     logs = LOGS | {"searches": "s3://bucket/me@host/day-?.parquet", "results": "a@b?.csv"}
     (tmp_path / "e.yaml").write_text(yaml.safe_dump({"logs": logs}))
     load_experiment(tmp_path / "e.yaml")
 
 
-def test_who_hears_of_a_night_is_not_shown(tmp_path: Path) -> None:
-    """A command's arguments may hold a secret; all else of the file is kept with the results."""
+def test_the_receiver_of_a_notice_is_not_shown(tmp_path: Path) -> None:
+    """A command's arguments may hold a secret; the rest of the file is stored with the results."""
     notice = {"notice": {"command": ["curl", "-H", "x-key: hunter2"]}, "validation_days": 2}
     (tmp_path / "e.yaml").write_text(yaml.safe_dump({"logs": LOGS, "nightly": notice}))
     shown = load_experiment(tmp_path / "e.yaml").shown()

@@ -1,4 +1,4 @@
-"""The wiring of stages: mypy refuses wrong inputs, the main flow reads as a DAG, promises say which stage failed."""
+"""The wiring of stages: mypy refuses wrong inputs, flows read as DAGs, failures name the stage that failed."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def follow(folder: Path, before: list[Log]) -> None:
 def failing() -> tuple[dict[str, str], str]:
     """Submit a stage that fails, and two that need it."""
     first = submit(broken, ("random", 0), 7)
-    then = submit(follow, (), [first])
-    last = submit(follow, ("last",), [then])
-    artifacts, failures = settle({"broken": first, "then": then, "last": last, "alone": submit(follow, (), [])})
+    second = submit(follow, (), [first])
+    last = submit(follow, ("last",), [second])
+    artifacts, failures = settle({"broken": first, "then": second, "last": last, "alone": submit(follow, (), [])})
     assert list(artifacts) == ["alone"]
     with pytest.raises(ValueError, match="no 7"):
         result(last)

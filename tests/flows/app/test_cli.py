@@ -1,4 +1,4 @@
-"""The command line as its user meets it: a process of its own, its output, its exit code."""
+"""The command line as users run it: in a process of its own, with its output and exit code."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_command_tells_what_it_does_and_stands_in_the_readme(tmp_path: Path) -> None:
+def test_every_command_is_documented_in_help_and_readme(tmp_path: Path) -> None:
     from flows.app.cli import app
 
     readme = (PROJECT / "README.md").read_text() + (PROJECT / "docs" / "layouts.md").read_text()
-    told = _ebr(tmp_path, "--help").stdout
+    help_text = _ebr(tmp_path, "--help").stdout
     for group in app.registered_groups:
         assert group.typer_instance is not None
         for command in group.typer_instance.registered_commands:
@@ -49,7 +49,7 @@ def test_every_command_tells_what_it_does_and_stands_in_the_readme(tmp_path: Pat
     for command in app.registered_commands:
         assert command.callback is not None
         assert command.callback.__doc__
-        assert command.callback.__name__ in told
+        assert command.callback.__name__ in help_text
         assert f"ebr {command.callback.__name__}" in readme or f"make {command.callback.__name__}" in readme
 
 
@@ -60,7 +60,7 @@ def _free_port() -> int:
 
 
 def _open_pages(home: Path, ports: tuple[int, int]) -> tuple[subprocess.Popen[str], str]:
-    """`ebr ui` and what it said until all was there."""
+    """`ebr ui` and its output up to the last line of its start."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     ui = subprocess.Popen(
         [sys.executable, "-m", "flows.app.cli", "ui", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])],
@@ -70,43 +70,43 @@ def _open_pages(home: Path, ports: tuple[int, int]) -> tuple[subprocess.Popen[st
         stderr=subprocess.STDOUT,
         text=True,
     )
-    told = ""
+    output = ""
     assert ui.stdout is not None
-    until = time.monotonic() + 240
+    deadline = time.monotonic() + 240
     for line in ui.stdout:
-        told += line
-        if "Ctrl-C ends all" in line or time.monotonic() > until:
+        output += line
+        if "Ctrl-C ends all" in line or time.monotonic() > deadline:
             break
-    return ui, told
+    return ui, output
 
 
-def _planned(api: str) -> datetime | None:
-    """When that server means to run the next night; its scheduler looks around once a minute."""
-    until = time.monotonic() + 150
+def _next_run(api: str) -> datetime | None:
+    """The time at which that server will run the next night; its scheduler runs once a minute."""
+    deadline = time.monotonic() + 150
     with temporary_settings({PREFECT_API_URL: api}):
-        while (at := next_run("nightly")) is None and time.monotonic() < until:
+        while (time_of_run := next_run("nightly")) is None and time.monotonic() < deadline:
             time.sleep(1)
-    return at
+    return time_of_run
 
 
 def test_the_pages_come_up_after_a_kill_and_all_end_together(tmp_path: Path) -> None:
-    """A real Prefect server, worker and MLflow page; the deployments of prefect.yaml; nothing left after the end. The
-    first ones are killed and leave their children, which hold the ports."""
+    """A real Prefect server, worker and MLflow page, the deployments of prefect.yaml, and nothing left after the end.
+    The first pages are killed and leave their children behind, which hold the ports."""
     ports = _free_port(), _free_port()
-    killed, _ = _open_pages(tmp_path, ports)
-    killed.kill()
-    killed.wait()
-    ui, told = _open_pages(tmp_path, ports)
-    assert f"PREFECT_API_URL=http://127.0.0.1:{ports[0]}/api" in told, told
+    first_ui, _ = _open_pages(tmp_path, ports)
+    first_ui.kill()
+    first_ui.wait()
+    ui, output = _open_pages(tmp_path, ports)
+    assert f"PREFECT_API_URL=http://127.0.0.1:{ports[0]}/api" in output, output
     for deployment in ("full", "smoke"):
         url = f"http://127.0.0.1:{ports[0]}/api/deployments/name/ebr/{deployment}"
         with urllib.request.urlopen(url, timeout=20) as answer:
             assert answer.status == 200
     with urllib.request.urlopen(f"http://127.0.0.1:{ports[1]}/", timeout=20) as answer:
         assert b"MLflow" in answer.read()
-    planned = _planned(f"http://127.0.0.1:{ports[0]}/api")
-    assert planned is not None, "the server's scheduler plans no night: do Prefect and SQLAlchemy fit?"
-    assert (planned.hour, planned.minute) == (4, 0)
+    night_time = _next_run(f"http://127.0.0.1:{ports[0]}/api")
+    assert night_time is not None, "the server's scheduler plans no night: are Prefect and SQLAlchemy compatible?"
+    assert (night_time.hour, night_time.minute) == (4, 0)
     assert _ebr(tmp_path, "ui").stderr.startswith(f"error: `ebr ui` of {tmp_path} is running already")
     ui.send_signal(signal.SIGINT)
     ui.wait(timeout=60)
@@ -116,7 +116,7 @@ def test_the_pages_come_up_after_a_kill_and_all_end_together(tmp_path: Path) -> 
     assert not (tmp_path / "prefect-api-url").exists()
 
 
-def test_check_says_which_arm_the_logs_do_not_allow(tmp_path: Path) -> None:
+def test_check_names_the_arm_that_the_logs_do_not_allow(tmp_path: Path) -> None:
     (tmp_path / "searches.csv").write_text(
         "search_id,searched_at,query\n" + "".join(f"{i},2024-01-{1 + i:02},word{i}\n" for i in range(20))
     )
@@ -133,11 +133,11 @@ def test_check_says_which_arm_the_logs_do_not_allow(tmp_path: Path) -> None:
     done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"))
     assert done.returncode == 0, done.stderr
     assert "shown cannot be trained: negatives.impressions needs results that were shown and not clicked" in done.stdout
-    assert "P02 (no title): cannot be answered, for want of shown" in done.stdout
+    assert "P02 (no title): cannot be answered without shown" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "messages"),
     [
         ({"colour": "red"}, ["colour: unknown key"]),
         (
@@ -146,8 +146,8 @@ def test_check_says_which_arm_the_logs_do_not_allow(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_the_user_can_mend_is_told_before_anything_starts(
-    tmp_path: Path, change: dict[str, object], said: list[str]
+def test_errors_that_the_user_can_correct_are_reported_before_anything_starts(
+    tmp_path: Path, change: dict[str, object], messages: list[str]
 ) -> None:
     path = tmp_path / "my.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | change))
@@ -155,12 +155,12 @@ def test_what_the_user_can_mend_is_told_before_anything_starts(
         done = _ebr(tmp_path / "home", command, str(path))
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")
-        for words in said:
-            assert words in done.stderr
+        for message in messages:
+            assert message in done.stderr
         assert "Traceback" not in done.stderr
 
 
-def test_what_only_the_run_finds_is_told_without_a_traceback(tmp_path: Path) -> None:
+def test_errors_that_only_a_run_finds_are_reported_without_a_traceback(tmp_path: Path) -> None:
     for name in ("corpus.jsonl", "queries.jsonl", "test.tsv"):
         (tmp_path / name).write_text('{"_id": "1", "txt": "no such key"}\n')
     logs = {"layout": "beir", "corpus": "corpus.jsonl", "queries": "queries.jsonl", "test_qrels": "test.tsv"}

@@ -29,8 +29,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def _environment(home: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
-    return kept | {"EBR_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
+    return environment | {"EBR_HOME": str(home), "OMP_NUM_THREADS": "1"}
 
 
 def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,7 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(home: Path) -> Iterator[str]:
-    """Where the service listens."""
+    """The address of the service."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -71,8 +71,8 @@ def url(home: Path) -> Iterator[str]:
         stderr=subprocess.STDOUT,
     )
     url = f"http://127.0.0.1:{port}"
-    until = time.monotonic() + 300
-    while time.monotonic() < until and service.poll() is None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and service.poll() is None:
         try:
             _get(f"{url}/health")
             break
@@ -91,26 +91,26 @@ def _get(url: str, **parameters: object) -> Any:
         return json.loads(answer.read())
 
 
-def test_both_doors_answer_alike_and_as_the_command_line_does(home: Path, url: str) -> None:
-    asked = {"query": "smiht ana", "k": 3, "mode": "ebr", "where": "kind = person"}
-    got = _get(f"{url}/search", **asked)
-    assert got["model"] == "left"
-    assert {hit["title"] for hit in got["hits"]} == {"Anna Schmidt", "Anna Smith", "Ana Smit"}
+def test_both_requests_and_the_command_line_give_the_same_answer(home: Path, url: str) -> None:
+    query = {"query": "smiht ana", "k": 3, "mode": "ebr", "where": "kind = person"}
+    answer = _get(f"{url}/search", **query)
+    assert answer["model"] == "left"
+    assert {hit["title"] for hit in answer["hits"]} == {"Anna Schmidt", "Anna Smith", "Ana Smit"}
     body = urllib.request.Request(
-        f"{url}/search", json.dumps(asked).encode(), {"content-type": "application/json"}, method="POST"
+        f"{url}/search", json.dumps(query).encode(), {"content-type": "application/json"}, method="POST"
     )
-    with urllib.request.urlopen(body, timeout=20) as answer:
-        assert json.loads(answer.read())["hits"] == got["hits"]
-    said = _ebr(home, "search", "smiht ana", "--k", "3", "--mode", "ebr", "--where", "kind = person")
-    assert said.returncode == 0, said.stderr
-    assert [hit["title"] for hit in got["hits"]] == [
-        line.split("│")[2].strip() for line in said.stdout.splitlines() if line.startswith("│")
+    with urllib.request.urlopen(body, timeout=20) as response:
+        assert json.loads(response.read())["hits"] == answer["hits"]
+    output = _ebr(home, "search", "smiht ana", "--k", "3", "--mode", "ebr", "--where", "kind = person")
+    assert output.returncode == 0, output.stderr
+    assert [hit["title"] for hit in answer["hits"]] == [
+        line.split("│")[2].strip() for line in output.stdout.splitlines() if line.startswith("│")
     ]
     assert _get(f"{url}/search", query="walks", k=2, model="right", searcher_id="s1")["model"] == "right"
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "told"),
+    ("query", "status", "message"),
     [
         ({}, 422, "Field required"),
         ({"query": ""}, 422, "at least 1 character"),
@@ -124,22 +124,24 @@ def test_both_doors_answer_alike_and_as_the_command_line_does(home: Path, url: s
         ({"query": "x", "k": 3, "model": "none"}, 404, "there are left, right"),
     ],
 )
-def test_a_bad_question_is_refused_with_the_reason(url: str, asked: dict[str, object], status: int, told: str) -> None:
+def test_an_invalid_query_is_refused_with_the_reason(
+    url: str, query: dict[str, object], status: int, message: str
+) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        _get(f"{url}/search", **asked)
+        _get(f"{url}/search", **query)
     assert refused.value.code == status
-    assert told in refused.value.read().decode()
+    assert message in refused.value.read().decode()
 
 
-UNSAYABLE = [  # what JSON can bring but not say again: half a letter, no number
+UNREPEATABLE = [  # values that a JSON request can hold and a JSON answer cannot: half a character, no number
     (b'{"query": "a\\ud800"}', 422),
     (b'{"query": "a", "radius": NaN}', 422),
     (b'{"query": "a", "radius": 1e999}', 422),
 ]
 
 
-def test_a_large_body_and_a_wrong_one_are_refused(url: str) -> None:
-    for body, status in ((b"{" + b" " * 20_000 + b"}", 413), (b"not json", 422), *UNSAYABLE):
+def test_large_and_invalid_bodies_are_refused(url: str) -> None:
+    for body, status in ((b"{" + b" " * 20_000 + b"}", 413), (b"not json", 422), *UNREPEATABLE):
         request = urllib.request.Request(f"{url}/search", body, {"content-type": "application/json"}, method="POST")
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=20)
@@ -163,64 +165,70 @@ def test_a_large_head_is_refused(url: str, path: str, headers: dict[str, str]) -
 
 
 def test_the_description_of_the_service(url: str) -> None:
-    told = _get(f"{url}/openapi.json")
-    assert {"/search", "/health", "/choices"} <= set(told["paths"])
-    names = {parameter["name"] for parameter in told["paths"]["/search"]["get"]["parameters"]}
+    description = _get(f"{url}/openapi.json")
+    assert {"/search", "/health", "/choices"} <= set(description["paths"])
+    names = {parameter["name"] for parameter in description["paths"]["/search"]["get"]["parameters"]}
     assert {"query", "searcher_id", "city", "region", "country", "language", "where", "k", "model"} <= names
     health = _get(f"{url}/health")
     assert (health["status"], health["champion"], health["reload_failed"]) == ("ok", "left", "")
-    offered = _get(f"{url}/choices")
-    assert offered["models"] == ["left", "right"]
-    assert offered["city"] == ["Bonn", "Lyon"]
-    assert [searcher["searcher_id"] for searcher in offered["searchers"]] == ["s1"]
+    choices = _get(f"{url}/choices")
+    assert choices["models"] == ["left", "right"]
+    assert choices["city"] == ["Bonn", "Lyon"]
+    assert [searcher["searcher_id"] for searcher in choices["searchers"]] == ["s1"]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser here")
 def test_the_page_shows_two_models_side_by_side(url: str, tmp_path: Path) -> None:
-    asked = urllib.parse.urlencode({"query": "smiht ana", "mode": "ebr", "where": "kind = person"})
+    parameters = urllib.parse.urlencode({"query": "smiht ana", "mode": "ebr", "where": "kind = person"})
     flags = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
         "--disable-component-update --disable-sync --virtual-time-budget=20000"
     )
-    seen = subprocess.run(
-        [str(CHROMIUM), *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"{url}/?{asked}"],
+    page = subprocess.run(
+        [
+            str(CHROMIUM),
+            *flags.split(),
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            f"{url}/?{parameters}",
+        ],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     ).stdout
-    left, right = seen.split("<section>")[1:]
+    left, right = page.split("<section>")[1:]
     for side, model in ((left, "left"), (right, "right")):
-        wanted = [
+        titles = [
             hit["title"]
             for hit in _get(f"{url}/search", query="smiht ana", mode="ebr", where="kind = person", model=model)["hits"]
         ]
-        shown = [part.split("<")[0] for part in side.split('class="title">')[1:]]
-        assert shown == wanted
+        titles_on_page = [part.split("<")[0] for part in side.split('class="title">')[1:]]
+        assert titles_on_page == titles
         assert "documents in" in side
 
 
-def test_a_broken_champion_is_told_and_the_old_one_goes_on(home: Path, url: str) -> None:
+def test_a_broken_champion_is_reported_and_the_old_one_answers(home: Path, url: str) -> None:
     broken = home / "artifacts" / "bundle-broken"
     shutil.copytree(home / "artifacts" / "bundle-right", broken)
     shutil.copy(home / "artifacts" / "bundle-left" / "index.faiss", broken / "index.faiss")
     folders = {arm: home / "artifacts" / f"bundle-{arm}" for arm in ("left", "right", "broken")}
     publish_bundles(home, "mine", folders, "broken")
-    until = time.monotonic() + 30
-    while not (told := _get(f"{url}/health"))["reload_failed"] and time.monotonic() < until:
+    deadline = time.monotonic() + 30
+    while not (health := _get(f"{url}/health"))["reload_failed"] and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert "the index belongs to" in told["reload_failed"]
-    assert told["champion"] == _get(f"{url}/search", query="chess", k=1)["model"] == "left"
+    assert "the index belongs to" in health["reload_failed"]
+    assert health["champion"] == _get(f"{url}/search", query="chess", k=1)["model"] == "left"
     publish_bundles(home, "mine", {arm: folders[arm] for arm in ("left", "right")}, "left")
 
 
-def test_a_new_champion_takes_over_without_a_request_lost(home: Path, url: str) -> None:
+def test_a_new_champion_takes_over_without_losing_a_request(home: Path, url: str) -> None:
     folders = {arm: home / "artifacts" / f"bundle-{arm}" for arm in ("left", "right", "new")}
-    until = time.monotonic() + 30
+    deadline = time.monotonic() + 30
 
     def hammer(_worker: int) -> list[str]:
         models = [_get(f"{url}/search", query="chess club", k=2)["model"]]
-        while models[-1] != "new" and time.monotonic() < until:
+        while models[-1] != "new" and time.monotonic() < deadline:
             models.append(_get(f"{url}/search", query="chess club", k=2)["model"])
         return models
 
@@ -231,11 +239,11 @@ def test_a_new_champion_takes_over_without_a_request_lost(home: Path, url: str) 
         for worker in workers:
             models = worker.result()
             assert set(models) == {"left", "new"}
-            assert models == sorted(models)  # never back to the old one
+            assert models == sorted(models)  # never back to the old model
     publish_bundles(home, "mine", {arm: folders[arm] for arm in ("left", "right")}, "left")
 
 
-def test_a_batch_is_the_same_as_asking_one_by_one(home: Path, tmp_path: Path) -> None:
+def test_a_batch_gives_the_same_answers_as_single_queries(home: Path, tmp_path: Path) -> None:
     queries = pa.table({"query": ["chess", "smiht ana"], "city": ["Bonn", None], "other": [1, 2]})
     pq.write_table(queries, tmp_path / "queries.parquet")
     out = tmp_path / "out.parquet"
@@ -243,8 +251,8 @@ def test_a_batch_is_the_same_as_asking_one_by_one(home: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     rows = pq.read_table(out).to_pylist()
     assert [(row["query_row"], row["rank"]) for row in rows] == [(q, r) for q in (0, 1) for r in (1, 2, 3, 4)]
-    alone = _ebr(home, "search", "chess", "--k", "4", "--mode", "ebr", "--city", "Bonn").stdout
-    assert [row["title"] in alone for row in rows[:4]] == [True] * 4
+    single_answer = _ebr(home, "search", "chess", "--k", "4", "--mode", "ebr", "--city", "Bonn").stdout
+    assert [row["title"] in single_answer for row in rows[:4]] == [True] * 4
     pq.write_table(pa.table({"query": ["chess", ""]}), tmp_path / "wrong.parquet")
     wrong = _ebr(home, "batch", str(tmp_path / "wrong.parquet"), str(out), "--k", "4")
     assert wrong.returncode == 2
@@ -253,7 +261,7 @@ def test_a_batch_is_the_same_as_asking_one_by_one(home: Path, tmp_path: Path) ->
     wrong = _ebr(home, "batch", str(tmp_path / "wrong.parquet"), str(out), "--k", "4")
     assert wrong.returncode == 2
     assert "is compressed by Brotli" in wrong.stderr.replace("\n", " ")
-    assert pq.read_table(out).to_pylist() == rows  # what was there is not half overwritten
+    assert pq.read_table(out).to_pylist() == rows  # the existing file is not overwritten
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "queries.parquet", "wrong.parquet"]
 
 
@@ -281,7 +289,7 @@ def test_exported_vectors_rank_as_the_model_does(home: Path, tmp_path: Path) -> 
     assert "is not empty" in again.stderr
 
 
-def test_no_model_yet_is_told(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported(tmp_path: Path) -> None:
     for command in (["search", "x"], ["serve"]):
         done = _ebr(tmp_path, *command)
         assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""The same experiment by threads of one process and by a Dask cluster of two."""
+"""The same experiment in threads of one process and on a Dask cluster of two workers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL = {
 
 
 def _run(folder: Path, runner: Any) -> subprocess.CompletedProcess[str]:
-    """The experiment in a home of its own."""
+    """The process that ran the experiment in a home of its own."""
     folder.mkdir()
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump({**SMALL, "runner": runner}))
@@ -44,29 +44,29 @@ def _run(folder: Path, runner: Any) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_dask_cluster_of_two_workers_gives_the_same_bytes(tmp_path: Path) -> None:
-    kept = []
+    outputs = []
     for name, runner in (("threads", "threads"), ("dask", {"kind": "dask", "workers": 2})):
         done = _run(tmp_path / name, runner)
         assert done.returncode == 0, done.stderr[-3000:]
         artifacts = tmp_path / name / "home" / "artifacts"
         (results,) = artifacts.glob("evaluate-*")
-        kept.append([(results / file).read_bytes() for file in ("results.parquet", "per_search.parquet")])
+        outputs.append([(results / file).read_bytes() for file in ("results.parquet", "per_search.parquet")])
         assert sorted(path.name.split("-")[0] for path in artifacts.glob("train_arm-*")) == ["train_arm"] * 2
         assert ("Dask" in done.stderr) == (name == "dask")
-    assert kept[0] == kept[1]
+    assert outputs[0] == outputs[1]
 
 
 @pytest.mark.parametrize(
-    ("runner", "told"),
+    ("runner", "message"),
     [
         ({"kind": "dask", "address": "tcp://127.0.0.1:9"}, "no Dask scheduler answers at tcp://127.0.0.1:9"),
         ({"kind": "dask", "address": "127.0.0.1"}, "runner"),
         ("spark", "runner"),
     ],
 )
-def test_a_cluster_that_is_not_there_is_told_before_anything_is_made(tmp_path: Path, runner: Any, told: str) -> None:
+def test_a_missing_cluster_is_reported_before_anything_is_made(tmp_path: Path, runner: Any, message: str) -> None:
     done = _run(tmp_path / "one", runner)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "one" / "home" / "artifacts").glob("*-*"))

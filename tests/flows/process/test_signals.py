@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run in one line, at once, and leave nothing behind; the same command goes on."""
+"""Ctrl-C and SIGTERM end a run at once, with one line, and leave nothing behind; the same command resumes it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ PROJECT = Path(__file__).parent.parent.parent.parent
 SMOKE = PROJECT / "experiments" / "smoke.yaml"
 
 
-def _of(home: Path) -> list[str]:
+def _processes_of(home: Path) -> list[str]:
     """The commands of all processes of a home."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
+    commands = []
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if f"EBR_HOME={home}".encode() in (place / "environ").read_bytes().split(b"\0"):
-                found.append((place / "cmdline").read_text().replace("\0", " "))
+            if f"EBR_HOME={home}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                commands.append((folder / "cmdline").read_text().replace("\0", " "))
         except OSError:
             continue
-    return found
+    return commands
 
 
-@pytest.mark.parametrize(("wish", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_stopped_ends_in_one_line(tmp_path: Path, wish: signal.Signals, code: int) -> None:
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_ends_in_one_line(tmp_path: Path, signum: signal.Signals, code: int) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     environment |= {"PREFECT_LOGGING_LEVEL": "WARNING"}
     run = subprocess.Popen(
@@ -42,13 +42,13 @@ def test_a_run_that_is_stopped_ends_in_one_line(tmp_path: Path, wish: signal.Sig
     )
     while run.poll() is None and not list(tmp_path.glob("artifacts/*extract-*")):
         time.sleep(0.01)
-    run.send_signal(wish)
-    told, errors = run.communicate(timeout=60)
+    run.send_signal(signum)
+    output, errors = run.communicate(timeout=60)
     assert run.returncode == code
-    assert told == ""
-    assert errors.splitlines()[-1:] == ["stopped; the same command goes on where it was"]
+    assert output == ""
+    assert errors.splitlines()[-1:] == ["stopped; the same command resumes the run"]
     assert "Traceback" not in errors
-    assert _of(tmp_path) == []
+    assert _processes_of(tmp_path) == []
     assert list(tmp_path.glob("artifacts/.unfinished-*")) == []
     with sqlite3.connect(tmp_path / "prefect" / "prefect.db") as database:
         assert database.execute("SELECT state_name FROM flow_run").fetchall() == [("Cancelled",)]
