@@ -75,7 +75,7 @@ def test_values_in_both_logs_keep_their_embedding(shared: bool, views: int, text
     for name in ("text", "place"):
         table = started.groups[name]
         assert isinstance(table, Table)
-        assert (table.slot == -1).all()
+        assert (table.scratch_slots == -1).all()
 
 
 def _without_sizes(encoder: NgramTower, inputs: Inputs, documents: list[int]) -> np.ndarray:
@@ -92,7 +92,7 @@ def test_values_move_by_meaning_and_buckets_by_position() -> None:
     new, _ = _fitted_checkpoint(NEW, ["Lyon", "Bonn", "Aix", "Bonn"], towers, settings, 1)
     fresh = {name: group.table.copy() for name, group in new.tower.groups.items() if isinstance(group, Table)}
     started = new.tower.warm_start(old.tower, old.fitted, new.fitted)
-    cities = new.fitted.known["place"]["city"]
+    cities = new.fitted.group_values["place"]["city"]
     assert cities == ["Aix", "Bonn", "Lyon"]
     table, before = started.groups["place"], old.tower.groups["place"]
     assert isinstance(table, Table)
