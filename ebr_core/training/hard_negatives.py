@@ -61,7 +61,7 @@ def rank_window(mining: Mining, documents: int) -> tuple[int, int]:
     Shares [a, b] of N are ranks a·N + 1 … b·N. Raises InputError if there is no document, or if the window is beyond
     the corpus.
 
-    >>> ranks_of(Mining(window=(0.002, 0.01)), 50_000)
+    >>> rank_window(Mining(window=(0.002, 0.01)), 50_000)
     (101, 500)
     """
     if not documents:
