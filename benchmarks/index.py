@@ -31,7 +31,7 @@ from data.experiment.log_config import Simulated, Split  # noqa: E402
 from data.world.world_config import World  # noqa: E402
 from ebr_core.arrays import Float32, Int32  # noqa: E402
 from ebr_core.errors import InputError  # noqa: E402
-from ebr_core.search.deduped_index import distinct  # noqa: E402
+from ebr_core.search.deduped_index import deduplicate  # noqa: E402
 from ebr_core.search.index_specs import AnyIndex, Hnsw, Ivf  # noqa: E402
 from ebr_core.search.index_tuning import tune  # noqa: E402
 from ebr_core.search.nearest import recall_up_to_ties, search_exact, search_index  # noqa: E402
@@ -149,7 +149,7 @@ def voyager_of_distinct_vectors(documents: Float32, links: int) -> tuple[Search,
     The first K documents of the retrieved vectors are looked up by compiled code, as in our index. No peer does this
     by itself.
     """
-    distinct_vectors, copies = distinct(documents)
+    distinct_vectors, copies = deduplicate(documents)
     search, size = voyager_hnsw(distinct_vectors, links)
     starts, rows = copies or (np.arange(len(documents) + 1), np.arange(len(documents), dtype=np.int32))
     return lambda queries, ef: first_documents(search(queries, ef), starts, rows), size
@@ -216,7 +216,7 @@ def main(document_count: int, searches: int) -> None:
     nearest, test_nearest = search_exact(documents, tuning, K)[1], search_exact(documents, test, K)[1]
     is_large = document_count >= MANY
     links = (32,) if is_large else LINKS
-    distinct_count = len(distinct(documents)[0])
+    distinct_count = len(deduplicate(documents)[0])
     print(
         f"{len(documents):,} documents of {documents.shape[1]} dimensions, {distinct_count:,} vectors, "
         f"{len(test):,} queries"

@@ -54,14 +54,14 @@ def timed(run: Callable[[], object]) -> Costs:
 
 def our_mining(query_vectors: np.ndarray, document_vectors: np.ndarray) -> Costs:
     """The costs of our mining."""
-    from ebr_core.training.hard_negatives import Mining, MiningQueries, Searched, mine
+    from ebr_core.training.hard_negatives import Mining, MiningCorpus, MiningQueries, mine
     from ebr_core.training.positives import KnownPositives
 
     q, n = len(query_vectors), len(document_vectors)
     positive_rows = (np.arange(q) % n).astype(np.int32)
     known_positives, searched = (
         KnownPositives(np.arange(q + 1), positive_rows),
-        Searched(document_vectors, np.arange(n, dtype=np.int32)),
+        MiningCorpus(document_vectors, np.arange(n, dtype=np.int32)),
     )
     mining = Mining(window=(FIRST, LAST), keep=KEEP)
     for _ in mine(

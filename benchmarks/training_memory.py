@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ebr_core.scratch import Array, Scratch, counted, slices
+from ebr_core.scratch import Array, Scratch, count_values, slices
 from ebr_core.text.ngram_bags import Bags
-from ebr_core.towers.tower_inputs import Inputs, bagged
+from ebr_core.towers.tower_inputs import Inputs, bag_group
 from ebr_core.training.arm_config import Arm, Training
 from ebr_core.training.pair_config import NegativeMix, Positives
-from ebr_core.training.positives import Recovered, Shown, select
+from ebr_core.training.positives import RecoveredPairs, ShownResults, select_pairs
 from ebr_core.training.train_loop import Corpus, train, use_threads
 
 STEPS = 300
@@ -39,15 +39,15 @@ def main(pairs: int, documents: int, folder: str, window: int) -> None:
     rng, scratch = np.random.default_rng(0), Scratch(Path(folder) if folder else None)
     results = _random_results(pairs, documents, rng, scratch)
     _print_memory(f"{pairs:,} clicks and {pairs * (SHOWN - 1):,} other impressions read")
-    no_pairs = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
-    selected, known_positives = select(results, no_pairs, Positives(), "pair", 0, scratch=scratch)
+    no_pairs = RecoveredPairs(*(np.zeros(0, np.int32) for _ in RecoveredPairs._fields))
+    selected, known_positives = select_pairs(results, no_pairs, Positives(), "pair", 0, scratch=scratch)
     query_of = scratch.column((results.query_rows[part][::SHOWN] for part in _searches(pairs)), np.int32)
-    clicks = counted(selected.document_rows, documents)
+    clicks = count_values(selected.document_rows, documents)
     _print_memory("pairs selected")
     queries = _bags(pairs // 2, "queries", rng, scratch)
     titles = _bags(documents, "documents", rng, scratch)
     trainable = np.arange(documents, dtype=np.int32)
-    text = bagged(queries, titles, TABLE_ROWS, True, query_of, scratch)
+    text = bag_group(queries, titles, TABLE_ROWS, True, query_of, scratch)
     corpus = Corpus(Inputs({"text": text}, pairs, documents), trainable, clicks, scratch=scratch)
     del queries, titles
     _print_memory(f"{pairs // 2:,} queries and {documents:,} documents as bags")
@@ -66,7 +66,7 @@ def _searches(pairs: int) -> Iterator[slice]:
     return (slice(part.start * SHOWN, part.stop * SHOWN) for part in slices(pairs))
 
 
-def _random_results(pairs: int, documents: int, rng: np.random.Generator, scratch: Scratch) -> Shown:
+def _random_results(pairs: int, documents: int, rng: np.random.Generator, scratch: Scratch) -> ShownResults:
     """The results of one search for each click."""
 
     def parts() -> Iterator[list[Array]]:
@@ -80,7 +80,7 @@ def _random_results(pairs: int, documents: int, rng: np.random.Generator, scratc
                 np.repeat(rng.integers(pairs // 20, size=n), SHOWN),
             ]
 
-    return Shown(*scratch.columns(parts(), np.int32, np.int32, np.bool_, np.int32, np.int32))
+    return ShownResults(*scratch.columns(parts(), np.int32, np.int32, np.bool_, np.int32, np.int32))
 
 
 def _bags(count: int, side: str, rng: np.random.Generator, scratch: Scratch) -> Bags:

@@ -11,12 +11,12 @@ from pathlib import Path
 import duckdb
 
 from data.layouts import Columns
-from data.statements import listed, literal, statement
+from data.statements import file_list, literal, statement
 from ebr_core.errors import InputError
 
 # The errors that DuckDB raises, beside a plain Error, for a file that is damaged, missing, too large or out of reach.
 # Any other error is a bug of this project.
-UNREADABLE = (
+UNREADABLE_ERRORS = (
     duckdb.IOException,
     duckdb.InvalidInputException,
     duckdb.ConversionException,
@@ -51,10 +51,10 @@ def is_unreadable(error: Exception) -> bool:
     """True if an error of DuckDB is about the files that it reads, and not a bug of this project."""
     if "No space left on device" in str(error):
         return False  # the disk is full, and the files may be fine
-    return isinstance(error, UNREADABLE) or type(error) is duckdb.Error
+    return isinstance(error, UNREADABLE_ERRORS) or type(error) is duckdb.Error
 
 
-def unreadable(table: str, path: str, error: Exception) -> str:
+def unreadable_message(table: str, path: str, error: Exception) -> str:
     """The message for a file that DuckDB could not read: the file and the cause first, the way out in the last line.
 
     DuckDB's own options are left out, because users cannot set them. Long lines are cut, because a damaged file may
@@ -86,7 +86,7 @@ def unreadable(table: str, path: str, error: Exception) -> str:
 
 def refuse_brotli(con: duckdb.DuckDBPyConnection, table: str, files: list[str]) -> None:
     """Raises InputError if a Parquet file is compressed by Brotli, whose decoders are vulnerable (docs/security.md)."""
-    row = con.execute(statement("read/brotli", files=listed(files))).fetchone()
+    row = con.execute(statement("read/brotli", files=file_list(files))).fetchone()
     if row is not None:
         raise InputError(
             f"{table}: {row[0]} is compressed by Brotli, and a crafted Brotli stream can make the libraries that would "
@@ -109,7 +109,7 @@ def refuse_ragged(con: duckdb.DuckDBPyConnection, reader: str, files: list[str])
     """
     try:
         described = con.execute(statement("read/columns", reader=reader)).fetchall()
-    except UNREADABLE:
+    except UNREADABLE_ERRORS:
         described = []
     if len(described) > 1 or "://" in files[0] or files[0].endswith((".gz", ".zst")):
         return
@@ -122,7 +122,7 @@ def refuse_ragged(con: duckdb.DuckDBPyConnection, reader: str, files: list[str])
     names = list(dict.fromkeys(name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])))
     if len(names) > 1:
         columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
-        check = statement("read/ragged", files=listed(files[:1]), between=literal(delimiter), columns=columns)
+        check = statement("read/ragged", files=file_list(files[:1]), between=literal(delimiter), columns=columns)
         con.execute(check).fetchall()
 
 

@@ -9,7 +9,7 @@ import duckdb
 from data.statements import statement
 
 
-def reported(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
+def build_report(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
     """The report of a finished extraction, ready for JSON: counts are rows, shares lie in [0, 1], times are UTC.
 
     `tables`: rows read, kept and dropped with reasons; `time` and `cuts`: null if the layout has no time; `splits`: the

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.experiment.log_config import LONGEST_ID, Beir, Esci, Tables, Ubi, itself
+from data.experiment.log_config import LONGEST_ID, Beir, Esci, Tables, Ubi, escape_glob
 from data.layouts import SIDES, Columns, Kind, paths
 from data.reading import open_table
 from data.statements import identifier, literal, statement
@@ -46,7 +46,7 @@ def _read_side(
             columns=", ".join(f"min({_as_list(column, keys)}) AS {identifier(column)}" for column in columns),
             names=", ".join(f"given.{identifier(column)}" for column in columns),
             table=table,
-            log=literal(itself(str(log / f"{side}.parquet"))),
+            log=literal(escape_glob(str(log / f"{side}.parquet"))),
             id=f"{singular}_id",
             row=f"{singular}_row",
         )

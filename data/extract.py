@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data import schemas
-from data.damaged import is_unreadable, unreadable
-from data.data_report import reported
+from data.damaged import is_unreadable, unreadable_message
+from data.data_report import build_report
 from data.experiment.log_config import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Beir, Esci, Split, Tables, Ubi
 from data.file_partitions import open_partitions, refuse_damaged
 from data.layouts import LAYOUTS, paths
@@ -39,10 +39,12 @@ OUTPUTS = {
 }
 
 
-Parts = Mapping[str, Sequence[Path]]  # table → its partitions, written by data.file_partitions
+TablePartitions = Mapping[str, Sequence[Path]]  # table → its partitions, written by data.file_partitions
 
 
-def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path, partitions: Parts | None = None) -> None:
+def extract(
+    logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path, partitions: TablePartitions | None = None
+) -> None:
     """Write documents, queries, searches, searchers, results, edges and judgements `.parquet` and `report.json`.
 
     The schemas are those of `data.schemas`; edges and judgements are empty if the logs have none. The same logs and
@@ -66,7 +68,7 @@ def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path, partit
             con.execute(statement("write/number"))
             for name, schema in OUTPUTS.items():
                 _write(con, name, schema, folder / f"{name}.parquet")
-            report = reported(con, logs.layout)
+            report = build_report(con, logs.layout)
         except duckdb.OutOfMemoryException as error:
             raise InputError(
                 f"extraction needs more memory than logs.memory_limit, {logs.memory_limit}: {error}\n"
@@ -77,7 +79,7 @@ def extract(logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path, partit
                 raise
             table, path = _failing_table(con, paths(logs), error)
             refuse_damaged(con, table, (partitions or {}).get(table, ()))
-            raise InputError(unreadable(table, path, error)) from error
+            raise InputError(unreadable_message(table, path, error)) from error
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
 
@@ -96,7 +98,7 @@ def _database(logs: Tables | Ubi | Esci | Beir, scratch: Path) -> duckdb.DuckDBP
     )
 
 
-def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, partitions: Parts) -> None:
+def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, partitions: TablePartitions) -> None:
     """Create the five raw tables of the layout."""
     con.execute(statement("read/macros"))
     con.execute(statement("clean/start"))
@@ -129,13 +131,13 @@ def _set(con: duckdb.DuckDBPyConnection, name: str, value: object) -> None:
 
 def _narrow(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
     """Hide the searches that the split leaves out, and their results."""
-    timed(logs)
+    require_times(logs)
     _set(con, "until", split.until)
     _set(con, "without", list(split.without))
     con.execute(statement("read/narrow"))
 
 
-def timed(logs: Tables | Ubi | Esci | Beir) -> Tables | Ubi:
+def require_times(logs: Tables | Ubi | Esci | Beir) -> Tables | Ubi:
     """The logs, unchanged. Raises InputError if their layout carries no times, and so has no days."""
     if isinstance(logs, Esci | Beir):
         raise InputError(

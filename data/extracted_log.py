@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.experiment.log_config import itself
+from data.experiment.log_config import escape_glob
 from ebr_core.arrays import Int32, Int64
 from ebr_core.errors import InputError
-from ebr_core.rerank.examination import Shuffled
-from ebr_core.scratch import IN_RAM, ROWS, Scratch
+from ebr_core.rerank.examination import ShuffledCounts
+from ebr_core.scratch import BLOCK_ROWS, IN_RAM, Scratch
 from ebr_core.text.spelling import near_known
-from ebr_core.training.positives import Recovered, Shown
+from ebr_core.training.positives import RecoveredPairs, ShownResults
 
 TABLES = ("documents", "queries", "searches", "searchers", "results", "edges", "judgements")
 
@@ -29,7 +29,7 @@ def read(folder: Path, query: str, parameters: dict[str, object] | None = None, 
     halved: the later half of the validation period is a part of its own, "ranking".
     """
     with connect(folder, halved) as connection:
-        return ask(connection, query, parameters)
+        return run_query(connection, query, parameters)
 
 
 def connect(folder: Path, halved: bool = False, scratch: Scratch = IN_RAM) -> duckdb.DuckDBPyConnection:
@@ -41,8 +41,8 @@ def connect(folder: Path, halved: bool = False, scratch: Scratch = IN_RAM) -> du
     if scratch.folder:
         connection.execute(_sql("spill"), [str(scratch.folder)])
     for table in TABLES:
-        connection.from_parquet(itself(str(folder / f"{table}.parquet"))).create_view(table)
-    connection.from_parquet(itself(str(folder / "searches.parquet"))).create_view("every_search")
+        connection.from_parquet(escape_glob(str(folder / f"{table}.parquet"))).create_view(table)
+    connection.from_parquet(escape_glob(str(folder / "searches.parquet"))).create_view("every_search")
     connection.execute(_sql("usable_searches"))
     if halved:
         connection.execute(_sql("halves"))
@@ -58,47 +58,51 @@ def _sql(query: str) -> str:
     return files("data").joinpath("sql", "samples", f"{query}.sql").read_text()
 
 
-def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, object] | None = None) -> pa.Table:
+def run_query(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, object] | None = None
+) -> pa.Table:
     """The result of a query of sql/samples on a connection, which may have more tables than the log's."""
     return connection.sql(_sql(query), params=parameters or None).to_arrow_table()
 
 
-def know_truth(connection: duckdb.DuckDBPyConnection, truth: Path) -> None:
+def load_truth(connection: duckdb.DuckDBPyConnection, truth: Path) -> None:
     """Create the table `truth` of what each search wanted. truth: the folder of a simulated world's intents."""
-    connection.execute(_sql("truth"), {"path": f"{itself(str(truth))}/intents/*/*.parquet"})
+    connection.execute(_sql("truth"), {"path": f"{escape_glob(str(truth))}/intents/*/*.parquet"})
 
 
-def rows(table: pa.Table, column: str) -> Int32:
+def row_numbers(table: pa.Table, column: str) -> Int32:
     """(n,) int32 row numbers of a column."""
     return np.asarray(table[column].to_numpy(), np.int32)
 
 
-def read_shown(folder: Path, scratch: Scratch = IN_RAM) -> Shown:
+def read_shown(folder: Path, scratch: Scratch = IN_RAM) -> ShownResults:
     """The results shown in the training window of the extracted log in folder; they are kept in scratch."""
     with connect(folder, scratch=scratch) as connection:
-        batches = connection.sql(_sql("shown")).to_arrow_reader(ROWS)
+        batches = connection.sql(_sql("shown")).to_arrow_reader(BLOCK_ROWS)
         parts = ([column.to_numpy(zero_copy_only=False) for column in batch.columns] for batch in batches)
-        return Shown(*scratch.columns(parts, np.int32, np.int32, np.bool_, np.int32, np.int32))
+        return ShownResults(*scratch.columns(parts, np.int32, np.int32, np.bool_, np.int32, np.int32))
 
 
 def read_clicks(folder: Path, documents: int) -> Int64:
     """(N,) clicks of each document in the training window."""
     table = read(folder, "clicks")
     clicks = np.zeros(documents, np.int64)
-    clicks[rows(table, "document_row")] = table["clicks"].to_numpy()
+    clicks[row_numbers(table, "document_row")] = table["clicks"].to_numpy()
     return clicks
 
 
-def read_recovered(folder: Path) -> Recovered:
+def read_recovered(folder: Path) -> RecoveredPairs:
     """The failed searches of the training window and the clicks that followed them, of the extracted log in folder."""
     table = read(folder, "recovered")
-    return Recovered(*(rows(table, column) for column in ("search_row", "document_row", "query_row", "searcher_row")))
+    return RecoveredPairs(
+        *(row_numbers(table, column) for column in ("search_row", "document_row", "query_row", "searcher_row"))
+    )
 
 
-def read_shuffled(folder: Path) -> Shuffled:
+def read_shuffled(folder: Path) -> ShuffledCounts:
     """Counts of the lists shown in random order before the test, of the extracted log in folder."""
     table = read(folder, "shuffled")
-    return Shuffled(*(table[name].to_numpy() for name in ("position", "length", "shown", "clicked")))
+    return ShuffledCounts(*(table[name].to_numpy() for name in ("position", "length", "shown", "clicked")))
 
 
 def sample(
@@ -119,17 +123,17 @@ def sample(
         if truth is None:
             connection.execute(_sql("no_truth"))
         else:
-            know_truth(connection, truth)
+            load_truth(connection, truth)
         connection.execute(_sql("relevant"), {"judged_from": judged_from})
-        candidates = ask(connection, "candidates", period)
+        candidates = run_query(connection, "candidates", period)
         connection.register("candidates", candidates)
-        targets = ask(connection, "targets", period | {"most": limit})
+        targets = run_query(connection, "targets", period | {"most": limit})
         connection.register("targets", targets)
         connection.execute(_sql("words"))
         connection.register("near_known", _near_known(connection))
-        searches = ask(connection, "searches")
-        slices = ask(connection, "slices")
-        counts = ask(connection, "counts", period)
+        searches = run_query(connection, "searches")
+        slices = run_query(connection, "slices")
+        counts = run_query(connection, "counts", period)
     for name, table in {
         "candidates": candidates,
         "targets": targets,
@@ -142,9 +146,9 @@ def sample(
 
 def _near_known(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     """The sampled queries with a word that is unknown to training, but near to a known one."""
-    vocabulary = ask(connection, "known_words")
+    vocabulary = run_query(connection, "known_words")
     connection.register("known_words", vocabulary)
-    unknown = ask(connection, "unknown_words")
+    unknown = run_query(connection, "unknown_words")
     words = unknown["word"].combine_chunks().dictionary_encode()
     near = near_known(words.dictionary, vocabulary["word"].combine_chunks())
     return unknown.filter(pa.array(near[words.indices.to_numpy()]))
@@ -156,10 +160,10 @@ def find_leaks(folder: Path, targets: pa.Table) -> tuple[list[dict[str, Any]], d
     The rows that training sees come from the queries that training itself uses, and are compared with the raw tables.
     """
     with connect(folder) as connection:
-        training = {"searches": ask(connection, "shown"), "documents": ask(connection, "trainable")}
-        training |= {"queries": ask(connection, "training_queries"), "edges": ask(connection, "edges")}
+        training = {"searches": run_query(connection, "shown"), "documents": run_query(connection, "trainable")}
+        training |= {"queries": run_query(connection, "training_queries"), "edges": run_query(connection, "edges")}
         for name, table in training.items():
             connection.register(f"given_{name}", table)
         connection.register("targets", targets)
         connection.execute(_sql("words"))
-        return ask(connection, "leaks").to_pylist(), ask(connection, "repeats").to_pylist()[0]
+        return run_query(connection, "leaks").to_pylist(), run_query(connection, "repeats").to_pylist()[0]

@@ -25,14 +25,14 @@ class Stat(NamedTuple):
     inode: int
 
 
-class Seen(NamedTuple):
+class FileDigest(NamedTuple):
     """The digest of a file, and its properties when it was read."""
 
     stat: Stat
     digest: str
 
 
-DigestCache = dict[str, Seen]
+DigestCache = dict[str, FileDigest]
 _CACHE_TYPE = TypeAdapter(DigestCache)
 
 
@@ -42,7 +42,7 @@ def stat_of(file: Path) -> Stat:
     return Stat(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def digest_of(file: Path, cache: DigestCache) -> Seen:
+def digest_of(file: Path, cache: DigestCache) -> FileDigest:
     """The digest of a file as it is now, from the cache if the file is unchanged; new digests are added to the cache.
 
     A digest is not added if the file is so young that a later change could go unnoticed. Raises OSError if the file
@@ -55,13 +55,13 @@ def digest_of(file: Path, cache: DigestCache) -> Seen:
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
-    entry = Seen(stat, digest.hexdigest())
+    entry = FileDigest(stat, digest.hexdigest())
     if stat_of(file) == stat and now - stat.mtime_ns > _SETTLED_NS:
         cache[path] = entry
     return entry
 
 
-def read_known(cache_file: Path) -> DigestCache:
+def read_digest_cache(cache_file: Path) -> DigestCache:
     """The digests in a cache file; none if it is missing or damaged, because all can be computed again."""
     try:
         return _CACHE_TYPE.validate_json(cache_file.read_bytes())
@@ -69,9 +69,9 @@ def read_known(cache_file: Path) -> DigestCache:
         return {}
 
 
-def keep(cache: DigestCache, cache_file: Path) -> None:
+def extend_digest_cache(cache: DigestCache, cache_file: Path) -> None:
     """Add digests to a cache file, atomically. Of two concurrent writers, one may lose the digests that it added."""
-    stored = read_known(cache_file)
+    stored = read_digest_cache(cache_file)
     if cache.items() <= stored.items():
         return
     temporary = cache_file.with_name(f".{cache_file.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")

@@ -18,12 +18,12 @@ from typing import TypedDict
 
 import duckdb
 
-from data.damaged import is_unreadable, refuse_missing, unreadable
-from data.experiment.log_config import Tables, Ubi, itself
+from data.damaged import is_unreadable, refuse_missing, unreadable_message
+from data.experiment.log_config import Tables, Ubi, escape_glob
 from data.file_digests import DigestCache, Stat, digest_of, stat_of
 from data.layouts import LAYOUTS, TYPES, Columns, paths
-from data.reading import form_of, matched, one_place, open_file, places_of
-from data.statements import identifier, listed, literal, statement
+from data.reading import folder_columns_of, format_of, match_files, open_file, share_folder_columns
+from data.statements import file_list, identifier, literal, statement
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 
@@ -58,7 +58,7 @@ class RawFile(Frozen):
     threads: int
     memory_limit: str
 
-    def named_by(self) -> dict[str, object]:
+    def identity_settings(self) -> dict[str, object]:
         """The settings that decide the rows: not the location of the file, nor the speed at which it is read."""
         fields = {"layout", "table", "digest", "form", "packed", "places"}
         return {key: value for key, value in self.model_dump(mode="json").items() if key in fields}
@@ -81,9 +81,9 @@ def _list_table(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi, table: str, 
     except (duckdb.Error, OSError) as error:
         if not isinstance(error, OSError) and not is_unreadable(error):
             raise
-        raise InputError(unreadable(table, path, error)) from error
+        raise InputError(unreadable_message(table, path, error)) from error
     files = [file for file, _, _ in entries]
-    form, placed = form_of(table, path, files), one_place(files)
+    form, placed = format_of(table, path, files), share_folder_columns(files)
     return [
         RawFile(
             layout=logs.layout,
@@ -91,7 +91,7 @@ def _list_table(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi, table: str, 
             digest=digest,
             form=form,
             packed=next((end for end in ("gz", "zst") if file.lower().endswith(f".{end}")), ""),
-            places={name: value for name, value in places_of(file).items() if placed and name in columns},
+            places={name: value for name, value in folder_columns_of(file).items() if placed and name in columns},
             placed=placed,
             path=file,
             stat=stat,
@@ -109,7 +109,7 @@ def _file_entries(
     if "://" in path:
         rows = con.execute(statement("read/remote"), [path]).fetchall()
         return [(row[0], sha256(repr(row).encode()).hexdigest(), None) for row in rows]
-    entries = [(file, digest_of(Path(file), cache)) for file in matched(con, table, path)]
+    entries = [(file, digest_of(Path(file), cache)) for file in match_files(con, table, path)]
     return [(file, entry.digest, entry.stat) for file, entry in entries]
 
 
@@ -143,7 +143,7 @@ def read_file(raw: RawFile, folder: Path) -> None:
             except duckdb.Error as error:
                 if not is_unreadable(error):
                     raise
-                raise InputError(unreadable(raw.table, raw.path, error)) from error
+                raise InputError(unreadable_message(raw.table, raw.path, error)) from error
     if raw.stat and (not Path(raw.path).exists() or stat_of(Path(raw.path)) != raw.stat):
         raise InputError(f"{raw.table}: {raw.path} changed while it was read. Start again when the file is complete")
     (folder / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -156,7 +156,7 @@ def _read(con: duckdb.DuckDBPyConnection, raw: RawFile, out: Path) -> PartitionF
     facts = PartitionFacts(columns=names, rows=rows)
     if times := GROWING[raw.layout][raw.table]:
         columns = dict(zip(("identity", "time"), map(identifier, times), strict=True))
-        days = con.execute(statement("read/days", rows=literal(itself(str(out))), **columns)).fetchall()
+        days = con.execute(statement("read/days", rows=literal(escape_glob(str(out))), **columns)).fetchall()
         facts["days"] = {str(day): searches for day, searches in days}
     return facts
 
@@ -189,7 +189,7 @@ def open_partitions(
         f"CAST({identifier(column)} AS {TYPES[kind]}) AS {identifier(column)}"
         for column, kind in {**required, **optional}.items()
     )
-    reader = statement("read/partitions", files=listed([str(folder / ROWS) for folder in folders]))
+    reader = statement("read/partitions", files=file_list([str(folder / ROWS) for folder in folders]))
     select = statement("read/select", columns=columns, reader=reader)
     con.execute(statement("read/view", table=table, selects=select))
 
@@ -198,7 +198,7 @@ def refuse_damaged(con: duckdb.DuckDBPyConnection, table: str, folders: Iterable
     """Raises InputError, which names the partition, if one cannot be read."""
     for folder in folders:
         _facts(folder)
-        reader = statement("read/partitions", files=listed([str(folder / ROWS)]))
+        reader = statement("read/partitions", files=file_list([str(folder / ROWS)]))
         try:
             con.execute(statement("read/whole", reader=reader)).fetchall()
         except duckdb.Error as error:
@@ -215,5 +215,5 @@ def _facts(folder: Path) -> PartitionFacts:
 
 def _damaged(table: str, folder: Path, error: Exception) -> InputError:
     return InputError(
-        f"{unreadable(table, str(folder), error).rsplit(chr(10), 1)[0]}\nRemove it; its file will be read again"
+        f"{unreadable_message(table, str(folder), error).rsplit(chr(10), 1)[0]}\nRemove it; its file will be read again"
     )

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import duckdb
 
-from data.damaged import is_unreadable, unreadable
+from data.damaged import is_unreadable, unreadable_message
 from data.experiment.log_config import Beir, Esci, Tables, Ubi
 from data.file_digests import DigestCache, digest_of
 from data.layouts import paths
-from data.reading import matched
+from data.reading import match_files
 from data.statements import statement
 from ebr_core.errors import InputError
 
@@ -45,7 +45,7 @@ def refuse_absent(logs: Tables | Ubi | Esci | Beir) -> None:
     with closing(duckdb.connect()) as con:
         for table, path in paths(logs).items():
             try:
-                matched(con, table, path)
+                match_files(con, table, path)
             except InputError as error:
                 problems.append(str(error))
     if problems:
@@ -55,7 +55,7 @@ def refuse_absent(logs: Tables | Ubi | Esci | Beir) -> None:
 def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str, cache: DigestCache) -> str:
     digest = hashlib.sha256()
     try:
-        files = matched(con, table, path)
+        files = match_files(con, table, path)
         if "://" in path:
             for row in con.execute(statement("read/remote"), [path]).fetchall():
                 digest.update(repr(row).encode())
@@ -66,5 +66,5 @@ def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str, cache: Digest
     except (duckdb.Error, OSError) as error:
         if not isinstance(error, OSError) and not is_unreadable(error):
             raise
-        raise InputError(unreadable(table, path, error)) from error
+        raise InputError(unreadable_message(table, path, error)) from error
     return digest.hexdigest()

@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from data.extracted_log import ask, connect, know_truth, read
+from data.extracted_log import connect, load_truth, read, run_query
 from data.schemas import IMPORTED, RATED
 from ebr_core.errors import InputError
 from ebr_core.training.rated_results import SCALE
 
-NEEDED = ("search_id", "document_id", "grade")
-MOST = 5  # problems of a kind that a message lists
+REQUIRED_COLUMNS = ("search_id", "document_id", "grade")
+MAX_LISTED = 5  # problems of a kind that a message lists
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -30,9 +30,9 @@ def true_grades(folder: Path, truth: Path, pairs: pa.Table) -> pa.Table:
     Pairs of searches outside the training window are left out.
     """
     with connect(folder) as connection:
-        know_truth(connection, truth)
+        load_truth(connection, truth)
         connection.register("asked", pairs)
-        return ask(connection, "true_grades")
+        return run_query(connection, "true_grades")
 
 
 def write_csv(folder: Path, pairs: pa.Table, out: Path) -> int:
@@ -42,7 +42,7 @@ def write_csv(folder: Path, pairs: pa.Table, out: Path) -> int:
     """
     with connect(folder) as connection:
         connection.register("asked", pairs)
-        table = ask(connection, "named_pairs")
+        table = run_query(connection, "named_pairs")
     empty = pa.array([""] * table.num_rows, pa.string())
     pyarrow.csv.write_csv(table.add_column(2, "grade", empty), out)
     return int(table.num_rows)
@@ -57,14 +57,14 @@ def read_csv(path: Path, folder: Path) -> pa.Table:
     grades outside the scale, a pair with two grades, or no grade at all.
     """
     rows, header = _fields(path)
-    columns = {name: [row[header.index(name)].strip() for _, row in rows] for name in NEEDED}
+    columns = {name: [row[header.index(name)].strip() for _, row in rows] for name in REQUIRED_COLUMNS}
     numbers = np.array([number for number, _ in rows], np.int32)
     graded = np.array([bool(grade) for grade in columns["grade"]], bool)
     if not graded.any():
         raise InputError(
             f"{path}: no row has a grade. Write 0, 1, 2 or 3 into the column grade and import the file again"
         )
-    table = pa.table({name: pa.array(columns[name], pa.string()) for name in NEEDED} | {"row": numbers})
+    table = pa.table({name: pa.array(columns[name], pa.string()) for name in REQUIRED_COLUMNS} | {"row": numbers})
     table = table.filter(pa.array(graded))
     if problems := list(_problems(table, folder)):
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -89,13 +89,13 @@ def _fields(path: Path) -> tuple[list[tuple[int, list[str]]], list[str]]:
     if not rows:
         raise InputError(f"{path}: empty. Expected the file that `ebr ratings export` wrote, with grades filled in")
     header = [name.strip() for name in rows[0][1]]
-    if missing := [name for name in NEEDED if name not in header]:
+    if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
         separator = next((name for sign, name in SEPARATORS.items() if len(header) == 1 and sign in header[0]), None)
         hint = f". It is separated by {separator}: save it with commas" if separator else ". Fill in the exported file"
         raise InputError(f"{path}: row 1: no column {', '.join(missing)}; got {', '.join(header)}{hint}")
     uneven = [(number, len(row)) for number, row in rows if len(row) != len(header)]
     if uneven:
-        fields = "; ".join(f"row {number}: {count} fields" for number, count in uneven[:MOST])
+        fields = "; ".join(f"row {number}: {count} fields" for number, count in uneven[:MAX_LISTED])
         raise InputError(f"{path}: {fields}; expected {len(header)} as in row 1. Put text that holds commas in quotes")
     if len(rows) == 1:
         raise InputError(f"{path}: got only row 1. Expected the exported rows with grades filled in")
@@ -126,24 +126,24 @@ def contradictions(table: pa.Table, where: str) -> Iterator[str]:
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     grades = pc.dictionary_encode(table["grade"].combine_chunks()).indices.to_numpy()
     differing = np.flatnonzero(grades != grades[first][inverse])
-    for i in differing[:MOST]:
+    for i in differing[:MAX_LISTED]:
         before = int(first[inverse[i]])
         earlier, later = (table.slice(index, 1).to_pylist()[0] for index in (before, int(i)))
         yield (
             f"row {later['row']}: search {later['search_id']}, document {later['document_id']} is rated "
             f"{later['grade']}, but {earlier['grade']} in row {earlier['row']} of {where}; keep one of them"
         )
-    if len(differing) > MOST:
-        yield f"… and {len(differing) - MOST} more pairs with two grades"
+    if len(differing) > MAX_LISTED:
+        yield f"… and {len(differing) - MAX_LISTED} more pairs with two grades"
 
 
 def _row_problems(table: pa.Table, wrong: pa.ChunkedArray, column: str, expected: str) -> Iterator[str]:
     """Messages about the first rows that are wrong in this way, and the number of further ones."""
     rows = table.filter(wrong)
-    for row in rows.slice(0, MOST).to_pylist():
+    for row in rows.slice(0, MAX_LISTED).to_pylist():
         yield f"row {row['row']}, {column}: got {row[column]!r}; {expected}"
-    if rows.num_rows > MOST:
-        yield f"… and {rows.num_rows - MOST} more such rows, up to row {rows['row'][-1].as_py()}"
+    if rows.num_rows > MAX_LISTED:
+        yield f"… and {rows.num_rows - MAX_LISTED} more such rows, up to row {rows['row'][-1].as_py()}"
 
 
 def _pair_codes(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -154,7 +154,7 @@ def _pair_codes(table: pa.Table) -> npt.NDArray[np.int64]:
     return pairs
 
 
-def as_rated(imported: pa.Table, folder: Path, good_from: int) -> pa.Table:
+def to_rated_rows(imported: pa.Table, folder: Path, good_from: int) -> pa.Table:
     """Imported ratings (IMPORTED, of one or several files) as rows (RATED) of the extracted log in folder.
 
     Raises InputError if a search or a document is not in this log, or a search is no longer in its training window.

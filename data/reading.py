@@ -8,10 +8,17 @@ from pathlib import Path
 
 import duckdb
 
-from data.damaged import is_unreadable, refuse_brotli, refuse_missing, refuse_no_records, refuse_ragged, unreadable
+from data.damaged import (
+    is_unreadable,
+    refuse_brotli,
+    refuse_missing,
+    refuse_no_records,
+    refuse_ragged,
+    unreadable_message,
+)
 from data.layouts import TYPES, Columns
-from data.statements import identifier, listed, literal, statement
-from data.typed_columns import column_value, count_rows
+from data.statements import file_list, identifier, literal, statement
+from data.typed_columns import column_sql, count_rows
 from ebr_core.errors import InputError
 
 _READERS = {
@@ -27,7 +34,7 @@ _FOLDER_COLUMN = re.compile(r"(?:^|(?<=/))([^/=]+)=([^/=]*)/")
 _NO_FOLDER_COLUMNS = ", hive_partitioning = false"
 
 
-def matched(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[str]:
+def match_files(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[str]:
     """The files that `path` matches, sorted: one file, the matches of a glob, or a URL as it is.
 
     Raises InputError if there is none, or one is not a regular file: reading a pipe would wait for ever.
@@ -56,8 +63,8 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
     Raises InputError if a file is missing, damaged or empty, a required column is missing, or a value cannot be read as
     its column's kind.
     """
-    files = matched(con, table, path)
-    form = form_of(table, path, files)
+    files = match_files(con, table, path)
+    form = format_of(table, path, files)
     columns = {**required, **optional}
     try:
         groups = _group_by_types(con, form, files, columns)
@@ -79,7 +86,7 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
     except duckdb.Error as error:
         if not is_unreadable(error):
             raise
-        raise InputError(unreadable(table, path, error)) from error
+        raise InputError(unreadable_message(table, path, error)) from error
     return sum(rows for _, rows in selects)
 
 
@@ -110,7 +117,7 @@ def open_file(
     except duckdb.Error as error:
         if not is_unreadable(error):
             raise
-        raise InputError(unreadable(table, file, error)) from error
+        raise InputError(unreadable_message(table, file, error)) from error
     return names, rows
 
 
@@ -126,7 +133,7 @@ def open_absent(con: duckdb.DuckDBPyConnection, table: str, required: Columns, o
     con.execute(statement("read/absent", table=table, columns=columns))
 
 
-def form_of(table: str, path: str, files: list[str]) -> str:
+def format_of(table: str, path: str, files: list[str]) -> str:
     """The format of the files: parquet, csv, tsv or json. Raises InputError for any other, or for several."""
     forms = set()
     for file in files:
@@ -147,8 +154,8 @@ def form_of(table: str, path: str, files: list[str]) -> str:
 def _reader(form: str, files: list[str], columns: Columns, options: str) -> str:
     if form == "json":
         types = "{" + ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns) + "}"
-        return statement("read/json", files=listed(files), columns=types, options=options)
-    return statement(f"read/{form}", files=listed(files), options=options)
+        return statement("read/json", files=file_list(files), columns=types, options=options)
+    return statement(f"read/{form}", files=file_list(files), options=options)
 
 
 def _group_by_types(con: duckdb.DuckDBPyConnection, form: str, files: list[str], columns: Columns) -> list[list[str]]:
@@ -159,23 +166,27 @@ def _group_by_types(con: duckdb.DuckDBPyConnection, form: str, files: list[str],
     if form != "parquet" or (len(files) == 1 and "://" not in files[0]):
         return [files]
     exact = [column.lower() for column, kind in columns.items() if kind in ("id", "text")]
-    groups = con.execute(statement("read/alike", files=listed(files)), [exact]).fetchall()
+    groups = con.execute(statement("read/alike", files=file_list(files)), [exact]).fetchall()
     return [group for (group,) in groups] if len(groups) > 1 else [files]
 
 
-def places_of(file: str) -> dict[str, str]:
+def folder_columns_of(file: str) -> dict[str, str]:
     """Lower-case name → value of the columns that the folders of a path give, as `city=rome` does."""
     return {name.lower(): value for name, value in _FOLDER_COLUMN.findall(file)}
 
 
-def one_place(files: Iterable[str]) -> bool:
+def share_folder_columns(files: Iterable[str]) -> bool:
     """True if the folders of all files give columns of the same names, so that DuckDB reads them as columns."""
-    return len({tuple(places_of(file)) for file in files}) == 1
+    return len({tuple(folder_columns_of(file)) for file in files}) == 1
 
 
 def _folder_option(groups: list[list[str]]) -> str:
     """The reader's option that keeps folders from giving columns to one group of files and not to another."""
-    return _NO_FOLDER_COLUMNS if len(groups) > 1 and not one_place(file for group in groups for file in group) else ""
+    return (
+        _NO_FOLDER_COLUMNS
+        if len(groups) > 1 and not share_folder_columns(file for group in groups for file in group)
+        else ""
+    )
 
 
 def _file_columns(
@@ -183,7 +194,7 @@ def _file_columns(
 ) -> dict[str, tuple[str, str]]:
     """Lower-case name → (name as written, DuckDB type)."""
     if form == "json":
-        names = con.execute(statement("read/json_names", files=listed(files), options=options)).fetchall()
+        names = con.execute(statement("read/json_names", files=file_list(files), options=options)).fetchall()
         return {name.lower(): (name, "VARCHAR") for name, *_ in names}
     described = con.execute(statement("read/columns", reader=_reader(form, files, {}, options))).fetchall()
     return {row[0].lower(): (row[0], row[1]) for row in described}
@@ -220,7 +231,7 @@ def _select(
     }
     reader = _reader(form, files, names if form == "json" else columns, options)
     values = {
-        column: column_value(con, table, path, column, kind, file_columns.get(column.lower()), reader)
+        column: column_sql(con, table, path, column, kind, file_columns.get(column.lower()), reader)
         for column, kind in columns.items()
     }
     present = {

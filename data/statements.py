@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from string import Template
 
-from data.experiment.log_config import itself
+from data.experiment.log_config import escape_glob
 
 
 def statement(name: str, /, **values: str) -> str:
@@ -24,6 +24,6 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def listed(files: list[str]) -> str:
+def file_list(files: list[str]) -> str:
     """The files as an SQL list. Local names are escaped so that they match themselves alone; a URL may be a glob."""
-    return "[" + ", ".join(literal(file if "://" in file else itself(file)) for file in files) + "]"
+    return "[" + ", ".join(literal(file if "://" in file else escape_glob(file)) for file in files) + "]"

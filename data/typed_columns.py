@@ -67,7 +67,7 @@ def _family(kind: Kind, type_: str) -> str | None:
             return "nested" if type_.endswith("]") else None if nested or type_ == "BLOB" else "any"
 
 
-def column_value(
+def column_sql(
     con: duckdb.DuckDBPyConnection,
     table: str,
     path: str,

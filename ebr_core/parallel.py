@@ -8,7 +8,9 @@ from typing import Any
 
 import numba
 
-SMALL = 128  # rows; fewer are finished before a sleeping thread wakes: a row takes about a microsecond (LOG.md)
+MIN_SHARED_ROWS = (
+    128  # rows; fewer are finished before a sleeping thread wakes: a row takes about a microsecond (LOG.md)
+)
 
 
 def parallel(rows: str, fastmath: set[str] | bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -26,7 +28,7 @@ def parallel(rows: str, fastmath: set[str] | bool = False) -> Callable[[Callable
         @wraps(function)
         def call(*arguments: Any) -> Any:
             threads = numba.get_num_threads()
-            if threads == 1 or len(arguments[rows_position]) >= SMALL:
+            if threads == 1 or len(arguments[rows_position]) >= MIN_SHARED_ROWS:
                 return kernel(*arguments)
             numba.set_num_threads(1)
             try:

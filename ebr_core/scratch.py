@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-ROWS = 2**20  # processed at a time
-HELD = 2**26  # bytes; a larger array goes to disk
+BLOCK_ROWS = 2**20  # processed at a time
+MAX_RAM_BYTES = 2**26  # bytes; a larger array goes to disk
 
 
 class Scratch(NamedTuple):
@@ -70,7 +70,7 @@ class _GrowingArray:
         piece = np.array(piece, self.dtype)
         self.pending_bytes += piece.nbytes
         self.pieces.append(piece)
-        if self.folder and self.pending_bytes > HELD:
+        if self.folder and self.pending_bytes > MAX_RAM_BYTES:
             self.file = self.file or TemporaryFile(dir=self.folder)  # noqa: SIM115  # closed by finish()
             for block in self.pieces:
                 self.file.write(block.data)
@@ -89,7 +89,7 @@ class _GrowingArray:
 
 def slices(rows: int) -> Iterator[slice]:
     """Slices of at most ROWS rows that cover 0 … rows − 1."""
-    return (slice(first, min(first + ROWS, rows)) for first in range(0, rows, ROWS))
+    return (slice(first, min(first + BLOCK_ROWS, rows)) for first in range(0, rows, BLOCK_ROWS))
 
 
 def pieces(array: Array) -> Iterator[Array]:
@@ -108,7 +108,7 @@ def expect_random(arrays: Iterable[Array]) -> None:
             mapped.madvise(mmap.MADV_RANDOM)
 
 
-def counted(values: Array, size: int) -> npt.NDArray[np.int64]:
+def count_values(values: Array, size: int) -> npt.NDArray[np.int64]:
     """(size,): the number of times that each of 0 … size − 1 occurs in values."""
     counts = np.zeros(size, np.int64)
     for part in slices(len(values)):

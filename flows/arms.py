@@ -9,7 +9,7 @@ from data.experiment.experiment_spec import Experiment, arm_of
 from ebr_core.errors import InputError
 from flows.sources import FeatureSets, Source
 from flows.submit import settle, submit
-from tasks.feedback_stages import imported_of, list_unrated, rate, take_imported
+from tasks.feedback_stages import imported_files, list_unrated, rate, take_imported
 from tasks.kinds import EvalSet, MinedNegatives, RatedResults, TrainedTowers, UnratedResults
 from tasks.training_stages import best_recall, mine_negatives, train_arm
 
@@ -94,7 +94,7 @@ def restrict_to_arm(spec: Experiment, arm: str) -> Experiment:
     """
     if arm not in spec.arms:
         raise InputError(f"--arm: no arm {arm!r}; there are {', '.join(spec.arms)}")
-    arms = {name: spec.arms[name] for name in spec.needed([arm])}
+    arms = {name: spec.arms[name] for name in spec.with_sources([arm])}
     rest = {"ensembles": {}, "filters": {}, "questions": {}, "screening": False}
     return spec.model_copy(update={"arms": arms, "seeds": spec.seeds[:1]} | rest)
 
@@ -179,7 +179,7 @@ def _rate(plan: TrainingPlan, run: ArmRun) -> RatedResults:
         feedback, world = plan.spec.feedback, plan.source.world
         if plan.spec.people_rate:
             assert feedback.imported is not None, "load_experiment sets it"
-            files = imported_of(feedback.imported, run[0])
+            files = imported_files(feedback.imported, run[0])
             ratings = submit(take_imported, run[:1], plan.source.log, run[0], files, feedback.good_from)
         else:
             assert world is not None, "only a simulated world has a truth"

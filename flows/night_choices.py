@@ -13,7 +13,7 @@ from flows.challenger import NightPlan
 from flows.vectors import answers_queries
 from tasks.bundle_stages import models_of
 from tasks.kinds import DayRecall
-from tasks.nights.day_checks import drifted, fits
+from tasks.nights.day_checks import fits, has_drifted
 from tasks.nights.night_records import Night, champions_of
 
 
@@ -92,7 +92,7 @@ def choose_training(
     ]
     return (
         "full"
-        if drifted(recalls_of(champion_recall), earlier_recalls, settings.drift_mads, settings.checks)
+        if has_drifted(recalls_of(champion_recall), earlier_recalls, settings.drift_mads, settings.checks)
         else "warm"
     )
 

@@ -13,7 +13,7 @@ from prefect.states import Failed
 
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment
-from data.extract import timed
+from data.extract import require_times
 from ebr_core.errors import InputError
 from ebr_core.measure.promotion import promote
 from flows.challenger import (
@@ -36,7 +36,7 @@ from tasks.log_stages import files_of
 from tasks.nights.champion_service import promote_champion
 from tasks.nights.day_checks import check_day, figures_of
 from tasks.nights.night_records import (
-    JUDGED,
+    DECIDED,
     Champion,
     Night,
     champions_of,
@@ -90,7 +90,7 @@ def read_partitions(
 
     If the logs cannot be read, this is recorded as the failure of the night of `day`, and the InputError is raised.
     """
-    files = timed(files_of(spec.logs, world))
+    files = require_times(files_of(spec.logs, world))
     try:
         parts = partitions_of(files)
         return parts, list(days_of(files, parts))
@@ -170,9 +170,9 @@ def _final_night(plan: NightPlan, nights: list[Night]) -> Night | None:
     Raises InputError if a later day was judged already.
     """
     recorded = next((night for night in nights if night.day == plan.day and night.decision != "rolled back"), None)
-    if recorded and recorded.decision in JUDGED:
+    if recorded and recorded.decision in DECIDED:
         return recorded
-    last = max((night.day for night in nights if night.decision in JUDGED), default=None)
+    last = max((night.day for night in nights if night.decision in DECIDED), default=None)
     if last is None or plan.day > last:
         return None
     if recorded and recorded.decision == "refused" and plan.accept:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from data.experiment.log_config import Tables, Ubi
 from data.file_partitions import GROWING, list_files
 from tasks.kinds import Partition
-from tasks.log_stages import known_digests
+from tasks.log_stages import digest_cache
 from tasks.partition_stage import partition
-from tasks.progress import showing
+from tasks.progress import show_progress
 
 
 def partitions_of(logs: Tables | Ubi) -> dict[str, list[Partition]]:
@@ -17,10 +17,10 @@ def partitions_of(logs: Tables | Ubi) -> dict[str, list[Partition]]:
     Partitions are sorted by digest, so that moved files give the same log. Files have no task runs of their own: a year
     of days is hundreds of files, and nearly all were read before. Raises InputError if a file is missing or damaged.
     """
-    with known_digests() as digests:
+    with digest_cache() as digests:
         files = list_files(logs, digests)
     parts: dict[str, list[Partition]] = {table: [] for table in GROWING[logs.layout]}
-    with showing("read", len(files)) as show:
+    with show_progress("read", len(files)) as show:
         for i, file in enumerate(files):
             parts[file.table].append(partition.fn(file))
             show(i + 1, "")

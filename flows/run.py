@@ -14,13 +14,13 @@ from flows.lists import ListRun, Lists
 from flows.sources import EvalSets, FeatureSets, Source
 from flows.submit import failure_reason, has_run, result, settle
 from flows.vectors import ArmVectors, Indexes
-from tasks.audit_stage import Ranked, audit, leaks
+from tasks.audit_stage import RankedArm, audit, leaks
 from tasks.bundle_stages import publish_champion
 from tasks.ensemble_stages import EnsembleRun, weighted_recall
 from tasks.evaluation_stage import EvaluatedList, above_oracle, evaluate
 from tasks.feedback_stages import FeedbackResult
 from tasks.finished_run import CostSource, FinishedRun, TrainedArm
-from tasks.graph_stage import leak_of
+from tasks.graph_stage import leak_remark
 from tasks.kinds import (
     BuiltIndex,
     EnsembleWeights,
@@ -35,7 +35,7 @@ from tasks.kinds import (
     TrainedRanker,
     TrainedTowers,
 )
-from tasks.ranker_stages import RankerTrained
+from tasks.ranker_stages import RankerRun
 from tasks.tracking.runs import Outcome
 from tasks.training_stages import best_recall
 
@@ -128,17 +128,17 @@ def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Sett
     """The results of all lists."""
     lists = [EvaluatedList(arm=name, seed=None, index="none", rows=rows) for name, rows in run.baselines.items()]
     for ((name, seed), index), rows in run.indexed.items():
-        leaks = (leak_of(source.log, spec.arms[part].features) for part in spec.made_of(name))
+        leaks = (leak_remark(source.log, spec.arms[part].features) for part in spec.parts_of(name))
         leak = next((message for message in leaks if message), None)
         lists.append(EvaluatedList(arm=name, seed=seed, index=index, rows=rows, leak=leak))
     for (name, list_seed), rows in run.combined.items():
-        lists.append(EvaluatedList(arm=name, seed=list_seed, index=spec.index_within(name), rows=rows))
+        lists.append(EvaluatedList(arm=name, seed=list_seed, index=spec.index_of_list(name), rows=rows))
     return evaluate(result(searches.test), lists, spec.questions, spec.evaluation)
 
 
 def audit_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunAudit:
     """The findings of the checks for leaks and for sampled evaluations."""
-    ranked = [Ranked(arm=arm, seed=seed, ranks=ranks) for (arm, seed), ranks in run.target_ranks.items()]
+    ranked = [RankedArm(arm=arm, seed=seed, ranks=ranks) for (arm, seed), ranks in run.target_ranks.items()]
     return audit(source.log, result(searches.test), run.features, ranked, spec.evaluation)
 
 
@@ -166,7 +166,7 @@ def finish_run(spec: Experiment, experiment: str, source: Source, searches: Eval
         searches=result(searches.test),
         trained=tuple(trained_arms),
         joined=tuple(EnsembleRun(arm=arm, seed=seed, weights=weights) for (arm, seed), weights in run.weights.items()),
-        rankers=tuple(RankerTrained(arm=arm, seed=seed, ranker=ranker) for (arm, seed), ranker in run.rankers.items()),
+        rankers=tuple(RankerRun(arm=arm, seed=seed, ranker=ranker) for (arm, seed), ranker in run.rankers.items()),
         feedback=tuple(
             FeedbackResult(arm=arm, seed=seed, made=artifact) for (arm, seed), artifact in run.feedback.items()
         ),

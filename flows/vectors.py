@@ -13,7 +13,7 @@ from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, FeatureSets
 from flows.submit import submit
 from tasks.ensemble_stages import choose_weights, concat_vectors
-from tasks.feature_stages import wanted_columns
+from tasks.feature_stages import named_columns
 from tasks.hybrid_stages import calibrate_radius
 from tasks.kinds import BuiltIndex, CalibratedRadius, EnsembleWeights, EvalSet, Vectors
 from tasks.retrieval_stages import build_index, embed_texts
@@ -143,13 +143,13 @@ def is_calibrated(retrieval: Retrieval) -> bool:
 
 def is_servable(spec: Experiment, name: str) -> bool:
     """True if a query can bring everything that the arm, or each part of the ensemble, reads."""
-    return all(answers_queries(spec.arms[part]) for part in spec.made_of(name))
+    return all(answers_queries(spec.arms[part]) for part in spec.parts_of(name))
 
 
 def answers_queries(arm: Arm) -> bool:
     """True if the arm's query tower reads only the text, the searcher, the place and the language of a search, and
     gives it one vector."""
-    return set(wanted_columns(arm.features, "searches")) <= set(CONTEXT) and arm.towers.query_vectors == 1
+    return set(named_columns(arm.features, "searches")) <= set(CONTEXT) and arm.towers.query_vectors == 1
 
 
 def served_index(spec: Experiment) -> str:

@@ -21,13 +21,13 @@ from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_fitted, texts_of
 from tasks.kinds import EvalSet, FeatureSet, Log, RunAudit, TargetRanks, Vectors
-from tasks.progress import showing
+from tasks.progress import show_progress
 
 MOST_SEARCHES = 2_000  # of a target set: enough for the order of the arms
 NEGATIVES = 100
 
 
-class Ranked(Frozen):
+class RankedArm(Frozen):
     """The exact ranks of the targets under one arm and seed."""
 
     arm: str
@@ -44,7 +44,7 @@ def rank_targets(folder: Path, vectors: Vectors, eval_set: EvalSet, threads: int
     pos = np.full(int(sample.candidates.max(initial=0)) + 1, -1)
     pos[sample.candidates] = np.arange(len(sample.candidates))
     tables = []
-    with threadpool_limits(threads), showing("audit", len(sample.names)):
+    with threadpool_limits(threads), show_progress("audit", len(sample.names)):
         for name in sample.names:
             searches, targets = sample.for_targets(name)
             chosen, chosen_targets = _thin(targets)
@@ -71,7 +71,7 @@ def audit(
     log: Log,
     eval_set: EvalSet,
     features: list[FeatureSet],
-    ranked: list[Ranked],
+    ranked: list[RankedArm],
     evaluation: Evaluation,
 ) -> None:
     """Write audit.json: `leaks`, a list of checks, each with a status (clean, leak, note) and a sentence; `sampled`,
@@ -115,7 +115,7 @@ def _vocabulary_check(log: Log, features: FeatureSet) -> dict[str, str]:
     occurs = np.zeros(int(vocabulary.max(initial=-1)) + 1, bool)
     sources = (("training_queries", "query_row"), ("trainable", "document_row"))
     for texts, (sql, column) in zip(texts_of(log, fitted.features), sources, strict=True):
-        trained_on = extracted_log.rows(extracted_log.read(log.folder, sql), column)
+        trained_on = extracted_log.row_numbers(extracted_log.read(log.folder, sql), column)
         rows = vocabulary[hash_texts(texts.take(trained_on), fitted.features.text).ids]
         occurs[rows[rows >= 0]] = True
     broken = int((~occurs).sum())
@@ -143,7 +143,7 @@ def _notes(repeats: dict[str, int]) -> list[dict[str, str]]:
     return [{"check": check, "status": "note", "says": says} for check, says in sentences.items()]
 
 
-def _sampled(name: str, ranked: list[Ranked], candidates: int, k: int) -> dict[str, Any]:
+def _sampled(name: str, ranked: list[RankedArm], candidates: int, k: int) -> dict[str, Any]:
     """Each arm's recall both ways (the mean over seeds), the agreement of the two orders, and the pairs that swap."""
     by_arm: dict[str, list[tuple[float, float]]] = {}
     for run in ranked:

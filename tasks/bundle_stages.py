@@ -16,8 +16,8 @@ from prefect import task
 
 from data import extracted_log
 from ebr_core.errors import InputError
-from ebr_core.search.deduped_index import saved_as
-from ebr_core.serving.model_bundle import ASKED, CONTEXT, WEIGHTS, as_rows, open_bundle, seal, write_terms
+from ebr_core.search.deduped_index import index_files
+from ebr_core.serving.model_bundle import CONTEXT, QUERY_SCHEMA, WEIGHTS, as_rows, open_bundle, seal, write_terms
 from ebr_core.text.terms import index_terms
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
@@ -34,7 +34,7 @@ from tasks.kinds import (
     TrainedTowers,
     Vectors,
 )
-from tasks.progress import showing
+from tasks.progress import show_progress
 
 CANARIES = 20
 
@@ -53,7 +53,7 @@ def tabulate(folder: Path, log: Log, eval_set: EvalSet) -> None:
     queries = pq.read_table(log.folder / "queries.parquet")["query"].take(searches["query_row"])
     searchers = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].take(searches["searcher_row"])
     columns = {"query": queries, "searcher_id": searchers} | {name: searches[name] for name in CONTEXT[1:]}
-    canaries = pa.table([columns[name] for name in ASKED.names], ASKED)
+    canaries = pa.table([columns[name] for name in QUERY_SCHEMA.names], QUERY_SCHEMA)
     pq.write_table(canaries.append_column("at", pa.array(chosen)), folder / "asked.parquet")
 
 
@@ -85,7 +85,7 @@ def bundle(
     for path in tables.folder.iterdir():
         if path.suffix in (".parquet", ".npy") and path.name != "asked.parquet":
             _link(path, folder / path.name)
-    for path in saved_as(index.folder):
+    for path in index_files(index.folder):
         _link(path, folder / path.name)
     if (radius.folder / "radius.json").exists():
         _link(radius.folder / "radius.json", folder / "radius.json")
@@ -101,7 +101,7 @@ def bundle(
     digests = [part.digest for part in towers]
     facts = {"arm": arm, "seed": seed, "towers": digests, "index": manifest["spec"], "setting": manifest["setting"]}
     seal(folder, facts)
-    with showing(f"bundle {arm}", 1):
+    with show_progress(f"bundle {arm}", 1):
         open_bundle(folder)
 
 

@@ -17,13 +17,13 @@ from ebr_core.measure.metrics import Targets
 from ebr_core.rerank.cascade import Cascade, rerank
 from ebr_core.search.deduped_index import load
 from ebr_core.search.ensemble_vectors import concat_documents, concat_queries
-from ebr_core.search.ensemble_weights import Contest, choose, contest, described
-from ebr_core.search.nearest import scanned, search_index
+from ebr_core.search.ensemble_weights import Contest, build_contest, choose, describe_weights
+from ebr_core.search.nearest import search_cost, search_index
 from ebr_core.training.train_loop import use_threads
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
 from tasks.kinds import BuiltIndex, EnsembleWeights, EvalSet, RetrievedList, TrainedTowers, Vectors
-from tasks.progress import showing
+from tasks.progress import show_progress
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.training_stages import VALIDATION_K
 
@@ -55,9 +55,9 @@ def choose_weights(
     """
     use_threads(threads)
     started = time.perf_counter()
-    with showing("choose weights", 1):
+    with show_progress("choose weights", 1):
         problem = _contest(parts, validation)
-        chosen = choose(problem) if weights is None else described(problem, weights)
+        chosen = choose(problem) if weights is None else describe_weights(problem, weights)
     seconds = time.perf_counter() - started
     summary = {"chosen": weights is None, "k": VALIDATION_K, **chosen._asdict()}
     (folder / "ensemble.json").write_text(json.dumps(summary, indent=1))
@@ -85,7 +85,7 @@ def _contest(parts: list[Vectors], validation: EvalSet) -> Contest:
     pos[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
     documents = [vectors[sample.candidates] for vectors in part_documents]
     queries = [np.load(part.folder / "queries.npy")[searches["at"]] for part in parts]
-    return contest(documents, queries, Targets(targets.offsets, pos[targets.documents]), VALIDATION_K)
+    return build_contest(documents, queries, Targets(targets.offsets, pos[targets.documents]), VALIDATION_K)
 
 
 def read_weights(weights: EnsembleWeights) -> dict[str, Any]:
@@ -134,10 +134,10 @@ def retrieve_cascade(
     second_queries = np.load(second_vectors.folder / "queries.npy")
     depth = min(max(cascade.depth, k), len(candidates))
     started = time.perf_counter()
-    with showing("cascade", 1):
+    with show_progress("cascade", 1):
         retrieved, _ = search_index(searched, queries, depth)
         rows = rerank(retrieved, documents, second_queries, cascade.depth)[:, :k]
     seconds = time.perf_counter() - started
     reranked = (retrieved[:, : cascade.depth] >= 0).sum(1)
-    compared = scanned(searched, queries, depth)[0] + reranked
+    compared = search_cost(searched, queries, depth)[0] + reranked
     save_retrieved(Retrieved(as_document_rows(rows, candidates), compared, count_returned(rows), seconds), folder)

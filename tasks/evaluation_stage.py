@@ -21,11 +21,11 @@ from ebr_core.measure.intervals import (
     Interval,
     MetricValues,
     bootstrap,
+    cluster_robust,
     compare,
-    compare_by_itself,
-    robust,
+    compare_pointwise,
 )
-from ebr_core.measure.verdicts import find, verdict
+from ebr_core.measure.verdicts import classify_difference, verdict
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import EvalSet, RetrievedList, RunResults
@@ -38,7 +38,7 @@ from tasks.list_measures import (
     clusters_of,
     measure_list,
 )
-from tasks.progress import showing
+from tasks.progress import show_progress
 from tasks.retrieved import Retrieved, load_retrieved
 from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
 
@@ -100,7 +100,7 @@ def evaluate(
             }
             add_counts(measured, lists, searches)
             add_index_recall(measured, lists, searches, evaluation.ks)
-            with showing(f"evaluate, {name} targets", 1):
+            with show_progress(f"evaluate, {name} targets", 1):
                 results += _coverage_rows(name, searches, rows_by_run, sample, evaluation.ks)
                 results += _rows(name, searches, measured, questions, evaluation)
             if name == "truth":
@@ -151,7 +151,9 @@ def _rows(
             if whole or run.is_exact
         ]
         table = np.column_stack([values for *_, values in columns])[inside]
-        intervals = bootstrap(table, part.clusters, evaluation.resamples) if whole else robust(table, part.clusters)
+        intervals = (
+            bootstrap(table, part.clusters, evaluation.resamples) if whole else cluster_robust(table, part.clusters)
+        )
         for (run, metric, _), interval in zip(columns, intervals, strict=True):
             rows.append(_row(shared, run, metric, _inside_bounds(metric, interval)))
         for question_name, question in sorted(questions.items()):
@@ -178,7 +180,9 @@ def _question_rows(
     }
     if question.baseline not in values_by_arm:
         return []
-    levels = robust(np.column_stack([values.values.mean(0) for values in values_by_arm.values()]), part.clusters)
+    levels = cluster_robust(
+        np.column_stack([values.values.mean(0) for values in values_by_arm.values()]), part.clusters
+    )
     shared = part.row | {"question": name}
     rows = {}
     for (arm, values), level in zip(values_by_arm.items(), levels, strict=True):
@@ -194,7 +198,7 @@ def _question_rows(
             rows[arm] |= {"baseline": question.baseline, "training_noise": comparison.seed_freedom > 0}
             rows[arm] |= _verdict_columns(question, rows[arm]["family_low"], rows[arm]["family_high"])
     elif arms:
-        for arm, interval in zip(arm_names, compare_by_itself(baseline, arms, part.clusters), strict=True):
+        for arm, interval in zip(arm_names, compare_pointwise(baseline, arms, part.clusters), strict=True):
             rows[arm] |= {"baseline": question.baseline} | dict(zip(DIFFERENCE[:3], interval, strict=True))
     return list(rows.values())
 
@@ -220,7 +224,7 @@ def _verdict_columns(question: Comparison, low: float, high: float) -> dict[str,
     return {
         "claim": question.claim,
         "margin": question.margin,
-        "finding": find(low, high, question.margin),
+        "finding": classify_difference(low, high, question.margin),
         "verdict": verdict(question.claim, low, high, question.margin) if question.claim else None,
     }
 

@@ -22,7 +22,7 @@ from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.feature_config import SIDES, Features, Graph, Numbers, Side, Values
 from ebr_core.towers.fitted_features import (
     ColumnData,
-    Fitted,
+    FittedFeatures,
     FittedValues,
     fit_group,
     fit_text,
@@ -30,14 +30,14 @@ from ebr_core.towers.fitted_features import (
     table_bags,
     text_bags,
 )
-from ebr_core.towers.graph_vectors import refuse_silent
+from ebr_core.towers.graph_vectors import check_graph
 from ebr_core.towers.tower_config import TowerConfig
-from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs, bagged, with_views
+from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, bag_group, with_views
 from tasks.artifacts import Artifact, stage
 from tasks.graph_stage import read_graph
 from tasks.kinds import ExtraColumns, FeatureSet, GraphVectors, Log, TrainedTowers
 from tasks.log_stages import ReadLogs, refuse_changes
-from tasks.progress import showing
+from tasks.progress import show_progress
 
 EXTRACTED_COLUMNS = {
     "searches": ("city", "region", "country", "language"),
@@ -75,7 +75,7 @@ def featurise_as(
 def _write(
     folder: Path,
     log: Log,
-    fitted: Fitted,
+    fitted: FittedFeatures,
     texts: tuple[pa.Array, pa.Array],
     data: dict[Side, ColumnData],
     graphs: dict[str, GraphVectors],
@@ -90,7 +90,10 @@ def _write(
     if features.text.clicked_queries:
         clicked = extracted_log.read(log.folder, "clicked_queries")
         documents = with_queries(
-            documents, queries, extracted_log.rows(clicked, "document_row"), extracted_log.rows(clicked, "query_row")
+            documents,
+            queries,
+            extracted_log.row_numbers(clicked, "document_row"),
+            extracted_log.row_numbers(clicked, "query_row"),
         )
     _save(folder, "text.searches", table_bags(queries, fitted))
     _save(folder, "text.documents", table_bags(documents, fitted))
@@ -98,7 +101,7 @@ def _write(
         for side in SIDES:
             _save(folder, f"{name}.{side}", group_bags(name, side, data[side], _rows(log, side), fitted))
     searches = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"])
-    np.save(folder / "query_of.npy", extracted_log.rows(searches, "query_row"))
+    np.save(folder / "query_of.npy", extracted_log.row_numbers(searches, "query_row"))
     np.save(folder / "searcher_of.npy", pc.fill_null(searches["searcher_row"], -1).to_numpy().astype(np.int32))
 
 
@@ -112,19 +115,21 @@ def texts_of(log: Log, features: Features) -> tuple[pa.Array, pa.Array]:
     return queries.combine_chunks(), titles.combine_chunks()
 
 
-def _fit(log: Log, features: Features, texts: tuple[pa.Array, pa.Array], data: dict[Side, ColumnData]) -> Fitted:
+def _fit(
+    log: Log, features: Features, texts: tuple[pa.Array, pa.Array], data: dict[Side, ColumnData]
+) -> FittedFeatures:
     """The vocabulary and the groups, fitted on queries and documents of the training window alone."""
     queries, documents = (hash_texts(side, features.text) for side in texts)
-    query_rows = extracted_log.rows(extracted_log.read(log.folder, "training_queries"), "query_row")
-    document_rows = extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row")
+    query_rows = extracted_log.row_numbers(extracted_log.read(log.folder, "training_queries"), "query_row")
+    document_rows = extracted_log.row_numbers(extracted_log.read(log.folder, "trainable"), "document_row")
     vocabulary, rarity = fit_text(take(queries, query_rows), take(documents, document_rows), features.text)
-    return Fitted(features, vocabulary, rarity, _fit_groups(log, features, data))
+    return FittedFeatures(features, vocabulary, rarity, _fit_groups(log, features, data))
 
 
 def _fit_groups(log: Log, features: Features, data: dict[Side, ColumnData]) -> dict[str, FittedValues]:
     training_rows: dict[Side, Int32] = {
-        "searches": extracted_log.rows(extracted_log.read(log.folder, "training_searches"), "search_row"),
-        "documents": extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row"),
+        "searches": extracted_log.row_numbers(extracted_log.read(log.folder, "training_searches"), "search_row"),
+        "documents": extracted_log.row_numbers(extracted_log.read(log.folder, "trainable"), "document_row"),
     }
     fitted = {}
     for name, group in features.column_groups.items():
@@ -141,7 +146,7 @@ def extract_columns(folder: Path, logs: ReadLogs, log: Log, contents: dict[str, 
 
     contents: the digest of each file, so that new logs are read again.
     """
-    with showing("columns", 1), refuse_changes(logs, contents):
+    with show_progress("columns", 1), refuse_changes(logs, contents):
         read_named_columns(logs, log.folder, {side: extra_columns(features, side) for side in SIDES}, folder)
 
 
@@ -150,27 +155,27 @@ def needs_columns(features: Features) -> bool:
     return any(extra_columns(features, side) for side in SIDES)
 
 
-def examine(log: Log, features: Features, columns: ExtraColumns | None) -> None:
+def check_features(log: Log, features: Features, columns: ExtraColumns | None) -> None:
     """Check, without text or training, that this log has what the groups need. Raises InputError for the first gap."""
     for graph in features.graphs.values():
         matrix, _, searchers = read_graph(log, graph)
-        refuse_silent(matrix, searchers)
+        check_graph(matrix, searchers)
     _fit_groups(log, features, {side: read_columns(log, features, side, columns) for side in SIDES})
 
 
-def wanted_columns(features: Features, side: Side) -> list[str]:
+def named_columns(features: Features, side: Side) -> list[str]:
     """The columns of a side that the groups name."""
     return features.columns(side)
 
 
 def extra_columns(features: Features, side: Side) -> list[str]:
     """The columns among them that extraction does not keep by itself."""
-    return [column for column in wanted_columns(features, side) if column not in EXTRACTED_COLUMNS[side]]
+    return [column for column in named_columns(features, side) if column not in EXTRACTED_COLUMNS[side]]
 
 
 def read_columns(log: Log, features: Features, side: Side, extra: ExtraColumns | None) -> ColumnData:
     """The columns of a side that the groups name, a value for each row of the log."""
-    named = wanted_columns(features, side)
+    named = named_columns(features, side)
     extracted = [column for column in named if column in EXTRACTED_COLUMNS[side]]
     table = pq.read_table(log.folder / f"{side}.parquet", columns=extracted)
     data = {column: table[column].combine_chunks() for column in extracted}
@@ -198,9 +203,9 @@ def read_bags(features: FeatureSet, name: str, side: str) -> Bags:
     return Bags(*(np.load(features.folder / f"{name}.{side}.{part}.npy", mmap_mode="r") for part in Bags._fields))
 
 
-def read_fitted(features: FeatureSet) -> Fitted:
+def read_fitted(features: FeatureSet) -> FittedFeatures:
     """The vocabulary, rarities and groups fitted on the training window."""
-    return Fitted(
+    return FittedFeatures(
         Features.model_validate_json((features.folder / "features.json").read_text()),
         np.load(features.folder / "vocabulary.npy"),
         np.load(features.folder / "rarity.npy"),
@@ -223,8 +228,8 @@ def read_inputs(features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN
     query_of, searcher_of = (
         np.load(features.folder / f"{name}.npy", mmap_mode="r") for name in ("query_of", "searcher_of")
     )
-    groups: dict[str, Bagged | Dense] = {
-        "text": bagged(*_sides(features, "text"), fitted.text_rows(), towers.shared, query_of, scratch)
+    groups: dict[str, BagGroup | VectorGroup] = {
+        "text": bag_group(*_sides(features, "text"), fitted.text_rows(), towers.shared, query_of, scratch)
     }
     searcher_vectors, document_vectors = read_graphs(features, "searchers"), read_graphs(features, "documents")
     for name, group in fitted.features.groups.items():
@@ -233,7 +238,7 @@ def read_inputs(features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN
                 groups[name] = _dense(searcher_vectors[name], document_vectors[name], searcher_of)
             case Values() | Numbers():
                 sides = _sides(features, name)
-                groups[name] = bagged(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
+                groups[name] = bag_group(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
             case _:
                 assert_never(group)
     inputs = Inputs(groups, len(query_of), len(groups["text"].at) - len(query_of))
@@ -244,9 +249,9 @@ def _sides(features: FeatureSet, name: str) -> tuple[Bags, Bags]:
     return read_bags(features, name, "searches"), read_bags(features, name, "documents")
 
 
-def _dense(searchers: Float32, documents: Float32, searcher_of: Int32) -> Dense:
+def _dense(searchers: Float32, documents: Float32, searcher_of: Int32) -> VectorGroup:
     """The group of a graph. A row of zeros is a node that the graph does not know; its rows lack the group."""
     vectors = np.concatenate([searchers, documents])
     at = np.concatenate([searcher_of, len(searchers) + np.arange(len(documents))]).astype(np.int32)
     is_known = np.asarray(vectors.any(axis=1))
-    return Dense(vectors, np.where((at >= 0) & is_known[at], at, -1).astype(np.int32))
+    return VectorGroup(vectors, np.where((at >= 0) & is_known[at], at, -1).astype(np.int32))

@@ -19,13 +19,13 @@ from data.schemas import IMPORTED, RATED, TO_RATE
 from ebr_core.arrays import Bool, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
-from ebr_core.rerank.relevance_filter import fit, held_out, probabilities
+from ebr_core.rerank.relevance_filter import fit, held_out_mask, probabilities
 from ebr_core.search.deduped_index import load
-from ebr_core.search.nearest import scanned, search_exact, search_index
+from ebr_core.search.nearest import search_cost, search_exact, search_index
 from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.tower import query_vectors
 from ebr_core.training.arm_config import Arm
-from ebr_core.training.rated_results import Feedback, Filter, Rater, first_there, keys_of, packed, with_noise
+from ebr_core.training.rated_results import Feedback, Filter, Rater, add_noise, first_valid, pack_left, pair_keys
 from ebr_core.training.train_loop import Corpus, use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.eval_sets import SampledSearches
@@ -43,7 +43,7 @@ from tasks.kinds import (
     UnratedResults,
     Vectors,
 )
-from tasks.progress import showing
+from tasks.progress import show_progress
 from tasks.ranker_inputs import lists_of, matrix, read_lists
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.training_inputs import read_corpus
@@ -83,17 +83,19 @@ def list_unrated(
     """
     use_threads(source.training.threads)
     corpus = read_corpus(log, features, source)
-    searches = extracted_log.rows(extracted_log.read(log.folder, "rateable", {"most": feedback.searches}), "search_row")
+    searches = extracted_log.row_numbers(
+        extracted_log.read(log.folder, "rateable", {"most": feedback.searches}), "search_row"
+    )
     tower = load_towers(towers.folder).tower.over(corpus.inputs)
     depth = min(SLACK * feedback.k, len(corpus.trainable))
-    with showing("to rate", 1):
+    with show_progress("to rate", 1):
         documents = tower.encode(corpus.inputs.rows_of(corpus.trainable))
         rows, near = search_exact(documents, query_vectors(tower, corpus.inputs, searches), depth)
     rows = np.where(rows >= 0, corpus.trainable[rows], -1).astype(np.int32)
-    rows, near = first_there(rows, near, _existed(log, searches, rows), feedback.k)
+    rows, near = first_valid(rows, near, _existed(log, searches, rows), feedback.k)
     query, position = np.nonzero(rows >= 0)
     pairs = searches[query], rows[query, position]
-    is_unrated = ~np.isin(keys_of(*pairs), _judged_pairs(log, earlier_rounds, feedback.judged))
+    is_unrated = ~np.isin(pair_keys(*pairs), _judged_pairs(log, earlier_rounds, feedback.judged))
     columns = [*pairs, (position + 1).astype(np.int32), near[query, position]]
     pq.write_table(pa.table([column[is_unrated] for column in columns], schema=TO_RATE), folder / "to_rate.parquet")
 
@@ -116,9 +118,10 @@ def _judged_pairs(log: Log, earlier_rounds: list[RatedResults], judged: str) -> 
     judged_rows = shown.clicked if judged == "clicked" else np.ones(len(shown.clicked), bool)
     tables = [pq.read_table(ratings.folder / "rated.parquet") for ratings in earlier_rounds]
     pairs = [
-        keys_of(extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")) for table in tables
+        pair_keys(extracted_log.row_numbers(table, "search_row"), extracted_log.row_numbers(table, "document_row"))
+        for table in tables
     ]
-    return np.concatenate([keys_of(shown.search_rows[judged_rows], shown.document_rows[judged_rows]), *pairs])
+    return np.concatenate([pair_keys(shown.search_rows[judged_rows], shown.document_rows[judged_rows]), *pairs])
 
 
 @stage(RatedResults)
@@ -129,21 +132,24 @@ def rate(folder: Path, log: Log, world: SimulatedLog, unrated: UnratedResults, r
     """
     table = pq.read_table(unrated.folder / "to_rate.parquet", columns=["search_row", "document_row"])
     truth = rating_files.true_grades(log.folder, world.folder / "truth", table)
-    searches, documents = extracted_log.rows(truth, "search_row"), extracted_log.rows(truth, "document_row")
-    grades = with_noise(truth["grade"].to_numpy(), keys_of(searches, documents), good_from, rater)
+    searches, documents = (
+        extracted_log.row_numbers(truth, "search_row"),
+        extracted_log.row_numbers(truth, "document_row"),
+    )
+    grades = add_noise(truth["grade"].to_numpy(), pair_keys(searches, documents), good_from, rater)
     _write(folder, pa.table([searches, documents, grades, grades >= good_from], schema=RATED))
 
 
 @stage(RatedResults)
 def take_imported(folder: Path, log: Log, arm: str, files: list[str], good_from: int) -> None:
-    """Write rated.parquet and ratings.json from ratings by people. files: imported files, see keep_imported."""
+    """Write rated.parquet and ratings.json from ratings by people. files: imported files, see store_ratings."""
     if not files:
         raise InputError(
             f"nobody has rated what {arm} retrieves: `ebr ratings export EXPERIMENT --arm {arm} OUT.csv`, fill in the "
             "column grade, then `ebr ratings import EXPERIMENT OUT.csv --arm " + arm + "`"
         )
     tables = [pq.read_table(imported_folder() / name, schema=IMPORTED) for name in files]
-    _write(folder, rating_files.as_rated(pa.concat_tables(tables), log.folder, good_from))
+    _write(folder, rating_files.to_rated_rows(pa.concat_tables(tables), log.folder, good_from))
 
 
 def _write(folder: Path, rated: pa.Table) -> None:
@@ -161,19 +167,19 @@ def imported_folder() -> Path:
     return home() / "ratings"
 
 
-def imported_of(name: str, arm: str) -> list[str]:
+def imported_files(name: str, arm: str) -> list[str]:
     """The names of the files of ratings imported for an arm of this experiment, each a digest of its content."""
     folder = imported_folder() / name / arm
     return sorted(f"{name}/{arm}/{path.name}" for path in folder.glob("*.parquet"))
 
 
-def keep_imported(log: Log, file: Path, name: str, arm: str) -> tuple[Path, pa.Table]:
+def store_ratings(log: Log, file: Path, name: str, arm: str) -> tuple[Path, pa.Table]:
     """(the file that keeps the ratings, the ratings) of a CSV file that people filled in, checked and kept for the arm.
 
     Raises InputError for what rating_files.read_csv refuses, and for a pair imported before with another grade.
     """
     table = rating_files.read_csv(file, log.folder)
-    for earlier in imported_of(name, arm):
+    for earlier in imported_files(name, arm):
         together = pa.concat_tables([pq.read_table(imported_folder() / earlier, schema=IMPORTED), table])
         if contradictions := list(
             rating_files.contradictions(together, f"the ratings imported before, {imported_folder() / earlier}")
@@ -224,8 +230,8 @@ def fit_filter(
         popularity = rows[:, names.index("popularity")]
         # An example's own click must not give it away.
         popularity[:] = np.log1p(np.maximum(np.expm1(popularity) - is_click, 0))
-    with showing("fit filter", 1):
-        relevance_filter = fit(names, rows, good, held_out(searches), filter_spec.recall_weight, threads, seed)
+    with show_progress("fit filter", 1):
+        relevance_filter = fit(names, rows, good, held_out_mask(searches), filter_spec.recall_weight, threads, seed)
     relevance_filter.model.save_model(folder / "filter.txt")
     gains = dict(zip(names, relevance_filter.model.feature_importance("gain").tolist(), strict=True))
     summary = {
@@ -250,13 +256,16 @@ def _examples(log: Log, rated: list[RatedResults], corpus: Int32) -> tuple[Int32
     the clicks of their searches."""
     table = pa.concat_tables([pq.read_table(ratings.folder / "rated.parquet") for ratings in rated])
     shown = extracted_log.read_shown(log.folder)
-    searches, documents = extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")
+    searches, documents = (
+        extracted_log.row_numbers(table, "search_row"),
+        extracted_log.row_numbers(table, "document_row"),
+    )
     clicked = shown.clicked & np.isin(shown.search_rows, searches)
     is_click = np.concatenate([np.zeros(len(searches), bool), np.ones(clicked.sum(), bool)])
     good = np.concatenate([table["good"].to_numpy(), np.ones(clicked.sum(), bool)])
     searches = np.concatenate([searches, shown.search_rows[clicked]])
     documents = np.concatenate([documents, shown.document_rows[clicked]])
-    chosen = np.unique(keys_of(searches, documents), return_index=True)[1]
+    chosen = np.unique(pair_keys(searches, documents), return_index=True)[1]
     chosen = chosen[np.isin(documents[chosen], corpus)]
     return searches[chosen], documents[chosen], good[chosen], is_click[chosen]
 
@@ -279,7 +288,7 @@ def retrieve_filtered(
     model = lightgbm.Booster(model_file=relevance_filter.folder / "filter.txt")
     threshold = json.loads((relevance_filter.folder / "filter.json").read_text())["threshold"]
     started = time.perf_counter()
-    with showing("filter", 1):
+    with show_progress("filter", 1):
         nearest, _ = search_index(deduped_index, lists.queries, k)
         rows = as_document_rows(nearest, candidates)
         search_pos, pos = (part.astype(np.int32) for part in np.nonzero(rows >= 0))
@@ -287,7 +296,7 @@ def retrieve_filtered(
         assert names == model.feature_name(), "a filter reads the features that it was fitted on"
         is_bad = probabilities(model, features, threads) < threshold
         rows[search_pos[is_bad], pos[is_bad]] = -1
-    rows = packed(rows)
+    rows = pack_left(rows)
     seconds = time.perf_counter() - started
-    compared = scanned(deduped_index, lists.queries, k)[0]
+    compared = search_cost(deduped_index, lists.queries, k)[0]
     save_retrieved(Retrieved(rows, compared, count_returned(rows), seconds), folder)

@@ -8,7 +8,7 @@ from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun
 from tasks.feedback_stages import FeedbackResult
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, TrainedTowers
-from tasks.ranker_stages import RankerTrained
+from tasks.ranker_stages import RankerRun
 
 
 class TrainedArm(Frozen):
@@ -38,7 +38,7 @@ class FinishedRun(Frozen):
     searches: EvalSet  # of the test
     trained: tuple[TrainedArm, ...]
     joined: tuple[EnsembleRun, ...]
-    rankers: tuple[RankerTrained, ...]
+    rankers: tuple[RankerRun, ...]
     feedback: tuple[FeedbackResult, ...]
     costs: tuple[CostSource, ...]
     indexes: dict[str, dict[str, BuiltIndex]]  # arm-seed → name → index

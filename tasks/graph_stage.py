@@ -20,7 +20,7 @@ from ebr_core.towers.graph_vectors import embed_graph as embed
 from ebr_core.training.train_loop import use_threads
 from tasks.artifacts import stage
 from tasks.kinds import GraphVectors, Log
-from tasks.progress import showing
+from tasks.progress import show_progress
 
 FEWEST_PAIRS = 20  # pairs below which a share is not trusted
 LEAK_RATIO = 3  # times the share by chance from which edges are called a leak
@@ -32,7 +32,7 @@ def embed_graph(folder: Path, log: Log, graph: Graph) -> None:
     use_threads(1)
     matrix, edges, searchers = read_graph(log, graph)
     vectors = np.empty((0, graph.dimensions), np.float32)
-    with showing("graph", 1) as show:
+    with show_progress("graph", 1) as show:
         for done, latest in embed(matrix, searchers, graph, seed=0):
             vectors = latest
             show(done, "")
@@ -58,7 +58,7 @@ def read_graph(log: Log, graph: Graph) -> tuple[Any, pa.Table, int]:
     return adjacency(source, target, weights, searchers + documents), edges, searchers
 
 
-def leak_of(log: Log, features: Features) -> str | None:
+def leak_remark(log: Log, features: Features) -> str | None:
     """A remark on results whose graph reads edges without a date; None if it reads none.
 
     The evidence is the share of the test's new (searcher, document) pairs that such an edge joins, compared with the

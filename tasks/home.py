@@ -12,7 +12,9 @@ ROOT = Path(__file__).parent.parent
 # Times that a thread of GNU OpenMP (PyTorch's, faiss's and numba's) polls before it sleeps: about a tenth of a
 # millisecond, which bridges the gaps within a training step. The default of 300,000 keeps a core from other processes.
 SPIN_COUNT = "5000"
-REFUSED = "?\\"  # in the home's path: DuckDB and SQLite cut a database's path at `?` and split it at a backslash
+FORBIDDEN_SIGNS = (
+    "?\\"  # in the home's path: DuckDB and SQLite cut a database's path at `?` and split it at a backslash
+)
 
 
 def home() -> Path:
@@ -45,7 +47,7 @@ def prepare_environment() -> None:
     Call it before the first import of prefect, which reads its settings once. Variables that the user has set stay.
     Raises InputError if the home cannot be used or written.
     """
-    if refused := [sign for sign in REFUSED if sign in str(home())]:
+    if refused := [sign for sign in FORBIDDEN_SIGNS if sign in str(home())]:
         raise InputError(
             f"EBR_HOME is {home()}, whose path holds {refused[0]}, which databases do not accept: choose another path"
         )

@@ -18,7 +18,7 @@ from data import extracted_log
 from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.search import baselines
-from ebr_core.search.conditions import ATTRIBUTES, meet, parse
+from ebr_core.search.conditions import ATTRIBUTES, condition_mask, parse
 from ebr_core.search.deduped_index import load
 from ebr_core.search.hybrid_search import (
     DocumentFilter,
@@ -28,15 +28,15 @@ from ebr_core.search.hybrid_search import (
     calibrate,
     fuse,
     search_within,
-    within,
+    within_radius,
 )
-from ebr_core.search.nearest import scanned, search_exact
-from ebr_core.text.terms import Terms, index_terms, ranked
+from ebr_core.search.nearest import search_cost, search_exact
+from ebr_core.text.terms import Terms, index_terms, rank_documents
 from ebr_core.training.train_loop import use_threads
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import BuiltIndex, CalibratedRadius, EvalSet, Log, RetrievedList, Vectors
-from tasks.progress import showing
+from tasks.progress import show_progress
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 
 CALIBRATION_DEPTH = 100  # documents in the list that calibrates; targets below it do not count
@@ -105,13 +105,13 @@ def retrieve_hybrid(
     use_threads(threads)
     sample = read_sample(eval_set)
     table, terms, queries = _read(log, sample, retrieval)
-    allowed = None if retrieval.where is None else meet(parse(retrieval.where), table, terms, _refuse_nn)
+    allowed = None if retrieval.where is None else condition_mask(parse(retrieval.where), table, terms, _refuse_nn)
     unique_queries, inverse = np.unique(sample.searches["query_row"], return_inverse=True)
     lists, compared = [], np.zeros(len(inverse), np.int64)
     started = time.perf_counter()
-    with showing("hybrid", 1):
+    with show_progress("hybrid", 1):
         if retrieval.terms:
-            by_terms, _ = ranked(
+            by_terms, _ = rank_documents(
                 terms, queries.take(unique_queries).to_pylist(), k, retrieval.terms == "every", allowed
             )
             lists.append(by_terms[inverse])
@@ -166,13 +166,13 @@ def _near(
     documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")[sample.candidates]
     deduped_index = load(index.folder)
     queries = np.load(vectors.folder / "queries.npy")
-    compared, _ = scanned(deduped_index, queries, k)
+    compared, _ = search_cost(deduped_index, queries, k)
     nearest = search_within(deduped_index, documents, queries, k, allowed, float(compared.mean()))
     if nearest.exactly and allowed is not None:
         compared[:] = allowed.sum()
     if retrieval.near == "top":
         return nearest.rows, compared
-    return within(nearest.rows, nearest.similarities, _radius(retrieval, radius, nearest.similarities)), compared
+    return within_radius(nearest.rows, nearest.similarities, _radius(retrieval, radius, nearest.similarities)), compared
 
 
 def _radius(retrieval: Retrieval, radius: CalibratedRadius | None, similarities: Float32) -> Float32 | float:

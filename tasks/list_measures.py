@@ -41,7 +41,7 @@ def measure_list(rows: Any, targets: Targets, sample: SampledSearches, ks: tuple
     hit, grades = metrics.hits(rows, targets), metrics.grades_of(rows, targets)
     best = metrics.best_grades(targets, max(ks))
     standing = np.zeros(1 + max(int(sample.candidates.max()), int(targets.documents.max())))
-    standing[sample.candidates] = metrics.standing(sample.clicks)
+    standing[sample.candidates] = metrics.click_percentile(sample.clicks)
     measured = {"mrr": metrics.reciprocal_rank(hit)}
     for k in ks:
         measured[f"recall@{k}"] = metrics.recall_at_k(hit, targets, k)

@@ -9,7 +9,7 @@ from pathlib import Path
 from data import extracted_log
 from data.experiment.log_config import Beir, Esci, Simulated, Split, Tables, Ubi
 from data.extract import extract as extract_logs
-from data.file_digests import DigestCache, keep, read_known
+from data.file_digests import DigestCache, extend_digest_cache, read_digest_cache
 from data.layouts import paths
 from data.log_fingerprint import fingerprint
 from data.world.simulate import simulate
@@ -18,7 +18,7 @@ from ebr_core.errors import InputError
 from tasks.artifacts import stage
 from tasks.home import home
 from tasks.kinds import EvalSet, Log, Partition, SimulatedLog
-from tasks.progress import showing
+from tasks.progress import show_progress
 
 ReadLogs = Tables | Ubi | Esci | Beir
 
@@ -33,20 +33,20 @@ def files_of(logs: ReadLogs | Simulated, world: SimulatedLog | None) -> ReadLogs
 
 def contents_of(logs: ReadLogs, without: Collection[str] = ()) -> dict[str, str]:
     """The current digest of each table's files, except for the tables in without."""
-    with known_digests() as cache:
+    with digest_cache() as cache:
         digests = fingerprint(logs, cache, without)
     return {table: digests[path] for table, path in paths(logs).items() if table not in without}
 
 
 @contextmanager
-def known_digests() -> Iterator[DigestCache]:
+def digest_cache() -> Iterator[DigestCache]:
     """The digests of files read before, by path; digests added in the block are saved at its end."""
     file = home() / "digests.json"
-    digests = read_known(file)
+    digests = read_digest_cache(file)
     try:
         yield digests
     finally:
-        keep(digests, file)
+        extend_digest_cache(digests, file)
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def _refuse_changed(logs: ReadLogs, contents: dict[str, str]) -> None:
 @stage(SimulatedLog)
 def simulate_log(folder: Path, world: World) -> None:
     """Run the simulated world and write its log."""
-    with showing("simulate", world.days) as show:
+    with show_progress("simulate", world.days) as show:
         for day in simulate(world, folder):
             show(day, "")
 
@@ -93,7 +93,7 @@ def extract(
     contents: the digest of each table's files, so that new logs are read again. parts: the partitions of tables that
     are read from those, and so need no digest.
     """
-    with showing("extract", 1), refuse_changes(logs, contents):
+    with show_progress("extract", 1), refuse_changes(logs, contents):
         extract_logs(
             logs,
             split,

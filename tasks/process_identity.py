@@ -16,7 +16,7 @@ def identity(pid: int) -> str | None:
     return None if stat[0] == "Z" else f"{pid}:{stat[19]}"
 
 
-def myself() -> str:
+def own_identity() -> str:
     """The identity of this process."""
     return str(identity(os.getpid()))
 

@@ -16,7 +16,7 @@ BARS: ContextVar[Progress | None] = ContextVar("bars", default=None)
 
 
 @contextmanager
-def showing(description: str, total: float) -> Iterator[Callable[[float, str], None]]:
+def show_progress(description: str, total: float) -> Iterator[Callable[[float, str], None]]:
     """A function that takes the amount done and a note. It moves a bar if bars are on the screen; else it logs the
     notes."""
     bars, last = BARS.get(), ""

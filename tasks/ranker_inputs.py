@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from data import extracted_log
 from ebr_core.arrays import Float32, Int32
-from ebr_core.rerank.ranker_features import Embedding, Ordinary, describe, embedded
+from ebr_core.rerank.ranker_features import Embedding, OrdinaryInputs, embedding_features, ordinary_features
 from ebr_core.text.terms import Terms, index_terms, scores_of
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.feature_stages import EXTRACTED_COLUMNS
@@ -28,7 +28,7 @@ class RankerLists(NamedTuple):
     sample: SampledSearches
     queries: Float32  # (S, D) or (h, S, D)
     documents: Float32  # (N, D)
-    ordinary: Ordinary
+    ordinary: OrdinaryInputs
     terms: Terms  # over the candidates
     texts: list[str]  # of distinct queries
     query_pos: Int32  # (S,) positions in texts
@@ -40,19 +40,19 @@ def matrix(
     lists: RankerLists, embedding: Embedding, bias: str, searches: Int32, documents: Int32, positions: Int32
 ) -> tuple[list[str], Float32]:
     """(names, (P, F) features) of pairs: searches are positions in the sample, documents rows among the candidates."""
-    names, columns = describe(lists.ordinary, searches, documents)
+    names, columns = ordinary_features(lists.ordinary, searches, documents)
     if len(lists.terms.words):
         by_terms = scores_of(lists.terms, lists.texts, lists.query_pos[searches], lists.candidate_pos[documents])
         names, columns = ["bm25", "words_held", *names], [*by_terms, *columns]
     if bias == "position":
         names, columns = [*names, "position"], [*columns, np.where(positions > 0, positions, np.nan)]
-    embedded_names, _ = embedded(embedding, lists.queries, lists.documents, searches[:0], documents[:0])
+    embedded_names, _ = embedding_features(embedding, lists.queries, lists.documents, searches[:0], documents[:0])
     rows = np.empty((len(searches), len(names) + len(embedded_names)), np.float32)
     for i, column in enumerate(columns):
         rows[:, i] = column
     for first in range(0, len(searches) if embedded_names else 0, PAIRS):
         part = slice(first, first + PAIRS)
-        _, vectors = embedded(embedding, lists.queries, lists.documents, searches[part], documents[part])
+        _, vectors = embedding_features(embedding, lists.queries, lists.documents, searches[part], documents[part])
         rows[part, len(names) :] = np.stack(vectors, 1)
     return [*names, *embedded_names], rows
 
@@ -78,7 +78,7 @@ def lists_of(log: Log, sample: SampledSearches, queries: Float32, documents: Flo
     return RankerLists(sample, queries, documents, ordinary, terms, texts, inverse.astype(np.int32), positions, missing)
 
 
-def _ordinary(log: Log, sample: SampledSearches) -> tuple[Ordinary, dict[str, str]]:
+def _ordinary(log: Log, sample: SampledSearches) -> tuple[OrdinaryInputs, dict[str, str]]:
     """(the features beside the embedding, feature → the reason why it is missing)."""
     missing: dict[str, str] = {}
     documents = pq.read_table(log.folder / "documents.parquet").drop_columns(["body", "document_id"])
@@ -106,7 +106,7 @@ def _ordinary(log: Log, sample: SampledSearches) -> tuple[Ordinary, dict[str, st
             _numbered(document_values, document_values),
         )
     queries = pq.read_table(log.folder / "queries.parquet")["query"].take(sample.searches["query_row"])
-    return Ordinary(
+    return OrdinaryInputs(
         np.log1p(clicks).astype(np.float32) if clicks.any() else None,
         None if "kind" in missing else np.where(kinds < 0, np.nan, kinds).astype(np.float32),
         _days(searches["searched_at"]) if timed else None,

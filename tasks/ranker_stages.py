@@ -15,26 +15,26 @@ from data import extracted_log
 from ebr_core.arrays import Bool, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
-from ebr_core.rerank.examination import FEWEST_CLICKS, Examination, estimate, inverse_propensities
+from ebr_core.rerank.examination import FEWEST_CLICKS, Examination, fit_examination, inverse_propensities
 from ebr_core.rerank.ranker_features import (
     Examples,
-    Placed,
     Ranker,
-    both,
-    by_click,
-    first_of,
-    group_of,
-    those,
-    unshown,
+    SearchResults,
+    click_groups,
+    concat_results,
+    feature_group,
+    sample_unshown,
+    select_results,
+    sort_lists,
 )
-from ebr_core.rerank.trees import MEASURED_AT, grow
+from ebr_core.rerank.trees import NDCG_K, grow
 from ebr_core.search.deduped_index import DedupedIndex, load
-from ebr_core.search.nearest import scanned, search_index
+from ebr_core.search.nearest import search_cost, search_index
 from ebr_core.training.train_loop import use_threads
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import BuiltIndex, EvalSet, ExaminationRates, Log, RetrievedList, TrainedRanker, Vectors
-from tasks.progress import showing
+from tasks.progress import show_progress
 from tasks.ranker_inputs import RankerLists, matrix, read_lists
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 
@@ -46,7 +46,7 @@ BIAS = {
 }
 
 
-class RankerTrained(Frozen):
+class RankerRun(Frozen):
     """A ranker with one seed."""
 
     arm: str
@@ -58,7 +58,7 @@ class RankerTrained(Frozen):
 def estimate_examination(folder: Path, log: Log) -> None:
     """Write examination.json: the probability that each position is examined, from lists shuffled before the test."""
     counts = extracted_log.read_shuffled(log.folder)
-    examination = estimate(counts)
+    examination = fit_examination(counts)
     content = {name: [float(value) for value in column] for name, column in examination._asdict().items()}
     lists = int(counts.shown[counts.positions == 1].sum())
     (folder / "examination.json").write_text(json.dumps(content | {"lists": lists}, indent=1))
@@ -101,7 +101,7 @@ def train_ranker(
     use_threads(threads)
     lists, started = read_lists(log, ranking, vectors), time.perf_counter()
     examination_rates = read_examination(examination)
-    with showing("train ranker", 1):
+    with show_progress("train ranker", 1):
         retrieved = _retrieve(lists, load(index.folder), spec.depth)
         training, held_out, bias = _examples(log, lists, retrieved, spec, seed, examination_rates)
         names, rows = matrix(lists, spec.embedding, bias, training.searches, training.documents, training.positions)
@@ -112,7 +112,7 @@ def train_ranker(
     (folder / "ranker.txt").write_text(trees.text)
     gains: dict[str, float] = {}
     for name, gain in zip(names, trees.gains, strict=True):
-        gains[group_of(name)] = gains.get(group_of(name), 0.0) + float(gain)
+        gains[feature_group(name)] = gains.get(feature_group(name), 0.0) + float(gain)
     summary = {
         "features": names, "missing": lists.missing, "bias": bias, "clicks": len(training.sizes),
         "pairs": len(training.searches), "held_out_clicks": len(held_out.sizes), "trees": trees.trees,
@@ -148,7 +148,7 @@ def retrieve_ranked(
     lists, summary, deduped_index = read_lists(log, eval_set, vectors), read_ranker_summary(ranker), load(index.folder)
     booster = lightgbm.Booster(model_str=(ranker.folder / "ranker.txt").read_text())
     started = time.perf_counter()
-    with showing("rank", 1):
+    with show_progress("rank", 1):
         retrieved = _retrieve(lists, deduped_index, max(spec.depth, k))
         head = retrieved[:, : spec.depth]
         for first, part in _blocks(head, len(summary["features"])):
@@ -160,9 +160,9 @@ def retrieve_ranked(
             assert names == summary["features"], "a ranker reads the features that it was trained on"
             scores = np.full(part.shape, -np.inf, np.float32)
             scores[search, pos] = booster.predict(rows, num_threads=threads)
-            retrieved[first : first + len(part), : spec.depth] = first_of(scores, part)
+            retrieved[first : first + len(part), : spec.depth] = sort_lists(scores, part)
     seconds = time.perf_counter() - started
-    compared = scanned(deduped_index, lists.queries, retrieved.shape[1])[0] + (head >= 0).sum(1)
+    compared = search_cost(deduped_index, lists.queries, retrieved.shape[1])[0] + (head >= 0).sum(1)
     save_retrieved(Retrieved(retrieved[:, :k], compared, count_returned(retrieved[:, :k]), seconds), folder)
 
 
@@ -189,22 +189,24 @@ def _examples(
     if bias == "propensities":
         weights = inverse_propensities(shown.positions.astype(np.int64), examination, spec.clip)
         shown = shown._replace(weights=weights.astype(np.float32))
-    clicks, not_clicked = those(shown, clicked), those(shown, ~clicked)
+    clicks, not_clicked = select_results(shown, clicked), select_results(shown, ~clicked)
     is_newest = _newest(lists.sample, spec.held_out)
-    searches, documents = unshown(retrieved, shown.searches, shown.documents, spec.unshown, np.random.default_rng(seed))
+    searches, documents = sample_unshown(
+        retrieved, shown.searches, shown.documents, spec.unshown, np.random.default_rng(seed)
+    )
     ones = np.ones(len(searches))  # treated as examined and not clicked
-    extra = Placed(searches, documents, ones.astype(np.int32), ones.astype(np.float32))
-    training = by_click(those(clicks, ~is_newest[clicks.searches]), both(not_clicked, extra), n)
+    extra = SearchResults(searches, documents, ones.astype(np.int32), ones.astype(np.float32))
+    training = click_groups(select_results(clicks, ~is_newest[clicks.searches]), concat_results(not_clicked, extra), n)
     if not len(training.sizes):
         raise InputError("no click of the later half of the validation is in a list with a result that was not clicked")
-    return training, _held_out(those(clicks, is_newest[clicks.searches]), clicks, retrieved), bias
+    return training, _held_out(select_results(clicks, is_newest[clicks.searches]), clicks, retrieved), bias
 
 
-def _shown(log: Log, lists: RankerLists) -> tuple[Placed, Bool]:
+def _shown(log: Log, lists: RankerLists) -> tuple[SearchResults, Bool]:
     """(the results that sampled searches showed, if alive; True if clicked). Raises InputError if none was clicked."""
     searches = lists.sample.searches["search_row"]
     table = extracted_log.read(log.folder, "lists", {"split": "ranking"}, halved=True)
-    rows, documents = extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")
+    rows, documents = extracted_log.row_numbers(table, "search_row"), extracted_log.row_numbers(table, "document_row")
     is_candidate = np.isin(rows, searches) & (lists.candidate_pos[documents] >= 0)
     clicked: Bool = table["clicked"].to_numpy()[is_candidate]
     if not clicked.any():
@@ -213,8 +215,8 @@ def _shown(log: Log, lists: RankerLists) -> tuple[Placed, Bool]:
             "remove rankers, or increase split.validation"
         )
     search_pos = np.searchsorted(searches, rows[is_candidate]).astype(np.int32)
-    positions = extracted_log.rows(table, "position")[is_candidate]
-    return Placed(search_pos, documents[is_candidate], positions, np.ones(len(search_pos), np.float32)), clicked
+    positions = extracted_log.row_numbers(table, "position")[is_candidate]
+    return SearchResults(search_pos, documents[is_candidate], positions, np.ones(len(search_pos), np.float32)), clicked
 
 
 def _bias(spec: Ranker, examination: Examination, positions: Int32) -> str:
@@ -240,7 +242,7 @@ def _newest(sample: SampledSearches, share: float) -> Bool:
     return is_newest if not is_newest.all() else np.zeros(len(session), bool)
 
 
-def _held_out(clicks: Placed, all_clicks: Placed, retrieved: Int32) -> Examples:
+def _held_out(clicks: SearchResults, all_clicks: SearchResults, retrieved: Int32) -> Examples:
     """A group for each held-out click that was retrieved: the list as the test will order it, without the other clicks
     of the search. Pairs are in the order of the list."""
     searches, documents, positions, weights = clicks
@@ -262,5 +264,5 @@ def _as_retrieved(held_out: Examples) -> float | None:
         return None
     first = np.cumsum(held_out.sizes) - held_out.sizes
     rank = 1 + np.flatnonzero(held_out.clicked) - first
-    gained = np.where(rank <= MEASURED_AT, 1 / np.log2(1 + rank), 0)
+    gained = np.where(rank <= NDCG_K, 1 / np.log2(1 + rank), 0)
     return float(np.average(gained, weights=held_out.weights[first]))

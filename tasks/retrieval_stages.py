@@ -22,7 +22,7 @@ from ebr_core.search.deduped_index import DedupedIndex, load, save
 from ebr_core.search.faiss_index import build, set_parameters
 from ebr_core.search.index_specs import AnyIndex, Exact, Hnsw, Ivf, Scan, problem
 from ebr_core.search.index_tuning import tune
-from ebr_core.search.nearest import recall_up_to_ties, scanned, search_exact, search_index
+from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact, search_index
 from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.tower import query_vectors
 from ebr_core.training.train_loop import use_threads
@@ -30,7 +30,7 @@ from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_inputs
 from tasks.kinds import BuiltIndex, EvalSet, FeatureSet, Log, RetrievedList, SimulatedLog, TrainedTowers, Vectors
-from tasks.progress import showing
+from tasks.progress import show_progress
 from tasks.retrieved import Retrieved, as_document_rows, save_retrieved, save_unavailable
 
 
@@ -82,7 +82,7 @@ def build_index(
     use_threads(threads)
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(eval_set).candidates]
     started = time.perf_counter()
-    with showing(f"index {spec.kind}", 1):
+    with show_progress(f"index {spec.kind}", 1):
         deduped_index, setting = _build(documents, spec, tuned_on, setting_of, folder)
     seconds = time.perf_counter() - started
     index_bytes = save(deduped_index, folder)
@@ -135,7 +135,7 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
         documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
         promised = tuned_k, recall_up_to_ties(documents, queries, rows, search_exact(documents, queries, tuned_k)[1])
     rows, _ = search_index(deduped_index, queries, k)
-    compared = scanned(deduped_index, queries, tuned_k)[0]
+    compared = search_cost(deduped_index, queries, tuned_k)[0]
     retrieved = Retrieved(as_document_rows(rows, candidates), compared, seconds=seconds, promised=promised)
     save_retrieved(retrieved, folder)
 
@@ -143,7 +143,7 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
 @stage(RetrievedList)
 def retrieve_baseline(folder: Path, log: Log, eval_set: EvalSet, name: str, k: int) -> None:
     """Write the list of a baseline without towers, or the reason why these logs allow none."""
-    with showing(name, 1):
+    with show_progress(name, 1):
         rows = _run_baseline(log, eval_set, name, k)
     if isinstance(rows, str):
         save_unavailable(rows, folder)
@@ -181,7 +181,7 @@ def retrieve_oracle(
     """Write the list of the simulated world's posterior, which sees the text, also the place, or everything."""
     searches = pq.read_table(eval_set.folder / "searches.parquet", columns=["search_row", "search_id"])
     search_ids = searches["search_id"].to_numpy().astype(np.int64)
-    with showing(f"oracle {sees}", 1):
+    with show_progress(f"oracle {sees}", 1):
         posterior = oracle(world, simulated.folder, search_ids, k, sees)
     documents = pq.read_table(log.folder / "documents.parquet", columns=["document_id"])["document_id"]
     order = np.argsort(search_ids, kind="stable")

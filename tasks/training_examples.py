@@ -12,7 +12,7 @@ from ebr_core.towers.checkpoint import load_towers
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batches import Batch, NegativeSource, batches
 from ebr_core.training.pair_config import NegativeMix
-from ebr_core.training.rated_results import bad_of
+from ebr_core.training.rated_results import documents_rated_bad
 from tasks.kinds import FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.training_inputs import read_corpus, read_pairs, read_rated
 
@@ -61,7 +61,7 @@ def sample_training_pairs(
     query_names = _names(log, batch.search_rows[:count])
     tables = _mined(mined, order[:count])
     if ratings and arm.ratings and arm.ratings.negatives:
-        for pair, rows in zip(order[:count], bad_of(ratings, pairs, known)[order[:count]], strict=True):
+        for pair, rows in zip(order[:count], documents_rated_bad(ratings, pairs, known)[order[:count]], strict=True):
             tables.setdefault(int(pair), {})["rated bad"] = rows[rows >= 0][:SHOWN_NEGATIVES].tolist()
     examples = []
     for i in range(min(count, len(order))):

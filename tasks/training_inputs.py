@@ -14,8 +14,8 @@ from ebr_core.towers.fitted_features import table_bags, text_bags
 from ebr_core.towers.tower_inputs import with_copies
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.pair_config import Positives, Ratings, TypoCopies
-from ebr_core.training.positives import KnownPositives, Pairs, Rated, select
-from ebr_core.training.rated_results import shuffled
+from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs, select_pairs
+from ebr_core.training.rated_results import shuffle_ratings
 from ebr_core.training.train_loop import Corpus, MisspeltCopies
 from tasks.feature_stages import read_fitted, read_inputs
 from tasks.kinds import FeatureSet, Log, RatedResults
@@ -24,7 +24,7 @@ from tasks.kinds import FeatureSet, Log, RatedResults
 def read_corpus(log: Log, features: FeatureSet, arm: Arm, scratch: Scratch = IN_RAM) -> Corpus:
     """The searches and documents that an arm reads; arrays that grow with the log lie in scratch."""
     inputs = read_inputs(features, arm.towers, scratch)
-    trainable = extracted_log.rows(extracted_log.read(log.folder, "trainable"), "document_row")
+    trainable = extracted_log.row_numbers(extracted_log.read(log.folder, "trainable"), "document_row")
     clicks = extracted_log.read_clicks(log.folder, inputs.documents)
     return Corpus(inputs, trainable, clicks, scratch=scratch)
 
@@ -49,26 +49,29 @@ def read_pairs(
     positives: Positives,
     mask: str,
     seed: int,
-    rated: Rated | None = None,
+    rated: RatedPairs | None = None,
     ratings: Ratings | None = None,
     scratch: Scratch = IN_RAM,
 ) -> tuple[Pairs, KnownPositives]:
     """(the training pairs, the documents that must not be their negatives); both lie in scratch."""
     logged = extracted_log.read_shown(log.folder, scratch), extracted_log.read_recovered(log.folder)
-    return select(*logged, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
+    return select_pairs(*logged, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
 
 
-def read_rated(log: Log, rated: list[RatedResults], ratings: Ratings | None, seed: int) -> Rated | None:
+def read_rated(log: Log, rated: list[RatedResults], ratings: Ratings | None, seed: int) -> RatedPairs | None:
     """The ratings of all rounds, each pair once, as the arm uses them; None if it uses none."""
     if ratings is None:
         return None
     table = pa.concat_tables([pq.read_table(ratings_of_round.folder / "rated.parquet") for ratings_of_round in rated])
-    searches, documents = extracted_log.rows(table, "search_row"), extracted_log.rows(table, "document_row")
+    searches, documents = (
+        extracted_log.row_numbers(table, "search_row"),
+        extracted_log.row_numbers(table, "document_row"),
+    )
     first = np.unique(searches.astype(np.int64) << 32 | documents, return_index=True)[1]
     searches, documents, good = searches[first], documents[first], table["good"].to_numpy()[first]
     search_columns = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"]).take(
         searches
     )
     people = pc.fill_null(search_columns["searcher_row"], -1).to_numpy().astype(np.int32)
-    result = Rated(searches, documents, extracted_log.rows(search_columns, "query_row"), people, good)
-    return shuffled(result, seed) if ratings.shuffled else result
+    result = RatedPairs(searches, documents, extracted_log.row_numbers(search_columns, "query_row"), people, good)
+    return shuffle_ratings(result, seed) if ratings.shuffled else result

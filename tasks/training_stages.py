@@ -20,18 +20,18 @@ from ebr_core.scratch import Scratch
 from ebr_core.search.nearest import search_exact
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
 from ebr_core.towers.tower import Tower, copied_state, query_vectors
-from ebr_core.towers.tower_kinds import tower_of
+from ebr_core.towers.tower_kinds import restore_tower
 from ebr_core.training.arm_config import Arm
-from ebr_core.training.hard_negatives import Mined
+from ebr_core.training.hard_negatives import MinedBlock
 from ebr_core.training.pair_config import Mining, Positives, Ratings
 from ebr_core.training.positives import KnownPositives, Pairs
-from ebr_core.training.rated_results import bad_of, packed
+from ebr_core.training.rated_results import documents_rated_bad, pack_left
 from ebr_core.training.train_loop import Corpus, Start, mine_pairs, train, use_threads
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_fitted, read_graphs
 from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
-from tasks.progress import showing
+from tasks.progress import show_progress
 from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt
 
 VALIDATION_K = 10
@@ -79,8 +79,8 @@ def train_arm(
     recall = _validation_recall(corpus, validation)
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows), scratch)
     if ratings and arm.ratings and arm.ratings.negatives:
-        bad = bad_of(ratings, pairs, known_positives)
-        offline = bad if offline is None else packed(np.concatenate([bad, offline], axis=1))
+        bad = documents_rated_bad(ratings, pairs, known_positives)
+        offline = bad if offline is None else pack_left(np.concatenate([bad, offline], axis=1))
     candidates = list(enumerate(arm.trial_arms))
     if screened is not None:
         chosen = json.loads((screened.folder / "trials.json").read_text())["chosen"]
@@ -114,7 +114,7 @@ def _start_tower(start: TrainedTowers, arm: Arm) -> Tower:
             "start_from: that arm's text, groups or towers differ from this one's, so its weights do not fit. "
             "Use the same settings in both"
         )
-    return tower_of(arm.towers, model.tower.state(), arm.features.group_names)
+    return restore_tower(arm.towers, model.tower.state(), arm.features.group_names)
 
 
 def best_recall(towers: TrainedTowers) -> float:
@@ -143,7 +143,7 @@ def _run(
     epochs: list[dict[str, Any]] = []
     best: Tower | None = None
     first, started = 0, time.perf_counter()
-    with showing(label, arm.training.epochs * pairs.pairs_per_epoch) as show:
+    with show_progress(label, arm.training.epochs * pairs.pairs_per_epoch) as show:
         for progress, tower in train(corpus, pairs, known_positives, arm, seed, recall, start):
             if not first:
                 first, started = progress.pairs, time.perf_counter()  # compiling and reading are not measured
@@ -151,7 +151,7 @@ def _run(
             if progress.epoch:
                 epochs.append(progress.epoch._asdict() | _weights(tower))
             if progress.best:
-                best = tower_of(arm.towers, copied_state(tower), arm.features.group_names)
+                best = restore_tower(arm.towers, copied_state(tower), arm.features.group_names)
     assert best is not None, "the first epoch is always the best so far"
     seconds = time.perf_counter() - started
     costs = {"train_s": seconds, "pairs": progress.pairs, "pairs_per_s": (progress.pairs - first) / seconds}
@@ -218,12 +218,12 @@ def mine_negatives(
     corpus, rated_results = read_corpus(log, features, source, scratch), read_rated(log, rated or [], ratings, seed)
     pairs, known_positives = read_pairs(log, positives, mask, seed, rated_results, ratings, scratch)
     tower = load_towers(towers.folder).tower.over(corpus.inputs)
-    with showing("mine", 1), pq.ParquetWriter(folder / "mined.parquet", MINED) as writer:
+    with show_progress("mine", 1), pq.ParquetWriter(folder / "mined.parquet", MINED) as writer:
         for part in mine_pairs(tower, corpus, pairs, known_positives, mining, seed, threads):
             writer.write_table(_mined_table(part, pairs))
 
 
-def _mined_table(part: Mined, pairs: Pairs) -> pa.Table:
+def _mined_table(part: MinedBlock, pairs: Pairs) -> pa.Table:
     query, pos = np.nonzero(part.document_rows >= 0)
     pair = (part.first + query).astype(np.int32)
     columns = {

@@ -15,15 +15,15 @@ from ebr_core.search.deduped_index import save
 from ebr_core.search.faiss_index import build
 from ebr_core.search.hybrid_search import Radius
 from ebr_core.search.index_specs import Ivf
-from ebr_core.serving.model_bundle import ASKED, embed_asked, seal, write_terms
+from ebr_core.serving.model_bundle import QUERY_SCHEMA, embed_query_table, seal, write_terms
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.text.terms import index_terms
 from ebr_core.towers.checkpoint import Checkpoint, save_towers
 from ebr_core.towers.feature_config import Features, TextFeatures, Values
-from ebr_core.towers.fitted_features import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.towers.fitted_features import FittedFeatures, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.towers.ngram_tower import new_ngram_tower
 from ebr_core.towers.tower_config import NgramTowerConfig
-from ebr_core.towers.tower_inputs import bagged, inputs_of
+from ebr_core.towers.tower_inputs import bag_group, text_inputs
 
 TITLES = [
     *("Anna Schmidt", "Anna Smith", "Ana Smit", "Smith Brothers Band", "Walking Club Lyon"),
@@ -54,11 +54,11 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
     pq.write_table(pa.table(columns), folder / "documents.parquet")
     write_terms(index_terms(TITLES), folder)
     searchers = [{"searcher_id": "s1", "city": "Lyon", "region": None, "country": "FR", "language": "fr"}]
-    searcher_schema = pa.schema([ASKED.field(name) for name in ASKED.names[1:]])
+    searcher_schema = pa.schema([QUERY_SCHEMA.field(name) for name in QUERY_SCHEMA.names[1:]])
     pq.write_table(pa.Table.from_pylist(searchers, searcher_schema), folder / "searchers.parquet")
     (folder / "radius.json").write_text(Radius(model=0.6, beyond=0.3, targets=9).model_dump_json())
-    queries = pa.Table.from_pylist([{"query": query} for query in ("anna smith", "chess", "wlaking clb")], ASKED)
-    vector_column = pa.FixedSizeListArray.from_arrays(pa.array(embed_asked(towers, queries).ravel()), d)
+    queries = pa.Table.from_pylist([{"query": query} for query in ("anna smith", "chess", "wlaking clb")], QUERY_SCHEMA)
+    vector_column = pa.FixedSizeListArray.from_arrays(pa.array(embed_query_table(towers, queries).ravel()), d)
     pq.write_table(queries.append_column("vector", vector_column), folder / "canaries.parquet")
     seal(folder, {"arm": arm, "seed": seed})
     return folder
@@ -73,13 +73,13 @@ def _untrained(seed: int, d: int) -> tuple[Checkpoint, Float32]:
     hashed = {side: hash_texts(column, features.text) for side, column in texts.items()}
     cities = {"city": pa.array(CITIES, pa.string())}
     fitted_groups = {"place": fit_group("place", features.groups["place"], cities, cities)}
-    fitted = Fitted(features, *fit_text(hashed["queries"], hashed["documents"], features.text), fitted_groups)
+    fitted = FittedFeatures(features, *fit_text(hashed["queries"], hashed["documents"], features.text), fitted_groups)
     query_of = np.empty(0, np.int32)
     bags = [table_bags(text_bags(column, fitted), fitted) for column in texts.values()]
-    inputs = inputs_of(bags[0], bags[1], fitted.text_rows(), True, query_of)
+    inputs = text_inputs(bags[0], bags[1], fitted.text_rows(), True, query_of)
     no_city = group_bags("place", "searches", {"city": cities["city"][:0]}, 0, fitted)
     places = group_bags("place", "documents", cities, len(CITIES), fitted)
-    inputs.groups["place"] = bagged(no_city, places, fitted.group_rows("place"), True)
+    inputs.groups["place"] = bag_group(no_city, places, fitted.group_rows("place"), True)
     encoder = new_ngram_tower(inputs, NgramTowerConfig(dimensions=d), False, np.random.default_rng(seed))
     vectors = encoder.over(inputs).encode(inputs.rows_of(np.arange(len(TITLES), dtype=np.int32)))
     return Checkpoint(encoder, fitted, NgramTowerConfig(dimensions=d), {}, np.empty(0, "S1")), vectors

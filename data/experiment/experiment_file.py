@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from data.experiment.experiment_problems import name_problems, settings_problems
 from data.experiment.experiment_spec import AnyLogs, Experiment
-from data.experiment.file_errors import explained
+from data.experiment.file_errors import explain_errors
 from ebr_core.errors import InputError
 
 
@@ -62,7 +62,7 @@ def load_experiment(path: Path) -> Experiment:
     try:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
-        problems = [*explained(error, content, Experiment.model_json_schema()), *problems]
+        problems = [*explain_errors(error, content, Experiment.model_json_schema()), *problems]
     if experiment:
         problems += settings_problems(experiment)
     if problems or experiment is None:

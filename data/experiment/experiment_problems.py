@@ -10,11 +10,11 @@ from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, Evaluatio
 from data.experiment.log_config import Simulated
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.index_specs import AnyIndex, Exact, Ivf, Scan, problem
-from ebr_core.training.arm_config import Arm, laid_over
+from ebr_core.training.arm_config import Arm, overlay
 from ebr_core.training.rated_results import Filter
 
-MANY = 2**31  # documents: more than any index needs
-OF_INDEX = ("index_recall", "one_recall")  # metrics that exact search does not have
+MANY_DOCUMENTS = 2**31  # documents: more than any index needs
+INDEX_METRICS = ("index_recall", "one_recall")  # metrics that exact search does not have
 
 
 def settings_problems(experiment: Experiment) -> list[str]:
@@ -30,12 +30,12 @@ def _index_problems(experiment: Experiment) -> list[str]:
         f"indexes.{name}: {reason}"
         for name, index in experiment.indexes.items()
         for d in experiment.dimensions
-        if (reason := problem(_without_nlist(index), MANY, d))
+        if (reason := problem(_without_nlist(index), MANY_DOCUMENTS, d))
     ]
     arms = [*experiment.arms, *experiment.ensembles]
     for name, index in experiment.indexes.items():
         source = getattr(index, "parameters_of", None)
-        problems += named_problem(f"indexes.{name}.parameters_of", "arm", source, arms)
+        problems += unknown_name_problem(f"indexes.{name}.parameters_of", "arm", source, arms)
         if not isinstance(index, Exact | Scan) and index.at > max(experiment.evaluation.ks):
             problems.append(
                 f"indexes.{name}.at: got {index.at}; expected at most {max(experiment.evaluation.ks)}, the largest K"
@@ -81,7 +81,7 @@ def _source_problems(arms: dict[str, Any]) -> list[str]:
     sources: dict[str, list[str]] = {}
     base = _section(arms, "base")
     for name in (name for name in arms if name != "base"):
-        settings = laid_over(base, _section(arms, name))
+        settings = overlay(base, _section(arms, name))
         rated = _section(settings, "ratings").get("of")
         references = [(key, settings.get(key)) for key in ("mine_from", "start_from")]
         references += [(f"ratings.of.{i}", arm) for i, arm in enumerate(rated if isinstance(rated, list) else [])]
@@ -169,14 +169,14 @@ def _label_problems(key_path: str, label: str, known: list[str], indexes: list[s
     """Problems of a label of a question, arm or arm@index: an unknown arm, or an unknown index."""
     arm, separator, index = label.partition("@")
     return [
-        *named_problem(key_path, "arm", arm, known),
-        *named_problem(key_path, "index", index if separator else None, indexes),
+        *unknown_name_problem(key_path, "arm", arm, known),
+        *unknown_name_problem(key_path, "index", index if separator else None, indexes),
     ]
 
 
 def _unmeasured(metric: str, labels: list[Any]) -> list[str]:
     """The problem of a metric that measures an index, if some labels name none."""
-    if metric.partition("@")[0] not in OF_INDEX:
+    if metric.partition("@")[0] not in INDEX_METRICS:
         return []
     exact = [str(label) for label in labels if str(label).partition("@")[2] in ("", "exact")]
     return [f"metric {metric} measures an index, and {', '.join(exact)} names none; write arm@index"] if exact else []
@@ -187,7 +187,7 @@ def ensemble_problems(ensembles: Mapping[str, Ensemble], arms: Mapping[str, Arm]
     problems = []
     for name, ensemble in ensembles.items():
         for i, part in enumerate(ensemble.parts):
-            problems += named_problem(f"ensembles.{name}.parts.{i}", "arm", part, list(arms))
+            problems += unknown_name_problem(f"ensembles.{name}.parts.{i}", "arm", part, list(arms))
             if part in arms and (views := arms[part].towers.query_vectors) > 1:
                 problems.append(
                     f"ensembles.{name}.parts.{i}: {part} gives a query {views} vectors; expected one from a part of an "
@@ -201,12 +201,12 @@ def reference_problems(
 ) -> list[str]:
     """Problems of unknown arms, given by the keys that name them, and of an unknown index."""
     problems = [
-        line for key, arm in arms.items() for line in named_problem(f"{key_path}.{key}", "arm", arm, known_arms)
+        line for key, arm in arms.items() for line in unknown_name_problem(f"{key_path}.{key}", "arm", arm, known_arms)
     ]
-    return [*problems, *named_problem(f"{key_path}.index", "index", index, known_indexes)]
+    return [*problems, *unknown_name_problem(f"{key_path}.index", "index", index, known_indexes)]
 
 
-def named_problem(key_path: str, kind: str, name: str | None, known: Sequence[str]) -> list[str]:
+def unknown_name_problem(key_path: str, kind: str, name: str | None, known: Sequence[str]) -> list[str]:
     """The problem of a name that nothing of this kind has, with the allowed names; empty if it is known."""
     names = list(map(str, known))  # YAML keys may be other values than text
     if name is None or name in names:

@@ -18,7 +18,7 @@ from ebr_core.rerank.ranker_features import Ranker
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.hybrid_search import Retrieval
 from ebr_core.search.index_specs import AnyIndex, Exact, Index
-from ebr_core.training.arm_config import Arm, laid_over
+from ebr_core.training.arm_config import Arm, overlay
 from ebr_core.training.rated_results import Feedback, Filter
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
@@ -54,7 +54,7 @@ class Comparison(Frozen):
 
     title: str = ""
     baseline: str = Field(
-        description="an arm, a retrieval or a baseline; softmax@pq32: the arm searched through that index"
+        description="an arm, a retrieval or a baseline; softmax@pq32: the arm vector_sources through that index"
     )
     arms: tuple[str, ...] = Field(min_length=1, description="the arms compared with it, named in the same way")
     metric: str = Field(
@@ -109,7 +109,7 @@ class Experiment(Frozen):
         default_factory=dict, description="the arms to train; `base` holds the settings that they share"
     )
     ensembles: dict[Name, Ensemble] = Field(
-        default_factory=dict, description="weighted sums of arms, searched as one; used like arms in all sections below"
+        default_factory=dict, description="weighted sums of arms, vector_sources as one; used like arms in all sections below"
     )
     indexes: dict[Name, Index] = Field(
         default_factory=dict, description="in addition to exact search, which is always available"
@@ -145,7 +145,7 @@ class Experiment(Frozen):
         if not isinstance(arms, dict) or not isinstance(arms.get("base") or {}, dict):
             return arms  # validation reports the problem
         base = arms.get("base") or {}
-        return {name: laid_over(base, arm or {}) for name, arm in arms.items() if name != "base"}
+        return {name: overlay(base, arm or {}) for name, arm in arms.items() if name != "base"}
 
     @field_validator("runner", mode="before")
     @classmethod
@@ -166,7 +166,7 @@ class Experiment(Frozen):
             raise ValueError(f"{', '.join(sorted(taken))}: this name is reserved for exact search; choose another")
         return indexes
 
-    def shown(self) -> str:
+    def to_yaml(self) -> str:
         """The file's sections as YAML for reports and MLflow: all settings that decide the results. Notices of nights
         are left out, because the arguments of their commands may hold a secret."""
         return yaml.safe_dump(self.model_dump(mode="json", exclude={"nightly": {"notice"}}), sort_keys=False)
@@ -176,11 +176,11 @@ class Experiment(Frozen):
         """The indexes by name, exact search first."""
         return {"exact": Exact()} | self.indexes
 
-    def made_of(self, name: str) -> tuple[str, ...]:
+    def parts_of(self, name: str) -> tuple[str, ...]:
         """The parts of an ensemble; for an arm, the arm itself."""
         return self.ensembles[name].parts if name in self.ensembles else (name,)
 
-    def needed(self, names: Iterable[str]) -> list[str]:
+    def with_sources(self, names: Iterable[str]) -> list[str]:
         """These arms and all arms that they mine, start or take ratings from, also indirectly, in the file's order."""
         visited, queue = set[str](), list(names)
         while queue:
@@ -198,9 +198,9 @@ class Experiment(Frozen):
         """The kind of a list: retrieval, cascade, ranker or filter."""
         return next(section.removesuffix("s") for section in LISTS if name in getattr(self, section))
 
-    def index_within(self, name: str) -> str:
+    def index_of_list(self, name: str) -> str:
         """The index that a list searches; "none" if it embeds nothing."""
-        return self.lists[name].index if self.lists[name].searched else "none"
+        return self.lists[name].index if self.lists[name].vector_sources else "none"
 
     @property
     def people_rate(self) -> bool:

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 _LONGEST_VALUE = 200
-Place = tuple[int | str, ...]
+KeyPath = tuple[int | str, ...]
 
 
-def explained(error: ValidationError, content: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+def explain_errors(error: ValidationError, content: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     """One line for each problem of a file's content, in order; a problem that arms have from their base comes once.
 
     schema: the JSON schema that the content should follow.
@@ -70,7 +70,7 @@ def _shortened(got: Any) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} …"
 
 
-def _where_written(path: Place, content: dict[str, Any], schema: dict[str, Any]) -> Place:
+def _where_written(path: KeyPath, content: dict[str, Any], schema: dict[str, Any]) -> KeyPath:
     """The key path of an arm's setting, or that of the base if the arm has the setting from its base."""
     if len(path) < 3 or path[0] != "arms" or path[-1] == "[key]":
         return path
@@ -87,7 +87,7 @@ def _where_written(path: Place, content: dict[str, Any], schema: dict[str, Any])
     return path
 
 
-def _path_in_file(path: Place, schema: dict[str, Any]) -> str:
+def _path_in_file(path: KeyPath, schema: dict[str, Any]) -> str:
     """The key path as the user wrote it: without the variants, chosen by layout or kind, that pydantic adds."""
     node, keys = dict(schema), []
     for part in path:
@@ -97,7 +97,7 @@ def _path_in_file(path: Place, schema: dict[str, Any]) -> str:
     return ".".join(keys) or "the file"
 
 
-def _keys_at(path: Place, schema: dict[str, Any]) -> list[str]:
+def _keys_at(path: KeyPath, schema: dict[str, Any]) -> list[str]:
     """The keys that the schema allows at a path of an error."""
     node: dict[str, Any] = schema
     for part in path:
@@ -105,7 +105,7 @@ def _keys_at(path: Place, schema: dict[str, Any]) -> list[str]:
     return sorted(_deref(schema, node).get("properties", {}))
 
 
-def _tags_at(path: Place, schema: dict[str, Any]) -> list[str]:
+def _tags_at(path: KeyPath, schema: dict[str, Any]) -> list[str]:
     """The kinds that the schema allows at a path of an error."""
     node: dict[str, Any] = schema
     for part in path:

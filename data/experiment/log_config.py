@@ -21,7 +21,7 @@ _SECRET = re.compile(r"^[a-z0-9+.-]+://([^/]*@|.*\?.*=)", re.IGNORECASE)
 LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT = 1_000, 5_000, 1_000_000  # characters; a row that holds more is dropped
 
 
-def itself(path: str) -> str:
+def escape_glob(path: str) -> str:
     """A path as a glob that matches it alone: its own stars, brackets and question marks are escaped."""
     return path.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]")
 
@@ -54,7 +54,7 @@ class _Reading(Frozen):
             refuse_secret(value, "store the secret in DuckDB (CREATE PERSISTENT SECRET), see docs/security.md")
         return value
 
-    def named_by(self) -> dict[str, object]:
+    def identity_settings(self) -> dict[str, object]:
         """The settings that decide the extracted tables, apart from the files' contents: not their location, nor the
         speed at which they are read."""
         keys = {"layout", "max_dropped", "click_actions", "version", "locales"} | (
@@ -117,7 +117,7 @@ class Simulated(_Reading):
     def tables(self, folder: Path) -> Tables:
         """The tables that the world wrote into folder, which are read like any other logs."""
         settings = {key: getattr(self, key) for key in _Reading.model_fields}
-        days = {table: f"{itself(str(folder))}/{table}/*/*.parquet" for table in ("searches", "results")}
+        days = {table: f"{escape_glob(str(folder))}/{table}/*/*.parquet" for table in ("searches", "results")}
         plain = {table: str(folder / f"{table}.parquet") for table in ("documents", "edges")}
         return Tables(layout="tables", **days, **plain, **settings)
 

@@ -13,7 +13,9 @@ from ebr_core.arrays import Float64, Int64
 FEW_CLUSTERS = 30  # with fewer, no interval is given
 BLOCK = 100  # resamples at a time
 LEVEL = 0.95
-SPREAD_LEFT = 1 / 16  # of the variance, at least: a resample without the few clusters that differ would have none
+MIN_VARIANCE_SHARE = (
+    1 / 16
+)  # of the variance, at least: a resample without the few clusters that differ would have none
 POWER = 0.8  # of the test for the smallest detectable difference
 
 
@@ -80,7 +82,7 @@ def bootstrap(values: Float64, clusters: Int64, resamples: int = 2000, seed: int
     return [Interval(*map(float, triple)) for triple in zip(means, low, high, strict=True)]
 
 
-def robust(values: Float64, clusters: Int64) -> list[Interval]:
+def cluster_robust(values: Float64, clusters: Int64) -> list[Interval]:
     """mean ± t · s for each column of values (S, C), s² = G/(G−1) · Σ_g (Σ_{i∈g} (xᵢ − mean))² / S², t with G − 1.
 
     This is the bootstrap's limit in closed form, for metrics with many slices.
@@ -143,7 +145,7 @@ def lower_bound(differences: Float64, clusters: Int64, resamples: int = 2000, se
     return Interval(float(components.value[0]), float(components.value[0]) - reach, np.inf)
 
 
-def compare_by_itself(baseline: MetricValues, arms: list[MetricValues], clusters: Int64) -> list[Interval]:
+def compare_pointwise(baseline: MetricValues, arms: list[MetricValues], clusters: Int64) -> list[Interval]:
     """Paired differences with pointwise intervals in closed form (Satterthwaite's degrees of freedom), for slices."""
     components = _variance_components(baseline, arms, clusters)
     groups, share = len(components.counts), components.shares.sum(1)
@@ -213,7 +215,7 @@ def _pivots(components: _VarianceComponents, resamples: int, seed: int) -> Itera
         searches, squared_counts = count_moments[:, :1], count_moments[:, 1:]
         means = sums / searches
         variance = (squares - 2 * means * cross + means**2 * squared_counts) / searches**2 * groups / (groups - 1)
-        variance = np.maximum(variance, components.sampling * SPREAD_LEFT)
+        variance = np.maximum(variance, components.sampling * MIN_VARIANCE_SHARE)
         deviation = means - components.value
         if components.training:
             arm_noise = noise.standard_normal(deviation.shape) * np.sqrt(components.shares[:, 0])

@@ -136,7 +136,7 @@ def coverage_at_k(retrieved: Int32, candidates: int, k: int) -> float:
     return float((shown >= 0).sum() / candidates)
 
 
-def standing(clicks: Int64) -> Float64:
+def click_percentile(clicks: Int64) -> Float64:
     """(N,) the click percentile of each document: the share of documents with fewer clicks, ties halved.
 
     >>> standing(np.array([5, 0, 0, 1])).tolist()

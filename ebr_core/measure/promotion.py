@@ -46,7 +46,7 @@ def band(figures: Sequence[float], mads: float, floor: float, searches: float = 
     return Band(low=typical - reach, high=typical + reach, typical=typical)
 
 
-def around(figures: Sequence[float], share: float) -> Band:
+def share_band(figures: Sequence[float], share: float) -> Band:
     """The band median · (1 ± share).
 
     >>> around([90, 100, 120], share=0.5)

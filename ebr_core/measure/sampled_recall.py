@@ -7,9 +7,9 @@ from scipy import stats
 
 from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
 from ebr_core.measure.metrics import Targets
-from ebr_core.search.nearest import TIED
+from ebr_core.search.nearest import TIE_TOLERANCE
 
-NEVER = np.iinfo(np.int64).max  # the rank of a target that is not retrieved
+NOT_RETRIEVED = np.iinfo(np.int64).max  # the rank of a target that is not retrieved
 
 
 def exact_ranks(documents: Float32, queries: Float32, targets: Targets, block: int = 256) -> Int64:
@@ -27,12 +27,12 @@ def exact_ranks(documents: Float32, queries: Float32, targets: Targets, block: i
         block_searches, rows = owners[begin:end] - first, targets.documents[begin:end]
         threshold = block_cosines[block_searches, rows][:, None]
         cosines = block_cosines[block_searches]  # (targets of the block, C)
-        before = (cosines > threshold + TIED) | (
-            (np.abs(cosines - threshold) <= TIED) & (np.arange(len(documents)) < rows[:, None])
+        before = (cosines > threshold + TIE_TOLERANCE) | (
+            (np.abs(cosines - threshold) <= TIE_TOLERANCE) & (np.arange(len(documents)) < rows[:, None])
         )
         ranks[begin:end] = 1 + before.sum(1) - _other_targets_before(before, block_searches, rows)
     blank = ~np.any(queries, axis=(0, 2) if queries.ndim == 3 else 1)
-    ranks[blank[owners]] = NEVER
+    ranks[blank[owners]] = NOT_RETRIEVED
     return ranks
 
 
@@ -62,7 +62,7 @@ def sampled_recall(ranks: Int64, targets: Targets, candidates: int, negatives: i
     others = candidates - np.repeat(targets.counts, targets.counts)
     sample_size = np.minimum(negatives, others)
     before = np.clip(ranks - 1, 0, others)
-    chance = np.where(ranks == NEVER, 0.0, stats.hypergeom.cdf(k - 1, others, before, sample_size))
+    chance = np.where(ranks == NOT_RETRIEVED, 0.0, stats.hypergeom.cdf(k - 1, others, before, sample_size))
     owners = np.repeat(np.arange(len(targets.counts)), targets.counts)
     return np.bincount(owners, chance, len(targets.counts)) / targets.counts
 

@@ -28,7 +28,7 @@ def verdict(claim: Claim, low: float, high: float, margin: float) -> Verdict:
     return "holds" if holds else "contradicted" if opposite else "undecided"
 
 
-def find(low: float, high: float, margin: float) -> Finding:
+def classify_difference(low: float, high: float, margin: float) -> Finding:
     """The finding from the interval, independent of any claim.
 
     It is better or worse if the interval excludes 0, else equal if it lies inside ± margin, else unclear.

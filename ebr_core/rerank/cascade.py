@@ -36,7 +36,7 @@ class Cascade(Frozen):
         return {"first": self.first, "then": self.then}
 
     @property
-    def searched(self) -> tuple[str, ...]:
+    def vector_sources(self) -> tuple[str, ...]:
         """The arms whose vectors it searches."""
         return self.first, self.then
 

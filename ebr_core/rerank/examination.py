@@ -13,7 +13,7 @@ FEWEST_CLICKS = 100  # in shuffled lists; with fewer, the ratio of two rates is 
 ROUNDS = 200
 
 
-class Shuffled(NamedTuple):
+class ShuffledCounts(NamedTuple):
     """Counts over lists shown in random order, by (position, length of the list)."""
 
     positions: Int64  # (C,) from 1
@@ -30,7 +30,7 @@ class Examination(NamedTuple):
     clicks: Int64  # (P,)
 
 
-def estimate(counts: Shuffled) -> Examination:
+def fit_examination(counts: ShuffledCounts) -> Examination:
     """Maximum likelihood under clicks(p, l) ~ Poisson(shown · examined(p) · attraction(l)), examined never rising.
 
     In a shuffled list a document is equally likely at any position, so click rates differ by position only: the ratio

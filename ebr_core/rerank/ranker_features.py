@@ -60,12 +60,12 @@ class Ranker(Frozen):
         return {"of": self.of}
 
     @property
-    def searched(self) -> tuple[str, ...]:
+    def vector_sources(self) -> tuple[str, ...]:
         """The arms whose vectors it searches."""
         return (self.of,)
 
 
-class Ordinary(NamedTuple):
+class OrdinaryInputs(NamedTuple):
     """Attributes of searches and documents besides the embedding; None or absent if the logs lack them."""
 
     clicks: Float32 | None  # (N,) log(1 + clicks of the training window)
@@ -77,7 +77,7 @@ class Ordinary(NamedTuple):
     places: dict[str, tuple[Int32, Int32]]  # column → ((S,), (N,)) a code for each value, −1: no value
 
 
-class Placed(NamedTuple):
+class SearchResults(NamedTuple):
     """Results of searches, in any order."""
 
     searches: Int32  # (R,) indices of the searches
@@ -86,14 +86,16 @@ class Placed(NamedTuple):
     weights: Float32  # (R,)
 
 
-def those(results: Placed, mask: Bool) -> Placed:
+def select_results(results: SearchResults, mask: Bool) -> SearchResults:
     """The results selected by a mask (R,)."""
-    return Placed(results.searches[mask], results.documents[mask], results.positions[mask], results.weights[mask])
+    return SearchResults(
+        results.searches[mask], results.documents[mask], results.positions[mask], results.weights[mask]
+    )
 
 
-def both(first: Placed, second: Placed) -> Placed:
+def concat_results(first: SearchResults, second: SearchResults) -> SearchResults:
     """The results of first, followed by those of second."""
-    return Placed(
+    return SearchResults(
         np.concatenate([first.searches, second.searches]),
         np.concatenate([first.documents, second.documents]),
         np.concatenate([first.positions, second.positions]),
@@ -112,7 +114,7 @@ class Examples(NamedTuple):
     sizes: Int64  # (G,) pairs of each group
 
 
-def describe(ordinary: Ordinary, searches: Int32, documents: Int32) -> tuple[list[str], list[Float32]]:
+def ordinary_features(ordinary: OrdinaryInputs, searches: Int32, documents: Int32) -> tuple[list[str], list[Float32]]:
     """(names, columns (P,)): the ordinary features of pairs, without those of terms. NaN if either side has no value.
 
     The age is that at the time of the search. A document created later has age 0.
@@ -138,7 +140,7 @@ def _take(column: Float32 | None, rows: Int32) -> Float32 | None:
     return None if column is None else column[rows]
 
 
-def embedded(
+def embedding_features(
     kind: Embedding, queries: Float32, documents: Float32, search_at: Int32, rows: Int32
 ) -> tuple[list[str], list[Float32]]:
     """(names, columns (P,)): the embedding features of pairs.
@@ -159,7 +161,7 @@ def embedded(
     return names, [*nearest.T, *document_vectors.T]
 
 
-def group_of(feature: str) -> str:
+def feature_group(feature: str) -> str:
     """The group under which a feature's gain is reported: all dimensions of a vector are one group.
 
     >>> group_of("hadamard_12"), group_of("query_3"), group_of("query_length")
@@ -171,7 +173,7 @@ def group_of(feature: str) -> str:
     return f"{name} vector" if name in ("query", "document") else name
 
 
-def unshown(
+def sample_unshown(
     retrieved: Int32, searches: Int32, shown: Int32, count: int, rng: np.random.Generator
 ) -> tuple[Int32, Int32]:
     """(searches, documents): at most `count` random documents of each search's retrieved (S, K) that were not shown.
@@ -187,7 +189,7 @@ def unshown(
     return np.nonzero(valid)[0].astype(np.int32), np.take_along_axis(retrieved, first, 1)[valid]
 
 
-def by_click(clicked: Placed, negatives: Placed, searches: int) -> Examples:
+def click_groups(clicked: SearchResults, negatives: SearchResults, searches: int) -> Examples:
     """A group for each click: the clicked document, followed by all documents of its search that were not clicked.
 
     A search with two clicks has two groups, and the weight of a click applies to each of its pairs, as inverse
@@ -197,7 +199,7 @@ def by_click(clicked: Placed, negatives: Placed, searches: int) -> Examples:
     order = np.argsort(negatives.searches, kind="stable")
     counts = np.bincount(negatives.searches, minlength=searches)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
-    click_searches, documents, positions, weights = those(clicked, counts[clicked.searches] > 0)
+    click_searches, documents, positions, weights = select_results(clicked, counts[clicked.searches] > 0)
     sizes = 1 + counts[click_searches]
     first = np.cumsum(sizes) - sizes
     group = np.repeat(np.arange(len(sizes)), sizes)
@@ -214,7 +216,7 @@ def by_click(clicked: Placed, negatives: Placed, searches: int) -> Examples:
     )
 
 
-def first_of(scores: Float32, lists: Int32) -> Int32:
+def sort_lists(scores: Float32, lists: Int32) -> Int32:
     """lists (Q, K) sorted by falling scores (Q, K); ties keep their order, and −1 comes last."""
     order = np.argsort(np.where(lists >= 0, -scores, np.inf), axis=1, kind="stable")
     return np.take_along_axis(lists, order, 1)

@@ -15,7 +15,7 @@ HELD_OUT = 4  # one of this many searches is held out
 ROUNDS = 100  # trees
 
 
-class Judge(NamedTuple):
+class RelevanceFilter(NamedTuple):
     """A fitted filter."""
 
     model: lightgbm.Booster
@@ -23,7 +23,7 @@ class Judge(NamedTuple):
     held_out: dict[str, float]  # measures of the threshold on the held-out ratings that chose it
 
 
-def held_out(search_rows: Int32) -> Bool:
+def held_out_mask(search_rows: Int32) -> Bool:
     """(n,) True for pairs whose search, by a hash, is in the held-out quarter, which chooses the threshold."""
     draws: Bool = uniform(search_rows.astype(np.int64), np.uint64(7)) * HELD_OUT < 1
     return draws
@@ -31,7 +31,7 @@ def held_out(search_rows: Int32) -> Bool:
 
 def fit(
     names: list[str], features: Float32, good: Bool, is_held_out: Bool, recall_weight: float, threads: int, seed: int
-) -> Judge:
+) -> RelevanceFilter:
     """A gradient-boosted classifier of good (n,) from named features (n, F), and the threshold with the best F measure.
 
     F = (1 + β²) P R / (β² P + R) is measured on the held-out pairs, with β the recall weight. Raises InputError if the
@@ -65,7 +65,7 @@ def fit(
     model = lightgbm.train(settings, data, num_boost_round=ROUNDS)
     scores = probabilities(model, features[is_held_out], threads)
     threshold, measures = best_threshold(scores, good[is_held_out], recall_weight)
-    return Judge(model, threshold, measures)
+    return RelevanceFilter(model, threshold, measures)
 
 
 def probabilities(model: lightgbm.Booster, features: Float32, threads: int) -> Float64:

@@ -11,7 +11,7 @@ import numpy as np
 from ebr_core.arrays import Float32, Float64
 from ebr_core.rerank.ranker_features import Examples, Ranker
 
-MEASURED_AT = 10  # K of the nDCG for early stopping
+NDCG_K = 10  # K of the nDCG for early stopping
 
 
 class Trees(NamedTuple):
@@ -32,7 +32,7 @@ def grow(
     All trees are kept if held_rows is empty. The same input, seed and threads give the same bytes.
     """
     settings: dict[str, Any] = {
-        "objective": "lambdarank", "metric": "ndcg", "eval_at": [MEASURED_AT], "num_leaves": ranker.leaves,
+        "objective": "lambdarank", "metric": "ndcg", "eval_at": [NDCG_K], "num_leaves": ranker.leaves,
         "min_data_in_leaf": ranker.leaf_rows, "learning_rate": ranker.learning_rate, "seed": seed,
         "num_threads": threads, "deterministic": True, "force_row_wise": True, "verbosity": -1,
     }  # fmt: skip

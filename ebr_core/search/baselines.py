@@ -11,7 +11,7 @@ import Stemmer
 from ebr_core.arrays import Int32, Int64
 
 NONE = np.int32(-1)
-NEARLY_EQUAL = 2.0**-40  # relative amount by which each place in the order of rows lowers a BM25 score
+ROW_PENALTY = 2.0**-40  # relative amount by which each place in the order of rows lowers a BM25 score
 
 
 def popularity(clicks: Int64, candidates: Int32, k: int) -> Int32:
@@ -82,7 +82,7 @@ def bm25(texts: list[str], candidates: Int32, queries: list[str], k: int, thread
     index.index(corpus, show_progress=False)
     depth = min(k, len(texts))
     # bm25s keeps an arbitrary subset of tied documents. Weights that fall slightly from row to row leave no ties.
-    weights = 1 - NEARLY_EQUAL * np.argsort(np.argsort(candidates))
+    weights = 1 - ROW_PENALTY * np.argsort(np.argsort(candidates))
     positions, scores = index.retrieve(
         query_tokens, k=depth, show_progress=False, n_threads=threads, weight_mask=weights
     )

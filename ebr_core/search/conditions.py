@@ -28,10 +28,10 @@ from ebr_core.text.terms import Terms, documents_with
 Mask = npt.NDArray[np.bool_]
 ATTRIBUTES = ("document_id", "kind", "city", "region", "country", "language", "created_at", "removed_at")
 TIMES = ("created_at", "removed_at")
-COMPARED = {"=": pc.equal, "!=": pc.not_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater}
-COMPARED[">="] = pc.greater_equal
-LONGEST = 2000  # characters
-DEEPEST = 50
+OPERATORS = {"=": pc.equal, "!=": pc.not_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater}
+OPERATORS[">="] = pc.greater_equal
+MAX_CHARACTERS = 2000  # characters
+MAX_NESTING = 50
 _TOKEN = re.compile(r'\s*(?:(<=|>=|!=|[()=<>,:])|"((?:[^"\\]|\\.)*)"|([^\s()=<>!,:"]+))')
 
 
@@ -83,8 +83,8 @@ def parse(text: str) -> Condition:
     >>> parse("kind = page AND NOT nn(k=5)")
     AllOf(parts=(Is(attribute='kind', operator='=', values=('page',)), Not(part=Near(radius=None, k=5))))
     """
-    if len(text) > LONGEST:
-        raise InputError(f"a condition of {len(text)} characters; at most {LONGEST} are allowed")
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"a condition of {len(text)} characters; at most {MAX_CHARACTERS} are allowed")
     reader = _ConditionReader(text)
     condition = _parse_or(reader, 0)
     if reader.at < len(reader.tokens):
@@ -149,8 +149,8 @@ def _parse_and(reader: _ConditionReader, depth: int) -> Condition:
 
 
 def _parse_operand(reader: _ConditionReader, depth: int) -> Condition:
-    if depth > DEEPEST:
-        raise InputError(f"condition: nested more than {DEEPEST} deep")
+    if depth > MAX_NESTING:
+        raise InputError(f"condition: nested more than {MAX_NESTING} deep")
     token = reader.next()
     if token == "NOT":
         reader.take()
@@ -182,11 +182,11 @@ def _parse_comparison(reader: _ConditionReader) -> Is:
             values.append(_parse_value(reader))
         reader.take(")")
         operator = "="
-    elif operator in COMPARED:
+    elif operator in OPERATORS:
         reader.take()
         values = [_parse_value(reader)]
     else:
-        raise reader.wrong(f"one of {' '.join(COMPARED)} or IN")
+        raise reader.wrong(f"one of {' '.join(OPERATORS)} or IN")
     if attribute in TIMES:
         values = [_parse_instant(attribute, value) for value in values]
     return Is(attribute, operator, tuple(values))
@@ -229,16 +229,16 @@ def _parse_near(reader: _ConditionReader) -> Near:
     return near
 
 
-def holds_nn(condition: Condition) -> bool:
+def contains_nn(condition: Condition) -> bool:
     """True if the condition contains nn anywhere, and so depends on the query."""
     if isinstance(condition, Near):
         return True
     if isinstance(condition, Not):
-        return holds_nn(condition.part)
-    return isinstance(condition, AllOf | AnyOf) and any(holds_nn(part) for part in condition.parts)
+        return contains_nn(condition.part)
+    return isinstance(condition, AllOf | AnyOf) and any(contains_nn(part) for part in condition.parts)
 
 
-def meet(condition: Condition, table: pa.Table, terms: Terms, nearest: Callable[[Near, Mask], Mask]) -> Mask:
+def condition_mask(condition: Condition, table: pa.Table, terms: Terms, nearest: Callable[[Near, Mask], Mask]) -> Mask:
     """(N,): True for the documents of the table that meet the condition.
 
     nearest(near, among) returns the documents of the mask `among` for which an nn holds. In an AND it is called last.
@@ -257,7 +257,7 @@ def _meet(
         mask: Mask = np.logical_or.reduce([_meet(part, table, terms, nearest, among) for part in condition.parts])
         return mask
     if isinstance(condition, AllOf):
-        for part in sorted(condition.parts, key=holds_nn):
+        for part in sorted(condition.parts, key=contains_nn):
             among = _meet(part, table, terms, nearest, among)
         return among
     if isinstance(condition, Term):
@@ -270,5 +270,5 @@ def _compare(condition: Is, column: pa.ChunkedArray) -> Mask:
     if len(values) > 1:
         mask: Mask = pc.is_in(column, value_set=values).to_numpy()
     else:
-        mask = pc.fill_null(COMPARED[condition.operator](column, values[0]), False).to_numpy()
+        mask = pc.fill_null(OPERATORS[condition.operator](column, values[0]), False).to_numpy()
     return mask

@@ -35,7 +35,7 @@ class DedupedIndex(NamedTuple):
         return int(self.index.ntotal) if self.copies is None else len(self.copies.rows)
 
 
-def distinct(vectors: Float32) -> tuple[Float32, DuplicateMap | None]:
+def deduplicate(vectors: Float32) -> tuple[Float32, DuplicateMap | None]:
     """(vectors (U, D), duplicates): the bitwise distinct vectors in the order of their first rows, and their documents.
 
     The duplicates are None if no two vectors are equal. Documents with the same text have the same vector if the tower
@@ -76,7 +76,7 @@ def _rows_equal(vectors, others):  # type: ignore[no-untyped-def]
     return True
 
 
-def of_vectors(duplicates: DuplicateMap, documents: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def vector_mask(duplicates: DuplicateMap, documents: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """(U,): True for the vectors of which at least one document is True in the mask `documents` (N,)."""
     mask: npt.NDArray[np.bool_] = np.logical_or.reduceat(documents[duplicates.rows], duplicates.starts[:-1])
     return mask
@@ -87,10 +87,10 @@ def save(index: DedupedIndex, folder: Path) -> int:
     faiss.write_index(index.index, str(folder / "index.faiss"))
     for name, array in index.copies._asdict().items() if index.copies else ():
         np.save(folder / f"copies.{name}.npy", array)
-    return sum(path.stat().st_size for path in saved_as(folder))
+    return sum(path.stat().st_size for path in index_files(folder))
 
 
-def saved_as(folder: Path) -> list[Path]:
+def index_files(folder: Path) -> list[Path]:
     """The files that `save` wrote to folder."""
     return [folder / "index.faiss", *sorted(folder.glob("copies.*.npy"))]
 

@@ -10,10 +10,10 @@ from scipy.optimize import Bounds, direct
 
 from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
 from ebr_core.measure.metrics import Targets
-from ebr_core.search.nearest import TIED
+from ebr_core.search.nearest import TIE_TOLERANCE
 
 GRID = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 10.0)  # of one weight, with the others fixed
-MOST = 100.0  # with a larger weight, the first part has no effect
+MAX_WEIGHT = 100.0  # with a larger weight, the first part has no effect
 TRIES = 200  # evaluations by the optimiser for each free weight
 CELLS = 2**24  # cosine differences computed at a time
 
@@ -35,7 +35,7 @@ class Contest(NamedTuple):
     earlier: Bool  # (R,) True if the rival comes first in a tie
 
 
-class Chosen(NamedTuple):
+class WeightChoice(NamedTuple):
     """The chosen weights, and how sensitive recall is to them."""
 
     weights: Weights
@@ -45,7 +45,7 @@ class Chosen(NamedTuple):
     lines: tuple[tuple[tuple[float, float], ...], ...]  # (weight, recall) for each part but the first, the others fixed
 
 
-def contest(documents: Sequence[Float32], queries: Sequence[Float32], targets: Targets, k: int) -> Contest:
+def build_contest(documents: Sequence[Float32], queries: Sequence[Float32], targets: Targets, k: int) -> Contest:
     """The contest for recall@K from the parts' unit vectors (N, Dᵢ) and (S, Dᵢ); the targets are rows of N.
 
     With weights ≥ 0, a document that no part places ahead of a target is never ahead, and a document that all parts
@@ -74,7 +74,7 @@ def _rivals(
     for part, (document_vectors, query_vectors) in enumerate(zip(documents, queries, strict=True)):
         cosines = query_vectors @ document_vectors.T
         ahead[..., part] = cosines - np.take_along_axis(cosines, rows[:, None].astype(np.int64), 1)
-    ahead[np.abs(ahead) <= TIED] = 0
+    ahead[np.abs(ahead) <= TIE_TOLERANCE] = 0
     earlier = np.arange(len(documents[0])) < rows[:, None]
     never_behind, never_ahead = (ahead >= 0).all(2), (ahead <= 0).all(2)
     always_tied = never_behind & never_ahead
@@ -89,13 +89,13 @@ def recall(contest: Contest, weights: Sequence[float]) -> float:
     """Mean recall@K of the ensemble with weights (n,), equal to that of exact search over the concatenated vectors."""
     alphas = np.asarray(weights, np.float64)
     score = contest.ahead @ alphas.astype(np.float32)
-    tolerance = TIED * np.sqrt((alphas**2).sum() * len(alphas))  # the tie tolerance for concatenated vectors
+    tolerance = TIE_TOLERANCE * np.sqrt((alphas**2).sum() * len(alphas))  # the tie tolerance for concatenated vectors
     wins = (score > tolerance) | ((np.abs(score) <= tolerance) & contest.earlier)
     ahead = contest.always + np.bincount(contest.target[wins], minlength=len(contest.always))
     return float(contest.share[(ahead < contest.k) & (contest.known @ alphas > 0)].sum())
 
 
-def choose(contest: Contest) -> Chosen:
+def choose(contest: Contest) -> WeightChoice:
     """The weights ≥ 0, the first of them 1, with the highest validation recall; in a tie, those nearest to all ones.
 
     Recall is piecewise constant in the weights, so it has no gradient, and it has local maxima. DIRECT [Jones et al.
@@ -111,7 +111,7 @@ def choose(contest: Contest) -> Chosen:
         return recalls[weights]
 
     def loss(u: Float64) -> float:
-        return -measure((1.0, *(round(min(float(x / (1 - x)), MOST), 3) for x in u)))
+        return -measure((1.0, *(round(min(float(x / (1 - x)), MAX_WEIGHT), 3) for x in u)))
 
     direct(loss, Bounds(np.zeros(n - 1), np.ones(n - 1)), maxfun=TRIES * (n - 1), locally_biased=False)
     best = _best(recalls)
@@ -120,7 +120,7 @@ def choose(contest: Contest) -> Chosen:
             for weight in GRID:
                 measure((*best[:part], weight, *best[part + 1 :]))
         if _best(recalls) == best:
-            return described(contest, best)
+            return describe_weights(contest, best)
         best = _best(recalls)
 
 
@@ -135,7 +135,7 @@ def _share(weight: float) -> float:
     return weight / (1 + weight)
 
 
-def described(contest: Contest, weights: Weights) -> Chosen:
+def describe_weights(contest: Contest, weights: Weights) -> WeightChoice:
     """The weights given, their recall, and how sensitive recall is to them."""
     n = len(weights)
     alone = tuple(recall(contest, np.eye(n)[part].tolist()) for part in range(n))
@@ -145,4 +145,4 @@ def described(contest: Contest, weights: Weights) -> Chosen:
         lines.append(
             tuple((weight, recall(contest, (*weights[:part], weight, *weights[part + 1 :]))) for weight in grid)
         )
-    return Chosen(weights, recall(contest, weights), recall(contest, (1.0,) * n), alone, tuple(lines))
+    return WeightChoice(weights, recall(contest, weights), recall(contest, (1.0,) * n), alone, tuple(lines))

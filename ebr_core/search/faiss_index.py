@@ -9,7 +9,7 @@ import numpy as np
 
 from ebr_core.arrays import Float32
 from ebr_core.errors import InputError
-from ebr_core.search.deduped_index import DedupedIndex, distinct
+from ebr_core.search.deduped_index import DedupedIndex, deduplicate
 from ebr_core.search.index_specs import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, _nlists, code_parts, problem
 
 
@@ -28,7 +28,7 @@ def build(vectors: Float32, spec: AnyIndex) -> DedupedIndex:
         index: faiss.Index = faiss.IndexFlatIP(d)
         index.add(vectors)
         return DedupedIndex(index)
-    unique_vectors, duplicates = distinct(vectors)
+    unique_vectors, duplicates = deduplicate(vectors)
     if duplicates is not None and problem(spec, len(unique_vectors), d):  # too few distinct vectors
         unique_vectors, duplicates = vectors, None
     return DedupedIndex(_fill_index(unique_vectors, spec), duplicates)

@@ -13,14 +13,14 @@ from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.search.baselines import first_distinct
-from ebr_core.search.conditions import holds_nn, parse
+from ebr_core.search.conditions import contains_nn, parse
 from ebr_core.search.deduped_index import DedupedIndex
 from ebr_core.search.faiss_index import innermost
 from ebr_core.search.nearest import search_exact, search_index
 
 RRF = 60  # Cormack et al. 2009
-KEPT = 0.95  # share of the validation targets within a calibrated radius
-BY_CODES = (faiss.IndexPQ, faiss.IndexPQFastScan)  # they compare every document and accept no selector
+RADIUS_COVERAGE = 0.95  # share of the validation targets within a calibrated radius
+CODE_ONLY_INDEXES = (faiss.IndexPQ, faiss.IndexPQFastScan)  # they compare every document and accept no selector
 
 
 class DocumentFilter(Frozen):
@@ -78,7 +78,7 @@ class Retrieval(Frozen):
             raise ValueError("a trigger spares an arm's embedding and lets terms answer: give both, or instead: memory")
         if isinstance(self.radius, float | int) and not 0 <= self.radius <= 2:
             raise ValueError(f"radius: got {self.radius}; a cosine distance lies between 0 and 2")
-        if self.where is not None and holds_nn(parse(self.where)):
+        if self.where is not None and contains_nn(parse(self.where)):
             raise ValueError("where: nn depends on the query; use near and radius instead")
         return self
 
@@ -88,7 +88,7 @@ class Retrieval(Frozen):
         return {} if self.arm is None else {"arm": self.arm}
 
     @property
-    def searched(self) -> tuple[str, ...]:
+    def vector_sources(self) -> tuple[str, ...]:
         """The arms whose vectors it searches."""
         return tuple(self.sources.values())
 
@@ -107,7 +107,7 @@ class Radius(Frozen):
         return self.model if radius == "model" else radius
 
 
-def calibrate(targets: Float32, nearest: Float32, keep: float = KEPT) -> Radius:
+def calibrate(targets: Float32, nearest: Float32, keep: float = RADIUS_COVERAGE) -> Radius:
     """The smallest radii that keep the share `keep` of the targets.
 
     targets (T,) are their similarities, nearest (T,) those of the nearest document of their query. Raises InputError if
@@ -120,7 +120,7 @@ def calibrate(targets: Float32, nearest: Float32, keep: float = KEPT) -> Radius:
     return Radius(model=float(model), beyond=float(beyond), targets=len(targets))
 
 
-def within(rows: Int32, similarities: Float32, radius: Float32 | float) -> Int32:
+def within_radius(rows: Int32, similarities: Float32, radius: Float32 | float) -> Int32:
     """rows (Q, K) with −1 for documents farther than the radius, a number or (Q, 1)."""
     return np.where(1 - similarities <= radius + 1e-6, rows, -1).astype(np.int32)
 
@@ -154,7 +154,7 @@ def fuse(terms: Int32, near: Int32, method: Literal["rrf", "union"], k: int) -> 
     return reciprocal_rank_fusion([terms, near], k)
 
 
-class Found(NamedTuple):
+class FilteredResult(NamedTuple):
     """The result of a search under a condition."""
 
     rows: Int32  # (Q, K)
@@ -169,7 +169,7 @@ def search_within(
     k: int,
     allowed: npt.NDArray[np.bool_] | None,
     typical: float,
-) -> Found:
+) -> FilteredResult:
     """The K nearest of the allowed documents (N,): through the index, or by exact search if few are allowed.
 
     typical is the number of documents that the index scans for a query without a condition. If no more are allowed, all
@@ -177,10 +177,12 @@ def search_within(
     that as many allowed documents are compared. documents (N, D) are their vectors.
     """
     if allowed is None or allowed.all():
-        return Found(*search_index(index, queries, k), isinstance(innermost(index.index), faiss.IndexFlat))
+        return FilteredResult(*search_index(index, queries, k), isinstance(innermost(index.index), faiss.IndexFlat))
     count = int(allowed.sum())
-    if count <= max(typical, k) or isinstance(innermost(index.index), (faiss.IndexFlat, *BY_CODES)):
+    if count <= max(typical, k) or isinstance(innermost(index.index), (faiss.IndexFlat, *CODE_ONLY_INDEXES)):
         candidates = np.flatnonzero(allowed)
         rows, similarities = search_exact(documents[candidates], queries, k)
-        return Found(np.where(rows >= 0, candidates[rows], -1).astype(np.int32) if count else rows, similarities, True)
-    return Found(*search_index(index, queries, k, allowed=allowed, widen=len(allowed) / count), False)
+        return FilteredResult(
+            np.where(rows >= 0, candidates[rows], -1).astype(np.int32) if count else rows, similarities, True
+        )
+    return FilteredResult(*search_index(index, queries, k, allowed=allowed, widen=len(allowed) / count), False)

@@ -33,7 +33,7 @@ Code = Annotated[
 ]
 
 
-class _Kept(Frozen):
+class _Reduction(Frozen):
     """Reduction of a vector before it is coded, the same for every family. [EBR §4.1]"""
 
     prefix: int | None = Field(
@@ -43,7 +43,7 @@ class _Kept(Frozen):
     refine: bool = Field(False, description="reorder the documents that the codes found by their exact vectors")
 
 
-class _TunedSettings(_Kept):
+class _TunedSettings(_Reduction):
     """A family with a setting that trades recall against documents scanned."""
 
     target: float | None = Field(
@@ -65,7 +65,7 @@ class _TunedSettings(_Kept):
         return self
 
 
-class Scan(_Kept):
+class Scan(_Reduction):
     """Every document is compared by its code."""
 
     kind: Literal["scan"] = "scan"

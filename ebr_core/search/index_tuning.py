@@ -14,12 +14,13 @@ from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import DedupedIndex
 from ebr_core.search.faiss_index import build, innermost, set_parameters
 from ebr_core.search.index_specs import Hnsw, Imi, Ivf, variants
-from ebr_core.search.nearest import recall_up_to_ties, scanned, search_exact, search_index
+from ebr_core.search.nearest import recall_up_to_ties, search_exact, search_index
+from ebr_core.search.nearest import search_cost
 
-SECOND_LOOKS = (1, 2, 4, 8, 16)  # candidates reordered for each document returned
+REFINE_FACTORS = (1, 2, 4, 8, 16)  # candidates reordered for each document returned
 ONE_SIDED = 1.645  # standard errors below the mean: the one-sided 95% bound
 STEPS = 4  # per doubling of the setting, near the target
-DEARER = 2  # a setting that computes this many times the best one's distances is not searched
+MAX_COST_RATIO = 2  # a setting that computes this many times the best one's distances is not searched
 
 
 class Point(NamedTuple):
@@ -35,7 +36,7 @@ class Point(NamedTuple):
     queries_per_s: float
 
 
-class Tuned(NamedTuple):
+class TuningResult(NamedTuple):
     """The tuned index with its setting, the chosen point, and all measured points."""
 
     made: DedupedIndex
@@ -43,7 +44,7 @@ class Tuned(NamedTuple):
     tried: list[Point]
 
 
-def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
+def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> TuningResult:
     """The index at the operating point with the fewest distances whose recall@at reaches the target.
 
     The lower bound over the queries must reach the target, so that it also holds for other queries; if no setting's
@@ -66,7 +67,7 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
     best = float("inf")
     for variant in variants(spec):
         index = build(documents, variant)
-        for second_looks in reversed(SECOND_LOOKS) if isinstance(index.index, faiss.IndexRefine) else (1,):
+        for second_looks in reversed(REFINE_FACTORS) if isinstance(index.index, faiss.IndexRefine) else (1,):
             for point in _explore(index, variant, second_looks, documents, queries, nearest, best):
                 operating_points.add(point.surely, point.distances, point.parameters, len(points))
                 points.append(point)
@@ -83,7 +84,7 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuned:
         raise InputError(_target_missed(spec, points))
     pos = enough[0]
     set_parameters(indexes[pos].index, points[pos].parameters)
-    return Tuned(indexes[pos], points[pos], points)
+    return TuningResult(indexes[pos], points[pos], points)
 
 
 def _explore(
@@ -103,7 +104,7 @@ def _explore(
     last_missed, first_reached = 0, None
     first, last = (spec.at, max(spec.at, 1024)) if isinstance(spec, Hnsw) else (1, innermost(index.index).nlist)
     for setting in _steps(first, last, 1):  # faiss's own range of nprobe ends before the last cell
-        point = _measure(index, spec, setting, second_looks, documents, queries, nearest, DEARER * best)
+        point = _measure(index, spec, setting, second_looks, documents, queries, nearest, MAX_COST_RATIO * best)
         if point is None:
             break
         yield point
@@ -112,7 +113,7 @@ def _explore(
         last_missed = last_missed if first_reached else setting
     if first_reached and last_missed:
         for setting in _steps(last_missed, first_reached, STEPS)[1:-1]:
-            point = _measure(index, spec, setting, second_looks, documents, queries, nearest, DEARER * best)
+            point = _measure(index, spec, setting, second_looks, documents, queries, nearest, MAX_COST_RATIO * best)
             if point is not None:
                 yield point
 
@@ -138,7 +139,7 @@ def _measure(
     if isinstance(index.index, faiss.IndexRefine):
         parameters += f",k_factor_rf={second_looks}"
     set_parameters(index.index, parameters)
-    documents_scanned, distances = scanned(index, queries, spec.at)
+    documents_scanned, distances = search_cost(index, queries, spec.at)
     if distances.mean() > max_distances:
         return None
     started = time.perf_counter()

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from numba import njit
 
 from ebr_core.arrays import Float32, Int32, Int64
-from ebr_core.search.deduped_index import DedupedIndex, of_vectors
+from ebr_core.search.deduped_index import DedupedIndex, vector_mask
 from ebr_core.search.faiss_index import innermost
 
-TIED = 1e-6  # cosine difference; float32 noise is a tenth of it
-_TIED = np.float32(TIED)
+TIE_TOLERANCE = 1e-6  # cosine difference; float32 noise is a tenth of it
+_TIE_TOLERANCE = np.float32(TIE_TOLERANCE)
 SLACK = 32
 _NO_ROWS, _NO_MASK = np.empty(0, np.int64), np.empty(0, np.bool_)  # for no duplicates, no condition
 _GRAPH_LOCK = threading.Lock()  # faiss has one step counter for all graphs of a process
@@ -59,7 +59,7 @@ def search_index(
     faiss_index, duplicates = index
     rows, similarities = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
     depth = max(k, min(k + slack, faiss_index.ntotal))
-    allowed_vectors = allowed if allowed is None or duplicates is None else of_vectors(duplicates, allowed)
+    allowed_vectors = allowed if allowed is None or duplicates is None else vector_mask(duplicates, allowed)
     selector = (
         None if allowed_vectors is None else faiss.IDSelectorBitmap(np.packbits(allowed_vectors, bitorder="little"))
     )
@@ -101,7 +101,7 @@ def _rank_documents(scores, vectors, starts, documents, allowed, rows, similarit
         first = filled = 0
         while first < n and filled < rows.shape[1]:
             last = first + 1
-            while last < n and scores[q, last - 1] <= scores[q, last] + _TIED:
+            while last < n and scores[q, last - 1] <= scores[q, last] + _TIE_TOLERANCE:
                 last += 1
             if last - first > 1:
                 tied = scores[q, first:last], vectors[q, first:last]
@@ -182,12 +182,12 @@ def recall_up_to_ties(documents: Float32, queries: Float32, rows: Int32, nearest
     kth, relevant = nearest.min(1, where=np.isfinite(nearest), initial=np.inf), np.isfinite(nearest).sum(1)
     views = queries if queries.ndim == 3 else queries[None]
     similarities = np.einsum("qkd,hqd->hqk", documents[rows], views).max(0)
-    hits = ((similarities >= kth[:, None] - TIED) & (rows >= 0)).sum(1)
+    hits = ((similarities >= kth[:, None] - TIE_TOLERANCE) & (rows >= 0)).sum(1)
     recall: npt.NDArray[np.float64] = np.minimum(hits, relevant) / np.maximum(relevant, 1)
     return recall
 
 
-def scanned(index: DedupedIndex, queries: Float32, k: int) -> tuple[Int64, Int64]:
+def search_cost(index: DedupedIndex, queries: Float32, k: int) -> tuple[Int64, Int64]:
     """(documents scanned (Q,), distances computed (Q,)): the cost of a search for the K nearest, on any machine.
 
     Documents that share a vector take one comparison and count once. The distances are those to scanned documents, to
@@ -195,7 +195,7 @@ def scanned(index: DedupedIndex, queries: Float32, k: int) -> tuple[Int64, Int64
     counted over all queries together, so each query has the mean. Several vectors (h, Q, D) add up.
     """
     if queries.ndim == 3:
-        documents, distances = np.stack([scanned(index, view, k) for view in queries]).sum(0)
+        documents, distances = np.stack([search_cost(index, view, k) for view in queries]).sum(0)
         return documents, distances
     faiss_index = index.index
     inner, inner_queries = innermost(faiss_index), _innermost_queries(faiss_index, queries)

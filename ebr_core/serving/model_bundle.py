@@ -16,17 +16,17 @@ from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import DedupedIndex, load
 from ebr_core.search.ensemble_vectors import concat_queries
 from ebr_core.search.hybrid_search import Radius
-from ebr_core.search.nearest import scanned
+from ebr_core.search.nearest import search_cost
 from ebr_core.text.terms import Terms
 from ebr_core.towers.checkpoint import Checkpoint, embed_queries, load_towers, searcher_rows
 
 FORMAT = 1
 WEIGHTS = "ensemble.json"  # next to the folders 0, 1, … of an ensemble's towers
 TOLERANCE = 1e-5  # largest difference in a canary's vector
-ASKED = pa.schema(  # a query with its searcher and context; all but the query may be null
+QUERY_SCHEMA = pa.schema(  # a query with its searcher and context; all but the query may be null
     [(name, pa.string()) for name in ("query", "searcher_id", "city", "region", "country", "language")]
 )
-CONTEXT = tuple(ASKED.names[1:])
+CONTEXT = tuple(QUERY_SCHEMA.names[1:])
 _CHUNK_BYTES = 1 << 20
 
 
@@ -52,14 +52,14 @@ class Bundle(NamedTuple):
     typical: float  # documents scanned per query, mean over the canaries
 
 
-def embed_asked(towers: Checkpoint | EnsembleParts, queries: pa.Table) -> Float32:
+def embed_query_table(towers: Checkpoint | EnsembleParts, queries: pa.Table) -> Float32:
     """(Q, D) unit vectors of queries with their context, a table with schema ASKED. All query vectors are made here.
 
     (h, Q, D) if the towers give a query several vectors. A query without any known feature has the zero vector.
     """
     match towers:
         case EnsembleParts():
-            return concat_queries([embed_asked(model, queries) for model in towers.models], towers.weights)
+            return concat_queries([embed_query_table(model, queries) for model in towers.models], towers.weights)
         case Checkpoint():
             return _embed(towers, queries)
         case _:
@@ -160,7 +160,7 @@ def open_bundle(folder: Path) -> Bundle:
         pq.read_table(folder / "searchers.parquet").combine_chunks(),
         _read_terms(folder),
         Radius.model_validate_json(radius.read_text()) if radius.exists() else None,
-        float(scanned(index, canaries, 10)[0].mean()),
+        float(search_cost(index, canaries, 10)[0].mean()),
     )
 
 
@@ -185,7 +185,7 @@ def _check_canaries(folder: Path, towers: Checkpoint | EnsembleParts) -> Float32
     """The vectors of the canary queries. Raises InputError if they differ from those stored with the model."""
     canaries = pq.read_table(folder / "canaries.parquet")
     stored = np.asarray(canaries["vector"].combine_chunks().flatten(), np.float32).reshape(canaries.num_rows, -1)
-    vectors = embed_asked(towers, canaries)
+    vectors = embed_query_table(towers, canaries)
     rows = as_rows(vectors)
     difference = np.abs(rows - stored).max(initial=0) if rows.shape == stored.shape else np.inf
     if difference > TOLERANCE:

@@ -13,14 +13,14 @@ from pydantic import Field, field_validator
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
-from ebr_core.search.conditions import Mask, Near, holds_nn, meet, parse
-from ebr_core.search.hybrid_search import RRF, reciprocal_rank_fusion, search_within, within
-from ebr_core.serving.model_bundle import ASKED, CONTEXT, Bundle, embed_asked
-from ebr_core.text.terms import match, words_held, words_of
+from ebr_core.search.conditions import Mask, Near, condition_mask, contains_nn, parse
+from ebr_core.search.hybrid_search import RRF, reciprocal_rank_fusion, search_within, within_radius
+from ebr_core.serving.model_bundle import CONTEXT, QUERY_SCHEMA, Bundle, embed_query_table
+from ebr_core.text.terms import match_query, words_in_documents, words_of
 
 Mode = Literal["hybrid", "ebr", "boolean"]
-SHOWN = ["document_id", "title", "kind", "city", "country"]
-DEEP = 100  # smallest depth to which both lists are fused
+HIT_COLUMNS = ["document_id", "title", "kind", "city", "country"]
+MIN_DEPTH = 100  # smallest depth to which both lists are fused
 
 
 class SearchQuery(Frozen):
@@ -82,13 +82,13 @@ class Hit(Frozen):
     country: str | None
 
 
-def as_table(queries: list[SearchQuery]) -> pa.Table:
+def queries_as_table(queries: list[SearchQuery]) -> pa.Table:
     """A table with schema ASKED of the queries' texts and contexts."""
-    rows = [{name: getattr(query, name) for name in ASKED.names} for query in queries]
-    return pa.Table.from_pylist(rows, ASKED)
+    rows = [{name: getattr(query, name) for name in QUERY_SCHEMA.names} for query in queries]
+    return pa.Table.from_pylist(rows, QUERY_SCHEMA)
 
 
-def filled_up(bundle: Bundle, query: SearchQuery) -> SearchQuery:
+def add_searcher_context(bundle: Bundle, query: SearchQuery) -> SearchQuery:
     """The query with the searcher's place and language, unless it has its own.
 
     Raises InputError if the searcher is not in the logs.
@@ -114,8 +114,8 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
     total = bundle.documents.num_rows
     if query.k > total and "k" in query.model_fields_set:
         raise InputError(f"k: got {query.k}; this model holds {total} documents")
-    query = filled_up(bundle, query)
-    vector = embed_asked(bundle.towers, as_table([query]))
+    query = add_searcher_context(bundle, query)
+    vector = embed_query_table(bundle.towers, queries_as_table([query]))
     allowed = None if query.where is None else _allowed_documents(bundle, query.where, vector)
     near, cosines = _search_vectors(bundle, query, vector, allowed)
     words = words_of(bundle.terms, query.query)
@@ -146,22 +146,26 @@ def _allowed_documents(bundle: Bundle, where: str, vector: Float32) -> Mask:
     """(N,): True for the documents that meet the condition. nn is evaluated by the index."""
 
     def nearest(near: Near, among: Mask) -> Mask:
-        depth = near.k or min(DEEP, bundle.documents.num_rows)
+        depth = near.k or min(MIN_DEPTH, bundle.documents.num_rows)
         while True:
             retrieved = search_within(bundle.searched, bundle.vectors, vector, depth, among, bundle.typical)
             farthest = 1 - retrieved.similarities[0, -1]
             if near.radius is None or not farthest <= near.radius or depth >= bundle.documents.num_rows:
                 break
             depth = min(4 * depth, bundle.documents.num_rows)  # all results lie within the radius: there may be more
-        rows = retrieved.rows if near.radius is None else within(retrieved.rows, retrieved.similarities, near.radius)
+        rows = (
+            retrieved.rows
+            if near.radius is None
+            else within_radius(retrieved.rows, retrieved.similarities, near.radius)
+        )
         is_near = np.zeros(len(among), bool)
         is_near[rows[rows >= 0]] = True
         return is_near & among
 
     condition = parse(where)
-    if not holds_nn(condition):
-        return meet(condition, bundle.documents, bundle.terms, _refuse_nn)
-    return meet(condition, bundle.documents, bundle.terms, nearest)
+    if not contains_nn(condition):
+        return condition_mask(condition, bundle.documents, bundle.terms, _refuse_nn)
+    return condition_mask(condition, bundle.documents, bundle.terms, nearest)
 
 
 def _refuse_nn(_near: Near, _among: Mask) -> Mask:
@@ -174,11 +178,11 @@ def _search_vectors(
     """(rows, cosines) of the nearest allowed documents within the radius, nearest first."""
     if query.mode == "boolean":
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    depth = query.k if query.mode == "ebr" else max(query.k, min(DEEP, bundle.documents.num_rows))
+    depth = query.k if query.mode == "ebr" else max(query.k, min(MIN_DEPTH, bundle.documents.num_rows))
     retrieved = search_within(bundle.searched, bundle.vectors, vector, depth, allowed, bundle.typical)
     rows = retrieved.rows
     if query.radius != "none":
-        rows = within(rows, retrieved.similarities, _radius(bundle, query.radius, retrieved.similarities))
+        rows = within_radius(rows, retrieved.similarities, _radius(bundle, query.radius, retrieved.similarities))
     valid = rows[0] >= 0
     return rows[0, valid], retrieved.similarities[0, valid]
 
@@ -196,10 +200,10 @@ def _search_terms(
 ) -> tuple[Int32, Float32]:
     if query.mode == "ebr":
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    rows, scores = match(bundle.terms, words, all_words=True)
+    rows, scores = match_query(bundle.terms, words, all_words=True)
     if allowed is not None:
         rows, scores = rows[allowed[rows]], scores[allowed[rows]]
-    depth = max(query.k, DEEP)
+    depth = max(query.k, MIN_DEPTH)
     return rows[:depth], scores[:depth]
 
 
@@ -211,9 +215,9 @@ def _hits(
     words: dict[str, int | None],
     ranks: dict[str, dict[int, int]],
 ) -> list[Hit]:
-    documents = bundle.documents.select(SHOWN).take(rows).to_pylist()
+    documents = bundle.documents.select(HIT_COLUMNS).take(rows).to_pylist()
     cosines = (bundle.vectors[rows] @ vector.reshape(-1, vector.shape[-1]).T).max(1, initial=-1)
-    matching_words = words_held(bundle.terms, words, rows)
+    matching_words = words_in_documents(bundle.terms, words, rows)
     return [
         Hit(
             rank=i + 1,

@@ -71,7 +71,7 @@ def documents_with(terms: Terms, text: str) -> npt.NDArray[np.bool_]:
     return word_counts == len(words) if len(words) else word_counts > 0
 
 
-def ranked(
+def rank_documents(
     terms: Terms, queries: list[str], k: int, all_words: bool, allowed: npt.NDArray[np.bool_] | None = None
 ) -> tuple[Int32, Float32]:
     """(rows (Q, K), scores (Q, K)): the documents with all words of the query, or with any, by BM25, then by row.
@@ -131,7 +131,7 @@ def words_of(terms: Terms, query: str) -> dict[str, int | None]:
     return dict(zip(stemmed.to_pylist(), pc.index_in(stemmed, terms.words).to_pylist(), strict=True))
 
 
-def match(terms: Terms, words: dict[str, int | None], all_words: bool) -> tuple[Int32, Float32]:
+def match_query(terms: Terms, words: dict[str, int | None], all_words: bool) -> tuple[Int32, Float32]:
     """(documents, scores) of one query, all of them, best first; reads only the documents of its words."""
     word_ids = [word for word in words.values() if word is not None]
     if not word_ids or (all_words and len(word_ids) < len(words)):
@@ -146,7 +146,7 @@ def match(terms: Terms, words: dict[str, int | None], all_words: bool) -> tuple[
     return documents[order], scores[order]
 
 
-def words_held(terms: Terms, words: dict[str, int | None], rows: Int32) -> list[list[str]]:
+def words_in_documents(terms: Terms, words: dict[str, int | None], rows: Int32) -> list[list[str]]:
     """For each document at rows (K,), the given words that it holds."""
     words_of_documents: list[list[str]] = [[] for _ in rows]
     for name, word in words.items():

@@ -13,11 +13,11 @@ from safetensors.numpy import load_file, save_file
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.towers.feature_config import Features, Graph, Numbers, Values
-from ebr_core.towers.fitted_features import ColumnData, Fitted, group_bags, table_bags, text_bags
+from ebr_core.towers.fitted_features import ColumnData, FittedFeatures, group_bags, table_bags, text_bags
 from ebr_core.towers.tower import Tower, query_vectors
 from ebr_core.towers.tower_config import TowerConfig, read_tower_config
-from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs, with_views
-from ebr_core.towers.tower_kinds import tower_of
+from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, with_views
+from ebr_core.towers.tower_kinds import restore_tower
 
 _GRAPH = "searchers/"  # prefix of a graph group's name for its searchers' vectors; group names hold no slash
 
@@ -26,7 +26,7 @@ class Checkpoint(NamedTuple):
     """Both towers with all that they need from the training window, the searchers' vectors of graphs included."""
 
     tower: Tower  # over no rows, or over those of a log
-    fitted: Fitted
+    fitted: FittedFeatures
     config: TowerConfig
     graphs: dict[str, Float32]  # for each graph group (searchers, D′)
     searcher_ids: npt.NDArray[np.bytes_]  # (searchers,) in order; empty without a graph
@@ -57,7 +57,7 @@ def load_towers(folder: Path) -> Checkpoint:
     """The towers that save_towers wrote into folder, over no rows yet."""
     manifest = json.loads((folder / "manifest.json").read_text())
     tensors = load_file(folder / "towers.safetensors")
-    fitted = Fitted(
+    fitted = FittedFeatures(
         Features.model_validate(manifest["features"]),
         tensors.pop("vocabulary"),
         tensors.pop("rarity"),
@@ -67,7 +67,7 @@ def load_towers(folder: Path) -> Checkpoint:
     graphs = {name.removeprefix(_GRAPH): tensors.pop(name) for name in list(tensors) if name.startswith(_GRAPH)}
     searcher_ids = ids.view(f"S{ids.shape[1]}").ravel() if ids.size else np.empty(0, "S1")
     config = read_tower_config(manifest["towers"])
-    return Checkpoint(tower_of(config, tensors, manifest["groups"]), fitted, config, graphs, searcher_ids)
+    return Checkpoint(restore_tower(config, tensors, manifest["groups"]), fitted, config, graphs, searcher_ids)
 
 
 def searcher_rows(checkpoint: Checkpoint, ids: npt.NDArray[np.bytes_]) -> Int32:
@@ -94,16 +94,16 @@ def query_inputs(checkpoint: Checkpoint, queries: pa.Array, searchers: Int32, co
     text_rows = (
         checkpoint.fitted.text_rows() if views > 1 else 0
     )  # only further query vectors read rows behind those of the text
-    groups: dict[str, Bagged | Dense] = {
-        "text": Bagged(text, rows, text_rows if checkpoint.config.shared else 2 * text_rows, text_rows)
+    groups: dict[str, BagGroup | VectorGroup] = {
+        "text": BagGroup(text, rows, text_rows if checkpoint.config.shared else 2 * text_rows, text_rows)
     }
     query_data = {name: columns.get(name, pa.nulls(n, pa.string())) for name in query_columns(checkpoint)}
     for name, group in checkpoint.fitted.features.groups.items():
         match group:
             case Graph():
-                groups[name] = Dense(checkpoint.graphs[name], searchers)
+                groups[name] = VectorGroup(checkpoint.graphs[name], searchers)
             case Values() | Numbers():
-                groups[name] = Bagged(group_bags(name, "searches", query_data, n, checkpoint.fitted), rows, 0)
+                groups[name] = BagGroup(group_bags(name, "searches", query_data, n, checkpoint.fitted), rows, 0)
             case _:
                 assert_never(group)
     inputs = Inputs(groups, n, 0)

@@ -11,14 +11,14 @@ from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.text.ngram_bags import Bags
 from ebr_core.text.ngram_hashing import hash_texts, written_ngrams
-from ebr_core.towers.fitted_features import Fitted, table_bags, text_bags
+from ebr_core.towers.fitted_features import FittedFeatures, table_bags, text_bags
 from ebr_core.towers.fusion import Additive, Network
 from ebr_core.towers.ngram_tower import NgramForward, NgramTower
 from ebr_core.towers.tower import Tower
 from ebr_core.towers.tower_inputs import Inputs, with_search
 
 
-class Explained(NamedTuple):
+class Explanation(NamedTuple):
     """The parts of one cosine."""
 
     cosine: float
@@ -29,7 +29,9 @@ class Explained(NamedTuple):
     ngrams: list[tuple[str, float]]
 
 
-def explain(tower: Tower, fitted: Fitted, inputs: Inputs, query: str, search: int, document: int) -> Explained:
+def explain(
+    tower: Tower, fitted: FittedFeatures, inputs: Inputs, query: str, search: int, document: int
+) -> Explanation:
     """The parts of the cosine between the search at row `search`, whose text is the query, and the document row.
 
     Additive: c[g, h] = w_g w_h (û_g · û_h) / (‖x_q‖ ‖x_d‖), and an n-gram's part is that of its row in the query's sum.
@@ -54,7 +56,7 @@ def explain(tower: Tower, fitted: Fitted, inputs: Inputs, query: str, search: in
         case _:
             assert_never(tower.fusion)
     ngram_shares = _by_spelling(written_ngrams(query, fitted.features.text), strength, fitted, query)
-    return Explained(
+    return Explanation(
         cosine, names, matrix, np.array([cosine - ablated for ablated in ablated_cosines], np.float32), ngram_shares
     )
 
@@ -72,7 +74,9 @@ def _cosine(tower: NgramTower, rows: Int32) -> float:
     return float(vectors[0] @ vectors[1])
 
 
-def _contributions(tower: NgramTower, fitted: Fitted, forward: NgramForward, query: str, scale: float) -> Float32:
+def _contributions(
+    tower: NgramTower, fitted: FittedFeatures, forward: NgramForward, query: str, scale: float
+) -> Float32:
     """(known n-grams,): the part of each in the cosine; their sum is the text's row of the matrix.
 
     scale: the factor of the unit vector of the query's text.
@@ -86,7 +90,7 @@ def _contributions(tower: NgramTower, fitted: Fitted, forward: NgramForward, que
     return _per_ngram(parts, fitted)
 
 
-def _losses_without(tower: NgramTower, fitted: Fitted, query: str, rows: Int32, cosine: float) -> Float32:
+def _losses_without(tower: NgramTower, fitted: FittedFeatures, query: str, rows: Int32, cosine: float) -> Float32:
     """(known n-grams,): the cosine minus the cosine without each."""
     text, wider_inputs = text_bags(pa.array([query]), fitted), tower.inputs
     for ngram in range(len(text.ids)):
@@ -98,16 +102,18 @@ def _losses_without(tower: NgramTower, fitted: Fitted, query: str, rows: Int32, 
     return np.asarray(cosine - vectors[1:] @ vectors[0], np.float32)
 
 
-def _query_bags(fitted: Fitted, query: str) -> Bags:
+def _query_bags(fitted: FittedFeatures, query: str) -> Bags:
     return table_bags(text_bags(pa.array([query]), fitted), fitted)
 
 
-def _per_ngram(parts: Float32, fitted: Fitted) -> Float32:
+def _per_ngram(parts: Float32, fitted: FittedFeatures) -> Float32:
     """One number per n-gram, summed where each has two rows."""
     return parts if fitted.features.text.remainders is None else parts.reshape(-1, 2).sum(1)
 
 
-def _by_spelling(spellings: list[str], strength: Float32, fitted: Fitted, query: str) -> list[tuple[str, float]]:
+def _by_spelling(
+    spellings: list[str], strength: Float32, fitted: FittedFeatures, query: str
+) -> list[tuple[str, float]]:
     """The known n-grams as strings with their parts, the strongest first; repetitions are summed."""
     hashed = hash_texts(pa.array([query]), fitted.features.text)
     in_vocabulary = fitted.vocabulary[hashed.ids] >= 0

@@ -23,7 +23,7 @@ ColumnData = dict[str, pa.Array]  # column → values: texts, lists of texts, or
 FittedValues = dict[str, list[str]] | dict[str, list[float]]  # a column's meaning → its values, or its bucket edges
 
 
-class Fitted(NamedTuple):
+class FittedFeatures(NamedTuple):
     """Everything that features take from the training window."""
 
     features: Features
@@ -52,13 +52,13 @@ def fit_text(queries: Bags, documents: Bags, text: TextFeatures) -> tuple[Int32,
     return vocabulary, rarity_of(keep_known(documents, vocabulary), int(vocabulary.max()) + 1)
 
 
-def text_bags(texts: pa.Array, fitted: Fitted) -> Bags:
+def text_bags(texts: pa.Array, fitted: FittedFeatures) -> Bags:
     """The bags of the texts over n-grams that training saw; `table_bags` turns their ids into table rows."""
     bags = keep_known(hash_texts(texts, fitted.features.text), fitted.vocabulary)
     return apply_idf(bags, fitted.rarity) if len(fitted.rarity) else bags
 
 
-def table_bags(bags: Bags, fitted: Fitted) -> Bags:
+def table_bags(bags: Bags, fitted: FittedFeatures) -> Bags:
     """The bags in rows of the n-gram table: one per known n-gram, or two (remainder and quotient)."""
     remainders = fitted.features.text.remainders
     if remainders is None:
@@ -154,7 +154,7 @@ def _flatten_numbers(column: pa.Array, where: str) -> tuple[pa.Array, Int32]:
     return values.filter(pa.array(valid)), np.flatnonzero(valid).astype(np.int32)
 
 
-def group_bags(name: str, side: Side, data: ColumnData, rows: int, fitted: Fitted) -> Bags:
+def group_bags(name: str, side: Side, data: ColumnData, rows: int, fitted: FittedFeatures) -> Bags:
     """(rows,) bags of a group of values or numbers on the side "searches" or "documents".
 
     A value that training never saw is left out; a bag without known values is empty. Weights are 1 / the bag's size.

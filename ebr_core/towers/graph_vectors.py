@@ -44,7 +44,7 @@ def embed_graph(graph: Any, searchers: int, settings: Graph, seed: int) -> Itera
 
     The last pair is the result. Raises InputError where refuse_silent does.
     """
-    refuse_silent(graph, searchers)
+    check_graph(graph, searchers)
     match settings.method:
         case "walks":
             yield from embed_by_walks(graph, searchers, settings.dimensions, settings.epochs, seed)
@@ -56,7 +56,7 @@ def embed_graph(graph: Any, searchers: int, settings: Graph, seed: int) -> Itera
             assert_never(settings.method)
 
 
-def refuse_silent(graph: Any, searchers: int) -> None:
+def check_graph(graph: Any, searchers: int) -> None:
     """Raise InputError if the graph has no edges, or none with a searcher, or none with a document."""
     degrees = np.diff(graph.indptr)
     connected = int((degrees[:searchers] > 0).sum()), int((degrees[searchers:] > 0).sum())

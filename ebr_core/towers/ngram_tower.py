@@ -23,7 +23,7 @@ from ebr_core.towers.bag_tables import (
     new_table,
     normalize_backward,
 )
-from ebr_core.towers.fitted_features import Fitted
+from ebr_core.towers.fitted_features import FittedFeatures
 from ebr_core.towers.fusion import (
     Additive,
     FusionForward,
@@ -37,7 +37,7 @@ from ebr_core.towers.fusion import (
 from ebr_core.towers.projection import Projection, gather_vectors, new_projection, project, step_projection
 from ebr_core.towers.tower import encode_in_blocks
 from ebr_core.towers.tower_config import NgramTowerConfig
-from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs
+from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup
 from ebr_core.towers.warm_start import copy_known
 
 NO_ROWS = Inputs({}, 0, 0)
@@ -166,7 +166,7 @@ class NgramTower(NamedTuple):
             for g, name in enumerate(self.groups)
         }
 
-    def warm_start(self, old: NgramTower, before: Fitted, after: Fitted) -> NgramTower:
+    def warm_start(self, old: NgramTower, before: FittedFeatures, after: FittedFeatures) -> NgramTower:
         """This tower with the parameters that `old` learned for features of both logs, and the fusion of `old`.
 
         Parameters of features that only the later log has are unchanged. So are projections of a graph, whose vectors
@@ -183,21 +183,21 @@ class NgramTower(NamedTuple):
         return self._replace(fusion=old.fusion)
 
 
-def _bags_of(group: Bagged | Dense) -> Bags:
+def _bags_of(group: BagGroup | VectorGroup) -> Bags:
     match group:
-        case Bagged():
+        case BagGroup():
             return group.bags
-        case Dense():
+        case VectorGroup():
             raise TypeError("got given vectors, expected bags: the inputs belong to another tower")
         case _:
             assert_never(group)
 
 
-def _dense_of(group: Bagged | Dense) -> Dense:
+def _dense_of(group: BagGroup | VectorGroup) -> VectorGroup:
     match group:
-        case Dense():
+        case VectorGroup():
             return group
-        case Bagged():
+        case BagGroup():
             raise TypeError("got bags, expected given vectors: the inputs belong to another tower")
         case _:
             assert_never(group)
@@ -224,9 +224,9 @@ def new_ngram_tower(
     groups: dict[str, Table | Projection] = {}
     for name, group in inputs.groups.items():
         match group:
-            case Dense():
+            case VectorGroup():
                 groups[name] = new_projection(group.vectors.shape[1], config.dimensions, rng)
-            case Bagged():
+            case BagGroup():
                 groups[name] = new_table(group.table_rows, config.dimensions, name == "text" and learn_weights, rng)
             case _:
                 assert_never(group)

@@ -11,7 +11,7 @@ from numba import prange
 from ebr_core.arrays import Float32, Int32
 from ebr_core.parallel import parallel
 from ebr_core.towers.bag_tables import normalize_rows
-from ebr_core.towers.tower_inputs import Dense
+from ebr_core.towers.tower_inputs import VectorGroup
 
 
 class Projection(NamedTuple):
@@ -42,7 +42,7 @@ def _gather(vectors, at, out):  # type: ignore[no-untyped-def]
             out[n] = vectors[at[n]]
 
 
-def gather_vectors(group: Dense, at: Int32) -> Float32:
+def gather_vectors(group: VectorGroup, at: Int32) -> Float32:
     """(n, D′) the vectors at those rows, zero for −1."""
     out = np.empty((len(at), group.vectors.shape[1]), np.float32)
     _gather(group.vectors, at, out)

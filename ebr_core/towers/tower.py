@@ -13,7 +13,7 @@ import numpy as np
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.scratch import Array
-from ebr_core.towers.fitted_features import Fitted
+from ebr_core.towers.fitted_features import FittedFeatures
 from ebr_core.towers.tower_inputs import Inputs
 
 BLOCK = 16_384  # rows embedded at a time
@@ -62,7 +62,7 @@ class Tower(Protocol):
     def weights(self) -> dict[str, float]:
         """The weight of each part on each side, by name, for people to read; empty if the tower has no such weights."""
 
-    def warm_start(self, old: Self, before: Fitted, after: Fitted) -> Self:
+    def warm_start(self, old: Self, before: FittedFeatures, after: FittedFeatures) -> Self:
         """This untrained tower with the parameters that `old` learned on an earlier log; its arrays are overwritten.
 
         before and after: the fitted features of the earlier log and of this one.

@@ -16,7 +16,7 @@ from ebr_core.scratch import IN_RAM, Array, Scratch, pieces
 from ebr_core.text.ngram_bags import Bags
 
 
-class Bagged(NamedTuple):
+class BagGroup(NamedTuple):
     """A group of bags over one table. If the towers are separate, the documents' ids follow the queries'."""
 
     bags: Bags
@@ -25,7 +25,7 @@ class Bagged(NamedTuple):
     query_rows: int = 0  # the first table rows, which a query's text may read
 
 
-class Dense(NamedTuple):
+class VectorGroup(NamedTuple):
     """A group of given vectors."""
 
     vectors: Float32  # (V, D′)
@@ -38,7 +38,7 @@ _NO_BAG = Bags(np.zeros(2, np.int64), np.empty(0, np.int32), np.empty(0, np.floa
 class Inputs(NamedTuple):
     """All groups by name, the text first."""
 
-    groups: dict[str, Bagged | Dense]
+    groups: dict[str, BagGroup | VectorGroup]
     searches: int  # S
     documents: int  # N
     views: tuple[int, ...] = (0,)  # the first row of the searches of each query vector
@@ -63,12 +63,12 @@ class Inputs(NamedTuple):
         return len(self.groups["text"].at)
 
     @property
-    def text(self) -> Bagged:
+    def text(self) -> BagGroup:
         """The group of the texts."""
         match self.groups["text"]:
-            case Bagged() as text:
+            case BagGroup() as text:
                 return text
-            case Dense():
+            case VectorGroup():
                 raise TypeError("the group text holds given vectors, expected bags of n-grams")
             case _:
                 assert_never(self.groups["text"])
@@ -77,9 +77,9 @@ class Inputs(NamedTuple):
         """All arrays of all groups, which batches read at random positions."""
         for group in self.groups.values():
             match group:
-                case Bagged():
+                case BagGroup():
                     yield from (*group.bags, group.at)
-                case Dense():
+                case VectorGroup():
                     yield from group
                 case _:
                     assert_never(group)
@@ -88,9 +88,9 @@ class Inputs(NamedTuple):
         """The same inputs with one group missing in every row."""
         group = self.groups[name]
         match group:
-            case Bagged():
-                missing: Bagged | Dense = group._replace(bags=_NO_BAG, at=np.zeros_like(group.at))
-            case Dense():
+            case BagGroup():
+                missing: BagGroup | VectorGroup = group._replace(bags=_NO_BAG, at=np.zeros_like(group.at))
+            case VectorGroup():
                 missing = group._replace(at=np.full_like(group.at, -1))
             case _:
                 assert_never(group)
@@ -109,14 +109,14 @@ def stack_bags(queries: Bags, documents: Bags, document_offset: int, scratch: Sc
     )
 
 
-def bagged(
+def bag_group(
     searches: Bags,
     documents: Bags,
     table_rows: int,
     shared: bool,
     bag_of: Int32 | None = None,
     scratch: Scratch = IN_RAM,
-) -> Bagged:
+) -> BagGroup:
     """A group from the bags of both sides over `table_rows` rows for each tower.
 
     bag_of (S,): the bag of each search; None if each search has a bag of its own.
@@ -125,12 +125,12 @@ def bagged(
     search_bags = np.arange(len(searches), dtype=np.int32) if bag_of is None else bag_of
     document_bags = np.arange(len(searches), len(bags), dtype=np.int32)
     at = scratch.column(chain(pieces(search_bags), pieces(document_bags)), np.int32)
-    return Bagged(bags, at, table_rows if shared else 2 * table_rows, table_rows)
+    return BagGroup(bags, at, table_rows if shared else 2 * table_rows, table_rows)
 
 
-def inputs_of(queries: Bags, documents: Bags, table_rows: int, shared: bool, query_of: Int32) -> Inputs:
+def text_inputs(queries: Bags, documents: Bags, table_rows: int, shared: bool, query_of: Int32) -> Inputs:
     """The inputs of towers that read only texts; query_of (S,) is the query of each search."""
-    return Inputs({"text": bagged(queries, documents, table_rows, shared, query_of)}, len(query_of), len(documents))
+    return Inputs({"text": bag_group(queries, documents, table_rows, shared, query_of)}, len(query_of), len(documents))
 
 
 def with_search(inputs: Inputs, text: Bags, like: int | None, vector_rows: dict[str, int] | None = None) -> Inputs:
@@ -138,15 +138,15 @@ def with_search(inputs: Inputs, text: Bags, like: int | None, vector_rows: dict[
 
     text: one bag. vector_rows: for groups of given vectors, the vector of the new row, −1 for none.
     """
-    groups: dict[str, Bagged | Dense] = {}
+    groups: dict[str, BagGroup | VectorGroup] = {}
     for name, group in inputs.groups.items():
         match group:
-            case Dense():
+            case VectorGroup():
                 at = (vector_rows or {}).get(name, -1 if like is None else int(group.at[like]))
                 groups[name] = group._replace(at=np.append(group.at, np.int32(at)))
-            case Bagged() if name != "text" and like is not None:
+            case BagGroup() if name != "text" and like is not None:
                 groups[name] = group._replace(at=np.append(group.at, group.at[like]))
-            case Bagged():
+            case BagGroup():
                 bags = stack_bags(group.bags, text if name == "text" else _NO_BAG, 0)
                 groups[name] = group._replace(bags=bags, at=np.append(group.at, np.int32(len(group.bags))))
             case _:
@@ -154,7 +154,7 @@ def with_search(inputs: Inputs, text: Bags, like: int | None, vector_rows: dict[
     return inputs._replace(groups=groups)
 
 
-def append_rows(inputs: Inputs, searches: Int32, text: Bagged) -> tuple[Inputs, int]:
+def append_rows(inputs: Inputs, searches: Int32, text: BagGroup) -> tuple[Inputs, int]:
     """(the inputs with one more row for each of the searches, the first of the new rows).
 
     text: the group of texts, whose `at` includes the new rows. In all other groups a new row equals its search, with

@@ -23,7 +23,7 @@ def new_tower(arm: Arm, inputs: Inputs, rng: np.random.Generator) -> Tower:
             assert_never(arm.towers)
 
 
-def tower_of(config: TowerConfig, state: dict[str, Array], groups: list[str]) -> Tower:
+def restore_tower(config: TowerConfig, state: dict[str, Array], groups: list[str]) -> Tower:
     """The tower of that state, over no rows yet, from which training can go on; groups: their names in order."""
     match config:
         case NgramTowerConfig():

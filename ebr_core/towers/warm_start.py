@@ -10,17 +10,17 @@ import numpy as np
 from ebr_core.arrays import Int32
 from ebr_core.towers.bag_tables import Table
 from ebr_core.towers.feature_config import Numbers, Values
-from ebr_core.towers.fitted_features import Fitted
+from ebr_core.towers.fitted_features import FittedFeatures
 
 
-def copy_known(name: str, old: Table, fresh: Table, before: Fitted, after: Fitted) -> None:
+def copy_known(name: str, old: Table, fresh: Table, before: FittedFeatures, after: FittedFeatures) -> None:
     """Copy from `old` to `fresh` the rows that both tables have; they are the group's tables over the fitted features
     `before` and `after`."""
     row_map = _text_rows(before, after) if name == "text" else _rows(name, before, after)
     _copy(old, fresh, *row_map)
 
 
-def _text_rows(old: Fitted, new: Fitted) -> tuple[Int32, Int32, int, int]:
+def _text_rows(old: FittedFeatures, new: FittedFeatures) -> tuple[Int32, Int32, int, int]:
     """(the old rows and the new rows of the n-grams in both, the rows of a tower before and after)."""
     sizes = old.text_rows(), new.text_rows()
     if new.features.text.remainders is not None:  # rows depend on the hash alone
@@ -30,14 +30,14 @@ def _text_rows(old: Fitted, new: Fitted) -> tuple[Int32, Int32, int, int]:
     return old.vocabulary[common], new.vocabulary[common], *sizes
 
 
-def _rows(name: str, old: Fitted, new: Fitted) -> tuple[Int32, Int32, int, int]:
+def _rows(name: str, old: FittedFeatures, new: FittedFeatures) -> tuple[Int32, Int32, int, int]:
     """The same for a group: values are matched by themselves, buckets by their order if both have equally many."""
     pairs = [np.empty((2, 0), np.int32), *_matched(name, old, new)]
     before, after = np.concatenate(pairs, axis=1)
     return before, after, old.group_rows(name), new.group_rows(name)
 
 
-def _matched(name: str, old: Fitted, new: Fitted) -> Iterator[Int32]:
+def _matched(name: str, old: FittedFeatures, new: FittedFeatures) -> Iterator[Int32]:
     """For each column of both logs, (2, n) the old and the new rows of its values, or buckets, that are in both."""
     group = new.features.column_group(name)
     starts, base = {}, 0

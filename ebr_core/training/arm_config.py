@@ -100,7 +100,7 @@ class Arm(Frozen):
             if "threads" in trial.get("training", {}):
                 raise ValueError(f"trials.{number}.training.threads: a trial cannot set it; set it in the arm")
             try:
-                Arm.model_validate(laid_over(self._explicit_settings(), trial))
+                Arm.model_validate(overlay(self._explicit_settings(), trial))
             except ValidationError as error:
                 messages = [
                     f"trials.{number}.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
@@ -116,7 +116,7 @@ class Arm(Frozen):
     @property
     def trial_arms(self) -> list[Arm]:
         """The arm of each trial, or the arm itself if it has no trials."""
-        trial_arms = [Arm.model_validate(laid_over(self._explicit_settings(), trial)) for trial in self.trials]
+        trial_arms = [Arm.model_validate(overlay(self._explicit_settings(), trial)) for trial in self.trials]
         return trial_arms or [self.model_copy(update={"trials": ()})]
 
     @model_validator(mode="after")
@@ -147,7 +147,7 @@ class Arm(Frozen):
         return self
 
 
-def laid_over(base: Any, override: Any) -> Any:
+def overlay(base: Any, override: Any) -> Any:
     """base with override's values, key by key; an override of another `kind` replaces base as a whole.
 
     >>> laid_over({"loss": {"kind": "triplet", "margin": 0.1}}, {"loss": {"margin": 0.3}})
@@ -157,4 +157,4 @@ def laid_over(base: Any, override: Any) -> Any:
         return override
     if "kind" in override and override["kind"] != base.get("kind", override["kind"]):
         return override
-    return base | {key: laid_over(base.get(key), value) for key, value in override.items()}
+    return base | {key: overlay(base.get(key), value) for key, value in override.items()}

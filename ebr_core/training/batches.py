@@ -10,7 +10,7 @@ from numba import njit, prange
 
 from ebr_core.arrays import Bool, Float64, Int32, Int64
 from ebr_core.parallel import parallel
-from ebr_core.scratch import counted
+from ebr_core.scratch import count_values
 from ebr_core.training.pair_config import NegativeMix
 from ebr_core.training.positives import KnownPositives, Pairs
 
@@ -184,7 +184,7 @@ def sampling_probabilities(source: NegativeSource, pairs: Pairs, mix: NegativeMi
     n = len(source.clicks)
     in_batch = batch_size - 1 if mix.in_batch == "all" else int(mix.in_batch)
     in_batch += mix.in_batch_hard + mix.memory
-    q = in_batch * counted(pairs.document_rows, n) / max(len(pairs.document_rows), 1)
+    q = in_batch * count_values(pairs.document_rows, n) / max(len(pairs.document_rows), 1)
     weights = (1.0 + source.clicks[source.documents]) ** mix.popularity
     q[source.documents] += mix.random * weights / weights.sum()
     least = q[q > 0].min() if q.any() else 1.0

@@ -36,14 +36,14 @@ class MiningQueries(NamedTuple):
     positives: Int32  # (Q,) the positive's document row
 
 
-class Searched(NamedTuple):
+class MiningCorpus(NamedTuple):
     """The documents among which negatives are mined: those of the training window, and no others."""
 
     vectors: Float32  # (N, D) unit length
     rows: Int32  # (N,) their document rows, increasing
 
 
-class Mined(NamedTuple):
+class MinedBlock(NamedTuple):
     """The negatives of queries first … first + q − 1, in the order drawn: the first h of a row are a fair draw of h.
 
     If fewer than `keep` were left, the other cells have row −1, rank 0 and similarity −∞.
@@ -83,8 +83,13 @@ def rank_window(mining: Mining, documents: int) -> tuple[int, int]:
 
 
 def mine(
-    queries: MiningQueries, corpus: Searched, known_positives: KnownPositives, mining: Mining, seed: int, threads: int
-) -> Iterator[Mined]:
+    queries: MiningQueries,
+    corpus: MiningCorpus,
+    known_positives: KnownPositives,
+    mining: Mining,
+    seed: int,
+    threads: int,
+) -> Iterator[MinedBlock]:
     """The negatives of each query, block by block in the order of the queries; the same for any number of threads.
 
     Documents are ranked by similarity, ties (less than TIED apart, as in search) by row. The candidates are ranks
@@ -104,7 +109,7 @@ def mine(
     key = np.random.default_rng([seed, 3]).integers(0, 2**63, dtype=np.uint64)
     bound = np.inf if mining.below_positive is None else mining.below_positive
 
-    def block(start: int) -> Mined:
+    def block(start: int) -> MinedBlock:
         part = slice(start, start + size)
         keys, counts = nearest(torch.from_numpy(np.ascontiguousarray(queries.vectors[part])), search)
         shape = (len(counts), mining.keep)
@@ -117,7 +122,7 @@ def mine(
             keys, counts, window, corpus.rows, *per_query, *known_positives, weight, key, start, rows, ranks,
             similarities,
         )  # fmt: skip
-        return Mined(start, rows, ranks, similarities)
+        return MinedBlock(start, rows, ranks, similarities)
 
     previous_threads = torch.get_num_threads()
     try:  # one thread for a whole block: the last bits of a product depend on its shape and its threads
@@ -127,7 +132,7 @@ def mine(
         torch.set_num_threads(previous_threads)
 
 
-def _check(queries: MiningQueries, corpus: Searched) -> None:
+def _check(queries: MiningQueries, corpus: MiningCorpus) -> None:
     if (np.diff(corpus.rows) <= 0).any():
         raise InputError("the documents to mine are not in increasing order of row: sort them and remove duplicates")
     for name, vectors in (("queries", queries.vectors), ("documents", corpus.vectors)):
@@ -138,7 +143,7 @@ def _check(queries: MiningQueries, corpus: Searched) -> None:
             )
 
 
-def _positive_similarities(queries: MiningQueries, corpus: Searched, mining: Mining) -> Float32:
+def _positive_similarities(queries: MiningQueries, corpus: MiningCorpus, mining: Mining) -> Float32:
     """(Q,) each query's similarity to its positive; 0 if no setting uses it."""
     if mining.sharpness == 0 and mining.below_positive is None:
         return np.zeros(len(queries.vectors), np.float32)
@@ -163,14 +168,14 @@ def _dots(queries, documents, positions):  # type: ignore[no-untyped-def]
     return products
 
 
-def _shard(corpus: Searched, first: int, last: int, share: float, seed: int) -> tuple[Searched, int, int]:
+def _shard(corpus: MiningCorpus, first: int, last: int, share: float, seed: int) -> tuple[MiningCorpus, int, int]:
     """(a random shard, first rank, last rank): the window is scaled by the shard's share of the corpus."""
     documents = len(corpus.rows)
     size = max(1, round(share * documents))
     chosen = np.sort(np.random.default_rng([seed, 2]).choice(documents, size, replace=False))
     first = (first - 1) * size // documents + 1
     last = max(first, round(last * size / documents))
-    return Searched(corpus.vectors[chosen], corpus.rows[chosen]), first, last
+    return MiningCorpus(corpus.vectors[chosen], corpus.rows[chosen]), first, last
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ from ebr_core.scratch import IN_RAM, Array, Scratch, pieces, slices
 from ebr_core.training.pair_config import Positives
 
 
-class Shown(NamedTuple):
+class ShownResults(NamedTuple):
     """The results of the training window, a row for each document shown; sorted by search, then document."""
 
     search_rows: Int32  # (R,)
@@ -24,7 +24,7 @@ class Shown(NamedTuple):
     searcher_rows: Int32  # (R,) the searcher, −1 if not signed in
 
 
-class Recovered(NamedTuple):
+class RecoveredPairs(NamedTuple):
     """Searches of the training window without a click, each with a document clicked next in its session. [EBR §6.1]"""
 
     search_rows: Int32  # (F,)
@@ -33,7 +33,7 @@ class Recovered(NamedTuple):
     searcher_rows: Int32  # (F,)
 
 
-class Rated(NamedTuple):
+class RatedPairs(NamedTuple):
     """Retrieved results of the training window's searches that people rated, each pair once. [EBR §5.2]"""
 
     search_rows: Int32  # (J,)
@@ -62,13 +62,13 @@ class KnownPositives(NamedTuple):
     documents: Int32
 
 
-def select(
-    shown: Shown,
-    recovered: Recovered,
+def select_pairs(
+    shown: ShownResults,
+    recovered: RecoveredPairs,
     positives: Positives,
     mask: str,
     seed: int,
-    rated: Rated | None = None,
+    rated: RatedPairs | None = None,
     rated_good: bool = True,
     scratch: Scratch = IN_RAM,
 ) -> tuple[Pairs, KnownPositives]:
@@ -122,15 +122,15 @@ def _true_rows(flags: Array, scratch: Scratch) -> Int64:
     return scratch.over(len(flags), lambda part: part.start + np.flatnonzero(flags[part]), np.int64)
 
 
-def _join(shown: Shown, recovered: Recovered, rated: Rated | None, scratch: Scratch) -> Recovered:
+def _join(shown: ShownResults, recovered: RecoveredPairs, rated: RatedPairs | None, scratch: Scratch) -> RecoveredPairs:
     """All results: the shown ones, then the recovered ones, then those rated good."""
-    good = [] if rated is None else [[getattr(rated, name)[rated.good] for name in Recovered._fields]]
-    logged = ([getattr(shown, name)[part] for name in Recovered._fields] for part in slices(len(shown.clicked)))
-    return Recovered(*scratch.columns([*logged, recovered, *good], *[np.int32] * len(Recovered._fields)))
+    good = [] if rated is None else [[getattr(rated, name)[rated.good] for name in RecoveredPairs._fields]]
+    logged = ([getattr(shown, name)[part] for name in RecoveredPairs._fields] for part in slices(len(shown.clicked)))
+    return RecoveredPairs(*scratch.columns([*logged, recovered, *good], *[np.int32] * len(RecoveredPairs._fields)))
 
 
 def _from_source(
-    shown: Shown, clicks: Int64, positives: Positives, rng: np.random.Generator, scratch: Scratch
+    shown: ShownResults, clicks: Int64, positives: Positives, rng: np.random.Generator, scratch: Scratch
 ) -> Int64:
     """The rows of shown that are pairs, in order."""
 
@@ -152,7 +152,7 @@ def _from_source(
     return chosen
 
 
-def _hard_rows(recovered: Recovered, share: float, clicks: int, rng: np.random.Generator) -> Int64:
+def _hard_rows(recovered: RecoveredPairs, share: float, clicks: int, rng: np.random.Generator) -> Int64:
     """The rows of recovered that are pairs, in order."""
     count, available = round(share * clicks), len(recovered.search_rows)
     if count > available:
@@ -164,7 +164,7 @@ def _hard_rows(recovered: Recovered, share: float, clicks: int, rng: np.random.G
     return np.sort(rng.choice(available, count, replace=False))
 
 
-def _groups(results: Recovered, mask: str, scratch: Scratch) -> Int32:
+def _groups(results: RecoveredPairs, mask: str, scratch: Scratch) -> Int32:
     """(R,) the group of each result: within a group, positives mask each other."""
     queries, searchers = results.query_rows, results.searcher_rows
     if mask in ("document", "none"):
@@ -194,7 +194,7 @@ def _known_positives(keys: Int64, width: int, groups: int, scratch: Scratch) -> 
 
 
 def _not_clicked(
-    shown: Shown, group_of: Int32, known_keys: Int64, width: int, searches: int, scratch: Scratch
+    shown: ShownResults, group_of: Int32, known_keys: Int64, width: int, searches: int, scratch: Scratch
 ) -> tuple[Int32, Int64]:
     """(the not-clicked impressions in order of search, without the known positives of their group; offsets (searches +
     1,) by search row)."""

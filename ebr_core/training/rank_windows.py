@@ -15,7 +15,7 @@ import torch
 from numba import njit
 
 from ebr_core.arrays import Float32, Int64
-from ebr_core.search.nearest import SLACK, TIED
+from ebr_core.search.nearest import SLACK, TIE_TOLERANCE
 
 _QUERIES, _DOCUMENTS = 256, 4096  # of a block and of a chunk: product and factors fit into the second-level cache
 _SAMPLE = 2048  # documents from which a query's threshold is guessed
@@ -63,7 +63,7 @@ def nearest(queries: torch.Tensor, search: Search) -> tuple[Int64, Int64]:
         pos = len(search.sample) - search.sample_rank
         sampled = (queries @ search.sample.T).numpy()
         sampled.partition(pos, axis=1)
-        thresholds = sampled[:, pos] - np.float32(TIED)  # another product may differ in the last bits
+        thresholds = sampled[:, pos] - np.float32(TIE_TOLERANCE)  # another product may differ in the last bits
     keys, counts = _pass(queries, search, thresholds)
     short = np.flatnonzero(counts < search.candidates)
     if len(short):
@@ -152,7 +152,7 @@ def _break_ties(keys):  # type: ignore[no-untyped-def]
         start = 0
         while start < len(row):
             end = start + 1
-            while end < len(row) and unpack(row[end - 1])[0] <= unpack(row[end])[0] + np.float32(TIED):
+            while end < len(row) and unpack(row[end - 1])[0] <= unpack(row[end])[0] + np.float32(TIE_TOLERANCE):
                 end += 1
             if end - start > 16:
                 tied = row[start:end].copy()

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.frozen import Frozen
 from ebr_core.text.ngram_hashing import _mix
-from ebr_core.training.positives import KnownPositives, Pairs, Rated
+from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs
 
 SCALE = (0, 1, 2, 3)  # the grades that a rater can give
 
@@ -85,12 +85,12 @@ class Filter(Frozen):
         return {"arm": self.arm} | {f"of.{place}": arm for place, arm in enumerate(self.of)}
 
     @property
-    def searched(self) -> tuple[str, ...]:
+    def vector_sources(self) -> tuple[str, ...]:
         """The arms whose vectors the filter searches."""
         return (self.arm,)
 
 
-def first_there(rows: Int32, similarities: Float32, valid: Bool, k: int) -> tuple[Int32, Float32]:
+def first_valid(rows: Int32, similarities: Float32, valid: Bool, k: int) -> tuple[Int32, Float32]:
     """(rows (Q, k), similarities (Q, k)): the first k valid results of each list (Q, K'); −1 and −∞ after the last."""
     order = np.argsort(~valid, axis=1, kind="stable")[:, :k]
     is_taken = np.take_along_axis(valid, order, 1)
@@ -98,13 +98,13 @@ def first_there(rows: Int32, similarities: Float32, valid: Bool, k: int) -> tupl
     return documents, np.where(is_taken, np.take_along_axis(similarities, order, 1), -np.inf).astype(np.float32)
 
 
-def keys_of(search_rows: Int32, document_rows: Int32) -> Int64:
+def pair_keys(search_rows: Int32, document_rows: Int32) -> Int64:
     """(n,) a distinct number for each pair."""
     keys: Int64 = search_rows.astype(np.int64) << 32 | document_rows.astype(np.int64)
     return keys
 
 
-def with_noise(grades: Float32, keys: Int64, good_from: int, rater: Rater) -> Float32:
+def add_noise(grades: Float32, keys: Int64, good_from: int, rater: Rater) -> Float32:
     """The grades as rated: with probability rater.error, a good grade becomes 0 and a bad grade becomes good_from.
 
     The noise is a hash of (seed, pair), so it does not depend on any order.
@@ -123,12 +123,12 @@ def uniform(keys, key):  # type: ignore[no-untyped-def]
     return draws
 
 
-def shuffled(rated: Rated, seed: int) -> Rated:
+def shuffle_ratings(rated: RatedPairs, seed: int) -> RatedPairs:
     """The same pairs with their ratings permuted."""
     return rated._replace(good=np.random.default_rng([seed, 6]).permutation(rated.good))
 
 
-def bad_of(rated: Rated, pairs: Pairs, known_positives: KnownPositives) -> Int32:
+def documents_rated_bad(rated: RatedPairs, pairs: Pairs, known_positives: KnownPositives) -> Int32:
     """(P, most) for each pair, the documents rated bad for its search that are not its known positives, then −1."""
     bad = np.flatnonzero(~rated.good)
     order = bad[np.argsort(rated.search_rows[bad], kind="stable")]
@@ -140,10 +140,10 @@ def bad_of(rated: Rated, pairs: Pairs, known_positives: KnownPositives) -> Int32
     )
     owners = np.repeat(np.arange(len(known_positives.offsets) - 1, dtype=np.int32), np.diff(known_positives.offsets))
     groups = np.broadcast_to(pairs.groups[:, None], documents_of_pairs.shape)
-    is_positive = np.isin(keys_of(groups, documents_of_pairs), keys_of(owners, known_positives.documents))
-    return packed(np.where(is_positive, -1, documents_of_pairs).astype(np.int32))
+    is_positive = np.isin(pair_keys(groups, documents_of_pairs), pair_keys(owners, known_positives.documents))
+    return pack_left(np.where(is_positive, -1, documents_of_pairs).astype(np.int32))
 
 
-def packed(rows: Int32) -> Int32:
+def pack_left(rows: Int32) -> Int32:
     """The lists with each −1 moved to the end; the other rows keep their order."""
     return np.take_along_axis(rows, np.argsort(rows < 0, axis=1, kind="stable"), 1)

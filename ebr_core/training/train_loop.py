@@ -19,7 +19,7 @@ from ebr_core.towers.tower_inputs import Inputs
 from ebr_core.towers.tower_kinds import new_tower
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batches import Batch, NegativeSource, batches, next_epoch, sampling_probabilities
-from ebr_core.training.hard_negatives import Mined, MiningQueries, Searched, mine
+from ebr_core.training.hard_negatives import MinedBlock, MiningCorpus, MiningQueries, mine
 from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix
 from ebr_core.training.positives import KnownPositives, Pairs
@@ -185,7 +185,7 @@ def log_sampling_probabilities(source: NegativeSource, pairs: Pairs, arm: Arm, s
 
 def mine_pairs(
     tower: Tower, corpus: Corpus, pairs: Pairs, known_positives: KnownPositives, mining: Mining, seed: int, threads: int
-) -> Iterator[Mined]:
+) -> Iterator[MinedBlock]:
     """The offline hard negatives of every pair, in order, from the documents of the training window only.
 
     tower: over the corpus's inputs. Raises InputError for a tower with several query vectors.
@@ -199,7 +199,7 @@ def mine_pairs(
 
     vectors = corpus.scratch.over(len(pairs.search_rows), queries, np.float32).reshape(-1, documents.shape[1])
     mining_queries = MiningQueries(vectors, pairs.groups, pairs.document_rows)
-    return mine(mining_queries, Searched(documents, corpus.trainable), known_positives, mining, seed, threads)
+    return mine(mining_queries, MiningCorpus(documents, corpus.trainable), known_positives, mining, seed, threads)
 
 
 def _epoch(number: int, stats: list[StepStats], spread: float, recall: float) -> Epoch:

@@ -15,8 +15,8 @@ from data.report_text import describe
 from ebr_core.errors import InputError
 from ebr_core.measure.intervals import FEW_CLUSTERS
 from ebr_core.search.index_specs import problem
-from tasks.feature_stages import examine, extract_columns, needs_columns
-from tasks.feedback_stages import imported_of
+from tasks.feature_stages import check_features, extract_columns, needs_columns
+from tasks.feedback_stages import imported_files
 from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, sample, simulate_log
 from tasks.ranker_stages import refuse_deep
@@ -96,7 +96,7 @@ def _missing_features(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> 
     reads = spec.arms[name].features
     try:
         columns = extract_columns.fn(logs, log, contents_of(logs), reads) if needs_columns(reads) else None
-        examine(log, reads, columns)
+        check_features(log, reads, columns)
     except InputError as error:
         return str(error).rstrip(".")
     return None
@@ -107,7 +107,7 @@ def _missing_ratings(spec: Experiment, name: str) -> str | None:
     ratings, imported = spec.arms[name].ratings, spec.feedback.imported
     if ratings is None or not spec.people_rate or imported is None:
         return None
-    missing = [arm for arm in ratings.of if not imported_of(imported, arm)]
+    missing = [arm for arm in ratings.of if not imported_files(imported, arm)]
     return f"nobody has rated what {', '.join(missing)} retrieves (ebr ratings export)" if missing else None
 
 

@@ -16,7 +16,7 @@ from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment
 from ebr_core.errors import InputError
 from ebr_core.towers.checkpoint import Checkpoint, load_towers
-from ebr_core.towers.cosine_shares import Explained, explain
+from ebr_core.towers.cosine_shares import Explanation, explain
 from ebr_core.towers.fitted_features import table_bags, text_bags
 from ebr_core.towers.tower_inputs import Inputs, with_search
 from flows.arms import restrict_to_arm, train_run
@@ -93,7 +93,7 @@ def _add_search(inputs: Inputs, model: Checkpoint, log: Log, query: str, searche
 
 
 def _ranks(
-    searches: EvalSets, log: Log, model: Checkpoint, inputs: Inputs, search: int, row: int, explanation: Explained
+    searches: EvalSets, log: Log, model: Checkpoint, inputs: Inputs, search: int, row: int, explanation: Explanation
 ) -> Iterator[str]:
     """The document's rank among those alive in the test, and the first document."""
     alive = read_sample(searches.test).candidates
@@ -110,7 +110,7 @@ def _ranks(
     )
 
 
-def _groups(explanation: Explained) -> Table:
+def _groups(explanation: Explanation) -> Table:
     """The matrix whose sum is the cosine, or the loss of cosine without each group."""
     if explanation.matrix is None:
         table = Table(
@@ -131,7 +131,7 @@ def _groups(explanation: Explained) -> Table:
     return table
 
 
-def _ngrams(explanation: Explained) -> str:
+def _ngrams(explanation: Explanation) -> str:
     if not explanation.ngrams:
         return "Training has seen no n-gram of the query.\n"
     return (

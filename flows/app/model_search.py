@@ -16,7 +16,7 @@ from rich.table import Table
 
 from data.damaged import refuse_brotli_file
 from ebr_core.errors import InputError
-from ebr_core.serving.model_bundle import ASKED, CONTEXT, Bundle, embed_asked, open_bundle
+from ebr_core.serving.model_bundle import CONTEXT, QUERY_SCHEMA, Bundle, embed_query_table, open_bundle
 from ebr_core.serving.query_answer import Hit, SearchQuery, answer
 from tasks.bundle_stages import bundle_of, models_of
 
@@ -80,7 +80,7 @@ def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any
     source: the column query, and any columns of the context. settings: the other fields of the queries.
     """
     queries = _read_queries(source)
-    queries = queries.select([name for name in ASKED.names if name in queries.column_names])
+    queries = queries.select([name for name in QUERY_SCHEMA.names if name in queries.column_names])
     unfinished = out.with_name(f".{out.name}.unfinished")
     try:
         with pq.ParquetWriter(unfinished, ANSWERS) as writer:
@@ -148,7 +148,7 @@ def _embed(bundle: Bundle, queries: pa.Table) -> Any:
     for name in CONTEXT:
         if name not in queries.column_names:
             queries = queries.append_column(name, pa.nulls(queries.num_rows, pa.string()))
-    vectors = embed_asked(bundle.towers, queries.select(ASKED.names).cast(ASKED))
+    vectors = embed_query_table(bundle.towers, queries.select(QUERY_SCHEMA.names).cast(QUERY_SCHEMA))
     if vectors.ndim == 3:
         raise InputError(f"{bundle.name} gives a query {len(vectors)} vectors; leave --queries out")
     return vectors

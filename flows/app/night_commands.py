@@ -40,10 +40,10 @@ def nightly(
 
 def rollback(experiment: NAME = None) -> None:
     """Make the previous champion answer again. New challengers are not compared with the one that it replaces."""
-    from tasks.nights.champion_service import name_of, roll_back
+    from tasks.nights.champion_service import night_experiment, roll_back
     from tasks.nights.night_records import describe_night
 
-    print(describe_night(roll_back(name_of(experiment))))
+    print(describe_night(roll_back(night_experiment(experiment))))
 
 
 def status(experiment: NAME = None) -> None:

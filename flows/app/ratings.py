@@ -17,7 +17,7 @@ from flows.arms import restrict_to_arm, unrated_results
 from flows.process.cluster import RUNNER
 from flows.sources import extract_log, featurize, sample_searches
 from flows.submit import result
-from tasks.feedback_stages import keep_imported
+from tasks.feedback_stages import store_ratings
 from tasks.kinds import Log, UnratedResults
 
 
@@ -65,6 +65,6 @@ def import_ratings(experiment: Path, arm: str, file: Path) -> ImportedRatings:
         refuse_absent(spec.logs)
     log = extract_log(spec).log
     assert spec.feedback.imported is not None, "load_experiment sets it"
-    path, table = keep_imported(log, file, spec.feedback.imported, arm)
+    path, table = store_ratings(log, file, spec.feedback.imported, arm)
     good = int((table["grade"].to_numpy() >= spec.feedback.good_from).sum())
     return ImportedRatings(path, table.num_rows, len(table["search_id"].unique()), good)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from flows.process.cleanup import close_runs
-from tasks.nights.champion_service import name_of
+from tasks.nights.champion_service import night_experiment
 from tasks.nights.night_records import Champion, Night, champions_of, describe_night, read_nights
 
 PAGE = 200  # runs in one answer of a server
@@ -15,7 +15,7 @@ PAGE = 200  # runs in one answer of a server
 
 def describe_status(experiment: str | None, server: str | None) -> str:
     """The status of an experiment's nights in words. server: the address of a Prefect server, None if none runs."""
-    name = name_of(experiment)
+    name = night_experiment(experiment)
     nights = read_nights(name)
     champions = champions_of(nights)
     lines = [name, *(_champion(nights, champions[-1]) if champions else ["  champion  none yet"])]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.home import home
-from tasks.process_identity import identity, is_gone, myself
+from tasks.process_identity import identity, is_gone, own_identity
 
 RUN = "EBR_RUN_PROCESS"  # environment variable of all that a run or `ebr ui` starts: the identity of that process
 HOST, PROCESS = "ebr.host", "ebr.process"  # labels of a flow run
@@ -35,7 +35,7 @@ def begin() -> None:
         return
     signals.watch(context.flow_run.id)
     with get_client(sync_client=True) as client:
-        labels: dict[str, Any] = {HOST: socket.gethostname(), PROCESS: myself()}
+        labels: dict[str, Any] = {HOST: socket.gethostname(), PROCESS: own_identity()}
         client.update_flow_run_labels(context.flow_run.id, labels)
     close_runs()
 
@@ -44,12 +44,12 @@ def end_orphans() -> None:
     """End the processes that killed runs and pages of this home left behind: temporary Prefect servers, or the servers,
     the worker and the runs of `ebr ui`. From here on, every process that this one starts carries its identity."""
     _end(is_gone)
-    os.environ[RUN] = myself()
+    os.environ[RUN] = own_identity()
 
 
 def end_descendants() -> None:
     """End all processes that this one started, directly or indirectly, in any session."""
-    _end(lambda run: run == myself())
+    _end(lambda run: run == own_identity())
 
 
 def close_runs(starting: bool = False) -> list[str]:

@@ -79,7 +79,7 @@ def roll_back(experiment: str) -> Night:
     return night
 
 
-def name_of(experiment: str | None) -> str:
+def night_experiment(experiment: str | None) -> str:
     """This experiment, by default the one with the latest night. Raises InputError if it has no night."""
     from tasks.home import home
 

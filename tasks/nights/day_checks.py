@@ -18,7 +18,7 @@ from data.experiment.night_config import Checks
 from ebr_core.arrays import Float32, Float64
 from ebr_core.measure.intervals import lower_bound
 from ebr_core.measure.metrics import hits, recall_at_k
-from ebr_core.measure.promotion import ChampionComparison, around, band
+from ebr_core.measure.promotion import ChampionComparison, band, share_band
 from ebr_core.search.nearest import search_exact
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
 from ebr_core.towers.tower_kinds import new_tower
@@ -48,7 +48,7 @@ def check_day(figures: dict[date, dict[str, float]], day: date, checks: Checks) 
         values = [limits[name] for limits in earlier if name in limits]
         if len(values) >= checks.fewest:
             if name == "searches":
-                limits = around(values, checks.volume)
+                limits = share_band(values, checks.volume)
             else:
                 limits = band(values, checks.mads, checks.floor, figures[day]["searches"])
             day_checks.append(Check(figure=name, value=value, low=limits.low, high=limits.high, typical=limits.typical))
@@ -117,7 +117,7 @@ def compare_on_day(
     return ChampionComparison(day=str(day), recall=float(champion_recall.mean()), difference=bound.value, bound=low)
 
 
-def drifted(recalls: Float64, earlier: Sequence[float], mads: float, checks: Checks) -> bool:
+def has_drifted(recalls: Float64, earlier: Sequence[float], mads: float, checks: Checks) -> bool:
     """True if the champion's recall on the newest day's searches (S,) lies below the band of earlier nights."""
     values = list(earlier)[-checks.days :]
     return len(values) >= checks.fewest and recalls.mean() < band(values, mads, checks.floor, len(recalls)).low

@@ -19,7 +19,7 @@ from tasks.home import home
 from tasks.kinds import FeatureSet, Log, ModelBundle, TrainedTowers
 
 Decision = Literal["promoted", "kept", "refused", "failed", "rolled back"]
-JUDGED = ("promoted", "kept")
+DECIDED = ("promoted", "kept")
 ROLLED_BACK = "rolled back"
 
 

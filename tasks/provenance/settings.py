@@ -28,8 +28,8 @@ LEDGER = Path(__file__).parent / "first_defaults.json"
 
 def plain(value: Any) -> Any:
     """The value as JSON, first defaults left out. Raises TypeError for a value without such a form."""
-    if hasattr(value, "named_by"):  # a value with fields that do not affect the artifact
-        return plain(value.named_by())
+    if hasattr(value, "identity_settings"):  # a value with fields that do not affect the artifact
+        return plain(value.identity_settings())
     if isinstance(value, BaseModel):
         parts = {name: plain(getattr(value, name)) for name in type(value).model_fields}
         firsts = _firsts(type(value))

@@ -27,7 +27,7 @@ def variants(experiment: Experiment) -> dict[str, dict[str, Any]]:
     if experiment.audit is None:
         raise InputError("audit: missing; name up to three arms: audit: {arms: [random, softmax]}")
     plain = experiment.model_dump(mode="json", exclude=NOT_AUDITED)
-    needed = experiment.needed(experiment.audit.arms)
+    needed = experiment.with_sources(experiment.audit.arms)
     plain |= {"seeds": [experiment.seeds[0]], "arms": {name: plain["arms"][name] for name in needed}}
     if experiment.rankers:  # the smallest possible: with rankers, arms are validated on the earlier half alone
         plain["rankers"] = {"halves-validation": {"of": needed[0], "depth": 1, "trees": 1}}

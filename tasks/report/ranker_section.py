@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ebr_core.rerank.trees import MEASURED_AT
+from ebr_core.rerank.trees import NDCG_K
 from tasks.ranker_stages import BIAS
 from tasks.report import plots
 from tasks.report.formats import DASH, count, share
@@ -18,7 +18,7 @@ def ranker_blocks(rankers: list[dict[str, Any]]) -> list[Block]:
     """The section: a line for each ranker, the gain of its features as bars; empty where none was trained."""
     if not rankers:
         return []
-    at = f"held-out nDCG@{MEASURED_AT}"
+    at = f"held-out nDCG@{NDCG_K}"
     columns: Columns[dict[str, Any]] = [
         ("ranker", _label),
         ("clicks", lambda ranker: count(ranker["clicks"])),

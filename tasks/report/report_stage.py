@@ -40,7 +40,7 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
     shutil.copyfile(run.searches.folder / "counts.json", folder / "counts.json")
     pq.write_table(_searches(run.log, run.searches), folder / "searches.parquet")
     pq.write_table(_costs(run.costs), folder / "costs.parquet")
-    (folder / "experiment.yaml").write_text(run.spec.shown())
+    (folder / "experiment.yaml").write_text(run.spec.to_yaml())
     run_facts = {
         "experiment": run.experiment,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),

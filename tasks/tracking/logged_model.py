@@ -15,7 +15,7 @@ from mlflow.types.schema import Array
 from prefect import task
 
 import ebr_core
-from ebr_core.serving.model_bundle import ASKED
+from ebr_core.serving.model_bundle import QUERY_SCHEMA
 from tasks.kinds import ModelBundle
 from tasks.nights.night_records import Champion
 from tasks.tracking.mlflow_store import night_run
@@ -46,7 +46,7 @@ def log_model(bundle: ModelBundle) -> str | None:
 
 def _signature() -> ModelSignature:
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, name, required=name == "query") for name in ASKED.names
+        ColSpec(DataType.string, name, required=name == "query") for name in QUERY_SCHEMA.names
     ]
     texts = [ParamSpec(name, DataType.string, value) for name, value in MODEL_PARAMS.items()]
     lists = {"document_ids": DataType.string, "titles": DataType.string, "scores": DataType.double}

@@ -15,7 +15,7 @@ from prefect import task
 
 from tasks.home import home
 from tasks.nights.night_records import Night
-from tasks.process_identity import is_gone, myself
+from tasks.process_identity import is_gone, own_identity
 
 
 def make_database() -> None:
@@ -82,7 +82,7 @@ def _is_of_dead_process(run: Run) -> bool:
 
 def process_tags() -> dict[str, str]:
     """The tags by which a run whose process is gone is recognised."""
-    return {"host": socket.gethostname(), "process": myself()}
+    return {"host": socket.gethostname(), "process": own_identity()}
 
 
 @task(name="track night")

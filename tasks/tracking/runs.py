@@ -23,7 +23,7 @@ from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun, read_weights
 from tasks.finished_run import FinishedRun, TrainedArm
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, RunReport, RunResults, TrainedTowers
-from tasks.ranker_stages import RankerTrained, read_ranker_summary
+from tasks.ranker_stages import RankerRun, read_ranker_summary
 from tasks.report import plots
 from tasks.report.answers import verdict_tags
 from tasks.report.ranker_section import importance
@@ -92,7 +92,7 @@ def _log_parent(experiment: Experiment, log: Log, sample: EvalSet, results: RunR
     settings = {"layout": experiment.logs.layout, "arms": len(experiment.arms), "seeds": str(list(experiment.seeds))}
     mlflow.log_params(settings)
     mlflow.log_input(_dataset(experiment, log), context="training")
-    mlflow.log_text(experiment.shown(), "experiment.yaml")
+    mlflow.log_text(experiment.to_yaml(), "experiment.yaml")
     mlflow.log_artifact(str(log.folder / "report.json"), "data")
     mlflow.log_artifact(str(sample.folder / "counts.json"), "data")
     for name in ("results.parquet", "per_search.parquet", "checks.json"):
@@ -184,14 +184,14 @@ def _read(artifact: Artifact, name: str) -> Any:
 def _log_list(name: str, experiment: Experiment, rows: list[ResultRow]) -> None:
     """A child run of a list that is not trained, with the figures of its first seed."""
     spec = experiment.lists[name]
-    seed = experiment.seeds[0] if spec.searched else None
+    seed = experiment.seeds[0] if spec.vector_sources else None
     with _child_run(name, arm_tags(name, experiment.kind_of_list(name), rows, experiment)):
         settings = spec.model_dump(mode="json").items()
         mlflow.log_params({key: str(value) for key, value in settings if value is not None})
         mlflow.log_metrics(run_metrics(rows, name, seed, experiment, has_own_index=True))
 
 
-def _log_ranker(run: RankerTrained, experiment: Experiment, rows: list[ResultRow]) -> None:
+def _log_ranker(run: RankerRun, experiment: Experiment, rows: list[ResultRow]) -> None:
     """A child run of a ranker with one seed: its settings, figures, course, trees and the importance of features."""
     name, seed, trained = run.arm, run.seed, read_ranker_summary(run.ranker)
     tags = arm_tags(name, "ranker", rows, experiment) | {"seed": seed, "bias": trained["bias"]}

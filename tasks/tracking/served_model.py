@@ -13,7 +13,7 @@ import pyarrow as pa
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ebr_core.errors import InputError
-from ebr_core.serving.model_bundle import ASKED, as_rows, embed_asked, open_bundle
+from ebr_core.serving.model_bundle import QUERY_SCHEMA, as_rows, embed_query_table, open_bundle
 from ebr_core.serving.query_answer import SearchQuery, answer
 
 
@@ -36,8 +36,10 @@ class Retriever(PythonModel):
         output = options.pop("output", "documents")
         rows = model_input.astype(object).where(model_input.notna(), None).to_dict("records")
         if output == "vector":
-            queries = pa.Table.from_pylist([{name: row.get(name) for name in ASKED.names} for row in rows], ASKED)
-            return pd.DataFrame({"vector": list(as_rows(embed_asked(self.bundle.towers, queries)))})
+            queries = pa.Table.from_pylist(
+                [{name: row.get(name) for name in QUERY_SCHEMA.names} for row in rows], QUERY_SCHEMA
+            )
+            return pd.DataFrame({"vector": list(as_rows(embed_query_table(self.bundle.towers, queries)))})
         if output != "documents":
             raise InputError(f"output: got {output!r}; documents or vector")
         radius = options.pop("radius", "none")

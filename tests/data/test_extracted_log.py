@@ -64,10 +64,10 @@ def test_training_sees_nothing_from_after_the_cut_even_in_a_long_session(tmp_pat
     assert _ids(log, shown.document_rows.tolist()) == ["A", "P"]
     clicks = extracted_log.read_clicks(log, 4)
     assert clicks.tolist() == [shown.document_rows[shown.clicked].tolist().count(row) for row in range(4)]
-    trainable = extracted_log.rows(extracted_log.read(log, "trainable"), "document_row")
+    trainable = extracted_log.row_numbers(extracted_log.read(log, "trainable"), "document_row")
     assert _ids(log, trainable.tolist()) == ["A", "G", "P"]  # N was created later
     texts = pq.read_table(log / "queries.parquet").take(
-        extracted_log.rows(extracted_log.read(log, "training_queries"), "query_row")
+        extracted_log.row_numbers(extracted_log.read(log, "training_queries"), "query_row")
     )
     assert sorted(texts["query"].to_pylist()) == ["apple", "pear"]
 
@@ -139,7 +139,7 @@ def test_rankers_get_the_later_half_of_the_validation_and_no_session_is_cut(tmp_
     parts = {"validation": ["2", "3"], "ranking": ["4", "6"], "test": ["7"], "train": ["1"]}
     for split, expected in parts.items():
         lists = extracted_log.read(log, "lists", {"split": split}, halved=True)
-        assert _ids(log, extracted_log.rows(lists, "search_row").tolist(), "searches", "search") == expected
+        assert _ids(log, extracted_log.row_numbers(lists, "search_row").tolist(), "searches", "search") == expected
         if split == "train":
             continue
         (tmp_path / split).mkdir()
@@ -147,7 +147,7 @@ def test_rankers_get_the_later_half_of_the_validation_and_no_session_is_cut(tmp_
         sampled = pq.read_table(tmp_path / split / "searches.parquet")["search_id"].to_pylist()
         assert sorted(sampled) == expected
     whole = extracted_log.read(log, "lists", {"split": "validation"})
-    assert _ids(log, extracted_log.rows(whole, "search_row").tolist(), "searches", "search") == [
+    assert _ids(log, extracted_log.row_numbers(whole, "search_row").tolist(), "searches", "search") == [
         "2",
         "3",
         "4",

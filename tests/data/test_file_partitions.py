@@ -19,7 +19,7 @@ from small_logs import SPLIT, small_log, write_text
 
 from data.experiment.log_config import Split, Tables, Ubi
 from data.extract import extract
-from data.file_digests import DigestCache, digest_of, keep, read_known
+from data.file_digests import DigestCache, digest_of, extend_digest_cache, read_digest_cache
 from data.file_partitions import count_days, list_files, read_file
 from ebr_core.errors import InputError
 
@@ -213,7 +213,7 @@ def test_folders_that_are_columns(tmp_path: Path) -> None:
     logs = logs.model_copy(update={"searches": str(tmp_path / "in" / "*" / "searches.csv")})
     first, second = list_files(logs, {})[:2]
     assert first.digest == second.digest
-    assert first.named_by() != second.named_by()
+    assert first.identity_settings() != second.identity_settings()
     raw, parts = extract_both(logs, SPLITS["all"], tmp_path)
     assert parts == raw
     cities = pq.read_table(tmp_path / "parts" / "searches.parquet")["city"].to_pylist()
@@ -334,13 +334,13 @@ def test_a_digest_cache_is_extended_and_may_be_damaged(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_text(name)
         os.utime(tmp_path / name, (old, old))
-        keep({str(tmp_path / name): digest_of(tmp_path / name, {})}, cache_file)
-    assert sorted(read_known(cache_file)) == [str(tmp_path / "a"), str(tmp_path / "b")]
+        extend_digest_cache({str(tmp_path / name): digest_of(tmp_path / name, {})}, cache_file)
+    assert sorted(read_digest_cache(cache_file)) == [str(tmp_path / "a"), str(tmp_path / "b")]
     for damage in (b"", b"[]", b'{"a": 1}', cache_file.read_bytes()[:50], b"\xff"):
         cache_file.write_bytes(damage)
-        assert read_known(cache_file) == {}
-    keep({str(tmp_path / "a"): digest_of(tmp_path / "a", {})}, cache_file)
-    assert list(read_known(cache_file)) == [str(tmp_path / "a")]
+        assert read_digest_cache(cache_file) == {}
+    extend_digest_cache({str(tmp_path / "a"): digest_of(tmp_path / "a", {})}, cache_file)
+    assert list(read_digest_cache(cache_file)) == [str(tmp_path / "a")]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "digests.json"]
 
 

@@ -16,9 +16,9 @@ from data.experiment.log_config import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, 
 from data.extra_columns import read_columns
 from data.extract import extract
 from ebr_core.errors import InputError
-from ebr_core.search.conditions import meet, parse
+from ebr_core.search.conditions import condition_mask, parse
 from ebr_core.text.terms import index_terms
-from tasks.home import REFUSED
+from tasks.home import FORBIDDEN_SIGNS
 
 HOSTILE = (
     *(
@@ -107,7 +107,7 @@ def test_values_that_look_like_sql_are_unchanged(tmp_path: Path) -> None:
     terms = index_terms(documents["title"].to_pylist())
     for identity in ids:
         quoted = identity.strip().replace("\\", "\\\\").replace('"', '\\"')
-        matches = meet(parse(f'kind = "{quoted}"'), documents, terms, None)  # type: ignore[arg-type]
+        matches = condition_mask(parse(f'kind = "{quoted}"'), documents, terms, None)  # type: ignore[arg-type]
         assert documents["document_id"].filter(pa.array(matches)).to_pylist() == [identity]
 
 
@@ -126,7 +126,7 @@ def test_brotli_is_refused_before_it_is_decompressed(tmp_path: Path, table: str)
 )
 def test_a_folder_of_any_name_is_read_and_written(tmp_path: Path, name: str) -> None:
     """For the folders of the logs, the home and the named columns; a folder that a glob would match is not read."""
-    folder = tmp_path / (name if not set(name) & set(REFUSED) else "home")  # a home refuses such a name
+    folder = tmp_path / (name if not set(name) & set(FORBIDDEN_SIGNS) else "home")  # a home refuses such a name
     logs = small_log(
         tmp_path / name / "in",
         documents=DOCUMENTS.replace("title", "title,brand").replace("\n", ",x\n").replace("brand,x", "brand"),

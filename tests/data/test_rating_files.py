@@ -39,9 +39,9 @@ def _truth(folder: Path, rows: list[tuple[int, str, float]]) -> Path:
 
 def test_one_search_of_each_query_and_searcher_is_rateable_in_the_training_window_alone(log: Path) -> None:
     searches = pq.read_table(log / "searches.parquet")["search_id"]
-    every = extracted_log.rows(extracted_log.read(log, "rateable", {"most": 100}), "search_row")
+    every = extracted_log.row_numbers(extracted_log.read(log, "rateable", {"most": 100}), "search_row")
     assert searches.take(every).to_pylist() == ["1", "2", "3", "4"]
-    few = extracted_log.rows(extracted_log.read(log, "rateable", {"most": 2}), "search_row")
+    few = extracted_log.row_numbers(extracted_log.read(log, "rateable", {"most": 2}), "search_row")
     assert len(few) == 2
     assert set(few) <= set(every)
 
@@ -132,7 +132,7 @@ def test_a_good_file_is_read_as_spreadsheets_write_it(log: Path, tmp_path: Path)
         {"search_id": "1", "document_id": "shoe", "grade": 2.0, "row": 2},
         {"search_id": "2", "document_id": "boot", "grade": 0.0, "row": 5},
     ]
-    rated = rating_files.as_rated(table, log, 2)
+    rated = rating_files.to_rated_rows(table, log, 2)
     assert rated["good"].to_pylist() == [True, False]
     assert rated["search_row"].to_pylist() == [0, 1]
 
@@ -146,4 +146,4 @@ def test_ratings_of_searches_that_left_the_training_window_are_refused(log: Path
     rows = [("1", "shoe", 2.0, 2), ("6", "boot", 1.0, 3)]
     columns = dict(zip(IMPORTED.names, zip(*rows, strict=True), strict=True))
     with pytest.raises(InputError, match=r"1 of 2 imported ratings are of searches outside .* search 6, document boot"):
-        rating_files.as_rated(pa.table(columns, schema=IMPORTED), log, 1)
+        rating_files.to_rated_rows(pa.table(columns, schema=IMPORTED), log, 1)

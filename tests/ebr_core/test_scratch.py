@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ebr_core import scratch
 from ebr_core.scratch import IN_RAM, Scratch
 from ebr_core.training.pair_config import Positives
-from ebr_core.training.positives import Rated, Recovered, Shown, select
+from ebr_core.training.positives import RatedPairs, RecoveredPairs, ShownResults, select_pairs
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_expecting_random_reads_leaves_the_values(disk: Scratch, tmp_path: Path)
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 6), max_size=40))
 def test_counts_of_values(values: list[int]) -> None:
-    assert scratch.counted(np.array(values, np.int32), 7).tolist() == [values.count(value) for value in range(7)]
+    assert scratch.count_values(np.array(values, np.int32), 7).tolist() == [values.count(value) for value in range(7)]
 
 
 @pytest.mark.parametrize("mask", ["pair", "query", "document", "none"])
@@ -80,14 +80,14 @@ def test_pairs_are_the_same_in_memory_and_on_disk(disk: Scratch, source: str, ma
         rng = np.random.default_rng(seed)
         query, person = rng.integers(6, size=30).astype(np.int32), rng.integers(-1, 5, size=30).astype(np.int32)
         search, document = (side.astype(np.int32) for side in np.divmod(np.flatnonzero(rng.random(600) < 0.3), 20))
-        shown = Shown(search, document, rng.random(len(search)) < 0.3, query[search], person[search])
+        shown = ShownResults(search, document, rng.random(len(search)) < 0.3, query[search], person[search])
         rows = rng.integers(30, size=9)
-        recovered = Recovered(
+        recovered = RecoveredPairs(
             rows.astype(np.int32), rng.integers(25, size=9).astype(np.int32), query[rows], person[rows]
         )
-        rated = Rated(*recovered, rng.random(9) < 0.5)
+        rated = RatedPairs(*recovered, rng.random(9) < 0.5)
         in_memory, stored = (
-            select(shown, recovered, positives, mask, seed, rated, True, place) for place in (IN_RAM, disk)
+            select_pairs(shown, recovered, positives, mask, seed, rated, True, place) for place in (IN_RAM, disk)
         )
         for expected, actual in zip(in_memory, stored, strict=True):
             for name in expected._fields:

@@ -248,7 +248,7 @@ def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) 
     assert {split[row] for row in shown.search_rows.tolist()} == {"train"}
     cut = json.loads((log / "report.json").read_text())["cuts"]["validation_from"]
     documents = pq.read_table(log / "documents.parquet").to_pylist()
-    trainable = set(extracted_log.rows(extracted_log.read(log, "trainable"), "document_row").tolist())
+    trainable = set(extracted_log.row_numbers(extracted_log.read(log, "trainable"), "document_row").tolist())
     assert trainable
     for document in documents:
         if document["created_at"] is not None and document["created_at"].isoformat() >= cut.rstrip("Z"):
@@ -256,7 +256,7 @@ def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) 
     # An n-gram that only later texts hold has no row in the vocabulary.
     features = featurise.fn(first[1].log, load_experiment(first[0]).arms["random"].features)
     queries = read_bags(features, "text", "searches")
-    training_queries = extracted_log.rows(extracted_log.read(log, "training_queries"), "query_row")
+    training_queries = extracted_log.row_numbers(extracted_log.read(log, "training_queries"), "query_row")
     document_bags = read_bags(features, "text", "documents")
     ids = set()
     for bags, rows in ((queries, training_queries), (document_bags, sorted(trainable))):

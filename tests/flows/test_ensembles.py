@@ -18,7 +18,7 @@ from data.experiment.experiment_spec import Experiment
 from ebr_core.errors import InputError
 from ebr_core.search.ensemble_vectors import concat_queries
 from ebr_core.search.nearest import search_index
-from ebr_core.serving.model_bundle import EnsembleParts, embed_asked, open_bundle
+from ebr_core.serving.model_bundle import EnsembleParts, embed_query_table, open_bundle
 from ebr_core.serving.query_answer import SearchQuery, answer
 from flows.app.check import describe_experiment
 from flows.ebr import ebr
@@ -154,7 +154,7 @@ def test_a_bundle_of_an_ensemble_answers_by_all_its_parts(outcome: Outcome) -> N
     assert bundle.towers.weights == (1, 3, 0.25)
     canaries = pq.read_table(folder / "canaries.parquet")
     vectors = np.stack(canaries["vector"].to_pylist()).astype(np.float32)
-    parts = [embed_asked(model, canaries.drop_columns("vector")) for model in bundle.towers.models]
+    parts = [embed_query_table(model, canaries.drop_columns("vector")) for model in bundle.towers.models]
     np.testing.assert_allclose(concat_queries(parts, (1, 3, 0.25)), vectors, atol=1e-5)
     nearest, _ = search_index(bundle.searched, vectors, 3)
     for i, row in enumerate(canaries.drop_columns("vector").to_pylist()[:5]):

@@ -23,7 +23,7 @@ from flows.app.check import describe_experiment
 from flows.app.cli import explain
 from tasks.artifacts import Artifact
 from tasks.feature_stages import extract_columns, featurise, needs_columns, read_bags, read_inputs
-from tasks.graph_stage import embed_graph, leak_of, read_edges
+from tasks.graph_stage import embed_graph, leak_remark, read_edges
 from tasks.log_stages import contents_of, extract, sample, simulate_log
 from tasks.retrieval_stages import embed_texts
 from tasks.training_stages import train_arm
@@ -212,7 +212,7 @@ def test_undated_edges_are_a_leak_if_they_repeat_the_test(tmp_path: Path) -> Non
     log = extract.fn(files, Split(), contents_of(files))
 
     def leak(**graph: Any) -> str | None:
-        return leak_of(log, Arm.model_validate({"groups": {"g": {"kind": "graph", **graph}}}).features)
+        return leak_remark(log, Arm.model_validate({"groups": {"g": {"kind": "graph", **graph}}}).features)
 
     listens, friends = leak(edges=["listen"], undated_edges=True), leak(edges=["friend"], undated_edges=True)
     assert listens is not None
@@ -220,7 +220,7 @@ def test_undated_edges_are_a_leak_if_they_repeat_the_test(tmp_path: Path) -> Non
     assert friends is not None
     assert friends.startswith("reads edges without a date")
     assert leak(clicks=True) is None
-    assert leak_of(log, Arm().features) is None
+    assert leak_remark(log, Arm().features) is None
 
 
 def test_explain_prints_the_matrix_of_an_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,7 +114,7 @@ def test_the_receiver_of_a_notice_is_not_shown(tmp_path: Path) -> None:
     """A command's arguments may hold a secret; the rest of the file is stored with the results."""
     notice = {"notice": {"command": ["curl", "-H", "x-key: hunter2"]}, "validation_days": 2}
     (tmp_path / "e.yaml").write_text(yaml.safe_dump({"logs": LOGS, "nightly": notice}))
-    shown = load_experiment(tmp_path / "e.yaml").shown()
+    shown = load_experiment(tmp_path / "e.yaml").to_yaml()
     assert "hunter2" not in shown
     assert yaml.safe_load(shown)["nightly"]["validation_days"] == 2
 

@@ -14,7 +14,7 @@ from data.extract import extract
 from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.rerank.examination import Examination
-from ebr_core.rerank.ranker_features import Placed, Ranker
+from ebr_core.rerank.ranker_features import Ranker, SearchResults
 from ebr_core.search.index_specs import Exact
 from tasks.artifacts import Artifact
 from tasks.log_stages import sample
@@ -45,9 +45,9 @@ def test_a_named_treatment_that_is_impossible_is_refused() -> None:
     assert _bias(Ranker(of="a", debias="none"), _examination(1000), positions) == "none"
 
 
-def _placed(searches: Int32, documents: Int32, weights: list[float]) -> Placed:
+def _placed(searches: Int32, documents: Int32, weights: list[float]) -> SearchResults:
     ones = np.ones(len(searches), np.int32)
-    return Placed(searches, documents, ones, np.array(weights, np.float32))
+    return SearchResults(searches, documents, ones, np.array(weights, np.float32))
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.arrays import Float64, Int64
-from ebr_core.measure.intervals import FEW_CLUSTERS, MetricValues, bootstrap, compare, compare_by_itself, robust
+from ebr_core.measure.intervals import FEW_CLUSTERS, MetricValues, bootstrap, cluster_robust, compare, compare_pointwise
 from proofs.coverage import ALLOWED, SETTINGS, cover, plant
 
 
@@ -132,11 +132,13 @@ def test_the_closed_form_is_the_bootstraps_limit() -> None:
     rng = np.random.default_rng(0)
     clusters = rng.integers(300, size=3000)
     values = rng.random((3000, 2)) + rng.random(300)[clusters][:, None]
-    for closed_form, bootstrapped in zip(robust(values, clusters), bootstrap(values, clusters), strict=True):
+    for closed_form, bootstrapped in zip(cluster_robust(values, clusters), bootstrap(values, clusters), strict=True):
         assert closed_form.high - closed_form.low == pytest.approx(bootstrapped.high - bootstrapped.low, rel=0.05)
     arms = [MetricValues(values[None, :, column]) for column in (0, 1)]
     zeros = MetricValues(np.zeros((1, 3000)), trained=False)
-    for closed_form, plain in zip(compare_by_itself(zeros, arms, clusters), robust(values, clusters), strict=True):
+    for closed_form, plain in zip(
+        compare_pointwise(zeros, arms, clusters), cluster_robust(values, clusters), strict=True
+    ):
         assert closed_form == pytest.approx(plain)
 
 
@@ -147,7 +149,7 @@ def test_training_noise_is_the_variance_between_seeds_without_that_of_searches()
     zeros = MetricValues(np.zeros((1, 4000)), trained=False)
     chance_arms = [MetricValues(rng.standard_normal((3, 4000))) for _ in range(40)]
     shifted_arms = [MetricValues(arm.values + np.array([[-0.1], [0], [0.1]])) for arm in chance_arms]
-    (by_chance, *_), (by_both, *_) = (compare_by_itself(zeros, arms, clusters) for arms in (chance_arms, shifted_arms))
+    (by_chance, *_), (by_both, *_) = (compare_pointwise(zeros, arms, clusters) for arms in (chance_arms, shifted_arms))
     search_error = 1.96 / np.sqrt(3 * 4000)
     assert (by_chance.high - by_chance.low) / 2 == pytest.approx(search_error, rel=0.25)
     assert (by_both.high - by_both.low) / 2 == pytest.approx(np.hypot(search_error, 1.99 * 0.1 / np.sqrt(3)), rel=0.1)
@@ -159,7 +161,7 @@ def test_few_seeds_have_the_tails_of_a_t_distribution() -> None:
     zeros = MetricValues(np.zeros((1, 500)), trained=False)
     differences = compare(zeros, [arm], np.arange(500), 20_000)
     assert (differences.high - differences.value)[0] == pytest.approx(12.706 * 0.1, rel=0.06)  # t(1), 97.5%
-    (closed_form,) = compare_by_itself(zeros, [arm], np.arange(500))
+    (closed_form,) = compare_pointwise(zeros, [arm], np.arange(500))
     assert closed_form.high - closed_form.value == pytest.approx(12.706 * 0.1, rel=1e-3)
 
 

@@ -14,6 +14,7 @@ from ebr_core.arrays import Int32
 from ebr_core.measure.metrics import (
     Targets,
     best_grades,
+    click_percentile,
     coverage_at_k,
     grades_of,
     hits,
@@ -23,7 +24,6 @@ from ebr_core.measure.metrics import (
     recall_at_k,
     recall_ceiling,
     reciprocal_rank,
-    standing,
     success_at_k,
 )
 from ebr_core.search.nearest import search_exact
@@ -201,8 +201,8 @@ def test_coverage_and_popularity_lift(
     shown = {row for _, ranked, n_retrieved in given_searches for row in ranked[:n_retrieved][:k]}
     assert coverage_at_k(retrieved, N, k) == pytest.approx(len(shown) / N)
     percentiles = [sum((other < c) + (other == c) / 2 for other in clicks) / N for c in clicks]
-    assert standing(np.array(clicks)).tolist() == pytest.approx(percentiles)
-    lift = popularity_lift_at_k(retrieved, targets, standing(np.array(clicks)), k)
+    assert click_percentile(np.array(clicks)).tolist() == pytest.approx(percentiles)
+    lift = popularity_lift_at_k(retrieved, targets, click_percentile(np.array(clicks)), k)
     for s, (relevant, ranked, n_retrieved) in enumerate(given_searches):
         first = [percentiles[row] for row in ranked[:n_retrieved][:k]]
         mean = float(np.mean([percentiles[row] for row in relevant]))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ebr_core.measure.intervals import FEW_CLUSTERS, MetricValues, compare, lower_bound
-from ebr_core.measure.promotion import ChampionComparison, around, band, promote
+from ebr_core.measure.promotion import ChampionComparison, band, promote, share_band
 
 BOUNDS = st.none() | st.sampled_from([-0.02, -0.005, -0.0049, 0.0, 0.001]) | st.floats(-0.1, 0.1)
 TOLERANCE = 0.005
@@ -67,7 +67,7 @@ def test_bands_equal_a_loop(figures: list[float], mads: float, floor: float, val
     )
     assert result.low - 1e-12 <= middle <= result.high + 1e-12
     assert result.holds(value) == (result.low <= value <= result.high)
-    assert around(figures, 0.5).low == pytest.approx(middle / 2)
+    assert share_band(figures, 0.5).low == pytest.approx(middle / 2)
 
 
 def test_a_constant_figure_does_not_refuse_every_change() -> None:

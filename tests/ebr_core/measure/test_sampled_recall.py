@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.measure.metrics import Targets, hits, recall_at_k
-from ebr_core.measure.sampled_recall import NEVER, agreement, exact_ranks, sampled_recall
+from ebr_core.measure.sampled_recall import NOT_RETRIEVED, agreement, exact_ranks, sampled_recall
 from ebr_core.search.nearest import search_exact
 
 
@@ -30,7 +30,7 @@ def test_a_rank_is_one_plus_the_other_documents_before_it(seed: int, n: int, sea
         for i, document in enumerate(search_targets):
             rank = ranks[targets.offsets[s] + i]
             if s == 0:
-                assert rank == NEVER
+                assert rank == NOT_RETRIEVED
             else:
                 assert rank == 1 + sum(row not in search_targets for row in order[: order.index(document)])
 

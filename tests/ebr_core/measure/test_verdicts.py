@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebr_core.measure.verdicts import find, verdict
+from ebr_core.measure.verdicts import classify_difference, verdict
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_each_position_of_an_interval(low: float, high: float, gain: str, equal:
     assert verdict("gain", low, high, 0.01) == gain
     assert verdict("equal", low, high, 0.01) == equal
     assert verdict("worse", low, high, 0.01) == worse
-    assert find(low, high, 0.01) == finding
+    assert classify_difference(low, high, 0.01) == finding
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(0.001, 0.5))

@@ -16,15 +16,15 @@ from ebr_core.rerank.examination import Examination, inverse_propensities
 from ebr_core.rerank.ranker_features import (
     Embedding,
     Examples,
-    Ordinary,
-    Placed,
+    OrdinaryInputs,
     Ranker,
-    by_click,
-    describe,
-    embedded,
-    first_of,
-    group_of,
-    unshown,
+    SearchResults,
+    click_groups,
+    embedding_features,
+    feature_group,
+    ordinary_features,
+    sample_unshown,
+    sort_lists,
 )
 from ebr_core.rerank.trees import grow
 
@@ -66,9 +66,9 @@ def test_ordinary_features_equal_a_loop(s: int, n: int, seed: int) -> None:
     clicks, created = rng.random(n).astype(np.float32), (10 * rng.random(n)).astype(np.float32)
     created[rng.random(n) < 0.3] = np.nan
     searched, query = (10 * rng.random(s)).astype(np.float32), rng.random(s).astype(np.float32)
-    ordinary = Ordinary(clicks, None, searched, created, None, query, {"city": city})
+    ordinary = OrdinaryInputs(clicks, None, searched, created, None, query, {"city": city})
     search_at, rows = rng.integers(0, s, 7).astype(np.int32), rng.integers(0, n, 7).astype(np.int32)
-    names, columns = describe(ordinary, search_at, rows)
+    names, columns = ordinary_features(ordinary, search_at, rows)
     assert names == ["popularity", "query_length", "age_days", "same_city"]
     for pair, (i, j) in enumerate(zip(search_at, rows, strict=True)):
         age = np.nan if np.isnan(created[j]) else max(searched[i] - created[j], 0)
@@ -83,7 +83,7 @@ def test_embedding_features_equal_a_loop(kind: Embedding, views: int) -> None:
     queries = rng.standard_normal((views, 4, 5) if views else (4, 5)).astype(np.float32)
     documents = rng.standard_normal((6, 5)).astype(np.float32)
     search_at, rows = rng.integers(0, 4, 9).astype(np.int32), rng.integers(0, 6, 9).astype(np.int32)
-    names, columns = embedded(kind, queries, documents, search_at, rows)
+    names, columns = embedding_features(kind, queries, documents, search_at, rows)
     assert len(names) == len(columns) == {"none": 0, "cosine": 1, "hadamard": 5, "raw": 10}[kind]
     for pair, (i, j) in enumerate(zip(search_at, rows, strict=True)):
         q = max((view[i] for view in (queries if views else queries[None])), key=lambda v: float(v @ documents[j]))
@@ -91,7 +91,7 @@ def test_embedding_features_equal_a_loop(kind: Embedding, views: int) -> None:
         expected["raw"] = [*q, *documents[j]]
         np.testing.assert_allclose([column[pair] for column in columns], expected[kind], rtol=1e-5, atol=1e-6)
     if kind in ("hadamard", "raw"):
-        assert len({group_of(name) for name in names}) == (1 if kind == "hadamard" else 2)
+        assert len({feature_group(name) for name in names}) == (1 if kind == "hadamard" else 2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -101,7 +101,7 @@ def test_unshown_documents_are_retrieved_and_not_shown(s: int, k: int, count: in
     retrieved = np.stack([rng.permutation(12)[:k] for _ in range(s)]).astype(np.int32)
     retrieved[rng.random(retrieved.shape) < 0.2] = -1
     pairs = np.unique(rng.integers(0, [s, 12], (6, 2)), axis=0).astype(np.int32)
-    search_at, documents = unshown(retrieved, pairs[:, 0], pairs[:, 1], count, np.random.default_rng(seed))
+    search_at, documents = sample_unshown(retrieved, pairs[:, 0], pairs[:, 1], count, np.random.default_rng(seed))
     shown = set(map(tuple, pairs.tolist()))
     drawn = list(zip(search_at.tolist(), documents.tolist(), strict=True))
     assert len(set(drawn)) == len(drawn)
@@ -112,9 +112,9 @@ def test_unshown_documents_are_retrieved_and_not_shown(s: int, k: int, count: in
         assert len(drawn_for_search) == min(count, len(unshown_pairs))
 
 
-def _placed(rows: list[tuple[int, int, int, float]]) -> Placed:
+def _placed(rows: list[tuple[int, int, int, float]]) -> SearchResults:
     s, d, p, w = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return Placed(*(np.array(column, np.int32) for column in (s, d, p)), np.array(w, np.float32))  # type: ignore[call-arg]
+    return SearchResults(*(np.array(column, np.int32) for column in (s, d, p)), np.array(w, np.float32))  # type: ignore[call-arg]
 
 
 @settings(max_examples=60, deadline=None)
@@ -123,7 +123,7 @@ def test_a_click_forms_a_group_with_the_unclicked_documents_of_its_search(seed: 
     rng = np.random.default_rng(seed)
     rows = [(int(rng.integers(0, 4)), i, int(rng.integers(1, 9)), float(rng.integers(1, 5))) for i in range(18)]
     clicked, unclicked = rows[:clicks], rows[9 : 9 + others]
-    examples = by_click(_placed(clicked), _placed(unclicked), 4)
+    examples = click_groups(_placed(clicked), _placed(unclicked), 4)
     expected = []
     for search, document, position, weight in clicked:
         negatives = [(search, d, p, weight, False) for s, d, p, _ in unclicked if s == search]
@@ -153,16 +153,16 @@ def _planted(lists: int, seed: int) -> tuple[Float32, Examples, Float32]:
     search_rows, pos = np.nonzero(clicked)
     rows = np.arange(lists * SHOWN, dtype=np.int32).reshape(lists, SHOWN)
     ones = np.ones(len(search_rows), np.float32)
-    clicks = Placed(search_rows.astype(np.int32), rows[search_rows, pos], (pos + 1).astype(np.int32), ones)
+    clicks = SearchResults(search_rows.astype(np.int32), rows[search_rows, pos], (pos + 1).astype(np.int32), ones)
     search_rows, pos = np.nonzero(~clicked)
-    unclicked = Placed(
+    unclicked = SearchResults(
         search_rows.astype(np.int32),
         rows[search_rows, pos],
         (pos + 1).astype(np.int32),
         np.ones(len(search_rows), np.float32),
     )
     features = np.stack([taste.ravel(), appeal.ravel()], 1)
-    return features, by_click(clicks, unclicked, lists), relevance.astype(np.float32)
+    return features, click_groups(clicks, unclicked, lists), relevance.astype(np.float32)
 
 
 def _weighted(examples: Examples) -> Examples:
@@ -223,4 +223,4 @@ def test_training_is_reproducible_and_stops_at_the_best_held_out_tree() -> None:
 def test_lists_are_sorted_by_score_with_stable_ties() -> None:
     lists = np.array([[4, 2, 9, -1], [1, -1, 3, 0]], np.int32)
     scores = np.array([[1, 2, 1, 9], [0, 5, 0, 0]], np.float32)
-    assert first_of(scores, lists).tolist() == [[2, 4, 9, -1], [1, 3, 0, -1]]
+    assert sort_lists(scores, lists).tolist() == [[2, 4, 9, -1], [1, 3, 0, -1]]

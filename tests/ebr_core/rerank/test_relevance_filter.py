@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.errors import InputError
-from ebr_core.rerank.relevance_filter import best_threshold, fit, held_out, probabilities
+from ebr_core.rerank.relevance_filter import best_threshold, fit, held_out_mask, probabilities
 
 
 @settings(max_examples=100, deadline=None)
@@ -39,7 +39,7 @@ def test_a_rule_is_learned_and_a_quarter_of_the_searches_is_held_out() -> None:
     features = rng.standard_normal((4000, 2)).astype(np.float32)
     good = features[:, 0] > 1
     searches = np.repeat(np.arange(800, dtype=np.int32), 5)
-    is_held_out = held_out(searches)
+    is_held_out = held_out_mask(searches)
     assert abs(is_held_out.mean() - 0.25) < 0.06
     assert all(len(set(is_held_out[searches == search])) == 1 for search in range(0, 800, 50))
     relevance_filter = fit(["cosine", "kind"], features, good, is_held_out, 2, 1, 0)
@@ -53,4 +53,4 @@ def test_a_rule_is_learned_and_a_quarter_of_the_searches_is_held_out() -> None:
 def test_ratings_without_good_ones_are_refused() -> None:
     features, searches = np.zeros((40, 1), np.float32), np.arange(40, dtype=np.int32)
     with pytest.raises(InputError, match=r"of the .* ratings to learn from, 0 are good: .* rate more results"):
-        fit(["cosine"], features, np.zeros(40, bool), held_out(searches), 2, 1, 0)
+        fit(["cosine"], features, np.zeros(40, bool), held_out_mask(searches), 2, 1, 0)

@@ -11,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebr_core.errors import InputError
-from ebr_core.search.conditions import AllOf, AnyOf, Condition, Is, Mask, Near, Not, Term, holds_nn, meet, parse
+from ebr_core.search.conditions import (
+    AllOf,
+    AnyOf,
+    Condition,
+    Is,
+    Mask,
+    Near,
+    Not,
+    Term,
+    condition_mask,
+    contains_nn,
+    parse,
+)
 from ebr_core.text.terms import index_terms
 
 DOCUMENTS = [
@@ -68,7 +80,7 @@ def nearest(near: Near, among: Mask) -> Mask:
     ],
 )
 def test_documents_that_meet_a_condition(text: str, expected: list[int]) -> None:
-    assert np.flatnonzero(meet(parse(text), TABLE, TERMS, nearest)).tolist() == expected
+    assert np.flatnonzero(condition_mask(parse(text), TABLE, TERMS, nearest)).tolist() == expected
 
 
 def _conditions() -> st.SearchStrategy[Condition]:
@@ -105,7 +117,7 @@ def _holds(condition: Condition, row: int) -> bool:
 @settings(max_examples=80, deadline=None)
 @given(_conditions())
 def test_masks_equal_a_loop_over_the_documents(condition: Condition) -> None:
-    mask = meet(condition, TABLE, TERMS, nearest)
+    mask = condition_mask(condition, TABLE, TERMS, nearest)
     assert mask.tolist() == [_holds(condition, row) for row in range(len(DOCUMENTS))]
 
 
@@ -136,5 +148,5 @@ def test_a_syntax_error_names_its_position(text: str, message: str) -> None:
 
 
 def test_holds_nn_looks_inside_nested_conditions() -> None:
-    assert holds_nn(parse("kind = page AND (city = Bonn OR NOT nn(k=3))"))
-    assert not holds_nn(parse('kind = page AND term:"nn"'))
+    assert contains_nn(parse("kind = page AND (city = Bonn OR NOT nn(k=3))"))
+    assert not contains_nn(parse('kind = page AND term:"nn"'))

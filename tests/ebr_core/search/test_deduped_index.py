@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from oracles import near, units
 
 from ebr_core.arrays import Float32, Int32
-from ebr_core.search.deduped_index import distinct, load, of_vectors, save
+from ebr_core.search.deduped_index import deduplicate, load, save, vector_mask
 from ebr_core.search.faiss_index import build, set_parameters
 from ebr_core.search.index_specs import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan
-from ebr_core.search.nearest import recall_up_to_ties, scanned, search_exact, search_index
+from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact, search_index
 
 EXACT: list[AnyIndex] = [
     Scan(code="flat"),
@@ -34,7 +34,7 @@ def with_copies(n: int, d: int, copies: int, seed: int) -> Float32:
 @given(st.integers(0, 60), st.integers(1, 3), st.integers(0, 99))
 def test_distinct_vectors_keep_the_order_of_rows_and_their_documents(n: int, d: int, seed: int) -> None:
     vectors = np.random.default_rng(seed).integers(0, 3, (n, d)).astype(np.float32)
-    unique_vectors, copies = distinct(vectors)
+    unique_vectors, copies = deduplicate(vectors)
     expected = list({row.tobytes(): None for row in vectors})
     assert [row.tobytes() for row in unique_vectors] == expected
     if copies is None:
@@ -74,10 +74,10 @@ def _sorted(documents: Float32, queries: Float32, k: int, allowed: np.ndarray | 
 def test_equal_documents_cost_one_comparison() -> None:
     documents = with_copies(80, 8, 4, 0)
     queries = near(documents, 20)
-    assert scanned(build(documents, Scan(code="flat")), queries, 5)[0].tolist() == [80] * 20
-    assert scanned(build(documents, Exact()), queries, 5)[0].tolist() == [320] * 20
+    assert search_cost(build(documents, Scan(code="flat")), queries, 5)[0].tolist() == [80] * 20
+    assert search_cost(build(documents, Exact()), queries, 5)[0].tolist() == [320] * 20
     all_cells = build(documents, Ivf(code="flat", nlist=2, nprobe=2))
-    assert scanned(all_cells, queries, 5)[0].tolist() == [80] * 20
+    assert search_cost(all_cells, queries, 5)[0].tolist() == [80] * 20
 
 
 def test_a_graph_search_leaves_many_copies() -> None:
@@ -109,6 +109,6 @@ def test_a_loaded_index_returns_the_same_results(tmp_path: Path) -> None:
 
 
 def test_a_vector_is_selected_if_one_of_its_documents_is() -> None:
-    _, copies = distinct(np.array([[1], [2], [1], [3]], np.float32))
+    _, copies = deduplicate(np.array([[1], [2], [1], [3]], np.float32))
     assert copies is not None
-    assert of_vectors(copies, np.array([False, False, True, False])).tolist() == [True, False, False]
+    assert vector_mask(copies, np.array([False, False, True, False])).tolist() == [True, False, False]

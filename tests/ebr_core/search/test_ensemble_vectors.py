@@ -13,7 +13,7 @@ from ebr_core.errors import InputError
 from ebr_core.measure.metrics import Targets, hits, recall_at_k
 from ebr_core.rerank.cascade import rerank
 from ebr_core.search.ensemble_vectors import Ensemble, concat_documents, concat_queries
-from ebr_core.search.ensemble_weights import choose, contest, recall
+from ebr_core.search.ensemble_weights import build_contest, choose, recall
 from ebr_core.search.nearest import search_exact
 
 SHAPES = st.lists(st.integers(1, 9), min_size=2, max_size=4)
@@ -124,13 +124,13 @@ def test_the_recall_from_rivals_equals_exact_search(seed: int, parts: int, k: in
     weights = [round(weight, 3) for weight in drawn_weights[:parts]]
     rows, _ = search_exact(concat_documents(documents), concat_queries(queries, weights), k)
     expected = recall_at_k(hits(rows, targets), targets, k).mean()
-    assert recall(contest(documents, queries, targets, k), weights) == pytest.approx(expected)
+    assert recall(build_contest(documents, queries, targets, k), weights) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4])
 def test_the_chosen_weights_are_the_best_of_the_grid(parts: int) -> None:
     documents, queries, targets = _logs(5, 60, 5, parts)
-    rivals = contest(documents, queries, targets, 3)
+    rivals = build_contest(documents, queries, targets, 3)
     chosen = choose(rivals)
     assert chosen.weights[0] == 1
     assert chosen.recall == recall(rivals, chosen.weights) >= max(chosen.equal, chosen.alone[0])
@@ -146,17 +146,17 @@ def test_a_part_of_noise_gets_a_small_weight() -> None:
     queries = near(documents, 100)
     targets = Targets(np.arange(101), np.arange(100, dtype=np.int32))
     noise = units(200, 8, 7), units(100, 8, 8)
-    chosen = choose(contest([noise[0], documents], [noise[1], queries], targets, 1))
+    chosen = choose(build_contest([noise[0], documents], [noise[1], queries], targets, 1))
     assert chosen.recall > 0.95  # the first weight is fixed, so the other must be large
     assert chosen.weights[1] > 1
-    assert choose(contest([documents, noise[0]], [queries, noise[1]], targets, 1)).weights[1] < 0.2
+    assert choose(build_contest([documents, noise[0]], [queries, noise[1]], targets, 1)).weights[1] < 0.2
 
 
 def test_all_weights_are_1_if_none_matters() -> None:
     documents = units(50, 8, 0)
     queries = near(documents, 20)
     targets = Targets(np.arange(21), np.arange(20, dtype=np.int32))
-    assert choose(contest([documents] * 3, [queries] * 3, targets, 5)).weights == (1, 1, 1)
+    assert choose(build_contest([documents] * 3, [queries] * 3, targets, 5)).weights == (1, 1, 1)
 
 
 @settings(max_examples=40, deadline=None)

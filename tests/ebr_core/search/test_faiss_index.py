@@ -14,7 +14,7 @@ from ebr_core.search.deduped_index import load, save
 from ebr_core.search.faiss_index import build, innermost, set_parameters
 from ebr_core.search.index_specs import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, problem
 from ebr_core.search.index_tuning import recall_of
-from ebr_core.search.nearest import scanned, search_exact, search_index
+from ebr_core.search.nearest import search_cost, search_exact, search_index
 
 FAMILIES: list[AnyIndex] = [
     Scan(code="flat"),
@@ -59,7 +59,7 @@ def test_scanning_all_cells_is_exact_search(spec: Ivf | Imi) -> None:
     index = build(documents, spec)
     set_parameters(index.index, "nprobe=100000")
     assert np.array_equal(search_index(index, queries, 20)[0], search_exact(documents, queries, 20)[0])
-    assert scanned(index, queries, 20)[0].tolist() == [700] * 60
+    assert search_cost(index, queries, 20)[0].tolist() == [700] * 60
 
 
 @pytest.mark.parametrize("spec", [Ivf(code="flat", nlist=20), Imi(code="flat", bits=3)])
@@ -70,7 +70,7 @@ def test_recall_and_documents_scanned_never_fall_with_more_cells(spec: Ivf | Imi
     for nprobe in (1, 2, 4, 8, 16, 64):
         set_parameters(index.index, f"nprobe={nprobe}")
         recalls.append(recall_of(search_index(index, queries, 10)[0], nearest))
-        documents_scanned.append(scanned(index, queries, 10)[0].mean())
+        documents_scanned.append(search_cost(index, queries, 10)[0].mean())
     assert recalls == sorted(recalls)
     assert documents_scanned == sorted(documents_scanned)
     assert recalls[0] < recalls[-1] == 1
@@ -82,7 +82,7 @@ def test_documents_scanned_are_those_of_the_nearest_cells() -> None:
     inner = faiss.extract_index_ivf(index.index)
     centroids = np.stack([inner.quantizer.reconstruct(cell) for cell in range(10)])
     cell_of_document = (documents @ centroids.T).argmax(1)
-    documents_scanned, distances = scanned(index, queries, 10)
+    documents_scanned, distances = search_cost(index, queries, 10)
     for query, count in zip(queries, documents_scanned, strict=True):
         cells = np.argsort(-(centroids @ query))[:3]
         assert count == np.isin(cell_of_document, cells).sum()
@@ -92,11 +92,11 @@ def test_documents_scanned_are_those_of_the_nearest_cells() -> None:
 def test_the_cost_of_graphs_and_refinement_is_counted() -> None:
     documents, queries = units(400, 8, 0), units(20, 8, 1)
     narrow, wide = build(documents, Hnsw(ef=10)), build(documents, Hnsw(ef=200))
-    assert scanned(narrow, queries, 5)[0][0] < scanned(wide, queries, 5)[0][0] <= 400
+    assert search_cost(narrow, queries, 5)[0][0] < search_cost(wide, queries, 5)[0][0] <= 400
     refined = build(documents, Scan(code="sq8", refine=True))
     set_parameters(refined.index, "k_factor_rf=4")
-    assert scanned(refined, queries, 5)[1].tolist() == [400 + 20] * 20
-    assert scanned(build(documents, Exact()), queries, 5)[1].tolist() == [400] * 20
+    assert search_cost(refined, queries, 5)[1].tolist() == [400 + 20] * 20
+    assert search_cost(build(documents, Exact()), queries, 5)[1].tolist() == [400] * 20
 
 
 def test_a_prefix_is_the_first_dimensions_at_unit_length() -> None:

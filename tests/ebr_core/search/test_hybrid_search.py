@@ -20,11 +20,11 @@ from ebr_core.search.hybrid_search import (
     fuse,
     reciprocal_rank_fusion,
     search_within,
-    within,
+    within_radius,
 )
 from ebr_core.search.index_specs import AnyIndex, Exact, Hnsw, Imi, Ivf, Scan
 from ebr_core.search.index_tuning import recall_of
-from ebr_core.search.nearest import scanned, search_exact
+from ebr_core.search.nearest import search_cost, search_exact
 
 LISTS = st.lists(st.lists(st.integers(0, 9), max_size=6, unique=True), min_size=3, max_size=3)
 
@@ -63,9 +63,9 @@ def test_a_radius_per_query_starts_at_the_nearest_document() -> None:
     rows = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
     similarities = np.array([[0.9, 0.8, 0.5], [0.6, 0.55, 0.3]], np.float32)
     radius = Radius(model=0.3, beyond=0.1, targets=9)
-    assert within(rows, similarities, radius.of("model", similarities)).tolist() == [[0, 1, -1], [-1, -1, -1]]
-    assert within(rows, similarities, radius.of("query", similarities)).tolist() == [[0, 1, -1], [3, 4, -1]]
-    assert within(rows, similarities, radius.of(0.45, similarities)).tolist() == [[0, 1, -1], [3, 4, -1]]
+    assert within_radius(rows, similarities, radius.of("model", similarities)).tolist() == [[0, 1, -1], [-1, -1, -1]]
+    assert within_radius(rows, similarities, radius.of("query", similarities)).tolist() == [[0, 1, -1], [3, 4, -1]]
+    assert within_radius(rows, similarities, radius.of(0.45, similarities)).tolist() == [[0, 1, -1], [3, 4, -1]]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_condition_of_any_selectivity_loses_no_recall(spec: AnyIndex, share: f
     queries, index = near(documents, 60), build(documents, spec)
     allowed = np.random.default_rng(1).random(2000) < share
     allowed_rows = np.flatnonzero(allowed)
-    typical = float(scanned(index, queries, 10)[0].mean())
+    typical = float(search_cost(index, queries, 10)[0].mean())
     retrieved = search_within(index, documents, queries, 10, allowed, typical)
     unrestricted = search_within(index, documents, queries, 10, None, typical)
     recall = recall_of(unrestricted.rows, search_exact(documents, queries, 10)[0])

@@ -10,7 +10,7 @@ from ebr_core.errors import InputError
 from ebr_core.search.faiss_index import build
 from ebr_core.search.index_specs import Hnsw, Imi, Ivf
 from ebr_core.search.index_tuning import recall_of, tune
-from ebr_core.search.nearest import recall_up_to_ties, scanned, search_exact, search_index
+from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact, search_index
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_cheapest_setting_that_reaches_the_target_is_chosen(spec: Ivf | Imi 
     assert recall_of(
         search_index(tuned.made, nonzero, 5, slack=0)[0], search_exact(documents, nonzero, 5)[0]
     ) == pytest.approx(tuned.chosen.recall)
-    assert scanned(tuned.made, nonzero, 5)[1].mean() == pytest.approx(tuned.chosen.distances)
+    assert search_cost(tuned.made, nonzero, 5)[1].mean() == pytest.approx(tuned.chosen.distances)
 
 
 def test_the_mean_decides_if_no_bound_reaches_the_target() -> None:

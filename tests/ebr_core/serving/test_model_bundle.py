@@ -15,16 +15,16 @@ from pydantic import ValidationError
 
 from ebr_core.errors import InputError
 from ebr_core.search.ensemble_vectors import concat_documents, concat_queries
-from ebr_core.serving.model_bundle import WEIGHTS, Bundle, EnsembleParts, as_rows, embed_asked, open_bundle, seal
-from ebr_core.serving.query_answer import SearchQuery, answer, as_table
+from ebr_core.serving.model_bundle import WEIGHTS, Bundle, EnsembleParts, as_rows, embed_query_table, open_bundle, seal
+from ebr_core.serving.query_answer import SearchQuery, answer, queries_as_table
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.checkpoint import Checkpoint
 from ebr_core.towers.feature_config import Features, TextFeatures
-from ebr_core.towers.fitted_features import Fitted, fit_text, table_bags, text_bags
+from ebr_core.towers.fitted_features import FittedFeatures, fit_text, table_bags, text_bags
 from ebr_core.towers.ngram_tower import new_ngram_tower
 from ebr_core.towers.tower import query_vectors
 from ebr_core.towers.tower_config import NgramTowerConfig
-from ebr_core.towers.tower_inputs import inputs_of, with_views
+from ebr_core.towers.tower_inputs import text_inputs, with_views
 from tests.bundles import CITIES, KINDS, TITLES, make_bundle
 
 
@@ -45,7 +45,7 @@ def ask(bundle: Bundle, query: str, **settings: object) -> list[str]:
 
 
 def test_ebr_ranks_all_by_cosine(bundle: Bundle) -> None:
-    vector = embed_asked(bundle.towers, as_table([SearchQuery(query="ana smiht")]))[0]
+    vector = embed_query_table(bundle.towers, queries_as_table([SearchQuery(query="ana smiht")]))[0]
     order = np.argsort(-(bundle.vectors @ vector), kind="stable")
     hits = answer(bundle, SearchQuery(query="ana smiht", mode="ebr", k=9))
     assert [hit.title for hit in hits] == [TITLES[row] for row in order]
@@ -89,10 +89,10 @@ def test_the_calibrated_radius_is_that_of_the_model(bundle: Bundle) -> None:
 
 
 def test_a_searcher_has_a_place_unless_the_query_gives_one(bundle: Bundle) -> None:
-    from ebr_core.serving.query_answer import filled_up
+    from ebr_core.serving.query_answer import add_searcher_context
 
-    assert filled_up(bundle, SearchQuery(query="x", searcher_id="s1")).city == "Lyon"
-    assert filled_up(bundle, SearchQuery(query="x", searcher_id="s1", city="Bonn")).country is None
+    assert add_searcher_context(bundle, SearchQuery(query="x", searcher_id="s1")).city == "Lyon"
+    assert add_searcher_context(bundle, SearchQuery(query="x", searcher_id="s1", city="Bonn")).country is None
     with pytest.raises(InputError, match="no searcher 'nobody'"):
         answer(bundle, SearchQuery(query="x", searcher_id="nobody", k=9))
 
@@ -175,7 +175,7 @@ def test_the_place_of_a_query_changes_its_vector(bundle: Bundle) -> None:
         SearchQuery(query="anna", city="Lyon"),
         SearchQuery(query="anna"),
     ]
-    bonn, lyon, nowhere = embed_asked(bundle.towers, as_table(queries))
+    bonn, lyon, nowhere = embed_query_table(bundle.towers, queries_as_table(queries))
     assert not np.allclose(bonn, lyon)
     assert ask(bundle, "anna", mode="ebr", city="Bonn", k=1) == ["Anna Schmidt"]
     assert ask(bundle, "anna", mode="ebr", city="Lyon", k=1) == ["Anna Smith"]
@@ -187,15 +187,17 @@ def test_several_vectors_of_a_query_equal_those_of_the_log() -> None:
     """With two vectors per query, a query gets the same two as a search of the log with that text."""
     towers, text = NgramTowerConfig(dimensions=16, query_vectors=2), TextFeatures(buckets=4096)
     queries, titles = pa.array(["anna smith", "chess lyon"]), pa.array(TITLES)
-    fitted = Fitted(Features(text=text), *fit_text(*(hash_texts(part, text) for part in (queries, titles)), text), {})
+    fitted = FittedFeatures(
+        Features(text=text), *fit_text(*(hash_texts(part, text) for part in (queries, titles)), text), {}
+    )
     bags = [table_bags(text_bags(part, fitted), fitted) for part in (queries, titles)]
-    inputs = with_views(inputs_of(bags[0], bags[1], fitted.text_rows(), True, np.arange(2, dtype=np.int32)), 2)
+    inputs = with_views(text_inputs(bags[0], bags[1], fitted.text_rows(), True, np.arange(2, dtype=np.int32)), 2)
     encoder = new_ngram_tower(inputs, towers, False, np.random.default_rng(0))
     model = Checkpoint(encoder, fitted, towers, {}, np.empty(0, "S1"))
-    query_rows = as_table([SearchQuery(query=query) for query in queries.to_pylist()])
+    query_rows = queries_as_table([SearchQuery(query=query) for query in queries.to_pylist()])
     expected = query_vectors(encoder.over(inputs), inputs, np.arange(2, dtype=np.int32))
     assert expected.shape == (2, 2, 16)
-    assert np.array_equal(embed_asked(model, query_rows), expected)
+    assert np.array_equal(embed_query_table(model, query_rows), expected)
     assert not np.allclose(expected[0], expected[1])
     assert np.array_equal(as_rows(expected)[1], np.concatenate([expected[0, 1], expected[1, 1]]))
 
@@ -218,7 +220,7 @@ def ensemble_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     faiss.write_index(index, str(ensemble / "index.faiss"))
     canaries = pq.read_table(parts[0] / "canaries.parquet").drop_columns("vector")
     models = [open_bundle(part).towers for part in parts]
-    vectors_of_canaries = concat_queries([embed_asked(model, canaries) for model in models], (1, 0.5))
+    vectors_of_canaries = concat_queries([embed_query_table(model, canaries) for model in models], (1, 0.5))
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors_of_canaries.ravel()), 40)
     pq.write_table(canaries.append_column("vector", column), ensemble / "canaries.parquet")
     seal(ensemble, {"arm": "both", "seed": 0})
@@ -229,7 +231,8 @@ def test_an_ensemble_ranks_by_the_weighted_sum_of_its_parts(ensemble_folder: Pat
     bundle = open_bundle(ensemble_folder)
     assert isinstance(bundle.towers, EnsembleParts)
     first, second = (
-        embed_asked(model, as_table([SearchQuery(query="chess lyon")]))[0] for model in bundle.towers.models
+        embed_query_table(model, queries_as_table([SearchQuery(query="chess lyon")]))[0]
+        for model in bundle.towers.models
     )
     document_vectors = bundle.vectors * np.sqrt(2)
     score = document_vectors[:, :24] @ first + 0.5 * (document_vectors[:, 24:] @ second)

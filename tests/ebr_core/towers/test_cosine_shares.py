@@ -14,11 +14,11 @@ from ebr_core.text.ngram_hashing import hash_texts, written_ngrams
 from ebr_core.towers.checkpoint import Checkpoint, embed_queries, load_towers, query_columns, save_towers, searcher_rows
 from ebr_core.towers.cosine_shares import explain
 from ebr_core.towers.feature_config import Features, Graph, TextFeatures, Values
-from ebr_core.towers.fitted_features import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.towers.fitted_features import FittedFeatures, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.towers.fusion import Additive
 from ebr_core.towers.ngram_tower import new_ngram_tower
 from ebr_core.towers.tower_config import NgramTowerConfig
-from ebr_core.towers.tower_inputs import Dense, Inputs, bagged, with_search
+from ebr_core.towers.tower_inputs import Inputs, VectorGroup, bag_group, with_search
 
 QUERIES = ["maria silva", "chess club", "ana", "zzz"]
 TITLES = ["Maria Silva", "Chess Club Porto", "Ana Maria", "João"]
@@ -39,14 +39,14 @@ def model_and_inputs(text: dict[str, Any], towers: dict[str, Any], seed: int = 0
     vocabulary, rarity = fit_text(hash_texts(queries, features.text), hash_texts(titles, features.text), features.text)
     place_group = features.groups["place"]
     assert isinstance(place_group, Values)
-    fitted = Fitted(features, vocabulary, rarity, {"place": fit_group("place", place_group, city, city)})
+    fitted = FittedFeatures(features, vocabulary, rarity, {"place": fit_group("place", place_group, city, city)})
     sides = [table_bags(text_bags(side, fitted), fitted) for side in (queries, titles)]
     config = NgramTowerConfig.model_validate({"dimensions": 8} | towers)
-    groups: Any = {"text": bagged(*sides, fitted.text_rows(), config.shared)}
+    groups: Any = {"text": bag_group(*sides, fitted.text_rows(), config.shared)}
     places = [group_bags("place", side, city, 4, fitted) for side in ("searches", "documents")]
-    groups["place"] = bagged(*places, fitted.group_rows("place"), True)
+    groups["place"] = bag_group(*places, fitted.group_rows("place"), True)
     nodes = rng.standard_normal((6, 5)).astype(np.float32)
-    groups["graph"] = Dense(nodes, np.array([0, 1, -1, 1, 2, 3, 4, 5], np.int32))
+    groups["graph"] = VectorGroup(nodes, np.array([0, 1, -1, 1, 2, 3, 4, 5], np.int32))
     inputs = Inputs(groups, 4, 4)
     tower = new_ngram_tower(inputs, config, features.text.weighting == "learned", rng)
     if isinstance(tower.fusion, Additive):
@@ -88,7 +88,7 @@ def test_ablation_is_the_cosine_minus_that_of_towers_without_the_group() -> None
     model, inputs = model_and_inputs({}, {"fusion": "mlp", "hidden": 6})
     explanation = explain(model.tower, model.fitted, inputs, QUERIES[0], 0, 4)
     ablated_inputs = Inputs(
-        {**inputs.groups, "graph": Dense(np.zeros((1, 5), np.float32), np.zeros(8, np.int32))}, 4, 4
+        {**inputs.groups, "graph": VectorGroup(np.zeros((1, 5), np.float32), np.zeros(8, np.int32))}, 4, 4
     )
     vectors = model.tower.over(ablated_inputs).forward(np.array([0, 4], np.int32)).vectors
     assert explanation.ablation[2] == pytest.approx(explanation.cosine - float(vectors[0] @ vectors[1]), abs=1e-6)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from ebr_core.errors import InputError
 from ebr_core.text.ngram_bags import Bags
 from ebr_core.towers.feature_config import Column, Features, Numbers, TextFeatures, Values
-from ebr_core.towers.fitted_features import FEW, Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.towers.fitted_features import FEW, FittedFeatures, fit_group, fit_text, group_bags, table_bags, text_bags
 
 NOTHING = np.empty(0, np.float32)
 
 
-def fitted_for(group: Values | Numbers, known: Any) -> Fitted:
-    return Fitted(Features(groups={"g": group}), np.empty(0, np.int32), NOTHING, {"g": known})
+def fitted_for(group: Values | Numbers, known: Any) -> FittedFeatures:
+    return FittedFeatures(Features(groups={"g": group}), np.empty(0, np.int32), NOTHING, {"g": known})
 
 
 def bag_lists(bags: Bags) -> list[list[int]]:
@@ -150,7 +150,7 @@ def test_rarity_is_measured_on_the_training_documents() -> None:
 
     bags = hash_texts(TEXTS, text)
     vocabulary, rarity = fit_text(hash_texts(pa.array(["green"]), text), bags, text)
-    fitted = Fitted(Features(text=text), vocabulary, rarity, {})
+    fitted = FittedFeatures(Features(text=text), vocabulary, rarity, {})
     weights = text_bags(TEXTS, fitted)
     idf = {"red": np.log(6 / 3.5), "hat": np.log(6 / 2.5), "shoe": np.log(6 / 1.5), "green": np.log(6 / 0.5)}
     first_bag = weights.weights[weights.offsets[0] : weights.offsets[1]]
@@ -167,7 +167,7 @@ def test_quotient_and_remainder_name_a_bucket_together(remainders: int) -> None:
 
     hashed = hash_texts(TEXTS, text)
     vocabulary, rarity = fit_text(hashed, hashed, text)
-    fitted = Fitted(Features(text=text), vocabulary, rarity, {})
+    fitted = FittedFeatures(Features(text=text), vocabulary, rarity, {})
     split = table_bags(text_bags(TEXTS, fitted), fitted)
     assert len(split.ids) == 2 * len(hashed.ids)
     for at, bucket in enumerate(hashed.ids.tolist()):

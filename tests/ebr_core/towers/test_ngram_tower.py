@@ -20,7 +20,7 @@ from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower, restore_ngr
 from ebr_core.towers.projection import Projection
 from ebr_core.towers.tower import copied_state
 from ebr_core.towers.tower_config import NgramTowerConfig
-from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs
+from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup
 
 SEARCHES, DOCUMENTS, GRAPH_DIMENSIONS = 3, 4, 5
 ROWS = SEARCHES + DOCUMENTS
@@ -39,11 +39,11 @@ def random_inputs(seed: int, groups: str, empty: bool = True) -> Inputs:
         if letter == "g":
             vectors = rng.standard_normal((6, GRAPH_DIMENSIONS)).astype(np.float32)
             at = rng.integers(-1 if empty else 0, 6, ROWS).astype(np.int32)
-            inputs["friends"] = Dense(vectors, at)
+            inputs["friends"] = VectorGroup(vectors, at)
         else:
             at = rng.permutation(ROWS).astype(np.int32)
             name = {"t": "text", "p": "place"}[letter]
-            inputs[name] = Bagged(random_bags(rng, 5, empty), at, 5)
+            inputs[name] = BagGroup(random_bags(rng, 5, empty), at, 5)
     return Inputs(inputs, SEARCHES, DOCUMENTS)
 
 
@@ -64,7 +64,7 @@ def naive_units(params: dict[str, Tensor], inputs: Inputs, row: int) -> list[Ten
     """The unit vector of each group of a row, entry by entry."""
     side, units = int(SEARCHES <= row < ROWS), []
     for name, group in inputs.groups.items():
-        if isinstance(group, Dense):
+        if isinstance(group, VectorGroup):
             vector = group.vectors[group.at[row]] if group.at[row] >= 0 else np.zeros(GRAPH_DIMENSIONS)
             units.append(unit(params[f"{name}.maps"][side] @ torch.tensor(vector, dtype=torch.float64)))
             continue
@@ -165,7 +165,9 @@ def test_at_the_start_groups_match_themselves_and_not_each_other() -> None:
     graph_vectors = rng.standard_normal((200, 64)).astype(np.float32)
     at = np.arange(200, dtype=np.int32)
     inputs = Inputs(
-        {"text": Bagged(bags, at, 200), "place": Bagged(bags, at, 200), "friends": Dense(graph_vectors, at)}, 100, 100
+        {"text": BagGroup(bags, at, 200), "place": BagGroup(bags, at, 200), "friends": VectorGroup(graph_vectors, at)},
+        100,
+        100,
     )
     tower = new_ngram_tower(inputs, NgramTowerConfig(dimensions=64), False, rng)
     units = tower.over(inputs).forward(at).units

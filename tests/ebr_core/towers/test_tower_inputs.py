@@ -12,7 +12,7 @@ from ebr_core.text.ngram_bags import Bags
 from ebr_core.towers.ngram_tower import new_ngram_tower
 from ebr_core.towers.tower import query_vectors
 from ebr_core.towers.tower_config import NgramTowerConfig
-from ebr_core.towers.tower_inputs import Bagged, Inputs, bagged, inputs_of, with_copies, with_views
+from ebr_core.towers.tower_inputs import BagGroup, Inputs, bag_group, text_inputs, with_copies, with_views
 
 KNOWN = 6  # n-grams
 
@@ -28,14 +28,14 @@ QUERY_OF = np.array([0, 1, 1, 2], np.int32)  # four searches
 
 
 def some_inputs(shared: bool) -> Inputs:
-    inputs = inputs_of(bags_of(QUERIES), bags_of(DOCUMENTS), KNOWN, shared, QUERY_OF)
-    place = bagged(bags_of([[0], [1], [0], []]), bags_of([[0], [1], [1]]), 2, True)
+    inputs = text_inputs(bags_of(QUERIES), bags_of(DOCUMENTS), KNOWN, shared, QUERY_OF)
+    place = bag_group(bags_of([[0], [1], [0], []]), bags_of([[0], [1], [1]]), 2, True)
     return inputs._replace(groups=inputs.groups | {"place": place})
 
 
 def bag_at(inputs: Inputs, name: str, row: int) -> list[int]:
     group = inputs.groups[name]
-    assert isinstance(group, Bagged)
+    assert isinstance(group, BagGroup)
     bag = group.at[row]
     ids: list[int] = group.bags.ids[group.bags.offsets[bag] : group.bags.offsets[bag + 1]].tolist()
     return ids

@@ -11,10 +11,10 @@ from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.bag_tables import Table
 from ebr_core.towers.checkpoint import Checkpoint
 from ebr_core.towers.feature_config import Features, Numbers, TextFeatures, Values
-from ebr_core.towers.fitted_features import Fitted, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.towers.fitted_features import FittedFeatures, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower
 from ebr_core.towers.tower_config import NgramTowerConfig
-from ebr_core.towers.tower_inputs import Bagged, Dense, Inputs, bagged, with_views
+from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, bag_group, with_views
 
 GROUPS = {
     "place": Values(searches=("city",), documents=("city",), allow_identifier=True),
@@ -32,15 +32,15 @@ def _fitted_checkpoint(
     texts = pa.array(titles)
     columns = {"city": pa.array(cities), "size": pa.array([float(len(title)) for title in titles])}
     fitted_groups = {name: fit_group(name, group, columns, columns) for name, group in GROUPS.items()}
-    fitted = Fitted(features, *fit_text(hash_texts(texts, text), hash_texts(texts, text), text), fitted_groups)
+    fitted = FittedFeatures(features, *fit_text(hash_texts(texts, text), hash_texts(texts, text), text), fitted_groups)
     bags = table_bags(text_bags(texts, fitted), fitted)
     n = len(titles)
-    groups: dict[str, Bagged | Dense] = {
-        "text": bagged(bags, bags, fitted.text_rows(), towers.shared, np.arange(n, dtype=np.int32))
+    groups: dict[str, BagGroup | VectorGroup] = {
+        "text": bag_group(bags, bags, fitted.text_rows(), towers.shared, np.arange(n, dtype=np.int32))
     }
     for name, group in GROUPS.items():
         sides = (group_bags(name, side, columns, n, fitted) for side in ("searches", "documents"))
-        groups[name] = bagged(*sides, fitted.group_rows(name), group.shared)
+        groups[name] = bag_group(*sides, fitted.group_rows(name), group.shared)
     inputs = Inputs(groups, n, n)
     inputs = with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
     is_learned = text.weighting == "learned"
@@ -81,7 +81,7 @@ def test_values_in_both_logs_keep_their_embedding(shared: bool, views: int, text
 def _without_sizes(encoder: NgramTower, inputs: Inputs, documents: list[int]) -> np.ndarray:
     """The embeddings without the number buckets, whose edges moved."""
     size = inputs.groups["size"]
-    assert isinstance(size, Bagged)
+    assert isinstance(size, BagGroup)
     empty = size._replace(bags=Bags(np.zeros_like(size.bags.offsets), size.bags.ids, size.bags.weights))
     return _vectors(encoder, inputs._replace(groups=inputs.groups | {"size": empty}), documents)
 

@@ -20,13 +20,13 @@ from ebr_core.training.batches import (
     shuffle_pairs,
 )
 from ebr_core.training.pair_config import NegativeMix, Positives
-from ebr_core.training.positives import KnownPositives, Pairs, Recovered, Shown, select
+from ebr_core.training.positives import KnownPositives, Pairs, RecoveredPairs, ShownResults, select_pairs
 
 DOCUMENTS = 12
 
 
 class Log(NamedTuple):
-    shown: Shown
+    shown: ShownResults
     clicks: dict[tuple[int, int], set[int]]  # (query, searcher) → documents
     by_query: dict[int, set[int]]
     query_of: dict[int, int]
@@ -48,14 +48,14 @@ def log_of(seed: int, searches: int = 25) -> Log:
     clicks[0, 0].add(0)
     by_query[0].add(0)
     columns = [np.array(column) for column in zip(*rows, strict=True)]
-    shown = Shown(
+    shown = ShownResults(
         columns[0].astype(np.int32), columns[1].astype(np.int32), columns[2].astype(bool),
         columns[3].astype(np.int32), columns[4].astype(np.int32),
     )  # fmt: skip
     return Log(shown, clicks, by_query, dict(zip(columns[0].tolist(), columns[3].tolist(), strict=True)))
 
 
-NONE = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
+NONE = RecoveredPairs(*(np.zeros(0, np.int32) for _ in RecoveredPairs._fields))
 
 
 def source_of(pairs: Pairs, documents: list[int] | None = None, mined: list[list[int]] | None = None) -> NegativeSource:
@@ -85,7 +85,7 @@ masks = st.sampled_from(["pair", "query", "document", "none"])
 @given(st.integers(0, 10_000), masks, st.integers(2, 9), st.integers(0, 15))
 def test_exactly_the_known_positives_are_masked(seed: int, mask: str, size: int, random: int) -> None:
     log = log_of(seed)
-    pairs, known_positives = select(log.shown, NONE, Positives(), mask, seed)
+    pairs, known_positives = select_pairs(log.shown, NONE, Positives(), mask, seed)
     searcher_of = log.shown.searcher_rows[log.shown.clicked]  # clicks are the pairs, in order
     order = np.random.default_rng(seed).permutation(len(pairs.search_rows))
     at = 0
@@ -112,9 +112,9 @@ def test_exactly_the_known_positives_are_masked(seed: int, mask: str, size: int,
 def test_another_searchers_click_is_a_negative_with_mask_pair_and_not_with_mask_query() -> None:
     """Two searchers with the same query and different clicks train place and friends. [paper.md §4]"""
     rows = np.arange(2, dtype=np.int32)
-    shown = Shown(rows, rows, np.ones(2, bool), np.zeros(2, np.int32), rows)
+    shown = ShownResults(rows, rows, np.ones(2, bool), np.zeros(2, np.int32), rows)
     for mask, allowed in (("pair", True), ("query", False), ("document", True), ("none", True)):
-        pairs, known_positives = select(shown, NONE, Positives(), mask, 0)
+        pairs, known_positives = select_pairs(shown, NONE, Positives(), mask, 0)
         (batch,) = epoch(pairs, known_positives, NegativeMix(random=0, in_batch="all"), mask, 2, 0)
         assert batch.allowed.tolist() == [[False, allowed], [allowed, False]]
 
@@ -125,7 +125,7 @@ def test_pair_negatives_are_distinct_unmasked_documents_of_the_pairs_search(
     seed: int, mask: str, size: int, count: int
 ) -> None:
     log = log_of(seed)
-    pairs, known_positives = select(log.shown, NONE, Positives(), mask, seed)
+    pairs, known_positives = select_pairs(log.shown, NONE, Positives(), mask, seed)
     not_clicked = defaultdict(set)
     for search, document, clicked, query, searcher in zip(*log.shown, strict=True):
         masked = {"pair": log.clicks[query, searcher], "query": log.by_query[query]}.get(mask, set())
@@ -148,8 +148,8 @@ def test_pair_negatives_are_drawn_evenly() -> None:
     """Searches with a click and five other results: each of the five is a negative about equally often."""
     searches, documents = np.divmod(np.arange(6 * 2000, dtype=np.int32), 6)
     zeros = np.zeros_like(documents)
-    pairs, known_positives = select(
-        Shown(searches, documents, documents == 0, zeros, zeros), NONE, Positives(), "pair", 0
+    pairs, known_positives = select_pairs(
+        ShownResults(searches, documents, documents == 0, zeros, zeros), NONE, Positives(), "pair", 0
     )
     (batch,) = epoch(pairs, known_positives, NegativeMix(random=0, impressions=2), "pair", 2000, 0)
     counts = Counter(batch.pair_negatives.ravel().tolist())
@@ -160,7 +160,7 @@ def test_pair_negatives_are_drawn_evenly() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 9))
 def test_every_pair_comes_once_an_epoch_and_a_seed_fixes_the_batches(seed: int, size: int) -> None:
-    pairs, known_positives = select(log_of(seed).shown, NONE, Positives(source="both"), "pair", seed)
+    pairs, known_positives = select_pairs(log_of(seed).shown, NONE, Positives(source="both"), "pair", seed)
     mix = NegativeMix(random=5, impressions=1, in_batch=1)
     first, second = (epoch(pairs, known_positives, mix, "pair", size, seed) for _ in range(2))
     assert [len(batch.search_rows) for batch in first[:-1]] == [size] * (len(first) - 1)
@@ -180,7 +180,7 @@ def test_every_pair_comes_once_an_epoch_and_a_seed_fixes_the_batches(seed: int, 
 
 @pytest.mark.parametrize("only", [[3], [2, 7, 9]])
 def test_random_negatives_come_from_the_documents_of_training_alone(only: list[int]) -> None:
-    pairs, known_positives = select(log_of(1).shown, NONE, Positives(), "pair", 1)
+    pairs, known_positives = select_pairs(log_of(1).shown, NONE, Positives(), "pair", 1)
     for exponent in (0, 1):
         mix = NegativeMix(random=20, popularity=exponent)
         epoch_batches = epoch(pairs, known_positives, mix, "pair", 4, 0, source_of(pairs, only))
@@ -189,7 +189,7 @@ def test_random_negatives_come_from_the_documents_of_training_alone(only: list[i
 
 @pytest.mark.parametrize("exponent", [0, 0.5, 1])
 def test_random_negatives_come_by_popularity(exponent: float) -> None:
-    pairs, known_positives = select(log_of(1).shown, NONE, Positives(), "pair", 1)
+    pairs, known_positives = select_pairs(log_of(1).shown, NONE, Positives(), "pair", 1)
     source = source_of(pairs)
     (batch,) = epoch(pairs, known_positives, NegativeMix(random=60_000, popularity=exponent), "none", 100, 0, source)
     weights = (1.0 + source.clicks) ** exponent
@@ -199,7 +199,7 @@ def test_random_negatives_come_by_popularity(exponent: float) -> None:
 
 def test_a_batch_remembers_the_positives_before_it_and_masks_those_of_its_searcher() -> None:
     log = log_of(3)
-    pairs, known_positives = select(log.shown, NONE, Positives(), "pair", 3)
+    pairs, known_positives = select_pairs(log.shown, NONE, Positives(), "pair", 3)
     epoch_batches = epoch(pairs, known_positives, NegativeMix(random=2, memory=7, in_batch="all"), "pair", 3, 0)
     earlier: list[int] = []
     groups = dict(zip(pairs.search_rows.tolist(), pairs.groups.tolist(), strict=True))
@@ -217,7 +217,7 @@ def test_a_batch_remembers_the_positives_before_it_and_masks_those_of_its_search
 
 def test_mined_negatives_follow_the_impressions_and_belong_to_their_pair() -> None:
     log = log_of(4)
-    pairs, known_positives = select(log.shown, NONE, Positives(), "pair", 4)
+    pairs, known_positives = select_pairs(log.shown, NONE, Positives(), "pair", 4)
     mined = [[row % DOCUMENTS, (row + 1) % DOCUMENTS, -1][: 1 + row % 3] for row in range(len(pairs.search_rows))]
     table = [[*row, *[-1] * (3 - len(row))] for row in mined]
     mix = NegativeMix(random=0, impressions=1, offline_hard=2)
@@ -255,7 +255,7 @@ def test_a_window_keeps_neighbours_together() -> None:
 
 def test_sampling_probabilities_are_the_frequencies_of_the_draws() -> None:
     """q of the mixture is compared with the frequency of each document in the draws."""
-    pairs, known_positives = select(log_of(5).shown, NONE, Positives(), "none", 5)
+    pairs, known_positives = select_pairs(log_of(5).shown, NONE, Positives(), "none", 5)
     source, mix, size = source_of(pairs), NegativeMix(random=6, popularity=1, in_batch="all"), 4
     counts = Counter[int]()
     for seed in range(4000):

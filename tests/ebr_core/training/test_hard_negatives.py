@@ -14,7 +14,7 @@ from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.search.nearest import search_exact
 from ebr_core.training import rank_windows as nearest_candidates
-from ebr_core.training.hard_negatives import Mined, MiningQueries, Searched, mine, rank_window
+from ebr_core.training.hard_negatives import MinedBlock, MiningCorpus, MiningQueries, mine, rank_window
 from ebr_core.training.pair_config import Mining
 from ebr_core.training.positives import KnownPositives
 
@@ -33,7 +33,7 @@ def units(n: int, d: int, seed: int) -> Float32:
 
 def random_case(
     q: int, n: int, d: int, seed: int, integers: bool = False
-) -> tuple[MiningQueries, Searched, KnownPositives]:
+) -> tuple[MiningQueries, MiningCorpus, KnownPositives]:
     """A case with gaps among the rows. Integers: similarities without rounding, many ties, blank queries."""
     rng = np.random.default_rng(seed)
     queries, documents = units(q, d, seed + 1), units(n, d, seed + 2)
@@ -45,13 +45,18 @@ def random_case(
     groups = rng.integers(0, 4, q).astype(np.int32)
     return (
         MiningQueries(queries, groups, rng.choice(rows, q).astype(np.int32)),
-        Searched(documents, rows),
+        MiningCorpus(documents, rows),
         known_positives,
     )
 
 
 def candidates(
-    queries: MiningQueries, corpus: Searched, known_positives: KnownPositives, mining: Mining, q: int, noise: float = 0
+    queries: MiningQueries,
+    corpus: MiningCorpus,
+    known_positives: KnownPositives,
+    mining: Mining,
+    q: int,
+    noise: float = 0,
 ) -> dict[int, tuple[set[int], float]]:
     """{document row: (its possible ranks, given that similarities are only known up to noise; similarity)} of every
     document that may be drawn for query q."""
@@ -82,19 +87,19 @@ def candidates(
     return candidate_rows
 
 
-def concatenate(blocks: list[Mined]) -> Mined:
+def concatenate(blocks: list[MinedBlock]) -> MinedBlock:
     assert [block.first for block in blocks] == np.cumsum([0, *(len(b.ranks) for b in blocks)])[:-1].tolist()
-    return Mined(0, *(np.concatenate(parts) for parts in list(zip(*blocks, strict=True))[1:]))
+    return MinedBlock(0, *(np.concatenate(parts) for parts in list(zip(*blocks, strict=True))[1:]))
 
 
 def mine_all(
     queries: MiningQueries,
-    corpus: Searched,
+    corpus: MiningCorpus,
     known_positives: KnownPositives,
     mining: Mining,
     seed: int = 0,
     threads: int = 1,
-) -> Mined:
+) -> MinedBlock:
     return concatenate(list(mine(queries, corpus, known_positives, mining, seed, threads)))
 
 
@@ -146,7 +151,7 @@ def test_the_window_of_an_exact_search_is_the_window_mined() -> None:
     documents, vectors = units(3000, 16, 1), units(20, 16, 2)
     queries = MiningQueries(vectors, np.zeros(20, np.int32), np.full(20, -1, np.int32))
     negatives = mine_all(
-        queries, Searched(documents, np.arange(3000, dtype=np.int32)), nothing_known(), Mining(keep=400)
+        queries, MiningCorpus(documents, np.arange(3000, dtype=np.int32)), nothing_known(), Mining(keep=400)
     )
     expected, similarities = (part[:, 100:] for part in search_exact(documents, vectors, 500))
     mined_rows = np.take_along_axis(negatives.document_rows, negatives.ranks.argsort(1), 1)
@@ -170,10 +175,10 @@ def nothing_known() -> KnownPositives:
     return KnownPositives(np.zeros(2, np.int64), np.zeros(0, np.int32))
 
 
-def same_query(copies: int, documents: Float32, positive: int) -> tuple[MiningQueries, Searched, KnownPositives]:
+def same_query(copies: int, documents: Float32, positive: int) -> tuple[MiningQueries, MiningCorpus, KnownPositives]:
     vectors = np.tile(units(1, documents.shape[1], 7), (copies, 1))
     queries = MiningQueries(vectors, np.zeros(copies, np.int32), np.full(copies, positive, np.int32))
-    return queries, Searched(documents, np.arange(len(documents), dtype=np.int32)), nothing_known()
+    return queries, MiningCorpus(documents, np.arange(len(documents), dtype=np.int32)), nothing_known()
 
 
 @pytest.mark.parametrize(("sharpness", "shift"), [(0, 0), (8, 0), (8, -0.4)])
@@ -197,7 +202,7 @@ def test_a_seed_fixes_the_negatives_for_any_number_of_threads() -> None:
     """Documents with the same text have the same vector, but the last bits of their similarities may differ."""
     documents = np.tile(units(70, 64, 3), (20, 1))
     queries, _, known_positives = random_case(50, 100, 64, 1)
-    corpus = Searched(documents, np.arange(1400, dtype=np.int32))
+    corpus = MiningCorpus(documents, np.arange(1400, dtype=np.int32))
     runs = [
         mine_all(queries, corpus, known_positives, Mining(window=(11, 250), keep=9), s, t)
         for s, t in ((0, 1), (0, 2), (1, 1))
@@ -225,7 +230,7 @@ def test_one_shard_serves_all_queries_and_its_window_is_scaled() -> None:
     assert len(shard) == 100
     assert all(set(row[row >= 0].tolist()) == set(shard.tolist()) for row in all_ranks.document_rows)
     negatives = mine_all(queries, corpus, known_positives, Mining(window=(41, 200), keep=400, shard=0.25), seed=3)
-    part = Searched(corpus.vectors[np.isin(corpus.rows, shard)], shard)
+    part = MiningCorpus(corpus.vectors[np.isin(corpus.rows, shard)], shard)
     from_shard = mine_all(queries, part, known_positives, Mining(window=(11, 50), keep=400), seed=3)
     assert all(np.array_equal(first, second) for first, second in zip(negatives, from_shard, strict=True))
     second = mine_all(queries, corpus, known_positives, Mining(window=(41, 200), keep=400, shard=0.25), seed=4)
@@ -274,9 +279,9 @@ def test_invalid_inputs_are_refused() -> None:
     for case, mining, message in (
         ((queries, corpus), Mining(), "the last rank is 500.*60 documents; lower the window"),
         ((queries, corpus), Mining(window=(0.001, 0.002)), "hold no whole rank of 60 documents"),
-        ((queries, Searched(corpus.vectors[:0], rows[:0])), Mining(), "no document existed in the training window"),
-        ((queries, Searched(corpus.vectors, rows[::-1])), Mining(window=(1, 9)), "order of row"),
-        ((queries, Searched(not_a_number(60), rows)), Mining(window=(1, 9)), "documents hold values.*not numbers"),
+        ((queries, MiningCorpus(corpus.vectors[:0], rows[:0])), Mining(), "no document existed in the training window"),
+        ((queries, MiningCorpus(corpus.vectors, rows[::-1])), Mining(window=(1, 9)), "order of row"),
+        ((queries, MiningCorpus(not_a_number(60), rows)), Mining(window=(1, 9)), "documents hold values.*not numbers"),
         ((queries._replace(vectors=not_a_number(4)), corpus), Mining(window=(1, 9)), "queries hold values"),
         (
             (queries._replace(positives=np.full(4, 1000, np.int32)), corpus),

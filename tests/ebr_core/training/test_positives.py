@@ -7,7 +7,7 @@ import pytest
 
 from ebr_core.errors import InputError
 from ebr_core.training.pair_config import Positives
-from ebr_core.training.positives import KnownPositives, Pairs, Rated, Recovered, Shown, select
+from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs, RecoveredPairs, ShownResults, select_pairs
 
 NOBODY = -1
 
@@ -27,13 +27,13 @@ LOG = [
 ]
 
 
-def shown(log: list[tuple[int, int, bool, int, int]] = LOG) -> Shown:
+def shown(log: list[tuple[int, int, bool, int, int]] = LOG) -> ShownResults:
     search, document, clicked, query, searcher = zip(*log, strict=True)
     rows = [np.array(column, np.int32) for column in (search, document, query, searcher)]
-    return Shown(rows[0], rows[1], np.array(clicked, bool), rows[2], rows[3])
+    return ShownResults(rows[0], rows[1], np.array(clicked, bool), rows[2], rows[3])
 
 
-NONE = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
+NONE = RecoveredPairs(*(np.zeros(0, np.int32) for _ in RecoveredPairs._fields))
 
 
 def pairs_of(pairs: Pairs) -> list[tuple[int, int]]:
@@ -61,17 +61,17 @@ def not_clicked_of(pairs: Pairs) -> list[list[int]]:
 
 
 def test_clicks() -> None:
-    pairs, _ = select(shown(), NONE, Positives(source="clicks"), "pair", 0)
+    pairs, _ = select_pairs(shown(), NONE, Positives(source="clicks"), "pair", 0)
     assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 5)]
 
 
 def test_impressions_are_all_that_was_shown() -> None:
-    pairs, _ = select(shown(), NONE, Positives(source="impressions"), "pair", 0)
+    pairs, _ = select_pairs(shown(), NONE, Positives(source="impressions"), "pair", 0)
     assert pairs_of(pairs) == sorted((query, document) for _, document, _, query, _ in LOG)
 
 
 def test_both_counts_clicks_twice() -> None:
-    pairs, _ = select(shown(), NONE, Positives(source="both"), "pair", 0)
+    pairs, _ = select_pairs(shown(), NONE, Positives(source="both"), "pair", 0)
     assert pairs_of(pairs) == sorted(
         (query, document) for _, document, clicked, query, _ in LOG for _ in range(1 + clicked)
     )
@@ -79,12 +79,12 @@ def test_both_counts_clicks_twice() -> None:
 
 @pytest.mark.parametrize("source", ["clicks", "impressions", "both"])
 def test_equal_volume_draws_as_many_pairs_as_there_are_clicks(source: str) -> None:
-    all_pairs = pairs_of(select(shown(), NONE, Positives.model_validate({"source": source}), "pair", 0)[0])
+    all_pairs = pairs_of(select_pairs(shown(), NONE, Positives.model_validate({"source": source}), "pair", 0)[0])
     positives = Positives.model_validate({"source": source, "equal_volume": True})
-    samples = [pairs_of(select(shown(), NONE, positives, "pair", seed)[0]) for seed in range(20)]
+    samples = [pairs_of(select_pairs(shown(), NONE, positives, "pair", seed)[0]) for seed in range(20)]
     assert all(len(sample) == 5 for sample in samples)
     assert all(sample.count(pair) <= all_pairs.count(pair) for sample in samples for pair in sample)
-    assert samples[3] == pairs_of(select(shown(), NONE, positives, "pair", 3)[0])
+    assert samples[3] == pairs_of(select_pairs(shown(), NONE, positives, "pair", 3)[0])
     assert (len({tuple(sample) for sample in samples}) > 1) == (source != "clicks")
 
 
@@ -97,7 +97,7 @@ def test_equal_volume_draws_as_many_pairs_as_there_are_clicks(source: str) -> No
     ],
 )
 def test_known_positives_of_clicks(mask: str, expected: list[set[int]]) -> None:
-    pairs, known_positives = select(shown(), NONE, Positives(), mask, 0)
+    pairs, known_positives = select_pairs(shown(), NONE, Positives(), mask, 0)
     assert pairs.document_rows.tolist() == [1, 2, 2, 3, 5]
     assert known_of(pairs, known_positives) == expected
 
@@ -107,7 +107,7 @@ def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -
         positives = Positives.model_validate({"source": source, "equal_volume": True})
         for mask in ("pair", "query"):
             for seed in range(5):
-                pairs, known_positives = select(shown(), NONE, positives, mask, seed)
+                pairs, known_positives = select_pairs(shown(), NONE, positives, mask, seed)
                 sets = known_of(pairs, known_positives)
                 assert all(document in documents for document, documents in zip(pairs.document_rows, sets, strict=True))
                 for first, last in zip(known_positives.offsets[:-1], known_positives.offsets[1:], strict=True):
@@ -130,13 +130,13 @@ def test_known_positives_are_sorted_and_hold_the_pair_itself_and_every_click() -
     ],
 )
 def test_impressions_that_were_not_clicked(mask: str, expected: list[list[int]]) -> None:
-    pairs, _ = select(shown(), NONE, Positives(), mask, 0)
+    pairs, _ = select_pairs(shown(), NONE, Positives(), mask, 0)
     assert not_clicked_of(pairs) == expected
 
 
 def test_the_last_searcher_of_a_query_and_the_unknown_one_of_the_next_are_two() -> None:
     log = shown([(0, 1, True, 0, 2), (1, 2, True, 1, NOBODY), (2, 3, True, 1, 0)])
-    pairs, known_positives = select(log, NONE, Positives(), "pair", 0)
+    pairs, known_positives = select_pairs(log, NONE, Positives(), "pair", 0)
     assert known_of(pairs, known_positives) == [{1}, {2}, {3}]
 
 
@@ -144,17 +144,17 @@ def test_no_click_is_an_error() -> None:
     unclicked = shown([(0, 1, False, 0, 0), (0, 2, False, 0, 0)])
     for positives in (Positives(), Positives(source="impressions", equal_volume=True)):
         with pytest.raises(InputError, match="no positives: 2 results"):
-            select(unclicked, NONE, positives, "pair", 0)
-    assert len(select(unclicked, NONE, Positives(source="impressions"), "pair", 0)[0].search_rows) == 2
+            select_pairs(unclicked, NONE, positives, "pair", 0)
+    assert len(select_pairs(unclicked, NONE, Positives(source="impressions"), "pair", 0)[0].search_rows) == 2
 
 
 # Ann's search 3 for query 1 failed; later in her session she clicked 6. Bob's search 6 for query 2 failed, then 1.
-FAILED = Recovered(*(np.array(column, np.int32) for column in zip((3, 6, 1, 0), (6, 1, 2, 1), strict=True)))
+FAILED = RecoveredPairs(*(np.array(column, np.int32) for column in zip((3, 6, 1, 0), (6, 1, 2, 1), strict=True)))
 
 
 def test_hard_share_sets_the_number_of_hard_positives_and_masks_their_targets() -> None:
     for share, count in ((0.2, 1), (0.4, 2)):
-        pairs, known_positives = select(shown(), FAILED, Positives(source="none", hard_share=share), "pair", 0)
+        pairs, known_positives = select_pairs(shown(), FAILED, Positives(source="none", hard_share=share), "pair", 0)
         assert len(pairs.search_rows) == count  # of 5 clicks
         assert pairs.pairs_per_epoch == 5
     assert sorted(zip(pairs.search_rows.tolist(), pairs.document_rows.tolist(), strict=True)) == [(3, 6), (6, 1)]
@@ -165,19 +165,19 @@ def test_hard_share_sets_the_number_of_hard_positives_and_masks_their_targets() 
 
 
 def test_hard_positives_are_added_to_the_others() -> None:
-    pairs, _ = select(shown(), FAILED, Positives(hard_share=0.4), "pair", 0)
+    pairs, _ = select_pairs(shown(), FAILED, Positives(hard_share=0.4), "pair", 0)
     assert len(pairs.search_rows) == 7
     assert pairs.pairs_per_epoch == 5
 
 
 def test_more_hard_positives_than_the_log_has_is_an_error() -> None:
     with pytest.raises(InputError, match=r"hard_share 0\.6 of 5 clicks are 3 pairs, but only 2 failed.*at most 0\.400"):
-        select(shown(), FAILED, Positives(hard_share=0.6), "pair", 0)
+        select_pairs(shown(), FAILED, Positives(hard_share=0.6), "pair", 0)
     with pytest.raises(InputError, match="these logs have no hard positives"):
-        select(shown(), NONE, Positives(hard_share=0.6), "pair", 0)
+        select_pairs(shown(), NONE, Positives(hard_share=0.6), "pair", 0)
 
 
-RATED = Rated(
+RATED = RatedPairs(
     np.array([0, 1, 3, 3], np.int32),  # Ann's search of query 0; Bob's; Ann's of query 1, which clicked nothing
     np.array([4, 5, 6, 7], np.int32),
     np.array([0, 0, 1, 1], np.int32),
@@ -187,7 +187,7 @@ RATED = Rated(
 
 
 def test_results_rated_good_are_positives_and_known() -> None:
-    pairs, known_positives = select(shown(), NONE, Positives(), "pair", 0, RATED)
+    pairs, known_positives = select_pairs(shown(), NONE, Positives(), "pair", 0, RATED)
     assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 4), (0, 5), (1, 6)]
     assert known_of(pairs, known_positives)[:3] == [{1, 2, 4}, {2}, {1, 2, 4}]  # Ann's, Bob's, Ann's again
     assert known_of(pairs, known_positives)[-1] == {6}
@@ -196,6 +196,6 @@ def test_results_rated_good_are_positives_and_known() -> None:
 
 
 def test_results_rated_good_can_be_known_without_being_positives() -> None:
-    pairs, known_positives = select(shown(), NONE, Positives(), "pair", 0, RATED, rated_good=False)
+    pairs, known_positives = select_pairs(shown(), NONE, Positives(), "pair", 0, RATED, rated_good=False)
     assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 5)]
     assert known_of(pairs, known_positives)[0] == {1, 2, 4}

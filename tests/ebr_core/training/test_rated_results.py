@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from ebr_core.training.positives import KnownPositives, Pairs, Rated
+from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs
 from ebr_core.training.rated_results import (
     Feedback,
     Filter,
     Rater,
-    bad_of,
-    first_there,
-    keys_of,
-    packed,
-    shuffled,
-    with_noise,
+    add_noise,
+    documents_rated_bad,
+    first_valid,
+    pack_left,
+    pair_keys,
+    shuffle_ratings,
 )
 
 N = 8  # searches, documents and groups
@@ -33,7 +33,7 @@ def test_the_first_valid_results_keep_their_order(lists: list[list[tuple[int, bo
     k = data.draw(st.integers(1, 4))
     rows = np.array([[row for row, _ in results] for results in lists], np.int32)
     valid = np.array([[is_valid for _, is_valid in results] for results in lists], bool)
-    first_rows, near = first_there(rows, -rows.astype(np.float32), valid, k)
+    first_rows, near = first_valid(rows, -rows.astype(np.float32), valid, k)
     for q, results in enumerate(lists):
         expected = [row for row, is_valid in results if is_valid][:k]
         assert first_rows[q].tolist() == expected + [-1] * (k - len(expected))
@@ -43,9 +43,9 @@ def test_the_first_valid_results_keep_their_order(lists: list[list[tuple[int, bo
 pairs_rated = st.dictionaries(st.tuples(st.integers(0, N - 1), st.integers(0, N - 1)), st.booleans())
 
 
-def _rated(ratings: dict[tuple[int, int], bool]) -> Rated:
+def _rated(ratings: dict[tuple[int, int], bool]) -> RatedPairs:
     searches, documents = (np.array([pair[side] for pair in ratings], np.int32) for side in (0, 1))
-    return Rated(searches, documents, searches, searches, np.array(list(ratings.values()), bool))
+    return RatedPairs(searches, documents, searches, searches, np.array(list(ratings.values()), bool))
 
 
 @settings(max_examples=100, deadline=None)
@@ -62,7 +62,7 @@ def test_results_rated_bad_are_negatives_of_their_search_except_known_positives(
     pairs = Pairs(columns[0], columns[1], columns[2], zeros, zeros, np.zeros(0, np.int32), len(triples))
     offsets = np.cumsum([0, *(len(group_documents) for group_documents in positives_of_groups)]).astype(np.int64)
     documents = np.array([row for group_documents in positives_of_groups for row in sorted(group_documents)], np.int32)
-    bad_rows = bad_of(_rated(ratings), pairs, KnownPositives(offsets, documents))
+    bad_rows = documents_rated_bad(_rated(ratings), pairs, KnownPositives(offsets, documents))
     for at, (search, _, group) in enumerate(triples):
         expected = {
             document for (rated_search, document), good in ratings.items() if rated_search == search and not good
@@ -73,7 +73,10 @@ def test_results_rated_bad_are_negatives_of_their_search_except_known_positives(
 
 
 def test_packed_moves_what_is_missing_behind() -> None:
-    assert packed(np.array([[-1, 3, -1, 1], [2, -1, -1, -1]], np.int32)).tolist() == [[3, 1, -1, -1], [2, -1, -1, -1]]
+    assert pack_left(np.array([[-1, 3, -1, 1], [2, -1, -1, -1]], np.int32)).tolist() == [
+        [3, 1, -1, -1],
+        [2, -1, -1, -1],
+    ]
 
 
 def test_the_error_of_the_majority_is_the_sum_over_outcomes() -> None:
@@ -87,22 +90,22 @@ def test_the_error_of_the_majority_is_the_sum_over_outcomes() -> None:
 
 def test_noise_has_its_rate_and_is_the_same_for_a_pair_in_any_order() -> None:
     rng = np.random.default_rng(0)
-    keys = keys_of(rng.integers(0, 1000, 20_000).astype(np.int32), rng.integers(0, 1000, 20_000).astype(np.int32))
+    keys = pair_keys(rng.integers(0, 1000, 20_000).astype(np.int32), rng.integers(0, 1000, 20_000).astype(np.int32))
     grades = rng.integers(0, 3, 20_000).astype(np.float32)
     rater = Rater(noise=0.2, raters=1)
-    noisy = with_noise(grades, keys, 2, rater)
+    noisy = add_noise(grades, keys, 2, rater)
     flipped = (noisy >= 2) != (grades >= 2)
     assert abs(flipped.mean() - 0.2) < 0.02
     assert np.array_equal(noisy[~flipped], grades[~flipped])
     order = rng.permutation(len(keys))
-    assert np.array_equal(with_noise(grades[order], keys[order], 2, rater), noisy[order])
-    assert not np.array_equal(with_noise(grades, keys, 2, Rater(noise=0.2, raters=1, seed=1)), noisy)
-    assert np.array_equal(with_noise(grades, keys, 2, Rater(noise=0)), grades)
+    assert np.array_equal(add_noise(grades[order], keys[order], 2, rater), noisy[order])
+    assert not np.array_equal(add_noise(grades, keys, 2, Rater(noise=0.2, raters=1, seed=1)), noisy)
+    assert np.array_equal(add_noise(grades, keys, 2, Rater(noise=0)), grades)
 
 
 def test_shuffled_ratings_are_as_many_good_ones_of_the_same_pairs() -> None:
     rated = _rated({(search, document): document == 3 for search in range(N) for document in range(N)})
-    control = shuffled(rated, 0)
+    control = shuffle_ratings(rated, 0)
     assert control.good.sum() == rated.good.sum()
     assert np.array_equal(control.document_rows, rated.document_rows)
     assert not np.array_equal(control.good, rated.good)

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.scratch import Array
-from ebr_core.towers.fitted_features import Fitted
+from ebr_core.towers.fitted_features import FittedFeatures
 from ebr_core.towers.tower import Tower, copied_state, encode_in_blocks
 from ebr_core.towers.tower_inputs import Inputs
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.loss_config import Softmax
 from ebr_core.training.pair_config import Mining, NegativeMix
-from ebr_core.training.positives import select
+from ebr_core.training.positives import select_pairs
 from ebr_core.training.train_loop import Epoch, Start, mine_pairs, train
 
 
@@ -100,7 +100,7 @@ class TorchTower(NamedTuple):
         """No group weights: there is one group."""
         return {}
 
-    def warm_start(self, old: TorchTower, before: Fitted, after: Fitted) -> TorchTower:
+    def warm_start(self, old: TorchTower, before: FittedFeatures, after: FittedFeatures) -> TorchTower:
         """The old module unchanged: words are hashed, so they do not depend on the log."""
         return old.over(self.inputs)
 
@@ -119,7 +119,7 @@ ARM = arm_of(NegativeMix(random=10, in_batch="all"), epochs=6, learning_rate=0.0
 
 def trained(world: Planted, arm: Arm, seed: int) -> tuple[list[Epoch], Tower]:
     tower: Tower = new_torch_tower(world.corpus.inputs, arm.towers.dimensions, seed)
-    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, seed)
+    pairs, known_positives = select_pairs(world.shown, NONE, arm.positives, arm.mask, seed)
     steps = train(world.corpus, pairs, known_positives, arm, seed, world.recall, Start(tower))
     return [progress.epoch for progress, _ in steps if progress.epoch], tower
 
@@ -148,7 +148,7 @@ def test_the_same_seed_gives_the_same_bytes_with_any_tower(seed: int) -> None:
 def test_any_tower_can_mine_negatives() -> None:
     world = planted()
     _, tower = trained(world, ARM, 0)
-    pairs, known_positives = select(world.shown, NONE, ARM.positives, ARM.mask, 0)
+    pairs, known_positives = select_pairs(world.shown, NONE, ARM.positives, ARM.mask, 0)
     parts = list(mine_pairs(tower, world.corpus, pairs, known_positives, Mining(window=(1, 12), keep=6), 0, 1))
     rows = np.concatenate([part.document_rows for part in parts])
     assert len(rows) == len(pairs.search_rows)

@@ -19,12 +19,12 @@ from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower, restore_ngram_tower
 from ebr_core.towers.tower import copied_state, query_vectors
 from ebr_core.towers.tower_config import NgramTowerConfig
-from ebr_core.towers.tower_inputs import Bagged, inputs_of, with_copies, with_views
+from ebr_core.towers.tower_inputs import BagGroup, text_inputs, with_copies, with_views
 from ebr_core.training.arm_config import Arm, TextFeatures, Training
 from ebr_core.training.batches import NegativeSource
 from ebr_core.training.loss_config import Softmax, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix, TypoCopies
-from ebr_core.training.positives import Recovered, Shown, select
+from ebr_core.training.positives import RecoveredPairs, ShownResults, select_pairs
 from ebr_core.training.train_loop import (
     Corpus,
     Epoch,
@@ -42,12 +42,12 @@ EACH = 6  # documents, and queries, per cluster
 FEATURES = TextFeatures(char_ngrams=(), word_ngrams=(1,), buckets=4096)
 
 
-NONE = Recovered(*(np.zeros(0, np.int32) for _ in Recovered._fields))
+NONE = RecoveredPairs(*(np.zeros(0, np.int32) for _ in RecoveredPairs._fields))
 
 
 class Planted(NamedTuple):
     corpus: Corpus
-    shown: Shown
+    shown: ShownResults
     recall: Callable[[NgramTower], float]
 
 
@@ -63,7 +63,7 @@ def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True)
     table_rows = int(vocabulary.max()) + 1
     n, query_of = len(documents), np.arange(len(queries), dtype=np.int32)
     sides = keep_known(query_bags, vocabulary), keep_known(document_bags, vocabulary)
-    inputs = inputs_of(*sides, table_rows, shared, query_of)
+    inputs = text_inputs(*sides, table_rows, shared, query_of)
     no_clicks = np.zeros(n, np.int64)
     corpus = Corpus(inputs, np.arange(n, dtype=np.int32), no_clicks)
     rows = []
@@ -75,7 +75,9 @@ def planted(seed: int = 0, titles: list[str] | None = None, shared: bool = True)
     rows.sort()
     search_rows, document_rows, clicks = (np.array(column) for column in zip(*rows, strict=True))
     searches = search_rows.astype(np.int32)
-    shown = Shown(searches, document_rows.astype(np.int32), clicks.astype(bool), searches, np.zeros_like(searches))
+    shown = ShownResults(
+        searches, document_rows.astype(np.int32), clicks.astype(bool), searches, np.zeros_like(searches)
+    )
     query_rows = np.arange(len(queries))
     targets = Targets(  # every query wants all documents of its cluster
         np.arange(len(queries) + 1, dtype=np.int64) * EACH,
@@ -100,7 +102,7 @@ def arm_of(mix: NegativeMix, **training: float) -> Arm:
 def trained(world: Planted, arm: Arm, seed: int = 0) -> tuple[list[Epoch], NgramTower, NgramTower]:
     """(epochs, the towers after the last step, the best ones)."""
     use_threads(1)
-    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, seed)
+    pairs, known_positives = select_pairs(world.shown, NONE, arm.positives, arm.mask, seed)
     epochs: list[Epoch] = []
     for progress, tower in train(world.corpus, pairs, known_positives, arm, seed, world.recall):
         if progress.epoch:
@@ -145,7 +147,7 @@ def test_a_seed_fixes_every_byte_and_another_seed_changes_them() -> None:
 
 def test_progress_counts_pairs_and_reports_each_epoch() -> None:
     world, arm = planted(), arm_of(NegativeMix(random=5), epochs=2, batch_size=50)
-    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    pairs, known_positives = select_pairs(world.shown, NONE, arm.positives, arm.mask, 0)
     p = len(pairs.search_rows)
     reports = [progress for progress, _ in train(world.corpus, pairs, known_positives, arm, 0, world.recall)]
     assert [progress.pairs for progress in reports] == [
@@ -172,7 +174,7 @@ def test_it_stops_when_recall_has_not_risen_for_patience_epochs(
     next_recall = iter(recalls)
     world = world._replace(recall=lambda _: next(next_recall))
     arm = arm_of(NegativeMix(random=3), epochs=len(recalls), patience=patience)
-    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    pairs, known_positives = select_pairs(world.shown, NONE, arm.positives, arm.mask, 0)
     ends = [
         progress for progress, _ in train(world.corpus, pairs, known_positives, arm, 0, world.recall) if progress.epoch
     ]
@@ -201,7 +203,7 @@ def test_a_validation_that_measures_nothing_is_an_error() -> None:
 
 def test_not_clicked_impressions_that_do_not_exist_are_an_error() -> None:
     world = planted()
-    shown = Shown(*(column[world.shown.clicked] for column in world.shown))
+    shown = ShownResults(*(column[world.shown.clicked] for column in world.shown))
     with pytest.raises(InputError, match=r"negatives\.impressions"):
         trained(world._replace(shown=shown), arm_of(NegativeMix(random=0, impressions=1)))
 
@@ -217,7 +219,7 @@ def test_an_arm_that_starts_from_another_goes_on_where_it_stopped() -> None:
     """An arm that starts from a trained one, with the optimiser's state, does not fall back to an untrained recall."""
     world, arm = planted(), arm_of(NegativeMix(random=10), epochs=6)
     _, tower, _ = trained(world, arm)
-    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    pairs, known_positives = select_pairs(world.shown, NONE, arm.positives, arm.mask, 0)
     recall_before = world.recall(tower)
     short_arm = arm_of(NegativeMix(random=10), epochs=1, learning_rate=1e-6)
     end = [
@@ -233,7 +235,7 @@ def test_offline_hard_negatives_are_neither_positives_nor_unknown_documents() ->
     world, arm = planted(), arm_of(NegativeMix(random=5))
     corpus = world.corpus._replace(trainable=np.arange(0, CLUSTERS * EACH, 2, dtype=np.int32))
     _, tower, _ = trained(world, arm)
-    pairs, known_positives = select(world.shown, NONE, arm.positives, arm.mask, 0)
+    pairs, known_positives = select_pairs(world.shown, NONE, arm.positives, arm.mask, 0)
     blocks = mine_pairs(tower, corpus, pairs, known_positives, Mining(window=(1, 8), keep=6), 0, 1)
     rows = np.concatenate([part.document_rows for part in blocks])
     assert len(rows) == len(pairs.search_rows)
@@ -283,7 +285,7 @@ def test_a_curriculum_moves_its_counts_from_the_first_epoch_to_the_last() -> Non
 
 def test_the_shuffled_control_permutes_the_probabilities() -> None:
     world = planted()
-    pairs, _ = select(world.shown, NONE, arm_of(NegativeMix()).positives, "pair", 0)
+    pairs, _ = select_pairs(world.shown, NONE, arm_of(NegativeMix()).positives, "pair", 0)
     mix = NegativeMix(random=5, in_batch="all")
     unmined = np.full((len(pairs.search_rows), 0), -1, np.int32)
     source = NegativeSource(world.corpus.trainable, world.corpus.clicks, unmined)
@@ -315,7 +317,7 @@ def test_several_query_vectors_learn_the_clusters() -> None:
 
     epochs, tower, _ = trained(world._replace(corpus=corpus, recall=recall), arm)
     assert epochs[-1].validation_recall > 0.9
-    pairs, known_positives = select(world.shown, NONE, arm.positives, "pair", 0)
+    pairs, known_positives = select_pairs(world.shown, NONE, arm.positives, "pair", 0)
     with pytest.raises(InputError, match="cannot be mined from"):
         mine_pairs(tower, corpus, pairs, known_positives, Mining(window=(1, 8)), 0, 1)
 
@@ -329,7 +331,7 @@ def test_misspelt_copies_learn_what_their_queries_learn() -> None:
     vocabulary = fit_vocabulary([words], FEATURES.buckets)
     base = world.corpus.inputs
     group = base.groups["text"]
-    assert isinstance(group, Bagged)
+    assert isinstance(group, BagGroup)
     word_bags = keep_known(words, vocabulary)
     copies = Bags(word_bags.offsets, word_bags.ids + np.int32(group.table_rows), word_bags.weights)
     wider = base._replace(groups={"text": group._replace(table_rows=group.table_rows + len(queries))})

@@ -19,7 +19,7 @@ from prefect.states import Pending, Running
 
 from flows.process.cleanup import FLOW_RUN, HOST, PROCESS, RUN, close_runs, end_descendants, end_orphans
 from tasks.home import home
-from tasks.process_identity import myself
+from tasks.process_identity import own_identity
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def _process(*words: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]
 def test_only_the_servers_of_dead_runs_of_this_home_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RUN, "")
     monkeypatch.setattr("flows.process.cleanup.GRACE_S", 0.5)
-    identity, this_home = myself(), str(home())
+    identity, this_home = own_identity(), str(home())
     recycled = f"{os.getpid()}:1"  # the number of this process, which another process had before
     with (
         _process("prefect.server", EBR_HOME=this_home, **{RUN: recycled}) as server,

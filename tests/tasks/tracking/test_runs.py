@@ -15,7 +15,7 @@ import mlflow
 import pytest
 
 from tasks.nights.night_records import Night
-from tasks.process_identity import myself
+from tasks.process_identity import own_identity
 from tasks.report.result import ResultRow
 from tasks.tracking.mlflow_store import close_dead, make_database, track_night
 from tasks.tracking.run_metrics import recall_panels
@@ -61,7 +61,7 @@ def test_runs_of_a_killed_process_are_marked_as_killed() -> None:
     dead = begin_run(process=f"{os.getpid()}:1", host=host)
     child = begin_run(**{"mlflow.parentRunId": dead})
     running = [
-        begin_run(process=myself(), host=host),
+        begin_run(process=own_identity(), host=host),
         begin_run(process=f"{os.getpid()}:1", host="elsewhere"),
         begin_run(),
     ]
@@ -82,7 +82,7 @@ def test_runs_of_a_killed_night_are_marked_or_logged_again(tmp_path: Path) -> No
     )
     track_night.fn(night)
     assert [client.get_run(run).info.status for run in (not_repeated, repeated)] == ["KILLED", "FINISHED"]
-    assert client.get_run(repeated).data.tags["process"] == myself()
+    assert client.get_run(repeated).data.tags["process"] == own_identity()
     assert len(client.search_runs([experiment])) == 2
 
 
