@@ -96,7 +96,7 @@ def build_ours(name: str, spec: Any, documents: Float32, tuning: Float32) -> Bui
     except InputError as error:
         print(f"{name}: {error}", flush=True)
         return None
-    seconds, index = time.process_time() - start, tuned.made
+    seconds, index = time.process_time() - start, tuned.built_index
     copies = sum(array.nbytes for array in index.copies) if index.copies else 0
     label = f"{name} {tuned.chosen.links}" if tuned.chosen.links else name
     size = len(faiss.serialize_index(index.index)) + copies

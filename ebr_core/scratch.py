@@ -37,7 +37,7 @@ class Scratch(NamedTuple):
         """The concatenation of pieces."""
         return self.columns(((piece,) for piece in pieces), dtype)[0]
 
-    def over(self, rows: int, piece: Callable[[slice], Array], dtype: npt.DTypeLike) -> Array:
+    def concat_blocks(self, rows: int, piece: Callable[[slice], Array], dtype: npt.DTypeLike) -> Array:
         """The concatenation of piece(part) for the slices of 0 … rows − 1."""
         return self.column(map(piece, slices(rows)), dtype)
 
@@ -53,7 +53,7 @@ class Scratch(NamedTuple):
                 is_new[0] = block[0] != values[part.start - 1]
             return block[is_new]
 
-        return self.over(len(values), first_occurrences, values.dtype)
+        return self.concat_blocks(len(values), first_occurrences, values.dtype)
 
 
 class _GrowingArray:

@@ -105,7 +105,9 @@ def _seeds_of(inputs: _ListInputs, settings: ListSpec) -> list[int | None]:
     """The seeds that all arms of a list have; [None] for a list without arms."""
     if not settings.vector_sources:
         return [None]
-    return [seed for seed in inputs.spec.seeds if all((arm, seed) in inputs.vectors.test for arm in settings.vector_sources)]
+    return [
+        seed for seed in inputs.spec.seeds if all((arm, seed) in inputs.vectors.test for arm in settings.vector_sources)
+    ]
 
 
 def _combined_list(inputs: _ListInputs, lists: Lists, name: str, settings: ListSpec, seed: int | None) -> RetrievedList:

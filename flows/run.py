@@ -165,10 +165,12 @@ def finish_run(spec: Experiment, experiment: str, source: Source, searches: Eval
         log=source.log,
         searches=result(searches.test),
         trained=tuple(trained_arms),
-        joined=tuple(EnsembleRun(arm=arm, seed=seed, weights=weights) for (arm, seed), weights in run.weights.items()),
+        ensembles=tuple(
+            EnsembleRun(arm=arm, seed=seed, weights=weights) for (arm, seed), weights in run.weights.items()
+        ),
         rankers=tuple(RankerRun(arm=arm, seed=seed, ranker=ranker) for (arm, seed), ranker in run.rankers.items()),
         feedback=tuple(
-            FeedbackResult(arm=arm, seed=seed, made=artifact) for (arm, seed), artifact in run.feedback.items()
+            FeedbackResult(arm=arm, seed=seed, artifact=artifact) for (arm, seed), artifact in run.feedback.items()
         ),
         costs=tuple(_costs(run)),
         indexes=indexes,

@@ -110,11 +110,11 @@ def _write(artifact: Artifact, produce: Callable[[Path], None]) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def clear_unfinished(of: int | None = None) -> None:
-    """Remove the unfinished folders of dead processes of this machine; with `of`, those of the process of that id."""
+def clear_unfinished(pid: int | None = None) -> None:
+    """Remove the unfinished folders of dead processes of this machine; with a pid, those of that process."""
     for folder in artifacts().glob(f"{UNFINISHED}*"):
-        prefix, pid, _ = folder.name.rsplit(".", 2)
-        abandoned = int(pid) == of if of else not Path("/proc", pid).exists()
+        prefix, owner, _ = folder.name.rsplit(".", 2)
+        abandoned = int(owner) == pid if pid else not Path("/proc", owner).exists()
         if prefix.endswith(f".{socket.gethostname()}") and abandoned:
             shutil.rmtree(folder, ignore_errors=True)
 

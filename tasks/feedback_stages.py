@@ -56,13 +56,13 @@ class FeedbackResult(Frozen):
 
     arm: str
     seed: int
-    made: Artifact
+    artifact: Artifact
 
 
 def read_summary(result: FeedbackResult) -> dict[str, Any]:
     """The content of ratings.json or filter.json (see _write and fit_filter), with the arm and the seed."""
-    file = "filter.json" if result.made.stage == fit_filter.name else "ratings.json"
-    summary: dict[str, Any] = json.loads((result.made.folder / file).read_text())
+    file = "filter.json" if result.artifact.stage == fit_filter.name else "ratings.json"
+    summary: dict[str, Any] = json.loads((result.artifact.folder / file).read_text())
     return {"arm": result.arm, "seed": result.seed} | summary
 
 

@@ -37,7 +37,7 @@ class FinishedRun(Frozen):
     log: Log
     searches: EvalSet  # of the test
     trained: tuple[TrainedArm, ...]
-    joined: tuple[EnsembleRun, ...]
+    ensembles: tuple[EnsembleRun, ...]
     rankers: tuple[RankerRun, ...]
     feedback: tuple[FeedbackResult, ...]
     costs: tuple[CostSource, ...]

@@ -168,7 +168,7 @@ def _near(
     queries = np.load(vectors.folder / "queries.npy")
     compared, _ = search_cost(deduped_index, queries, k)
     nearest = search_within(deduped_index, documents, queries, k, allowed, float(compared.mean()))
-    if nearest.exactly and allowed is not None:
+    if nearest.is_exact and allowed is not None:
         compared[:] = allowed.sum()
     if retrieval.near == "top":
         return nearest.rows, compared
@@ -183,7 +183,7 @@ def _radius(retrieval: Retrieval, radius: CalibratedRadius | None, similarities:
     if not (radius.folder / "radius.json").exists():
         raise InputError("no validation target was retrieved, so no radius can be calibrated; set radius to a number")
     calibrated = Radius.model_validate_json((radius.folder / "radius.json").read_text())
-    return calibrated.of(retrieval.radius, similarities)
+    return calibrated.radius_for(retrieval.radius, similarities)
 
 
 def _spared(log: Log, sample: SampledSearches, trigger: Trigger) -> npt.NDArray[np.bool_]:

@@ -108,8 +108,8 @@ def _build(
     assert tuned_on is not None, "a target needs validation queries"
     queries = np.load(tuned_on.folder / "queries.npy")
     tuned = tune(documents, queries.reshape(-1, queries.shape[-1]), spec)
-    (folder / "tuning.json").write_text(json.dumps([point._asdict() for point in tuned.tried], indent=1))
-    return tuned.made, tuned.chosen._asdict()
+    (folder / "tuning.json").write_text(json.dumps([point._asdict() for point in tuned.points], indent=1))
+    return tuned.built_index, tuned.chosen._asdict()
 
 
 @stage(RetrievedList)

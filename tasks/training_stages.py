@@ -243,7 +243,7 @@ def _read_mined(mined: MinedNegatives, pairs: int, scratch: Scratch) -> Int32:
     with pq.ParquetFile(mined.folder / "mined.parquet") as file:
         places = (batch["place"].to_numpy() for batch in file.iter_batches(columns=["place"]))
         width = 1 + max((int(part.max(initial=-1)) for part in places), default=-1)
-        flat = scratch.over(pairs * width, lambda part: np.full(part.stop - part.start, -1), np.int32)
+        flat = scratch.concat_blocks(pairs * width, lambda part: np.full(part.stop - part.start, -1), np.int32)
         documents = flat.reshape(pairs, width)
         for batch in file.iter_batches(columns=["pair_row", "place", "document_row"]):
             documents[batch["pair_row"].to_numpy(), batch["place"].to_numpy()] = batch["document_row"].to_numpy()

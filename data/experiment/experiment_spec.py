@@ -109,7 +109,8 @@ class Experiment(Frozen):
         default_factory=dict, description="the arms to train; `base` holds the settings that they share"
     )
     ensembles: dict[Name, Ensemble] = Field(
-        default_factory=dict, description="weighted sums of arms, vector_sources as one; used like arms in all sections below"
+        default_factory=dict,
+        description="weighted sums of arms, vector_sources as one; used like arms in all sections below",
     )
     indexes: dict[Name, Index] = Field(
         default_factory=dict, description="in addition to exact search, which is always available"

@@ -100,7 +100,7 @@ class Radius(Frozen):
     beyond: float = Field(description="the distance beyond the query's nearest document within which 95% of them lie")
     targets: int = Field(description="number of validation targets that it was calibrated on")
 
-    def of(self, radius: float | Literal["model", "query"], similarities: Float32) -> Float32 | float:
+    def radius_for(self, radius: float | Literal["model", "query"], similarities: Float32) -> Float32 | float:
         """The radius: a number, or (Q, 1) from similarities (Q, K), the nearest document of each query first."""
         if radius == "query":
             return np.asarray(1 - similarities[:, :1] + self.beyond, np.float32)
@@ -159,7 +159,7 @@ class FilteredResult(NamedTuple):
 
     rows: Int32  # (Q, K)
     similarities: Float32  # (Q, K)
-    exactly: bool  # True if every document that meets the condition was compared
+    is_exact: bool  # True if every document that meets the condition was compared
 
 
 def search_within(

@@ -14,8 +14,7 @@ from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import DedupedIndex
 from ebr_core.search.faiss_index import build, innermost, set_parameters
 from ebr_core.search.index_specs import Hnsw, Imi, Ivf, variants
-from ebr_core.search.nearest import recall_up_to_ties, search_exact, search_index
-from ebr_core.search.nearest import search_cost
+from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact, search_index
 
 REFINE_FACTORS = (1, 2, 4, 8, 16)  # candidates reordered for each document returned
 ONE_SIDED = 1.645  # standard errors below the mean: the one-sided 95% bound
@@ -39,9 +38,9 @@ class Point(NamedTuple):
 class TuningResult(NamedTuple):
     """The tuned index with its setting, the chosen point, and all measured points."""
 
-    made: DedupedIndex
+    built_index: DedupedIndex
     chosen: Point
-    tried: list[Point]
+    points: list[Point]
 
 
 def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> TuningResult:

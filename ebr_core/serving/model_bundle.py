@@ -43,7 +43,7 @@ class Bundle(NamedTuple):
     name: str  # the arm
     manifest: dict[str, Any]
     towers: Checkpoint | EnsembleParts
-    searched: DedupedIndex
+    built_index: DedupedIndex
     vectors: Float32  # (N, D) memory-mapped
     documents: pa.Table  # N rows: document_id, title, and the attributes for conditions
     searchers: pa.Table  # searcher_id with the place and language of their latest search

@@ -148,7 +148,7 @@ def _allowed_documents(bundle: Bundle, where: str, vector: Float32) -> Mask:
     def nearest(near: Near, among: Mask) -> Mask:
         depth = near.k or min(MIN_DEPTH, bundle.documents.num_rows)
         while True:
-            retrieved = search_within(bundle.searched, bundle.vectors, vector, depth, among, bundle.typical)
+            retrieved = search_within(bundle.built_index, bundle.vectors, vector, depth, among, bundle.typical)
             farthest = 1 - retrieved.similarities[0, -1]
             if near.radius is None or not farthest <= near.radius or depth >= bundle.documents.num_rows:
                 break
@@ -179,7 +179,7 @@ def _search_vectors(
     if query.mode == "boolean":
         return np.empty(0, np.int32), np.empty(0, np.float32)
     depth = query.k if query.mode == "ebr" else max(query.k, min(MIN_DEPTH, bundle.documents.num_rows))
-    retrieved = search_within(bundle.searched, bundle.vectors, vector, depth, allowed, bundle.typical)
+    retrieved = search_within(bundle.built_index, bundle.vectors, vector, depth, allowed, bundle.typical)
     rows = retrieved.rows
     if query.radius != "none":
         rows = within_radius(rows, retrieved.similarities, _radius(bundle, query.radius, retrieved.similarities))
@@ -189,7 +189,7 @@ def _search_vectors(
 
 def _radius(bundle: Bundle, radius: float | Literal["model", "query"], similarities: Float32) -> Float32 | float:
     if bundle.radius is not None:
-        return bundle.radius.of(radius, similarities)
+        return bundle.radius.radius_for(radius, similarities)
     if isinstance(radius, str):
         raise InputError(f"radius: {radius} was not calibrated for this model; give a number, or none")
     return radius

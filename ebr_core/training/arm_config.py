@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ebr_core.frozen import Frozen as Frozen
+from ebr_core.frozen import Frozen
 from ebr_core.towers.feature_config import Features, Group, GroupName, TextFeatures, drop_nulls, refuse_reserved_names
 from ebr_core.towers.tower_config import NgramTowerConfig, TowerConfig, with_kind
 from ebr_core.training.loss_config import Loss, Triplet

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ebr_core.frozen import Frozen as Frozen
+from ebr_core.frozen import Frozen
 
 
 class Triplet(Frozen):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ebr_core.frozen import Frozen as Frozen
+from ebr_core.frozen import Frozen
 from ebr_core.text.typos import Typos
 
 

@@ -114,12 +114,12 @@ def select_pairs(
 
 def _take(values: Array, rows: Array, scratch: Scratch) -> Array:
     """values[rows], in scratch."""
-    return scratch.over(len(rows), lambda part: values[rows[part]], values.dtype)
+    return scratch.concat_blocks(len(rows), lambda part: values[rows[part]], values.dtype)
 
 
 def _true_rows(flags: Array, scratch: Scratch) -> Int64:
     """(n,) the rows of the flags that are True."""
-    return scratch.over(len(flags), lambda part: part.start + np.flatnonzero(flags[part]), np.int64)
+    return scratch.concat_blocks(len(flags), lambda part: part.start + np.flatnonzero(flags[part]), np.int64)
 
 
 def _join(shown: ShownResults, recovered: RecoveredPairs, rated: RatedPairs | None, scratch: Scratch) -> RecoveredPairs:
@@ -144,7 +144,7 @@ def _from_source(
         case "clicks":
             chosen = clicks
         case "impressions" | "both":
-            chosen = scratch.over(len(shown.clicked), rows, np.int64)
+            chosen = scratch.concat_blocks(len(shown.clicked), rows, np.int64)
         case _:
             assert_never(positives.source)
     if positives.equal_volume:
@@ -168,14 +168,14 @@ def _groups(results: RecoveredPairs, mask: str, scratch: Scratch) -> Int32:
     """(R,) the group of each result: within a group, positives mask each other."""
     queries, searchers = results.query_rows, results.searcher_rows
     if mask in ("document", "none"):
-        return scratch.over(len(queries), lambda part: np.arange(part.start, part.stop), np.int32)
+        return scratch.concat_blocks(len(queries), lambda part: np.arange(part.start, part.stop), np.int32)
     people = int(searchers.max(initial=-1)) + 2 if mask == "pair" else 1
 
     def keys(part: slice) -> Int64:
         return queries[part].astype(np.int64) * people + (searchers[part] + 1 if mask == "pair" else 0)
 
-    distinct = scratch.distinct(scratch.over(len(queries), keys, np.int64))
-    return scratch.over(len(queries), lambda part: np.searchsorted(distinct, keys(part)), np.int32)
+    distinct = scratch.distinct(scratch.concat_blocks(len(queries), keys, np.int64))
+    return scratch.concat_blocks(len(queries), lambda part: np.searchsorted(distinct, keys(part)), np.int32)
 
 
 def _known_keys(rows: Sequence[Int64], group_of: Int32, documents: Int32, width: int, scratch: Scratch) -> Int64:
@@ -189,8 +189,8 @@ def _known_positives(keys: Int64, width: int, groups: int, scratch: Scratch) -> 
     def first_of(part: slice) -> Array:
         return np.searchsorted(keys, np.arange(part.start, part.stop) * width)
 
-    offsets = scratch.over(groups + 1, first_of, np.int64)
-    return KnownPositives(offsets, scratch.over(len(keys), lambda part: keys[part] % width, np.int32))
+    offsets = scratch.concat_blocks(groups + 1, first_of, np.int64)
+    return KnownPositives(offsets, scratch.concat_blocks(len(keys), lambda part: keys[part] % width, np.int32))
 
 
 def _not_clicked(
@@ -210,7 +210,7 @@ def _not_clicked(
     def first_of(part: slice) -> Array:
         return np.searchsorted(search_rows, np.arange(part.start, part.stop, dtype=np.int32))
 
-    return documents, scratch.over(searches + 1, first_of, np.int64)
+    return documents, scratch.concat_blocks(searches + 1, first_of, np.int64)
 
 
 def _contained(values: Int64, ordered: Int64) -> npt.NDArray[np.bool_]:

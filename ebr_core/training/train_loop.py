@@ -197,7 +197,7 @@ def mine_pairs(
     def queries(part: slice) -> Float32:
         return tower.encode(pairs.search_rows[part]).ravel()
 
-    vectors = corpus.scratch.over(len(pairs.search_rows), queries, np.float32).reshape(-1, documents.shape[1])
+    vectors = corpus.scratch.concat_blocks(len(pairs.search_rows), queries, np.float32).reshape(-1, documents.shape[1])
     mining_queries = MiningQueries(vectors, pairs.groups, pairs.document_rows)
     return mine(mining_queries, MiningCorpus(documents, corpus.trainable), known_positives, mining, seed, threads)
 

@@ -101,4 +101,4 @@ def _temporary_servers() -> list[Any]:
 def _clear() -> None:
     from tasks.artifacts import clear_unfinished
 
-    clear_unfinished(of=os.getpid())
+    clear_unfinished(pid=os.getpid())

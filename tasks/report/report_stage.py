@@ -51,7 +51,7 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
         "versions": _versions(),
     }
     summaries = {
-        "ensembles": [{"arm": part.arm, "seed": part.seed} | read_weights(part.weights) for part in run.joined],
+        "ensembles": [{"arm": part.arm, "seed": part.seed} | read_weights(part.weights) for part in run.ensembles],
         "rankers": [{"arm": part.arm, "seed": part.seed} | read_ranker_summary(part.ranker) for part in run.rankers],
         "feedback": [read_summary(part) for part in run.feedback],
     }

@@ -67,7 +67,7 @@ def track(run: FinishedRun, results: RunResults, report: RunReport, champion: st
             _log_list(name, spec, rows)
         for ranker in run.rankers:
             _log_ranker(ranker, spec, rows)
-        for ensemble in run.joined:
+        for ensemble in run.ensembles:
             _log_ensemble(ensemble, spec, run.log, rows, bundles.get((ensemble.arm, ensemble.seed)))
         for arm in (arm for arm in run.trained if arm.seed in spec.seeds):
             _log_arm(arm, spec, run.log, rows, bundles.get((arm.arm, arm.seed)))

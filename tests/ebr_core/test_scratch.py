@@ -59,7 +59,7 @@ def test_distinct_values_are_sorted(disk: Scratch, values: list[int]) -> None:
 
 def test_expecting_random_reads_leaves_the_values(disk: Scratch, tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", np.arange(9))
-    arrays = [disk.over(20, lambda part: np.arange(part.start, part.stop), np.int32), np.arange(5)]
+    arrays = [disk.concat_blocks(20, lambda part: np.arange(part.start, part.stop), np.int32), np.arange(5)]
     arrays += [arrays[0].reshape(4, 5)[1:], np.load(tmp_path / "array.npy", mmap_mode="r")]
     before = [array.tolist() for array in arrays]
     scratch.expect_random(arrays)

@@ -156,7 +156,7 @@ def test_a_bundle_of_an_ensemble_answers_by_all_its_parts(outcome: Outcome) -> N
     vectors = np.stack(canaries["vector"].to_pylist()).astype(np.float32)
     parts = [embed_query_table(model, canaries.drop_columns("vector")) for model in bundle.towers.models]
     np.testing.assert_allclose(concat_queries(parts, (1, 3, 0.25)), vectors, atol=1e-5)
-    nearest, _ = search_index(bundle.searched, vectors, 3)
+    nearest, _ = search_index(bundle.built_index, vectors, 3)
     for i, row in enumerate(canaries.drop_columns("vector").to_pylist()[:5]):
         hits = answer(bundle, SearchQuery.model_validate({**row, "k": 3, "mode": "ebr"}))
         assert [hit.document_id for hit in hits] == bundle.documents["document_id"].take(nearest[i]).to_pylist()

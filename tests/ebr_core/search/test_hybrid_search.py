@@ -63,9 +63,15 @@ def test_a_radius_per_query_starts_at_the_nearest_document() -> None:
     rows = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
     similarities = np.array([[0.9, 0.8, 0.5], [0.6, 0.55, 0.3]], np.float32)
     radius = Radius(model=0.3, beyond=0.1, targets=9)
-    assert within_radius(rows, similarities, radius.of("model", similarities)).tolist() == [[0, 1, -1], [-1, -1, -1]]
-    assert within_radius(rows, similarities, radius.of("query", similarities)).tolist() == [[0, 1, -1], [3, 4, -1]]
-    assert within_radius(rows, similarities, radius.of(0.45, similarities)).tolist() == [[0, 1, -1], [3, 4, -1]]
+    assert within_radius(rows, similarities, radius.radius_for("model", similarities)).tolist() == [
+        [0, 1, -1],
+        [-1, -1, -1],
+    ]
+    assert within_radius(rows, similarities, radius.radius_for("query", similarities)).tolist() == [
+        [0, 1, -1],
+        [3, 4, -1],
+    ]
+    assert within_radius(rows, similarities, radius.radius_for(0.45, similarities)).tolist() == [[0, 1, -1], [3, 4, -1]]
 
 
 @pytest.mark.parametrize(
@@ -89,10 +95,10 @@ def test_a_condition_of_any_selectivity_loses_no_recall(spec: AnyIndex, share: f
         return
     rows, _ = search_exact(documents[allowed_rows], queries, 10)
     expected = np.where(rows >= 0, allowed_rows[rows], -1)
-    if retrieved.exactly:
+    if retrieved.is_exact:
         assert np.array_equal(retrieved.rows, expected)
     assert recall_of(retrieved.rows, expected) >= recall - 0.05
-    assert share > 0.02 or retrieved.exactly
+    assert share > 0.02 or retrieved.is_exact
 
 
 @pytest.mark.parametrize(

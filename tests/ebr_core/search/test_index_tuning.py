@@ -30,12 +30,12 @@ def test_the_cheapest_setting_that_reaches_the_target_is_chosen(spec: Ivf | Imi 
     queries[3] = 0  # retrieves nothing, and is ignored
     tuned = tune(documents, queries, spec)
     assert tuned.chosen.recall > tuned.chosen.surely >= 0.9
-    assert tuned.chosen.distances == min(point.distances for point in tuned.tried if point.surely >= 0.9)
+    assert tuned.chosen.distances == min(point.distances for point in tuned.points if point.surely >= 0.9)
     nonzero = queries[queries.any(1)]  # the index has the chosen setting
     assert recall_of(
-        search_index(tuned.made, nonzero, 5, slack=0)[0], search_exact(documents, nonzero, 5)[0]
+        search_index(tuned.built_index, nonzero, 5, slack=0)[0], search_exact(documents, nonzero, 5)[0]
     ) == pytest.approx(tuned.chosen.recall)
-    assert search_cost(tuned.made, nonzero, 5)[1].mean() == pytest.approx(tuned.chosen.distances)
+    assert search_cost(tuned.built_index, nonzero, 5)[1].mean() == pytest.approx(tuned.chosen.distances)
 
 
 def test_the_mean_decides_if_no_bound_reaches_the_target() -> None:

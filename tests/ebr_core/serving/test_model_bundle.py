@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(folder: Path) -> Bundle:
     opened = open_bundle(folder)
-    faiss.extract_index_ivf(opened.searched.index).nprobe = 3  # all cells, so the search is exact
+    faiss.extract_index_ivf(opened.built_index.index).nprobe = 3  # all cells, so the search is exact
     return opened
 
 
