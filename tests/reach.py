@@ -124,4 +124,6 @@ def _definitions(file: str) -> list[tuple[int, int, str]]:
             definitions.append((first, node.end_lineno or first, node.name))
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             definitions.append((node.lineno, node.end_lineno or node.lineno, node.targets[0].id))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            definitions.append((node.lineno, node.end_lineno or node.lineno, node.target.id))
     return definitions
