@@ -9,7 +9,7 @@ import typer
 
 from flows.app.session import EXPERIMENT_FILE, open_console, open_session
 
-ratings = typer.Typer(help="Have people rate what an arm retrieves, and train on their ratings.")
+ratings = typer.Typer(help="Have people rate the results of an arm, and train on their ratings.")
 
 
 def negatives(
