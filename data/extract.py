@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -24,7 +23,8 @@ from data.experiment.log_config import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, 
 from data.file_partitions import open_partitions, refuse_damaged
 from data.layouts import LAYOUTS, paths
 from data.reading import open_absent, open_table
-from data.statements import statement
+from data.split_log import check_given_split, split_searches
+from data.statements import set_variable, single_row, statement
 from ebr_core.errors import InputError
 
 ROWS_PER_GROUP = 32_768
@@ -62,9 +62,9 @@ def extract(
             if split.until or split.without:
                 _narrow(con, logs, split)
             if isinstance(logs, Esci | Beir):
-                _check_given_split(con, logs, split)
+                check_given_split(con, logs, split)
             _clean(con, logs)
-            _split(con, logs, split)
+            split_searches(con, logs, split)
             con.execute(statement("write/number"))
             for name, schema in OUTPUTS.items():
                 _write(con, name, schema, folder / f"{name}.parquet")
@@ -103,7 +103,7 @@ def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, part
     con.execute(statement("read/macros"))
     con.execute(statement("clean/start"))
     for name, limit in (("longest_id", LONGEST_ID), ("longest_query", LONGEST_QUERY), ("longest_text", LONGEST_TEXT)):
-        _set(con, name, limit)
+        set_variable(con, name, limit)
     table_paths = paths(logs)
     for table, (required, optional) in LAYOUTS[logs.layout].items():
         if table in partitions:
@@ -114,26 +114,22 @@ def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, part
             open_absent(con, table, required, optional)
     match logs:
         case Ubi():
-            _set(con, "click_actions", list(logs.click_actions))
+            set_variable(con, "click_actions", list(logs.click_actions))
         case Esci():
-            _set(con, "version", logs.version)
-            _set(con, "locales", list(logs.locales))
+            set_variable(con, "version", logs.version)
+            set_variable(con, "locales", list(logs.locales))
         case Beir():
-            _set(con, "judged_from", logs.judged_from)
+            set_variable(con, "judged_from", logs.judged_from)
         case Tables():
             pass
     con.execute(statement(f"layouts/{logs.layout}"))
 
 
-def _set(con: duckdb.DuckDBPyConnection, name: str, value: object) -> None:
-    con.execute(statement("read/set", name=name), [value])
-
-
 def _narrow(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
     """Hide the searches that the split leaves out, and their results."""
     require_times(logs)
-    _set(con, "until", split.until)
-    _set(con, "without", list(split.without))
+    set_variable(con, "until", split.until)
+    set_variable(con, "without", list(split.without))
     con.execute(statement("read/narrow"))
 
 
@@ -167,12 +163,12 @@ def _clean(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> 
     for table in ("searches", "documents", "results"):
         con.execute(statement(f"clean/{table}"))
         _refuse_dropped(con, table, logs.max_dropped)
-    if _single_row(con, "clean/clicks")[0] == 0:
+    if single_row(con, "clean/clicks")[0] == 0:
         raise InputError(
             "results: nothing was clicked. Expected clicks: models are trained on them and measured by them"
         )
     table_paths = paths(logs)
-    untyped, shared = _single_row(con, "clean/shared_ids")
+    untyped, shared = single_row(con, "clean/shared_ids")
     if untyped and shared:
         raise InputError(
             f"edges: {table_paths['edges']}: {untyped:,} edges lack source_type or target_type, and searchers and "
@@ -196,107 +192,6 @@ def _refuse_dropped(con: duckdb.DuckDBPyConnection, table: str, allowed: float) 
         else ", all of them. Correct the logs"
     )
     raise InputError("\n".join([f"{table}: {read - kept:,} of {read:,} rows would be dropped{way_out}", *lines]))
-
-
-def _split(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
-    """Assign every search to train, validation or test."""
-    con.execute(statement("split/sessions"))
-    if isinstance(logs, Esci | Beir):
-        _split_as_given(con)
-        return
-    _set(con, "validation", split.validation)
-    _set(con, "test", split.test)
-    if split.kind == "random":
-        con.execute(statement("split/at_random"))
-    elif split.kind == "last_click":
-        con.execute(statement("split/last_click"))
-    else:
-        _split_by_time(con, split)
-    if split.train_share < 1:
-        _set(con, "train_share", split.train_share)
-        con.execute(statement("split/thin"))
-    _refuse_empty_parts(con, split)
-    _refuse_dead_parts(con)
-
-
-def _split_by_time(con: duckdb.DuckDBPyConnection, split: Split) -> None:
-    if split.validation_from and split.test_from:
-        _set(con, "validation_from", split.validation_from)
-        _set(con, "test_from", split.test_from)
-        con.execute(statement("split/cuts_by_date"))
-    else:
-        con.execute(statement("split/cuts_by_share"))
-    con.execute(statement("split/by_time"))
-
-
-def _refuse_empty_parts(con: duckdb.DuckDBPyConnection, split: Split) -> None:
-    parts = {name: (searches, clicked) for name, searches, clicked in con.execute(statement("split/parts")).fetchall()}
-    validation_from, test_from = _single_row(con, "split/cuts")
-    first, last = _single_row(con, "split/time_range")
-    for name in ("train", "validation", "test"):
-        searches, clicked = parts.get(name, (0, 0))
-        if clicked:
-            continue
-        if split.kind != "time":
-            raise InputError(
-                f"split: kind {split.kind} leaves no clicked search for {name}. Use larger logs, or another kind"
-            )
-        if test_from is None or validation_from is None:
-            raise InputError(
-                f"split: sessions start at fewer than three instants between {first} and {last} (UTC), so they cannot "
-                "be cut into train, validation and test. Use logs of a longer period"
-            )
-        got = f"no clicked search out of {searches:,}" if searches else "no search"
-        raise InputError(
-            f"split: {name} has {got}. Searches run from {first} to {last} (UTC); sessions that start before "
-            f"{validation_from} are train, those from {test_from} on are test. "
-            "Set split.validation_from and split.test_from inside that range, or raise split.validation and split.test"
-        )
-
-
-def _refuse_dead_parts(con: duckdb.DuckDBPyConnection) -> None:
-    """Raises InputError if none of the clicked documents of a part existed in its period: nothing could be found."""
-    for name, clicks, alive in con.execute(statement("split/alive")).fetchall():
-        if not alive:
-            raise InputError(
-                f"documents: there are {clicks:,} clicks in {name}, but by created_at and removed_at none of their "
-                "documents existed in that period. Correct the dates, or leave the columns out: a document without "
-                "dates always exists"
-            )
-
-
-def _check_given_split(con: duckdb.DuckDBPyConnection, logs: Esci | Beir, split: Split) -> None:
-    """Raises InputError if a collection's own split is not the only one, has unknown parts, or a query in two parts."""
-    if split.validation_from or split.kind != "time" or split.train_share < 1:
-        raise InputError(
-            f"split: the {logs.layout} layout brings its own split. Leave out validation_from, test_from, kind and "
-            "train_share"
-        )
-    twice, names = _single_row(con, "split/two_parts")
-    if twice:
-        raise InputError(
-            f"split: queries such as {', '.join(twice)} are in two parts of the split. Keep each query in one part"
-        )
-    unknown = sorted(set(names) - {"train", "validation", "test"})
-    if unknown:
-        raise InputError(f"split: got {', '.join(unknown)}. Expected train, validation or test")
-
-
-def _split_as_given(con: duckdb.DuckDBPyConnection) -> None:
-    con.execute(statement("split/as_given"))
-    parts = {name: (searches, clicked) for name, searches, clicked in con.execute(statement("split/parts")).fetchall()}
-    if not parts.get("test", (0, 0))[1]:
-        raise InputError("split: test has no query with a relevant document. Expected at least one to measure with")
-    if "validation" in parts and "train" not in parts:
-        raise InputError(
-            "split: there are validation queries, but no training queries. Leave the validation out, or add training"
-        )
-
-
-def _single_row(con: duckdb.DuckDBPyConnection, name: str) -> tuple[Any, ...]:
-    row = con.execute(statement(name)).fetchone()
-    assert row is not None  # these statements are aggregates, which return one row
-    return row
 
 
 def _write(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, path: Path) -> None:

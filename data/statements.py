@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from importlib import resources
 from string import Template
+from typing import Any
+
+import duckdb
 
 from data.experiment.log_config import escape_glob
 
@@ -27,3 +30,15 @@ def identifier(name: str) -> str:
 def file_list(files: list[str]) -> str:
     """The files as an SQL list. Local names are escaped so that they match themselves alone; a URL may be a glob."""
     return "[" + ", ".join(literal(file if "://" in file else escape_glob(file)) for file in files) + "]"
+
+
+def set_variable(con: duckdb.DuckDBPyConnection, name: str, value: object) -> None:
+    """Set a variable of the connection."""
+    con.execute(statement("read/set", name=name), [value])
+
+
+def single_row(con: duckdb.DuckDBPyConnection, name: str) -> tuple[Any, ...]:
+    """The only row of the result of a statement."""
+    row = con.execute(statement(name)).fetchone()
+    assert row is not None  # these statements are aggregates, which return one row
+    return row

@@ -9,7 +9,8 @@ from data.experiment.experiment_spec import Experiment, arm_of
 from ebr_core.errors import InputError
 from flows.sources import FeatureSets, Source
 from flows.submit import settle, submit
-from tasks.feedback_stages import imported_files, list_unrated, rate, take_imported
+from tasks.feedback_stages import list_unrated, rate, take_imported
+from tasks.imported_ratings import imported_files
 from tasks.kinds import EvalSet, MinedNegatives, RatedResults, TrainedTowers, UnratedResults
 from tasks.training_stages import best_recall, mine_negatives, train_arm
 

@@ -16,7 +16,7 @@ from ebr_core.errors import InputError
 from ebr_core.measure.intervals import FEW_CLUSTERS
 from ebr_core.search.index_specs import problem
 from tasks.feature_stages import check_features, extract_columns, needs_columns
-from tasks.feedback_stages import imported_files
+from tasks.imported_ratings import imported_files
 from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, sample, simulate_log
 from tasks.ranker_stages import refuse_deep

@@ -17,7 +17,7 @@ from flows.arms import restrict_to_arm, unrated_results
 from flows.process.cluster import RUNNER
 from flows.sources import extract_log, featurize, sample_searches
 from flows.submit import result
-from tasks.feedback_stages import store_ratings
+from tasks.imported_ratings import store_ratings
 from tasks.kinds import Log, UnratedResults
 
 

@@ -21,7 +21,7 @@ from flows.app.negatives import inspect_negatives
 from flows.app.ratings import export_ratings, import_ratings
 from flows.ebr import ebr
 from tasks.artifacts import artifacts
-from tasks.feedback_stages import imported_folder
+from tasks.imported_ratings import imported_folder
 from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
