@@ -17,7 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from ebr_core.frozen import Frozen
@@ -31,7 +31,7 @@ def plain(value: Any) -> Any:
     if hasattr(value, "identity_settings"):  # a value with fields that do not affect the artifact
         return plain(value.identity_settings())
     if isinstance(value, BaseModel):
-        parts = {name: plain(getattr(value, name)) for name in type(value).model_fields}
+        parts = {name: plain(_as_typed(type(value), name, getattr(value, name))) for name in type(value).model_fields}
         firsts = _firsts(type(value))
         named = {name: part for name, part in parts.items() if firsts.get(name) != _text(part)}
         return {"is": type(value).__name__, **named}
@@ -44,6 +44,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"an artifact cannot be named by a {type(value).__name__}: {value!r}")
+
+
+def _as_typed(model: type[BaseModel], field: str, value: Any) -> Any:
+    """The value as the type of its field has it: a default of 0 is the 0.0 that a file would give a number field."""
+    return _type_of(model, field).validate_python(value)
+
+
+@functools.cache
+def _type_of(model: type[BaseModel], field: str) -> TypeAdapter[Any]:
+    return TypeAdapter(model.model_fields[field].annotation)
 
 
 def _text(part: Any) -> str:
@@ -69,7 +79,9 @@ def _firsts(model: type[BaseModel]) -> dict[str, str]:
 def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
     """The current default of each field that has one, plain."""
     defaults = {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}
-    return {name: plain(value) for name, value in defaults.items() if value is not PydanticUndefined}
+    return {
+        name: plain(_as_typed(model, name, value)) for name, value in defaults.items() if value is not PydanticUndefined
+    }
 
 
 def changed_defaults(

@@ -23,8 +23,8 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows, and almost nothing in memory."""
-    monkeypatch.setattr(scratch, "ROWS", 5)
-    monkeypatch.setattr(scratch, "HELD", 16)
+    monkeypatch.setattr(scratch, "BLOCK_ROWS", 5)
+    monkeypatch.setattr(scratch, "MAX_RAM_BYTES", 16)
 
 
 def on_disk(array: np.ndarray) -> bool:

@@ -202,7 +202,7 @@ def test_ensemble_vectors_have_unit_length_and_all_dimensions(outcome: Outcome) 
     alive = len(read_sample(outcome.sample).candidates)
     shapes = set()
     for folder in artifacts().glob("concat_vectors-*"):
-        vectors = Artifact(stage="join_vectors", digest=folder.name.partition("-")[2])
+        vectors = Artifact(stage="concat_vectors", digest=folder.name.partition("-")[2])
         documents, queries = (np.load(vectors.folder / f"{side}.npy") for side in ("documents", "queries"))
         np.testing.assert_allclose(np.linalg.norm(documents, axis=1), 1, atol=1e-5)
         assert documents.shape[1] == queries.shape[1]

@@ -161,9 +161,14 @@ CHANGES: dict[str, tuple[str, str, str, set[str]]] = {
         OF_TOWERS | {"embed_graph"},
     ),
     "a kernel in another file": ("ebr_core/training/kernels.py", "def _softmax(", "def _softmax(*_, ", {"train_arm"}),
-    "the choice of positives": ("ebr_core/training/positives.py", "def _hard(", "def _hard(*_, ", TRAINING),
+    "the choice of positives": ("ebr_core/training/positives.py", "def _hard_rows(", "def _hard_rows(*_, ", TRAINING),
     "a constant": ("tasks/training_stages.py", "VALIDATION_K = 10", "VALIDATION_K = 11", {"train_arm"}),
-    "a property of an arm": ("ebr_core/training/arm_config.py", "tried or [self", "tried and [self", TRAINING),
+    "a property of an arm": (
+        "ebr_core/training/arm_config.py",
+        "trial_arms or [self",
+        "trial_arms and [self",
+        TRAINING,
+    ),
     "a metric": ("ebr_core/measure/metrics.py", "def recall_at_k(", "def recall_at_k(*_, ", {"train_arm", "evaluate"}),
     "an interval": ("ebr_core/measure/intervals.py", "def _pivots(", "def _pivots(*_, ", {"evaluate"}),
 }

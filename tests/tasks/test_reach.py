@@ -262,11 +262,11 @@ def test_circular_imports_end(tmp_path: Path) -> None:
 
 def test_calls_and_files_outside_of_the_digest_of_a_stage_are_found() -> None:
     with recorded() as recording:
-        extracted_log.itself("a*")
+        extracted_log.escape_glob("a*")
         extracted_log._sql("clicks")
     assert outside("tasks.training_stages", "train_arm", *recording) == []
     assert outside("tasks.retrieval_stages", "build_index", *recording) == [
-        "data.experiment.log_config:itself",
+        "data.experiment.log_config:escape_glob",
         "data.extracted_log:_sql",
         "data/sql/samples/clicks.sql",
     ]

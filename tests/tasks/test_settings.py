@@ -8,9 +8,11 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from data.experiment.log_config import Split
 from ebr_core.frozen import Frozen
 from ebr_core.training.arm_config import Arm, Training
 from ebr_core.training.loss_config import Softmax
+from ebr_core.training.pair_config import Mining
 from tasks.provenance import settings
 from tasks.provenance.ledger import models, unknown_defaults
 from tasks.provenance.settings import defaults_of, plain
@@ -73,3 +75,10 @@ def test_the_ledger_knows_every_field_with_a_default() -> None:
 def test_no_two_settings_share_a_line_of_the_ledger() -> None:
     keys = Counter(f"{model.__name__}.{field}" for model in models() for field in defaults_of(model))
     assert [key for key, times in keys.items() if times > 1] == []
+
+
+def test_a_number_has_one_name_however_it_is_written() -> None:
+    """A file gives 0.0 where the default says 0."""
+    assert plain(Arm.model_validate(Arm().model_dump(mode="json"))) == plain(Arm())
+    assert plain(Split.model_validate(Split().model_dump(mode="json"))) == plain(Split())
+    assert plain(Mining(window=(1, 1))) != plain(Mining(window=(1.0, 1.0)))  # ranks, and shares of the corpus

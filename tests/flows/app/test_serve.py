@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import http.client
 import json
 import os
 import shutil
@@ -146,11 +147,12 @@ def test_large_and_invalid_bodies_are_refused(url: str) -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=20)
         assert refused.value.code == status
-    chunks = iter([b"{", b" " * 20_000, b"}"])  # sent without a length
-    request = urllib.request.Request(f"{url}/search", chunks, {"content-type": "application/json"}, method="POST")  # type: ignore[arg-type]
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=20)
-    assert refused.value.code == 411
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection.putrequest("POST", "/search")
+    connection.putheader("content-type", "application/json")
+    connection.putheader("transfer-encoding", "chunked")  # a body without a length
+    connection.endheaders(b"1\r\n{\r\n")  # the refusal may come before the rest is sent
+    assert connection.getresponse().status == 411
 
 
 @pytest.mark.parametrize(
