@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import assert_never
 
 import duckdb
 import pyarrow as pa
@@ -122,6 +123,8 @@ def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, part
             set_variable(con, "judged_from", logs.judged_from)
         case Tables():
             pass
+        case _:
+            assert_never(logs)
     con.execute(statement(f"layouts/{logs.layout}"))
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from data.experiment.experiment_spec import Experiment, arm_of
 from ebr_core.errors import InputError
-from flows.sources import FeatureSets, Source
+from flows.sources import EvalSets, FeatureSets, Source, extract_log, featurize, sample_searches
 from flows.submit import settle, submit
 from tasks.feedback_stages import list_unrated, rate, take_imported
 from tasks.imported_ratings import imported_files
@@ -85,6 +85,23 @@ def unrated_results(
     """The results that the arm retrieves with the first seed and nobody has judged yet, for people to rate."""
     plan = TrainingPlan(spec, source, features, validation, {}, TrainedArms({}, {}, {}, {}))
     return _list_unrated(plan, (arm, spec.seeds[0]))
+
+
+class OneArm(NamedTuple):
+    """What the training of one arm reads, alone with the arms that it needs, as in a run of the experiment."""
+
+    spec: Experiment
+    source: Source
+    searches: EvalSets
+    features: FeatureSets
+    run: ArmRun  # the arm with the first seed
+
+
+def prepare_arm(experiment: Experiment, arm: str) -> OneArm:
+    """The inputs of the training of one arm. Raises InputError if there is no such arm."""
+    spec = restrict_to_arm(experiment, arm)
+    source = extract_log(spec)
+    return OneArm(spec, source, sample_searches(spec, source), featurize(spec, source), (arm, spec.seeds[0]))
 
 
 def restrict_to_arm(spec: Experiment, arm: str) -> Experiment:

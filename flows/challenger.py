@@ -23,7 +23,6 @@ from tasks.log_stages import contents_of, extract, files_of, sample
 from tasks.nights.day_checks import align_graph, compare_on_day, graphs_of, measure, warm_start
 from tasks.nights.night_records import Champion
 from tasks.retrieval_stages import build_index, embed_texts
-from tasks.tracking.run_metrics import main_k
 
 
 class NightPlan(NamedTuple):
@@ -107,13 +106,13 @@ def measure_champion(plan: NightPlan, source: Source, test: EvalSet, champion: C
     threads = plan.spec.arms.get(champion.arm, Arm()).training.threads
     features = submit(featurise_as, (), source.log, champion.towers, graphs, columns)
     vectors = submit(embed_texts, (), features, champion.towers, test, threads)
-    return result(submit(measure, (), vectors, test, main_k(plan.spec), threads))
+    return result(submit(measure, (), vectors, test, plan.spec.evaluation.main_k, threads))
 
 
 def measure_challenger(plan: NightPlan, test: EvalSet, challenger: Challenger) -> DayRecall:
     """The challenger's recall on the newest day."""
     threads = plan.spec.arms[challenger.arm].training.threads
-    return result(submit(measure, (), challenger.vectors, test, main_k(plan.spec), threads))
+    return result(submit(measure, (), challenger.vectors, test, plan.spec.evaluation.main_k, threads))
 
 
 def compare_with_champions(

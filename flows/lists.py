@@ -112,15 +112,16 @@ def _seeds_of(inputs: _ListInputs, settings: ListSpec) -> list[int | None]:
 
 def _combined_list(inputs: _ListInputs, lists: Lists, name: str, settings: ListSpec, seed: int | None) -> RetrievedList:
     """The list of that name and seed."""
+    if isinstance(settings, Retrieval):
+        return _retrieval_list(inputs, name, settings, seed)
+    assert seed is not None, "the list searches an arm"
     match settings:
-        case Retrieval():
-            return _retrieval_list(inputs, name, settings, seed)
         case Cascade():
-            return _cascade_list(inputs, name, settings, seed or 0)
+            return _cascade_list(inputs, name, settings, seed)
         case Ranker():
-            return _ranked_list(inputs, lists, name, settings, seed or 0)
+            return _ranked_list(inputs, lists, name, settings, seed)
         case Filter():
-            return _filtered_list(inputs, lists, name, settings, seed or 0)
+            return _filtered_list(inputs, lists, name, settings, seed)
         case _:
             assert_never(settings)
 

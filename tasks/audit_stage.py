@@ -80,7 +80,7 @@ def audit(
     sample = read_sample(eval_set)
     rules, repeats = extracted_log.find_leaks(log.folder, sample.targets)
     checks = [_rule_check(rule) for rule in rules] + [_vocabulary_check(log, feature_set) for feature_set in features]
-    k = min(evaluation.ks, key=lambda k: abs(k - 10))
+    k = evaluation.main_k
     content = {
         "leaks": [*checks, *_notes(repeats)],
         "sampled": {name: _sampled(name, ranked, len(sample.candidates), k) for name in sample.names if ranked},

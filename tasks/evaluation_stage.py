@@ -26,6 +26,7 @@ from ebr_core.measure.intervals import (
     compare_pointwise,
 )
 from ebr_core.measure.verdicts import classify_difference, verdict
+from ebr_core.search.index_specs import EXACT, NO_INDEX
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import EvalSet, RetrievedList, RunResults
@@ -217,7 +218,7 @@ def _index_of(measured: MetricsByRun, arm: str) -> str:
     if "@" in arm:
         return arm.partition("@")[2]
     indexes = [run.index_name for run in measured if run.arm == arm]
-    return "exact" if "exact" in indexes or not indexes else indexes[0]
+    return EXACT if EXACT in indexes or not indexes else indexes[0]
 
 
 def _verdict_columns(question: Comparison, low: float, high: float) -> dict[str, Any]:
@@ -234,11 +235,11 @@ def _above_oracle(searches: dict[str, Any], measured: MetricsByRun, evaluation: 
 
     Only the first search of each session counts: a search after a failed one holds more than the oracle can see.
     """
-    first, best = searches["attempt"] == 1, EvaluatedRun("oracle-everything", None, "none")
+    first, best = searches["attempt"] == 1, EvaluatedRun("oracle-everything", None, NO_INDEX)
     runs = [run for run in measured if run.arm not in ORACLES]
     if not first.any() or best not in measured or not runs:
         return []
-    names = f"recall@{max(evaluation.ks)}", f"recall@{min(evaluation.ks, key=lambda k: abs(k - 10))}"
+    names = f"recall@{max(evaluation.ks)}", f"recall@{evaluation.main_k}"
     columns = [(run, name, (measured[run][name] - measured[best][name])[first]) for run in runs for name in names]
     clusters = clusters_of(searches)[first]
     intervals = bootstrap(np.column_stack([column for *_, column in columns]), clusters, evaluation.resamples)

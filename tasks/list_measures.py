@@ -9,8 +9,9 @@ import numpy as np
 from ebr_core.arrays import Float64, Int64
 from ebr_core.measure import metrics
 from ebr_core.measure.metrics import Targets
+from ebr_core.search.index_specs import EXACT, NO_INDEX
 from tasks.eval_sets import SampledSearches
-from tasks.retrieved import EXACT, NO_INDEX, Retrieved
+from tasks.retrieved import Retrieved
 
 COUNTS = ("scanned", "returned")  # metrics of lists that count documents
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from ebr_core.arrays import Float64, Int32, Int64
 from tasks.artifacts import Artifact
 
-EXACT, NO_INDEX = "exact", "none"  # indexes of arms by exact search, and of lists without an index of their own
 _PROMISED = "kept_at_"
 
 

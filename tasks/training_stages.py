@@ -123,12 +123,6 @@ def best_recall(towers: TrainedTowers) -> float:
     return max(float(epoch["validation_recall"]) for epoch in epochs)
 
 
-def chosen_trial(arm: Arm, towers: TrainedTowers) -> Arm:
-    """The arm with the settings of its best trial, as it was trained."""
-    chosen: int = json.loads((towers.folder / "trials.json").read_text())["chosen"]
-    return arm.trial_arms[chosen]
-
-
 def _run(
     corpus: Corpus,
     pairs: Pairs,

@@ -9,7 +9,7 @@ from typing import Any
 from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, Evaluation, Experiment, arm_of
 from data.experiment.log_config import Simulated
 from ebr_core.search.ensemble_vectors import Ensemble
-from ebr_core.search.index_specs import AnyIndex, Exact, Ivf, Scan, problem
+from ebr_core.search.index_specs import EXACT, AnyIndex, Exact, Ivf, Scan, problem
 from ebr_core.training.arm_config import Arm, overlay
 from ebr_core.training.rated_results import Filter
 
@@ -132,7 +132,7 @@ def name_problems(content: dict[str, Any]) -> list[str]:
     combined = {key: list(_section(content, key)) for key in ("ensembles", *LISTS)}
     labels = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
     ks = evaluation.get("ks", Evaluation().ks)
-    indexes = ["exact", *_section(content, "indexes")]
+    indexes = [EXACT, *_section(content, "indexes")]
     problems = _taken_names({"arms": arms} | combined)
     problems += _source_problems(arms_section)
     audited = _section(content, "audit").get("arms")
@@ -178,7 +178,7 @@ def _unmeasured(metric: str, labels: list[Any]) -> list[str]:
     """The problem of a metric that measures an index, if some labels name none."""
     if metric.partition("@")[0] not in INDEX_METRICS:
         return []
-    exact = [str(label) for label in labels if str(label).partition("@")[2] in ("", "exact")]
+    exact = [str(label) for label in labels if str(label).partition("@")[2] in ("", EXACT)]
     return [f"metric {metric} measures an index, and {', '.join(exact)} names none; write arm@index"] if exact else []
 
 

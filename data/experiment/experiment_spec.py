@@ -17,7 +17,7 @@ from ebr_core.rerank.cascade import Cascade
 from ebr_core.rerank.ranker_features import Ranker
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.hybrid_search import Retrieval
-from ebr_core.search.index_specs import AnyIndex, Exact, Index
+from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES, AnyIndex, Exact, Index
 from ebr_core.training.arm_config import Arm, overlay
 from ebr_core.training.rated_results import Feedback, Filter
 
@@ -29,6 +29,11 @@ ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # for simulated 
 METRIC = r"^((recall|precision|success|ndcg|popularity_lift|index_recall|one_recall)@[1-9][0-9]*|mrr|scanned)$"
 Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_length=60)]  # accepted by MLflow as a tag
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
+
+
+def nearest_to_10(ks: Iterable[int]) -> int:
+    """The K nearest to 10."""
+    return min(ks, key=lambda k: abs(k - 10))
 
 
 class Evaluation(Frozen):
@@ -43,6 +48,11 @@ class Evaluation(Frozen):
     validation_searches: int = Field(2_000, ge=1, description="validation searches sampled, at most")
     resamples: int = Field(2_000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
 
+    @property
+    def main_k(self) -> int:
+        """The K of the metric that is shown first and decides: the nearest to 10."""
+        return nearest_to_10(self.ks)
+
     @field_validator("ks")
     @classmethod
     def _in_order(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
@@ -54,7 +64,7 @@ class Comparison(Frozen):
 
     title: str = ""
     baseline: str = Field(
-        description="an arm, a retrieval or a baseline; softmax@pq32: the arm vector_sources through that index"
+        description="an arm, a retrieval or a baseline; softmax@pq32: the arm searched through that index"
     )
     arms: tuple[str, ...] = Field(min_length=1, description="the arms compared with it, named in the same way")
     metric: str = Field(
@@ -110,7 +120,7 @@ class Experiment(Frozen):
     )
     ensembles: dict[Name, Ensemble] = Field(
         default_factory=dict,
-        description="weighted sums of arms, vector_sources as one; used like arms in all sections below",
+        description="weighted sums of arms, searched as one; used like arms in all sections below",
     )
     indexes: dict[Name, Index] = Field(
         default_factory=dict, description="in addition to exact search, which is always available"
@@ -163,7 +173,7 @@ class Experiment(Frozen):
     @field_validator("indexes")
     @classmethod
     def _not_reserved(cls, indexes: dict[str, Index]) -> dict[str, Index]:
-        if taken := {"exact", "none"} & set(indexes):
+        if taken := set(OWN_INDEXES) & set(indexes):
             raise ValueError(f"{', '.join(sorted(taken))}: this name is reserved for exact search; choose another")
         return indexes
 
@@ -175,7 +185,7 @@ class Experiment(Frozen):
     @property
     def all_indexes(self) -> dict[str, AnyIndex]:
         """The indexes by name, exact search first."""
-        return {"exact": Exact()} | self.indexes
+        return {EXACT: Exact()} | self.indexes
 
     def parts_of(self, name: str) -> tuple[str, ...]:
         """The parts of an ensemble; for an arm, the arm itself."""
@@ -201,7 +211,7 @@ class Experiment(Frozen):
 
     def index_of_list(self, name: str) -> str:
         """The index that a list searches; "none" if it embeds nothing."""
-        return self.lists[name].index if self.lists[name].vector_sources else "none"
+        return self.lists[name].index if self.lists[name].vector_sources else NO_INDEX
 
     @property
     def people_rate(self) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -231,11 +231,17 @@ def _parse_near(reader: _ConditionReader) -> Near:
 
 def contains_nn(condition: Condition) -> bool:
     """True if the condition contains nn anywhere, and so depends on the query."""
-    if isinstance(condition, Near):
-        return True
-    if isinstance(condition, Not):
-        return contains_nn(condition.part)
-    return isinstance(condition, AllOf | AnyOf) and any(contains_nn(part) for part in condition.parts)
+    match condition:
+        case Near():
+            return True
+        case Not():
+            return contains_nn(condition.part)
+        case AllOf() | AnyOf():
+            return any(contains_nn(part) for part in condition.parts)
+        case Is() | Term():
+            return False
+        case _:
+            assert_never(condition)
 
 
 def condition_mask(condition: Condition, table: pa.Table, terms: Terms, nearest: Callable[[Near, Mask], Mask]) -> Mask:
@@ -249,20 +255,24 @@ def condition_mask(condition: Condition, table: pa.Table, terms: Terms, nearest:
 def _meet(
     condition: Condition, table: pa.Table, terms: Terms, nearest: Callable[[Near, Mask], Mask], among: Mask
 ) -> Mask:
-    if isinstance(condition, Near):
-        return nearest(condition, among)
-    if isinstance(condition, Not):
-        return among & ~_meet(condition.part, table, terms, nearest, among)
-    if isinstance(condition, AnyOf):
-        mask: Mask = np.logical_or.reduce([_meet(part, table, terms, nearest, among) for part in condition.parts])
-        return mask
-    if isinstance(condition, AllOf):
-        for part in sorted(condition.parts, key=contains_nn):
-            among = _meet(part, table, terms, nearest, among)
-        return among
-    if isinstance(condition, Term):
-        return among & documents_with(terms, condition.text)
-    return among & _compare(condition, table[condition.attribute])
+    match condition:
+        case Near():
+            return nearest(condition, among)
+        case Not():
+            return among & ~_meet(condition.part, table, terms, nearest, among)
+        case AnyOf():
+            mask: Mask = np.logical_or.reduce([_meet(part, table, terms, nearest, among) for part in condition.parts])
+            return mask
+        case AllOf():
+            for part in sorted(condition.parts, key=contains_nn):
+                among = _meet(part, table, terms, nearest, among)
+            return among
+        case Term():
+            return among & documents_with(terms, condition.text)
+        case Is():
+            return among & _compare(condition, table[condition.attribute])
+        case _:
+            assert_never(condition)
 
 
 def _compare(condition: Is, column: pa.ChunkedArray) -> Mask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 import faiss
 import numpy as np
@@ -48,9 +48,15 @@ def _fill_index(vectors: Float32, spec: Scan | Ivf | Imi | Hnsw) -> faiss.Index:
 
 def _initial_parameters(spec: Scan | Ivf | Imi | Hnsw) -> dict[str, int]:
     """The configured setting, under faiss's name."""
-    if isinstance(spec, Scan):
-        return {}
-    return {"efSearch": spec.ef} if isinstance(spec, Hnsw) else {"nprobe": spec.nprobe}
+    match spec:
+        case Scan():
+            return {}
+        case Hnsw():
+            return {"efSearch": spec.ef}
+        case Ivf() | Imi():
+            return {"nprobe": spec.nprobe}
+        case _:
+            assert_never(spec)
 
 
 def set_parameters(index: faiss.Index, parameters: str) -> None:
@@ -68,17 +74,20 @@ def _empty_index(spec: Scan | Ivf | Imi | Hnsw, n: int, d: int) -> faiss.Index:
     # np: no polysemous training, which takes 20 times as long as the rest and helps Hamming search only
     code = {"flat": "Flat", "sq8": "SQ8"}.get(spec.code, f"PQ{parts}{'x4fs' if spec.code.endswith('x4fs') else 'np'}")
     rotation = f"OPQ{parts}," if spec.code.startswith("opq") else ""
-    if isinstance(spec, Scan):
-        index = faiss.index_factory(d, rotation + code, faiss.METRIC_INNER_PRODUCT)
-    elif isinstance(spec, Hnsw):
-        index = faiss.index_factory(d, f"HNSW{spec.links}_{code}", faiss.METRIC_INNER_PRODUCT)
-        innermost(index).hnsw.efConstruction = spec.ef_construction
-    elif isinstance(spec, Ivf):
-        nlist = _nlists(spec, n)[0]
-        index = faiss.index_factory(d, f"{rotation}IVF{nlist},{code}", faiss.METRIC_INNER_PRODUCT)
-        faiss.extract_index_ivf(index).cp.min_points_per_centroid = 1  # few documents: less exact, but correct
-    else:
-        index = _multi_index(f"{rotation}IMI2x{spec.bits},{code}", d)
+    match spec:
+        case Scan():
+            index = faiss.index_factory(d, rotation + code, faiss.METRIC_INNER_PRODUCT)
+        case Hnsw():
+            index = faiss.index_factory(d, f"HNSW{spec.links}_{code}", faiss.METRIC_INNER_PRODUCT)
+            innermost(index).hnsw.efConstruction = spec.ef_construction
+        case Ivf():
+            nlist = _nlists(spec, n)[0]
+            index = faiss.index_factory(d, f"{rotation}IVF{nlist},{code}", faiss.METRIC_INNER_PRODUCT)
+            faiss.extract_index_ivf(index).cp.min_points_per_centroid = 1  # few documents: less exact, but correct
+        case Imi():
+            index = _multi_index(f"{rotation}IMI2x{spec.bits},{code}", d)
+        case _:
+            assert_never(spec)
     quantiser = getattr(innermost(index), "pq", None)
     if quantiser is not None:
         quantiser.cp.min_points_per_centroid = 1

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from ebr_core.frozen import Frozen
 
+EXACT, NO_INDEX = "exact", "none"  # exact search, and lists without an index: names that no index may have
+OWN_INDEXES = (EXACT, NO_INDEX)  # under these an arm is measured by itself
 Links = Annotated[int, Field(ge=2, le=256)]
 FEWEST_FOR_PQ = 256  # documents, one for each centroid of a byte
 
@@ -175,8 +177,12 @@ def _nlists(spec: Ivf, n: int) -> tuple[int, ...]:
 
 def variants(spec: Ivf | Imi | Hnsw) -> list[Ivf | Imi | Hnsw]:
     """The specs to choose among when tuning: one for each nlist or links, or the spec alone if it has a single one."""
-    if isinstance(spec, Ivf) and isinstance(spec.nlist, tuple):
-        return [spec.model_copy(update={"nlist": nlist}) for nlist in spec.nlist]
-    if isinstance(spec, Hnsw) and isinstance(spec.links, tuple):
-        return [spec.model_copy(update={"links": links}) for links in spec.links]
-    return [spec]
+    match spec:
+        case Ivf(nlist=tuple() as nlists):
+            return [spec.model_copy(update={"nlist": nlist}) for nlist in nlists]
+        case Hnsw(links=tuple() as links):
+            return [spec.model_copy(update={"links": number}) for number in links]
+        case Ivf() | Imi() | Hnsw():
+            return [spec]
+        case _:
+            assert_never(spec)

@@ -23,10 +23,6 @@ from ebr_core.training.pair_config import Mining
 from ebr_core.training.positives import KnownPositives
 from ebr_core.training.rank_windows import block_size, nearest, prepare, unpack
 
-_QUERIES, _DOCUMENTS = 256, 4096  # of a block and of a chunk: product and factors fit into the second-level cache
-_SAMPLE = 2048  # documents from which a query's threshold is guessed
-_CANDIDATE_BYTES = 2**26  # of candidates for a block of queries; deep windows get smaller blocks
-
 
 class MiningQueries(NamedTuple):
     """The queries for which negatives are mined: Q queries, each with one positive."""

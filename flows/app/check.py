@@ -9,16 +9,17 @@ from typing import Any
 
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment, arm_of
-from data.experiment.log_config import Simulated
 from data.log_fingerprint import refuse_absent
 from data.report_text import describe
 from ebr_core.errors import InputError
 from ebr_core.measure.intervals import FEW_CLUSTERS
 from ebr_core.search.index_specs import problem
+from flows.sources import world_log
+from flows.submit import submit
 from tasks.feature_stages import check_features, extract_columns, needs_columns
 from tasks.imported_ratings import imported_files
 from tasks.kinds import Log
-from tasks.log_stages import ReadLogs, contents_of, extract, sample, simulate_log
+from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
 from tasks.ranker_stages import refuse_deep
 from tasks.retrieval_stages import refuse_impossible
 
@@ -26,9 +27,9 @@ from tasks.retrieval_stages import refuse_impossible
 def describe_experiment(path: Path) -> str:
     """The description of an experiment's logs and plan. Extracts the log as a run does; trains nothing."""
     spec = load_experiment(path)
-    logs = spec.logs.tables(simulate_log.fn(spec.logs.world).folder) if isinstance(spec.logs, Simulated) else spec.logs
+    logs = files_of(spec.logs, world_log(spec))
     refuse_absent(logs)
-    log: Log = extract.fn(logs, spec.split, contents_of(logs))
+    log: Log = submit(extract, (), logs, spec.split, contents_of(logs))
     report = json.loads((log.folder / "report.json").read_text())
     return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(spec, report, log, logs)}"
 
@@ -52,7 +53,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in reasons.items()]
     for name, question in spec.questions.items():
         arms = [arm_of(arm) for arm in (question.baseline, *question.arms)]
-        parts = [part for arm in arms for part in (arm, *code_parts(spec, arm))]
+        parts = [part for arm in arms for part in (arm, *arms_behind(spec, arm))]
         missing = [arm for arm in dict.fromkeys(parts) if arm in reasons]
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
@@ -64,12 +65,12 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
     return "\n".join(lines)
 
 
-def code_parts(spec: Experiment, name: str) -> list[str]:
+def arms_behind(spec: Experiment, name: str) -> list[str]:
     """The arms that the ensemble or list of this name combines; empty for an arm."""
     if name in spec.ensembles:
         return list(dict.fromkeys(spec.ensembles[name].parts))
     sources = spec.lists[name].sources.values() if name in spec.lists else ()
-    return list(dict.fromkeys(part for arm in sources for part in (code_parts(spec, arm) or [arm])))
+    return list(dict.fromkeys(part for arm in sources for part in (arms_behind(spec, arm) or [arm])))
 
 
 def _impossible_indexes(spec: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -84,7 +85,7 @@ def _impossible_indexes(spec: Experiment, report: dict[str, Any]) -> Iterator[tu
 def _refusals(spec: Experiment, log: Log) -> Iterator[str]:
     """The errors of a run that depend on the documents alive in the test."""
     try:
-        test = sample.fn(log, "test", spec.evaluation.searches, spec.logs.judged_from)
+        test = submit(sample, (), log, "test", spec.evaluation.searches, spec.logs.judged_from)
         refuse_impossible(test, (), (), max(spec.evaluation.ks))
         refuse_deep(test, spec.rankers)
     except InputError as error:
@@ -95,7 +96,7 @@ def _missing_features(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> 
     """The reason why this log cannot provide the features of an arm, None if it can."""
     reads = spec.arms[name].features
     try:
-        columns = extract_columns.fn(logs, log, contents_of(logs), reads) if needs_columns(reads) else None
+        columns = submit(extract_columns, (), logs, log, contents_of(logs), reads) if needs_columns(reads) else None
         check_features(log, reads, columns)
     except InputError as error:
         return str(error).rstrip(".")

@@ -19,8 +19,8 @@ from ebr_core.towers.checkpoint import Checkpoint, load_towers
 from ebr_core.towers.cosine_shares import Explanation, explain
 from ebr_core.towers.fitted_features import table_bags, text_bags
 from ebr_core.towers.tower_inputs import Inputs, with_search
-from flows.arms import restrict_to_arm, train_run
-from flows.sources import EvalSets, extract_log, featurize, sample_searches
+from flows.arms import prepare_arm, train_run
+from flows.sources import EvalSets
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_inputs
 from tasks.kinds import Log
@@ -54,14 +54,9 @@ def _open(label: str) -> tuple[Experiment, str]:
 def _explanation(
     experiment: Experiment, arm: str, query: str, searcher: str | None, document: str
 ) -> Iterator[Table | str]:
-    spec = restrict_to_arm(experiment, arm)
-    source = extract_log(spec)
-    searches = sample_searches(spec, source)
-    feature_sets, run, log = featurize(spec, source), (arm, spec.seeds[0]), source.log
-    features, towers = (
-        feature_sets[spec.arms[arm].features],
-        train_run(spec, source, feature_sets, searches.validation, run).towers[run],
-    )
+    spec, source, searches, feature_sets, run = prepare_arm(experiment, arm)
+    towers = train_run(spec, source, feature_sets, searches.validation, run).towers[run]
+    features, log = feature_sets[spec.arms[arm].features], source.log
     row = _row(log, "documents", "document_id", document)
     model = load_towers(towers.folder)
     inputs, search = _add_search(read_inputs(features, model.config), model, log, query, searcher)

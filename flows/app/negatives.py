@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data.experiment.experiment_file import load_experiment
-from flows.arms import restrict_to_arm, train_run
+from flows.arms import prepare_arm, train_run
 from flows.process.cluster import RUNNER
-from flows.sources import extract_log, featurize, sample_searches
 from flows.submit import result
 from tasks.training_examples import TrainingExample, sample_training_pairs
 
@@ -19,10 +18,8 @@ from tasks.training_examples import TrainingExample, sample_training_pairs
 @flow(name="negatives", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
 def inspect_negatives(experiment: str, arm: str, count: int) -> list[TrainingExample]:
     """`count` training pairs of the arm, with their negatives. Arms without towers are trained first."""
-    spec = restrict_to_arm(load_experiment(Path(experiment)), arm)
-    source = extract_log(spec)
-    searches, features = sample_searches(spec, source), featurize(spec, source)
-    settings, run = spec.arms[arm], (arm, spec.seeds[0])
+    spec, source, searches, features, run = prepare_arm(load_experiment(Path(experiment)), arm)
+    settings = spec.arms[arm]
     arms = train_run(spec, source, features, searches.validation, run)
     ratings = [result(arms.ratings[rated_arm, run[1]]) for rated_arm in settings.ratings.of] if settings.ratings else []
     mined_negatives = result(arms.mined_negatives[run]) if settings.mine_from else None

@@ -13,9 +13,9 @@ from data.experiment.experiment_file import load_experiment
 from data.experiment.log_config import Simulated
 from data.log_fingerprint import refuse_absent
 from ebr_core.errors import InputError
-from flows.arms import restrict_to_arm, unrated_results
+from flows.arms import prepare_arm, unrated_results
 from flows.process.cluster import RUNNER
-from flows.sources import extract_log, featurize, sample_searches
+from flows.sources import extract_log
 from flows.submit import result
 from tasks.imported_ratings import store_ratings
 from tasks.kinds import Log, UnratedResults
@@ -33,9 +33,7 @@ class ImportedRatings(NamedTuple):
 @flow(name="ratings", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
 def list_for_raters(experiment: str, arm: str) -> tuple[Log, UnratedResults]:
     """(the log, the unrated results of the arm with the first seed). Arms without towers are trained first."""
-    spec = restrict_to_arm(load_experiment(Path(experiment)), arm)
-    source = extract_log(spec)
-    searches, features = sample_searches(spec, source), featurize(spec, source)
+    spec, source, searches, features, _ = prepare_arm(load_experiment(Path(experiment)), arm)
     return source.log, result(unrated_results(spec, source, features, searches.validation, arm))
 
 

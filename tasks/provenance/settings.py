@@ -53,7 +53,8 @@ def _as_typed(model: type[BaseModel], field: str, value: Any) -> Any:
 
 @functools.cache
 def _type_of(model: type[BaseModel], field: str) -> TypeAdapter[Any]:
-    return TypeAdapter(model.model_fields[field].annotation)
+    annotation: Any = model.model_fields[field].annotation
+    return TypeAdapter(annotation)
 
 
 def _text(part: Any) -> str:

@@ -16,6 +16,7 @@ from data.experiment.experiment_spec import BASELINES, ORACLES
 from ebr_core.arrays import Float64, Int64
 from ebr_core.errors import InputError
 from ebr_core.measure.intervals import MetricValues, compare
+from ebr_core.search.index_specs import OWN_INDEXES
 from tasks.home import artifacts
 from tasks.list_measures import clusters_of
 
@@ -84,7 +85,7 @@ def _shared_searches(run_a: Path, run_b: Path) -> pd.DataFrame:
 
 def _measured(run: Path, rows: pd.Series[int]) -> dict[tuple[str, str, str], Float64]:
     """(targets, arm, metric) → (seeds, S) the metric of each of those searches, NaN where it has no target."""
-    condition = pc.field("index").isin(["exact", "none"]) & pc.field("metric").isin(["recall", "mrr"])
+    condition = pc.field("index").isin(list(OWN_INDEXES)) & pc.field("metric").isin(["recall", "mrr"])
     table = pq.read_table(run / "per_search.parquet", filters=condition).to_pandas()
     seeds: dict[tuple[str, str, str], list[Float64]] = {}
     for (targets, arm, metric, k, _), group in table.groupby(["targets", "arm", "metric", "k", "seed"], dropna=False):

@@ -6,6 +6,7 @@ from math import isnan, nan
 from typing import Any
 
 from data.experiment.experiment_spec import arm_of
+from ebr_core.search.index_specs import EXACT
 from tasks.report import plots
 from tasks.report.formats import DASH, optional, share, signed
 from tasks.report.page import Block, Grid, Heading, Paragraph, Picture
@@ -40,7 +41,7 @@ def _gains(spec: dict[str, Any], rows: list[ResultRow], costs: list[CostRow], k:
     """Recall, and the gain over the best part, beside dimensions, index and training."""
     recalls = {(row.arm, row.seed): row for row in rows if (row.metric, row.k) == ("recall", k)}
     cost_values = {(cost.arm, cost.seed, cost.index, cost.cost): cost.value for cost in costs}
-    indexes = ("exact", *sorted(spec["indexes"]))
+    indexes = (EXACT, *sorted(spec["indexes"]))
     lines = []
     for name in _compared(spec):
         parts = spec["ensembles"][name]["parts"] if name in spec["ensembles"] else []
@@ -59,7 +60,7 @@ def _gains(spec: dict[str, Any], rows: list[ResultRow], costs: list[CostRow], k:
                     str(dimensions),
                     *(DASH if isnan(size) else f"{size:.2f} MB" for size in sizes),
                     optional("{:.1f} s", cost_values.get((name, seed, None, "train_s")) or None),
-                    optional("{:,.0f}", cost_values.get((name, seed, "exact", "queries_per_s")) or None),
+                    optional("{:,.0f}", cost_values.get((name, seed, EXACT, "queries_per_s")) or None),
                 ]
             )
     headers = ["", "parts", f"recall@{k}", "over its best part", "dimensions", "exact index"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from data.experiment.experiment_spec import BASELINES, ORACLES
+from ebr_core.search.index_specs import OWN_INDEXES
 from tasks.report import plots
 from tasks.report.answers import SETS
 from tasks.report.formats import DASH, optional, share
 from tasks.report.measures import measure_columns
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, Picture, tabulate
-from tasks.report.result import OWN_INDEXES, Result, cells, label, pivot, without_oracles, written
+from tasks.report.result import Result, cells, label, pivot, without_oracles, written
 from tasks.slices import WHOLE
 
 KIND = "kind: "

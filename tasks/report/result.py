@@ -14,13 +14,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 
-from data.experiment.experiment_spec import ORACLES
+from data.experiment.experiment_spec import ORACLES, nearest_to_10
+from ebr_core.search.index_specs import EXACT, OWN_INDEXES
 from tasks.report.formats import DASH
 from tasks.slices import WHOLE
 
 MAIN = ("truth", "clicked", "judged", "recovered")  # the target set that answers: the first that the rows have
 FILES = ("checks", "audit", "data", "counts", "run", "ensembles", "rankers", "feedback")  # .json
-OWN_INDEXES = ("exact", "none")  # indexes of lists that depend on the arm alone
 L = TypeVar("L", bound=Hashable)
 C = TypeVar("C", bound=Hashable)
 
@@ -34,7 +34,7 @@ class ResultRow:
     question: str | None = None
     seed: int | None = None
     seeds: int | None = None
-    index: str = "exact"
+    index: str = EXACT
     targets: str = "clicked"
     split: str = "test"
     slice: str = WHOLE
@@ -150,11 +150,6 @@ def main_targets(rows: list[ResultRow]) -> str:
     """The target set that answers the questions."""
     targets = {row.targets for row in rows}
     return next((name for name in MAIN if name in targets), "clicked")
-
-
-def nearest_to_10(ks: Iterable[int]) -> int:
-    """The K nearest to 10, at which metrics are shown that are not shown at every K."""
-    return min(ks, key=lambda k: abs(k - 10))
 
 
 def label(arm: str, seed: int | None) -> str:

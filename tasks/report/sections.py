@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from data.experiment.experiment_spec import BASELINES, ORACLES
+from ebr_core.search.index_specs import EXACT
 from tasks.report.answers import SETS, answer, for_whom, noise, widest
 from tasks.report.difference_sections import difference_blocks, slice_blocks
 from tasks.report.ensemble_section import ensemble_blocks
@@ -164,7 +165,7 @@ def _costs(result: Result) -> list[Block]:
     """The cost of training, a line for each arm and seed."""
     runs: dict[tuple[str, int | None], dict[str, float]] = {}
     for row in result.costs:
-        if row.index in (None, "exact"):
+        if row.index in (None, EXACT):
             runs.setdefault((row.arm, row.seed), {})[row.cost] = row.value
     lines = [
         [arm, optional("{}", seed), *(optional(form, costs.get(name)) for name, (_, form) in COST_COLUMNS.items())]

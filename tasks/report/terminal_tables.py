@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.experiment.experiment_spec import BASELINES, ORACLES, Experiment
+from data.experiment.experiment_spec import BASELINES, ORACLES, Experiment, nearest_to_10
+from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference, noise, verdict_of
 from tasks.report.formats import count, three_digits
 from tasks.report.measures import measure_columns
 from tasks.report.page import Columns, Grid, tabulate
-from tasks.report.result import (
-    MAIN,
-    OWN_INDEXES,
-    ResultRow,
-    cells,
-    nearest_to_10,
-    pivot,
-    questions,
-    without_oracles,
-    written,
-)
+from tasks.report.result import MAIN, ResultRow, cells, pivot, questions, without_oracles, written
 from tasks.slices import WHOLE
 
 TARGETS = {
@@ -53,7 +44,7 @@ def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str,
     ]
     if best:
         columns.append(("of the oracle", lambda run: f"{runs[run][f'recall@{k}'].value / best:.0%}"))
-    missing = [[arm, "none", *[UNAVAILABLE] * len(ks), UNAVAILABLE, ""] for arm in checks["unavailable"]]
+    missing = [[arm, NO_INDEX, *[UNAVAILABLE] * len(ks), UNAVAILABLE, ""] for arm in checks["unavailable"]]
     ceilings = checks["ceilings"][counts["targets"]]
     ceiling = ["ceiling", "", *(three_digits(ceilings[f"recall@{depth}"]) for depth in ks), "", ""]
     grid = tabulate(columns, order, _caption(counts, checks))
@@ -73,7 +64,7 @@ def _order(runs: dict[RunKey, RowByMeasure], recall: str) -> list[RunKey]:
     """Arms by recall, an arm's indexes below its exact search, the oracles at the end."""
     values = {run[:2]: by[recall].value for run, by in runs.items()}  # for a retrieval, through its index
     values |= {run[:2]: by[recall].value for run, by in runs.items() if run[2] in OWN_INDEXES}
-    return sorted(runs, key=lambda run: (run[0] in ORACLES, -values[run[:2]], str(run[:2]), run[2] != "exact"))
+    return sorted(runs, key=lambda run: (run[0] in ORACLES, -values[run[:2]], str(run[:2]), run[2] != EXACT))
 
 
 def _name(run: RunKey, leak: str | None, spec: Experiment) -> str:
@@ -168,7 +159,7 @@ def pair_grid(rows: list[ResultRow]) -> Grid | None:
 def retrieval_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
     """The lists made of arms, side by side: recall@K by target set and slice, precision@K, documents scanned and
     returned. K is the nearest to 10."""
-    k, names = nearest_to_10(spec.evaluation.ks), list(spec.lists)
+    k, names = spec.evaluation.main_k, list(spec.lists)
     rows_of_lists = [row for row in rows if row.arm in names and row.question is None]
     sets = sorted({row.targets for row in rows_of_lists})
     measured = {(row.targets, row.slice) for row in rows_of_lists}

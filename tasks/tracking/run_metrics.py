@@ -7,19 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from data.experiment.experiment_spec import Experiment, arm_of
+from ebr_core.search.index_specs import NO_INDEX, OWN_INDEXES
 from ebr_core.training.arm_config import Arm
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
 from tasks.report.measures import in_mlflow
-from tasks.report.result import OWN_INDEXES, ResultRow, label, nearest_to_10
+from tasks.report.result import ResultRow, label
 from tasks.slices import WHOLE
 
 Curves = dict[str, list[tuple[int, float]]]  # (K, recall) by arm and seed
-
-
-def main_k(experiment: Experiment) -> int:
-    """The K of the metric that is shown first: the nearest to 10."""
-    return nearest_to_10(experiment.evaluation.ks)
 
 
 def metric_name(row: ResultRow) -> str:
@@ -34,7 +30,7 @@ def metric_name(row: ResultRow) -> str:
 def own_rows(rows: Iterable[ResultRow], arm: str, seed: int | None, experiment: Experiment) -> list[ResultRow]:
     """The levels of one run over all searches, the main recall first: the page compares by what is logged first."""
     levels = [row for row in rows if (row.arm, row.seed, row.question, row.slice) == (arm, seed, None, WHOLE)]
-    return sorted(levels, key=lambda row: (row.metric != "recall", row.k != main_k(experiment)))
+    return sorted(levels, key=lambda row: (row.metric != "recall", row.k != experiment.evaluation.main_k))
 
 
 def run_metrics(
@@ -44,9 +40,9 @@ def run_metrics(
 
     has_own_index: True for a list such as a retrieval, of which the index is a part and so not in names of metrics.
     """
-    rows_of_run, k = own_rows(rows, arm, seed, experiment), main_k(experiment)
+    rows_of_run, k = own_rows(rows, arm, seed, experiment), experiment.evaluation.main_k
     if has_own_index:
-        rows_of_run = [replace(row, index="none") for row in rows_of_run]
+        rows_of_run = [replace(row, index=NO_INDEX) for row in rows_of_run]
     levels = {
         metric_name(row): row.value
         for row in rows_of_run
