@@ -22,9 +22,9 @@ import pyarrow.parquet as pq  # noqa: E402
 
 from data.experiment.log_config import Simulated, Split  # noqa: E402
 from data.world.world_config import World  # noqa: E402
+from ebr_core.parallel import use_threads  # noqa: E402
 from ebr_core.towers.checkpoint import embed_queries, load_towers  # noqa: E402
 from ebr_core.training.arm_config import Arm  # noqa: E402
-from ebr_core.training.train_loop import use_threads  # noqa: E402
 from tasks.feature_stages import featurise, read_inputs  # noqa: E402
 from tasks.graph_stage import embed_graph  # noqa: E402
 from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402

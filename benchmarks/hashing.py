@@ -29,9 +29,9 @@ import pyarrow.parquet as pq  # noqa: E402
 from sklearn.feature_extraction.text import HashingVectorizer  # noqa: E402
 
 from data.world.world_config import World  # noqa: E402
+from ebr_core.parallel import use_threads  # noqa: E402
 from ebr_core.text.ngram_hashing import hash_texts  # noqa: E402
 from ebr_core.towers.feature_config import TextFeatures  # noqa: E402
-from ebr_core.training.train_loop import use_threads  # noqa: E402
 from tasks.log_stages import simulate_log  # noqa: E402
 
 TURNS = 5

@@ -31,13 +31,13 @@ from data.experiment.log_config import Simulated, Split  # noqa: E402
 from data.world.world_config import World  # noqa: E402
 from ebr_core.arrays import Float32, Int32  # noqa: E402
 from ebr_core.errors import InputError  # noqa: E402
+from ebr_core.parallel import use_threads  # noqa: E402
 from ebr_core.search.deduped_index import deduplicate  # noqa: E402
 from ebr_core.search.index_specs import AnyIndex, Hnsw, Ivf  # noqa: E402
 from ebr_core.search.index_tuning import tune  # noqa: E402
 from ebr_core.search.nearest import recall_up_to_ties, search_exact, search_index  # noqa: E402
 from ebr_core.training.arm_config import Arm  # noqa: E402
 from ebr_core.training.loss_config import Softmax  # noqa: E402
-from ebr_core.training.train_loop import use_threads  # noqa: E402
 from tasks.eval_sets import read_sample  # noqa: E402
 from tasks.feature_stages import featurise  # noqa: E402
 from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402

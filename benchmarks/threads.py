@@ -77,7 +77,8 @@ def extract_log() -> Artifact:
 
 def training_rates(threads: int) -> Iterator[float]:
     """Pairs a second over STEPS training steps, without end."""
-    from ebr_core.training.train_loop import train, use_threads
+    from ebr_core.parallel import use_threads
+    from ebr_core.training.train_loop import train
 
     use_threads(threads)
     training = Training(batch_size=BATCH, epochs=1000, patience=1000, threads=threads)

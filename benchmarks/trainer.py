@@ -37,13 +37,14 @@ import torch  # noqa: E402
 from data.experiment.log_config import Simulated, Split, Tables  # noqa: E402
 from data.world.world_config import World  # noqa: E402
 from ebr_core.measure.metrics import hits, recall_at_k  # noqa: E402
+from ebr_core.parallel import use_threads  # noqa: E402
 from ebr_core.search.nearest import search_exact  # noqa: E402
 from ebr_core.towers.tower import Tower, query_vectors  # noqa: E402
 from ebr_core.training.arm_config import Arm, Training  # noqa: E402
 from ebr_core.training.loss_config import Softmax  # noqa: E402
 from ebr_core.training.pair_config import NegativeMix  # noqa: E402
 from ebr_core.training.positives import KnownPositives, Pairs  # noqa: E402
-from ebr_core.training.train_loop import Corpus, train, use_threads  # noqa: E402
+from ebr_core.training.train_loop import Corpus, train  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
 from tasks.eval_sets import read_sample  # noqa: E402
 from tasks.feature_stages import featurise  # noqa: E402

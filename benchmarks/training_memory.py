@@ -19,13 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ebr_core.parallel import use_threads
 from ebr_core.scratch import Array, Scratch, count_values, slices
 from ebr_core.text.ngram_bags import Bags
 from ebr_core.towers.tower_inputs import Inputs, bag_group
 from ebr_core.training.arm_config import Arm, Training
 from ebr_core.training.pair_config import NegativeMix, Positives
 from ebr_core.training.positives import RecoveredPairs, ShownResults, select_pairs
-from ebr_core.training.train_loop import Corpus, train, use_threads
+from ebr_core.training.train_loop import Corpus, train
 
 STEPS = 300
 SHOWN = 3  # results of a search, one of them clicked

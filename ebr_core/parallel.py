@@ -6,17 +6,19 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import faiss
 import numba
+import torch
 
-MIN_SHARED_ROWS = (
-    128  # rows; fewer are finished before a sleeping thread wakes: a row takes about a microsecond (LOG.md)
-)
+from ebr_core.errors import InputError
+
+MIN_SHARED_ROWS = 128  # fewer are finished before a sleeping thread wakes: a row takes about a microsecond (LOG.md)
 
 
 def parallel(rows: str, fastmath: set[str] | bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator that compiles a function whose `prange` runs over the parameter named `rows`.
 
-    A call with fewer than SMALL rows runs on the calling thread alone: it wakes no other thread and waits for none.
+    A call with fewer than MIN_SHARED_ROWS rows runs on the calling thread alone: it wakes no other thread and waits for none.
     The rows of a `prange` do not depend on each other, so the result has the same bytes either way. Arguments are
     positional. Compiled code cannot call the function.
     """
@@ -39,3 +41,17 @@ def parallel(rows: str, fastmath: set[str] | bool = False) -> Callable[[Callable
         return call
 
     return compile_kernel
+
+
+def use_threads(threads: int) -> None:
+    """Fix the threads of torch, numba and faiss for the calling thread, so that arms can run side by side.
+
+    Raises InputError if the machine has fewer threads.
+    """
+    available = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets its config while importing
+    if threads > available:
+        raise InputError(f"threads: {threads}, but this machine has {available}; set at most that many")
+    torch.set_num_threads(threads)
+    numba.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)
+    faiss.cvar.distance_compute_blas_threshold = 20  # its default, 128,000, trains PQ 13 times slower (LOG.md)

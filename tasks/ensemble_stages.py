@@ -14,12 +14,12 @@ from ebr_core.arrays import Float32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.measure.metrics import Targets
+from ebr_core.parallel import use_threads
 from ebr_core.rerank.cascade import Cascade, rerank
 from ebr_core.search.deduped_index import load
 from ebr_core.search.ensemble_vectors import concat_documents, concat_queries
 from ebr_core.search.ensemble_weights import Contest, build_contest, choose, describe_weights
 from ebr_core.search.nearest import search_cost, search_index
-from ebr_core.training.train_loop import use_threads
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
 from tasks.kinds import BuiltIndex, EnsembleWeights, EvalSet, RetrievedList, TrainedTowers, Vectors

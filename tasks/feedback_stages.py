@@ -18,6 +18,7 @@ from data.schemas import IMPORTED, RATED, TO_RATE
 from ebr_core.arrays import Bool, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
+from ebr_core.parallel import use_threads
 from ebr_core.rerank.relevance_filter import fit, held_out_mask, probabilities
 from ebr_core.search.deduped_index import load
 from ebr_core.search.nearest import search_cost, search_exact, search_index
@@ -25,7 +26,7 @@ from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.tower import query_vectors
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.rated_results import Feedback, Filter, Rater, add_noise, first_valid, pack_left, pair_keys
-from ebr_core.training.train_loop import Corpus, use_threads
+from ebr_core.training.train_loop import Corpus
 from tasks.artifacts import Artifact, stage
 from tasks.eval_sets import SampledSearches
 from tasks.imported_ratings import imported_folder

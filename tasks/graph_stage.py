@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from data import extracted_log
 from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
+from ebr_core.parallel import use_threads
 from ebr_core.towers.feature_config import Features, Graph
 from ebr_core.towers.graph_vectors import adjacency
 from ebr_core.towers.graph_vectors import embed_graph as embed
-from ebr_core.training.train_loop import use_threads
 from tasks.artifacts import stage
 from tasks.kinds import GraphVectors, Log
 from tasks.progress import show_progress

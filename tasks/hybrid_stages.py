@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from data import extracted_log
 from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.errors import InputError
+from ebr_core.parallel import use_threads
 from ebr_core.search import baselines
 from ebr_core.search.conditions import ATTRIBUTES, condition_mask, parse
 from ebr_core.search.deduped_index import load
@@ -32,7 +33,6 @@ from ebr_core.search.hybrid_search import (
 )
 from ebr_core.search.nearest import search_cost, search_exact
 from ebr_core.text.terms import Terms, index_terms, rank_documents
-from ebr_core.training.train_loop import use_threads
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import BuiltIndex, CalibratedRadius, EvalSet, Log, RetrievedList, Vectors

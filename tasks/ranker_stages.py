@@ -15,6 +15,7 @@ from data import extracted_log
 from ebr_core.arrays import Bool, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
+from ebr_core.parallel import use_threads
 from ebr_core.rerank.examination import FEWEST_CLICKS, Examination, fit_examination, inverse_propensities
 from ebr_core.rerank.ranker_features import (
     Examples,
@@ -30,7 +31,6 @@ from ebr_core.rerank.ranker_features import (
 from ebr_core.rerank.trees import NDCG_K, grow
 from ebr_core.search.deduped_index import DedupedIndex, load
 from ebr_core.search.nearest import search_cost, search_index
-from ebr_core.training.train_loop import use_threads
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import BuiltIndex, EvalSet, ExaminationRates, Log, RetrievedList, TrainedRanker, Vectors

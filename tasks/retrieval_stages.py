@@ -17,6 +17,7 @@ from data.world.oracle import oracle
 from data.world.world_config import Sees, World
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
+from ebr_core.parallel import use_threads
 from ebr_core.search import baselines
 from ebr_core.search.deduped_index import DedupedIndex, load, save
 from ebr_core.search.faiss_index import build, set_parameters
@@ -25,7 +26,6 @@ from ebr_core.search.index_tuning import tune
 from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact, search_index
 from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.tower import query_vectors
-from ebr_core.training.train_loop import use_threads
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_inputs

@@ -16,6 +16,7 @@ from data.schemas import MINED
 from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.measure.metrics import hits, recall_at_k
+from ebr_core.parallel import use_threads
 from ebr_core.scratch import Scratch
 from ebr_core.search.nearest import search_exact
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
@@ -26,7 +27,7 @@ from ebr_core.training.hard_negatives import MinedBlock
 from ebr_core.training.pair_config import Mining, Positives, Ratings
 from ebr_core.training.positives import KnownPositives, Pairs
 from ebr_core.training.rated_results import documents_rated_bad, pack_left
-from ebr_core.training.train_loop import Corpus, Start, mine_pairs, train, use_threads
+from ebr_core.training.train_loop import Corpus, Start, mine_pairs, train
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_fitted, read_graphs

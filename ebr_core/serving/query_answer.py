@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
+from ebr_core.parallel import use_threads
 from ebr_core.search.conditions import Mask, Near, condition_mask, contains_nn, parse
 from ebr_core.search.hybrid_search import RRF, reciprocal_rank_fusion, search_within, within_radius
 from ebr_core.serving.model_bundle import CONTEXT, QUERY_SCHEMA, Bundle, embed_query_table
@@ -111,6 +112,7 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
 
     Raises InputError if K is more than the number of documents, or if the searcher or the radius is unknown.
     """
+    use_threads(1)  # a query is one row: to wake another thread takes longer than to do its work
     total = bundle.documents.num_rows
     if query.k > total and "k" in query.model_fields_set:
         raise InputError(f"k: got {query.k}; this model holds {total} documents")

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, assert_never
 
-import faiss
-import numba
 import numpy as np
 import torch
 
@@ -72,20 +70,6 @@ class Progress(NamedTuple):
     pairs: int
     epoch: Epoch | None = None
     best: bool = False
-
-
-def use_threads(threads: int) -> None:
-    """Fix the threads of torch, numba and faiss for the calling thread, so that arms can run side by side.
-
-    Raises InputError if the machine has fewer threads.
-    """
-    available = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets its config while importing
-    if threads > available:
-        raise InputError(f"threads: {threads}, but this machine has {available}; set at most that many")
-    torch.set_num_threads(threads)
-    numba.set_num_threads(threads)
-    faiss.omp_set_num_threads(threads)
-    faiss.cvar.distance_compute_blas_threshold = 20  # its default, 128,000, trains PQ 13 times slower (LOG.md)
 
 
 def train(

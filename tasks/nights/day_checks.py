@@ -19,11 +19,11 @@ from ebr_core.arrays import Float32, Float64
 from ebr_core.measure.intervals import lower_bound
 from ebr_core.measure.metrics import hits, recall_at_k
 from ebr_core.measure.promotion import ChampionComparison, band, share_band
+from ebr_core.parallel import use_threads
 from ebr_core.search.nearest import search_exact
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
 from ebr_core.towers.tower_kinds import new_tower
 from ebr_core.training.arm_config import Arm
-from ebr_core.training.train_loop import use_threads
 from tasks.artifacts import Artifact, stage
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_fitted, read_inputs

@@ -9,7 +9,7 @@ import numba
 import pytest
 import torch
 
-from ebr_core.training.train_loop import use_threads
+from ebr_core.parallel import use_threads
 
 
 @pytest.fixture(autouse=True)

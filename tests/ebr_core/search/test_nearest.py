@@ -12,11 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
+from ebr_core.parallel import use_threads
 from ebr_core.search.deduped_index import DedupedIndex
 from ebr_core.search.faiss_index import build
 from ebr_core.search.index_specs import AnyIndex, Exact, Index, Ivf
 from ebr_core.search.nearest import search_exact, search_index
-from ebr_core.training.train_loop import use_threads
 
 
 def brute(documents: Float32, queries: Float32, k: int) -> tuple[Int32, Float32]:

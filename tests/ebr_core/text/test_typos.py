@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ebr_core.parallel import use_threads
 from ebr_core.text.typos import Typos, keys_beside, misspell
-from ebr_core.training.train_loop import use_threads
 
 KINDS = ("omission", "insertion", "substitution", "transposition")
 

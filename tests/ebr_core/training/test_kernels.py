@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ebr_core.parallel import use_threads
 from ebr_core.training.kernels import softmax_in_place, triplet_in_place
 from ebr_core.training.losses import softmax, triplet
-from ebr_core.training.train_loop import use_threads
 
 
 def random_case(b: int, m: int, density: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

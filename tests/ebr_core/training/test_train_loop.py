@@ -13,6 +13,7 @@ import pytest
 from ebr_core.arrays import Float32
 from ebr_core.errors import InputError
 from ebr_core.measure.metrics import Targets, hits, recall_at_k
+from ebr_core.parallel import use_threads
 from ebr_core.search.nearest import search_exact
 from ebr_core.text.ngram_bags import Bags, fit_vocabulary, keep_known
 from ebr_core.text.ngram_hashing import hash_texts
@@ -34,7 +35,6 @@ from ebr_core.training.train_loop import (
     log_sampling_probabilities,
     mine_pairs,
     train,
-    use_threads,
 )
 
 CLUSTERS = 8
