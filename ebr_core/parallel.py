@@ -18,8 +18,8 @@ MIN_SHARED_ROWS = 128  # fewer are finished before a sleeping thread wakes: a ro
 def parallel(rows: str, fastmath: set[str] | bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator that compiles a function whose `prange` runs over the parameter named `rows`.
 
-    A call with fewer than MIN_SHARED_ROWS rows runs on the calling thread alone: it wakes no other thread and waits for none.
-    The rows of a `prange` do not depend on each other, so the result has the same bytes either way. Arguments are
+    A call with fewer than MIN_SHARED_ROWS rows runs on the calling thread alone: it wakes no other thread and waits for
+    none. The rows of a `prange` do not depend on each other, so the result has the same bytes either way. Arguments are
     positional. Compiled code cannot call the function.
     """
 
