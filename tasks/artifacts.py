@@ -88,9 +88,16 @@ def stage(kind: Callable[[Artifact], A]) -> Callable[[Callable[Concatenate[Path,
 
 def _artifact_of(function: Callable[..., None], arguments: dict[str, Any]) -> Artifact:
     """The artifact of a stage for these inputs; its folder may not exist yet."""
-    content = {"inputs": plain(arguments), "source": source_of(function), "versions": _versions()}
+    inputs = {name: _as_annotated(function, name, value) for name, value in arguments.items()}
+    content = {"inputs": plain(inputs), "source": source_of(function), "versions": _versions()}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
     return Artifact(stage=function.__name__, digest=digest)
+
+
+def _as_annotated(function: Callable[..., None], name: str, value: Any) -> Any:
+    """The value; a whole number as 1.0 if the parameter is a float, because a default says 1 and a file 1.0."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_whole and function.__annotations__.get(name) == "float" else value
 
 
 def _write(artifact: Artifact, produce: Callable[[Path], None]) -> None:

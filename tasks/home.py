@@ -9,8 +9,8 @@ from pathlib import Path
 from ebr_core.errors import InputError
 
 ROOT = Path(__file__).parent.parent
-# Times that a thread of GNU OpenMP (PyTorch's, faiss's and numba's) polls before it sleeps: about 24
-# microseconds, which bridges most gaps within a training step (LOG.md). The default of 300,000 keeps a core from other processes.
+# Times that a thread of GNU OpenMP (PyTorch's, faiss's and numba's) polls before it sleeps: about 24 µs, which bridges
+# most gaps within a training step (LOG.md). The default of 300,000 keeps a core from other processes.
 SPIN_COUNT = "1000"
 FORBIDDEN_SIGNS = (
     "?\\"  # in the home's path: DuckDB and SQLite cut a database's path at `?` and split it at a backslash

@@ -63,6 +63,15 @@ def test_a_default_and_the_same_value_passed_give_one_name() -> None:
     assert doubled.fn(number.fn(5), Arm()) == doubled.fn(first=number.fn(5), arm=Arm(), fail=False)
 
 
+@stage(Log)
+def scaled(folder: Path, factor: float) -> None:
+    """Write nothing."""
+
+
+def test_a_number_has_one_name_however_it_is_written() -> None:
+    assert scaled.fn(1) == scaled.fn(1.0) != scaled.fn(1.5)
+
+
 def test_a_stage_that_fails_leaves_no_artifact() -> None:
     earlier = set(artifacts().iterdir())
     with pytest.raises(ValueError, match="meant to fail"):
