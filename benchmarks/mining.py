@@ -64,15 +64,8 @@ def our_mining(query_vectors: np.ndarray, document_vectors: np.ndarray) -> Costs
         MiningCorpus(document_vectors, np.arange(n, dtype=np.int32)),
     )
     mining = Mining(window=(FIRST, LAST), keep=KEEP)
-    for _ in mine(
-        MiningQueries(query_vectors[:64], np.arange(64, dtype=np.int32), positive_rows[:64]),
-        searched,
-        known_positives,
-        mining,
-        0,
-        THREADS,
-    ):
-        pass  # compiles
+    few_queries = MiningQueries(query_vectors[:64], np.arange(64, dtype=np.int32), positive_rows[:64])
+    list(mine(few_queries, searched, known_positives, mining, 0, THREADS))  # compiles the kernels
     all_queries = MiningQueries(query_vectors, np.arange(q, dtype=np.int32), positive_rows)
     return timed(lambda: list(mine(all_queries, searched, known_positives, mining, 0, THREADS)))
 
