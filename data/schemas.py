@@ -115,6 +115,7 @@ RESULTS_OF_RUN = pa.schema(
         pa.field("margin", pa.float64()),
         pa.field("finding", pa.string()),  # better, worse, equal, unclear or too few; independent of the claim
         pa.field("verdict", pa.string()),  # holds, contradicted, undecided or too few; null without a claim
+        pa.field("open_because", pa.string()),  # the reason why nothing is decided, whatever the interval; else null
     ]
 )
 

@@ -86,7 +86,7 @@ def retrieve_lists(
         spec, source, features, arms, vectors, indexes, searches, radii, narrowed_tests, examination, k
     )
     lists = Lists(_baselines(spec, source, test, k), indexed, {}, {}, {}, ranks)
-    for name, settings in spec.lists.items():
+    for name, settings in spec.combined_lists.items():
         for seed in _seeds_of(inputs, settings):
             lists.combined[name, seed] = _combined_list(inputs, lists, name, settings, seed)
     return lists

@@ -44,6 +44,7 @@ from tasks.retrieved import Retrieved, load_retrieved
 from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
 
 PER_SEARCH_METRICS = ("recall", "mrr", "index_recall")  # metrics in per_search.parquet, beside those of the questions
+EVERY_SET = "*"  # in EvaluatedList.undecidable: all target sets
 DIFFERENCE = ("difference", "difference_low", "difference_high", "family_low", "family_high", "detectable")
 
 
@@ -55,6 +56,7 @@ class EvaluatedList(Frozen):
     index: str
     rows: RetrievedList
     leak: str | None = None  # the reason why its training may have seen the test
+    undecidable: dict[str, str] = {}  # target set, or EVERY_SET → the reason why no claim about the list is decided
 
 
 class Part(NamedTuple):
@@ -91,6 +93,7 @@ def evaluate(
     results: list[dict[str, Any]] = []
     per_search: list[pa.Table] = []
     leaks = {run.arm: run.leak for run in evaluated_lists if run.leak}
+    undecidable = {run.arm: run.undecidable for run in evaluated_lists if run.undecidable}
     checks: dict[str, Any] = {"unavailable": unavailable, "leaks": leaks, "ceilings": {}}
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
         for name in sample.names:
@@ -103,7 +106,8 @@ def evaluate(
             add_index_recall(measured, lists, searches, evaluation.ks)
             with show_progress(f"evaluate, {name} targets", 1):
                 results += _coverage_rows(name, searches, rows_by_run, sample, evaluation.ks)
-                results += _rows(name, searches, measured, questions, evaluation)
+                reasons = _reasons(undecidable, name)
+                results += _rows(name, searches, measured, questions, evaluation, reasons)
             if name == "truth":
                 checks["above_oracle"] = _above_oracle(searches, measured, evaluation)
             per_search += _per_search(name, searches, measured, {question.metric for question in questions.values()})
@@ -139,8 +143,12 @@ def _rows(
     measured: MetricsByRun,
     questions: dict[str, Comparison],
     evaluation: Evaluation,
+    undecidable: dict[str, str],
 ) -> list[dict[str, Any]]:
-    """Result rows of one target set: every run by itself, then every question's differences to its baseline."""
+    """Result rows of one target set: every run by itself, then every question's differences to its baseline.
+
+    undecidable: arm → the reason why no claim about it is decided.
+    """
     rows, clusters = [], clusters_of(searches)
     for slice_name, inside in slices_of(searches):
         part = Part(name, slice_name, inside, clusters[inside])
@@ -158,7 +166,7 @@ def _rows(
         for (run, metric, _), interval in zip(columns, intervals, strict=True):
             rows.append(_row(shared, run, metric, _inside_bounds(metric, interval)))
         for question_name, question in sorted(questions.items()):
-            rows += _question_rows(question_name, question, part, measured, evaluation.resamples)
+            rows += _question_rows(question_name, question, part, measured, evaluation.resamples, undecidable)
     return rows
 
 
@@ -171,7 +179,12 @@ def _inside_bounds(metric: str, interval: Interval) -> Interval:
 
 
 def _question_rows(
-    name: str, question: Comparison, part: Part, measured: MetricsByRun, resamples: int
+    name: str,
+    question: Comparison,
+    part: Part,
+    measured: MetricsByRun,
+    resamples: int,
+    undecidable: dict[str, str],
 ) -> list[dict[str, Any]]:
     """Rows of paired differences on the same searches; those over all searches have verdicts."""
     values_by_arm = {
@@ -197,7 +210,8 @@ def _question_rows(
         for at, arm in enumerate(arm_names):
             rows[arm] |= dict(zip(DIFFERENCE, (float(column[at]) for column in comparison[:6]), strict=True))
             rows[arm] |= {"baseline": question.baseline, "training_noise": comparison.seed_freedom > 0}
-            rows[arm] |= _verdict_columns(question, rows[arm]["family_low"], rows[arm]["family_high"])
+            reason = undecidable.get(arm_of(arm)) or undecidable.get(arm_of(question.baseline))
+            rows[arm] |= _verdict_columns(question, rows[arm]["family_low"], rows[arm]["family_high"], reason)
     elif arms:
         for arm, interval in zip(arm_names, compare_pointwise(baseline, arms, part.clusters), strict=True):
             rows[arm] |= {"baseline": question.baseline} | dict(zip(DIFFERENCE[:3], interval, strict=True))
@@ -221,13 +235,25 @@ def _index_of(measured: MetricsByRun, arm: str) -> str:
     return EXACT if EXACT in indexes or not indexes else indexes[0]
 
 
-def _verdict_columns(question: Comparison, low: float, high: float) -> dict[str, Any]:
+def _verdict_columns(question: Comparison, low: float, high: float, reason: str | None) -> dict[str, Any]:
+    """The columns of the verdict; with a reason, nothing is decided, whatever the interval."""
+    finding = classify_difference(low, high, question.margin)
+    answer = verdict(question.claim, low, high, question.margin) if question.claim else None
+    if reason and finding != "too few":
+        finding, answer = "unclear", "undecided" if question.claim else None
     return {
         "claim": question.claim,
         "margin": question.margin,
-        "finding": classify_difference(low, high, question.margin),
-        "verdict": verdict(question.claim, low, high, question.margin) if question.claim else None,
+        "finding": finding,
+        "verdict": answer,
+        "open_because": reason,
     }
+
+
+def _reasons(undecidable: dict[str, dict[str, str]], targets: str) -> dict[str, str]:
+    """Arm → the reason why no claim about it is decided on this target set."""
+    reasons = {arm: by_set.get(targets) or by_set.get(EVERY_SET) for arm, by_set in undecidable.items()}
+    return {arm: reason for arm, reason in reasons.items() if reason}
 
 
 def _above_oracle(searches: dict[str, Any], measured: MetricsByRun, evaluation: Evaluation) -> list[str]:

@@ -201,7 +201,7 @@ class Experiment(Frozen):
         return [name for name in self.arms if name in visited]
 
     @property
-    def lists(self) -> dict[str, ListSpec]:
+    def combined_lists(self) -> dict[str, ListSpec]:
         """All lists that are made of arms and compared like them, by name. No other code enumerates their kinds."""
         return {name: spec for section in LISTS for name, spec in getattr(self, section).items()}
 
@@ -211,7 +211,7 @@ class Experiment(Frozen):
 
     def index_of_list(self, name: str) -> str:
         """The index that a list searches; "none" if it embeds nothing."""
-        return self.lists[name].index if self.lists[name].vector_sources else NO_INDEX
+        return self.combined_lists[name].index if self.combined_lists[name].vector_sources else NO_INDEX
 
     @property
     def people_rate(self) -> bool:

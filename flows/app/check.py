@@ -69,7 +69,7 @@ def arms_behind(spec: Experiment, name: str) -> list[str]:
     """The arms that the ensemble or list of this name combines; empty for an arm."""
     if name in spec.ensembles:
         return list(dict.fromkeys(spec.ensembles[name].parts))
-    sources = spec.lists[name].sources.values() if name in spec.lists else ()
+    sources = spec.combined_lists[name].sources.values() if name in spec.combined_lists else ()
     return list(dict.fromkeys(part for arm in sources for part in (arms_behind(spec, arm) or [arm])))
 
 

@@ -30,7 +30,7 @@ def show(outcome: Outcome, spec: Experiment, console: Console) -> None:
     if spec.questions:
         console.print(as_table(question_grid(rows, spec)), Text(""))
     console.print(as_table(pair_grid(rows)), Text(""))
-    if spec.lists:
+    if spec.combined_lists:
         console.print(as_table(retrieval_grid(rows, spec)), Text(""))
     for arm, error in outcome.failures.items():
         console.print(f"[red]failed[/red] {arm}: {error}")

@@ -56,13 +56,15 @@ def answer(row: ResultRow, title: str) -> str:
 
 def _verdict(row: ResultRow) -> str:
     if row.verdict is None:
-        return ""
+        return f"Not decided: {row.open_because}." if row.open_because else ""
     sentence = f'The claim "{row.claim}": **{row.verdict}**'
     return f"{sentence}; {_still_open(row)}." if row.verdict == "undecided" else f"{sentence}."
 
 
 def _still_open(row: ResultRow) -> str:
     """The reason why a claim is undecided, and what this sample could have decided."""
+    if row.open_because:
+        return row.open_because
     reach, margin = (row.family_high - row.family_low) / 2, share(row.margin)
     could = f"a true difference of {share(row.detectable)} would have been shown four times out of five"
     if row.claim != "equal":

@@ -57,6 +57,7 @@ class ResultRow:
     margin: float = nan
     finding: str | None = None
     verdict: str | None = None
+    open_because: str | None = None
 
     @property
     def measure(self) -> str:

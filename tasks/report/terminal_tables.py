@@ -70,7 +70,7 @@ def _order(runs: dict[RunKey, RowByMeasure], recall: str) -> list[RunKey]:
 def _name(run: RunKey, leak: str | None, spec: Experiment) -> str:
     """The arm; empty for its indexes, which follow below it."""
     arm, seed, index = run
-    if index not in OWN_INDEXES and arm not in spec.lists:
+    if index not in OWN_INDEXES and arm not in spec.combined_lists:
         return ""
     return _with_seed(arm, seed, spec) + _mark(leak)
 
@@ -159,7 +159,7 @@ def pair_grid(rows: list[ResultRow]) -> Grid | None:
 def retrieval_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
     """The lists made of arms, side by side: recall@K by target set and slice, precision@K, documents scanned and
     returned. K is the nearest to 10."""
-    k, names = spec.evaluation.main_k, list(spec.lists)
+    k, names = spec.evaluation.main_k, list(spec.combined_lists)
     rows_of_lists = [row for row in rows if row.arm in names and row.question is None]
     sets = sorted({row.targets for row in rows_of_lists})
     measured = {(row.targets, row.slice) for row in rows_of_lists}

@@ -63,7 +63,7 @@ def track(run: FinishedRun, results: RunResults, report: RunReport, champion: st
         _log_report(report, rows, experiment_id)
         for name in (name for name in (*BASELINES, *ORACLES) if name in measured_arms):
             _log_baseline(name, spec, run.log, rows)
-        for name in (name for name in spec.lists if name in measured_arms and name not in spec.rankers):
+        for name in (name for name in spec.combined_lists if name in measured_arms and name not in spec.rankers):
             _log_list(name, spec, rows)
         for ranker in run.rankers:
             _log_ranker(ranker, spec, rows)
@@ -183,7 +183,7 @@ def _read(artifact: Artifact, name: str) -> Any:
 
 def _log_list(name: str, experiment: Experiment, rows: list[ResultRow]) -> None:
     """A child run of a list that is not trained, with the figures of its first seed."""
-    spec = experiment.lists[name]
+    spec = experiment.combined_lists[name]
     seed = experiment.seeds[0] if spec.vector_sources else None
     with _child_run(name, arm_tags(name, experiment.kind_of_list(name), rows, experiment)):
         settings = spec.model_dump(mode="json").items()
