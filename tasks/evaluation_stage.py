@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from data.experiment.experiment_spec import ORACLES, Comparison, Evaluation, arm_of
@@ -56,7 +57,7 @@ class EvaluatedList(Frozen):
     index: str
     rows: RetrievedList
     leak: str | None = None  # the reason why its training may have seen the test
-    undecidable: dict[str, str] = {}  # target set, or EVERY_SET → the reason why no claim about the list is decided
+    undecidable: dict[str, str] = Field(default_factory=dict)  # target set, or EVERY_SET → why nothing is decided there
 
 
 class Part(NamedTuple):
