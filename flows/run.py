@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from prefect.client.schemas.objects import State
@@ -36,9 +36,10 @@ from tasks.kinds import (
     TrainedRanker,
     TrainedTowers,
 )
+from tasks.list_measures import EVERY_SET
 from tasks.ranker_stages import RankerRun
 from tasks.tracking.runs import Outcome
-from tasks.training_stages import best_recall
+from tasks.training_stages import best_recall, training_remark
 
 
 class SettledRun(NamedTuple):
@@ -133,10 +134,29 @@ def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Sett
     for ((name, seed), index), rows in run.indexed.items():
         leaks = (leak_remark(source.log, spec.arms[part].features) for part in spec.parts_of(name))
         leak = next((message for message in leaks if message), None)
-        lists.append(EvaluatedList(arm=name, seed=seed, index=index, rows=rows, leak=leak))
+        undecidable = _undecidable(spec, run, (name,), seed)
+        lists.append(EvaluatedList(arm=name, seed=seed, index=index, rows=rows, leak=leak, undecidable=undecidable))
     for (name, list_seed), rows in run.combined.items():
-        lists.append(EvaluatedList(arm=name, seed=list_seed, index=spec.index_of_list(name), rows=rows))
+        undecidable = _undecidable(spec, run, spec.combined_lists[name].vector_sources, list_seed)
+        index = spec.index_of_list(name)
+        lists.append(EvaluatedList(arm=name, seed=list_seed, index=index, rows=rows, undecidable=undecidable))
     return evaluate(result(searches.test), lists, spec.questions, spec.evaluation)
+
+
+def _undecidable(spec: Experiment, run: SettledRun, names: Iterable[str], seed: int | None) -> dict[str, str]:
+    """The reason why nothing is decided about a list that these arms and ensembles make: a training that ended by the
+    cap. Empty without one."""
+    if seed is None:
+        return {}
+    parts = [
+        part
+        for name in names
+        for part in (spec.ensembles[name].runs(seed, spec.seeds) if name in spec.ensembles else [(name, seed)])
+    ]
+    for part in parts:
+        if part in run.towers and (remark := training_remark(run.towers[part])):
+            return {EVERY_SET: f"{_label(part)}: {remark}"}
+    return {}
 
 
 def audit_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunAudit:

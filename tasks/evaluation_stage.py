@@ -33,6 +33,7 @@ from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import EvalSet, RetrievedList, RunResults
 from tasks.list_measures import (
     COUNTS,
+    EVERY_SET,
     EvaluatedRun,
     MetricsByRun,
     add_counts,
@@ -45,7 +46,6 @@ from tasks.retrieved import Retrieved, load_retrieved
 from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
 
 PER_SEARCH_METRICS = ("recall", "mrr", "index_recall")  # metrics in per_search.parquet, beside those of the questions
-EVERY_SET = "*"  # in EvaluatedList.undecidable: all target sets
 DIFFERENCE = ("difference", "difference_low", "difference_high", "family_low", "family_high", "detectable")
 
 
@@ -95,7 +95,7 @@ def evaluate(
     per_search: list[pa.Table] = []
     leaks = {run.arm: run.leak for run in evaluated_lists if run.leak}
     undecidable = {run.arm: run.undecidable for run in evaluated_lists if run.undecidable}
-    checks: dict[str, Any] = {"unavailable": unavailable, "leaks": leaks, "ceilings": {}}
+    checks: dict[str, Any] = {"unavailable": unavailable, "leaks": leaks, "undecidable": undecidable, "ceilings": {}}
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
         for name in sample.names:
             searches, targets = sample.for_targets(name)

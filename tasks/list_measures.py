@@ -13,6 +13,7 @@ from ebr_core.search.index_specs import EXACT, NO_INDEX
 from tasks.eval_sets import SampledSearches
 from tasks.retrieved import Retrieved
 
+EVERY_SET = "*"  # all target sets, among the reasons why nothing is decided about a list
 COUNTS = ("scanned", "returned")  # metrics of lists that count documents
 
 

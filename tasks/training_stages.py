@@ -22,7 +22,7 @@ from ebr_core.search.nearest import search_exact
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
 from ebr_core.towers.tower import Tower, copied_state, query_vectors
 from ebr_core.towers.tower_kinds import restore_tower
-from ebr_core.training.arm_config import Arm
+from ebr_core.training.arm_config import Arm, TrainingEnd, training_end
 from ebr_core.training.hard_negatives import MinedBlock
 from ebr_core.training.pair_config import Mining, Positives, Ratings
 from ebr_core.training.positives import KnownPositives, Pairs
@@ -41,6 +41,7 @@ VALIDATION_K = 10
 class Trial(NamedTuple):
     """The result of one training."""
 
+    arm: Arm
     best: Tower  # a copy of the tower after the best epoch
     epochs: list[dict[str, Any]]
     costs: dict[str, Any]
@@ -48,7 +49,16 @@ class Trial(NamedTuple):
     @property
     def recall(self) -> float:
         """The best validation recall of an epoch."""
-        return max(float(epoch["validation_recall"]) for epoch in self.epochs)
+        return max(self._recalls)
+
+    @property
+    def end(self) -> TrainingEnd:
+        """The reason why it ended."""
+        return training_end(self._recalls, self.arm.training)
+
+    @property
+    def _recalls(self) -> list[float]:
+        return [float(epoch["validation_recall"]) for epoch in self.epochs]
 
 
 @stage(TrainedTowers)
@@ -100,7 +110,7 @@ def train_arm(
     (folder / "epochs.json").write_text(json.dumps(best.epochs, indent=1))
     (folder / "costs.json").write_text(json.dumps(best.costs | best.best.counts(), indent=1))
     recalls = {str(number): trial.recall for number, trial in trials.items()}
-    summary = {"chosen": chosen, "tried": len(arm.trial_arms), "validation_recall": recalls}
+    summary = {"chosen": chosen, "tried": len(arm.trial_arms), "validation_recall": recalls, "ended": best.end}
     (folder / "trials.json").write_text(json.dumps(summary, indent=1))
 
 
@@ -122,6 +132,16 @@ def best_recall(towers: TrainedTowers) -> float:
     """The validation recall of the epoch whose towers were kept."""
     epochs = json.loads((towers.folder / "epochs.json").read_text())
     return max(float(epoch["validation_recall"]) for epoch in epochs)
+
+
+def training_remark(towers: TrainedTowers) -> str | None:
+    """The reason why nothing about these towers is decided; None if their training ended by convergence, or if its
+    length was fixed."""
+    ended = json.loads((towers.folder / "trials.json").read_text())["ended"]
+    epochs = len(json.loads((towers.folder / "epochs.json").read_text()))
+    if ended != "cap":
+        return None
+    return f"training ended at the cap of {epochs} epochs, before validation recall had stopped rising"
 
 
 def _run(
@@ -150,7 +170,7 @@ def _run(
     assert best is not None, "the first epoch is always the best so far"
     seconds = time.perf_counter() - started
     costs = {"train_s": seconds, "pairs": progress.pairs, "pairs_per_s": (progress.pairs - first) / seconds}
-    return Trial(best, epochs, costs)
+    return Trial(arm, best, epochs, costs)
 
 
 def _note(epochs: list[dict[str, Any]]) -> str:

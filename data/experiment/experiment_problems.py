@@ -21,7 +21,7 @@ def settings_problems(experiment: Experiment) -> list[str]:
     """The problems of a file whose sections are all valid by themselves."""
     problems = ensemble_problems(experiment.ensembles, experiment.arms)
     problems = problems or _index_problems(experiment)  # the dimensions of an ensemble need valid parts
-    return [*problems, *_reference_problems(experiment), *_trial_problems(experiment)]
+    return [*problems, *_reference_problems(experiment), *_effort_problems(experiment)]
 
 
 def _index_problems(experiment: Experiment) -> list[str]:
@@ -61,17 +61,28 @@ def _without_nlist(index: AnyIndex) -> AnyIndex:
     return index.model_copy(update={"nlist": None}) if isinstance(index, Ivf) else index
 
 
-def _trial_problems(experiment: Experiment) -> list[str]:
-    """Questions that would compare arms with different numbers of trials, and so with unequal chances."""
+def _effort_problems(experiment: Experiment) -> list[str]:
+    """Questions that would compare arms of unequal effort: different numbers of trials, caps of epochs or patience.
+
+    Arms of a fixed length (epochs 0, patience null) may stand beside arms that train until they have converged.
+    """
     problems = []
     for name, question in experiment.questions.items():
-        arms = [arm for label in (question.baseline, *question.arms) if (arm := arm_of(label)) in experiment.arms]
-        trials = {arm: len(experiment.arms[arm].trial_arms) for arm in arms}
-        if len(set(trials.values())) > 1:
-            counts = ", ".join(f"{arm} {number}" for arm, number in trials.items())
-            problems.append(
-                f"questions.{name}: got arms with different numbers of trials, {counts}; give all arms the same number"
-            )
+        arms = {
+            arm: experiment.arms[arm]
+            for label in (question.baseline, *question.arms)
+            if (arm := arm_of(label)) in experiment.arms
+        }
+        converging = {arm: config for arm, config in arms.items() if not config.training.is_fixed}
+        efforts: dict[str, dict[str, object]] = {
+            "numbers of trials": {arm: len(config.trial_arms) for arm, config in arms.items()},
+            "caps, training.epochs": {arm: config.training.epochs for arm, config in converging.items()},
+            "training.patience": {arm: config.training.patience for arm, config in converging.items()},
+        }
+        for words, by_arm in efforts.items():
+            if len(set(by_arm.values())) > 1:
+                counts = ", ".join(f"{arm} {number}" for arm, number in by_arm.items())
+                problems.append(f"questions.{name}: got arms with different {words}, {counts}; give all arms the same")
     return problems
 
 

@@ -17,9 +17,18 @@ class Training(Frozen):
     """The schedule of a training. In every arm, an epoch has as many pairs as the training window has clicks."""
 
     batch_size: int = Field(1024, ge=2, le=65_536)
-    epochs: int = Field(10, ge=0, le=10_000, description="most epochs; 0: the untrained model, a control")
-    patience: int = Field(
-        3, ge=1, description="epochs without a better validation recall after which the training stops"
+    epochs: int = Field(
+        60,
+        ge=0,
+        le=10_000,
+        description="the cap: most epochs. Nothing is decided about an arm that ends by it. 0: the untrained model, a "
+        "control",
+    )
+    patience: int | None = Field(
+        5,
+        ge=1,
+        description="epochs without a better validation recall after which the training stops; null: the length is "
+        "the question, so all epochs are trained",
     )
     learning_rate: float = Field(
         0.1, gt=0, le=100, description="learning rate of the row-wise Adagrad over the n-gram tables"
@@ -33,6 +42,28 @@ class Training(Frozen):
         description="pairs that are shuffled together; null: all. With a window, a log larger than memory is read "
         "block by block and not pair by pair",
     )
+
+    @property
+    def is_fixed(self) -> bool:
+        """True if the length is fixed, so that the training does not end by convergence."""
+        return self.patience is None or not self.epochs
+
+
+TrainingEnd = Literal["patience", "cap", "exempt"]
+
+
+def training_end(recalls: list[float], training: Training) -> TrainingEnd:
+    """The reason why a training ended, from the validation recall after each of its epochs.
+
+    "patience": recall had stopped rising. "cap": the epochs ran out before, so more of them might have helped.
+    "exempt": the length was fixed, by epochs 0 or patience null.
+
+    >>> training_end([0.1, 0.2, 0.2], Training(epochs=3, patience=1)), training_end([0.1], Training(epochs=1))
+    ('patience', 'cap')
+    """
+    if training.patience is None or training.is_fixed:
+        return "exempt"
+    return "patience" if len(recalls) - 1 - recalls.index(max(recalls)) >= training.patience else "cap"
 
 
 class Arm(Frozen):
@@ -142,6 +173,11 @@ class Arm(Frozen):
             raise ValueError("mine_from and remine_every need negatives.offline_hard above 0")
         if self.typos.share and self.towers.query_vectors > 1:
             raise ValueError("typos.share and towers.query_vectors above 1 do not go together yet; use one of them")
+        if self.negatives_at_end is not None and not self.training.is_fixed:
+            raise ValueError(
+                "negatives_at_end needs training.patience: null, because the counts change until the last of "
+                "training.epochs, and a training that stops before never gets there"
+            )
         if isinstance(mixes[0].in_batch, int) != isinstance(mixes[1].in_batch, int):
             raise ValueError("negatives_at_end: in_batch cannot move between a count and 'all'")
         return self

@@ -82,8 +82,8 @@ def train(
     start: Start | None = None,
     device: str = "cpu",
 ) -> Iterator[tuple[Progress, Tower]]:
-    """(progress, the live tower) after each batch and epoch, until the last epoch or until validation recall stops
-    rising.
+    """(progress, the live tower) after each batch and epoch, until validation recall has stopped rising for the arm's
+    patience, or until the cap of epochs.
 
     recall(tower) measures validation recall after each epoch. Raises InputError if the loss is NaN, the embeddings
     collapse, or the arm's kinds of negatives do not exist.
@@ -117,7 +117,7 @@ def train(
         stale_epochs = 0 if epoch.validation_recall > best else stale_epochs + 1
         best = max(best, epoch.validation_recall)
         yield Progress(pairs_seen, epoch, stale_epochs == 0), tower
-        if stale_epochs >= arm.training.patience:
+        if arm.training.patience is not None and stale_epochs >= arm.training.patience:
             return
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from data.experiment.experiment_spec import BASELINES, ORACLES
 from ebr_core.search.index_specs import EXACT
+from tasks.list_measures import EVERY_SET
 from tasks.report.answers import SETS, answer, for_whom, noise, widest
 from tasks.report.difference_sections import difference_blocks, slice_blocks
 from tasks.report.ensemble_section import ensemble_blocks
@@ -63,6 +64,11 @@ def _opening(result: Result) -> list[Block]:
         Paragraph(f"**Do not believe the numbers of {arm}**: it {remark}.", "bad")
         for arm, remark in result.checks.get("leaks", {}).items()
         if _status(remark) == "leak"
+    ]
+    page += [
+        Paragraph(f"**Nothing is decided about {arm}**: {reasons[EVERY_SET]}.", "bad")
+        for arm, reasons in result.checks.get("undecidable", {}).items()
+        if EVERY_SET in reasons
     ]
     if result.run["failures"]:
         failures = "; ".join(f"{name}: {why}" for name, why in result.run["failures"].items())

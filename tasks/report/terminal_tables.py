@@ -6,7 +6,7 @@ from typing import Any
 
 from data.experiment.experiment_spec import BASELINES, ORACLES, Experiment, nearest_to_10
 from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES
-from tasks.list_measures import COUNTS
+from tasks.list_measures import COUNTS, EVERY_SET
 from tasks.report.answers import difference, noise, verdict_of
 from tasks.report.formats import count, three_digits
 from tasks.report.measures import measure_columns
@@ -38,7 +38,7 @@ def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str,
     best = next((by[f"recall@{k}"].value for run, by in runs.items() if run[0] == ORACLES[-1]), None)
     order = _order(runs, f"recall@{k}")
     columns: Columns[RunKey] = [
-        ("arm", lambda run: _name(run, checks["leaks"].get(run[0]), spec)),
+        ("arm", lambda run: _name(run, checks, spec)),
         ("index", lambda run: run[2]),
         *measure_columns(runs, ks, k, lambda measure: measure.on_terminal),
     ]
@@ -67,12 +67,12 @@ def _order(runs: dict[RunKey, RowByMeasure], recall: str) -> list[RunKey]:
     return sorted(runs, key=lambda run: (run[0] in ORACLES, -values[run[:2]], str(run[:2]), run[2] != EXACT))
 
 
-def _name(run: RunKey, leak: str | None, spec: Experiment) -> str:
-    """The arm; empty for its indexes, which follow below it."""
+def _name(run: RunKey, checks: dict[str, Any], spec: Experiment) -> str:
+    """The arm with its marks; empty for its indexes, which follow below it."""
     arm, seed, index = run
     if index not in OWN_INDEXES and arm not in spec.combined_lists:
         return ""
-    return _with_seed(arm, seed, spec) + _mark(leak)
+    return _with_seed(arm, seed, spec) + _mark(checks["leaks"].get(arm)) + _length_mark(arm, checks, spec)
 
 
 def _with_seed(arm: str, seed: int | None, spec: Experiment) -> str:
@@ -82,6 +82,13 @@ def _with_seed(arm: str, seed: int | None, spec: Experiment) -> str:
 def _mark(leak: str | None) -> str:
     """The mark after the name of an arm whose features may hold answers of the test."""
     return "" if leak is None else " (LEAK)" if leak.startswith("leaks") else " (may leak)"
+
+
+def _length_mark(arm: str, checks: dict[str, Any], spec: Experiment) -> str:
+    """The mark of an arm whose training did not end by convergence."""
+    if EVERY_SET in checks["undecidable"].get(arm, {}):
+        return " (not converged)"
+    return " (fixed length)" if arm in spec.arms and spec.arms[arm].training.is_fixed else ""
 
 
 def _caption(counts: dict[str, Any], checks: dict[str, Any]) -> str:
@@ -94,6 +101,11 @@ def _caption(counts: dict[str, Any], checks: dict[str, Any]) -> str:
     lines.append("The ceiling is what searches with more than K targets allow.")
     lines += [f"{arm}: {UNAVAILABLE}, {reason}." for arm, reason in checks["unavailable"].items()]
     lines += [f"{arm}{_mark(remark)}: it {remark}." for arm, remark in checks["leaks"].items()]
+    lines += [
+        f"{arm}: nothing is decided; {reasons[EVERY_SET]}."
+        for arm, reasons in checks["undecidable"].items()
+        if EVERY_SET in reasons
+    ]
     return "\n".join(lines)
 
 

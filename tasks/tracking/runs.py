@@ -165,6 +165,7 @@ def _log_arm(
 
 def _log_training(towers: TrainedTowers) -> None:
     epochs = _read(towers, "epochs.json")
+    mlflow.set_tag("training_ended", _read(towers, "trials.json")["ended"])
     for epoch in epochs:
         metrics = {f"epoch/{key}": value for key, value in epoch.items() if key != "epoch"}
         mlflow.log_metrics(metrics, step=epoch["epoch"])

@@ -117,6 +117,7 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
             continue
         assert row["family_low"] <= row["difference_low"] <= row["difference"] <= row["difference_high"]
         assert (row["claim"], row["training_noise"], row["seeds"]) == ("worse", False, 1)
+        assert row["open_because"] is None  # both arms have converged
         assert row["verdict"] == verdict("worse", row["family_low"], row["family_high"], row["margin"])
 
 

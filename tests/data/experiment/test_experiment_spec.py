@@ -213,3 +213,23 @@ def test_a_question_gives_all_arms_the_same_number_of_trials(tmp_path: Path) -> 
     arms = "arms: {a: {trials: [{loss: {margin: 0.1}}, {loss: {margin: 0.2}}]}, b: {}}\n"
     with pytest.raises(InputError, match=r"questions\.Q: got arms with different numbers of trials, a 2, b 1"):
         _load(tmp_path, LOGS + arms + "questions: {Q: {baseline: a, arms: [b]}}\n")
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ("{epochs: 30}", r"questions\.Q: got arms with different caps, training\.epochs, a 30, b 60"),
+        ("{patience: 9}", r"questions\.Q: got arms with different training\.patience, a 9, b 5"),
+        ("{epochs: 4, patience: null}", None),  # its length is the question
+        ("{epochs: 0}", None),
+    ],
+)
+def test_a_question_gives_all_arms_the_same_cap_and_patience(
+    tmp_path: Path, training: str, message: str | None
+) -> None:
+    content = LOGS + f"arms: {{a: {{training: {training}}}, b: {{}}}}\nquestions: {{Q: {{baseline: a, arms: [b]}}}}\n"
+    if message is None:
+        assert _load(tmp_path, content).arms["a"].training.is_fixed
+    else:
+        with pytest.raises(InputError, match=message):
+            _load(tmp_path, content)

@@ -171,7 +171,10 @@ def test_offline_hard_negatives_and_where_they_come_from_belong_together() -> No
     with pytest.raises(ValidationError, match=r"need negatives\.offline_hard above 0"):
         Arm(mine_from="random")
     at_end = {"negatives_at_end": {"random": 0, "offline_hard": 1}}
-    assert Arm.model_validate({**at_end, "mine_from": "random"}).mine_from == "random"
+    fixed = {"training": {"patience": None}}
+    assert Arm.model_validate({**at_end, **fixed, "mine_from": "random"}).mine_from == "random"
+    with pytest.raises(ValidationError, match=r"negatives_at_end needs training\.patience: null"):
+        Arm.model_validate({**at_end, "mine_from": "random"})
 
 
 def test_ratings_and_the_negatives_they_give_belong_together() -> None:

@@ -21,7 +21,7 @@ from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower, restore_ngr
 from ebr_core.towers.tower import copied_state, query_vectors
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.tower_inputs import BagGroup, text_inputs, with_copies, with_views
-from ebr_core.training.arm_config import Arm, TextFeatures, Training
+from ebr_core.training.arm_config import Arm, TextFeatures, Training, training_end
 from ebr_core.training.batches import NegativeSource
 from ebr_core.training.loss_config import Softmax, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix, TypoCopies
@@ -159,16 +159,18 @@ def test_progress_counts_pairs_and_reports_each_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recalls", "patience", "epochs", "best"),
+    ("recalls", "patience", "epochs", "best", "end"),
     [
-        ([0.1, 0.2, 0.2, 0.1, 0.3], 2, 4, 2),  # an equal recall is no better
-        ([0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.1], 3, 7, 4),
-        ([0.0, 0.0, 0.0], 1, 2, 1),
-        ([0.1, 0.2, 0.3], 1, 3, 3),
+        ([0.1, 0.2, 0.2, 0.1, 0.3], 2, 4, 2, "patience"),  # an equal recall is no better
+        ([0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.1], 3, 7, 4, "patience"),  # with the last epoch of the cap
+        ([0.1, 0.2, 0.1, 0.3, 0.2, 0.1], 3, 6, 4, "cap"),
+        ([0.0, 0.0, 0.0], 1, 2, 1, "patience"),
+        ([0.1, 0.2, 0.3], 1, 3, 3, "cap"),
+        ([0.3, 0.2, 0.1], None, 3, 1, "exempt"),
     ],
 )
 def test_it_stops_when_recall_has_not_risen_for_patience_epochs(
-    recalls: list[float], patience: int, epochs: int, best: int
+    recalls: list[float], patience: int | None, epochs: int, best: int, end: str
 ) -> None:
     world = planted()
     next_recall = iter(recalls)
@@ -180,6 +182,7 @@ def test_it_stops_when_recall_has_not_risen_for_patience_epochs(
     ]
     assert len(ends) == epochs
     assert max(number for number, progress in enumerate(ends, 1) if progress.best) == best
+    assert training_end(recalls[:epochs], arm.training) == end
 
 
 def test_identical_documents_are_a_collapse() -> None:

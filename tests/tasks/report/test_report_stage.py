@@ -25,8 +25,11 @@ from tasks.report.report_stage import RESULTS, write
 SEARCHES, DOCUMENTS = 400, 300
 
 
-def a_run(home: Path, digest: str, better: float, seeds: int = 1) -> Path:
-    """The folder of a run, as the report stage writes it; `other` finds targets more often than `plain`, by better."""
+def a_run(home: Path, digest: str, better: float, seeds: int = 1, undecidable: dict[str, str] | None = None) -> Path:
+    """The folder of a run, as the report stage writes it; `other` finds targets more often than `plain`, by better.
+
+    undecidable: target set → the reason why nothing is decided about `other`.
+    """
     rng = np.random.default_rng(7)
     sample = Artifact(stage="sample", digest=digest)
     sample.folder.mkdir(parents=True)
@@ -75,7 +78,8 @@ def a_run(home: Path, digest: str, better: float, seeds: int = 1) -> Path:
             retrieved_rows[is_hit, 0] = target_rows[is_hit]
             np.save(artifact.folder / "retrieved.npy", retrieved_rows)
             run = {"arm": arm, "seed": None if arm == "bm25" else seed, "index": "none" if arm == "bm25" else "exact"}
-            retrieved.append(EvaluatedList(**run, rows=artifact))
+            reasons = (undecidable or {}) if arm == "other" else {}
+            retrieved.append(EvaluatedList(**run, rows=artifact, undecidable=reasons))
     questions = {"P01": Comparison(title="a question", baseline="plain", arms=("other",), claim="gain")}
     evaluation = Evaluation(ks=(1, 10), resamples=200)
     results = evaluate.fn(sample, retrieved, questions, evaluation)
@@ -133,6 +137,25 @@ def test_the_page_is_one_file_and_starts_with_the_answer(runs: tuple[Path, Path]
         if line.startswith("!["):
             ElementTree.parse(tmp_path / line[line.index("(") + 1 : -1])  # every picture exists and is well formed
     assert "**holds**" in text
+
+
+@pytest.mark.parametrize("targets", ["*", "clicked", "judged"])
+def test_a_reason_leaves_a_claim_undecided_on_its_target_set(targets: str, tmp_path: Path) -> None:
+    from tasks.home import artifacts
+
+    run = a_run(artifacts(), f"reportopen{len(targets)}", 0.3, undecidable={targets: "training ended at the cap"})
+    rows = [row for row in pq.read_table(run / "results.parquet").to_pylist() if row["claim"]]
+    whole = next(row for row in rows if row["arm"] == "other" and row["slice"] == "all")
+    assert whole["family_low"] > 0
+    if targets == "judged":
+        assert (whole["verdict"], whole["finding"], whole["open_because"]) == ("holds", "better", None)
+        return
+    assert (whole["verdict"], whole["finding"]) == ("undecided", "unclear")
+    assert whole["open_because"] == "training ended at the cap"
+    write(run, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "**undecided**; training ended at the cap" in text
+    assert ("Nothing is decided about other" in text) == (targets == "*")
 
 
 def test_a_report_written_twice_is_the_same_bytes(runs: tuple[Path, Path], tmp_path: Path) -> None:
