@@ -4,7 +4,7 @@ EXPERIMENT ?= experiments/default.yaml
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui check lint paper prove audit lock clean
+.PHONY: help run test test-more ui check lint paper prove audit lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -19,7 +19,10 @@ ui: .venv/installed ## Serve the Prefect and MLflow pages with a worker, on loop
 	@$(BIN)/ebr ui
 
 test: lint ## Lint, check types and layers, run the tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not more" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-more: .venv/installed-dev ## Run the tests that take long or need a browser
+	$(BIN)/python -m pytest -m more --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-dev ## Lint, check types and layers
 	$(BIN)/ruff check .

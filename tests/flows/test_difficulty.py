@@ -27,6 +27,9 @@ TEXT = Arm(loss=Softmax(), training=Training(epochs=5))
 UNTRAINED = Arm(towers=NgramTowerConfig(shared=False), training=Training(epochs=0))
 
 
+pytestmark = pytest.mark.more
+
+
 @pytest.fixture(scope="module")
 def recalls() -> tuple[dict[str, Float64], Float64]:
     """Recall@10 of each retriever on the truth of the same searches, and their searchers."""

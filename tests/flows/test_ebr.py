@@ -152,14 +152,17 @@ def test_mlflow_mirrors_the_files(first: tuple[Path, Outcome]) -> None:
         == (None, "impressions", "exact", "clicked", "all", "recall", 10)
     )
     assert run.data.metrics["recall_at_10"] == pytest.approx(recall)
-    assert len(client.get_metric_history(run.info.run_id, "epoch/validation_recall")) == 2
+    course = client.get_metric_history(run.info.run_id, "epoch/validation_recall")
+    assert [metric.step for metric in course] == list(range(1, len(course) + 1))
+    assert max(metric.value for metric in course) == max(metric.value for metric in course[:-2])  # patience is 2
+    assert run.data.tags["training_ended"] == "patience"
     verdicts = {row["targets"]: row["verdict"] for row in rows if row["question"] and row["verdict"]}
     assert run.data.tags["verdict.P02"] == verdicts["truth"]
     assert run.data.tags["verdict.P02.clicked"] == verdicts["clicked"]
     assert (run.data.tags["kind"], run.data.tags["seed"]) == ("arm", "0")
     assert set(run.data.params) == {
         *("negatives.random", "negatives.impressions", "seed"),
-        *("towers.dimensions", "training.batch_size", "training.epochs"),
+        *("towers.dimensions", "training.batch_size", "training.patience"),
     }
     parent = client.get_run(outcome.mlflow_run_id)
     assert parent.data.tags["verdict.P02"] == verdicts["truth"]

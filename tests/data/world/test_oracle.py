@@ -20,6 +20,9 @@ from tests.data.world.enumeration import Enumeration
 SMALL = World(documents=200, searches=400, days=4, seed=5, cities=16, friends_median=6, born=0.3, gone=0.2)
 
 
+pytestmark = pytest.mark.more
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small") / "log"

@@ -179,6 +179,7 @@ def test_the_description_of_the_service(url: str) -> None:
     assert [searcher["searcher_id"] for searcher in choices["searchers"]] == ["s1"]
 
 
+@pytest.mark.more
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser here")
 def test_the_page_shows_two_models_side_by_side(url: str, tmp_path: Path) -> None:
     parameters = urllib.parse.urlencode({"query": "smiht ana", "mode": "ebr", "where": "kind = person"})
