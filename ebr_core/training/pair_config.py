@@ -37,7 +37,7 @@ class Positives(Frozen):
 class NegativeMix(Frozen):
     """The number of negatives of each kind for one positive. A count of 0 is an array of width 0."""
 
-    random: int = Field(100, ge=0, le=100_000, description="drawn from the corpus; one pool per batch [EBR §2.4]")
+    random: int = Field(1000, ge=0, le=100_000, description="drawn from the corpus; one pool per batch [EBR §2.4]")
     popularity: float = Field(
         0, ge=0, le=2, description="β: random negatives are drawn in proportion to (1 + clicks)^β; 0 is uniform"
     )
