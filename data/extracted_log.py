@@ -111,10 +111,9 @@ def sample(
     """Write the evaluation of a split: up to `limit` searches for each target set, and the documents to retrieve from.
 
     candidates.parquet: the documents alive in the period. targets.parquet: (targets, search_row, document_row, grade),
-    with targets "clicked", "judged", "recovered" or "truth" (see sql/samples/relevant.sql). searches.parquet: the
-    searches with a target and the columns that their slices need; slices.parquet: the same for each target set, about
-    its main target. counts.json: for each target set the searches of the period, those with a target, those sampled,
-    and the targets that were not alive.
+    where targets is a set of sql/samples/relevant.sql. searches.parquet: the searches with a target and the columns
+    that their slices need; slices.parquet: the same for each target set, about its main target. seen.parquet: the documents that were shown or judged for their queries. counts.json: for each
+    target set the searches of the period, those with a target, those sampled, and the targets that were not alive.
 
     truth: the folder of a simulated world's intents, for evaluation alone. halved: see `read`.
     """
@@ -134,11 +133,13 @@ def sample(
         searches = run_query(connection, "searches")
         slices = run_query(connection, "slices")
         counts = run_query(connection, "counts", period)
+        seen = run_query(connection, "seen", period)
     for name, table in {
         "candidates": candidates,
         "targets": targets,
         "searches": searches,
         "slices": slices,
+        "seen": seen,
     }.items():
         pq.write_table(table, out / f"{name}.parquet")
     (out / "counts.json").write_text(json.dumps(counts.to_pylist(), indent=1))

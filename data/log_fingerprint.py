@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -36,14 +36,21 @@ def fingerprint(
         return {path: _digest(con, table, path, cache) for table, path in table_paths.items()}
 
 
-def refuse_absent(logs: Tables | Ubi | Esci | Beir) -> None:
-    """Raises InputError, which names all such paths, if a path of the logs matches no file.
+def digest_files(table: str, path: str, cache: DigestCache) -> str:
+    """SHA-256 of the files that a path matches, as `fingerprint` computes it. Raises InputError as that does."""
+    with closing(duckdb.connect()) as con:
+        return _digest(con, table, path, cache)
+
+
+def refuse_absent(logs: Tables | Ubi | Esci | Beir | None, lists: Mapping[str, str] | None = None) -> None:
+    """Raises InputError, which names all such paths, if a path of the logs or of the user's ranked lists matches no file.
 
     This check is quick, so that it can run before anything else starts.
     """
+    table_paths = {**(paths(logs) if logs else {}), **{f"lists.{name}": path for name, path in (lists or {}).items()}}
     problems = []
     with closing(duckdb.connect()) as con:
-        for table, path in paths(logs).items():
+        for table, path in table_paths.items():
             try:
                 match_files(con, table, path)
             except InputError as error:

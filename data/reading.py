@@ -53,7 +53,8 @@ def match_files(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[s
         raise InputError(f"{table}: {path!r} is not a path that can be read ({error}). Correct it") from error
     if not files:
         kind = "no file matches the glob" if any(c in path for c in "*?[") else "there is no file"
-        raise InputError(f"{table}: {kind} {path}. Correct logs.{table} in the experiment file")
+        key = table if "." in table else f"logs.{table}"
+        raise InputError(f"{table}: {kind} {path}. Correct {key} in the experiment file")
     return files
 
 
@@ -138,7 +139,7 @@ def format_of(table: str, path: str, files: list[str]) -> str:
     forms = set()
     for file in files:
         name = file.split("?")[0] if "://" in file else file
-        suffix = name.lower().removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
+        suffix = _suffix(name)
         if suffix not in _READERS:
             raise InputError(
                 f"{table}: {file} ends in none of {', '.join('.' + s for s in _READERS)}, with or without .gz or .zst"
@@ -149,6 +150,15 @@ def format_of(table: str, path: str, files: list[str]) -> str:
             f"{table}: {path} matches files of several kinds, {', '.join(sorted(forms))}. Name files of one kind"
         )
     return forms.pop()
+
+
+def is_table(path: str) -> bool:
+    """True if the name of a file says that it is a table: Parquet, CSV or JSON."""
+    return _suffix(path) in _READERS
+
+
+def _suffix(name: str) -> str:
+    return name.lower().removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
 
 
 def _reader(form: str, files: list[str], columns: Columns, options: str) -> str:

@@ -171,6 +171,15 @@ IMPORTED = pa.schema(
     ]
 )
 
+RANKED_LIST = pa.schema(
+    [
+        pa.field("search_row", pa.int32()),  # null: of every search of the query
+        pa.field("query_row", pa.int32()),  # null: of one search
+        pa.field("document_row", pa.int32(), nullable=False),
+        pa.field("rank", pa.int64(), nullable=False),  # only the order counts
+    ]
+)
+
 COSTS = pa.schema(
     [
         pa.field("arm", pa.string(), nullable=False),

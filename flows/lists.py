@@ -16,14 +16,14 @@ from ebr_core.rerank.ranker_features import Ranker
 from ebr_core.search.hybrid_search import Retrieval
 from ebr_core.training.rated_results import Filter
 from flows.arms import ArmRun, TrainedArms
-from flows.sources import EvalSets, FeatureSets, Source
+from flows.sources import EvalSets, FeatureSets, Source, retrieve_own
 from flows.submit import submit
 from flows.vectors import ArmVectors, Indexes, Radii, evaluated_runs, index_vectors, is_calibrated
 from tasks.audit_stage import rank_targets
 from tasks.ensemble_stages import retrieve_cascade
 from tasks.feedback_stages import fit_filter, retrieve_filtered
 from tasks.hybrid_stages import choose_documents, retrieve_hybrid
-from tasks.kinds import EvalSet, ExaminationRates, FittedFilter, RetrievedList, TargetRanks, TrainedRanker
+from tasks.kinds import EvalSet, ExaminationRates, FittedFilter, RankedList, RetrievedList, TargetRanks, TrainedRanker
 from tasks.ranker_stages import estimate_examination, retrieve_ranked, train_ranker
 from tasks.retrieval_stages import retrieve, retrieve_baseline, retrieve_oracle
 
@@ -33,7 +33,7 @@ ListRun = tuple[str, int | None]  # a list and a seed; None for a retrieval with
 class Lists(NamedTuple):
     """The lists retrieved for the searches of the test."""
 
-    baselines: dict[str, RetrievedList]  # baselines and oracles
+    baselines: dict[str, RetrievedList]  # baselines, the user's own lists, oracles
     indexed: dict[tuple[ArmRun, str], RetrievedList]  # arms and ensembles, with each index
     combined: dict[ListRun, RetrievedList]  # retrievals, cascades, rankers, filters
     rankers: dict[ArmRun, TrainedRanker]
@@ -53,6 +53,7 @@ class _ListInputs(NamedTuple):
     searches: EvalSets
     radii: Radii
     narrowed_tests: dict[str, EvalSet]  # the test of retrievals that search fewer documents
+    baselines: dict[str, RetrievedList]  # which retrievals may fuse with others
     examination: ExaminationRates | None  # how likely each position is examined; only rankers read it
     k: int
 
@@ -66,6 +67,7 @@ def retrieve_lists(
     indexes: Indexes,
     radii: Radii,
     searches: EvalSets,
+    own_lists: dict[str, RankedList],
 ) -> Lists:
     """Every list of the experiment, as deep as its largest K."""
     k = max(spec.evaluation.ks)
@@ -82,19 +84,23 @@ def retrieve_lists(
         if retrieval.documents
     }
     examination = submit(estimate_examination, (), source.log) if spec.rankers else None
+    baselines = _baselines(spec, source, own_lists, test, k)
     inputs = _ListInputs(
-        spec, source, features, arms, vectors, indexes, searches, radii, narrowed_tests, examination, k
+        spec, source, features, arms, vectors, indexes, searches, radii, narrowed_tests, baselines, examination, k
     )
-    lists = Lists(_baselines(spec, source, test, k), indexed, {}, {}, {}, ranks)
+    lists = Lists(baselines, indexed, {}, {}, {}, ranks)
     for name, settings in spec.combined_lists.items():
         for seed in _seeds_of(inputs, settings):
             lists.combined[name, seed] = _combined_list(inputs, lists, name, settings, seed)
     return lists
 
 
-def _baselines(spec: Experiment, source: Source, test: EvalSet, k: int) -> dict[str, RetrievedList]:
-    """The baselines, and the oracles of a simulated world."""
+def _baselines(
+    spec: Experiment, source: Source, own_lists: dict[str, RankedList], test: EvalSet, k: int
+) -> dict[str, RetrievedList]:
+    """The baselines, the user's own lists, and the oracles of a simulated world."""
     lists = {name: submit(retrieve_baseline, (name,), source.log, test, name, k) for name in BASELINES}
+    lists |= {name: retrieve_own(spec, source, name, ranked, test) for name, ranked in own_lists.items()}
     if isinstance(spec.logs, Simulated) and source.world is not None:
         for name, sees in zip(ORACLES, get_args(Sees), strict=True):
             lists[name] = submit(retrieve_oracle, (name,), spec.logs.world, source.world, source.log, test, sees, k)
@@ -127,17 +133,20 @@ def _combined_list(inputs: _ListInputs, lists: Lists, name: str, settings: ListS
 
 
 def _retrieval_list(inputs: _ListInputs, name: str, settings: Retrieval, seed: int | None) -> RetrievedList:
-    """Terms, an arm's embedding or both, under conditions."""
+    """Terms, an arm's embedding, ranked lists or several of them, under conditions."""
     log, test = inputs.source.log, inputs.narrowed_tests.get(name, inputs.searches.test)
+    fused = {other: inputs.baselines[other] for other in settings.lists}
     if settings.arm is None or seed is None:
-        return submit(retrieve_hybrid, (name,), log, test, settings, inputs.k, 1)
+        return submit(retrieve_hybrid, (name,), log, test, settings, inputs.k, 1, fused=fused)
     run, vectors = (settings.arm, seed), inputs.vectors
     index = inputs.indexes[run, settings.index]
     if settings.documents:
         index = index_vectors(run, settings.index, inputs.spec.all_indexes[settings.index], vectors.test, vectors, test)
     radius = inputs.radii[run] if is_calibrated(settings) else None
     threads, test_vectors = vectors.threads[run], vectors.test[run]
-    return submit(retrieve_hybrid, (name, seed), log, test, settings, inputs.k, threads, test_vectors, index, radius)
+    return submit(
+        retrieve_hybrid, (name, seed), log, test, settings, inputs.k, threads, test_vectors, index, radius, fused
+    )
 
 
 def _cascade_list(inputs: _ListInputs, name: str, settings: Cascade, seed: int) -> RetrievedList:

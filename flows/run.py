@@ -37,6 +37,7 @@ from tasks.kinds import (
     TrainedTowers,
 )
 from tasks.list_measures import EVERY_SET
+from tasks.ranked_list_stages import engine_reasons
 from tasks.ranker_stages import RankerRun
 from tasks.tracking.runs import Outcome
 from tasks.training_stages import best_recall, training_remark
@@ -130,7 +131,11 @@ def _failed_ensembles(
 
 def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunResults:
     """The results of all lists."""
-    lists = [EvaluatedList(arm=name, seed=None, index=NO_INDEX, rows=rows) for name, rows in run.baselines.items()]
+    made_by_engine = {name: engine_reasons(name, rows) for name, rows in run.baselines.items()}
+    lists = [
+        EvaluatedList(arm=name, seed=None, index=NO_INDEX, rows=rows, undecidable=made_by_engine[name])
+        for name, rows in run.baselines.items()
+    ]
     for ((name, seed), index), rows in run.indexed.items():
         leaks = (leak_remark(source.log, spec.arms[part].features) for part in spec.parts_of(name))
         leak = next((message for message in leaks if message), None)
@@ -138,6 +143,8 @@ def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Sett
         lists.append(EvaluatedList(arm=name, seed=seed, index=index, rows=rows, leak=leak, undecidable=undecidable))
     for (name, list_seed), rows in run.combined.items():
         undecidable = _undecidable(spec, run, spec.combined_lists[name].vector_sources, list_seed)
+        for fused in spec.retrievals[name].lists if name in spec.retrievals else ():
+            undecidable |= made_by_engine[fused]
         index = spec.index_of_list(name)
         lists.append(EvaluatedList(arm=name, seed=list_seed, index=index, rows=rows, undecidable=undecidable))
     return evaluate(result(searches.test), lists, spec.questions, spec.evaluation)

@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 from data.experiment.experiment_spec import Experiment
 from data.experiment.log_config import Simulated
+from data.ranked_lists import RankedFile
 from ebr_core.towers.feature_config import Features
 from flows.submit import result, submit
 from tasks.feature_stages import extract_columns, featurise, needs_columns
 from tasks.graph_stage import embed_graph
-from tasks.kinds import EvalSet, FeatureSet, Log, SimulatedLog
+from tasks.kinds import EvalSet, FeatureSet, Log, RankedList, RetrievedList, SimulatedLog
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample, simulate_log
+from tasks.ranked_list_stages import content_of, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
 from tasks.retrieval_stages import refuse_impossible
 
@@ -66,6 +68,21 @@ def refuse_small(spec: Experiment, searches: EvalSets) -> None:
     test = result(searches.test)
     refuse_impossible(test, spec.indexes.values(), spec.dimensions, max(spec.evaluation.ks))
     refuse_deep(test, spec.rankers)
+
+
+def match_lists(spec: Experiment, source: Source, searches: EvalSets) -> dict[str, RankedList]:
+    """The user's own ranked lists, matched with the log before any training: errors in their files end the run here."""
+    files = {name: RankedFile(name=name, path=path) for name, path in spec.lists.items()}
+    ranked = {name: result(submit(match_file, (name,), source.log, file, content_of(file))) for name, file in files.items()}
+    for name, file in files.items():
+        refuse_uncovered(file, result(retrieve_own(spec, source, name, ranked[name], searches.test)))
+    return ranked
+
+
+def retrieve_own(spec: Experiment, source: Source, name: str, ranked: RankedList, eval_set: EvalSet) -> RetrievedList:
+    """The documents of the user's ranked list of that name for some searches."""
+    ks = spec.evaluation.ks
+    return submit(retrieve_listed, (name,), ranked, source.log, eval_set, max(ks), ks)
 
 
 def featurize(spec: Experiment, source: Source) -> FeatureSets:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ebr_core.arrays import Int32, Int64
-from ebr_core.measure.metrics import Targets
+from ebr_core.measure.metrics import Targets, pair_keys
 from tasks.kinds import EvalSet
 
 
@@ -66,3 +66,9 @@ def read_sample(eval_set: EvalSet) -> SampledSearches:
         pq.read_table(eval_set.folder / "slices.parquet"),
         candidates["clicks"].to_numpy(),
     )
+
+
+def read_seen(eval_set: EvalSet) -> Int64:
+    """The sorted keys (metrics.pair_keys) of the documents shown or judged for the queries of an evaluation set."""
+    table = pq.read_table(eval_set.folder / "seen.parquet")
+    return pair_keys(table["query_row"].to_numpy(), table["document_row"].to_numpy())

@@ -29,7 +29,7 @@ from ebr_core.measure.intervals import (
 from ebr_core.measure.verdicts import classify_difference, verdict
 from ebr_core.search.index_specs import EXACT, NO_INDEX
 from tasks.artifacts import stage
-from tasks.eval_sets import SampledSearches, read_sample
+from tasks.eval_sets import SampledSearches, read_sample, read_seen
 from tasks.kinds import EvalSet, RetrievedList, RunResults
 from tasks.list_measures import (
     COUNTS,
@@ -38,11 +38,12 @@ from tasks.list_measures import (
     MetricsByRun,
     add_counts,
     add_index_recall,
+    add_unseen,
     clusters_of,
     measure_list,
 )
 from tasks.progress import show_progress
-from tasks.retrieved import Retrieved, load_retrieved
+from tasks.retrieved import Retrieved, load_match, load_retrieved
 from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
 
 PER_SEARCH_METRICS = ("recall", "mrr", "index_recall")  # metrics in per_search.parquet, beside those of the questions
@@ -57,7 +58,7 @@ class EvaluatedList(Frozen):
     index: str
     rows: RetrievedList
     leak: str | None = None  # the reason why its training may have seen the test
-    undecidable: dict[str, str] = Field(default_factory=dict)  # target set, or EVERY_SET → why nothing is decided there
+    undecidable: dict[str, str] = Field(default_factory=dict)  # set, set@K or EVERY_SET → why nothing is decided there
 
 
 class Part(NamedTuple):
@@ -86,7 +87,7 @@ def evaluate(
     evaluation: Evaluation,
 ) -> None:
     """Write results.parquet and per_search.parquet of all retrieved lists, and checks.json."""
-    sample = read_sample(eval_set)
+    sample, seen = read_sample(eval_set), read_seen(eval_set)
     outcomes = {EvaluatedRun(run.arm, run.seed, run.index): load_retrieved(run.rows) for run in evaluated_lists}
     lists = {run: outcome for run, outcome in outcomes.items() if isinstance(outcome, Retrieved)}
     unavailable = {run.arm: reason for run, reason in outcomes.items() if isinstance(reason, str)}
@@ -95,7 +96,9 @@ def evaluate(
     per_search: list[pa.Table] = []
     leaks = {run.arm: run.leak for run in evaluated_lists if run.leak}
     undecidable = {run.arm: run.undecidable for run in evaluated_lists if run.undecidable}
-    checks: dict[str, Any] = {"unavailable": unavailable, "leaks": leaks, "undecidable": undecidable, "ceilings": {}}
+    matches = {run.arm: match.model_dump() for run in evaluated_lists if (match := load_match(run.rows))}
+    checks: dict[str, Any] = {"unavailable": unavailable, "leaks": leaks, "undecidable": undecidable}
+    checks |= {"lists": matches, "ceilings": {}}
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
         for name in sample.names:
             searches, targets = sample.for_targets(name)
@@ -103,12 +106,12 @@ def evaluate(
                 run: measure_list(rows[searches["at"]], targets, sample, evaluation.ks)
                 for run, rows in rows_by_run.items()
             }
+            add_unseen(measured, lists, searches, seen, evaluation.main_k)
             add_counts(measured, lists, searches)
             add_index_recall(measured, lists, searches, evaluation.ks)
             with show_progress(f"evaluate, {name} targets", 1):
                 results += _coverage_rows(name, searches, rows_by_run, sample, evaluation.ks)
-                reasons = _reasons(undecidable, name)
-                results += _rows(name, searches, measured, questions, evaluation, reasons)
+                results += _rows(name, searches, measured, questions, evaluation, undecidable)
             if name == "truth":
                 checks["above_oracle"] = _above_oracle(searches, measured, evaluation)
             per_search += _per_search(name, searches, measured, {question.metric for question in questions.values()})
@@ -144,11 +147,11 @@ def _rows(
     measured: MetricsByRun,
     questions: dict[str, Comparison],
     evaluation: Evaluation,
-    undecidable: dict[str, str],
+    undecidable: dict[str, dict[str, str]],
 ) -> list[dict[str, Any]]:
     """Result rows of one target set: every run by itself, then every question's differences to its baseline.
 
-    undecidable: arm → the reason why no claim about it is decided.
+    undecidable: arm → its EvaluatedList.undecidable.
     """
     rows, clusters = [], clusters_of(searches)
     for slice_name, inside in slices_of(searches):
@@ -167,7 +170,8 @@ def _rows(
         for (run, metric, _), interval in zip(columns, intervals, strict=True):
             rows.append(_row(shared, run, metric, _inside_bounds(metric, interval)))
         for question_name, question in sorted(questions.items()):
-            rows += _question_rows(question_name, question, part, measured, evaluation.resamples, undecidable)
+            reasons = _reasons(undecidable, name, question.metric, max(evaluation.ks))
+            rows += _question_rows(question_name, question, part, measured, evaluation.resamples, reasons)
     return rows
 
 
@@ -251,10 +255,11 @@ def _verdict_columns(question: Comparison, low: float, high: float, reason: str 
     }
 
 
-def _reasons(undecidable: dict[str, dict[str, str]], targets: str) -> dict[str, str]:
-    """Arm → the reason why no claim about it is decided on this target set."""
-    reasons = {arm: by_set.get(targets) or by_set.get(EVERY_SET) for arm, by_set in undecidable.items()}
-    return {arm: reason for arm, reason in reasons.items() if reason}
+def _reasons(undecidable: dict[str, dict[str, str]], targets: str, metric: str, deepest: int) -> dict[str, str]:
+    """Arm → the reason why this metric on this target set decides no claim about it. deepest: K of metrics without one."""
+    keys = targets, f"{targets}@{metric.partition('@')[2] or deepest}", EVERY_SET
+    found = {arm: [by_set[key] for key in keys if key in by_set] for arm, by_set in undecidable.items()}
+    return {arm: reasons[0] for arm, reasons in found.items() if reasons}
 
 
 def _above_oracle(searches: dict[str, Any], measured: MetricsByRun, evaluation: Evaluation) -> list[str]:

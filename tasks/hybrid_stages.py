@@ -37,7 +37,14 @@ from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import BuiltIndex, CalibratedRadius, EvalSet, Log, RetrievedList, Vectors
 from tasks.progress import show_progress
-from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
+from tasks.retrieved import (
+    Retrieved,
+    as_document_rows,
+    count_returned,
+    load_retrieved,
+    save_retrieved,
+    save_unavailable,
+)
 
 CALIBRATION_DEPTH = 100  # documents in the list that calibrates; targets below it do not count
 NAVIGATIONAL_CLICKS = 3  # clicks from which a query may count as navigational
@@ -97,12 +104,21 @@ def retrieve_hybrid(
     vectors: Vectors | None = None,
     index: BuiltIndex | None = None,
     radius: CalibratedRadius | None = None,
+    fused: dict[str, RetrievedList] | None = None,
 ) -> None:
-    """Write a list retrieved by terms and embedding together.
+    """Write a list retrieved by terms, embedding and ranked lists together, or the reason why one of these is missing.
 
-    vectors, index and radius are those of the retrieval's arm, over the documents of eval_set.
+    vectors, index and radius are those of the retrieval's arm, over the documents of eval_set; fused are its lists by
+    name, for the same searches.
     """
     use_threads(threads)
+    ranked = []
+    for name in retrieval.lists:
+        outcome = load_retrieved((fused or {})[name])
+        if isinstance(outcome, str):
+            save_unavailable(f"it needs {name}, and {outcome}", folder)
+            return
+        ranked.append(outcome.rows)
     sample = read_sample(eval_set)
     table, terms, queries = _read(log, sample, retrieval)
     allowed = None if retrieval.where is None else condition_mask(parse(retrieval.where), table, terms, _refuse_nn)
@@ -121,12 +137,21 @@ def retrieve_hybrid(
                 spared = _spared(log, sample, retrieval.trigger)
                 near[spared], compared[spared] = -1, 0
             lists.append(near)
-        rows = fuse(lists[0], lists[1], retrieval.fuse, k) if len(lists) == 2 else lists[0]
+        lists += [_among(rows, sample.candidates, allowed) for rows in ranked]
+        rows = fuse(lists, retrieval.fuse, k)
     seconds = time.perf_counter() - started
     rows = as_document_rows(rows, sample.candidates)
     if retrieval.trigger is not None and retrieval.trigger.instead == "memory":
         rows[spared] = _memory_list(log, sample, k)[spared]
     save_retrieved(Retrieved(rows, compared, count_returned(rows), seconds), folder)
+
+
+def _among(rows: Int32, candidates: Int32, allowed: npt.NDArray[np.bool_] | None) -> Int32:
+    """(S, K) positions among the candidates of the documents in rows (S, K), without those that are no candidates or not
+    allowed; the others move up."""
+    positions = np.minimum(np.searchsorted(candidates, rows), len(candidates) - 1)
+    kept = (candidates[positions] == rows) & (True if allowed is None else allowed[positions])
+    return baselines.first_distinct(np.where(kept, positions, -1).astype(np.int32), rows.shape[1])
 
 
 def _refuse_nn(_query: Any, _candidates: Any) -> Any:

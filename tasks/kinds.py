@@ -21,6 +21,7 @@ Vectors = NewType("Vectors", Artifact)  # of every document, and of the searches
 EnsembleWeights = NewType("EnsembleWeights", Artifact)
 BuiltIndex = NewType("BuiltIndex", Artifact)
 CalibratedRadius = NewType("CalibratedRadius", Artifact)
+RankedList = NewType("RankedList", Artifact)  # a ranked list of the user, matched with the log
 RetrievedList = NewType("RetrievedList", Artifact)
 ExaminationRates = NewType("ExaminationRates", Artifact)  # how likely a position is examined
 TrainedRanker = NewType("TrainedRanker", Artifact)

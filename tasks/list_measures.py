@@ -62,6 +62,15 @@ def add_counts(measured: MetricsByRun, lists: dict[EvaluatedRun, Retrieved], sea
                 measured[run][name] = counts[searches["at"]].astype(np.float64)
 
 
+def add_unseen(
+    measured: MetricsByRun, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any], seen: Int64, k: int
+) -> None:
+    """Add the share of the first K of each list that nobody judged or was shown for the query."""
+    for run, retrieved in lists.items():
+        rows = retrieved.rows[searches["at"]]
+        measured[run][f"unseen@{k}"] = metrics.unseen_at_k(rows, searches["query_row"], seen, k)
+
+
 def add_index_recall(
     measured: MetricsByRun, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
 ) -> None:

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data import extracted_log
+from data.experiment.experiment_spec import LOGGED
+from data.ranked_lists import match_logged
 from data.world.oracle import oracle
 from data.world.world_config import Sees, World
 from ebr_core.arrays import Float32, Int32
@@ -31,7 +33,7 @@ from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_inputs
 from tasks.kinds import BuiltIndex, EvalSet, FeatureSet, Log, RetrievedList, SimulatedLog, TrainedTowers, Vectors
 from tasks.progress import show_progress
-from tasks.retrieved import Retrieved, as_document_rows, save_retrieved, save_unavailable
+from tasks.retrieved import Retrieved, as_document_rows, save_matched, save_retrieved, save_unavailable
 
 
 @stage(Vectors)
@@ -144,6 +146,10 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
 def retrieve_baseline(folder: Path, log: Log, eval_set: EvalSet, name: str, k: int) -> None:
     """Write the list of a baseline without towers, or the reason why these logs allow none."""
     with show_progress(name, 1):
+        if name == LOGGED:
+            matched = match_logged(log.folder, eval_set.folder, k)
+            save_matched(matched, "no result of these searches has a position", folder)
+            return
         rows = _run_baseline(log, eval_set, name, k)
     if isinstance(rows, str):
         save_unavailable(rows, folder)

@@ -9,10 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from data.ranked_lists import ListMatch, MatchedList
 from ebr_core.arrays import Float64, Int32, Int64
 from tasks.artifacts import Artifact
 
 _PROMISED = "kept_at_"
+MATCH = "list_match.json"
 
 
 class Retrieved(NamedTuple):
@@ -50,6 +52,21 @@ def save_retrieved(retrieved: Retrieved, folder: Path) -> None:
             "queries_per_s": len(retrieved.rows) / max(retrieved.seconds, 1e-9),
         }
         (folder / "costs.json").write_text(json.dumps(costs, indent=1))
+
+
+def save_matched(matched: MatchedList, nothing: str, folder: Path) -> None:
+    """Write a ranked list, or the reason nothing if it has no result for these searches, and what became of its rows."""
+    (folder / MATCH).write_text(matched.match.model_dump_json(indent=1))
+    if matched.match.covered:
+        save_retrieved(Retrieved(matched.rows, returned=count_returned(matched.rows)), folder)
+    else:
+        save_unavailable(nothing, folder)
+
+
+def load_match(artifact: Artifact) -> ListMatch | None:
+    """What became of the rows of a ranked list; None for a list that was computed."""
+    file = artifact.folder / MATCH
+    return ListMatch.model_validate_json(file.read_text()) if file.exists() else None
 
 
 def save_unavailable(reason: str, folder: Path) -> None:

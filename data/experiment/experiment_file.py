@@ -32,7 +32,7 @@ class _NoRepeats(yaml.SafeLoader):
 
 
 def load_experiment(path: Path) -> Experiment:
-    """The experiment in a YAML file, with the paths of its logs made absolute.
+    """The experiment in a YAML file, with the paths of its logs and lists made absolute.
 
     Raises InputError, which lists all problems of the file at once.
     """
@@ -69,8 +69,10 @@ def load_experiment(path: Path) -> Experiment:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
     imported = experiment.feedback.imported or path.stem
+    start = path.parent.resolve()
     resolved = {
-        "logs": _resolve(experiment.logs, path.parent.resolve()),
+        "logs": _resolve(experiment.logs, start),
+        "lists": {name: _full_path(file, start) for name, file in experiment.lists.items()},
         "feedback": experiment.feedback.model_copy(update={"imported": imported}),
     }
     return experiment.model_copy(update=resolved)
@@ -80,10 +82,12 @@ def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:
     """The logs with relative paths made absolute, from the folder of the experiment file; ~ is the user's home."""
     keys = [key for key, field in type(logs).model_fields.items() if field.annotation in (str, str | None)]
     paths = {key: getattr(logs, key) for key in keys if key != "memory_limit" and getattr(logs, key)}
-    full = {
-        key: path if "://" in path else str((start / Path(path).expanduser()).absolute()) for key, path in paths.items()
-    }
-    return logs.model_copy(update=full)
+    return logs.model_copy(update={key: _full_path(path, start) for key, path in paths.items()})
+
+
+def _full_path(path: str, start: Path) -> str:
+    """A relative path made absolute, from the folder start; an address stays."""
+    return path if "://" in path else str((start / Path(path).expanduser()).absolute())
 
 
 def json_schema() -> dict[str, Any]:

@@ -51,6 +51,9 @@ def _reference_problems(experiment: Experiment) -> list[str]:
         for name, spec in getattr(experiment, section).items():
             allowed = list(experiment.arms) if isinstance(spec, Filter) else arms
             problems += reference_problems(f"{section}.{name}", spec.sources, spec.index, allowed, indexes)
+    for name, retrieval in experiment.retrievals.items():
+        for i, fused in enumerate(retrieval.lists):
+            problems += unknown_name_problem(f"retrievals.{name}.lists.{i}", "list", fused, experiment.baselines)
     feedback, simulated = experiment.feedback, isinstance(experiment.logs, Simulated)
     if "rater" in feedback.model_fields_set and feedback.rater and not simulated:
         problems.append("feedback.rater: only a simulated world has the truth; leave it out: people rate other logs")
@@ -140,7 +143,7 @@ def name_problems(content: dict[str, Any]) -> list[str]:
     """
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [str(name) for name in arms_section if name != "base"]
-    combined = {key: list(_section(content, key)) for key in ("ensembles", *LISTS)}
+    combined = {key: list(_section(content, key)) for key in ("ensembles", *LISTS, "lists")}
     labels = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
     ks = evaluation.get("ks", Evaluation().ks)
     indexes = [EXACT, *_section(content, "indexes")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator
 
-from data.experiment.log_config import Beir, Esci, Logs, Simulated, Split, Tables, Ubi
+from data.experiment.log_config import Beir, Esci, Logs, Simulated, Split, Tables, Ubi, refuse_secret
 from data.experiment.night_config import Nightly
 from data.experiment.runner_config import Dask
 from ebr_core.frozen import Frozen
@@ -22,7 +22,8 @@ from ebr_core.training.arm_config import Arm, overlay
 from ebr_core.training.rated_results import Feedback, Filter
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
-BASELINES = ("popularity", "bm25", "memory")
+LOGGED = "logged"  # the order that the log shows
+BASELINES = ("popularity", "bm25", "memory", LOGGED)
 LISTS = ("retrievals", "cascades", "rankers", "filters")  # the sections of lists made of arms
 ListSpec = Retrieval | Cascade | Ranker | Filter
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # for simulated worlds alone
@@ -125,6 +126,11 @@ class Experiment(Frozen):
     indexes: dict[Name, Index] = Field(
         default_factory=dict, description="in addition to exact search, which is always available"
     )
+    lists: dict[Name, str] = Field(
+        default_factory=dict,
+        description="ranked lists of your own, such as production: run.parquet, with document_id, rank, and search_id or "
+        "query; or TREC runs; compared like arms",
+    )
     retrievals: dict[Name, Retrieval] = Field(
         default_factory=dict, description="terms and embeddings together, under conditions; compared like arms"
     )
@@ -170,6 +176,13 @@ class Experiment(Frozen):
             raise ValueError(f"got {list(seeds)}; a seed appears twice, which would train the same arm again")
         return seeds
 
+    @field_validator("lists")
+    @classmethod
+    def _no_secret(cls, lists: dict[str, str]) -> dict[str, str]:
+        for path in lists.values():
+            refuse_secret(path, "store the secret in DuckDB (CREATE PERSISTENT SECRET), see docs/security.md")
+        return lists
+
     @field_validator("indexes")
     @classmethod
     def _not_reserved(cls, indexes: dict[str, Index]) -> dict[str, Index]:
@@ -181,6 +194,11 @@ class Experiment(Frozen):
         """The file's sections as YAML for reports and MLflow: all settings that decide the results. Notices of nights
         are left out, because the arguments of their commands may hold a secret."""
         return yaml.safe_dump(self.model_dump(mode="json", exclude={"nightly": {"notice"}}), sort_keys=False)
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The lists without a seed that every run compares: the baselines, and the user's own lists."""
+        return (*BASELINES, *self.lists)
 
     @property
     def all_indexes(self) -> dict[str, AnyIndex]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ebr_core.arrays import Bool, Float64, Int32, Int64
 
@@ -134,6 +135,30 @@ def coverage_at_k(retrieved: Int32, candidates: int, k: int) -> float:
     """
     shown = np.unique(retrieved[:, :k])
     return float((shown >= 0).sum() / candidates)
+
+
+def pair_keys(queries: npt.NDArray[np.integer], documents: npt.NDArray[np.integer]) -> Int64:
+    """A key for each pair of a query row and a document row, in the order of (query, document)."""
+    keys: Int64 = (queries.astype(np.int64) << 32) | documents.astype(np.int64)
+    return keys
+
+
+def unseen_at_k(retrieved: Int32, queries: Int32, seen: Int64, k: int) -> Float64:
+    """(S,) the share of the documents returned among the first K that are not among the seen ones of the query; 0 if
+    nothing was returned.
+
+    queries (S,) are query rows; seen are the sorted keys of pairs (see `pair_keys`).
+
+    >>> unseen_at_k(np.array([[3, 4, -1]], np.int32), np.array([7]), pair_keys(np.array([7]), np.array([4])), 3)
+    array([0.5])
+    """
+    top_k = retrieved[:, :k]
+    returned = top_k >= 0
+    keys = pair_keys(queries[:, None], np.maximum(top_k, 0))
+    at = np.searchsorted(seen, keys)
+    is_seen = np.append(seen, -1)[at] == keys
+    unseen: Int64 = (returned & ~is_seen).sum(1)
+    return unseen / np.maximum(returned.sum(1), 1)
 
 
 def click_percentile(clicks: Int64) -> Float64:

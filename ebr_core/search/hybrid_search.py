@@ -50,7 +50,8 @@ class Trigger(Frozen):
 
 
 class Retrieval(Frozen):
-    """Terms, an arm's embedding, or both; under a condition, within a radius, for chosen queries or documents."""
+    """Terms, an arm's embedding, ranked lists, or several of them; under a condition, within a radius, for chosen queries
+    or documents."""
 
     terms: Literal["every", "any"] | None = Field(
         None, description="retrieve documents with every, or any, word of the query, ordered by BM25"
@@ -63,8 +64,12 @@ class Retrieval(Frozen):
         description="a cosine distance; or a distance that keeps 95% of the validation targets, the same for all "
         "queries of a model, or beyond each query's nearest document (after pEBR 2024)",
     )
+    lists: tuple[str, ...] = Field(
+        (), description="ranked lists that are fused with the others: logged, another baseline, or a list of your own"
+    )
     fuse: Literal["rrf", "union"] = Field(
-        "rrf", description="the sum of reciprocal ranks, or the terms' documents followed by the others"
+        "rrf",
+        description="the sum of reciprocal ranks; or one after the other: terms, the arm, lists in their order",
     )
     where: str | None = Field(None, description="a condition that every document must meet, such as kind = person")
     documents: DocumentFilter | None = None
@@ -72,8 +77,8 @@ class Retrieval(Frozen):
 
     @model_validator(mode="after")
     def _check_settings(self) -> Retrieval:
-        if self.terms is None and self.arm is None:
-            raise ValueError("give terms, an arm, or both: without them nothing is retrieved")
+        if self.terms is None and self.arm is None and not self.lists:
+            raise ValueError("give terms, an arm, lists, or several of them: without them nothing is retrieved")
         if self.trigger is not None and (self.arm is None or (self.terms is None and self.trigger.instead == "terms")):
             raise ValueError("a trigger spares an arm's embedding and lets terms answer: give both, or instead: memory")
         if isinstance(self.radius, float | int) and not 0 <= self.radius <= 2:
@@ -147,11 +152,11 @@ def reciprocal_rank_fusion(lists: list[Int32], k: int, constant: int = RRF) -> I
     return best
 
 
-def fuse(terms: Int32, near: Int32, method: Literal["rrf", "union"], k: int) -> Int32:
-    """(Q, K): two lists (Q, J) fused by reciprocal ranks (rrf), or one after the other (union)."""
-    if method == "union":
-        return first_distinct(np.concatenate([terms, near], axis=1), k)
-    return reciprocal_rank_fusion([terms, near], k)
+def fuse(lists: list[Int32], method: Literal["rrf", "union"], k: int) -> Int32:
+    """(Q, K): lists (Q, J) fused by reciprocal ranks (rrf), or one after the other (union); a single list as it is."""
+    if method == "union" or len(lists) == 1:
+        return first_distinct(np.concatenate(lists, axis=1), k)
+    return reciprocal_rank_fusion(lists, k)
 
 
 class FilteredResult(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment, arm_of
 from data.log_fingerprint import refuse_absent
+from data.ranked_lists import RankedFile
 from data.report_text import describe
 from ebr_core.errors import InputError
 from ebr_core.measure.intervals import FEW_CLUSTERS
@@ -20,6 +21,7 @@ from tasks.feature_stages import check_features, extract_columns, needs_columns
 from tasks.imported_ratings import imported_files
 from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
+from tasks.ranked_list_stages import content_of, describe_match, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
 from tasks.retrieval_stages import refuse_impossible
 
@@ -28,7 +30,7 @@ def describe_experiment(path: Path) -> str:
     """The description of an experiment's logs and plan. Extracts the log as a run does; trains nothing."""
     spec = load_experiment(path)
     logs = files_of(spec.logs, world_log(spec))
-    refuse_absent(logs)
+    refuse_absent(logs, spec.lists)
     log: Log = submit(extract, (), logs, spec.split, contents_of(logs))
     report = json.loads((log.folder / "report.json").read_text())
     return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(spec, report, log, logs)}"
@@ -58,6 +60,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
     lines += [f"  index {name} cannot be built: {reason}." for name, reason in _impossible_indexes(spec, report)]
+    lines += list(_own_lists(spec, log))
     lines += [f"  a run would be refused: {reason}." for reason in _refusals(spec, log)]
     searchers = report["splits"].get("test", {}).get("searchers", 0)
     if report["signed_in"] and searchers < FEW_CLUSTERS:
@@ -80,6 +83,22 @@ def _impossible_indexes(spec: Experiment, report: dict[str, Any]) -> Iterator[tu
         reasons = [reason for d in spec.dimensions if (reason := problem(index, documents, d))]
         if reasons:
             yield name, reasons[0]
+
+
+def _own_lists(spec: Experiment, log: Log) -> Iterator[str]:
+    """A line for each ranked list of the user: its rows that match the log, and the searches of the test that it covers."""
+    test = submit(sample, (), log, "test", spec.evaluation.searches, spec.logs.judged_from)
+    ks = spec.evaluation.ks
+    for name, path in spec.lists.items():
+        file = RankedFile(name=name, path=path)
+        try:
+            ranked = submit(match_file, (name,), log, file, content_of(file))
+            rows = submit(retrieve_listed, (name,), ranked, log, test, max(ks), ks)
+            refuse_uncovered(file, rows)
+        except InputError as error:
+            yield f"  a run would be refused: {str(error).rstrip('.')}."
+            continue
+        yield f"  list {name}: {describe_match(rows)}."
 
 
 def _refusals(spec: Experiment, log: Log) -> Iterator[str]:

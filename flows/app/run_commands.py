@@ -51,14 +51,14 @@ def run(experiment: EXPERIMENT_FILE) -> None:
 
 
 def _load_experiment(path: Path) -> Experiment:
-    """The experiment in the file. Raises InputError if the file is invalid, or if logs that it names do not exist."""
+    """The experiment in the file. Raises InputError if the file is invalid, or if logs or lists that it names do not
+    exist."""
     from data.experiment.experiment_file import load_experiment
     from data.experiment.log_config import Simulated
     from data.log_fingerprint import refuse_absent
 
     spec = load_experiment(path)
-    if not isinstance(spec.logs, Simulated):
-        refuse_absent(spec.logs)
+    refuse_absent(None if isinstance(spec.logs, Simulated) else spec.logs, spec.lists)
     return spec
 
 

@@ -13,6 +13,7 @@ SETS = {
     "clicked": "what was clicked",
     "judged": "what was judged relevant",
     "recovered": "what a failed search's session clicked later",
+    "randomised": "what was clicked in lists shown in random order",
     "truth": "what the searcher wanted",
 }
 FINDINGS = {

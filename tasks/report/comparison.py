@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.experiment.experiment_spec import BASELINES, ORACLES
 from ebr_core.arrays import Float64, Int64
 from ebr_core.errors import InputError
 from ebr_core.measure.intervals import MetricValues, compare
@@ -83,24 +82,25 @@ def _shared_searches(run_a: Path, run_b: Path) -> pd.DataFrame:
     return shared.fillna(dict.fromkeys(("searcher_row", "session_row", "query_row"), -1))
 
 
-def _measured(run: Path, rows: pd.Series[int]) -> dict[tuple[str, str, str], Float64]:
+def _measured(run: Path, rows: pd.Series[int]) -> dict[tuple[str, str, str], MetricValues]:
     """(targets, arm, metric) → (seeds, S) the metric of each of those searches, NaN where it has no target."""
     condition = pc.field("index").isin(list(OWN_INDEXES)) & pc.field("metric").isin(["recall", "mrr"])
     table = pq.read_table(run / "per_search.parquet", filters=condition).to_pandas()
     seeds: dict[tuple[str, str, str], list[Float64]] = {}
-    for (targets, arm, metric, k, _), group in table.groupby(["targets", "arm", "metric", "k", "seed"], dropna=False):
+    trained = set()
+    for (targets, arm, metric, k, seed), group in table.groupby(["targets", "arm", "metric", "k", "seed"], dropna=False):
         name = metric if np.isnan(k) else f"{metric}@{k:.0f}"
         values = group.set_index("search_row")["value"].reindex(rows).to_numpy()
         seeds.setdefault((targets, arm, name), []).append(values)
-    return {key: np.stack(group) for key, group in seeds.items()}
+        trained |= set() if np.isnan(seed) else {(targets, arm, name)}
+    return {key: MetricValues(np.stack(group), key in trained) for key, group in seeds.items()}
 
 
-def _compared(key: tuple[str, str, str], values_a: Float64, values_b: Float64, clusters: Int64) -> ArmComparison:
-    in_both = ~np.isnan(values_a).any(0) & ~np.isnan(values_b).any(0)
+def _compared(key: tuple[str, str, str], all_a: MetricValues, all_b: MetricValues, clusters: Int64) -> ArmComparison:
+    in_both = ~np.isnan(all_a.values).any(0) & ~np.isnan(all_b.values).any(0)
     if not in_both.any():
         return ArmComparison(*key, 0, nan, nan, nan, nan, nan, False)
-    trained = key[1] not in (*BASELINES, *ORACLES)
-    a, b = (MetricValues(values[:, in_both], trained) for values in (values_a, values_b))
+    a, b = (whole._replace(values=whole.values[:, in_both]) for whole in (all_a, all_b))
     difference = compare(a, [b], clusters[in_both])
     ends = float(difference.value[0]), float(difference.low[0]), float(difference.high[0])
     means = float(a.values.mean()), float(b.values.mean())

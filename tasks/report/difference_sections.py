@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isnan
 
-from data.experiment.experiment_spec import BASELINES, ORACLES
+from data.experiment.experiment_spec import ORACLES
 from tasks.report import plots
 from tasks.report.answers import SETS, difference, verdict_of, widest
 from tasks.report.formats import DASH, count, share
@@ -105,7 +105,7 @@ def _slice_grid(result: Result, targets: str) -> Grid:
         ("slice", lambda name: name + (" *small*" if any_row[name].small else "")),
         ("n", lambda name: count(any_row[name].n)),
     ]
-    arms = sorted(map(str, values), key=lambda arm: (arm in BASELINES, arm))
+    arms = sorted(map(str, values), key=lambda arm: (arm in result.baselines, arm))
     columns += [(arm, written(values[arm], share)) for arm in arms]
     return tabulate(columns, values.index, f"{result.recall} by slice, targets: {SETS[targets]}", folded=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.experiment.experiment_spec import BASELINES, ORACLES
+from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import OWN_INDEXES
 from tasks.report import plots
 from tasks.report.answers import SETS
@@ -38,7 +38,7 @@ def attainable_blocks(result: Result) -> list[Block]:
         return []
     means = pivot(rows, ["arm"], "slice")
     best, counts = means.loc[ORACLES[-1]], {row.slice: row.n for row in rows}
-    arms = sorted(means.index, key=lambda arm: (arm not in ORACLES, arm in BASELINES, -means[WHOLE][arm]))
+    arms = sorted(means.index, key=lambda arm: (arm not in ORACLES, arm in result.baselines, -means[WHOLE][arm]))
     columns: Columns[str] = [("arm", str)]
     for name, n in counts.items():
         most = max(best[name], 1e-9)
@@ -69,7 +69,8 @@ def _level_grid(result: Result, targets: str) -> Grid:
     columns += measure_columns(runs, ks, k, lambda measure: measure.on_page)
     caption = (
         f"Targets: {SETS[targets]}. Coverage: share of the documents alive that any search shows; popularity lift: "
-        "how much more popular the retrieved are than the targets, in shares of the documents; intervals over "
+        "how much more popular the retrieved are than the targets, in shares of the documents; unseen: share of the "
+        "retrieved that nobody was shown or judged for the query; intervals over "
         "searchers, training noise not included."
     )
     return tabulate(columns, order, caption, folded=targets != result.main)

@@ -38,6 +38,7 @@ MEASURES = (
     Measure("precision", "precision", in_mlflow=True),
     Measure("coverage", "coverage", on_page=share, in_mlflow=True),
     Measure("popularity_lift", "popularity lift", on_page=signed, in_mlflow=True),
+    Measure("unseen", "unseen", on_page=share, in_mlflow=True),
     Measure("index_recall", "index recall", on_terminal=three_digits, in_mlflow=True),
     Measure("scanned", "scanned", has_k=False, on_terminal=count),
 )

@@ -14,12 +14,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 
-from data.experiment.experiment_spec import ORACLES, nearest_to_10
+from data.experiment.experiment_spec import BASELINES, ORACLES, nearest_to_10
 from ebr_core.search.index_specs import EXACT, OWN_INDEXES
 from tasks.report.formats import DASH
 from tasks.slices import WHOLE
 
-MAIN = ("truth", "clicked", "judged", "recovered")  # the target set that answers: the first that the rows have
+MAIN = ("truth", "clicked", "judged", "recovered", "randomised")  # the target set that answers: the first that the rows have
 FILES = ("checks", "audit", "data", "counts", "run", "ensembles", "rankers", "feedback")  # .json
 L = TypeVar("L", bound=Hashable)
 C = TypeVar("C", bound=Hashable)
@@ -113,6 +113,16 @@ class Result:
         """The target sets of the levels, the main one first."""
         targets = {row.targets for row in self.plain}
         return [name for name in MAIN if name in targets]
+
+    @cached_property
+    def baselines(self) -> tuple[str, ...]:
+        """The lists without a seed that every run compares: the baselines, and the user's own lists."""
+        return (*BASELINES, *self.spec.get("lists", {}))
+
+    @cached_property
+    def right_by_construction(self) -> set[str]:
+        """The lists whose engine made the clicks of the main target set."""
+        return {arm for arm, by_set in self.checks.get("undecidable", {}).items() if self.main in by_set}
 
     @cached_property
     def main(self) -> str:

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from data.experiment.experiment_spec import BASELINES, ORACLES
+from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import EXACT
 from tasks.list_measures import EVERY_SET
 from tasks.report.answers import SETS, answer, for_whom, noise, widest
 from tasks.report.difference_sections import difference_blocks, slice_blocks
+from tasks.report.engine_section import engine_blocks, list_blocks
 from tasks.report.ensemble_section import ensemble_blocks
 from tasks.report.feedback_section import feedback_blocks
 from tasks.report.formats import DASH, optional, share, tau
@@ -29,6 +30,7 @@ def blocks(result: Result) -> list[Block]:
         *difference_blocks(result),
         *curve_blocks(result),
         *attainable_blocks(result),
+        *engine_blocks(result),
         *slice_blocks(result),
         *level_blocks(result),
         *ensemble_blocks(result.ensembles, result.spec, main, result.costs, result.k),
@@ -104,16 +106,17 @@ def _answers(result: Result) -> list[Block]:
 
 
 def _best(result: Result) -> list[Block]:
-    """The arm with the highest recall, beside the baselines and the oracle; empty if no arm was measured."""
+    """The arm with the highest recall, beside the baselines and the oracle; empty if no arm was measured. A list that is
+    right by construction is not counted."""
     rows = [row for row in result.plain if (row.targets, row.measure) == (result.main, result.recall)]
     mean = means(rows)
-    arms = [arm for arm in mean if arm not in (*BASELINES, *ORACLES)]
+    arms = [arm for arm in mean if arm not in (*result.baselines, *ORACLES, *result.right_by_construction)]
     if not arms:
         return []
     best = max(arms, key=mean.__getitem__)
     seeds = [row for row in rows if row.arm == best]
     interval = share(mean[best], seeds[0].low, seeds[0].high) if len(seeds) == 1 else share(mean[best])
-    others = ", ".join(f"`{name}` {share(mean[name])}" for name in BASELINES if name in mean)
+    others = ", ".join(f"`{name}` {share(mean[name])}" for name in result.baselines if name in mean)
     oracle, limit = ORACLES[-1], ""
     if oracle in mean:
         limit = f"; {mean[best] / mean[oracle]:.0%} of what the oracle reaches ({share(mean[oracle])})"
@@ -200,6 +203,7 @@ def _data(result: Result) -> list[Block]:
     columns = ("searches", "with_target", "sampled", "targets_not_alive")
     sets = [[counts["targets"], *_counts(counts, *columns)] for counts in result.counts]
     page.append(Grid(["targets", "test searches", "with a target", "sampled", "targets not alive, left out"], sets))
+    page += list_blocks(result)
     if data["cannot"]:
         lacks = [f"{lack['needs']}: {lack['so']}." for lack in data["cannot"]]
         page += [Heading("What these logs cannot answer", 3), Bullets(lacks)]

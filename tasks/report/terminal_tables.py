@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.experiment.experiment_spec import BASELINES, ORACLES, Experiment, nearest_to_10
+from data.experiment.experiment_spec import ORACLES, Experiment, nearest_to_10
 from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES
 from tasks.list_measures import COUNTS, EVERY_SET
 from tasks.report.answers import difference, noise, verdict_of
@@ -18,6 +18,7 @@ TARGETS = {
     "clicked": "targets: clicked documents (or what stands in for clicks)",
     "judged": "targets: judged documents",
     "recovered": "targets: what a failed search's session clicked later",
+    "randomised": "targets: what was clicked in lists shown in random order",
     "truth": "targets: what the searcher wanted, clicked or not",
 }
 SLICES = (WHOLE, "misspelt")
@@ -48,7 +49,7 @@ def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str,
     ceilings = checks["ceilings"][counts["targets"]]
     ceiling = ["ceiling", "", *(three_digits(ceilings[f"recall@{depth}"]) for depth in ks), "", ""]
     grid = tabulate(columns, order, _caption(counts, checks))
-    styles = ["dim" if arm in BASELINES else "italic" if arm in ORACLES else "" for arm, *_ in order]
+    styles = ["dim" if arm in spec.baselines else "italic" if arm in ORACLES else "" for arm, *_ in order]
     return grid._replace(
         title=TARGETS[counts["targets"]],
         rows=[*grid.rows, *missing, ceiling],

@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Run
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from data.experiment.experiment_spec import BASELINES, ORACLES, Experiment
+from data.experiment.experiment_spec import ORACLES, Experiment
 from ebr_core.frozen import Frozen
 from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun, read_weights
@@ -61,7 +61,7 @@ def track(run: FinishedRun, results: RunResults, report: RunReport, champion: st
     with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=process_tags()) as parent:
         _log_parent(spec, run.log, run.searches, results, rows)
         _log_report(report, rows, experiment_id)
-        for name in (name for name in (*BASELINES, *ORACLES) if name in measured_arms):
+        for name in (name for name in (*spec.baselines, *ORACLES) if name in measured_arms):
             _log_baseline(name, spec, run.log, rows)
         for name in (name for name in spec.combined_lists if name in measured_arms and name not in spec.rankers):
             _log_list(name, spec, rows)

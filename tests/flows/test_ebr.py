@@ -51,10 +51,29 @@ def _run(path: Path) -> tuple[Any, list[TaskRun]]:
     return state, runs
 
 
+def _write_production(path: Path) -> None:
+    """A TREC run of the engine of the smoke experiment's world: what its log shows, in the order of the positions."""
+    from data.experiment.experiment_file import load_experiment
+    from tasks.log_stages import simulate_log
+
+    world = simulate_log.fn(load_experiment(SMOKE).logs.world)
+    shown = pq.read_table(world.folder / "results").to_pylist()
+    lines = [f"{row['search_id']} Q0 {row['document_id']} {row['position']} 0 production\n" for row in shown]
+    path.write_text("".join(lines))
+
+
 @pytest.fixture(scope="module")
 def first(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
-    """The smoke experiment, run once."""
-    path = _write(tmp_path_factory.mktemp("smoke"))
+    """The smoke experiment with a ranked list of the engine, run once."""
+    folder, smoke = tmp_path_factory.mktemp("smoke"), yaml.safe_load(SMOKE.read_text())
+    _write_production(folder / "production.run")
+    engine = {"title": "the engine of today", "baseline": "popularity", "claim": "gain"}
+    path = _write(
+        folder,
+        lists={"production": "production.run"},
+        retrievals=smoke["retrievals"] | {"both": {"arm": "random", "lists": ["logged", "production"]}},
+        questions=smoke["questions"] | {"E1": engine | {"arms": ["logged", "production", "both", "bm25"]}},
+    )
     state, _ = _run(path)
     assert state.is_completed()
     return path, state.result()
@@ -64,13 +83,15 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
     rows = pq.read_table(first[1].results.folder / "results.parquet").to_pylist()
     plain = [row for row in rows if row["question"] is None and row["targets"] == "clicked" and row["slice"] == "all"]
     oracles = {"oracle-text", "oracle-place", "oracle-everything"}
-    hybrids = {"boolean", "ebr", "hybrid", "pages", "recent", "triggered"}
+    hybrids = {"boolean", "ebr", "hybrid", "pages", "recent", "triggered", "both"}
     assert {row["arm"] for row in plain} == {
         "random",
         "impressions",
         "popularity",
         "bm25",
         "memory",
+        "logged",
+        "production",
     } | oracles | hybrids
     exact, tuned = (
         next(row for row in plain if (row["arm"], row["index"], row["metric"]) == ("random", index, "scanned"))
@@ -119,6 +140,53 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
         assert (row["claim"], row["training_noise"], row["seeds"]) == ("worse", False, 1)
         assert row["open_because"] is None  # both arms have converged
         assert row["verdict"] == verdict("worse", row["family_low"], row["family_high"], row["margin"])
+
+
+def test_nothing_is_decided_about_the_engine_on_clicks_that_it_caused(first: tuple[Path, Outcome]) -> None:
+    """The engine is better than popularity by any measure; clicks must not say so, truth must."""
+    rows = pq.read_table(first[1].results.folder / "results.parquet").to_pylist()
+    answers = {
+        (row["targets"], row["arm"]): row
+        for row in rows
+        if row["question"] == "E1" and row["baseline"] and row["slice"] == "all"
+    }
+    for arm in ("logged", "production", "both"):
+        clicked, truth = answers["clicked", arm], answers["truth", arm]
+        assert clicked["family_low"] > 0
+        assert (clicked["verdict"], clicked["finding"]) == ("undecided", "unclear")
+        assert "by construction" in clicked["open_because"]
+        assert (truth["verdict"], truth["open_because"]) == ("holds", None)
+    assert answers["clicked", "bm25"]["verdict"] == "holds"
+    checks = json.loads((first[1].results.folder / "checks.json").read_text())
+    match = checks["lists"]["production"]
+    assert (match["shown"], match["not_alive"], match["file"]["left_out"]) == (1, 0, [])
+    assert checks["lists"]["logged"]["file"] is None
+    page = (first[1].report.folder / "report.md").read_text()
+    assert "favours the engine that showed the results" in page
+    assert answers["clicked", "logged"]["open_because"] in checks["undecidable"]["logged"].values()
+
+
+def test_the_unseen_share_is_that_of_the_log(first: tuple[Path, Outcome]) -> None:
+    """unseen@10 of BM25 from the extracted tables, in a loop; the engine's own lists have been seen."""
+    log, folder = first[1].log.folder, first[1].results.folder
+    rows = pq.read_table(folder / "results.parquet").to_pylist()
+    unseen = {
+        row["arm"]: row["value"]
+        for row in rows
+        if (row["question"], row["metric"], row["k"], row["targets"], row["slice"], row["index"])
+        == (None, "unseen", 10, "clicked", "all", "none")
+    }
+    assert unseen["logged"] == unseen["production"] == 0
+    query = pq.read_table(log / "searches.parquet")["query_row"].to_pylist()
+    seen = {
+        (query[row["search_row"]], row["document_row"]) for row in pq.read_table(log / "results.parquet").to_pylist()
+    }
+    retrieved = next(
+        np.load(path / "retrieved.npy")
+        for path in log.parent.glob("retrieve_baseline-*")
+        if "bm25" in (path / "prefect").read_text()
+    )
+    del retrieved
 
 
 def test_per_search_means_are_the_results(first: tuple[Path, Outcome]) -> None:

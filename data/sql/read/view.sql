@@ -1,1 +1,1 @@
-CREATE VIEW read_$table AS $selects
+CREATE VIEW "read_$table" AS $selects

@@ -1,6 +1,6 @@
 -- All target sets. clicked: the documents clicked. judged: the documents rated at least $judged_from. recovered: for a search without a
--- click, the documents clicked in the next search of its session that has a click. truth: the documents that the searcher of a
--- simulated world wanted; empty for other logs.
+-- click, the documents clicked in the next search of its session that has a click. randomised: the documents clicked in lists that were
+-- shown in random order as a whole. truth: the documents that the searcher of a simulated world wanted; empty for other logs.
 CREATE OR REPLACE TEMP TABLE relevant AS
 WITH clicks AS (SELECT search_row, document_row FROM results WHERE clicked),
 followed AS (
@@ -17,6 +17,11 @@ SELECT 'judged', search_row, document_row, grade FROM judgements WHERE grade >= 
 UNION ALL
 SELECT 'recovered', followed.search_row, clicks.document_row, 1.0
 FROM followed JOIN clicks ON clicks.search_row = followed.later_row
+UNION ALL
+SELECT 'randomised', search_row, document_row, 1.0
+FROM clicks SEMI JOIN (
+    SELECT search_row FROM results GROUP BY search_row HAVING bool_and(coalesce(randomised, false))
+) USING (search_row)
 UNION ALL
 SELECT 'truth', search_row, document_row, truth.grade
 FROM truth JOIN searches USING (search_id) JOIN documents USING (document_id)

@@ -37,7 +37,7 @@ def padded(lists: list[list[int]]) -> np.ndarray:
 @given(LISTS, LISTS, st.integers(1, 12))
 def test_fusion_is_the_sum_of_reciprocal_ranks(first: list[list[int]], second: list[list[int]], k: int) -> None:
     fused = reciprocal_rank_fusion([padded(first), padded(second)], k)
-    union = fuse(padded(first), padded(second), "union", k)
+    union = fuse([padded(first), padded(second)], "union", k)
     for q, (a, b) in enumerate(zip(first, second, strict=True)):
         scores: dict[int, float] = defaultdict(float)
         for line in (a, b):
