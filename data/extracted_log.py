@@ -112,8 +112,9 @@ def sample(
 
     candidates.parquet: the documents alive in the period. targets.parquet: (targets, search_row, document_row, grade),
     where targets is a set of sql/samples/relevant.sql. searches.parquet: the searches with a target and the columns
-    that their slices need; slices.parquet: the same for each target set, about its main target. seen.parquet: the documents that were shown or judged for their queries. counts.json: for each
-    target set the searches of the period, those with a target, those sampled, and the targets that were not alive.
+    that their slices need; slices.parquet: the same for each target set, about its main target. seen.parquet: the
+    documents that were shown or judged for their queries. counts.json: for each target set the searches of the period,
+    those with a target, those sampled, and the targets that were not alive.
 
     truth: the folder of a simulated world's intents, for evaluation alone. halved: see `read`.
     """

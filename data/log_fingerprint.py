@@ -43,7 +43,7 @@ def digest_files(table: str, path: str, cache: DigestCache) -> str:
 
 
 def refuse_absent(logs: Tables | Ubi | Esci | Beir | None, lists: Mapping[str, str] | None = None) -> None:
-    """Raises InputError, which names all such paths, if a path of the logs or of the user's ranked lists matches no file.
+    """Raises InputError, which names all such paths, if a path of the logs or of the user's lists matches no file.
 
     This check is quick, so that it can run before anything else starts.
     """

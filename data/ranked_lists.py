@@ -1,12 +1,11 @@
 """Ranked lists: the order that the log shows, and files that the user brings, matched with an extracted log.
 
-A file is Parquet, CSV or NDJSON with document_id, rank, and search_id or query; any other is read as a TREC run. Only the
-order of ranks counts.
+A file is Parquet, CSV or NDJSON with document_id, rank, and search_id or query; any other is read as a TREC run. Only
+the order of ranks counts.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -84,8 +83,8 @@ class MatchedList(NamedTuple):
 
 
 def read_list(file: RankedFile, log: Path, out: Path) -> None:
-    """Write ranked.parquet (RANKED_LIST), the rows of a file that name a search and a document of the extracted log, and
-    match.json (FileMatch).
+    """Write ranked.parquet (RANKED_LIST), the rows of a file that name a search and a document of the extracted log,
+    and match.json (FileMatch).
 
     Raises InputError if the file is missing or cannot be read, has no such columns, names no search and document of the
     log, or has several documents at the same rank of a search.
@@ -93,7 +92,11 @@ def read_list(file: RankedFile, log: Path, out: Path) -> None:
     with closing(connect(log)) as con:
         con.execute(statement("read/macros"))
         try:
-            rows = open_table(con, file.key, file.path, REQUIRED, OPTIONAL) if is_table(file.path) else _open_trec(con, file)
+            rows = (
+                open_table(con, file.key, file.path, REQUIRED, OPTIONAL)
+                if is_table(file.path)
+                else _open_trec(con, file)
+            )
             con.execute(statement("lists/check", table=file.key))
         except duckdb.Error as error:
             if not is_unreadable(error):
@@ -118,8 +121,9 @@ def _open_trec(con: duckdb.DuckDBPyConnection, file: RankedFile) -> int:
     lengths, line, ranks, rank, rows = con.execute(statement("lists/unread_trec", lines=lines)).fetchall()[0]
     if lengths:
         raise InputError(
-            f"{file.key}: {file.path} is read as a TREC run, and {lengths:,} of its {rows:,} lines do not have six fields, "
-            f"such as {line[:100]!r}. Expected lines like 's1 Q0 d7 1 3.5 run', or a file that ends in .parquet or .csv"
+            f"{file.key}: {file.path} is read as a TREC run, and {lengths:,} of its {rows:,} lines do not have six "
+            f"fields, such as {line[:100]!r}. Expected lines like 's1 Q0 d7 1 3.5 run', or a file that ends in "
+            ".parquet or .csv"
         )
     if ranks:
         raise InputError(f"{file.key}: {file.path} has the rank {rank!r}. Expected whole numbers in the fourth field")
@@ -137,8 +141,8 @@ def _refuse_unmatched(file: RankedFile, match: FileMatch) -> None:
         for part in match.left_out
     )
     raise InputError(
-        f"{file.key}: {file.path}: none of its {match.rows:,} rows names a search and a document of the log ({reasons}). "
-        "Expected search_id (or query), document_id and rank, with the identities or the texts that the log has"
+        f"{file.key}: {file.path}: none of its {match.rows:,} rows names a search and a document of the log "
+        f"({reasons}). Expected search_id (or query), document_id and rank, with the identities and texts of the log"
     )
 
 
@@ -147,8 +151,8 @@ def _refuse_ambiguous(con: duckdb.DuckDBPyConnection, file: RankedFile) -> None:
     if count:
         raise InputError(
             f"{file.key}: {file.path}: {count:,} ranks are given to several documents of one search, such as rank "
-            f"{example['rank']} of {example['search']!r} to {' and '.join(example['documents'])}. Expected one document at "
-            "each rank"
+            f"{example['rank']} of {example['search']!r} to {' and '.join(example['documents'])}. Expected one "
+            "document at each rank"
         )
 
 
@@ -169,7 +173,7 @@ def match_list(ranked: Path, log: Path, eval_set: Path, k: int, ks: Sequence[int
 
 
 def match_logged(log: Path, eval_set: Path, k: int) -> MatchedList:
-    """The first k documents that the log shows for the sampled searches in eval_set, in the order of their positions."""
+    """The first k documents that the log shows for the sampled searches in eval_set, by their positions."""
     with _sampled(log, eval_set) as con:
         con.execute(statement("lists/logged"))
         return _matched(con, k, (), None)
@@ -188,7 +192,9 @@ def _matched(con: duckdb.DuckDBPyConnection, k: int, ks: Sequence[int], file: Fi
     """The list in the table `listed`."""
     con.execute(statement("lists/place"))
     cursor = con.execute(statement("lists/match"))
-    counts: dict[str, Any] = dict(zip([name for name, *_ in cursor.description or ()], cursor.fetchall()[0], strict=True))
+    counts: dict[str, Any] = dict(
+        zip([name for name, *_ in cursor.description or ()], cursor.fetchall()[0], strict=True)
+    )
     shares = {at: con.execute(statement("lists/shuffled"), {"k": at}).fetchall()[0][0] for at in ks}
     shuffled = {at: share for at, share in shares.items() if share is not None}
     placed = con.sql(statement("lists/places"), params={"k": k}).to_arrow_table()

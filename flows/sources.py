@@ -73,7 +73,9 @@ def refuse_small(spec: Experiment, searches: EvalSets) -> None:
 def match_lists(spec: Experiment, source: Source, searches: EvalSets) -> dict[str, RankedList]:
     """The user's own ranked lists, matched with the log before any training: errors in their files end the run here."""
     files = {name: RankedFile(name=name, path=path) for name, path in spec.lists.items()}
-    ranked = {name: result(submit(match_file, (name,), source.log, file, content_of(file))) for name, file in files.items()}
+    ranked = {
+        name: result(submit(match_file, (name,), source.log, file, content_of(file))) for name, file in files.items()
+    }
     for name, file in files.items():
         refuse_uncovered(file, result(retrieve_own(spec, source, name, ranked[name], searches.test)))
     return ranked

@@ -256,7 +256,7 @@ def _verdict_columns(question: Comparison, low: float, high: float, reason: str 
 
 
 def _reasons(undecidable: dict[str, dict[str, str]], targets: str, metric: str, deepest: int) -> dict[str, str]:
-    """Arm → the reason why this metric on this target set decides no claim about it. deepest: K of metrics without one."""
+    """Arm → the reason why this metric on these targets decides nothing about it. deepest: K of metrics without one."""
     keys = targets, f"{targets}@{metric.partition('@')[2] or deepest}", EVERY_SET
     found = {arm: [by_set[key] for key in keys if key in by_set] for arm, by_set in undecidable.items()}
     return {arm: reasons[0] for arm, reasons in found.items() if reasons}

@@ -147,8 +147,8 @@ def retrieve_hybrid(
 
 
 def _among(rows: Int32, candidates: Int32, allowed: npt.NDArray[np.bool_] | None) -> Int32:
-    """(S, K) positions among the candidates of the documents in rows (S, K), without those that are no candidates or not
-    allowed; the others move up."""
+    """(S, K) positions among the candidates of the documents in rows (S, K), without those that are no candidates or
+    not allowed; the others move up."""
     positions = np.minimum(np.searchsorted(candidates, rows), len(candidates) - 1)
     kept = (candidates[positions] == rows) & (True if allowed is None else allowed[positions])
     return baselines.first_distinct(np.where(kept, positions, -1).astype(np.int32), rows.shape[1])

@@ -56,8 +56,9 @@ def refuse_uncovered(file: RankedFile, rows: RetrievedList) -> None:
 def describe_match(rows: RetrievedList) -> str:
     """What matches of a user's list, and what was left out of it and why."""
     match = load_match(rows)
-    assert match is not None and match.file is not None, "a list of the user has a file"
+    assert match is not None, "a ranked list has a match"
     file = match.file
+    assert file is not None, "a list of the user has a file"
     parts = [
         f"{file.kept:,} of {file.rows:,} rows match the log",
         f"{match.covered:,} of the {match.searches:,} searches sampled from the test have results",

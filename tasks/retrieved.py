@@ -55,7 +55,7 @@ def save_retrieved(retrieved: Retrieved, folder: Path) -> None:
 
 
 def save_matched(matched: MatchedList, nothing: str, folder: Path) -> None:
-    """Write a ranked list, or the reason nothing if it has no result for these searches, and what became of its rows."""
+    """Write a ranked list, or the reason `nothing` if it has no result for these searches, and its match."""
     (folder / MATCH).write_text(matched.match.model_dump_json(indent=1))
     if matched.match.covered:
         save_retrieved(Retrieved(matched.rows, returned=count_returned(matched.rows)), folder)

@@ -128,8 +128,8 @@ class Experiment(Frozen):
     )
     lists: dict[Name, str] = Field(
         default_factory=dict,
-        description="ranked lists of your own, such as production: run.parquet, with document_id, rank, and search_id or "
-        "query; or TREC runs; compared like arms",
+        description="ranked lists of your own, such as production: run.parquet, with document_id, rank and search_id "
+        "or query, or TREC runs; compared like arms",
     )
     retrievals: dict[Name, Retrieval] = Field(
         default_factory=dict, description="terms and embeddings together, under conditions; compared like arms"

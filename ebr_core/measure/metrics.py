@@ -164,7 +164,7 @@ def unseen_at_k(retrieved: Int32, queries: Int32, seen: Int64, k: int) -> Float6
 def click_percentile(clicks: Int64) -> Float64:
     """(N,) the click percentile of each document: the share of documents with fewer clicks, ties halved.
 
-    >>> standing(np.array([5, 0, 0, 1])).tolist()
+    >>> click_percentile(np.array([5, 0, 0, 1])).tolist()
     [0.875, 0.25, 0.25, 0.625]
     """
     ranked = np.sort(clicks)

@@ -50,8 +50,8 @@ class Trigger(Frozen):
 
 
 class Retrieval(Frozen):
-    """Terms, an arm's embedding, ranked lists, or several of them; under a condition, within a radius, for chosen queries
-    or documents."""
+    """Terms, an arm's embedding, ranked lists, or several of them; under a condition, within a radius, for chosen
+    queries or documents."""
 
     terms: Literal["every", "any"] | None = Field(
         None, description="retrieve documents with every, or any, word of the query, ordered by BM25"

@@ -86,7 +86,7 @@ def _impossible_indexes(spec: Experiment, report: dict[str, Any]) -> Iterator[tu
 
 
 def _own_lists(spec: Experiment, log: Log) -> Iterator[str]:
-    """A line for each ranked list of the user: its rows that match the log, and the searches of the test that it covers."""
+    """A line for each ranked list of the user: what of it matches the log, and the searches that it covers."""
     test = submit(sample, (), log, "test", spec.evaluation.searches, spec.logs.judged_from)
     ks = spec.evaluation.ks
     for name, path in spec.lists.items():

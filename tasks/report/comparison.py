@@ -88,7 +88,9 @@ def _measured(run: Path, rows: pd.Series[int]) -> dict[tuple[str, str, str], Met
     table = pq.read_table(run / "per_search.parquet", filters=condition).to_pandas()
     seeds: dict[tuple[str, str, str], list[Float64]] = {}
     trained = set()
-    for (targets, arm, metric, k, seed), group in table.groupby(["targets", "arm", "metric", "k", "seed"], dropna=False):
+    for (targets, arm, metric, k, seed), group in table.groupby(
+        ["targets", "arm", "metric", "k", "seed"], dropna=False
+    ):
         name = metric if np.isnan(k) else f"{metric}@{k:.0f}"
         values = group.set_index("search_row")["value"].reindex(rows).to_numpy()
         seeds.setdefault((targets, arm, name), []).append(values)

@@ -26,13 +26,13 @@ def engine_blocks(result: Result) -> list[Block]:
         columns.append((f"{result.recall}, {name} (n = {n:,})", written(recall[name], share)))
     words = (
         "Recall on clicks favours the engine that showed the results: what it did not show could not be clicked. "
-        f"{UNSEEN}@{result.k} is the share of the first {result.k} results that nobody was shown or judged for the query, "
-        "anywhere in the log up to the test: the higher it is, the less clicks can tell about a list."
+        f"{UNSEEN}@{result.k} is the share of the first {result.k} results that nobody was shown or judged for the "
+        "query, anywhere in the log up to the test: the higher it is, the less clicks can tell about a list."
     )
     if "randomised" in result.sets:
         words += (
-            " In lists that were shown in random order, no place attracted clicks; but there, too, only what was shown could "
-            "be clicked."
+            " In lists that were shown in random order, no place attracted clicks; but there, too, only what was shown "
+            "could be clicked."
         )
     arms = sorted(unseen.index, key=lambda arm: (arm in result.baselines, unseen[UNSEEN][arm], arm))
     return [Heading("Beside the engine of today"), Paragraph(words), tabulate(columns, arms)]

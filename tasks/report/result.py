@@ -19,7 +19,13 @@ from ebr_core.search.index_specs import EXACT, OWN_INDEXES
 from tasks.report.formats import DASH
 from tasks.slices import WHOLE
 
-MAIN = ("truth", "clicked", "judged", "recovered", "randomised")  # the target set that answers: the first that the rows have
+MAIN = (
+    "truth",
+    "clicked",
+    "judged",
+    "recovered",
+    "randomised",
+)  # the target set that answers: the first that the rows have
 FILES = ("checks", "audit", "data", "counts", "run", "ensembles", "rankers", "feedback")  # .json
 L = TypeVar("L", bound=Hashable)
 C = TypeVar("C", bound=Hashable)

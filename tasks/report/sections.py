@@ -106,8 +106,8 @@ def _answers(result: Result) -> list[Block]:
 
 
 def _best(result: Result) -> list[Block]:
-    """The arm with the highest recall, beside the baselines and the oracle; empty if no arm was measured. A list that is
-    right by construction is not counted."""
+    """The arm with the highest recall, beside the baselines and the oracle; empty if no arm was measured. A list that
+    is right by construction does not count."""
     rows = [row for row in result.plain if (row.targets, row.measure) == (result.main, result.recall)]
     mean = means(rows)
     arms = [arm for arm in mean if arm not in (*result.baselines, *ORACLES, *result.right_by_construction)]

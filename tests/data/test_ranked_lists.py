@@ -16,7 +16,7 @@ from data.ranked_lists import FileMatch, MatchedList, RankedFile, match_list, ma
 from ebr_core.errors import InputError
 from tests.data.small_logs import extract_rows, small_log
 
-# Searches 4 to 7 are the test. `gone` is not alive then, 5 was shown in random order, 6 has a result without a position.
+# Searches 4 to 7 are the test. `gone` is not alive then, 5 was shown in random order, 6 has a result without position.
 SEARCHES = """\
 search_id,searched_at,query,searcher_id
 1,2020-01-01 10:00:00,red shoes,ann
@@ -104,7 +104,8 @@ def test_the_logged_order_leaves_out_what_is_not_alive_and_counts_it(log: Path) 
 
 
 def test_a_trec_run_is_matched_by_search(log: Path, tmp_path: Path) -> None:
-    text = "4  Q0 shoe 10 .5 mine\n4\tQ0\tboot 2 .9 mine\n\n  7 Q0 shoe 1 1 mine\r\n99 Q0 shoe 1 1 mine\n7 Q0 nil 2 0 mine\n"
+    text = "4  Q0 shoe 10 .5 mine\n4\tQ0\tboot 2 .9 mine\n\n  7 Q0 shoe 1 1 mine\r\n"
+    text += "99 Q0 shoe 1 1 mine\n7 Q0 nil 2 0 mine\n"
     read, matched = _matched(log, tmp_path / "mine.run", text)
     assert {part.reason: (part.rows, part.examples) for part in read.left_out} == {
         "no such search in the log": (1, ("99 / shoe",)),
@@ -119,7 +120,13 @@ def test_a_trec_run_is_matched_by_search(log: Path, tmp_path: Path) -> None:
 
 def test_a_table_by_query_holds_for_every_search_of_the_query(log: Path, tmp_path: Path) -> None:
     rows = [("red shoes ", "shoe", 1), ("red shoes", "gone", 2), ("red shoes", "sock", 3), ("red shoes", "sock", 4)]
-    rows += [("boots", "boot", 1), ("boots", "cap", 2), ("boots", "hat", 3), ("boots", "shoe", None), ("nobody", "shoe", 1)]
+    rows += [
+        ("boots", "boot", 1),
+        ("boots", "cap", 2),
+        ("boots", "hat", 3),
+        ("boots", "shoe", None),
+        ("nobody", "shoe", 1),
+    ]
     values = ", ".join(str(row).replace("None", "NULL") for row in rows)
     path = tmp_path / "mine.parquet"
     duckdb.sql(f"FROM (VALUES {values}) AS list(query, document_id, rank)").write_parquet(str(path))
@@ -154,7 +161,11 @@ HEADER = "search_id,document_id,rank\n"
         ("a.csv", "search_id,document_id\n4,shoe\n", "lists.production: .*a.csv has no column 'rank'"),
         ("a.csv", "document_id,rank\nshoe,1\n", r"names a search and .*neither search_id nor query: 1 \(shoe\)"),
         ("a.csv", HEADER + "4,shoe,first\n", "column 'rank' holds 'first'. Expected a whole number"),
-        ("a.csv", HEADER + "x,shoe,1\n4,x,1\n", r"none of its 2 rows .*\(no such document .*x.*no such search .*x / shoe"),
+        (
+            "a.csv",
+            HEADER + "x,shoe,1\n4,x,1\n",
+            r"none of its 2 rows .*\(no such document .*x.*no such search .*x / shoe",
+        ),
         ("a.csv", HEADER + "4,shoe,1\n4,boot,1\n4,hat,2\n", "1 ranks .* such as rank 1 of '4' to boot and shoe"),
         ("a.csv", HEADER, "holds no rows"),
         ("a.run", "4 Q0 shoe 1 1 x\n4 shoe 1\n", "1 of its 2 lines do not have six fields, such as '4 shoe 1'"),
@@ -165,7 +176,9 @@ HEADER = "search_id,document_id,rank\n"
         ("a.parquet", "search_id\n", "cannot be read"),
     ],
 )
-def test_a_list_that_cannot_be_used_is_refused(log: Path, tmp_path: Path, name: str, text: str | bytes, message: str) -> None:
+def test_a_list_that_cannot_be_used_is_refused(
+    log: Path, tmp_path: Path, name: str, text: str | bytes, message: str
+) -> None:
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=message) as error:
@@ -174,7 +187,9 @@ def test_a_list_that_cannot_be_used_is_refused(log: Path, tmp_path: Path, name: 
 
 
 def test_an_absent_list_is_named_by_its_key(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="lists.mine: there is no file .*no.run. Correct lists.mine in the experiment"):
+    with pytest.raises(
+        InputError, match=r"lists.mine: there is no file .*no.run. Correct lists.mine in the experiment"
+    ):
         refuse_absent(None, {"mine": str(tmp_path / "no.run")})
 
 

@@ -47,6 +47,8 @@ def test_paths_start_from_the_file(tmp_path: Path) -> None:
     assert logs.searches == str(tmp_path / "a.parquet")
     assert logs.results == str(tmp_path / "logs" / "*.csv")
     assert logs.documents == "s3://bucket/c.parquet"
+    experiment = _load(tmp_path, LOGS + "lists: {mine: runs/a.run}\nquestions: {q: {baseline: mine, arms: [logged]}}")
+    assert experiment.lists == {"mine": str(tmp_path / "runs" / "a.run")}
 
 
 def test_all_errors_at_once(tmp_path: Path) -> None:
@@ -131,6 +133,14 @@ colour: red
             "indexes.t.at: got 200; expected at most 100",
         ),
         (LOGS + "arms: {a: {}}\nindexes: {t: {kind: ivf, target: 0.9, parameters_of: b}}", "parameters_of: no arm 'b'"),
+        (LOGS + "lists: {logged: a.run}", "lists.logged: this name is taken by a baseline"),
+        (LOGS + "arms: {a: {}}\nlists: {a: a.run}", "lists.a: this name is taken by one of the arms"),
+        (LOGS + "lists: {a: 3}", "lists.a: got 3"),
+        (LOGS + "lists: {a: 's3://ann:secret@host/run.parquet'}", "lists: an address with a user or a query"),
+        (
+            LOGS + "lists: {mine: a.run}\nretrievals: {both: {terms: any, lists: [logged, mien]}}",
+            "retrievals.both.lists.1: no list 'mien' (did you mean mine?); allowed: popularity, bm25, memory, logged",
+        ),
         (LOGS + "arms: {base: {seed: 1}, a: {}, b: {}}", "1 problem\n  arms.base.seed: unknown key"),
     ],
 )

@@ -19,12 +19,14 @@ from ebr_core.measure.metrics import (
     grades_of,
     hits,
     ndcg_at_k,
+    pair_keys,
     popularity_lift_at_k,
     precision_at_k,
     recall_at_k,
     recall_ceiling,
     reciprocal_rank,
     success_at_k,
+    unseen_at_k,
 )
 from ebr_core.search.nearest import search_exact
 
@@ -207,3 +209,23 @@ def test_coverage_and_popularity_lift(
         first = [percentiles[row] for row in ranked[:n_retrieved][:k]]
         mean = float(np.mean([percentiles[row] for row in relevant]))
         assert lift[s] == pytest.approx(float(np.mean(first)) - mean if first else 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    searches,
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, N - 1)), max_size=30),
+    st.lists(st.integers(0, 3), min_size=6, max_size=6),
+    st.integers(1, N + 3),
+)
+def test_unseen_counts_what_nobody_saw_for_the_query(
+    given_searches: list[tuple[list[int], list[int], int]], seen: list[tuple[int, int]], queries: list[int], k: int
+) -> None:
+    retrieved, _ = to_arrays(given_searches)
+    pairs = np.array(sorted(set(seen)), np.int32).reshape(-1, 2)
+    keys = pair_keys(pairs[:, 0], pairs[:, 1])
+    shares = unseen_at_k(retrieved, np.array(queries[: len(retrieved)], np.int32), keys, k)
+    for share, query, (_, ranked, n_retrieved) in zip(shares, queries, given_searches, strict=False):
+        returned = ranked[:n_retrieved][:k]
+        unseen = [document for document in returned if (query, document) not in seen]
+        assert share == (len(unseen) / len(returned) if returned else 0)

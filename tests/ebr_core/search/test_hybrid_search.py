@@ -34,18 +34,20 @@ def padded(lists: list[list[int]]) -> np.ndarray:
 
 
 @settings(max_examples=80, deadline=None)
-@given(LISTS, LISTS, st.integers(1, 12))
-def test_fusion_is_the_sum_of_reciprocal_ranks(first: list[list[int]], second: list[list[int]], k: int) -> None:
-    fused = reciprocal_rank_fusion([padded(first), padded(second)], k)
-    union = fuse([padded(first), padded(second)], "union", k)
-    for q, (a, b) in enumerate(zip(first, second, strict=True)):
+@given(st.lists(LISTS, min_size=1, max_size=3), st.integers(1, 12))
+def test_fusion_is_the_sum_of_reciprocal_ranks(lists: list[list[list[int]]], k: int) -> None:
+    arrays = [padded(one) for one in lists]
+    fused, union = fuse(arrays, "rrf", k), fuse(arrays, "union", k)
+    assert np.array_equal(reciprocal_rank_fusion(arrays, k), fused) or len(lists) == 1
+    for q, lines in enumerate(zip(*lists, strict=True)):
         scores: dict[int, float] = defaultdict(float)
-        for line in (a, b):
+        for line in lines:
             for rank, row in enumerate(line, 1):
                 scores[row] += 1 / (60 + rank)
         expected = sorted(scores, key=lambda row: (-round(scores[row], 12), row))[:k]
         assert [row for row in fused[q].tolist() if row >= 0] == expected
-        assert [row for row in union[q].tolist() if row >= 0] == [*a, *(row for row in b if row not in a)][:k]
+        in_turn = dict.fromkeys(row for line in lines for row in line)
+        assert [row for row in union[q].tolist() if row >= 0] == list(in_turn)[:k]
 
 
 def test_a_calibrated_radius_keeps_its_share_of_the_targets() -> None:
@@ -104,7 +106,7 @@ def test_a_condition_of_any_selectivity_loses_no_recall(spec: AnyIndex, share: f
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "terms, an arm, or both"),
+        ({}, "give terms, an arm, lists, or several"),
         ({"arm": "a", "trigger": {}}, "a trigger spares"),
         ({"arm": "a", "radius": 3}, "between 0 and 2"),
         ({"arm": "a", "where": "nn(k=3)"}, "nn depends on the query"),

@@ -64,6 +64,8 @@ def a_run(home: Path, digest: str, better: float, seeds: int = 1, undecidable: d
     pq.write_table(pa.table(slices), sample.folder / "slices.parquet")
     candidates = {"document_row": pa.array(np.arange(DOCUMENTS), pa.int32()), "clicks": np.arange(DOCUMENTS)[::-1]}
     pq.write_table(pa.table(candidates), sample.folder / "candidates.parquet")
+    seen = {"query_row": np.repeat(np.arange(50), 100), "document_row": np.tile(np.arange(100), 50)}
+    pq.write_table(pa.table(seen), sample.folder / "seen.parquet")
     counts = {"targets": "clicked", "searches": SEARCHES, "with_target": SEARCHES, "sampled": SEARCHES}
     (sample.folder / "counts.json").write_text(json.dumps([counts | {"targets_not_alive": 0}]))
 
@@ -137,6 +139,10 @@ def test_the_page_is_one_file_and_starts_with_the_answer(runs: tuple[Path, Path]
         if line.startswith("!["):
             ElementTree.parse(tmp_path / line[line.index("(") + 1 : -1])  # every picture exists and is well formed
     assert "**holds**" in text
+    section = text[text.index("## Beside the engine of today") :].split("\n## ")[0]
+    assert "favours the engine that showed the results" in section
+    unseen = next(line for line in section.splitlines() if line.startswith("| bm25 |")).split("|")[2]
+    assert 0.6 < float(unseen) < 0.74  # two thirds of the documents were not seen
 
 
 @pytest.mark.parametrize("targets", ["*", "clicked", "judged"])
