@@ -120,7 +120,7 @@ def _best(result: Result) -> list[Block]:
     oracle, limit = ORACLES[-1], ""
     if oracle in mean:
         limit = f"; {mean[best] / mean[oracle]:.0%} of what the oracle reaches ({share(mean[oracle])})"
-    return [Paragraph(f"`{best}` has the highest {result.recall}: {interval}{limit}. Without a model: {others}.")]
+    return [Paragraph(f"`{best}` has the highest {result.recall}: {interval}{limit}. The baselines: {others}.")]
 
 
 def _leaks(result: Result) -> list[Block]:
