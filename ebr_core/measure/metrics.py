@@ -158,7 +158,8 @@ def unseen_at_k(retrieved: Int32, queries: Int32, seen: Int64, k: int) -> Float6
     at = np.searchsorted(seen, keys)
     is_seen = np.append(seen, -1)[at] == keys
     unseen: Int64 = (returned & ~is_seen).sum(1)
-    return unseen / np.maximum(returned.sum(1), 1)
+    count: Int64 = returned.sum(1)
+    return unseen / np.maximum(count, 1)
 
 
 def click_percentile(clicks: Int64) -> Float64:
