@@ -13,11 +13,13 @@ from ebr_core.text.typos import misspell
 from ebr_core.towers.fitted_features import table_bags, text_bags
 from ebr_core.towers.tower_inputs import with_copies
 from ebr_core.training.arm_config import Arm
+from ebr_core.training.own_pairs import OwnPairs, OwnQueries
 from ebr_core.training.pair_config import Positives, Ratings, TypoCopies
 from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs, select_pairs
 from ebr_core.training.rated_results import shuffle_ratings
 from ebr_core.training.train_loop import Corpus, MisspeltCopies
-from tasks.feature_stages import read_fitted, read_inputs
+from tasks.feature_stages import read_fitted, read_graph_artifacts, read_inputs
+from tasks.graph_stage import read_own_edges
 from tasks.kinds import FeatureSet, Log, RatedResults
 
 
@@ -42,6 +44,37 @@ def with_misspelt(corpus: Corpus, pairs: Pairs, log: Log, features: FeatureSet, 
     ]
     inputs, first = with_copies(corpus.inputs, copies, inverse.astype(np.int32), searches)
     return corpus._replace(inputs=inputs, copies=MisspeltCopies(first, typos.copies, searches))
+
+
+def with_own_pairs(corpus: Corpus, log: Log, features: FeatureSet) -> Corpus:
+    """The corpus with all that the pairs' own sessions gave to documents and searchers: queries, edges of graphs."""
+    fitted = read_fitted(features).features
+    edges = {
+        name: read_own_edges(graph)
+        for name, graph in read_graph_artifacts(features).items()
+        if fitted.graphs[name].clicks
+    }
+    if not edges and not fitted.text.clicked_queries:
+        return corpus
+    searches = pq.read_table(log.folder / "searches.parquet", columns=["session_row"])
+    sessions, people = (
+        extracted_log.row_numbers(searches, "session_row"),
+        np.load(features.folder / "searcher_of.npy", mmap_mode="r"),
+    )
+    queries = _own_queries(log, corpus.inputs.documents) if fitted.text.clicked_queries else None
+    return corpus._replace(own=OwnPairs(sessions, people, corpus.inputs.documents, queries, edges))
+
+
+def _own_queries(log: Log, documents: int) -> OwnQueries:
+    own, clicked = (extracted_log.read(log.folder, name) for name in ("own_queries", "clicked_queries"))
+    keys = extracted_log.row_numbers(own, "session_row") * np.int64(documents)
+    counts = np.bincount(extracted_log.row_numbers(clicked, "document_row"), minlength=documents)
+    return OwnQueries(
+        keys + extracted_log.row_numbers(own, "document_row"),
+        extracted_log.row_numbers(own, "query_row"),
+        np.concatenate([[0], np.cumsum(counts)]),
+        extracted_log.row_numbers(clicked, "query_row"),
+    )
 
 
 def read_pairs(

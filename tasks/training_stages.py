@@ -33,7 +33,7 @@ from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_fitted, read_graphs
 from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.progress import show_progress
-from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt
+from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt, with_own_pairs
 
 VALIDATION_K = 10
 
@@ -82,7 +82,7 @@ def train_arm(
     """
     use_threads(arm.training.threads)
     scratch = Scratch(folder)
-    corpus = read_corpus(log, features, arm, scratch)
+    corpus = with_own_pairs(read_corpus(log, features, arm, scratch), log, features)
     ratings = read_rated(log, rated or [], arm.ratings, seed)
     pairs, known_positives = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings, scratch)
     if arm.typos.share:

@@ -36,6 +36,7 @@ class Batch(NamedTuple):
     pair_negative_mask: Bool  # (B, H) False where a pair has fewer than H
     allowed: Bool  # (B, B + R + M) columns: the batch's documents, the pool, the memory; False: a known positive
     mix: NegativeMix
+    twice: bool = False  # True if the batch's documents are embedded a second time, in full, as negatives of the others
 
 
 @parallel("groups")

@@ -12,13 +12,15 @@ import torch
 from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.scratch import IN_RAM, Scratch, expect_random
-from ebr_core.towers.tower import Tower
+from ebr_core.towers.tower import Forward, Tower
 from ebr_core.towers.tower_inputs import Inputs
 from ebr_core.towers.tower_kinds import new_tower
 from ebr_core.training.arm_config import Arm
+from ebr_core.training.batch_inputs import BatchRows, batch_inputs
 from ebr_core.training.batches import Batch, NegativeSource, batches, next_epoch, sampling_probabilities
 from ebr_core.training.hard_negatives import MinedBlock, MiningCorpus, MiningQueries, mine
 from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
+from ebr_core.training.own_pairs import OwnPairs
 from ebr_core.training.pair_config import Mining, NegativeMix
 from ebr_core.training.positives import KnownPositives, Pairs
 from ebr_core.training.similarity import StepStats, nested_step
@@ -41,6 +43,7 @@ class Corpus(NamedTuple):
     trainable: Int32  # document rows that existed in the training window
     clicks: Int64  # (N,) clicks of each document in the training window
     copies: MisspeltCopies | None = None  # of the training searches
+    own: OwnPairs | None = None  # what the pairs know of themselves, which is left out; None if they know nothing
     scratch: Scratch = IN_RAM  # holds arrays over all pairs
 
 
@@ -222,24 +225,43 @@ def _step(
 ) -> tuple[StepStats, Float32]:
     """Train the tower on one batch, in place. (The figures to report, the memory bank for the next batch.)"""
     b = len(batch.search_rows)
-    documents = np.concatenate([batch.document_rows, batch.pool, batch.pair_negatives.ravel()])
     inputs, searches = corpus.inputs, batch.search_rows
     misspelt = np.zeros(b, bool)
     if corpus.copies is not None:
         searches, misspelt = _with_typos(batch.search_rows, corpus.copies, arm.typos.share, rng)
-    rows = np.concatenate([inputs.queries_of(searches), inputs.rows_of(documents)]).astype(np.int32)
-    forward = tower.forward(rows)
+    # What a pair knows of itself is left out of its own vectors, not of those that are negatives of the others.
+    batch = batch._replace(twice=corpus.own is not None and bool(batch.mix.compares_batch or batch.mix.memory))
+    documents = [batch.document_rows] * (1 + batch.twice) + [batch.pool, batch.pair_negatives.ravel()]
+    rows = BatchRows(batch.search_rows, inputs.queries_of(searches), np.concatenate(documents))
+    learner, forward = _forward(tower, corpus, rows)
     vectors = torch.from_numpy(forward.vectors).to(device)
     gradient, stats = nested_step(vectors, torch.from_numpy(memory_bank).to(device), batch, arm, log_q)
     by_vectors = gradient.to("cpu").numpy()
     if arm.typos.teaching and misspelt.any():
-        clean = tower.encode(batch.search_rows[misspelt])
+        clean = _clean(tower, corpus, batch.search_rows[misspelt], batch.document_rows[misspelt])
         by_vectors[:b][misspelt] -= np.float32(arm.typos.teaching / b) * clean
     if batch.mix.memory:
-        positives = slice(len(inputs.views) * b, (len(inputs.views) + 1) * b)
-        memory_bank = np.concatenate([memory_bank, forward.vectors[positives]])[-batch.mix.memory :]
-    tower.step(forward, by_vectors, arm.training.learning_rate)
+        first = (len(inputs.views) + batch.twice) * b
+        memory_bank = np.concatenate([memory_bank, forward.vectors[first : first + b]])[-batch.mix.memory :]
+    learner.step(forward, by_vectors, arm.training.learning_rate)
     return stats, memory_bank
+
+
+def _forward(tower: Tower, corpus: Corpus, rows: BatchRows) -> tuple[Tower, Forward]:
+    """(the tower over the rows' inputs, their vectors): of the queries, then of the documents."""
+    inputs = corpus.inputs
+    if corpus.own is None:
+        return tower, tower.forward(np.concatenate([rows.queries, inputs.rows_of(rows.documents)]).astype(np.int32))
+    learner = tower.over(batch_inputs(inputs, rows, corpus.own, None))
+    return learner, learner.forward(np.arange(len(rows.queries) + len(rows.documents), dtype=np.int32))
+
+
+def _clean(tower: Tower, corpus: Corpus, searches: Int32, documents: Int32) -> Float32:
+    """(n, D) the vectors of the searches of pairs, as they were typed."""
+    if corpus.own is None:
+        return tower.encode(searches)
+    _, forward = _forward(tower, corpus, BatchRows(searches, searches, documents))
+    return forward.vectors[: len(searches)]
 
 
 def _with_typos(searches: Int32, copies: MisspeltCopies, share: float, rng: np.random.Generator) -> tuple[Int32, Bool]:
