@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from data.experiment.log_config import Simulated, Split, Tables
 from ebr_core.errors import InputError
 from ebr_core.towers.checkpoint import embed_queries, load_towers, query_columns, searcher_rows
 from ebr_core.towers.feature_config import Graph
-from ebr_core.training.arm_config import Arm
+from ebr_core.towers.tower_config import NgramTowerConfig
+from ebr_core.training.arm_config import Arm, Training
 from flows.app.check import describe_experiment
 from flows.app.cli import explain
 from tasks.artifacts import Artifact
@@ -26,6 +28,7 @@ from tasks.feature_stages import extract_columns, featurise, needs_columns, read
 from tasks.graph_stage import embed_graph, leak_remark, read_edges
 from tasks.log_stages import contents_of, extract, sample, simulate_log
 from tasks.retrieval_stages import embed_texts
+from tasks.training_inputs import read_corpus, with_own_pairs
 from tasks.training_stages import train_arm
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
@@ -101,6 +104,42 @@ def test_clicked_queries_are_those_of_the_training_window(log: Artifact) -> None
         )
         assert np.diff(wider_bags.offsets)[document] == expected
     assert len(wider_bags.ids) > len(plain_bags.ids)
+
+
+def test_what_a_pair_knows_of_itself_is_that_of_its_session(log: Artifact) -> None:
+    arm = Arm.model_validate({"text": {"clicked_queries": True}, "groups": {"clicks": {**FRIENDS, "clicks": True}}})
+    graph = arm.features.graphs["clicks"]
+    features = featurise.fn(log, arm.features, {"clicks": embed_graph.fn(log, graph)})
+    corpus = with_own_pairs(read_corpus(log, features, arm), log, features)
+    searches = pq.read_table(log.folder / "searches.parquet").to_pylist()
+    sessions: dict[tuple[int, int], set[int]] = {}
+    clicks: Counter[tuple[int, int, int]] = Counter()
+    edges: Counter[tuple[int, int]] = Counter()
+    for row in pq.read_table(log.folder / "results.parquet").to_pylist():
+        search, document = searches[row["search_row"]], row["document_row"]
+        if row["clicked"] and search["split"] == "train":
+            sessions.setdefault((document, search["query_row"]), set()).add(search["session_row"])
+            if search["searcher_row"] is not None:
+                clicks[search["session_row"], document, search["searcher_row"]] += 1
+                edges[search["searcher_row"], document] += 1
+    assert corpus.own is not None
+    queries, own_edges = corpus.own.queries, corpus.own.edges["clicks"]
+    assert queries is not None
+    n = corpus.inputs.documents
+    expected = sorted((min(of), document, query) for (document, query), of in sessions.items() if len(of) == 1)
+    assert 0 < len(expected) < len(sessions)
+    assert list(zip(*np.divmod(queries.keys, n), queries.queries, strict=True)) == expected
+    by_document = [queries.clicked[queries.offsets[d] : queries.offsets[d + 1]].tolist() for d in range(n)]
+    assert [(d, q) for d, known in enumerate(by_document) for q in known] == sorted(sessions)
+    assert list(zip(*np.divmod(own_edges.keys, n), own_edges.searchers, strict=True)) == sorted(clicks)
+    assert own_edges.clicks.tolist() == [clicks[key] for key in sorted(clicks)]
+    logged = pq.read_table(log.folder / "edges.parquet").to_pylist()
+    assert not any({edge["source_type"], edge["target_type"]} == {"searcher", "document"} for edge in logged)
+    assert own_edges.weights.tolist() == [edges[u, d] for _, d, u in sorted(clicks)]
+    validation = sample.fn(log, "validation", 50, 1)
+    small = arm.model_copy(update={"towers": NgramTowerConfig(dimensions=16), "training": Training(epochs=1)})
+    epochs = json.loads((train_arm.fn(log, features, validation, small, 0).folder / "epochs.json").read_text())
+    assert len(epochs) == 1
 
 
 def _searched(i: int) -> str:
