@@ -33,7 +33,7 @@ from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_fitted, read_graphs
 from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.progress import show_progress
-from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt, with_own_pairs
+from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt, with_own_pairs, with_titles
 
 VALIDATION_K = 10
 
@@ -87,6 +87,8 @@ def train_arm(
     pairs, known_positives = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings, scratch)
     if arm.typos.share:
         corpus = with_misspelt(corpus, pairs, log, features, arm.typos, seed)
+    if arm.positives.titles:
+        corpus = with_titles(corpus, log, features)
     recall = _validation_recall(corpus, validation)
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows), scratch)
     if ratings and arm.ratings and arm.ratings.negatives:

@@ -15,8 +15,8 @@ from ebr_core.training.own_pairs import OwnPairs, leave_out_queries, own_edges_o
 class BatchRows(NamedTuple):
     """The rows of a batch of B pairs. Its first B documents are the pairs' own."""
 
-    searches: Int32  # (B,) −1 for a title in place of a query
-    queries: Int32  # (h·B,) their rows among the inputs, which may be those of misspelt copies; −1 for a title
+    searches: Int32  # (B,) negative for a title in place of a query
+    queries: Int32  # (h·B,) their rows among the inputs, which may be those of misspelt copies; negative for a title
     documents: Int32  # (n,) n ≥ B
 
 

@@ -47,7 +47,7 @@ class OwnPairs(NamedTuple):
     edges: dict[str, OwnEdges]  # of each group that is a graph with clicks
 
     def keys_of(self, searches: Int32, documents: Int32) -> Int64:
-        """(n,) session · N + document of each pair; −1 for a search of −1, which has no session."""
+        """(n,) session · N + document of each pair; −1 for a title in place of a search, which has no session."""
         return np.where(searches >= 0, self.session_of[searches] * np.int64(self.documents) + documents, -1)
 
 

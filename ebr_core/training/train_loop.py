@@ -12,18 +12,20 @@ import torch
 from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.scratch import IN_RAM, Scratch, expect_random
+from ebr_core.text.ngram_bags import Bags
 from ebr_core.towers.tower import Forward, Tower
 from ebr_core.towers.tower_inputs import Inputs
 from ebr_core.towers.tower_kinds import new_tower
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batch_inputs import BatchRows, batch_inputs
-from ebr_core.training.batches import Batch, NegativeSource, batches, next_epoch, sampling_probabilities
+from ebr_core.training.batches import Batch, NegativeSource, batches, positive_frequencies, sampling_probabilities
 from ebr_core.training.hard_negatives import MinedBlock, MiningCorpus, MiningQueries, mine
 from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
 from ebr_core.training.own_pairs import OwnPairs
 from ebr_core.training.pair_config import Mining, NegativeMix
 from ebr_core.training.positives import KnownPositives, Pairs
 from ebr_core.training.similarity import StepStats, nested_step
+from ebr_core.training.title_pairs import TitlePairs, add_title_pairs, add_unmined, epoch_orders, mix_frequencies
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
@@ -43,6 +45,7 @@ class Corpus(NamedTuple):
     trainable: Int32  # document rows that existed in the training window
     clicks: Int64  # (N,) clicks of each document in the training window
     copies: MisspeltCopies | None = None  # of the training searches
+    titles: TitlePairs | None = None  # None if the arm takes no titles for queries
     own: OwnPairs | None = None  # what the pairs know of themselves, which is left out; None if they know nothing
     scratch: Scratch = IN_RAM  # holds arrays over all pairs
 
@@ -97,21 +100,23 @@ def train(
     tower = start.tower.over(corpus.inputs) if start.tower else new_tower(arm, corpus.inputs, rng)
     unmined = np.full((len(pairs.search_rows), 0), -1, np.int32)
     source = NegativeSource(corpus.trainable, corpus.clicks, unmined if start.mined is None else start.mined)
-    log_q = log_sampling_probabilities(source, pairs, arm, seed)
-    _expect_random_reads(corpus.inputs, pairs, known_positives, source)
+    log_q = log_sampling_probabilities(source, pairs, arm, seed, corpus.titles)
+    learnt = _with_titles(corpus, pairs, known_positives, source, arm)
+    _expect_random_reads(corpus.inputs, *learnt)
     memory_bank = np.zeros((0, tower.dimensions), np.float32)
-    best, stale_epochs, pairs_seen, remaining = -1.0, 0, 0, np.zeros(0, np.int32)
+    best, stale_epochs, pairs_seen = -1.0, 0, 0
+    orders = epoch_orders(
+        len(pairs.search_rows), len(learnt[0].search_rows) - len(pairs.search_rows), pairs.pairs_per_epoch,
+        arm.positives.titles, arm.training.window, rng,
+    )  # fmt: skip
     if not arm.training.epochs:
         yield Progress(0, _epoch(0, [], _spread(corpus, tower), recall(tower)), True), tower
     for number in range(1, arm.training.epochs + 1):
         if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.mined is None):
             source = source._replace(mined=_remine(tower, corpus, pairs, known_positives, arm, seed + number))
-        mix, stats = _mix_of(arm, number), []
-        order, remaining = next_epoch(
-            remaining, len(pairs.search_rows), pairs.pairs_per_epoch, rng, arm.training.window
-        )
-        memory_bank = memory_bank[:0]
-        for batch in batches(pairs, known_positives, source, mix, arm.mask, arm.training.batch_size, order, rng):
+            learnt = _with_titles(corpus, pairs, known_positives, source, arm)
+        mix, stats, memory_bank = _mix_of(arm, number), [], memory_bank[:0]
+        for batch in batches(*learnt, mix, arm.mask, arm.training.batch_size, next(orders), rng):
             batch_stats, memory_bank = _step(corpus, batch, arm, tower, log_q, memory_bank, rng, device)
             stats.append(batch_stats)
             pairs_seen += len(batch.search_rows)
@@ -122,6 +127,17 @@ def train(
         yield Progress(pairs_seen, epoch, stale_epochs == 0), tower
         if arm.training.patience is not None and stale_epochs >= arm.training.patience:
             return
+
+
+def _with_titles(
+    corpus: Corpus, pairs: Pairs, known_positives: KnownPositives, source: NegativeSource, arm: Arm
+) -> tuple[Pairs, KnownPositives, NegativeSource]:
+    """All that batches are made of; if the arm takes titles for queries, their pairs are the last ones."""
+    if corpus.titles is None:
+        return pairs, known_positives, source
+    mined = add_unmined(source.mined, len(corpus.titles.documents), corpus.scratch)
+    all_pairs = add_title_pairs(pairs, known_positives, corpus.titles, arm.mask, corpus.scratch)
+    return *all_pairs, source._replace(mined=mined)
 
 
 def _remine(tower: Tower, corpus: Corpus, pairs: Pairs, known_positives: KnownPositives, arm: Arm, seed: int) -> Int32:
@@ -155,7 +171,9 @@ def _mix_of(arm: Arm, epoch: int) -> NegativeMix:
     return arm.negatives.interpolate(arm.negatives_at_end, (epoch - 1) / (arm.training.epochs - 1))
 
 
-def log_sampling_probabilities(source: NegativeSource, pairs: Pairs, arm: Arm, seed: int) -> Float32 | None:
+def log_sampling_probabilities(
+    source: NegativeSource, pairs: Pairs, arm: Arm, seed: int, titles: TitlePairs | None = None
+) -> Float32 | None:
     """(N,) log q of each document, by which the arm's loss is corrected; None if it is not corrected."""
     match arm.loss:
         case Softmax() as loss if loss.logq:
@@ -164,7 +182,10 @@ def log_sampling_probabilities(source: NegativeSource, pairs: Pairs, arm: Arm, s
             return None
         case _:
             assert_never(arm.loss)
-    probabilities = sampling_probabilities(source, pairs, arm.negatives, arm.training.batch_size)
+    frequencies = positive_frequencies(pairs, len(source.clicks))
+    if titles is not None:
+        frequencies = mix_frequencies(frequencies, titles, arm.positives.titles)
+    probabilities = sampling_probabilities(source, frequencies, arm.negatives, arm.training.batch_size)
     if loss.logq_form == "shuffled":
         probabilities = np.random.default_rng([seed, 4]).permutation(probabilities)
     return np.log(probabilities).astype(np.float32)
@@ -233,7 +254,7 @@ def _step(
     batch = batch._replace(twice=corpus.own is not None and bool(batch.mix.compares_batch or batch.mix.memory))
     documents = [batch.document_rows] * (1 + batch.twice) + [batch.pool, batch.pair_negatives.ravel()]
     rows = BatchRows(batch.search_rows, inputs.queries_of(searches), np.concatenate(documents))
-    learner, forward = _forward(tower, corpus, rows)
+    learner, forward = _forward(tower, corpus, rows, _title_queries(corpus, batch, rng))
     vectors = torch.from_numpy(forward.vectors).to(device)
     gradient, stats = nested_step(vectors, torch.from_numpy(memory_bank).to(device), batch, arm, log_q)
     by_vectors = gradient.to("cpu").numpy()
@@ -247,12 +268,20 @@ def _step(
     return stats, memory_bank
 
 
-def _forward(tower: Tower, corpus: Corpus, rows: BatchRows) -> tuple[Tower, Forward]:
+def _title_queries(corpus: Corpus, batch: Batch, rng: np.random.Generator) -> Bags | None:
+    """The texts of the titles that stand for queries in the batch, in order; None if the arm has no titles."""
+    if corpus.titles is None:
+        return None
+    positions = (-1 - batch.search_rows[batch.search_rows < 0]).astype(np.int32)
+    return corpus.titles.queries(positions, int(rng.integers(2**31)))
+
+
+def _forward(tower: Tower, corpus: Corpus, rows: BatchRows, titles: Bags | None = None) -> tuple[Tower, Forward]:
     """(the tower over the rows' inputs, their vectors): of the queries, then of the documents."""
     inputs = corpus.inputs
-    if corpus.own is None:
+    if corpus.own is None and titles is None:
         return tower, tower.forward(np.concatenate([rows.queries, inputs.rows_of(rows.documents)]).astype(np.int32))
-    learner = tower.over(batch_inputs(inputs, rows, corpus.own, None))
+    learner = tower.over(batch_inputs(inputs, rows, corpus.own, titles))
     return learner, learner.forward(np.arange(len(rows.queries) + len(rows.documents), dtype=np.int32))
 
 
@@ -266,7 +295,7 @@ def _clean(tower: Tower, corpus: Corpus, searches: Int32, documents: Int32) -> F
 
 def _with_typos(searches: Int32, copies: MisspeltCopies, share: float, rng: np.random.Generator) -> tuple[Int32, Bool]:
     """((B,) the rows of the searches, a share of them replaced by misspelt copies, (B,) True for the copies)."""
-    is_copy = rng.random(len(searches)) < share
+    is_copy = (rng.random(len(searches)) < share) & (searches >= 0)  # no copies of titles
     copy = rng.integers(copies.per_search, size=len(searches))
     copy_rows = copies.first + copy * len(copies.searches) + np.searchsorted(copies.searches, searches)
     return np.where(is_copy, copy_rows, searches).astype(np.int32), is_copy
