@@ -8,6 +8,7 @@ import numpy as np
 
 from ebr_core.arrays import Bool, Int32
 from ebr_core.text.ngram_bags import Bags
+from ebr_core.towers.tower import Forward, Tower
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup
 from ebr_core.training.own_pairs import OwnPairs, leave_out_queries, own_edges_of, vectors_without_edges
 
@@ -47,6 +48,20 @@ def batch_inputs(inputs: Inputs, batch: BatchRows, own: OwnPairs | None, titles:
             case _:
                 assert_never(group)
     return Inputs(groups, len(batch.queries), len(batch.documents))
+
+
+def forward_batch(
+    tower: Tower, inputs: Inputs, batch: BatchRows, own: OwnPairs | None, titles: Bags | None
+) -> tuple[Tower, Forward]:
+    """(the tower over the inputs that it reads, its vectors): of the batch's queries, then of its documents.
+
+    inputs: those of the tower. They serve as they are if nothing is left out and no title stands for a query.
+    """
+    if own is None and titles is None:
+        rows = np.concatenate([batch.queries, inputs.rows_of(batch.documents)])
+        return tower, tower.forward(rows.astype(np.int32))
+    learner = tower.over(batch_inputs(inputs, batch, own, titles))
+    return learner, learner.forward(np.arange(len(batch.queries) + len(batch.documents), dtype=np.int32))
 
 
 def _bags_at(bags: Bags, at: Int32) -> Bags:

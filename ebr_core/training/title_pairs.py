@@ -12,7 +12,7 @@ import numpy as np
 from ebr_core.arrays import Float64, Int32
 from ebr_core.scratch import Array, Scratch, pieces
 from ebr_core.text.ngram_bags import Bags
-from ebr_core.training.batches import next_epoch
+from ebr_core.training.batches import NegativeSource, next_epoch
 from ebr_core.training.positives import KnownPositives, Pairs
 
 
@@ -22,6 +22,27 @@ class TitlePairs(NamedTuple):
     documents: Int32  # (T,) in order
     groups: Int32  # (T,) from 0, the same for documents with the same title
     queries: Callable[[Int32, int], Bags]  # the bags of the titles at some positions, changed by a seed into queries
+
+
+def add_titles(
+    pairs: Pairs,
+    known: KnownPositives,
+    source: NegativeSource,
+    titles: TitlePairs | None,
+    mask: str,
+    scratch: Scratch,
+) -> tuple[Pairs, KnownPositives, NegativeSource]:
+    """All that batches are made of, with the pairs of titles after the others; unchanged without titles."""
+    if titles is None:
+        return pairs, known, source
+    mined = _add_unmined(source.mined, len(titles.documents), scratch)
+    return *add_title_pairs(pairs, known, titles, mask, scratch), source._replace(mined=mined)
+
+
+def title_queries(titles: TitlePairs, search_rows: Int32, rng: np.random.Generator) -> Bags:
+    """The texts of the titles that stand for queries among the pairs of a batch, in order."""
+    positions = (-1 - search_rows[search_rows < 0]).astype(np.int32)
+    return titles.queries(positions, int(rng.integers(2**31)))
 
 
 def add_title_pairs(
@@ -51,7 +72,7 @@ def add_title_pairs(
     )
 
 
-def add_unmined(mined: Int32, titles: int, scratch: Scratch) -> Int32:
+def _add_unmined(mined: Int32, titles: int, scratch: Scratch) -> Int32:
     """(P + T, keep) the mined documents of each pair, none for titles."""
     pairs, keep = mined.shape
     return _extend(mined.ravel(), np.full(titles * keep, -1), scratch).reshape(pairs + titles, keep)

@@ -12,12 +12,11 @@ import torch
 from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.scratch import IN_RAM, Scratch, expect_random
-from ebr_core.text.ngram_bags import Bags
-from ebr_core.towers.tower import Forward, Tower
+from ebr_core.towers.tower import Tower
 from ebr_core.towers.tower_inputs import Inputs
 from ebr_core.towers.tower_kinds import new_tower
 from ebr_core.training.arm_config import Arm
-from ebr_core.training.batch_inputs import BatchRows, batch_inputs
+from ebr_core.training.batch_inputs import BatchRows, forward_batch
 from ebr_core.training.batches import Batch, NegativeSource, batches, positive_frequencies, sampling_probabilities
 from ebr_core.training.hard_negatives import MinedBlock, MiningCorpus, MiningQueries, mine
 from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
@@ -25,7 +24,7 @@ from ebr_core.training.own_pairs import OwnPairs
 from ebr_core.training.pair_config import Mining, NegativeMix
 from ebr_core.training.positives import KnownPositives, Pairs
 from ebr_core.training.similarity import StepStats, nested_step
-from ebr_core.training.title_pairs import TitlePairs, add_title_pairs, add_unmined, epoch_orders, mix_frequencies
+from ebr_core.training.title_pairs import TitlePairs, add_titles, epoch_orders, mix_frequencies, title_queries
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
@@ -101,7 +100,7 @@ def train(
     unmined = np.full((len(pairs.search_rows), 0), -1, np.int32)
     source = NegativeSource(corpus.trainable, corpus.clicks, unmined if start.mined is None else start.mined)
     log_q = log_sampling_probabilities(source, pairs, arm, seed, corpus.titles)
-    learnt = _with_titles(corpus, pairs, known_positives, source, arm)
+    learnt = add_titles(pairs, known_positives, source, corpus.titles, arm.mask, corpus.scratch)
     _expect_random_reads(corpus.inputs, *learnt)
     memory_bank = np.zeros((0, tower.dimensions), np.float32)
     best, stale_epochs, pairs_seen = -1.0, 0, 0
@@ -114,7 +113,7 @@ def train(
     for number in range(1, arm.training.epochs + 1):
         if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.mined is None):
             source = source._replace(mined=_remine(tower, corpus, pairs, known_positives, arm, seed + number))
-            learnt = _with_titles(corpus, pairs, known_positives, source, arm)
+            learnt = add_titles(pairs, known_positives, source, corpus.titles, arm.mask, corpus.scratch)
         mix, stats, memory_bank = _mix_of(arm, number), [], memory_bank[:0]
         for batch in batches(*learnt, mix, arm.mask, arm.training.batch_size, next(orders), rng):
             batch_stats, memory_bank = _step(corpus, batch, arm, tower, log_q, memory_bank, rng, device)
@@ -127,17 +126,6 @@ def train(
         yield Progress(pairs_seen, epoch, stale_epochs == 0), tower
         if arm.training.patience is not None and stale_epochs >= arm.training.patience:
             return
-
-
-def _with_titles(
-    corpus: Corpus, pairs: Pairs, known_positives: KnownPositives, source: NegativeSource, arm: Arm
-) -> tuple[Pairs, KnownPositives, NegativeSource]:
-    """All that batches are made of; if the arm takes titles for queries, their pairs are the last ones."""
-    if corpus.titles is None:
-        return pairs, known_positives, source
-    mined = add_unmined(source.mined, len(corpus.titles.documents), corpus.scratch)
-    all_pairs = add_title_pairs(pairs, known_positives, corpus.titles, arm.mask, corpus.scratch)
-    return *all_pairs, source._replace(mined=mined)
 
 
 def _remine(tower: Tower, corpus: Corpus, pairs: Pairs, known_positives: KnownPositives, arm: Arm, seed: int) -> Int32:
@@ -254,7 +242,8 @@ def _step(
     batch = batch._replace(twice=corpus.own is not None and bool(batch.mix.compares_batch or batch.mix.memory))
     documents = [batch.document_rows] * (1 + batch.twice) + [batch.pool, batch.pair_negatives.ravel()]
     rows = BatchRows(batch.search_rows, inputs.queries_of(searches), np.concatenate(documents))
-    learner, forward = _forward(tower, corpus, rows, _title_queries(corpus, batch, rng))
+    titles = None if corpus.titles is None else title_queries(corpus.titles, batch.search_rows, rng)
+    learner, forward = forward_batch(tower, inputs, rows, corpus.own, titles)
     vectors = torch.from_numpy(forward.vectors).to(device)
     gradient, stats = nested_step(vectors, torch.from_numpy(memory_bank).to(device), batch, arm, log_q)
     by_vectors = gradient.to("cpu").numpy()
@@ -268,28 +257,12 @@ def _step(
     return stats, memory_bank
 
 
-def _title_queries(corpus: Corpus, batch: Batch, rng: np.random.Generator) -> Bags | None:
-    """The texts of the titles that stand for queries in the batch, in order; None if the arm has no titles."""
-    if corpus.titles is None:
-        return None
-    positions = (-1 - batch.search_rows[batch.search_rows < 0]).astype(np.int32)
-    return corpus.titles.queries(positions, int(rng.integers(2**31)))
-
-
-def _forward(tower: Tower, corpus: Corpus, rows: BatchRows, titles: Bags | None = None) -> tuple[Tower, Forward]:
-    """(the tower over the rows' inputs, their vectors): of the queries, then of the documents."""
-    inputs = corpus.inputs
-    if corpus.own is None and titles is None:
-        return tower, tower.forward(np.concatenate([rows.queries, inputs.rows_of(rows.documents)]).astype(np.int32))
-    learner = tower.over(batch_inputs(inputs, rows, corpus.own, titles))
-    return learner, learner.forward(np.arange(len(rows.queries) + len(rows.documents), dtype=np.int32))
-
-
 def _clean(tower: Tower, corpus: Corpus, searches: Int32, documents: Int32) -> Float32:
     """(n, D) the vectors of the searches of pairs, as they were typed."""
     if corpus.own is None:
         return tower.encode(searches)
-    _, forward = _forward(tower, corpus, BatchRows(searches, searches, documents))
+    rows = BatchRows(searches, searches, documents)
+    _, forward = forward_batch(tower, corpus.inputs, rows, corpus.own, None)
     return forward.vectors[: len(searches)]
 
 

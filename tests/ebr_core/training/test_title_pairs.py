@@ -17,7 +17,7 @@ from ebr_core.training.batch_inputs import BatchRows, batch_inputs
 from ebr_core.training.batches import NegativeSource, batches
 from ebr_core.training.pair_config import NegativeMix, Positives
 from ebr_core.training.positives import select_pairs
-from ebr_core.training.title_pairs import TitlePairs, add_title_pairs, add_unmined, epoch_orders, mix_frequencies
+from ebr_core.training.title_pairs import TitlePairs, add_titles, epoch_orders, mix_frequencies
 from tests.ebr_core.training.test_train_loop import NONE, Planted, arm_of, planted, trained
 
 
@@ -33,15 +33,16 @@ def test_documents_with_the_same_title_are_no_negatives(mask: str) -> None:
     world = planted()
     pairs, known = select_pairs(world.shown, NONE, Positives(), mask, 0)
     titles = titles_of(world, [1, 4, 7, 9], [0, 1, 0, 2])
-    all_pairs, all_known = add_title_pairs(pairs, known, titles, mask, IN_RAM)
     count = len(pairs.search_rows)
+    mined = np.full((count, 2), 3, np.int32)
+    source = NegativeSource(world.corpus.trainable, world.corpus.clicks, mined)
+    all_pairs, all_known, source = add_titles(pairs, known, source, titles, mask, IN_RAM)
     for field in ("search_rows", "document_rows", "groups", "shown_from", "shown_to"):
         np.testing.assert_array_equal(getattr(all_pairs, field)[:count], getattr(pairs, field))
     assert all_pairs.search_rows[count:].tolist() == [-1, -2, -3, -4]
     assert all_pairs.document_rows[count:].tolist() == [1, 4, 7, 9]
-    mined = add_unmined(np.full((count, 2), 3, np.int32), 4, IN_RAM)
-    assert (mined[count:] == -1).all()
-    source = NegativeSource(world.corpus.trainable, world.corpus.clicks, mined)
+    assert (source.mined[:count] == 3).all()
+    assert (source.mined[count:] == -1).all()
     mix = NegativeMix(random=60, in_batch="all", impressions=2, offline_hard=1)
     order = np.array([count, count + 1, count + 2, 0], np.int32)
     batch = next(batches(all_pairs, all_known, source, mix, mask, 4, order, np.random.default_rng(0)))
