@@ -22,6 +22,7 @@ from data.damaged import is_unreadable, unreadable_message
 from data.data_report import build_report
 from data.experiment.log_config import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Beir, Esci, Split, Tables, Ubi
 from data.file_partitions import open_partitions, refuse_damaged
+from data.judged_grades import refuse_unreached
 from data.layouts import LAYOUTS, paths
 from data.reading import open_absent, open_table
 from data.split_log import check_given_split, split_searches
@@ -167,6 +168,8 @@ def _clean(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> 
         con.execute(statement(f"clean/{table}"))
         _refuse_dropped(con, table, logs.max_dropped)
     if single_row(con, "clean/clicks")[0] == 0:
+        if isinstance(logs, Beir):
+            refuse_unreached(logs.judged_from, single_row(con, "clean/grades")[0] or [])
         raise InputError(
             "results: nothing was clicked. Expected clicks: models are trained on them and measured by them"
         )

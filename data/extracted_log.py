@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.experiment.log_config import escape_glob
+from data.judged_grades import refuse_unreached
 from ebr_core.arrays import Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.rerank.examination import ShuffledCounts
@@ -116,7 +117,8 @@ def sample(
     documents that were shown or judged for their queries. counts.json: for each target set the searches of the period,
     those with a target, those sampled, and the targets that were not alive.
 
-    truth: the folder of a simulated world's intents, for evaluation alone. halved: see `read`.
+    truth: the folder of a simulated world's intents, for evaluation alone. halved: see `read`. Raises InputError if
+    there are judgements, but none reaches judged_from.
     """
     period: dict[str, object] = {"split": split}
     with connect(folder, halved) as connection:
@@ -124,6 +126,7 @@ def sample(
             connection.execute(_sql("no_truth"))
         else:
             load_truth(connection, truth)
+        refuse_unreached(judged_from, run_query(connection, "grades")["grade"].to_pylist())
         connection.execute(_sql("relevant"), {"judged_from": judged_from})
         candidates = run_query(connection, "candidates", period)
         connection.register("candidates", candidates)

@@ -81,7 +81,7 @@ JUDGEMENTS = pa.schema(
     [
         pa.field("search_row", pa.int32(), nullable=False),
         pa.field("document_row", pa.int32(), nullable=False),
-        pa.field("grade", pa.float32(), nullable=False),
+        pa.field("grade", pa.float64(), nullable=False),  # as written: it is compared with logs.judged_from
     ]
 )
 

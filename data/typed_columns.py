@@ -44,6 +44,7 @@ def _family(kind: Kind, type_: str) -> str | None:
     fraction = type_ in ("FLOAT", "REAL", "DOUBLE") or type_.startswith("DECIMAL")
     nested = type_.endswith("]") or type_.startswith(("STRUCT", "MAP", "UNION"))
     number = "number" if fraction or type_ in _WHOLE else None
+    as_written = "written" if fraction and type_ != "DOUBLE" else number
     as_text = "text" if text else None
     match kind:
         case "text":
@@ -55,8 +56,10 @@ def _family(kind: Kind, type_: str) -> str | None:
             return "plain" if type_ in _PLAIN_TIMES else zoned
         case "flag":
             return "boolean" if type_ == "BOOLEAN" else number or as_text
-        case "whole" | "number":
+        case "whole":
             return number or as_text
+        case "number":
+            return as_written or as_text
         case "object":
             return "nested" if type_.startswith(("STRUCT", "MAP")) else as_text
         case "list":

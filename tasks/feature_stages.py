@@ -213,12 +213,17 @@ def read_fitted(features: FeatureSet) -> FittedFeatures:
     )
 
 
+def read_graph_artifacts(features: FeatureSet) -> dict[str, GraphVectors]:
+    """The node vectors of each group of kind graph."""
+    graphs = json.loads((features.folder / "graphs.json").read_text())
+    return {name: GraphVectors(Artifact.model_validate(graph)) for name, graph in graphs.items()}
+
+
 def read_graphs(features: FeatureSet, side: str) -> dict[str, Float32]:
     """The vectors of all "searchers" or "documents" in each group of kind graph."""
-    graphs = json.loads((features.folder / "graphs.json").read_text())
     return {
-        name: np.load(Artifact.model_validate(graph).folder / f"{side}.npy", mmap_mode="r")
-        for name, graph in graphs.items()
+        name: np.load(graph.folder / f"{side}.npy", mmap_mode="r")
+        for name, graph in read_graph_artifacts(features).items()
     }
 
 

@@ -16,13 +16,15 @@ from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.parallel import use_threads
 from ebr_core.towers.feature_config import Features, Graph
-from ebr_core.towers.graph_vectors import adjacency
+from ebr_core.towers.graph_vectors import adjacency, neighbour_sums
 from ebr_core.towers.graph_vectors import embed_graph as embed
+from ebr_core.training.own_pairs import OwnEdges
 from tasks.artifacts import stage
 from tasks.kinds import GraphVectors, Log
 from tasks.progress import show_progress
 
 FEWEST_PAIRS = 20  # pairs below which a share is not trusted
+SEED = 0  # of the random vectors
 LEAK_RATIO = 3  # times the share by chance from which edges are called a leak
 
 
@@ -33,11 +35,13 @@ def embed_graph(folder: Path, log: Log, graph: Graph) -> None:
     matrix, edges, searchers = read_graph(log, graph)
     vectors = np.empty((0, graph.dimensions), np.float32)
     with show_progress("graph", 1) as show:
-        for done, latest in embed(matrix, searchers, graph, seed=0):
+        for done, latest in embed(matrix, searchers, graph, SEED):
             vectors = latest
             show(done, "")
     np.save(folder / "searchers.npy", vectors[:searchers])
     np.save(folder / "documents.npy", vectors[searchers:])
+    if graph.clicks:
+        _write_own_edges(folder, log, matrix, searchers, graph)
     has_edges = np.diff(matrix.indptr) > 0
     report = {
         "edges": len(edges),
@@ -46,6 +50,30 @@ def embed_graph(folder: Path, log: Log, graph: Graph) -> None:
         "documents": int(has_edges[searchers:].sum()),
     }
     (folder / "report.json").write_text(json.dumps(report, indent=1))
+
+
+def _write_own_edges(folder: Path, log: Log, matrix: Any, searchers: int, graph: Graph) -> None:
+    """Write own.*.npy: the clicks of each session, and what the vectors are made of, so that training can leave a
+    pair's own clicks out of them."""
+    clicks = extracted_log.read(log.folder, "own_clicks")
+    sessions, documents, people = (
+        extracted_log.row_numbers(clicks, f"{side}_row") for side in ("session", "document", "searcher")
+    )
+    own = OwnEdges(
+        sessions * np.int64(matrix.shape[0] - searchers) + documents,
+        people,
+        clicks["clicks"].to_numpy().astype(np.float32),
+        np.asarray(matrix[people, searchers + documents], np.float32).ravel(),
+        np.diff(matrix.indptr).astype(np.int32),
+        *neighbour_sums(matrix, graph.dimensions, SEED),
+    )
+    for name, array in own._asdict().items():
+        np.save(folder / f"own.{name}.npy", array)
+
+
+def read_own_edges(vectors: GraphVectors) -> OwnEdges:
+    """The clicks of each session in a graph with clicks, memory-mapped."""
+    return OwnEdges(*(np.load(vectors.folder / f"own.{name}.npy", mmap_mode="r") for name in OwnEdges._fields))
 
 
 def read_graph(log: Log, graph: Graph) -> tuple[Any, pa.Table, int]:

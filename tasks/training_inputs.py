@@ -8,16 +8,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data import extracted_log
+from ebr_core.arrays import Int32
+from ebr_core.errors import InputError
 from ebr_core.scratch import IN_RAM, Scratch
-from ebr_core.text.typos import misspell
+from ebr_core.text.ngram_bags import Bags
+from ebr_core.text.shortening import shorten
+from ebr_core.text.typos import Typos, misspell
 from ebr_core.towers.fitted_features import table_bags, text_bags
 from ebr_core.towers.tower_inputs import with_copies
 from ebr_core.training.arm_config import Arm
+from ebr_core.training.own_pairs import OwnPairs, OwnQueries
 from ebr_core.training.pair_config import Positives, Ratings, TypoCopies
 from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs, select_pairs
 from ebr_core.training.rated_results import shuffle_ratings
+from ebr_core.training.title_pairs import TitlePairs
 from ebr_core.training.train_loop import Corpus, MisspeltCopies
-from tasks.feature_stages import read_fitted, read_inputs
+from tasks.feature_stages import read_fitted, read_graph_artifacts, read_inputs
+from tasks.graph_stage import read_own_edges
 from tasks.kinds import FeatureSet, Log, RatedResults
 
 
@@ -42,6 +49,58 @@ def with_misspelt(corpus: Corpus, pairs: Pairs, log: Log, features: FeatureSet, 
     ]
     inputs, first = with_copies(corpus.inputs, copies, inverse.astype(np.int32), searches)
     return corpus._replace(inputs=inputs, copies=MisspeltCopies(first, typos.copies, searches))
+
+
+def with_titles(corpus: Corpus, log: Log, features: FeatureSet) -> Corpus:
+    """The corpus with the titles of the documents of the training window, to be taken for queries.
+
+    Titles are the same if they differ in case and outer blanks alone. Documents without a known n-gram are left out.
+    """
+    fitted = read_fitted(features)
+    titles = pq.read_table(log.folder / "documents.parquet", columns=["title"])["title"].take(corpus.trainable)
+    titles = titles.combine_chunks()
+    known = np.diff(text_bags(titles, fitted).offsets) > 0
+    titles = titles.filter(pa.array(known))
+    if not len(titles):
+        raise InputError("positives.titles: no document of the training window has a title; set it to 0")
+    same = pc.utf8_lower(pc.utf8_trim_whitespace(titles)).dictionary_encode().indices.to_numpy()
+
+    def queries(positions: Int32, seed: int) -> Bags:
+        texts = misspell(shorten(titles.take(pa.array(positions)), seed), Typos(), seed)
+        return table_bags(text_bags(texts, fitted), fitted)
+
+    return corpus._replace(titles=TitlePairs(corpus.trainable[known], same.astype(np.int32), queries))
+
+
+def with_own_pairs(corpus: Corpus, log: Log, features: FeatureSet) -> Corpus:
+    """The corpus with all that the pairs' own sessions gave to documents and searchers: queries, edges of graphs."""
+    fitted = read_fitted(features).features
+    edges = {
+        name: read_own_edges(graph)
+        for name, graph in read_graph_artifacts(features).items()
+        if fitted.graphs[name].clicks
+    }
+    if not edges and not fitted.text.clicked_queries:
+        return corpus
+    searches = pq.read_table(log.folder / "searches.parquet", columns=["session_row"])
+    sessions, people = (
+        extracted_log.row_numbers(searches, "session_row"),
+        np.load(features.folder / "searcher_of.npy", mmap_mode="r"),
+    )
+    queries = _own_queries(log, corpus.inputs.documents) if fitted.text.clicked_queries else None
+    return corpus._replace(own=OwnPairs(sessions, people, corpus.inputs.documents, queries, edges))
+
+
+def _own_queries(log: Log, documents: int) -> OwnQueries:
+    own, clicked = (extracted_log.read(log.folder, name) for name in ("own_queries", "clicked_queries"))
+    keys = extracted_log.row_numbers(own, "session_row") * np.int64(documents)
+    counts = np.bincount(extracted_log.row_numbers(clicked, "document_row"), minlength=documents)
+    return OwnQueries(
+        keys + extracted_log.row_numbers(own, "document_row"),
+        extracted_log.row_numbers(own, "query_row"),
+        np.concatenate([[0], np.cumsum(counts)]),
+        extracted_log.row_numbers(clicked, "query_row"),
+    )
 
 
 def read_pairs(

@@ -33,7 +33,7 @@ from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_fitted, read_graphs
 from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.progress import show_progress
-from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt
+from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt, with_own_pairs, with_titles
 
 VALIDATION_K = 10
 
@@ -82,11 +82,13 @@ def train_arm(
     """
     use_threads(arm.training.threads)
     scratch = Scratch(folder)
-    corpus = read_corpus(log, features, arm, scratch)
+    corpus = with_own_pairs(read_corpus(log, features, arm, scratch), log, features)
     ratings = read_rated(log, rated or [], arm.ratings, seed)
     pairs, known_positives = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings, scratch)
     if arm.typos.share:
         corpus = with_misspelt(corpus, pairs, log, features, arm.typos, seed)
+    if arm.positives.titles:
+        corpus = with_titles(corpus, log, features)
     recall = _validation_recall(corpus, validation)
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows), scratch)
     if ratings and arm.ratings and arm.ratings.negatives:

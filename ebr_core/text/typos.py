@@ -12,6 +12,7 @@ import unicodedata
 from typing import Annotated, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit, prange
@@ -115,10 +116,7 @@ def misspell(texts: pa.Array, typos: Typos, seed: int) -> pa.Array:
     >>> misspell(pa.array(["hello, hello", "a b", None]), Typos(rate=1, second=0), seed=0).to_pylist()
     ['helo, hello', 'a b', None]
     """
-    strings = pc.fill_null(pc.cast(texts, pa.large_string()), "")
-    strings = pa.concat_arrays([strings])
-    offsets = np.frombuffer(strings.buffers()[1], np.int64)[strings.offset : strings.offset + len(strings) + 1]
-    data = np.frombuffer(strings.buffers()[2] or b"", np.uint8)
+    data, offsets = utf8_of(texts)
     shares = np.array([typos.omission, typos.insertion, typos.substitution, typos.transposition])
     mix = (typos.rate, typos.second, typos.first_letter, typos.doubling)
     key = np.random.default_rng([seed, 4]).integers(0, 2**63, dtype=np.uint64)
@@ -128,6 +126,14 @@ def misspell(texts: pa.Array, typos: Typos, seed: int) -> pa.Array:
     _compact(slots, offsets - offsets[0] + _GROWTH * np.arange(len(offsets)), ends, output)
     misspelt = pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(output))
     return pc.cast(pc.if_else(pc.is_valid(texts), misspelt, None), texts.type)
+
+
+def utf8_of(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Int64]:
+    """(the bytes of all texts, offsets (n + 1,) of each text among them); null is an empty text."""
+    strings = pc.fill_null(pc.cast(texts, pa.large_string()), "")
+    strings = pa.concat_arrays([strings])
+    offsets = np.frombuffer(strings.buffers()[1], np.int64)[strings.offset : strings.offset + len(strings) + 1]
+    return np.frombuffer(strings.buffers()[2] or b"", np.uint8), offsets
 
 
 @parallel("offsets")

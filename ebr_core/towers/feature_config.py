@@ -137,10 +137,23 @@ class Graph(Frozen):
     epochs: int = Field(10, ge=1, le=1000, description="epochs of method: walks")
     dimensions: int = Field(128, ge=2, le=2048, description="dimensions of a node's vector")
     edges: tuple[str, ...] = Field((), description="kinds of edges to read; [] for all")
-    clicks: bool = Field(False, description="count clicks of the training window as edges too")
+    clicks: bool = Field(
+        False,
+        description="count clicks of the training window as edges too, for method: neighbours alone; a pair's own "
+        "click is left out while the pair is learnt",
+    )
     undated_edges: bool = Field(
         False, description="read edges without a date, which may be from the test period, so that results may leak"
     )
+
+    @model_validator(mode="after")
+    def _own_clicks_can_be_left_out(self) -> Graph:
+        if self.clicks and self.method != "neighbours":
+            raise ValueError(
+                f"clicks: true and method: {self.method} do not go together, because a pair's own click cannot be left "
+                "out of such vectors while the pair is learnt; use method: neighbours"
+            )
+        return self
 
     def columns(self, side: Side) -> list[Column]:
         """The columns of a side that the group reads: none."""

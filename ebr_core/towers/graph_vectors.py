@@ -75,15 +75,25 @@ def embed_by_neighbours(graph: Any, dimensions: int, seed: int) -> Float32:
 
     A random projection of the neighbourhoods, without training: two nodes are near if they share neighbours.
     """
+    _, vectors, steps = neighbour_sums(graph, dimensions, seed)
+    for part in (vectors, steps):
+        _normalize(part)
+    vectors += steps
+    _normalize(vectors)
+    return vectors
+
+
+def neighbour_sums(graph: Any, dimensions: int, seed: int) -> tuple[Float32, Float32, Float32]:
+    """(R, A R, A M), each (nodes, D′): random vectors, sums of the neighbours' ones, and sums of the neighbours' means.
+
+    A is the graph, M the rows of A R at unit length.
+    """
     rng = np.random.default_rng(seed)
-    vectors = np.asarray(rng.standard_normal((graph.shape[0], dimensions), np.float32))
-    total = np.zeros_like(vectors)
-    for _ in range(2):
-        vectors = np.ascontiguousarray(graph @ vectors, np.float32)
-        _normalize(vectors)
-        total += vectors
-    _normalize(total)
-    return total
+    random = np.asarray(rng.standard_normal((graph.shape[0], dimensions), np.float32))
+    sums = np.ascontiguousarray(graph @ random, np.float32)
+    means = sums.copy()
+    _normalize(means)
+    return random, sums, np.ascontiguousarray(graph @ means, np.float32)
 
 
 def embed_by_svd(graph: Any, dimensions: int) -> Float32:

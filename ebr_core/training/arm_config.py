@@ -178,6 +178,13 @@ class Arm(Frozen):
                 "negatives_at_end needs training.patience: null, because the counts change until the last of "
                 "training.epochs, and a training that stops before never gets there"
             )
+        if self.positives.titles and self.towers.query_vectors > 1:
+            raise ValueError("positives.titles and towers.query_vectors above 1 do not go together; use one of them")
+        if self.positives.titles and not all(mix.random or mix.compares_batch or mix.memory for mix in mixes):
+            raise ValueError(
+                "positives.titles needs negatives that a title has, too: set negatives.random, in_batch, in_batch_hard "
+                "or memory above 0; nothing was shown or mined for a title"
+            )
         if isinstance(mixes[0].in_batch, int) != isinstance(mixes[1].in_batch, int):
             raise ValueError("negatives_at_end: in_batch cannot move between a count and 'all'")
         return self

@@ -36,6 +36,7 @@ class Batch(NamedTuple):
     pair_negative_mask: Bool  # (B, H) False where a pair has fewer than H
     allowed: Bool  # (B, B + R + M) columns: the batch's documents, the pool, the memory; False: a known positive
     mix: NegativeMix
+    twice: bool = False  # True if the batch's documents are embedded a second time, in full, as negatives of the others
 
 
 @parallel("groups")
@@ -175,16 +176,21 @@ def _draw_pair_negatives(
     return pair_negatives, mask
 
 
-def sampling_probabilities(source: NegativeSource, pairs: Pairs, mix: NegativeMix, batch_size: int) -> Float64:
+def positive_frequencies(pairs: Pairs, documents: int) -> Float64:
+    """(N,) the share of the pairs whose positive is each of N documents."""
+    return np.asarray(count_values(pairs.document_rows, documents) / max(len(pairs.document_rows), 1))
+
+
+def sampling_probabilities(source: NegativeSource, frequencies: Float64, mix: NegativeMix, batch_size: int) -> Float64:
     """(N,) q, the probability that a negative of a batch is that document: a mixture of the other pairs' positives and
     the random pool, in proportion to their numbers in a batch. [Yi et al. 2019; Yang et al. 2020]
 
-    A document that neither draws gets the smallest probability of the others, so that its logarithm exists.
+    frequencies (N,): the share of the pairs whose positive is each document; see `positive_frequencies`. A document
+    that neither draws gets the smallest probability of the others, so that its logarithm exists.
     """
-    n = len(source.clicks)
     in_batch = batch_size - 1 if mix.in_batch == "all" else int(mix.in_batch)
     in_batch += mix.in_batch_hard + mix.memory
-    q = in_batch * count_values(pairs.document_rows, n) / max(len(pairs.document_rows), 1)
+    q = in_batch * frequencies
     weights = (1.0 + source.clicks[source.documents]) ** mix.popularity
     q[source.documents] += mix.random * weights / weights.sum()
     least = q[q > 0].min() if q.any() else 1.0

@@ -27,6 +27,14 @@ class Positives(Frozen):
         "of the next search of its session that has one [EBR §6.1]",
     )
 
+    titles: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="share of an epoch's pairs that are replaced by titles of documents of the training window, as "
+        "queries for them: words left out, the last one cut, misspelt; without searcher and place",
+    )
+
     @model_validator(mode="after")
     def _some_pair(self) -> Positives:
         if self.source == "none" and not self.hard_share:

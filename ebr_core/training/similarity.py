@@ -61,13 +61,15 @@ def similarity_step(
 ) -> tuple[Tensor, StepStats]:
     """(∂loss/∂vectors, figures to report) for the vectors (h·B queries + B documents + R pool + B·H pair negatives, D).
 
+    With batch.twice the B documents are followed by the same documents in full, the others' in-batch negatives.
     memory_bank (M, D): embeddings of earlier batches, which get no gradient. log_q (N,): see
     train_loop.log_sampling_probabilities.
     """
     b, r, views = len(batch.search_rows), len(batch.pool), arm.towers.query_vectors
     d = vectors.shape[1]
-    first = (views if batch.mix.compares_batch else views + 1) * b  # without in-batch negatives, the pool comes first
-    last = (views + 1) * b + r
+    pool = (views + 1 + batch.twice) * b
+    first = pool - b if batch.mix.compares_batch else pool  # without in-batch negatives, the pool comes first
+    last = pool + r
     parts = BatchEmbeddings(
         vectors[: views * b].view(views, b, d),
         vectors[views * b : (views + 1) * b],

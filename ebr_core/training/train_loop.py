@@ -16,12 +16,15 @@ from ebr_core.towers.tower import Tower
 from ebr_core.towers.tower_inputs import Inputs
 from ebr_core.towers.tower_kinds import new_tower
 from ebr_core.training.arm_config import Arm
-from ebr_core.training.batches import Batch, NegativeSource, batches, next_epoch, sampling_probabilities
+from ebr_core.training.batch_inputs import BatchRows, forward_batch
+from ebr_core.training.batches import Batch, NegativeSource, batches, positive_frequencies, sampling_probabilities
 from ebr_core.training.hard_negatives import MinedBlock, MiningCorpus, MiningQueries, mine
 from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
+from ebr_core.training.own_pairs import OwnPairs
 from ebr_core.training.pair_config import Mining, NegativeMix
 from ebr_core.training.positives import KnownPositives, Pairs
 from ebr_core.training.similarity import StepStats, nested_step
+from ebr_core.training.title_pairs import TitlePairs, add_titles, epoch_orders, mix_frequencies, title_queries
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
@@ -41,6 +44,8 @@ class Corpus(NamedTuple):
     trainable: Int32  # document rows that existed in the training window
     clicks: Int64  # (N,) clicks of each document in the training window
     copies: MisspeltCopies | None = None  # of the training searches
+    titles: TitlePairs | None = None  # None if the arm takes no titles for queries
+    own: OwnPairs | None = None  # what the pairs know of themselves, which is left out; None if they know nothing
     scratch: Scratch = IN_RAM  # holds arrays over all pairs
 
 
@@ -94,21 +99,23 @@ def train(
     tower = start.tower.over(corpus.inputs) if start.tower else new_tower(arm, corpus.inputs, rng)
     unmined = np.full((len(pairs.search_rows), 0), -1, np.int32)
     source = NegativeSource(corpus.trainable, corpus.clicks, unmined if start.mined is None else start.mined)
-    log_q = log_sampling_probabilities(source, pairs, arm, seed)
-    _expect_random_reads(corpus.inputs, pairs, known_positives, source)
+    log_q = log_sampling_probabilities(source, pairs, arm, seed, corpus.titles)
+    learnt = add_titles(pairs, known_positives, source, corpus.titles, arm.mask, corpus.scratch)
+    _expect_random_reads(corpus.inputs, *learnt)
     memory_bank = np.zeros((0, tower.dimensions), np.float32)
-    best, stale_epochs, pairs_seen, remaining = -1.0, 0, 0, np.zeros(0, np.int32)
+    best, stale_epochs, pairs_seen = -1.0, 0, 0
+    orders = epoch_orders(
+        len(pairs.search_rows), len(learnt[0].search_rows) - len(pairs.search_rows), pairs.pairs_per_epoch,
+        arm.positives.titles, arm.training.window, rng,
+    )  # fmt: skip
     if not arm.training.epochs:
         yield Progress(0, _epoch(0, [], _spread(corpus, tower), recall(tower)), True), tower
     for number in range(1, arm.training.epochs + 1):
         if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.mined is None):
             source = source._replace(mined=_remine(tower, corpus, pairs, known_positives, arm, seed + number))
-        mix, stats = _mix_of(arm, number), []
-        order, remaining = next_epoch(
-            remaining, len(pairs.search_rows), pairs.pairs_per_epoch, rng, arm.training.window
-        )
-        memory_bank = memory_bank[:0]
-        for batch in batches(pairs, known_positives, source, mix, arm.mask, arm.training.batch_size, order, rng):
+            learnt = add_titles(pairs, known_positives, source, corpus.titles, arm.mask, corpus.scratch)
+        mix, stats, memory_bank = _mix_of(arm, number), [], memory_bank[:0]
+        for batch in batches(*learnt, mix, arm.mask, arm.training.batch_size, next(orders), rng):
             batch_stats, memory_bank = _step(corpus, batch, arm, tower, log_q, memory_bank, rng, device)
             stats.append(batch_stats)
             pairs_seen += len(batch.search_rows)
@@ -152,7 +159,9 @@ def _mix_of(arm: Arm, epoch: int) -> NegativeMix:
     return arm.negatives.interpolate(arm.negatives_at_end, (epoch - 1) / (arm.training.epochs - 1))
 
 
-def log_sampling_probabilities(source: NegativeSource, pairs: Pairs, arm: Arm, seed: int) -> Float32 | None:
+def log_sampling_probabilities(
+    source: NegativeSource, pairs: Pairs, arm: Arm, seed: int, titles: TitlePairs | None = None
+) -> Float32 | None:
     """(N,) log q of each document, by which the arm's loss is corrected; None if it is not corrected."""
     match arm.loss:
         case Softmax() as loss if loss.logq:
@@ -161,7 +170,10 @@ def log_sampling_probabilities(source: NegativeSource, pairs: Pairs, arm: Arm, s
             return None
         case _:
             assert_never(arm.loss)
-    probabilities = sampling_probabilities(source, pairs, arm.negatives, arm.training.batch_size)
+    frequencies = positive_frequencies(pairs, len(source.clicks))
+    if titles is not None:
+        frequencies = mix_frequencies(frequencies, titles, arm.positives.titles)
+    probabilities = sampling_probabilities(source, frequencies, arm.negatives, arm.training.batch_size)
     if loss.logq_form == "shuffled":
         probabilities = np.random.default_rng([seed, 4]).permutation(probabilities)
     return np.log(probabilities).astype(np.float32)
@@ -222,29 +234,41 @@ def _step(
 ) -> tuple[StepStats, Float32]:
     """Train the tower on one batch, in place. (The figures to report, the memory bank for the next batch.)"""
     b = len(batch.search_rows)
-    documents = np.concatenate([batch.document_rows, batch.pool, batch.pair_negatives.ravel()])
     inputs, searches = corpus.inputs, batch.search_rows
     misspelt = np.zeros(b, bool)
     if corpus.copies is not None:
         searches, misspelt = _with_typos(batch.search_rows, corpus.copies, arm.typos.share, rng)
-    rows = np.concatenate([inputs.queries_of(searches), inputs.rows_of(documents)]).astype(np.int32)
-    forward = tower.forward(rows)
+    # What a pair knows of itself is left out of its own vectors, not of those that are negatives of the others.
+    batch = batch._replace(twice=corpus.own is not None and bool(batch.mix.compares_batch or batch.mix.memory))
+    documents = [batch.document_rows] * (1 + batch.twice) + [batch.pool, batch.pair_negatives.ravel()]
+    rows = BatchRows(batch.search_rows, inputs.queries_of(searches), np.concatenate(documents))
+    titles = None if corpus.titles is None else title_queries(corpus.titles, batch.search_rows, rng)
+    learner, forward = forward_batch(tower, inputs, rows, corpus.own, titles)
     vectors = torch.from_numpy(forward.vectors).to(device)
     gradient, stats = nested_step(vectors, torch.from_numpy(memory_bank).to(device), batch, arm, log_q)
     by_vectors = gradient.to("cpu").numpy()
     if arm.typos.teaching and misspelt.any():
-        clean = tower.encode(batch.search_rows[misspelt])
+        clean = _clean(tower, corpus, batch.search_rows[misspelt], batch.document_rows[misspelt])
         by_vectors[:b][misspelt] -= np.float32(arm.typos.teaching / b) * clean
     if batch.mix.memory:
-        positives = slice(len(inputs.views) * b, (len(inputs.views) + 1) * b)
-        memory_bank = np.concatenate([memory_bank, forward.vectors[positives]])[-batch.mix.memory :]
-    tower.step(forward, by_vectors, arm.training.learning_rate)
+        first = (len(inputs.views) + batch.twice) * b
+        memory_bank = np.concatenate([memory_bank, forward.vectors[first : first + b]])[-batch.mix.memory :]
+    learner.step(forward, by_vectors, arm.training.learning_rate)
     return stats, memory_bank
+
+
+def _clean(tower: Tower, corpus: Corpus, searches: Int32, documents: Int32) -> Float32:
+    """(n, D) the vectors of the searches of pairs, as they were typed."""
+    if corpus.own is None:
+        return tower.encode(searches)
+    rows = BatchRows(searches, searches, documents)
+    _, forward = forward_batch(tower, corpus.inputs, rows, corpus.own, None)
+    return forward.vectors[: len(searches)]
 
 
 def _with_typos(searches: Int32, copies: MisspeltCopies, share: float, rng: np.random.Generator) -> tuple[Int32, Bool]:
     """((B,) the rows of the searches, a share of them replaced by misspelt copies, (B,) True for the copies)."""
-    is_copy = rng.random(len(searches)) < share
+    is_copy = (rng.random(len(searches)) < share) & (searches >= 0)  # no copies of titles
     copy = rng.integers(copies.per_search, size=len(searches))
     copy_rows = copies.first + copy * len(copies.searches) + np.searchsorted(copies.searches, searches)
     return np.where(is_copy, copy_rows, searches).astype(np.int32), is_copy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tasks.feature_stages import extract_columns, featurise, needs_columns, read
 from tasks.graph_stage import embed_graph, leak_remark, read_edges
 from tasks.log_stages import contents_of, extract, sample, simulate_log
 from tasks.retrieval_stages import embed_texts
+from tasks.training_inputs import read_corpus, with_own_pairs, with_titles
 from tasks.training_stages import train_arm
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
@@ -101,6 +103,77 @@ def test_clicked_queries_are_those_of_the_training_window(log: Artifact) -> None
         )
         assert np.diff(wider_bags.offsets)[document] == expected
     assert len(wider_bags.ids) > len(plain_bags.ids)
+
+
+def test_what_a_pair_knows_of_itself_is_that_of_its_session(log: Artifact) -> None:
+    arm = Arm.model_validate({"text": {"clicked_queries": True}, "groups": {"clicks": {**FRIENDS, "clicks": True}}})
+    graph = arm.features.graphs["clicks"]
+    features = featurise.fn(log, arm.features, {"clicks": embed_graph.fn(log, graph)})
+    corpus = with_own_pairs(read_corpus(log, features, arm), log, features)
+    searches = pq.read_table(log.folder / "searches.parquet").to_pylist()
+    sessions: dict[tuple[int, int], set[int]] = {}
+    clicks: Counter[tuple[int, int, int]] = Counter()
+    edges: Counter[frozenset[tuple[str, int]]] = Counter()
+    for row in pq.read_table(log.folder / "results.parquet").to_pylist():
+        search, document = searches[row["search_row"]], row["document_row"]
+        if row["clicked"] and search["split"] == "train":
+            sessions.setdefault((document, search["query_row"]), set()).add(search["session_row"])
+            if search["searcher_row"] is not None:
+                clicks[search["session_row"], document, search["searcher_row"]] += 1
+    assert corpus.own is not None
+    queries, own_edges = corpus.own.queries, corpus.own.edges["clicks"]
+    assert queries is not None
+    n = corpus.inputs.documents
+    expected = sorted((min(of), document, query) for (document, query), of in sessions.items() if len(of) == 1)
+    assert 0 < len(expected) < len(sessions)
+    assert list(zip(*np.divmod(queries.keys, n), queries.queries, strict=True)) == expected
+    by_document = [queries.clicked[queries.offsets[d] : queries.offsets[d + 1]].tolist() for d in range(n)]
+    assert [(d, q) for d, known in enumerate(by_document) for q in known] == sorted(sessions)
+    assert list(zip(*np.divmod(own_edges.keys, n), own_edges.searchers, strict=True)) == sorted(clicks)
+    assert own_edges.clicks.tolist() == [clicks[key] for key in sorted(clicks)]
+    for edge in read_edges(log, graph).to_pylist():
+        ends = frozenset((edge[f"{end}_type"], edge[f"{end}_row"]) for end in ("source", "target"))
+        edges[ends] += edge["weight"]
+    weights = [edges[frozenset([("searcher", u), ("document", d)])] for _, d, u in sorted(clicks)]
+    assert own_edges.weights.tolist() == weights
+
+
+def test_titles_of_the_training_window_stand_for_queries(log: Artifact) -> None:
+    features = featurise.fn(log, Arm().features)
+    corpus = with_titles(read_corpus(log, features, Arm()), log, features)
+    documents = pq.read_table(log.folder / "documents.parquet").to_pylist()
+    assert corpus.titles is not None
+    rows, groups = corpus.titles.documents.tolist(), corpus.titles.groups.tolist()
+    assert 0 < len(rows) < len(documents)
+    assert rows == [row for row in corpus.trainable if documents[row]["title"].strip()]
+    titles = [documents[row]["title"].strip().lower() for row in rows]
+    group_of = dict(zip(titles, groups, strict=True))
+    assert [group_of[title] for title in titles] == groups
+    assert len(set(groups)) == len(group_of)
+    made = [corpus.titles.queries(np.array([0, 5, 5], np.int32), seed) for seed in (1, 1, 2)]
+    assert all(len(bags) == 3 for bags in made)
+    np.testing.assert_array_equal(made[0].ids, made[1].ids)
+    assert made[0].ids.tolist() != made[2].ids.tolist()
+
+
+def test_all_that_pairs_leave_out_and_titles_go_together(log: Artifact) -> None:
+    arm = Arm.model_validate(
+        {
+            **SMALL,
+            "text": {"clicked_queries": True, "remainders": 1024},
+            "groups": {"clicks": {**FRIENDS, "clicks": True}, "place": PLACE},
+            "positives": {"titles": 0.3},
+            "typos": {"share": 0.3, "teaching": 1},
+            "negatives": {"random": 20, "in_batch": "all", "memory": 100, "impressions": 1},
+            "loss": {"kind": "softmax", "logq": 1},
+            "training": {"epochs": 2, "batch_size": 256, "window": 65_536},
+        }
+    )
+    features = featurise.fn(log, arm.features, {"clicks": embed_graph.fn(log, arm.features.graphs["clicks"])})
+    towers = train_arm.fn(log, features, sample.fn(log, "validation", 50, 1), arm, 0)
+    epochs = json.loads((towers.folder / "epochs.json").read_text())
+    assert epochs[1]["loss"] < epochs[0]["loss"]
+    assert epochs[1]["validation_recall"] > 0
 
 
 def _searched(i: int) -> str:

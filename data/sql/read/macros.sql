@@ -27,6 +27,10 @@ CREATE MACRO whole_from_text(x) AS CASE
     WHEN TRY_CAST(x AS DOUBLE) = trunc(TRY_CAST(x AS DOUBLE)) THEN TRY_CAST(x AS BIGINT)
 END;
 CREATE MACRO number_from_number(x) AS CASE WHEN isfinite(CAST(x AS DOUBLE)) THEN CAST(x AS DOUBLE) END;
+-- By way of the text, so that 2.33 in single precision, or as a decimal, is the same number as 2.33 in a text.
+CREATE MACRO number_from_written(x) AS CASE
+    WHEN isfinite(TRY_CAST(CAST(x AS VARCHAR) AS DOUBLE)) THEN TRY_CAST(CAST(x AS VARCHAR) AS DOUBLE)
+END;
 CREATE MACRO number_from_text(x) AS CASE WHEN isfinite(TRY_CAST(x AS DOUBLE)) THEN TRY_CAST(x AS DOUBLE) END;
 
 CREATE MACRO object_from_text(x) AS CASE

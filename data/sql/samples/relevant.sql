@@ -11,7 +11,7 @@ followed AS (
         AND later.search_row IN (SELECT search_row FROM clicks)
     GROUP BY failed.search_row
 )
-SELECT 'clicked' AS targets, search_row, document_row, 1.0::FLOAT AS grade FROM clicks
+SELECT 'clicked' AS targets, search_row, document_row, 1.0::DOUBLE AS grade FROM clicks
 UNION ALL
 SELECT 'judged', search_row, document_row, grade FROM judgements WHERE grade >= $judged_from
 UNION ALL

@@ -9,7 +9,7 @@ WITH attached AS (
     SELECT search_row, document_row, grade, 3
     FROM checked_judgements JOIN numbered_searches USING (query) WHERE reason IS NULL
 )
-SELECT search_row, document_row, CAST(arg_min(grade, place) AS REAL) AS grade
+SELECT search_row, document_row, arg_min(grade, place) AS grade
 FROM attached
 GROUP BY search_row, document_row
 ORDER BY search_row, document_row

@@ -16,6 +16,7 @@ from ebr_core.training.batches import (
     NegativeSource,
     batches,
     next_epoch,
+    positive_frequencies,
     sampling_probabilities,
     shuffle_pairs,
 )
@@ -262,7 +263,7 @@ def test_sampling_probabilities_are_the_frequencies_of_the_draws() -> None:
         batch = epoch(pairs, known_positives, mix, "none", size, seed, source)[0]
         counts.update(batch.pool.tolist())
         counts.update(batch.document_rows[1:].tolist())  # the negatives of the first pair
-    q = sampling_probabilities(source, pairs, mix, size)
+    q = sampling_probabilities(source, positive_frequencies(pairs, DOCUMENTS), mix, size)
     assert q.sum() == pytest.approx(1)
     share = np.array([counts[row] for row in range(DOCUMENTS)]) / sum(counts.values())
     np.testing.assert_allclose(share, q, atol=0.01)

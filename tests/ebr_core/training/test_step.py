@@ -75,13 +75,17 @@ def naive_loss(
     sums: Tensor, memory_bank: Tensor, batch: Batch, arm: Arm, log_q: Float32
 ) -> tuple[Tensor, list[float], list[float]]:
     """(the loss of a batch from its bags' sums (h·B queries + B documents + R pool + B·H pair negatives, D), pair by
-    pair; the cosines of its negatives; those of its positives)."""
+    pair; the cosines of its negatives; those of its positives). With batch.twice the B documents come twice."""
     b, views = len(batch.search_rows), arm.towers.query_vectors
     units = [*(vector / vector.norm() for vector in sums), *memory_bank]
-    documents = units[views * b :]
+    own = units[views * b : (views + 1) * b]
+    documents = units[(views + batch.twice) * b :]
+
+    def nearest(i: int, document: Tensor) -> Tensor:
+        return torch.stack([units[view * b + i] @ document for view in range(views)]).max()
 
     def near(i: int, row: int) -> Tensor:
-        return torch.stack([units[view * b + i] @ documents[row] for view in range(views)]).max()
+        return nearest(i, documents[row])
 
     total, cosines = torch.zeros((), dtype=sums.dtype), []
     for i in range(b):
@@ -89,8 +93,8 @@ def naive_loss(
         rows, document_rows = negatives_of(in_batch, batch, i)
         similarities = [near(i, row) for row in rows]
         cosines += [float(similarity) for similarity in similarities]
-        total = total + _naive_of_pair(near(i, i), similarities, rows, document_rows, i, batch, arm, log_q)
-    return total / b, cosines, [float(near(i, i)) for i in range(b)]
+        total = total + _naive_of_pair(nearest(i, own[i]), similarities, rows, document_rows, i, batch, arm, log_q)
+    return total / b, cosines, [float(nearest(i, own[i])) for i in range(b)]
 
 
 def _naive_of_pair(
@@ -143,17 +147,18 @@ def _naive_of_pair(
     seed=st.integers(0, 10_000),
     allowed_share=st.sampled_from([0.0, 0.6, 1.0]),
     views=st.sampled_from([1, 1, 3]),
+    twice=st.booleans(),
 )
 def test_the_gradient_of_a_step_is_that_of_autograd(
-    mix: NegativeMix, loss: Loss, b: int, seed: int, allowed_share: float, views: int
+    mix: NegativeMix, loss: Loss, b: int, seed: int, allowed_share: float, views: int, twice: bool
 ) -> None:
     rng = np.random.default_rng(seed)
-    batch = batch_of(mix, b, rng, allowed_share)
+    batch = batch_of(mix, b, rng, allowed_share)._replace(twice=twice)
     arm = Arm.model_construct(negatives=mix, loss=loss, towers=NgramTowerConfig(query_vectors=views))
     log_q = np.log(rng.dirichlet(np.ones(DOCUMENTS))).clip(-6).astype(np.float32)
     memory_vectors = rng.standard_normal((mix.memory, 8))
     memory_vectors = (memory_vectors / np.linalg.norm(memory_vectors, axis=1, keepdims=True)).astype(np.float32)
-    sums = rng.standard_normal(((views + 1) * b + mix.random + b * mix.pair_negatives, 8))
+    sums = rng.standard_normal(((views + 1 + twice) * b + mix.random + b * mix.pair_negatives, 8))
     leaf = torch.tensor(sums, requires_grad=True)
     expected, cosines, positives = naive_loss(leaf, torch.tensor(memory_vectors.astype(float)), batch, arm, log_q)
     torch.autograd.backward(expected) if expected.requires_grad else None

@@ -1,0 +1,2 @@
+-- The grades of the judgements, the highest first.
+SELECT DISTINCT grade FROM judgements ORDER BY grade DESC
