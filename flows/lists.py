@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, assert_never, get_args
 
-from data.experiment.experiment_spec import BASELINES, ORACLES, Experiment, ListSpec
+from data.experiment.experiment_spec import BASELINES, BM25, ORACLES, Experiment, ListSpec
 from data.experiment.log_config import Simulated
 from data.world.world_config import Sees
 from ebr_core.rerank.cascade import Cascade
@@ -20,10 +20,11 @@ from flows.sources import EvalSets, FeatureSets, Source
 from flows.submit import submit
 from flows.vectors import ArmVectors, Indexes, Radii, evaluated_runs, index_vectors, is_calibrated
 from tasks.audit_stage import rank_targets
+from tasks.bm25_stages import retrieve_bm25
 from tasks.ensemble_stages import retrieve_cascade
 from tasks.feedback_stages import fit_filter, retrieve_filtered
 from tasks.hybrid_stages import choose_documents, retrieve_hybrid
-from tasks.kinds import EvalSet, ExaminationRates, FittedFilter, RetrievedList, TargetRanks, TrainedRanker
+from tasks.kinds import EvalSet, ExaminationRates, FittedFilter, RetrievedList, TargetRanks, TrainedRanker, TunedBm25
 from tasks.ranker_stages import estimate_examination, retrieve_ranked, train_ranker
 from tasks.retrieval_stages import retrieve, retrieve_baseline, retrieve_oracle
 
@@ -51,6 +52,7 @@ class _ListInputs(NamedTuple):
     vectors: ArmVectors
     indexes: Indexes
     searches: EvalSets
+    bm25: TunedBm25
     radii: Radii
     narrowed_tests: dict[str, EvalSet]  # the test of retrievals that search fewer documents
     examination: ExaminationRates | None  # how likely each position is examined; only rankers read it
@@ -66,6 +68,7 @@ def retrieve_lists(
     indexes: Indexes,
     radii: Radii,
     searches: EvalSets,
+    bm25: TunedBm25,
 ) -> Lists:
     """Every list of the experiment, as deep as its largest K."""
     k = max(spec.evaluation.ks)
@@ -83,18 +86,21 @@ def retrieve_lists(
     }
     examination = submit(estimate_examination, (), source.log) if spec.rankers else None
     inputs = _ListInputs(
-        spec, source, features, arms, vectors, indexes, searches, radii, narrowed_tests, examination, k
+        spec, source, features, arms, vectors, indexes, searches, bm25, radii, narrowed_tests, examination, k
     )
-    lists = Lists(_baselines(spec, source, test, k), indexed, {}, {}, {}, ranks)
+    lists = Lists(_baselines(spec, source, test, bm25, k), indexed, {}, {}, {}, ranks)
     for name, settings in spec.combined_lists.items():
         for seed in _seeds_of(inputs, settings):
             lists.combined[name, seed] = _combined_list(inputs, lists, name, settings, seed)
     return lists
 
 
-def _baselines(spec: Experiment, source: Source, test: EvalSet, k: int) -> dict[str, RetrievedList]:
+def _baselines(spec: Experiment, source: Source, test: EvalSet, bm25: TunedBm25, k: int) -> dict[str, RetrievedList]:
     """The baselines, and the oracles of a simulated world."""
-    lists = {name: submit(retrieve_baseline, (name,), source.log, test, name, k) for name in BASELINES}
+    lists = {BM25: submit(retrieve_bm25, (), source.log, test, bm25, k)}
+    for name in BASELINES:
+        if name != BM25:
+            lists[name] = submit(retrieve_baseline, (name,), source.log, test, name, k)
     if isinstance(spec.logs, Simulated) and source.world is not None:
         for name, sees in zip(ORACLES, get_args(Sees), strict=True):
             lists[name] = submit(retrieve_oracle, (name,), spec.logs.world, source.world, source.log, test, sees, k)
@@ -130,14 +136,26 @@ def _retrieval_list(inputs: _ListInputs, name: str, settings: Retrieval, seed: i
     """Terms, an arm's embedding or both, under conditions."""
     log, test = inputs.source.log, inputs.narrowed_tests.get(name, inputs.searches.test)
     if settings.arm is None or seed is None:
-        return submit(retrieve_hybrid, (name,), log, test, settings, inputs.k, 1)
+        return submit(retrieve_hybrid, (name,), log, test, inputs.bm25, settings, inputs.k, 1)
     run, vectors = (settings.arm, seed), inputs.vectors
     index = inputs.indexes[run, settings.index]
     if settings.documents:
         index = index_vectors(run, settings.index, inputs.spec.all_indexes[settings.index], vectors.test, vectors, test)
     radius = inputs.radii[run] if is_calibrated(settings) else None
     threads, test_vectors = vectors.threads[run], vectors.test[run]
-    return submit(retrieve_hybrid, (name, seed), log, test, settings, inputs.k, threads, test_vectors, index, radius)
+    return submit(
+        retrieve_hybrid,
+        (name, seed),
+        log,
+        test,
+        inputs.bm25,
+        settings,
+        inputs.k,
+        threads,
+        test_vectors,
+        index,
+        radius,
+    )
 
 
 def _cascade_list(inputs: _ListInputs, name: str, settings: Cascade, seed: int) -> RetrievedList:
@@ -170,6 +188,7 @@ def _ranked_list(inputs: _ListInputs, lists: Lists, name: str, settings: Ranker,
         (name, seed),
         log,
         ranking,
+        inputs.bm25,
         settings,
         seed,
         threads,
@@ -183,6 +202,7 @@ def _ranked_list(inputs: _ListInputs, lists: Lists, name: str, settings: Ranker,
         (name, seed),
         log,
         inputs.searches.test,
+        inputs.bm25,
         settings,
         inputs.k,
         threads,
@@ -198,8 +218,10 @@ def _filtered_list(inputs: _ListInputs, lists: Lists, name: str, settings: Filte
     arm = inputs.spec.arms[settings.arm]
     ratings = [inputs.arms.ratings[rated_arm, seed] for rated_arm in settings.of]
     features, towers = inputs.features[arm.features], inputs.arms.towers[run]
-    fitted_filter = submit(fit_filter, (name, seed), log, features, towers, arm, ratings, settings, seed)
+    fitted_filter = submit(fit_filter, (name, seed), log, inputs.bm25, features, towers, arm, ratings, settings, seed)
     lists.filters[name, seed] = fitted_filter
     test_vectors, index, threads = vectors.test[run], inputs.indexes[run, settings.index], vectors.threads[run]
-    test = inputs.searches.test
-    return submit(retrieve_filtered, (name, seed), log, test, test_vectors, index, fitted_filter, inputs.k, threads)
+    test, bm25 = inputs.searches.test, inputs.bm25
+    return submit(
+        retrieve_filtered, (name, seed), log, test, bm25, test_vectors, index, fitted_filter, inputs.k, threads
+    )

@@ -21,6 +21,7 @@ Vectors = NewType("Vectors", Artifact)  # of every document, and of the searches
 EnsembleWeights = NewType("EnsembleWeights", Artifact)
 BuiltIndex = NewType("BuiltIndex", Artifact)
 CalibratedRadius = NewType("CalibratedRadius", Artifact)
+TunedBm25 = NewType("TunedBm25", Artifact)  # the language and parameters of BM25
 RetrievedList = NewType("RetrievedList", Artifact)
 ExaminationRates = NewType("ExaminationRates", Artifact)  # how likely a position is examined
 TrainedRanker = NewType("TrainedRanker", Artifact)
