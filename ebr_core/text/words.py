@@ -74,7 +74,8 @@ def cut_words(texts: pa.Array | list[str], language: Language | None, characters
     >>> words.vocabulary.take(words.ids).to_pylist()
     ['red', 'fox', 'foxes', '東京', '京都']
     """
-    whole = pc.fill_null(pc.cast(pa.array(texts, pa.large_string()), pa.large_string()), "")
+    given = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.large_string())
+    whole = pc.fill_null(given.cast(pa.large_string()), "")
     counts, ids, written, known = [np.zeros(1, np.int64)], [], [], 0
     for first in range(0, len(whole), _BLOCK_TEXTS):
         counts_of_block, words = _cut_block(whole.slice(first, _BLOCK_TEXTS), characters)

@@ -104,7 +104,7 @@ def test_values_that_look_like_sql_are_unchanged(tmp_path: Path) -> None:
     assert all(not table["dropped"] for table in report["tables"].values())
 
     documents = pq.read_table(tmp_path / "log" / "documents.parquet")
-    terms = index_terms(documents["title"].to_pylist())
+    terms = index_terms(documents["title"].to_pylist(), None, 1.2, 0.75)
     for identity in ids:
         quoted = identity.strip().replace("\\", "\\\\").replace('"', '\\"')
         matches = condition_mask(parse(f'kind = "{quoted}"'), documents, terms, None)  # type: ignore[arg-type]
