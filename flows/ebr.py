@@ -47,7 +47,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     results = evaluate_run(spec, source, searches, run)
     champion = select_champion(spec, name, run)
     audit = audit_run(spec, source, searches, run)
-    finished_run = finish_run(spec, name, source, searches, run)
+    finished_run = finish_run(spec, name, source, searches, bm25, run)
     page = report(finished_run, results, audit)
     outcome = track(finished_run, results, page, champion)
     return conclude(outcome, results, audit)

@@ -145,7 +145,9 @@ class Experiment(Frozen):
         default_factory=dict,
         description="an arm's lists without the documents that a model of the ratings rejects; compared like arms",
     )
-    questions: dict[Title, Comparison] = Field(default_factory=dict, description="comparisons of arms with a baseline; bm25, which compares every arm with BM25 without a claim, is "
+    questions: dict[Title, Comparison] = Field(
+        default_factory=dict,
+        description="comparisons of arms with a baseline; bm25, which compares every arm with BM25 without a claim, is "
         "asked unless the file defines it or sets it to null",
     )
     audit: Audit | None = Field(None, description="the arms that `ebr audit` trains again")

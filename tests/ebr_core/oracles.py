@@ -128,9 +128,9 @@ def bm25_scores(corpus: list[list[str]], query: list[str], k1: float = 1.2, b: f
         score = 0.0
         for term in query:
             document_frequency = sum(term in words for words in corpus)
-            if document_frequency:
+            count = document.count(term)
+            if count:
                 idf = math.log(1 + (len(corpus) - document_frequency + 0.5) / (document_frequency + 0.5))
-                count = document.count(term)
                 score += idf * count / (count + k1 * (1 - b + b * len(document) / average))
         scores.append(score)
     return scores

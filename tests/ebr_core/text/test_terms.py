@@ -42,7 +42,9 @@ def test_any_word_follows_the_formula_with_ties_by_row(
     rows, scores = rank_documents(index_terms(texts, None, k1, b), queries, k, all_words=False, allowed=allowed)
     corpus = [oracles.words(text, True) for text in texts]
     for line, line_scores, query in zip(rows.tolist(), scores.tolist(), queries, strict=True):
-        expected = oracles.bm25_scores(corpus, oracles.words(query, False), k1, b) if any(corpus) else [0.0] * len(texts)
+        expected = (
+            oracles.bm25_scores(corpus, oracles.words(query, False), k1, b) if any(corpus) else [0.0] * len(texts)
+        )
         ranked = sorted((-round(score, 6), row) for row, score in enumerate(expected) if score > 0 and allowed[row])
         retrieved = [row for row in line if row >= 0]
         assert retrieved == [row for _, row in ranked][:k]

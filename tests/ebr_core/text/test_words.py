@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 
 import oracles
 import pyarrow as pa
@@ -31,9 +32,7 @@ def test_words_are_those_of_the_slow_loop(texts: list[str], characters: bool) ->
     lists = cut_words(texts, None, characters)
     written = lists.vocabulary.take(lists.ids).to_pylist()
     offsets = lists.offsets.tolist()
-    assert [written[a:b] for a, b in zip(offsets, offsets[1:], strict=False)] == [
-        oracles.words(text, characters) for text in texts
-    ]
+    assert [written[a:b] for a, b in pairwise(offsets)] == [oracles.words(text, characters) for text in texts]
 
 
 @settings(max_examples=200, deadline=None)
