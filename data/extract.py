@@ -28,6 +28,7 @@ from data.reading import open_absent, open_table
 from data.split_log import check_given_split, split_searches
 from data.statements import set_variable, single_row, statement
 from ebr_core.errors import InputError
+from ebr_core.text.folding import fold_queries
 
 ROWS_PER_GROUP = 32_768
 OUTPUTS = {
@@ -67,6 +68,7 @@ def extract(
                 check_given_split(con, logs, split)
             _clean(con, logs)
             split_searches(con, logs, split)
+            _fold_queries(con)
             con.execute(statement("write/number"))
             for name, schema in OUTPUTS.items():
                 _write(con, name, schema, folder / f"{name}.parquet")
@@ -198,6 +200,16 @@ def _refuse_dropped(con: duckdb.DuckDBPyConnection, table: str, allowed: float) 
         else ", all of them. Correct the logs"
     )
     raise InputError("\n".join([f"{table}: {read - kept:,} of {read:,} rows would be dropped{way_out}", *lines]))
+
+
+def _fold_queries(con: duckdb.DuckDBPyConnection) -> None:
+    """Create query_forms: each query text with the form that it shares with all texts that towers read alike."""
+    con.execute(statement("write/forms"))
+    with closing(con.cursor()) as reader:  # reads on while the connection inserts
+        for batch in reader.sql(statement("write/texts")).to_arrow_reader(ROWS_PER_GROUP):
+            texts = batch.column("query").cast(pa.large_string())
+            folded = pa.table({"query": texts, "form": fold_queries(texts)})
+            con.from_arrow(folded).insert_into("query_forms")
 
 
 def _write(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, path: Path) -> None:

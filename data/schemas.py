@@ -27,7 +27,7 @@ DOCUMENTS = pa.schema(
 
 QUERIES = pa.schema(
     [
-        pa.field("query_row", pa.int32(), nullable=False),  # a distinct query text
+        pa.field("query_row", pa.int32(), nullable=False),  # a query: texts that towers read alike
         pa.field("query", pa.string(), nullable=False),
     ]
 )

@@ -8,7 +8,7 @@ from flows.sources import EvalSets, Source
 from flows.submit import submit
 from flows.vectors import ArmVectors, Indexes, Radii, is_servable, served_index
 from tasks.bundle_stages import bundle, tabulate
-from tasks.kinds import ModelBundle
+from tasks.kinds import ModelBundle, TunedBm25
 
 
 def build_bundles(
@@ -19,12 +19,13 @@ def build_bundles(
     indexes: Indexes,
     radii: Radii,
     searches: EvalSets,
+    bm25: TunedBm25,
 ) -> dict[str, ModelBundle]:
     """A bundle for each arm and ensemble whose query tower reads only what a query can bring."""
     runs = {name: (name, spec.seeds[0]) for name in (*spec.arms, *spec.ensembles) if is_servable(spec, name)}
     if not runs:
         return {}
-    tables = submit(tabulate, (), source.log, searches.test)
+    tables = submit(tabulate, (), source.log, searches.test, bm25)
     return {
         name: submit(
             bundle,

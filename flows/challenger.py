@@ -12,7 +12,7 @@ from ebr_core.errors import InputError
 from ebr_core.measure.promotion import ChampionComparison
 from ebr_core.training.arm_config import Arm
 from flows.arms import restrict_to_arm, train_run
-from flows.sources import EvalSets, Source, featurize
+from flows.sources import EvalSets, Source, featurize, tune_terms
 from flows.submit import result, submit
 from flows.vectors import served_index
 from tasks.bundle_stages import bundle, tabulate
@@ -151,6 +151,6 @@ def bundle_challenger(plan: NightPlan, source: Source, searches: EvalSets, chall
     validation = submit(embed_texts, (), challenger.features, challenger.towers, searches.validation, threads)
     index = submit(build_index, (), challenger.vectors, test, index_spec, threads, validation)
     radius = submit(calibrate_radius, (), validation, searches.validation, threads)
-    tables = submit(tabulate, (), source.log, test)
+    tables = submit(tabulate, (), source.log, test, tune_terms(plan.spec, source, searches))
     towers, vectors = [challenger.towers], challenger.vectors
     return result(submit(bundle, (), tables, test, towers, vectors, index, radius, None, challenger.arm, seed))

@@ -14,7 +14,7 @@ from flows.lists import retrieve_lists
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.run import audit_run, conclude, evaluate_run, finish_run, select_champion, settle_run
-from flows.sources import extract_log, featurize, match_lists, refuse_small, sample_searches
+from flows.sources import extract_log, featurize, match_lists, refuse_small, sample_searches, tune_terms
 from flows.vectors import build_indexes, calibrate_radii, embed_arms, join_ensembles
 from tasks.report.report_stage import report
 from tasks.tracking.runs import Outcome, track
@@ -35,19 +35,20 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     searches = sample_searches(spec, source)  # the validation is halved here and nowhere else
     refuse_small(spec, searches)
     own_lists = match_lists(spec, source, searches)
+    bm25 = tune_terms(spec, source, searches)
     features = featurize(spec, source)
     arms = train_arms(spec, source, features, searches.validation)  # follows mine_from, start_from and ratings
     vectors = embed_arms(spec, features, arms, searches)
     vectors = join_ensembles(spec, arms, vectors, searches)  # from here on an ensemble is an arm
     indexes = build_indexes(spec, vectors, searches)
     radii = calibrate_radii(spec, vectors, searches)
-    lists = retrieve_lists(spec, source, features, arms, vectors, indexes, radii, searches, own_lists)
-    bundles = build_bundles(spec, source, arms, vectors, indexes, radii, searches)
+    lists = retrieve_lists(spec, source, features, arms, vectors, indexes, radii, searches, bm25, own_lists)
+    bundles = build_bundles(spec, source, arms, vectors, indexes, radii, searches, bm25)
     run = settle_run(spec, features, arms, vectors, indexes, lists, bundles)  # the one place that waits for all
     results = evaluate_run(spec, source, searches, run)
     champion = select_champion(spec, name, run)
     audit = audit_run(spec, source, searches, run)
-    finished_run = finish_run(spec, name, source, searches, run)
+    finished_run = finish_run(spec, name, source, searches, bm25, run)
     page = report(finished_run, results, audit)
     outcome = track(finished_run, results, page, champion)
     return conclude(outcome, results, audit)

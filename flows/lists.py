@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, assert_never, get_args
 
-from data.experiment.experiment_spec import BASELINES, ORACLES, Experiment, ListSpec
+from data.experiment.experiment_spec import BASELINES, BM25, ORACLES, Experiment, ListSpec
 from data.experiment.log_config import Simulated
 from data.world.world_config import Sees
 from ebr_core.rerank.cascade import Cascade
@@ -20,10 +20,20 @@ from flows.sources import EvalSets, FeatureSets, Source, retrieve_own
 from flows.submit import submit
 from flows.vectors import ArmVectors, Indexes, Radii, evaluated_runs, index_vectors, is_calibrated
 from tasks.audit_stage import rank_targets
+from tasks.bm25_stages import retrieve_bm25
 from tasks.ensemble_stages import retrieve_cascade
 from tasks.feedback_stages import fit_filter, retrieve_filtered
 from tasks.hybrid_stages import choose_documents, retrieve_hybrid
-from tasks.kinds import EvalSet, ExaminationRates, FittedFilter, RankedList, RetrievedList, TargetRanks, TrainedRanker
+from tasks.kinds import (
+    EvalSet,
+    ExaminationRates,
+    FittedFilter,
+    RankedList,
+    RetrievedList,
+    TargetRanks,
+    TrainedRanker,
+    TunedBm25,
+)
 from tasks.ranker_stages import estimate_examination, retrieve_ranked, train_ranker
 from tasks.retrieval_stages import retrieve, retrieve_baseline, retrieve_oracle
 
@@ -51,6 +61,7 @@ class _ListInputs(NamedTuple):
     vectors: ArmVectors
     indexes: Indexes
     searches: EvalSets
+    bm25: TunedBm25
     radii: Radii
     narrowed_tests: dict[str, EvalSet]  # the test of retrievals that search fewer documents
     baselines: dict[str, RetrievedList]  # which retrievals may fuse with others
@@ -67,6 +78,7 @@ def retrieve_lists(
     indexes: Indexes,
     radii: Radii,
     searches: EvalSets,
+    bm25: TunedBm25,
     own_lists: dict[str, RankedList],
 ) -> Lists:
     """Every list of the experiment, as deep as its largest K."""
@@ -84,9 +96,9 @@ def retrieve_lists(
         if retrieval.documents
     }
     examination = submit(estimate_examination, (), source.log) if spec.rankers else None
-    baselines = _baselines(spec, source, own_lists, test, k)
+    baselines = _baselines(spec, source, bm25, own_lists, test, k)
     inputs = _ListInputs(
-        spec, source, features, arms, vectors, indexes, searches, radii, narrowed_tests, baselines, examination, k
+        spec, source, features, arms, vectors, indexes, searches, bm25, radii, narrowed_tests, baselines, examination, k
     )
     lists = Lists(baselines, indexed, {}, {}, {}, ranks)
     for name, settings in spec.combined_lists.items():
@@ -96,10 +108,13 @@ def retrieve_lists(
 
 
 def _baselines(
-    spec: Experiment, source: Source, own_lists: dict[str, RankedList], test: EvalSet, k: int
+    spec: Experiment, source: Source, bm25: TunedBm25, own_lists: dict[str, RankedList], test: EvalSet, k: int
 ) -> dict[str, RetrievedList]:
     """The baselines, the user's own lists, and the oracles of a simulated world."""
-    lists = {name: submit(retrieve_baseline, (name,), source.log, test, name, k) for name in BASELINES}
+    lists = {BM25: submit(retrieve_bm25, (), source.log, test, bm25, k)}
+    for name in BASELINES:
+        if name != BM25:
+            lists[name] = submit(retrieve_baseline, (name,), source.log, test, name, k)
     lists |= {name: retrieve_own(spec, source, name, ranked, test) for name, ranked in own_lists.items()}
     if isinstance(spec.logs, Simulated) and source.world is not None:
         for name, sees in zip(ORACLES, get_args(Sees), strict=True):
@@ -137,7 +152,7 @@ def _retrieval_list(inputs: _ListInputs, name: str, settings: Retrieval, seed: i
     log, test = inputs.source.log, inputs.narrowed_tests.get(name, inputs.searches.test)
     fused = {other: inputs.baselines[other] for other in settings.lists}
     if settings.arm is None or seed is None:
-        return submit(retrieve_hybrid, (name,), log, test, settings, inputs.k, 1, fused=fused)
+        return submit(retrieve_hybrid, (name,), log, test, inputs.bm25, settings, inputs.k, 1, fused=fused)
     run, vectors = (settings.arm, seed), inputs.vectors
     index = inputs.indexes[run, settings.index]
     if settings.documents:
@@ -145,7 +160,18 @@ def _retrieval_list(inputs: _ListInputs, name: str, settings: Retrieval, seed: i
     radius = inputs.radii[run] if is_calibrated(settings) else None
     threads, test_vectors = vectors.threads[run], vectors.test[run]
     return submit(
-        retrieve_hybrid, (name, seed), log, test, settings, inputs.k, threads, test_vectors, index, radius, fused
+        retrieve_hybrid,
+        (name, seed),
+        log,
+        test,
+        inputs.bm25,
+        settings,
+        inputs.k,
+        threads,
+        test_vectors,
+        index,
+        radius,
+        fused,
     )
 
 
@@ -179,6 +205,7 @@ def _ranked_list(inputs: _ListInputs, lists: Lists, name: str, settings: Ranker,
         (name, seed),
         log,
         ranking,
+        inputs.bm25,
         settings,
         seed,
         threads,
@@ -192,6 +219,7 @@ def _ranked_list(inputs: _ListInputs, lists: Lists, name: str, settings: Ranker,
         (name, seed),
         log,
         inputs.searches.test,
+        inputs.bm25,
         settings,
         inputs.k,
         threads,
@@ -207,8 +235,10 @@ def _filtered_list(inputs: _ListInputs, lists: Lists, name: str, settings: Filte
     arm = inputs.spec.arms[settings.arm]
     ratings = [inputs.arms.ratings[rated_arm, seed] for rated_arm in settings.of]
     features, towers = inputs.features[arm.features], inputs.arms.towers[run]
-    fitted_filter = submit(fit_filter, (name, seed), log, features, towers, arm, ratings, settings, seed)
+    fitted_filter = submit(fit_filter, (name, seed), log, inputs.bm25, features, towers, arm, ratings, settings, seed)
     lists.filters[name, seed] = fitted_filter
     test_vectors, index, threads = vectors.test[run], inputs.indexes[run, settings.index], vectors.threads[run]
-    test = inputs.searches.test
-    return submit(retrieve_filtered, (name, seed), log, test, test_vectors, index, fitted_filter, inputs.k, threads)
+    test, bm25 = inputs.searches.test, inputs.bm25
+    return submit(
+        retrieve_filtered, (name, seed), log, test, bm25, test_vectors, index, fitted_filter, inputs.k, threads
+    )

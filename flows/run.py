@@ -35,6 +35,7 @@ from tasks.kinds import (
     TargetRanks,
     TrainedRanker,
     TrainedTowers,
+    TunedBm25,
 )
 from tasks.list_measures import EVERY_SET
 from tasks.ranked_list_stages import engine_reasons
@@ -180,7 +181,9 @@ def select_champion(spec: Experiment, experiment: str, run: SettledRun) -> str |
     return publish_champion(experiment, run.bundles, recalls)
 
 
-def finish_run(spec: Experiment, experiment: str, source: Source, searches: EvalSets, run: SettledRun) -> FinishedRun:
+def finish_run(
+    spec: Experiment, experiment: str, source: Source, searches: EvalSets, bm25: TunedBm25, run: SettledRun
+) -> FinishedRun:
     """The run in the form that the report and MLflow read."""
     trained_arms = [
         TrainedArm(arm=arm, seed=seed, towers=run.towers.get((arm, seed)), error=run.untrained.get((arm, seed)))
@@ -194,6 +197,7 @@ def finish_run(spec: Experiment, experiment: str, source: Source, searches: Eval
         spec=spec,
         log=source.log,
         searches=result(searches.test),
+        bm25=result(bm25),
         trained=tuple(trained_arms),
         ensembles=tuple(
             EnsembleRun(arm=arm, seed=seed, weights=weights) for (arm, seed), weights in run.weights.items()

@@ -9,9 +9,10 @@ from data.experiment.log_config import Simulated
 from data.ranked_lists import RankedFile
 from ebr_core.towers.feature_config import Features
 from flows.submit import result, submit
+from tasks.bm25_stages import tune_bm25
 from tasks.feature_stages import extract_columns, featurise, needs_columns
 from tasks.graph_stage import embed_graph
-from tasks.kinds import EvalSet, FeatureSet, Log, RankedList, RetrievedList, SimulatedLog
+from tasks.kinds import EvalSet, FeatureSet, Log, RankedList, RetrievedList, SimulatedLog, TunedBm25
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample, simulate_log
 from tasks.ranked_list_stages import content_of, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
@@ -56,11 +57,17 @@ def sample_searches(spec: Experiment, source: Source) -> EvalSets:
     judged_from, halved = spec.logs.judged_from, bool(spec.rankers)
     test_size, validation_size = spec.evaluation.searches, spec.evaluation.validation_searches
     test = submit(sample, (), source.log, "test", test_size, judged_from, source.world)
-    validation = (
-        submit(sample, (), source.log, "validation", validation_size, judged_from, halved=halved) if spec.arms else None
-    )
+    validation = None
+    if spec.arms or not spec.evaluation.bm25.is_fixed:
+        validation = submit(sample, (), source.log, "validation", validation_size, judged_from, halved=halved)
     ranking = submit(sample, (), source.log, "ranking", test_size, judged_from, halved=True) if halved else None
     return EvalSets(test, validation, ranking)
+
+
+def tune_terms(spec: Experiment, source: Source, searches: EvalSets) -> TunedBm25:
+    """The settings of BM25, chosen on the validation where the file leaves them open."""
+    evaluation = spec.evaluation
+    return submit(tune_bm25, (), source.log, searches.validation, evaluation.bm25, evaluation.main_k)
 
 
 def refuse_small(spec: Experiment, searches: EvalSets) -> None:

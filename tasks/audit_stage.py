@@ -132,7 +132,7 @@ def _notes(repeats: dict[str, int]) -> list[dict[str, str]]:
 
     sentences = {
         "repeated queries": f"{share('same_query')} of the test searches with a click repeat a query of training, and "
-        f"{share('near_query')} repeat one in another order, case or punctuation",
+        f"{share('near_query')} repeat one in another order",
         "repeated answers": f"{share('same_answer')} have a target that was clicked for that query in training, "
         f"{share('same_searcher_and_answer')} one that the same searcher clicked for it",
     }

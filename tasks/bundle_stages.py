@@ -18,11 +18,10 @@ from data import extracted_log
 from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import index_files
 from ebr_core.serving.model_bundle import CONTEXT, QUERY_SCHEMA, WEIGHTS, as_rows, open_bundle, seal, write_terms
-from ebr_core.text.terms import index_terms
 from tasks.artifacts import stage
+from tasks.bm25_stages import index_documents, read_documents
 from tasks.eval_sets import read_sample
 from tasks.home import artifacts, home
-from tasks.hybrid_stages import read_documents, texts_of
 from tasks.kinds import (
     BuiltIndex,
     BundleTables,
@@ -32,6 +31,7 @@ from tasks.kinds import (
     Log,
     ModelBundle,
     TrainedTowers,
+    TunedBm25,
     Vectors,
 )
 from tasks.progress import show_progress
@@ -40,12 +40,12 @@ CANARIES = 20
 
 
 @stage(BundleTables)
-def tabulate(folder: Path, log: Log, eval_set: EvalSet) -> None:
+def tabulate(folder: Path, log: Log, eval_set: EvalSet, bm25: TunedBm25) -> None:
     """Write the content of every bundle of a log: documents alive, terms, searchers, canary queries."""
     sample = read_sample(eval_set)
     documents = read_documents(log, sample.candidates)
     pq.write_table(documents, folder / "documents.parquet")
-    write_terms(index_terms(texts_of(documents)), folder)
+    write_terms(index_documents(documents, bm25), folder)
     pq.write_table(extracted_log.read(log.folder, "searchers"), folder / "searchers.parquet")
     _, first = np.unique(sample.searches["query_row"], return_index=True)
     chosen = np.sort(first)[:CANARIES]
@@ -83,7 +83,7 @@ def bundle(
     if weights is not None:
         _link(weights.folder / WEIGHTS, folder / "towers" / WEIGHTS)
     for path in tables.folder.iterdir():
-        if path.suffix in (".parquet", ".npy") and path.name != "asked.parquet":
+        if path.suffix in (".parquet", ".npy", ".json") and path.name != "asked.parquet":
             _link(path, folder / path.name)
     for path in index_files(index.folder):
         _link(path, folder / path.name)

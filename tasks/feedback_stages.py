@@ -40,6 +40,7 @@ from tasks.kinds import (
     RetrievedList,
     SimulatedLog,
     TrainedTowers,
+    TunedBm25,
     UnratedResults,
     Vectors,
 )
@@ -166,6 +167,7 @@ def _write(folder: Path, rated: pa.Table) -> None:
 def fit_filter(
     folder: Path,
     log: Log,
+    bm25: TunedBm25,
     features: FeatureSet,
     towers: TrainedTowers,
     source: Arm,
@@ -190,6 +192,7 @@ def fit_filter(
     lists = lists_of(
         log,
         _training_searches(log, unique_searches, corpus),
+        bm25,
         query_vectors(tower, corpus.inputs, unique_searches),
         vectors,
     )
@@ -243,6 +246,7 @@ def retrieve_filtered(
     folder: Path,
     log: Log,
     eval_set: EvalSet,
+    bm25: TunedBm25,
     vectors: Vectors,
     index: BuiltIndex,
     relevance_filter: FittedFilter,
@@ -251,7 +255,7 @@ def retrieve_filtered(
 ) -> None:
     """Write a list: the documents that the index retrieves, in its order, without those that the filter rejects."""
     use_threads(threads)
-    lists, deduped_index = read_lists(log, eval_set, vectors), load(index.folder)
+    lists, deduped_index = read_lists(log, eval_set, bm25, vectors), load(index.folder)
     candidates = lists.sample.candidates
     model = lightgbm.Booster(model_file=relevance_filter.folder / "filter.txt")
     threshold = json.loads((relevance_filter.folder / "filter.json").read_text())["threshold"]

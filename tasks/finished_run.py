@@ -7,7 +7,7 @@ from ebr_core.frozen import Frozen
 from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun
 from tasks.feedback_stages import FeedbackResult
-from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, TrainedTowers
+from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, TrainedTowers, TunedBm25
 from tasks.ranker_stages import RankerRun
 
 
@@ -36,6 +36,7 @@ class FinishedRun(Frozen):
     spec: Experiment
     log: Log
     searches: EvalSet  # of the test
+    bm25: TunedBm25
     trained: tuple[TrainedArm, ...]
     ensembles: tuple[EnsembleRun, ...]
     rankers: tuple[RankerRun, ...]

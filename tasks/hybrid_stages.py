@@ -19,7 +19,7 @@ from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.parallel import use_threads
 from ebr_core.search import baselines
-from ebr_core.search.conditions import ATTRIBUTES, condition_mask, parse
+from ebr_core.search.conditions import condition_mask, parse
 from ebr_core.search.deduped_index import load
 from ebr_core.search.hybrid_search import (
     DocumentFilter,
@@ -32,10 +32,11 @@ from ebr_core.search.hybrid_search import (
     within_radius,
 )
 from ebr_core.search.nearest import search_cost, search_exact
-from ebr_core.text.terms import Terms, index_terms, rank_documents
+from ebr_core.text.terms import Terms, rank_documents
 from tasks.artifacts import stage
+from tasks.bm25_stages import distinct_queries, index_documents, read_documents
 from tasks.eval_sets import SampledSearches, read_sample
-from tasks.kinds import BuiltIndex, CalibratedRadius, EvalSet, Log, RetrievedList, Vectors
+from tasks.kinds import BuiltIndex, CalibratedRadius, EvalSet, Log, RetrievedList, TunedBm25, Vectors
 from tasks.progress import show_progress
 from tasks.retrieved import (
     Retrieved,
@@ -98,6 +99,7 @@ def retrieve_hybrid(
     folder: Path,
     log: Log,
     eval_set: EvalSet,
+    bm25: TunedBm25,
     retrieval: Retrieval,
     k: int,
     threads: int,
@@ -120,17 +122,15 @@ def retrieve_hybrid(
             return
         ranked.append(outcome.rows)
     sample = read_sample(eval_set)
-    table, terms, queries = _read(log, sample, retrieval)
+    table, terms = _read(log, sample, retrieval, bm25)
+    queries, query_of = distinct_queries(log, sample.searches["query_row"])
     allowed = None if retrieval.where is None else condition_mask(parse(retrieval.where), table, terms, _refuse_nn)
-    unique_queries, inverse = np.unique(sample.searches["query_row"], return_inverse=True)
-    lists, compared = [], np.zeros(len(inverse), np.int64)
+    lists, compared = [], np.zeros(len(query_of), np.int64)
     started = time.perf_counter()
     with show_progress("hybrid", 1):
         if retrieval.terms:
-            by_terms, _ = rank_documents(
-                terms, queries.take(unique_queries).to_pylist(), k, retrieval.terms == "every", allowed
-            )
-            lists.append(by_terms[inverse])
+            by_terms, _ = rank_documents(terms, queries, k, retrieval.terms == "every", allowed)
+            lists.append(by_terms[query_of])
         if vectors is not None and index is not None:
             near, compared = _near(sample, retrieval, vectors, index, radius, k, allowed)
             if retrieval.trigger is not None:
@@ -158,24 +158,11 @@ def _refuse_nn(_query: Any, _candidates: Any) -> Any:
     raise AssertionError("a condition in an experiment has no nn")
 
 
-def _read(log: Log, sample: SampledSearches, retrieval: Retrieval) -> tuple[pa.Table, Terms, pa.ChunkedArray]:
-    """(the documents of the evaluation, their terms, the text of every query)."""
+def _read(log: Log, sample: SampledSearches, retrieval: Retrieval, bm25: TunedBm25) -> tuple[pa.Table, Terms]:
+    """(the documents of the evaluation, their terms)."""
     table = read_documents(log, sample.candidates)
     needs_terms = retrieval.terms is not None or (retrieval.where is not None and "term" in retrieval.where)
-    terms = index_terms(texts_of(table) if needs_terms else [])
-    return table, terms, pq.read_table(log.folder / "queries.parquet")["query"]
-
-
-def read_documents(log: Log, rows: Int32) -> pa.Table:
-    """The documents at these rows: title, body and the attributes that conditions use."""
-    columns = ["title", "body", *ATTRIBUTES]
-    return pq.read_table(log.folder / "documents.parquet", columns=columns).take(rows).combine_chunks()
-
-
-def texts_of(documents: pa.Table) -> list[str]:
-    """(N,) the texts in which terms are searched: title and body."""
-    body = pc.fill_null(documents["body"], "")
-    return list(pc.binary_join_element_wise(documents["title"], body, " ").to_pylist())
+    return table, index_documents(table if needs_terms else table.slice(0, 0), bm25)
 
 
 def _near(

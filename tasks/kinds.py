@@ -22,6 +22,7 @@ EnsembleWeights = NewType("EnsembleWeights", Artifact)
 BuiltIndex = NewType("BuiltIndex", Artifact)
 CalibratedRadius = NewType("CalibratedRadius", Artifact)
 RankedList = NewType("RankedList", Artifact)  # a ranked list of the user, matched with the log
+TunedBm25 = NewType("TunedBm25", Artifact)  # the language and parameters of BM25
 RetrievedList = NewType("RetrievedList", Artifact)
 ExaminationRates = NewType("ExaminationRates", Artifact)  # how likely a position is examined
 TrainedRanker = NewType("TrainedRanker", Artifact)

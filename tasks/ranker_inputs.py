@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from data import extracted_log
 from ebr_core.arrays import Float32, Int32
 from ebr_core.rerank.ranker_features import Embedding, OrdinaryInputs, embedding_features, ordinary_features
-from ebr_core.text.terms import Terms, index_terms, scores_of
+from ebr_core.text.terms import Terms, scores_of
+from tasks.bm25_stages import distinct_queries, index_documents, read_documents
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.feature_stages import EXTRACTED_COLUMNS
-from tasks.hybrid_stages import read_documents, texts_of
-from tasks.kinds import EvalSet, Log, Vectors
+from tasks.kinds import EvalSet, Log, TunedBm25, Vectors
 
 DAY_US = 86_400_000_000
 PAIRS = 65_536  # whose vectors are read at a time
@@ -57,25 +57,26 @@ def matrix(
     return [*names, *embedded_names], rows
 
 
-def read_lists(log: Log, eval_set: EvalSet, vectors: Vectors) -> RankerLists:
+def read_lists(log: Log, eval_set: EvalSet, bm25: TunedBm25, vectors: Vectors) -> RankerLists:
     """All that a ranker reads of an evaluation set and the vectors of an arm."""
     documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
     queries: Float32 = np.load(vectors.folder / "queries.npy")
-    return lists_of(log, read_sample(eval_set), queries, documents)
+    return lists_of(log, read_sample(eval_set), bm25, queries, documents)
 
 
-def lists_of(log: Log, sample: SampledSearches, queries: Float32, documents: Float32) -> RankerLists:
+def lists_of(log: Log, sample: SampledSearches, bm25: TunedBm25, queries: Float32, documents: Float32) -> RankerLists:
     """All that a ranker reads of these searches, (S, D) or (h, S, D), and of the documents, (N, D)."""
     ordinary, missing = _ordinary(log, sample)
-    unique_queries, inverse = np.unique(sample.searches["query_row"], return_inverse=True)
-    texts = pq.read_table(log.folder / "queries.parquet")["query"].take(unique_queries).to_pylist()
-    terms = index_terms(texts_of(read_documents(log, sample.candidates)))
+    texts, query_of = distinct_queries(log, sample.searches["query_row"])
+    terms = index_documents(read_documents(log, sample.candidates), bm25)
     if not len(terms.words):
         missing["bm25"] = "documents have no text"
     count = pq.read_metadata(log.folder / "documents.parquet").num_rows
     positions = np.full(count, -1, np.int32)
     positions[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
-    return RankerLists(sample, queries, documents, ordinary, terms, texts, inverse.astype(np.int32), positions, missing)
+    return RankerLists(
+        sample, queries, documents, ordinary, terms, texts, query_of.astype(np.int32), positions, missing
+    )
 
 
 def _ordinary(log: Log, sample: SampledSearches) -> tuple[OrdinaryInputs, dict[str, str]]:

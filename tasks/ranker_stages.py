@@ -33,7 +33,7 @@ from ebr_core.search.deduped_index import DedupedIndex, load
 from ebr_core.search.nearest import search_cost, search_index
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
-from tasks.kinds import BuiltIndex, EvalSet, ExaminationRates, Log, RetrievedList, TrainedRanker, Vectors
+from tasks.kinds import BuiltIndex, EvalSet, ExaminationRates, Log, RetrievedList, TrainedRanker, TunedBm25, Vectors
 from tasks.progress import show_progress
 from tasks.ranker_inputs import RankerLists, matrix, read_lists
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
@@ -86,6 +86,7 @@ def train_ranker(
     folder: Path,
     log: Log,
     ranking: EvalSet,
+    bm25: TunedBm25,
     spec: Ranker,
     seed: int,
     threads: int,
@@ -99,7 +100,7 @@ def train_ranker(
     of that half decide how many trees are kept.
     """
     use_threads(threads)
-    lists, started = read_lists(log, ranking, vectors), time.perf_counter()
+    lists, started = read_lists(log, ranking, bm25, vectors), time.perf_counter()
     examination_rates = read_examination(examination)
     with show_progress("train ranker", 1):
         retrieved = _retrieve(lists, load(index.folder), spec.depth)
@@ -135,6 +136,7 @@ def retrieve_ranked(
     folder: Path,
     log: Log,
     eval_set: EvalSet,
+    bm25: TunedBm25,
     spec: Ranker,
     k: int,
     threads: int,
@@ -145,7 +147,11 @@ def retrieve_ranked(
     """Write a list: the documents that the vectors retrieve through their index, the first `depth` of them ordered by
     the ranker. Documents compared or scored count as scanned."""
     use_threads(threads)
-    lists, summary, deduped_index = read_lists(log, eval_set, vectors), read_ranker_summary(ranker), load(index.folder)
+    lists, summary, deduped_index = (
+        read_lists(log, eval_set, bm25, vectors),
+        read_ranker_summary(ranker),
+        load(index.folder),
+    )
     booster = lightgbm.Booster(model_str=(ranker.folder / "ranker.txt").read_text())
     started = time.perf_counter()
     with show_progress("rank", 1):

@@ -144,7 +144,7 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
 
 @stage(RetrievedList)
 def retrieve_baseline(folder: Path, log: Log, eval_set: EvalSet, name: str, k: int) -> None:
-    """Write the list of a baseline without towers, or the reason why these logs allow none."""
+    """Write the list of popularity or memory, or the reason why these logs allow none."""
     with show_progress(name, 1):
         if name == LOGGED:
             matched = match_logged(log.folder, eval_set.folder, k)
@@ -159,8 +159,6 @@ def retrieve_baseline(folder: Path, log: Log, eval_set: EvalSet, name: str, k: i
 
 def _run_baseline(log: Log, eval_set: EvalSet, name: str, k: int) -> Int32 | str:
     sample = read_sample(eval_set)
-    if name == "bm25":
-        return _bm25(log, sample.candidates, sample.searches["query_row"], k)
     clicks = extracted_log.read_clicks(log.folder, pq.read_metadata(log.folder / "documents.parquet").num_rows)
     if not clicks.any():
         return "no clicks in the training window"
@@ -170,14 +168,6 @@ def _run_baseline(log: Log, eval_set: EvalSet, name: str, k: int) -> Int32 | str
     shown = extracted_log.read_shown(log.folder)
     queries, documents = shown.query_rows[shown.clicked], shown.document_rows[shown.clicked]
     return baselines.click_memory(sample.searches["query_row"], queries, documents, clicks, sample.candidates, k)
-
-
-def _bm25(log: Log, candidates: Int32, query_rows: Int32, k: int) -> Int32:
-    documents = pq.read_table(log.folder / "documents.parquet", columns=["title", "body"]).take(candidates)
-    texts = pc.binary_join_element_wise(documents["title"], pc.fill_null(documents["body"], ""), " ")
-    unique_queries, inverse = np.unique(query_rows, return_inverse=True)
-    queries = pq.read_table(log.folder / "queries.parquet")["query"].take(unique_queries)
-    return baselines.bm25(texts.to_pylist(), candidates, queries.to_pylist(), k)[inverse]
 
 
 @stage(RetrievedList)

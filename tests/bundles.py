@@ -52,7 +52,7 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
         "removed_at": pa.nulls(n, pa.timestamp("us")),
     }
     pq.write_table(pa.table(columns), folder / "documents.parquet")
-    write_terms(index_terms(TITLES), folder)
+    write_terms(index_terms(TITLES, "en", 1.2, 0.75), folder)
     searchers = [{"searcher_id": "s1", "city": "Lyon", "region": None, "country": "FR", "language": "fr"}]
     searcher_schema = pa.schema([QUERY_SCHEMA.field(name) for name in QUERY_SCHEMA.names[1:]])
     pq.write_table(pa.Table.from_pylist(searchers, searcher_schema), folder / "searchers.parquet")

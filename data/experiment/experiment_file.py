@@ -9,7 +9,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from data.experiment.experiment_problems import name_problems, settings_problems
-from data.experiment.experiment_spec import AnyLogs, Experiment
+from data.experiment.experiment_spec import BM25, AnyLogs, Comparison, Experiment
 from data.experiment.file_errors import explain_errors
 from ebr_core.errors import InputError
 
@@ -58,6 +58,10 @@ def load_experiment(path: Path) -> Experiment:
         got = "an empty file" if content is None else type(content).__name__
         raise InputError(f"{path}: expected sections such as logs, arms, questions; got {got}")
     problems: list[str] = name_problems(content)
+    questions = content.get("questions")
+    asks_bm25 = not isinstance(questions, dict) or BM25 not in questions
+    if isinstance(questions, dict) and not asks_bm25 and questions[BM25] is None:
+        content["questions"] = {name: question for name, question in questions.items() if name != BM25}
     experiment = None
     try:
         experiment = Experiment.model_validate(content)
@@ -70,12 +74,20 @@ def load_experiment(path: Path) -> Experiment:
         raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
     imported = experiment.feedback.imported or path.stem
     start = path.parent.resolve()
-    resolved = {
+    resolved: dict[str, Any] = {
         "logs": _resolve(experiment.logs, start),
         "lists": {name: _full_path(file, start) for name, file in experiment.lists.items()},
         "feedback": experiment.feedback.model_copy(update={"imported": imported}),
     }
+    if asks_bm25:
+        resolved["questions"] = experiment.questions | _against_bm25(experiment)
     return experiment.model_copy(update=resolved)
+
+
+def _against_bm25(experiment: Experiment) -> dict[str, Comparison]:
+    """The question of every run that no file has to ask; none without arms."""
+    arms, metric = (*experiment.arms, *experiment.ensembles), f"recall@{experiment.evaluation.main_k}"
+    return {BM25: Comparison(title="every arm against BM25", baseline=BM25, arms=arms, metric=metric)} if arms else {}
 
 
 def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:
@@ -94,4 +106,7 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema of an experiment file, for editors. An arm may leave out settings that its base has."""
     schema = TypeAdapter(Experiment).json_schema()
     schema["title"] = "An experiment of embedding-based retrieval"
+    questions = schema["properties"]["questions"]["patternProperties"]
+    for pattern, question in questions.items():
+        questions[pattern] = {"anyOf": [question, {"type": "null"}]}  # bm25: null switches that question off
     return schema

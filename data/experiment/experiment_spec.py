@@ -18,12 +18,14 @@ from ebr_core.rerank.ranker_features import Ranker
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.hybrid_search import Retrieval
 from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES, AnyIndex, Exact, Index
+from ebr_core.text.bm25_config import Bm25
 from ebr_core.training.arm_config import Arm, overlay
 from ebr_core.training.rated_results import Feedback, Filter
 
 AnyLogs = Tables | Ubi | Esci | Beir | Simulated
+BM25 = "bm25"
 LOGGED = "logged"  # the order that the log shows
-BASELINES = ("popularity", "bm25", "memory", LOGGED)
+BASELINES = ("popularity", BM25, "memory", LOGGED)
 LISTS = ("retrievals", "cascades", "rankers", "filters")  # the sections of lists made of arms
 ListSpec = Retrieval | Cascade | Ranker | Filter
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # for simulated worlds alone
@@ -48,6 +50,8 @@ class Evaluation(Frozen):
     )
     validation_searches: int = Field(2_000, ge=1, description="validation searches sampled, at most")
     resamples: int = Field(2_000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
+
+    bm25: Bm25 = Field(Bm25(), description="the words and the parameters of BM25, wherever it is used")
 
     @property
     def main_k(self) -> int:
@@ -147,7 +151,11 @@ class Experiment(Frozen):
         default_factory=dict,
         description="an arm's lists without the documents that a model of the ratings rejects; compared like arms",
     )
-    questions: dict[Title, Comparison] = Field(default_factory=dict, description="comparisons of arms with a baseline")
+    questions: dict[Title, Comparison] = Field(
+        default_factory=dict,
+        description="comparisons of arms with a baseline; bm25, which compares every arm with BM25 without a claim, is "
+        "asked unless the file defines it or sets it to null",
+    )
     audit: Audit | None = Field(None, description="the arms that `ebr audit` trains again")
     nightly: Nightly = Field(Nightly(), description="how `ebr nightly` keeps a model fresh")
     runner: Literal["threads"] | Dask = Field(

@@ -1,17 +1,12 @@
-"""Three retrievers that need no tower and are in every table of results: popularity, BM25, click memory."""
+"""Retrievers that need neither towers nor words, and are in every table of results: popularity and click memory."""
 
 from __future__ import annotations
 
-import logging
-
-import bm25s
 import numpy as np
-import Stemmer
 
 from ebr_core.arrays import Int32, Int64
 
 NONE = np.int32(-1)
-ROW_PENALTY = 2.0**-40  # relative amount by which each place in the order of rows lowers a BM25 score
 
 
 def popularity(clicks: Int64, candidates: Int32, k: int) -> Int32:
@@ -64,29 +59,3 @@ def first_distinct(rows: Int32, k: int) -> Int32:
     first = np.argsort(~keep, axis=1, kind="stable")[:, :k]
     chosen = np.where(np.take_along_axis(keep, first, 1), np.take_along_axis(rows, first, 1), NONE)
     return np.pad(chosen, ((0, 0), (0, k - chosen.shape[1])), constant_values=NONE)
-
-
-def bm25(texts: list[str], candidates: Int32, queries: list[str], k: int, threads: int = 1) -> Int32:
-    """(Q, K) rows of the candidates that share a term with the query, best first, padded with −1.
-
-    Lucene's variant of BM25 with k1 = 1.2, b = 0.75, English stop words and Snowball's English stemmer. texts holds the
-    candidates' texts in their order. Ties are broken by row; scores that differ by less than a millionth are ties.
-    """
-    logging.getLogger("bm25s").setLevel(logging.WARNING)
-    stemmer = Stemmer.Stemmer("english")
-    corpus = bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, show_progress=False)
-    query_tokens = bm25s.tokenize(queries, stopwords="en", stemmer=stemmer, show_progress=False, return_ids=False)
-    if not corpus.vocab or not queries:
-        return np.full((len(queries), k), NONE)
-    index = bm25s.BM25(method="lucene", k1=1.2, b=0.75, dtype="float64")
-    index.index(corpus, show_progress=False)
-    depth = min(k, len(texts))
-    # bm25s keeps an arbitrary subset of tied documents. Weights that fall slightly from row to row leave no ties.
-    weights = 1 - ROW_PENALTY * np.argsort(np.argsort(candidates))
-    positions, scores = index.retrieve(
-        query_tokens, k=depth, show_progress=False, n_threads=threads, weight_mask=weights
-    )
-    rows = np.where(scores > 0, candidates[positions], np.iinfo(np.int32).max)
-    rows = np.take_along_axis(rows, np.lexsort((rows, -scores), axis=1), 1)
-    rows[rows == np.iinfo(np.int32).max] = NONE
-    return np.pad(rows, ((0, 0), (0, k - depth)), constant_values=NONE).astype(np.int32)

@@ -20,7 +20,7 @@ from ebr_core.search.nearest import search_cost
 from ebr_core.text.terms import Terms
 from ebr_core.towers.checkpoint import Checkpoint, embed_queries, load_towers, searcher_rows
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS = "ensemble.json"  # next to the folders 0, 1, … of an ensemble's towers
 TOLERANCE = 1e-5  # largest difference in a canary's vector
 QUERY_SCHEMA = pa.schema(  # a query with its searcher and context; all but the query may be null
@@ -198,6 +198,7 @@ def _check_canaries(folder: Path, towers: Checkpoint | EnsembleParts) -> Float32
 
 def write_terms(terms: Terms, folder: Path) -> None:
     """Write the terms to folder."""
+    (folder / "terms.json").write_text(json.dumps({"language": terms.language}))
     pq.write_table(pa.table({"word": terms.words}), folder / "words.parquet")
     for name in ("starts", "documents", "weights"):
         np.save(folder / f"terms.{name}.npy", getattr(terms, name))
@@ -208,4 +209,5 @@ def _read_terms(folder: Path) -> Terms:
     starts, documents, weights = (
         np.load(folder / f"terms.{name}.npy", mmap_mode="r") for name in ("starts", "documents", "weights")
     )
-    return Terms(words, starts, documents, weights, pq.read_metadata(folder / "documents.parquet").num_rows)
+    language = json.loads((folder / "terms.json").read_text())["language"]
+    return Terms(language, words, starts, documents, weights, pq.read_metadata(folder / "documents.parquet").num_rows)

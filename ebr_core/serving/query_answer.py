@@ -17,7 +17,7 @@ from ebr_core.parallel import use_threads
 from ebr_core.search.conditions import Mask, Near, condition_mask, contains_nn, parse
 from ebr_core.search.hybrid_search import RRF, reciprocal_rank_fusion, search_within, within_radius
 from ebr_core.serving.model_bundle import CONTEXT, QUERY_SCHEMA, Bundle, embed_query_table
-from ebr_core.text.terms import match_query, words_in_documents, words_of
+from ebr_core.text.terms import QueryWord, match_query, words_in_documents, words_of
 
 Mode = Literal["hybrid", "ebr", "boolean"]
 HIT_COLUMNS = ["document_id", "title", "kind", "city", "country"]
@@ -198,7 +198,7 @@ def _radius(bundle: Bundle, radius: float | Literal["model", "query"], similarit
 
 
 def _search_terms(
-    bundle: Bundle, query: SearchQuery, words: dict[str, int | None], allowed: npt.NDArray[np.bool_] | None
+    bundle: Bundle, query: SearchQuery, words: dict[str, QueryWord], allowed: npt.NDArray[np.bool_] | None
 ) -> tuple[Int32, Float32]:
     if query.mode == "ebr":
         return np.empty(0, np.int32), np.empty(0, np.float32)
@@ -214,7 +214,7 @@ def _hits(
     vector: Float32,
     rows: Int32,
     score: Any,
-    words: dict[str, int | None],
+    words: dict[str, QueryWord],
     ranks: dict[str, dict[int, int]],
 ) -> list[Hit]:
     documents = bundle.documents.select(HIT_COLUMNS).take(rows).to_pylist()

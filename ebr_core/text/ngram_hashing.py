@@ -1,54 +1,25 @@
 """Text → bags of hashed n-grams, in CSR form.
 
-The rule for folding: Unicode NFKD, combining accents U+0300–U+036F dropped, lower case. Letters, marks and digits make
-words, everything else separates them. In scripts that are written without spaces (Han, Kana, Thai, Lao, Khmer, Burmese)
-each character is a word of its own, while character n-grams run across the whole run of characters.
+Texts are folded as `ebr_core.text.folding` says. In scripts that are written without spaces each character is a word
+of its own, while character n-grams run across the whole run of characters.
 """
 
 from __future__ import annotations
 
-import functools
-import unicodedata
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit, prange
 
 from ebr_core.parallel import parallel
+from ebr_core.text.folding import DROPPED, LETTER, SEPARATOR, SPACELESS, decode_point, decompose, letter_classes
 from ebr_core.text.ngram_bags import Bags
 from ebr_core.towers.feature_config import TextFeatures
 
-SEPARATOR, LETTER, DROPPED, SPACELESS = 0, 1, 2, 3
-
-_SPACELESS_RANGES = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Burmese
-    (0x1780, 0x17FF),  # Khmer
-    (0x3040, 0x30FF),  # Kana
-    (0x3400, 0x4DBF),  # Han, extension A
-    (0x4E00, 0x9FFF),  # Han
-    (0x20000, 0x3FFFF),  # Han, further extensions
-)
-
 _BLOCK_BYTES = 2**24  # of text at a time: each byte needs memory for several n-grams
 _BEGIN, _END = 0x110000, 0x110001  # beyond the last code point, so that no text can contain them
-
-
-@functools.cache
-def _classes() -> npt.NDArray[np.uint8]:
-    """The class of every code point, (0x110000,)."""
-    classes = np.zeros(0x110000, dtype=np.uint8)
-    for point in range(0x110000):
-        if unicodedata.category(chr(point))[0] in "LMN":
-            classes[point] = LETTER
-    for first, last in _SPACELESS_RANGES:
-        span = classes[first : last + 1]
-        span[span == LETTER] = SPACELESS
-    classes[0x0300:0x0370] = DROPPED
-    return classes
 
 
 @njit(cache=True, inline="always")
@@ -65,20 +36,9 @@ def _decode(text, classes, points):  # type: ignore[no-untyped-def]
     """Write the code points of a UTF-8 text into points: ASCII in lower case, separators as 0. Return their number."""
     n, at = 0, 0
     while at < len(text):
-        byte = text[at]
-        if byte < 0x80:
-            point, at = np.int32(byte), at + 1
-            if 65 <= point <= 90:
-                point += 32
-        elif byte < 0xE0:
-            point, at = np.int32((byte & 0x1F) << 6 | (text[at + 1] & 0x3F)), at + 2
-        elif byte < 0xF0:
-            point = np.int32((byte & 0x0F) << 12 | (text[at + 1] & 0x3F) << 6 | (text[at + 2] & 0x3F))
-            at += 3
-        else:
-            point = np.int32((byte & 0x07) << 18 | (text[at + 1] & 0x3F) << 12)
-            point |= np.int32((text[at + 2] & 0x3F) << 6 | (text[at + 3] & 0x3F))
-            at += 4
+        point, at = decode_point(text, at)
+        if 65 <= point <= 90:
+            point += 32
         kind = classes[point]
         if kind != DROPPED:
             points[n] = point if kind != SEPARATOR else 0
@@ -154,14 +114,6 @@ def _compact(slots, slot_offsets, offsets, ids):  # type: ignore[no-untyped-def]
         ids[offsets[text] : offsets[text + 1]] = slots[slot_offsets[text] : slot_offsets[text] + n]
 
 
-def _fold(texts: pa.Array) -> pa.Array:
-    """The texts in NFKD and lower case. ASCII texts are returned unchanged: the kernel lowers them as it reads."""
-    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
-    if len(data) == 0 or data.max() < 0x80:
-        return texts
-    return pc.utf8_lower(pc.utf8_normalize(texts, "NFKD"))
-
-
 def _blocks(texts: pa.Array, block: int) -> Iterator[tuple[int, int]]:
     """(first, last) of runs of at most `block` texts and _BLOCK_BYTES, or of a single text that is longer."""
     if len(texts) <= block and texts.nbytes <= _BLOCK_BYTES:
@@ -194,11 +146,11 @@ def hash_texts(texts: pa.Array, features: TextFeatures, block: int = 65_536) -> 
     counts_of, ids_of = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)]
     texts = pc.fill_null(pc.cast(texts, pa.large_string()), "")
     for first, last in _blocks(texts, block):
-        part = _fold(pa.concat_arrays([texts.slice(first, last - first)]))
+        part = decompose(pa.concat_arrays([texts.slice(first, last - first)]))
         offsets = np.frombuffer(part.buffers()[1], np.int64)[part.offset : part.offset + len(part) + 1]
         data = np.frombuffer(part.buffers()[2] or b"", np.uint8)
         counts, slots = _hash_block(
-            data, offsets, _classes(), char_ngrams, word_ngrams, features.buckets, ngrams_per_byte
+            data, offsets, letter_classes(), char_ngrams, word_ngrams, features.buckets, ngrams_per_byte
         )
         compact = np.concatenate([[0], np.cumsum(counts)])
         ids = np.empty(compact[-1], np.int32)
@@ -216,8 +168,8 @@ def written_ngrams(text: str, features: TextFeatures) -> list[str]:
     >>> written_ngrams("Ab c", TextFeatures(char_ngrams=(3,), word_ngrams=(1,)))
     ['‹ab', 'ab›', '‹c›', 'ab', 'c']
     """
-    folded = _fold(pa.array([text], pa.large_string()))[0].as_py().lower()
-    kinds, letters = _classes(), [letter for letter in folded if _classes()[ord(letter)] != DROPPED]
+    folded = decompose(pa.array([text], pa.large_string()))[0].as_py().lower()
+    kinds, letters = letter_classes(), [letter for letter in folded if letter_classes()[ord(letter)] != DROPPED]
     runs = "".join(letter if kinds[ord(letter)] != SEPARATOR else " " for letter in letters).split()
     written: list[str] = []
     for run in (f"‹{run}›" for run in runs):
@@ -234,7 +186,7 @@ def _words(run: str) -> list[str]:
     words: list[str] = []
     joining = False
     for letter in run:
-        spaceless = _classes()[ord(letter)] == SPACELESS
+        spaceless = letter_classes()[ord(letter)] == SPACELESS
         if joining and not spaceless:
             words[-1] += letter
         else:

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from numba import njit, prange
 
 from ebr_core.parallel import parallel
-from ebr_core.text.ngram_hashing import SEPARATOR, _classes, _mix
+from ebr_core.text.folding import SEPARATOR, letter_classes
+from ebr_core.text.ngram_hashing import _mix
 from ebr_core.text.typos import _compact, _decode, _encode, _uniform, utf8_of
 
 WHOLE = 0.5  # share of titles that keep all their words; of the others, each word is kept with probability ½
@@ -29,7 +30,7 @@ def shorten(texts: pa.Array, seed: int) -> pa.Array:
     """
     data, offsets = utf8_of(texts)
     key = np.random.default_rng([seed, 5]).integers(0, 2**63, dtype=np.uint64)
-    counts, slots = _shorten(data, offsets, _classes(), key)
+    counts, slots = _shorten(data, offsets, letter_classes(), key)
     ends = np.concatenate([[0], np.cumsum(counts)])
     output = np.empty(ends[-1], np.uint8)
     _compact(slots, offsets[:-1] - offsets[0], ends, output)

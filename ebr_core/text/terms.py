@@ -2,103 +2,144 @@
 
 from __future__ import annotations
 
-import logging
+import unicodedata
+from heapq import heappop, heappush, heappushpop
 from typing import NamedTuple
 
-import bm25s
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import Stemmer
-from scipy import sparse
+from numba import njit, prange
 
-from ebr_core.arrays import Float32, Int32, Int64
+from ebr_core.arrays import Bool, Float32, Int32, Int64
+from ebr_core.parallel import parallel
+from ebr_core.text.bm25_config import Language
+from ebr_core.text.words import cut_words
 
 NONE = np.int32(-1)
-BLOCK = 512  # queries at a time
+BLOCK = 16  # queries that share a thread's memory
 PAIRS = 2**20  # pairs of a query and a document at a time
+
+
+class Postings(NamedTuple):
+    """An inverted index: word w is in documents[starts[w]:starts[w + 1]], so many times each."""
+
+    language: Language | None
+    words: pa.Array  # (V,)
+    starts: Int64  # (V + 1,)
+    documents: Int32  # ascending for each word
+    counts: Int32
+    lengths: Int64  # (N,) words of each document
 
 
 class Terms(NamedTuple):
     """An inverted index: word w is in documents[starts[w]:starts[w + 1]], with their BM25 weights."""
 
-    words: pa.Array  # (V,) stems, in order
+    language: Language | None
+    words: pa.Array  # (V,)
     starts: Int64  # (V + 1,)
-    documents: Int32
+    documents: Int32  # ascending for each word
     weights: Float32
     total: int  # N, documents in all
 
 
-def stems(texts: list[str]) -> pa.ListArray:
-    """The words of each text in lower case, without English stop words, stemmed by Snowball's English stemmer."""
-    split = bm25s.tokenize(
-        texts, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False, return_ids=False
-    )
-    return pa.array(split, pa.list_(pa.string()))
+class QueryWord(NamedTuple):
+    """A word of a query."""
+
+    number: int | None  # in Terms.words; None if no document holds it
+    times: int  # that the query holds it
 
 
-def index_terms(texts: list[str]) -> Terms:
-    """An index of the words of each text, weighted by BM25 in Lucene's variant, k1 = 1.2, b = 0.75."""
-    logging.getLogger("bm25s").setLevel(logging.WARNING)
-    corpus = bm25s.tokenize(texts, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False)
-    if not corpus.vocab:
-        return Terms(
-            pa.array([], pa.string()), np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), len(texts)
-        )
-    ranker = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
-    ranker.index(corpus, show_progress=False)
-    by_word = sparse.csc_array(
-        (ranker.scores["data"], ranker.scores["indices"], ranker.scores["indptr"]),
-        (len(texts), len(ranker.scores["indptr"]) - 1),
-    )
-    words = pa.array(list(ranker.vocab_dict), pa.string())
-    columns = pa.array(list(ranker.vocab_dict.values()), pa.int64())
-    order = pc.sort_indices(words)
-    order = order.filter(pc.not_equal(words.take(order), ""))  # bm25s has an entry for the empty word
-    by_word = sparse.csc_array(by_word[:, columns.take(order).to_numpy()])
-    by_word.sort_indices()
-    data, rows, starts = by_word.data.astype(np.float32), by_word.indices.astype(np.int32), by_word.indptr
-    return Terms(words.take(order), starts.astype(np.int64), rows, data, len(texts))
+def count_words(texts: pa.Array | list[str], language: Language | None) -> Postings:
+    """The words of each text, (N,), as an inverted index."""
+    lists = cut_words(texts, language, characters=True)
+    n, lengths = len(lists.offsets) - 1, np.diff(lists.offsets)
+    keys = lists.ids.astype(np.int64) * n + np.repeat(np.arange(n), lengths)
+    keys, counts = np.unique(keys, return_counts=True)
+    starts = np.searchsorted(keys, np.arange(len(lists.vocabulary) + 1) * n)
+    documents = (keys % max(n, 1)).astype(np.int32)
+    return Postings(language, lists.vocabulary, starts, documents, counts.astype(np.int32), lengths)
 
 
-def documents_with(terms: Terms, text: str) -> npt.NDArray[np.bool_]:
+def weigh(postings: Postings, k1: float, b: float) -> Terms:
+    """The postings with BM25's weights in Lucene's variant:
+
+    log(1 + (N − n + ½) / (n + ½)) · f / (f + k1 · (1 − b + b · length / mean length)) for a word that n of N documents
+    hold, f times in this one. A document's score is the sum over the words of the query; repeated ones count again.
+    """
+    n, holders = len(postings.lengths), np.diff(postings.starts)
+    rarity = np.log1p((n - holders + 0.5) / (holders + 0.5))
+    norms = k1 * (1 - b + b * postings.lengths / max(postings.lengths.mean() if n else 0, 1e-9))
+    weights = np.repeat(rarity, holders)
+    weights *= postings.counts / (postings.counts + norms[postings.documents])
+    return Terms(postings.language, postings.words, postings.starts, postings.documents, weights.astype(np.float32), n)
+
+
+def index_terms(texts: pa.Array | list[str], language: Language | None, k1: float, b: float) -> Terms:
+    """An index of the words of each text, weighted by BM25."""
+    return weigh(count_words(texts, language), k1, b)
+
+
+def documents_with(terms: Terms, text: str) -> Bool:
     """(N,) True for the documents that hold every word of the text; all False if the text has no word."""
-    words = pc.index_in(stems([text]).values.unique(), terms.words)
-    word_counts = np.zeros(terms.total, np.int64)
-    for word in words.drop_null().to_pylist():
-        word_counts[terms.documents[terms.starts[word] : terms.starts[word + 1]]] += 1
-    return word_counts == len(words) if len(words) else word_counts > 0
+    words = words_of(terms, text).values()
+    held = np.zeros(terms.total, np.int64)
+    for word in words:
+        held[_holders(terms, word)] += 1
+    return held == len(words) if words else held > 0
 
 
 def rank_documents(
-    terms: Terms, queries: list[str], k: int, all_words: bool, allowed: npt.NDArray[np.bool_] | None = None
+    terms: Terms, queries: list[str], k: int, all_words: bool, allowed: Bool | None = None
 ) -> tuple[Int32, Float32]:
     """(rows (Q, K), scores (Q, K)): the documents with all words of the query, or with any, by BM25, then by row.
 
     With all_words, a query with a word that no document holds finds none. −1 and 0 follow the last document.
     """
+    words = _distinct_words(terms, queries)
+    needed = words.needed if all_words else np.minimum(words.needed, 1)
     rows, scores = np.full((len(queries), k), NONE), np.zeros((len(queries), k), np.float32)
-    shape = (len(terms.words), terms.total)
-    weights = sparse.csr_array((terms.weights, terms.documents, terms.starts), shape)
-    holds = sparse.csr_array((np.ones(len(terms.documents), np.int32), terms.documents, terms.starts), shape)
-    for first in range(0, len(queries), BLOCK):
-        query_words, needed = _query_words(terms, queries[first : first + BLOCK])
-        score, word_counts = (query_words @ weights).tocoo(), (query_words @ holds).tocsr()
-        score = sparse.coo_array(score)
-        order = np.lexsort((score.col, -score.data, score.row))
-        q, d, s = score.row[order], score.col[order], score.data[order]
-        keep = np.ones(len(q), bool) if allowed is None else allowed[d]
-        if all_words:
-            word_counts.sort_indices()
-            counts = word_counts.tocoo()
-            pos = np.searchsorted(counts.row.astype(np.int64) * terms.total + counts.col, q * np.int64(terms.total) + d)
-            keep &= counts.data[pos] >= needed[q]
-        q, d, s = q[keep], d[keep], s[keep]
-        rank = np.arange(len(q)) - np.searchsorted(q, q)
-        q, d, s, rank = (part[rank < k] for part in (q, d, s, rank))
-        rows[first + q, rank], scores[first + q, rank] = d, s
+    allowed = np.ones(terms.total, bool) if allowed is None else allowed
+    index = terms.starts, terms.documents, terms.weights
+    _rank(words.offsets, words.ids, words.times, needed, *index, allowed, rows, scores)
     return rows, scores
+
+
+@parallel("offsets")
+def _rank(offsets, ids, times, needed, starts, documents, weights, allowed, rows, scores):  # type: ignore[no-untyped-def]
+    """Fill rows and scores. Weights have 24 bits and sums 53, so equal sums are equal in any order of their parts."""
+    for block in prange((len(offsets) + BLOCK - 2) // BLOCK):
+        score, held = np.zeros(len(allowed), np.float64), np.zeros(len(allowed), np.int32)
+        touched = np.empty(len(allowed), np.int32)
+        for query in range(block * BLOCK, min((block + 1) * BLOCK, len(offsets) - 1)):
+            count = 0
+            for at in range(offsets[query], offsets[query + 1]):
+                for posting in range(starts[ids[at]], starts[ids[at] + 1]):
+                    document = documents[posting]
+                    if held[document] == 0:
+                        touched[count] = document
+                        count += 1
+                    score[document] += times[at] * np.float64(weights[posting])
+                    held[document] += 1
+            _keep_best(touched[:count], score, held, needed[query], allowed, rows[query], scores[query])
+
+
+@njit(cache=True, nogil=True)
+def _keep_best(touched, score, held, needed, allowed, rows, scores):  # type: ignore[no-untyped-def]
+    """Write the best allowed documents with enough words into rows and scores, and clear score and held."""
+    best = [(0.0, 0)]
+    best.pop()
+    for document in touched:
+        if held[document] >= needed and allowed[document]:
+            entry = (score[document], -int(document))
+            if len(best) < len(rows):
+                heappush(best, entry)
+            else:
+                heappushpop(best, entry)
+        score[document], held[document] = 0, 0
+    for rank in range(len(best) - 1, -1, -1):
+        value, row = heappop(best)
+        rows[rank], scores[rank] = -row, value
 
 
 def scores_of(terms: Terms, queries: list[str], at: Int32, rows: Int32) -> tuple[Float32, Float32]:
@@ -106,7 +147,7 @@ def scores_of(terms: Terms, queries: list[str], at: Int32, rows: Int32) -> tuple
 
     A query without a word gets 0 and 0.
     """
-    query_words, needed = _query_words(terms, queries)
+    words = _distinct_words(terms, queries)
     holders = np.repeat(np.arange(len(terms.words), dtype=np.int64), np.diff(terms.starts))
     keys = holders * terms.total + terms.documents  # ascending: by word, then by document
     scores, shares = np.zeros(len(at), np.float32), np.zeros(len(at), np.float32)
@@ -114,61 +155,80 @@ def scores_of(terms: Terms, queries: list[str], at: Int32, rows: Int32) -> tuple
         return scores, shares
     for first in range(0, len(at), PAIRS):
         q, d = at[first : first + PAIRS], rows[first : first + PAIRS].astype(np.int64)
-        counts = np.diff(query_words.indptr)[q]
+        counts = np.diff(words.offsets)[q]
         owner = np.repeat(np.arange(len(q)), counts)
-        pos = query_words.indptr[q][owner] + np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
-        pair_keys = query_words.indices[pos] * np.int64(terms.total) + d[owner]
+        pos = words.offsets[q][owner] + np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+        pair_keys = words.ids[pos] * np.int64(terms.total) + d[owner]
         entries = np.minimum(np.searchsorted(keys, pair_keys), len(keys) - 1)
         hit = keys[entries] == pair_keys
-        scores[first : first + PAIRS] = np.bincount(owner[hit], terms.weights[entries[hit]], len(q))
-        shares[first : first + PAIRS] = np.bincount(owner[hit], minlength=len(q)) / np.maximum(needed[q], 1)
+        weights = words.times[pos[hit]] * terms.weights[entries[hit]]
+        scores[first : first + PAIRS] = np.bincount(owner[hit], weights, len(q))
+        shares[first : first + PAIRS] = np.bincount(owner[hit], minlength=len(q)) / np.maximum(words.needed[q], 1)
     return scores, shares
 
 
-def words_of(terms: Terms, query: str) -> dict[str, int | None]:
-    """The query's distinct words as stems, each with its number, or None if no document holds it."""
-    stemmed = stems([query]).values.unique()
-    return dict(zip(stemmed.to_pylist(), pc.index_in(stemmed, terms.words).to_pylist(), strict=True))
+def words_of(terms: Terms, query: str) -> dict[str, QueryWord]:
+    """The query's distinct words."""
+    _, ids, vocabulary = cut_words([query], terms.language)
+    times = np.bincount(ids, minlength=len(vocabulary)).tolist()
+    numbers = pc.index_in(vocabulary, terms.words).to_pylist()
+    names = [unicodedata.normalize("NFC", word) for word in vocabulary.to_pylist()]
+    return dict(zip(names, map(QueryWord, numbers, times), strict=True))
 
 
-def match_query(terms: Terms, words: dict[str, int | None], all_words: bool) -> tuple[Int32, Float32]:
+def match_query(terms: Terms, words: dict[str, QueryWord], all_words: bool) -> tuple[Int32, Float32]:
     """(documents, scores) of one query, all of them, best first; reads only the documents of its words."""
-    word_ids = [word for word in words.values() if word is not None]
-    if not word_ids or (all_words and len(word_ids) < len(words)):
+    known = [word for word in words.values() if word.number is not None]
+    if not known or (all_words and len(known) < len(words)):
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    spans = [slice(terms.starts[word], terms.starts[word + 1]) for word in word_ids]
-    holders = np.concatenate([terms.documents[span] for span in spans])
-    documents, inverse, counts = np.unique(holders, return_inverse=True, return_counts=True)
-    scores = np.bincount(inverse, np.concatenate([terms.weights[span] for span in spans])).astype(np.float32)
-    matching = counts == len(word_ids) if all_words else counts > 0
+    holders = [_holders(terms, word) for word in known]
+    weights = [word.times * terms.weights[_postings(terms, word)].astype(np.float64) for word in known]
+    documents, inverse, counts = np.unique(np.concatenate(holders), return_inverse=True, return_counts=True)
+    scores = np.bincount(inverse, np.concatenate(weights))
+    matching = counts == len(known) if all_words else counts > 0
     documents, scores = documents[matching], scores[matching]
     order = np.argsort(-scores, kind="stable")
-    return documents[order], scores[order]
+    return documents[order], scores[order].astype(np.float32)
 
 
-def words_in_documents(terms: Terms, words: dict[str, int | None], rows: Int32) -> list[list[str]]:
+def words_in_documents(terms: Terms, words: dict[str, QueryWord], rows: Int32) -> list[list[str]]:
     """For each document at rows (K,), the given words that it holds."""
     words_of_documents: list[list[str]] = [[] for _ in rows]
     for name, word in words.items():
-        if word is not None:
-            holders = terms.documents[terms.starts[word] : terms.starts[word + 1]]
+        holders = _holders(terms, word)
+        if len(holders):
             at = np.searchsorted(holders, rows)
             for document in np.flatnonzero(holders[np.minimum(at, len(holders) - 1)] == rows):
                 words_of_documents[document].append(name)
     return words_of_documents
 
 
-def _query_words(terms: Terms, queries: list[str]) -> tuple[sparse.csr_array, Int64]:
-    """((Q, V) 1 for each known word of a query, (Q,) the number of its distinct words, unknown ones included)."""
-    words = stems(queries)
-    owners = np.repeat(np.arange(len(queries)), np.diff(words.offsets.to_numpy()))
-    flat = words.flatten()
-    coded = flat.dictionary_encode()
-    codes = coded.indices.to_numpy()
-    _, first = np.unique(owners * np.int64(max(1, len(coded.dictionary))) + codes, return_index=True)
-    at = pc.fill_null(pc.index_in(coded.dictionary, terms.words), -1).to_numpy()[codes[first]]
-    owners = owners[first]
+def _postings(terms: Terms, word: QueryWord) -> slice:
+    """The entries of the word, none if no document holds it."""
+    return slice(0, 0) if word.number is None else slice(terms.starts[word.number], terms.starts[word.number + 1])
+
+
+def _holders(terms: Terms, word: QueryWord) -> Int32:
+    """The documents that hold the word."""
+    return terms.documents[_postings(terms, word)]
+
+
+class _QueryWords(NamedTuple):
+    """The distinct words of each query that some document holds: ids[offsets[q]:offsets[q + 1]]."""
+
+    offsets: Int64  # (Q + 1,)
+    ids: Int32
+    times: Int32  # that the query holds the word
+    needed: Int64  # (Q,) distinct words, unknown ones included
+
+
+def _distinct_words(terms: Terms, queries: list[str]) -> _QueryWords:
+    lists = cut_words(queries, terms.language)
+    owners = np.repeat(np.arange(len(queries)), np.diff(lists.offsets))
+    width = max(1, len(lists.vocabulary))
+    keys, times = np.unique(owners * np.int64(width) + lists.ids, return_counts=True)
+    owners, ids = keys // width, pc.fill_null(pc.index_in(lists.vocabulary, terms.words), -1).to_numpy()[keys % width]
+    known = ids >= 0
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owners[known], minlength=len(queries)))])
     needed = np.bincount(owners, minlength=len(queries))
-    in_index = at >= 0
-    ones = np.ones(int(in_index.sum()), np.int32)
-    return sparse.csr_array((ones, (owners[in_index], at[in_index])), (len(queries), len(terms.words))), needed
+    return _QueryWords(offsets, ids[known].astype(np.int32), times[known].astype(np.int32), needed)

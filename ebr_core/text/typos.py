@@ -21,7 +21,8 @@ from pydantic import Field, model_validator
 from ebr_core.arrays import Int32, Int64
 from ebr_core.frozen import Frozen
 from ebr_core.parallel import parallel
-from ebr_core.text.ngram_hashing import SEPARATOR, _classes, _mix
+from ebr_core.text.folding import SEPARATOR, letter_classes
+from ebr_core.text.ngram_hashing import _mix
 
 SHORTEST = 3  # words of fewer letters are not misspelt
 KEYS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")  # QWERTY for everybody
@@ -120,7 +121,7 @@ def misspell(texts: pa.Array, typos: Typos, seed: int) -> pa.Array:
     shares = np.array([typos.omission, typos.insertion, typos.substitution, typos.transposition])
     mix = (typos.rate, typos.second, typos.first_letter, typos.doubling)
     key = np.random.default_rng([seed, 4]).integers(0, 2**63, dtype=np.uint64)
-    counts, slots = _misspell(data, offsets, _classes(), _keyboard(), mix, shares, key, _GROWTH)
+    counts, slots = _misspell(data, offsets, letter_classes(), _keyboard(), mix, shares, key, _GROWTH)
     ends = np.concatenate([[0], np.cumsum(counts)])
     output = np.empty(ends[-1], np.uint8)
     _compact(slots, offsets - offsets[0] + _GROWTH * np.arange(len(offsets)), ends, output)

@@ -38,6 +38,7 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
     shutil.copyfile(run_audit.folder / "audit.json", folder / "audit.json")
     shutil.copyfile(run.log.folder / "report.json", folder / "data.json")
     shutil.copyfile(run.searches.folder / "counts.json", folder / "counts.json")
+    shutil.copyfile(run.bm25.folder / "bm25.json", folder / "bm25.json")
     pq.write_table(_searches(run.log, run.searches), folder / "searches.parquet")
     pq.write_table(_costs(run.costs), folder / "costs.parquet")
     (folder / "experiment.yaml").write_text(run.spec.to_yaml())

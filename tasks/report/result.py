@@ -26,7 +26,7 @@ MAIN = (
     "recovered",
     "randomised",
 )  # the target set that answers: the first that the rows have
-FILES = ("checks", "audit", "data", "counts", "run", "ensembles", "rankers", "feedback")  # .json
+FILES = ("checks", "audit", "data", "counts", "run", "bm25", "ensembles", "rankers", "feedback")  # .json
 L = TypeVar("L", bound=Hashable)
 C = TypeVar("C", bound=Hashable)
 
@@ -100,6 +100,7 @@ class Result:
     data: dict[str, Any]
     counts: list[dict[str, Any]]
     run: dict[str, Any]
+    bm25: dict[str, Any]  # the parameters, and those tried
     ensembles: list[dict[str, Any]]  # ensembles.json
     rankers: list[dict[str, Any]]  # rankers.json
     feedback: list[dict[str, Any]]  # feedback.json
@@ -147,7 +148,7 @@ class Result:
 
 
 def read(run: Path) -> Result:
-    """The result files in the folder of a run; one of an earlier version has no ensembles, rankers or feedback."""
+    """The result files in the folder of a run; one of an earlier version may lack some of them."""
     files = {name: run / f"{name}.json" for name in FILES}
     return Result(
         rows=read_rows(run / "results.parquet"),

@@ -200,6 +200,8 @@ def _data(result: Result) -> list[Block]:
     ]
     if cuts and cuts["test_from"]:
         page.append(Paragraph(f"Validation from {cuts['validation_from']}, test from {cuts['test_from']} on."))
+    if result.bm25:
+        page.append(Paragraph(_bm25(result.bm25)))
     columns = ("searches", "with_target", "sampled", "targets_not_alive")
     sets = [[counts["targets"], *_counts(counts, *columns)] for counts in result.counts]
     page.append(Grid(["targets", "test searches", "with a target", "sampled", "targets not alive, left out"], sets))
@@ -208,6 +210,12 @@ def _data(result: Result) -> list[Block]:
         lacks = [f"{lack['needs']}: {lack['so']}." for lack in data["cannot"]]
         page += [Heading("What these logs cannot answer", 3), Bullets(lacks)]
     return page
+
+
+def _bm25(chosen: dict[str, Any]) -> str:
+    """The sentence on the words and the parameters of BM25."""
+    language = chosen["language"] or "none, so words are not stemmed and no stop words dropped"
+    return f"BM25: k1 {chosen['k1']:g}, b {chosen['b']:g}, {chosen['reason']}. Language: {language}."
 
 
 def _counts(counts: dict[str, int], *keys: str) -> list[str]:

@@ -71,7 +71,7 @@ def test_a_column_of_any_name_is_a_feature(tmp_path: Path, name: str) -> None:
 def test_values_that_look_like_sql_are_unchanged(tmp_path: Path) -> None:
     """As identity, query, place and kind; a condition on them finds the document that it names."""
     ids = [f"{text} {i}" for i, text in enumerate(HOSTILE)]
-    queries = [f"{text} q" for text in HOSTILE]
+    queries = [f"{text} q{i}" for i, text in enumerate(HOSTILE)]  # texts that differ in signs alone are one query
     times = ["2020-01-01", "2020-01-04 12:00", "2020-01-06"]
     n = len(HOSTILE)
     tables = {
@@ -104,7 +104,7 @@ def test_values_that_look_like_sql_are_unchanged(tmp_path: Path) -> None:
     assert all(not table["dropped"] for table in report["tables"].values())
 
     documents = pq.read_table(tmp_path / "log" / "documents.parquet")
-    terms = index_terms(documents["title"].to_pylist())
+    terms = index_terms(documents["title"].to_pylist(), None, 1.2, 0.75)
     for identity in ids:
         quoted = identity.strip().replace("\\", "\\\\").replace('"', '\\"')
         matches = condition_mask(parse(f'kind = "{quoted}"'), documents, terms, None)  # type: ignore[arg-type]

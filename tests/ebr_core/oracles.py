@@ -128,9 +128,9 @@ def bm25_scores(corpus: list[list[str]], query: list[str], k1: float = 1.2, b: f
         score = 0.0
         for term in query:
             document_frequency = sum(term in words for words in corpus)
-            if document_frequency:
+            count = document.count(term)
+            if count:
                 idf = math.log(1 + (len(corpus) - document_frequency + 0.5) / (document_frequency + 0.5))
-                count = document.count(term)
                 score += idf * count / (count + k1 * (1 - b + b * len(document) / average))
         scores.append(score)
     return scores
@@ -147,3 +147,32 @@ def near(documents: Float32, n: int, seed: int = 1) -> Float32:
     rng = np.random.default_rng(seed)
     queries = documents[:n] + 0.1 * rng.standard_normal((n, documents.shape[1])).astype(np.float32)
     return (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
+
+
+def words(text: str, characters: bool) -> list[str]:
+    """The words of a text, a character at a time; of a run without spaces, the pairs of neighbours."""
+    runs: list[tuple[str, list[str]]] = [("separator", [])]
+    for letter in unicodedata.normalize("NFKD", text).lower():
+        category, point = unicodedata.category(letter), ord(letter)
+        if 0x300 <= point < 0x370:
+            continue
+        kind = "letter" if category[0] in "LMN" else "separator"
+        if kind == "letter" and any(first <= point <= last for first, last in SPACELESS):
+            kind = "spaceless"
+        if kind != runs[-1][0]:
+            runs.append((kind, []))
+        if kind == "spaceless" and category[0] == "M" and runs[-1][1]:
+            runs[-1][1][-1] += letter
+        else:
+            runs[-1][1].append(letter)
+    found = []
+    for kind, letters in runs:
+        if kind == "letter":
+            found.append("".join(letters))
+        elif kind == "spaceless":
+            for at, letter in enumerate(letters):
+                if at > 0:
+                    found.append(letters[at - 1] + letter)
+                if characters or len(letters) == 1:
+                    found.append(letter)
+    return found

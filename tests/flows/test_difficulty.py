@@ -11,15 +11,17 @@ from ebr_core.arrays import Float64
 from ebr_core.measure.intervals import bootstrap
 from ebr_core.measure.metrics import hits, recall_at_k
 from ebr_core.search.index_specs import Exact
+from ebr_core.text.bm25_config import Bm25
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.training.arm_config import Arm, Training
 from ebr_core.training.loss_config import Softmax
 from tasks.artifacts import Artifact
+from tasks.bm25_stages import retrieve_bm25, tune_bm25
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import featurise
 from tasks.list_measures import clusters_of
 from tasks.log_stages import contents_of, extract, sample, simulate_log
-from tasks.retrieval_stages import build_index, embed_texts, retrieve, retrieve_baseline, retrieve_oracle
+from tasks.retrieval_stages import build_index, embed_texts, retrieve, retrieve_oracle
 from tasks.training_stages import train_arm
 
 WORLD = World()  # the default: smaller worlds are easier (see LOG.md)
@@ -38,7 +40,8 @@ def recalls() -> tuple[dict[str, Float64], Float64]:
     log = extract.fn(tables, Split(), contents_of(tables))
     test, validation = sample.fn(log, "test", 2_000, 1, world), sample.fn(log, "validation", 500, 1)
     features = featurise.fn(log, TEXT.features)
-    lists = {"bm25": retrieve_baseline.fn(log, test, "bm25", 10)}
+    bm25 = tune_bm25.fn(log, validation, Bm25(), 10)
+    lists = {"bm25": retrieve_bm25.fn(log, test, bm25, 10)}
     for sees in ("text", "place", "everything"):
         lists[f"oracle-{sees}"] = retrieve_oracle.fn(WORLD, world, log, test, sees, 10)
     for name, arm in (("text", TEXT), ("untrained", UNTRAINED)):

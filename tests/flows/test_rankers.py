@@ -17,6 +17,7 @@ from data.experiment.experiment_file import load_experiment
 from ebr_core.errors import InputError
 from ebr_core.rerank.ranker_features import Ranker
 from ebr_core.search.index_specs import Exact
+from ebr_core.text.bm25_config import Bm25
 from flows.app.audit import run_audit
 from flows.app.check import describe_experiment
 from flows.app.explain import explain_arms
@@ -24,6 +25,7 @@ from flows.app.negatives import inspect_negatives
 from flows.app.ratings import export_ratings
 from flows.ebr import ebr
 from tasks.artifacts import Artifact, artifacts
+from tasks.bm25_stages import tune_bm25
 from tasks.eval_sets import read_sample
 from tasks.log_stages import sample
 from tasks.ranker_stages import estimate_examination, read_examination, train_ranker
@@ -123,7 +125,8 @@ def test_the_validation_is_halved_and_no_search_of_the_test_trains(outcome: Outc
 
 
 def test_a_ranker_trained_twice_has_the_same_bytes(outcome: Outcome, tmp_path: Path) -> None:
-    _, ranking = _validation_samples(outcome, tmp_path)
+    validation, ranking = _validation_samples(outcome, tmp_path)
+    bm25 = tune_bm25.fn(outcome.log, validation, Bm25(), 10)
     n = len(read_sample(ranking).searches["search_row"])
     documents = pq.read_metadata(outcome.log.folder / "documents.parquet").num_rows
     vectors_of_parts = [  # random with both its seeds
@@ -138,7 +141,7 @@ def test_a_ranker_trained_twice_has_the_same_bytes(outcome: Outcome, tmp_path: P
         index, folder = build_index.fn(vectors, ranking, Exact(), 1), tmp_path / vectors.digest
         folder.mkdir()
         train_ranker.fn.__wrapped__(  # type: ignore[attr-defined] # the stage itself, past its artifact
-            folder, outcome.log, ranking, settings, 0, 1, vectors, index, examination
+            folder, outcome.log, ranking, bm25, settings, 0, 1, vectors, index, examination
         )
         repeated_bytes.add((folder / "ranker.txt").read_bytes())
     assert len(vectors_of_parts) >= 2

@@ -16,7 +16,9 @@ from ebr_core.errors import InputError
 from ebr_core.rerank.examination import Examination
 from ebr_core.rerank.ranker_features import Ranker, SearchResults
 from ebr_core.search.index_specs import Exact
+from ebr_core.text.bm25_config import Bm25
 from tasks.artifacts import Artifact
+from tasks.bm25_stages import tune_bm25
 from tasks.log_stages import sample
 from tasks.ranker_stages import _as_retrieved, _bias, _held_out, estimate_examination, read_ranker_summary, train_ranker
 from tasks.retrieval_stages import build_index
@@ -112,8 +114,9 @@ def _train(folder: Path, clicked: str) -> Artifact:
     queries = np.load(vectors.folder / "documents.npy")[np.arange(20) % 4]
     np.save(vectors.folder / "queries.npy", queries)
     spec = Ranker(of="a", depth=4, leaf_rows=1, trees=3, embedding="cosine")
+    bm25 = tune_bm25.fn(log, None, Bm25(k1=1.2, b=0.75), 10)
     inputs = vectors, build_index.fn(vectors, ranking, Exact(), 1), estimate_examination.fn(log)
-    return train_ranker.fn(log, ranking, spec, 0, 1, *inputs)
+    return train_ranker.fn(log, ranking, bm25, spec, 0, 1, *inputs)
 
 
 def test_features_that_a_log_lacks_are_left_out_and_reported(tmp_path: Path) -> None:

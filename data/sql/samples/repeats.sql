@@ -1,5 +1,5 @@
--- Of the sampled searches with a clicked target: the number whose query occurs in training, exactly or nearly (the same words in
--- another order, case or punctuation), and the number whose target was clicked in training for that query, by any or the same searcher.
+-- Of the sampled searches with a clicked target: the number whose query occurs in training, folded or nearly (the same words in
+-- another order), and the number whose target was clicked in training for that query, by any or the same searcher.
 WITH sampled AS (
     SELECT search_row, query_row, searcher_row FROM searches
     WHERE search_row IN (SELECT search_row FROM targets WHERE targets = 'clicked')

@@ -41,7 +41,7 @@ TABLE = pa.table(
         )
     }
 )
-TERMS = index_terms(TABLE["title"].to_pylist())
+TERMS = index_terms(TABLE["title"].to_pylist(), "en", 1.2, 0.75)
 CLOSENESS = [0.9, 0.5, 0.8, 0.1]  # of the documents to the query
 
 

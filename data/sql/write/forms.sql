@@ -1,0 +1,1 @@
+CREATE TABLE query_forms (query VARCHAR, form VARCHAR);

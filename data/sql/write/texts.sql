@@ -1,0 +1,1 @@
+SELECT DISTINCT query FROM numbered_searches
