@@ -14,7 +14,7 @@ from numba import njit, prange
 from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.parallel import parallel
 from ebr_core.text.bm25_config import Language
-from ebr_core.text.words import cut_words
+from ebr_core.text.tokenizer import cut_words
 
 NONE = np.int32(-1)
 BLOCK = 16  # queries that share a thread's memory

@@ -155,8 +155,8 @@ def test_no_bundle_or_a_later_format_is_refused(folder: Path, tmp_path: Path) ->
         open_bundle(tmp_path)
     later = _copy(folder, tmp_path / "later")
     manifest = json.loads((later / "manifest.json").read_text())
-    (later / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
-    with pytest.raises(InputError, match="format 2, this version reads 1"):
+    (later / "manifest.json").write_text(json.dumps(manifest | {"format": 3}))
+    with pytest.raises(InputError, match="format 3, this version reads 2"):
         open_bundle(later)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ebr_core.text.bm25_config import Bm25, Language
 from ebr_core.text.folding import fold_queries
 from ebr_core.text.ngram_hashing import written_ngrams
-from ebr_core.text.words import cut_words
+from ebr_core.text.tokenizer import cut_words
 from ebr_core.towers.feature_config import TextFeatures
 
 SIGNS = [*"aAéÉßöİıñ1²", *"кйЙω", *"東京都のガﾞｶ", *"ที่น้ำ", *"한글", *"مُحم", *"हिन्", *" -'_+!・々\u0301", "🎂"]
