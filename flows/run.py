@@ -129,8 +129,8 @@ def _failed_ensembles(
             yield _label(run), reason
 
 
-def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunResults:
-    """The results of all lists."""
+def evaluated_lists(spec: Experiment, source: Source, run: SettledRun) -> list[EvaluatedList]:
+    """All lists to evaluate: those of baselines, of arms through their indexes, and those made of arms."""
     made_by_engine = {name: engine_reasons(name, rows) for name, rows in run.baselines.items()}
     lists = [
         EvaluatedList(arm=name, seed=None, index=NO_INDEX, rows=rows, undecidable=made_by_engine[name])
@@ -147,6 +147,11 @@ def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Sett
             undecidable |= made_by_engine[fused]
         index = spec.index_of_list(name)
         lists.append(EvaluatedList(arm=name, seed=list_seed, index=index, rows=rows, undecidable=undecidable))
+    return lists
+
+
+def evaluate_run(spec: Experiment, searches: EvalSets, lists: list[EvaluatedList]) -> RunResults:
+    """The results of all lists."""
     return evaluate(result(searches.test), lists, spec.questions, spec.evaluation)
 
 
@@ -180,7 +185,15 @@ def select_champion(spec: Experiment, experiment: str, run: SettledRun) -> str |
     return publish_champion(experiment, run.bundles, recalls)
 
 
-def finish_run(spec: Experiment, experiment: str, source: Source, searches: EvalSets, run: SettledRun) -> FinishedRun:
+def finish_run(
+    spec: Experiment,
+    experiment: str,
+    source: Source,
+    searches: EvalSets,
+    run: SettledRun,
+    lists: list[EvaluatedList],
+    champion: str | None,
+) -> FinishedRun:
     """The run in the form that the report and MLflow read."""
     trained_arms = [
         TrainedArm(arm=arm, seed=seed, towers=run.towers.get((arm, seed)), error=run.untrained.get((arm, seed)))
@@ -205,6 +218,8 @@ def finish_run(spec: Experiment, experiment: str, source: Source, searches: Eval
         costs=tuple(_costs(run)),
         indexes=indexes,
         bundles=run.bundles,
+        lists=tuple(lists),
+        champion=champion,
         failures=run.failures,
     )
 
