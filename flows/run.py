@@ -130,8 +130,8 @@ def _failed_ensembles(
             yield _label(run), reason
 
 
-def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunResults:
-    """The results of all lists."""
+def evaluated_lists(spec: Experiment, source: Source, run: SettledRun) -> list[EvaluatedList]:
+    """All lists to evaluate: those of baselines, of arms through their indexes, and those made of arms."""
     made_by_engine = {name: engine_reasons(name, rows) for name, rows in run.baselines.items()}
     lists = [
         EvaluatedList(arm=name, seed=None, index=NO_INDEX, rows=rows, undecidable=made_by_engine[name])
@@ -148,6 +148,11 @@ def evaluate_run(spec: Experiment, source: Source, searches: EvalSets, run: Sett
             undecidable |= made_by_engine[fused]
         index = spec.index_of_list(name)
         lists.append(EvaluatedList(arm=name, seed=list_seed, index=index, rows=rows, undecidable=undecidable))
+    return lists
+
+
+def evaluate_run(spec: Experiment, searches: EvalSets, lists: list[EvaluatedList]) -> RunResults:
+    """The results of all lists."""
     return evaluate(result(searches.test), lists, spec.questions, spec.evaluation)
 
 
@@ -182,7 +187,14 @@ def select_champion(spec: Experiment, experiment: str, run: SettledRun) -> str |
 
 
 def finish_run(
-    spec: Experiment, experiment: str, source: Source, searches: EvalSets, bm25: TunedBm25, run: SettledRun
+    spec: Experiment,
+    experiment: str,
+    source: Source,
+    searches: EvalSets,
+    bm25: TunedBm25,
+    run: SettledRun,
+    lists: list[EvaluatedList],
+    champion: str | None,
 ) -> FinishedRun:
     """The run in the form that the report and MLflow read."""
     trained_arms = [
@@ -209,6 +221,8 @@ def finish_run(
         costs=tuple(_costs(run)),
         indexes=indexes,
         bundles=run.bundles,
+        lists=tuple(lists),
+        champion=champion,
         failures=run.failures,
     )
 

@@ -146,11 +146,12 @@ def _notes(repeats: dict[str, int]) -> list[dict[str, str]]:
 def _sampled(name: str, ranked: list[RankedArm], candidates: int, k: int) -> dict[str, Any]:
     """Each arm's recall both ways (the mean over seeds), the agreement of the two orders, and the pairs that swap."""
     by_arm: dict[str, list[tuple[float, float]]] = {}
+    searches = 0
     for run in ranked:
         table = pq.read_table(run.ranks.folder / "ranks.parquet", filters=[("targets", "=", name)])
         _, counts = np.unique(table["search_row"].to_numpy(), return_counts=True)
         targets = Targets(np.concatenate([[0], np.cumsum(counts)]), np.zeros(len(table), np.int32))
-        ranks = table["rank"].to_numpy()
+        ranks, searches = table["rank"].to_numpy(), len(counts)
         whole_recall, sampled_recalls = (
             sampled_recall(ranks, targets, candidates, n, k).mean() for n in (candidates, NEGATIVES)
         )
@@ -165,6 +166,7 @@ def _sampled(name: str, ranked: list[RankedArm], candidates: int, k: int) -> dic
     return {
         "k": k,
         "negatives": NEGATIVES,
+        "searches": searches,
         "arms": {arm: {"whole": recalls[0], "sampled": recalls[1]} for arm, recalls in arms.items()},
         "agreement": None if len(arms) < 2 else agreement(*np.array(list(arms.values())).T),
         "changed": changed,

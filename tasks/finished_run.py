@@ -6,6 +6,7 @@ from data.experiment.experiment_spec import Experiment
 from ebr_core.frozen import Frozen
 from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun
+from tasks.evaluation_stage import EvaluatedList
 from tasks.feedback_stages import FeedbackResult
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, TrainedTowers, TunedBm25
 from tasks.ranker_stages import RankerRun
@@ -44,4 +45,6 @@ class FinishedRun(Frozen):
     costs: tuple[CostSource, ...]
     indexes: dict[str, dict[str, BuiltIndex]]  # arm-seed → name → index
     bundles: dict[str, ModelBundle]  # arm or ensemble → bundle
+    lists: tuple[EvaluatedList, ...]  # what was evaluated on the test
+    champion: str | None  # the row that validation chose, and that is served
     failures: dict[str, str]  # label of a stage → error

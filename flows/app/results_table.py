@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import json
-
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from data.experiment.experiment_spec import Experiment
-from tasks.report.page import Grid, split_verdict
-from tasks.report.result import read_rows
+from tasks.report.page import Grid, split_outcome, without_markup
+from tasks.report.recommendation import recommendation
+from tasks.report.result import FEW, read
 from tasks.report.terminal_tables import pair_grid, question_grid, recall_grid, retrieval_grid
 from tasks.tracking.runs import Outcome
 
-STYLES = {"holds": "green", "contradicted": "red", "undecided": "yellow", "too few": "dim"}
-FINDINGS = ("better", "worse", "equal", "unclear", "more", "less")  # verdicts on questions without a claim
+STYLES = {"better": "green", "worse": "red"}  # of a finding; all others are dim
 
 
 def show(outcome: Outcome, spec: Experiment, console: Console) -> None:
     """Print, for each target set, every arm's recall over the whole corpus, then the questions' paired differences."""
-    rows = read_rows(outcome.results.folder / "results.parquet")
-    checks = json.loads((outcome.results.folder / "checks.json").read_text())
-    for counts in json.loads((outcome.sample.folder / "counts.json").read_text()):
-        target_rows = [row for row in rows if row.targets == counts["targets"]]
-        if target_rows:
-            console.print(as_table(recall_grid(target_rows, counts, checks, spec)), Text(""))
-    if spec.questions:
-        console.print(as_table(question_grid(rows, spec)), Text(""))
-    console.print(as_table(pair_grid(rows)), Text(""))
+    result = read(outcome.report.folder)
+    for counts in (counts for counts in result.counts if counts["targets"] in result.sets):
+        rows = [row for row in result.rows if row.targets == counts["targets"]]
+        validation = result.validation if counts["targets"] == result.main else []
+        console.print(as_table(recall_grid(rows, counts, result.checks, spec, validation)), Text(""))
+    console.print(as_table(question_grid(result.rows, spec)), Text(""))
+    console.print(as_table(pair_grid(result.rows, result.k)), Text(""))
     if spec.combined_lists:
-        console.print(as_table(retrieval_grid(rows, spec)), Text(""))
+        console.print(as_table(retrieval_grid(result.rows, spec)), Text(""))
+    if result.few_sets:
+        names = ", ".join(f"{name} ({result.every_set[name]})" for name in result.few_sets)
+        console.print(f"Target sets of fewer than {FEW} searches are in the report alone: {names}.\n", soft_wrap=True)
     for arm, error in outcome.failures.items():
         console.print(f"[red]failed[/red] {arm}: {error}")
+
+
+def show_advice(outcome: Outcome, console: Console) -> None:
+    """Print what to use, in one line."""
+    advice = without_markup(recommendation(read(outcome.report.folder)))
+    console.print(advice, soft_wrap=True, markup=False, highlight=False, style="bold")
 
 
 def as_table(grid: Grid | None) -> RenderableType:
@@ -53,8 +58,9 @@ def as_table(grid: Grid | None) -> RenderableType:
 
 
 def _cell(text: str) -> str:
-    """The cell as rich's markup, with its verdict in colour."""
-    before, word = split_verdict(text)
-    if word not in (*STYLES, *FINDINGS):
+    """The cell as rich's markup, with its finding in colour."""
+    before, finding, rest = split_outcome(text)
+    if not finding:
         return escape(text)
-    return f"{escape(before)} [{STYLES.get(word, 'default')}]{word}[/]"
+    gap = "\n" if ";\n" in text else " "
+    return f"{escape(before)}{gap}[{STYLES.get(finding, 'dim')}]{finding}[/]{escape(rest)}"

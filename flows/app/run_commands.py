@@ -31,7 +31,7 @@ def run(experiment: EXPERIMENT_FILE) -> None:
     spec = _load_experiment(experiment)  # before anything starts
     show_bars = sys.stderr.isatty()
     open_session(quiet=show_bars)  # the bars show the progress
-    from flows.app.results_table import show
+    from flows.app.results_table import show, show_advice
     from flows.ebr import ebr
     from tasks.progress import BARS
 
@@ -45,6 +45,7 @@ def run(experiment: EXPERIMENT_FILE) -> None:
     console.print(f"Results: {outcome.results.folder}", soft_wrap=True)
     console.print(f"Report:  {outcome.report.folder / 'report.html'}", soft_wrap=True)
     console.print("Pages:   make ui (MLflow to compare arms, Prefect to see the flow)")
+    show_advice(outcome, console)
     if state.is_failed():
         console.print(f"[red]failed[/red]: {state.message}", soft_wrap=True)
         raise typer.Exit(1)

@@ -19,16 +19,39 @@ SETS = {
 FINDINGS = {
     "better": "is better than",
     "worse": "is worse than",
-    "equal": "equals",
-    "unclear": "cannot be distinguished from",
+    "equal": "ties with",
+    "unclear": "cannot be told from",
 }
-SCANNED = {"better": "scans more than", "worse": "scans less than"}
+SCANNED = {
+    "better": "scans more than",
+    "worse": "scans less than",
+    "equal": "scans as many as",
+    "unclear": "scans more or less than",
+}
+WORDS = {"equal": "tie"}  # a finding, in a cell; without an entry, the finding itself
+WORDS_OF_SCANNED = {"better": "more", "worse": "less", "equal": "as many"}
+MANY = 4  # arms of a question without a claim, from which on one sentence lists them
+LISTED = {"better": "Better", "equal": "A tie", "unclear": "Unclear", "worse": "Worse", "too few": "Too few searchers"}
+CLAIMS = {"gain": "a gain", "worse": "a loss", "equal": "a tie"}
+
+
+def finding_word(row: ResultRow) -> str:
+    """The finding in a word or two: better, worse, tie, unclear, too few; of documents scanned: more, less, as many."""
+    finding = str(row.finding)
+    return (WORDS_OF_SCANNED if row.metric == "scanned" else WORDS).get(finding, finding)
+
+
+def outcome_cell(row: ResultRow) -> str:
+    """+.012 [+.004, +.020]; better, as claimed: the difference, the finding, and what became of a claim."""
+    if row.finding == "too few":
+        return f"{signed(row.difference)}; too few"
+    of_claim = {"holds": ", as claimed", "contradicted": f", claimed {CLAIMS.get(str(row.claim))}"}
+    return f"{difference(row)}; {finding_word(row)}{of_claim.get(str(row.verdict), '')}"
 
 
 def verdict_of(row: ResultRow) -> str:
-    """The verdict on the claim or, without one, the finding; of documents scanned: more or less."""
-    words = {"better": "more", "worse": "less"} if row.metric == "scanned" else {}
-    return row.verdict or words.get(str(row.finding), str(row.finding))
+    """The verdict on the claim; without a claim, the finding."""
+    return row.verdict or finding_word(row)
 
 
 def difference(row: ResultRow) -> str:
@@ -41,40 +64,65 @@ def widest(rows: list[ResultRow]) -> ResultRow:
     return max(rows, key=lambda row: abs(row.difference))
 
 
+def answers_to(rows: list[ResultRow], title: str) -> list[str]:
+    """The answers to one question: a sentence for each arm, or one for all where many are compared without a claim."""
+    if len(rows) < MANY or any(row.claim or row.open_because for row in rows):
+        return [answer(row, title) for row in rows]
+    found = []
+    for finding, words in LISTED.items():
+        arms = [row for row in rows if row.finding == finding]
+        arms.sort(key=lambda row: -row.difference)
+        if arms:
+            found.append(f"{words}: " + ", ".join(f"`{row.arm}` {difference(row)}" for row in arms))
+    about = f"**{title}**" if title else f"Against `{rows[0].baseline}`"
+    return [f"{about}, {rows[0].measure}. {'. '.join(found)}. *{rows[0].question}*"]
+
+
 def answer(row: ResultRow, title: str) -> str:
-    """One arm's answer to its question: the finding, its interval, and the verdict on the claim."""
-    about = f"**{row.question}**" + (f", {title}" if title else "")
+    """One arm's answer to its question: the finding, its interval, what became of the claim, the code of the
+    question."""
+    return f"{sentence(row, title)} *{row.question}*"
+
+
+def sentence(row: ResultRow, title: str) -> str:
+    """The finding and its interval, then what became of the claim."""
+    about = f"**{title}**: " if title else ""
+    number = f"{signed(row.difference)} {row.measure}"
     if row.finding == "too few":
-        remark = f"only {row.clusters} searchers (or sessions): too few for an interval"
-        return f"{about}: `{row.arm}` − `{row.baseline}` = {signed(row.difference)} {row.measure}, {remark}."
-    words = FINDINGS | (SCANNED if row.metric == "scanned" else {})
-    finding = f"`{row.arm}` {words[str(row.finding)]} `{row.baseline}`"
-    inside = row.finding == "equal" or (row.claim, row.verdict) == ("equal", "holds")
-    within = f", within ± {share(row.margin)}" if inside else ""
-    number = f"{signed(row.difference)} {row.measure} {ends(row.family_low, row.family_high)}"
-    return f"{about}: {finding}{within}: {number}. {_verdict(row)}".rstrip()
-
-
-def _verdict(row: ResultRow) -> str:
-    if row.verdict is None:
-        return f"Not decided: {row.open_because}." if row.open_because else ""
-    sentence = f'The claim "{row.claim}": **{row.verdict}**'
-    return f"{sentence}; {_still_open(row)}." if row.verdict == "undecided" else f"{sentence}."
-
-
-def _still_open(row: ResultRow) -> str:
-    """The reason why a claim is undecided, and what this sample could have decided."""
+        few = f"only {row.clusters} searchers (or sessions), too few for an interval"
+        return f"{about}`{row.arm}` − `{row.baseline}` = {number}, {few}."
+    interval = ends(row.family_low, row.family_high)
     if row.open_because:
-        return row.open_because
-    reach, margin = (row.family_high - row.family_low) / 2, share(row.margin)
+        return f"{about}`{row.arm}` − `{row.baseline}` = {number} {interval}, not decided: {row.open_because}."
+    words = SCANNED if row.metric == "scanned" else FINDINGS
+    within = f", within ± {share(row.margin)}" if row.finding == "equal" else ""
+    found = f"`{row.arm}` {words[str(row.finding)]} `{row.baseline}`{within}: {number} {interval}."
+    return f"{about}{found} {_of_claim(row)}".rstrip()
+
+
+def _of_claim(row: ResultRow) -> str:
+    """What became of the claim; empty without one."""
+    if row.claim is None:
+        return ""
+    claimed = f"Claimed: {CLAIMS[row.claim]}" + (f" within ± {share(row.margin)}" if row.claim == "equal" else "")
+    if row.verdict == "holds":
+        return f"{claimed}, which **holds**."
+    if row.verdict == "contradicted":
+        return f"{claimed}, which is **contradicted**."
+    return f"{claimed}; {_not_shown(row)}."
+
+
+def _not_shown(row: ResultRow) -> str:
+    """What is left of a claim that is neither shown nor contradicted, and what this sample could have shown."""
+    margin = share(row.margin)
+    if row.claim != "equal" and row.finding == "equal":
+        return f"if there is one, it is smaller than {margin}"
+    if row.claim == "equal" and row.finding in ("better", "worse"):
+        return f"the difference may be smaller or larger than {margin}"
+    if row.claim == "equal" and (reach := (row.family_high - row.family_low) / 2) >= row.margin:
+        return f"the interval reaches ± {share(reach)}, too wide to show one"
     could = f"a true difference of {share(row.detectable)} would have been shown four times out of five"
-    if row.claim != "equal":
-        return f"if they differ, then by less than {margin}; {could}" if row.finding == "equal" else could
-    if row.finding in ("better", "worse"):
-        return f"they differ, but whether by more than ± {margin} is open"
-    if reach >= row.margin:
-        return f"the interval reaches ± {share(reach)}, so equality within ± {margin} was out of reach"
-    return f"equality within ± {margin} is neither shown nor ruled out; {could}"
+    return f"neither shown nor ruled out ({could})"
 
 
 def for_whom(rows: list[ResultRow], whole: ResultRow) -> str | None:

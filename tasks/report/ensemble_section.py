@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isnan, nan
 from typing import Any
 
-from data.experiment.experiment_spec import arm_of
+from data.experiment.experiment_spec import BASELINES, arm_of
 from ebr_core.search.index_specs import EXACT
 from tasks.report import plots
 from tasks.report.formats import DASH, optional, share, signed
@@ -28,10 +28,12 @@ def ensemble_blocks(
 
 
 def _compared(spec: dict[str, Any]) -> list[str]:
-    """The ensembles, their parts, and every arm in a question with an ensemble."""
+    """The ensembles, their parts, and every arm in a question with an ensemble, unless the baseline is not trained."""
     ensembles = spec["ensembles"]
     names = [*ensembles, *(part for ensemble in ensembles.values() for part in ensemble["parts"])]
     for question in spec["questions"].values():
+        if question["baseline"] in (*BASELINES, *spec.get("lists", {})):  # every arm is compared with BM25
+            continue
         arms = [arm_of(label) for label in (question["baseline"], *question["arms"])]
         names += arms if set(arms) & set(ensembles) else []
     return [name for name in dict.fromkeys(names) if name in ensembles or name in spec["arms"]]

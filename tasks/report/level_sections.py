@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import OWN_INDEXES
-from tasks.report import plots
 from tasks.report.answers import SETS
 from tasks.report.formats import DASH, optional, share
 from tasks.report.measures import measure_columns
-from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, Picture, tabulate
-from tasks.report.result import Result, cells, label, pivot, without_oracles, written
+from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, tabulate
+from tasks.report.result import Result, ResultRow, cells, pivot, written
+from tasks.report.seed_means import over_seeds, validation_recalls
 from tasks.slices import WHOLE
 
 KIND = "kind: "
-
-
-def curve_blocks(result: Result) -> list[Block]:
-    """Recall by K, a panel for each target set."""
-    panels = {}
-    for name in result.sets:
-        rows = [row for row in without_oracles(result.plain, name) if row.metric == "recall"]
-        ks = sorted({row.k for row in rows if row.k})
-        curves = pivot(rows, ["arm"], "k")
-        panels[name] = {str(arm): [(k, line[k]) for k in ks] for arm, line in curves.iterrows()}
-    if not panels:
-        return []
-    words = "Recall by K of every arm, a panel for each target set"
-    return [Heading("Recall by K"), Picture("recall-by-k", plots.svg(plots.recall_by_k(panels)), words)]
 
 
 def attainable_blocks(result: Result) -> list[Block]:
@@ -55,55 +41,82 @@ def attainable_blocks(result: Result) -> list[Block]:
 
 
 def level_blocks(result: Result) -> list[Block]:
-    """The tables of all metrics of all arms: the main target set is shown, the others on demand."""
-    return [Heading("All metrics"), *(_level_grid(result, targets) for targets in result.sets)]
+    """The tables of all metrics of all arms: the main target set is shown, the others, and seeds, on demand."""
+    sets = [*result.sets, *result.few_sets]
+    return [Heading("All metrics"), *(_level_grid(result, targets) for targets in sets), *_seed_grids(result)]
 
 
 def _level_grid(result: Result, targets: str) -> Grid:
-    """A line for each arm and seed, a column for each measure that the page shows."""
+    """A line for each arm, a column for each measure that the page shows: means over seeds."""
     ks, k = result.spec["evaluation"]["ks"], result.k
-    rows = [row for row in result.plain if row.targets == targets]
-    runs = cells(rows, lambda row: (row.arm, row.seed), lambda row: row.measure)
-    order = sorted(runs, key=lambda run: (run[0] in ORACLES, -runs[run][result.recall].value))
-    columns: Columns[tuple[str, int | None]] = [("arm", lambda run: label(*run))]
-    columns += measure_columns(runs, ks, k, lambda measure: measure.on_page)
+    rows = [row for row in over_seeds(result.rows) if row.is_level and (row.targets, row.slice) == (targets, WHOLE)]
+    arms = cells(rows, lambda row: row.arm, lambda row: row.measure)
+    order = sorted(arms, key=lambda arm: (arm in ORACLES, -arms[arm][result.recall].value))
+    columns: Columns[str] = [("arm", str)]
+    if (on_validation := validation_recalls(result.validation, k)) and targets == result.main:
+        columns.append((f"validation recall@{k}", lambda arm: _interval(on_validation.get(arm))))
+    columns += measure_columns(arms, ks, k, lambda measure: measure.on_page)
+    about = f"Targets: {SETS[targets]} ({result.every_set[targets]:,} searches)."
+    if targets != result.main:
+        return tabulate(columns, order, about, folded=True)
     caption = (
-        f"Targets: {SETS[targets]}. Coverage: share of the documents alive that any search shows; popularity lift: "
-        "how much more popular the retrieved are than the targets, in shares of the documents; unseen: share of the "
-        "retrieved that nobody was shown or judged for the query; intervals over "
-        "searchers, training noise not included."
+        f"{about} Means over seeds. Coverage: share of the documents alive that any search shows; popularity lift: how "
+        "much more popular the retrieved are than the targets, in shares of the documents; unseen: share of the "
+        "retrieved that nobody was shown or judged for the query; intervals over searchers, without training noise."
     )
-    return tabulate(columns, order, caption, folded=targets != result.main)
+    return tabulate(columns, order, caption)
+
+
+def _interval(row: ResultRow | None) -> str:
+    return share(row.value, row.low, row.high) if row else DASH
+
+
+def _seed_grids(result: Result) -> list[Grid]:
+    """The main recall by arm and seed; empty where every arm has one seed."""
+    rows = [row for row in result.plain if (row.targets, row.measure) == (result.main, result.recall)]
+    values = pivot((row for row in rows if row.seed is not None), ["arm"], "seed")
+    if len(values.columns) < 2:
+        return []
+    columns: Columns[str] = [("arm", str)]
+    columns += [(f"seed {seed}", written(values[seed], share)) for seed in values.columns]
+    return [tabulate(columns, values.index, f"{result.recall} by seed, targets: {SETS[result.main]}", folded=True)]
 
 
 def index_blocks(result: Result) -> list[Block]:
     """The table of the recall that indexes lose against exact search, and their cost; empty without indexes."""
-    rows = [
-        row
-        for row in result.rows
-        if row.question is None and row.index not in OWN_INDEXES
-        if (row.slice, row.targets, row.k) == (WHOLE, result.main, result.k)
-    ]
-    values = {
-        run: {metric: row.value for metric, row in by.items()}
-        for run, by in cells(rows, lambda row: (row.arm, row.seed, row.index), lambda row: row.metric).items()
-    }
-    for cost in result.costs:
-        if cost.index and (run := (cost.arm, cost.seed, cost.index)) in values:
-            values[run][cost.cost] = cost.value
+    wanted = (WHOLE, result.main, result.k)
+    values: dict[tuple[str, str], dict[str, float]] = {}
+    for row in over_seeds(result.rows):
+        if row.index not in OWN_INDEXES and (row.slice, row.targets, row.k) == wanted:
+            values.setdefault((row.arm, row.index), {})[row.metric] = row.value
+    for (arm, index, cost), of_seeds in _costs(result).items():
+        if (arm, index) in values:
+            values[arm, index][cost] = sum(of_seeds) / len(of_seeds)
     if not values:
         return []
     lines = [
         [
-            label(arm, seed),
+            arm,
             index,
             share(by["recall"]),
             share(by["index_recall"]) if "index_recall" in by else DASH,
             f"{by['index_bytes'] / 1e6:.1f} MB" if "index_bytes" in by else DASH,
             optional("{:,.0f}", by.get("queries_per_s")),
         ]
-        for (arm, seed, index), by in values.items()
+        for (arm, index), by in values.items()
     ]
     headers = ["arm", "index", result.recall, f"index {result.recall}", "size", "queries/s"]
-    caption = "Index recall: the share of the exactly nearest that the index finds; it is never mixed with the model's."
+    caption = (
+        "Means over seeds. Index recall: the share of the exactly nearest that the index finds; it is never mixed with "
+        "the model's."
+    )
     return [Heading("Indexes"), Grid(headers, lines, caption)]
+
+
+def _costs(result: Result) -> dict[tuple[str, str, str], list[float]]:
+    """(arm, index, cost) → its value for each seed."""
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for cost in result.costs:
+        if cost.index:
+            values.setdefault((cost.arm, cost.index, cost.cost), []).append(cost.value)
+    return values

@@ -22,7 +22,7 @@ class Heading(NamedTuple):
 
 
 class Paragraph(NamedTuple):
-    """A sentence or more; kind is "", "good", "bad" or "note". `code` and **bold** are understood."""
+    """A sentence or more; kind: "", "answer", "good", "bad" or "note". `code`, **bold** and *small* are understood."""
 
     text: str
     kind: str = ""
@@ -37,7 +37,7 @@ class Bullets(NamedTuple):
 class Grid(NamedTuple):
     """A table of text for the page, which aligns numbers to the right, and for a terminal.
 
-    A cell may end in "; holds" or another verdict, which is then coloured.
+    A cell may end in "; better, as claimed" or another finding, which is then coloured.
     """
 
     headers: list[str]
@@ -58,12 +58,37 @@ class Picture(NamedTuple):
     svg: str
     words: str
 
+    @property
+    def is_wide(self) -> bool:
+        """True if its letters are too small to read on a telephone, unless it is scrolled."""
+        width = re.search(r'width="([\d.]+)pt"', self.svg)
+        return width is not None and float(width[1]) > WIDE_POINTS
 
-Block = Heading | Paragraph | Bullets | Grid | Picture
+
+class LogText(NamedTuple):
+    """A text from a log, which the page shows as it is: no markup is read in it."""
+
+    text: str
+    before: str = ""  # ours, small: the rank of a document
+    is_hit: bool = False
+
+
+class LogTable(NamedTuple):
+    """A table of texts from a log, several in a cell, on demand. Only the page has it, because these are searchers' own
+    words: Markdown, which MLflow and Prefect show in part, does not."""
+
+    summary: str
+    headers: list[str]
+    rows: list[list[list[LogText]]]
+
+
+Block = Heading | Paragraph | Bullets | Grid | Picture | LogTable
 Columns = list[tuple[str, Callable[[T], str]]]  # heading, and the cell of a line
 
+WIDE_POINTS = 420
 NUMBER = re.compile(r"^[−+-]?[\d.,]+( ?%| s| MB)?( \[.*\])?$")
-VERDICTS = {"holds": "holds", "contradicted": "contradicted", "undecided": "undecided", "too few": "few"}
+OUTCOMES = ("better", "worse", "tie", "unclear", "too few", "more", "less", "as many")  # better and worse have colours
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")  # turns of direction, too
 
 
 def tabulate(columns: Columns[T], lines: Iterable[T], caption: str = "", folded: bool = False) -> Grid:
@@ -82,24 +107,38 @@ def as_markdown(title: str, blocks: list[Block]) -> str:
     return TEMPLATES.get_template("page.md.j2").render(title=title, blocks=blocks)
 
 
-def split_verdict(cell: str) -> tuple[str, str]:
-    """The text of a cell, and the word after its last semicolon ("" without one)."""
-    text, semicolon, word = cell.rpartition("; ")
-    return (text, word) if semicolon else (cell, "")
+def split_outcome(cell: str) -> tuple[str, str, str]:
+    """A cell "+.012 [+.004, +.020]; better, as claimed" as the text before, the finding, and what follows it; a cell
+    without a finding as itself and two empty texts."""
+    text, semicolon, outcome = cell.rpartition(";")
+    finding, comma, rest = outcome.strip().partition(", ")
+    return (text, finding, comma + rest) if semicolon and finding in OUTCOMES else (cell, "", "")
+
+
+def plain_text(text: str) -> str:
+    """A text from a log on one line, without control characters."""
+    return " ".join(CONTROL.sub(" ", text).split())
+
+
+def without_markup(text: str) -> str:
+    """A sentence of the page for a terminal: without the marks of `code`, **bold** and *small*."""
+    return re.sub(r"`|\*+", "", text)
 
 
 def _inline(text: str) -> Markup:
-    """Escaped text with `code` and **bold** as elements."""
+    """Escaped text with `code`, **bold** and *small* as elements."""
     escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
-    return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", escaped))
+    escaped = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", escaped)
+    return Markup(re.sub(r"\*([^*]+)\*", r"<small>\1</small>", escaped))
 
 
 def _coloured(cell: str) -> Markup:
-    """The cell, its verdict in a class of its own."""
-    text, word = split_verdict(cell)
-    if word not in VERDICTS:
+    """The cell, its finding in a class of its own."""
+    text, finding, rest = split_outcome(cell)
+    if not finding:
         return _inline(cell)
-    return _inline(f"{text}; ") + Markup('<span class="{}">{}</span>').format(VERDICTS[word], word)
+    colour = finding.replace(" ", "-")
+    return _inline(text) + Markup('<div><span class="{}">{}</span>{}</div>').format(colour, finding, rest)
 
 
 def _sides(grid: Grid) -> list[Markup]:
@@ -119,10 +158,11 @@ TEMPLATES = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
-TEMPLATES.filters |= {"inline": _inline, "verdict": _coloured, "sides": _sides, "line": _line}
+TEMPLATES.filters |= {"inline": _inline, "outcome": _coloured, "sides": _sides, "line": _line}
 TEMPLATES.tests |= {
     "heading": lambda block: isinstance(block, Heading),
     "paragraph": lambda block: isinstance(block, Paragraph),
     "bullets": lambda block: isinstance(block, Bullets),
     "picture": lambda block: isinstance(block, Picture),
+    "log_table": lambda block: isinstance(block, LogTable),
 }

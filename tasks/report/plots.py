@@ -9,21 +9,13 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = {
-    "holds": "#1a7f4b",
-    "contradicted": "#c0392b",
-    "undecided": "#8a8f98",
-    "too few": "#c4c8ce",
-    "better": "#1a7f4b",
-    "worse": "#c0392b",
-    "equal": "#2b6cb0",
-    "unclear": "#8a8f98",
-}
+GREEN, RED, GREY, PALE = "#1a7f4b", "#c0392b", "#8a8f98", "#c4c8ce"
+COLOURS = {"better": GREEN, "worse": RED, "too few": PALE}  # of a finding; all others are grey
 
 
 class Line(NamedTuple):
-    """One difference of a forest plot: a label, the value, its interval by itself and in the family, and a colour's
-    name."""
+    """One difference of a forest plot: a label, the value, its interval by itself and in the family, and the
+    finding."""
 
     label: str
     value: float
@@ -31,7 +23,7 @@ class Line(NamedTuple):
     high: float
     family_low: float
     family_high: float
-    colour: str
+    finding: str
     faint: bool = False
 
 
@@ -59,49 +51,15 @@ def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def recall_by_k(panels: dict[str, dict[str, list[tuple[int, float]]]]) -> Figure:
-    """Recall against K on a logarithmic axis: a panel for each title, a curve of (K, recall) for each arm, an arm in
-    the same colour throughout."""
-    arms = sorted(
-        dict.fromkeys(arm for curves in panels.values() for arm in curves), key=lambda arm: -_last(panels, arm)
-    )
-    colour = mpl.colormaps["tab20"]
-    figure = Figure(figsize=(3.4 * len(panels) + 1.9, 3.8), layout="constrained")
-    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
-        for arm in (arm for arm in arms if arm in curves):
-            points = curves[arm]
-            style: dict[str, Any] = {"color": colour(arms.index(arm) % 20), "label": arm}
-            axes.plot(
-                [k for k, _ in points], [value for _, value in points], marker="o", markersize=3.5, lw=1.4, **style
-            )
-        axes.set(xscale="log", xlabel="K", ylim=(0, 1))
-        axes.set_title(title, fontsize=10)
-        axes.set_xticks(ks := sorted({k for points in curves.values() for k, _ in points}), [str(k) for k in ks])
-        axes.minorticks_off()
-        _plain(axes)
-        axes.grid(axis="y", alpha=0.25)
-    all_axes[0].set_ylabel("recall@K")
-    lines = {line.get_label(): line for axes in all_axes for line in axes.get_lines()}
-    figure.legend([lines[arm] for arm in arms], arms, fontsize=8, frameon=False, loc="outside right upper")
-    return figure
-
-
-def _last(panels: dict[str, dict[str, list[tuple[int, float]]]], arm: str) -> float:
-    """Recall at the largest K in the last panel that has the arm."""
-    return next(curves[arm][-1][1] for curves in reversed(panels.values()) if arm in curves)
-
-
 def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> Figure:
     """A panel for each target set, a line for each difference: the dot is the difference, the thick line its interval
-    by itself, the thin one that of the family. A band shows what counts as equal."""
+    by itself, the thin one that of the family; green is better, red worse. A band shows what counts as a tie."""
     labels = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
     places = {label: len(labels) - 1 - at for at, label in enumerate(labels)}
-    longest = max((len(label) for label in labels), default=0)
+    longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
     width = 0.07 * longest + max(2.2, 3.4 - 0.3 * len(panels)) * len(panels)
-    figure = Figure(
-        figsize=(max(6.5, width), 1.1 + (0.3 if len(labels) < 15 else 0.21) * len(labels)), layout="constrained"
-    )
+    height = sum(0.12 + 0.14 * label.count("\n") + (0.16 if len(labels) < 15 else 0.09) for label in labels)
+    figure = Figure(figsize=(max(5, width), 1.1 + height), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
         if margin:
@@ -109,25 +67,27 @@ def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> 
         axes.axvline(0, color="#444", lw=0.8)
         for line in lines:
             _draw(axes, line, places[line.label])
-        axes.set(title=title, xlabel=xlabel, ylim=(-0.6, len(labels) - 0.4))
-        axes.title.set_fontsize(10)
+        axes.set(title=title, ylim=(-0.6, len(labels) - 0.4))
+        axes.set_xlabel(xlabel, fontsize=8.5)
+        axes.title.set_fontsize(10 if "\n" not in title else 8.5)
         axes.set_yticks([places[label] for label in labels], labels, fontsize=8.5)
         axes.tick_params(axis="x", labelsize=8)
         axes.locator_params(axis="x", nbins=5 if len(panels) < 4 else 4)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
-        _plain(axes)
+        plain_axes(axes)
     return figure
 
 
 def _draw(axes: Axes, line: Line, at: int) -> None:
-    colour, alpha = COLOURS.get(line.colour, "#2b6cb0"), 0.4 if line.faint else 1
+    colour, alpha = COLOURS.get(line.finding, GREY), 0.4 if line.faint else 1
     axes.plot([line.family_low, line.family_high], [at, at], color=colour, lw=1, alpha=alpha)
     axes.plot([line.low, line.high], [at, at], color=colour, lw=3.2, alpha=alpha, solid_capstyle="butt")
     face = "white" if line.faint else colour
     axes.plot([line.value], [at], "o", color=colour, markerfacecolor=face, markersize=5, alpha=alpha)
 
 
-def _plain(axes: Axes) -> None:
+def plain_axes(axes: Axes) -> None:
+    """Remove the lines above and to the right, and add faint ones for the values."""
     axes.grid(axis="x", alpha=0.25)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -177,7 +137,7 @@ def importance(panels: dict[str, dict[str, float]]) -> Figure:
         axes.set(xlabel="share of the gain", xlim=(0, 1))
         axes.set_title(ranker, fontsize=10)
         axes.tick_params(labelsize=8)
-        _plain(axes)
+        plain_axes(axes)
     all_axes[0].invert_yaxis()
     return figure
 

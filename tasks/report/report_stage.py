@@ -22,6 +22,7 @@ from tasks.feedback_stages import read_summary
 from tasks.finished_run import CostSource, FinishedRun
 from tasks.kinds import EvalSet, Log, RunAudit, RunReport, RunResults
 from tasks.ranker_stages import read_ranker_summary
+from tasks.report.examples import find_examples
 from tasks.report.page import as_html, as_markdown
 from tasks.report.result import read
 from tasks.report.sections import blocks, pictures
@@ -48,6 +49,7 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
         "log": run.log.folder.name,
         "sample": run.searches.folder.name,
         "results": results.folder.name,
+        "champion": run.champion,
         "failures": run.failures,
         "versions": _versions(),
     }
@@ -56,7 +58,8 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
         "rankers": [{"arm": part.arm, "seed": part.seed} | read_ranker_summary(part.ranker) for part in run.rankers],
         "feedback": [read_summary(part) for part in run.feedback],
     }
-    for name, content in {"run": run_facts, **summaries}.items():
+    examples = find_examples(run, results)
+    for name, content in {"run": run_facts, "courses": _courses(run), "examples": examples, **summaries}.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1))
     write(folder, folder)
 
@@ -79,6 +82,19 @@ def _searches(log: Log, eval_set: EvalSet) -> pa.Table:
     table = pq.read_table(eval_set.folder / "searches.parquet", columns=columns)
     queries = pq.read_table(log.folder / "queries.parquet")["query"]
     return table.append_column("query", queries.take(table["query_row"]))
+
+
+def _courses(run: FinishedRun) -> list[dict[str, Any]]:
+    """The validation recall by epoch of each arm and seed of the experiment, and what ended the training."""
+    courses = []
+    for trained in run.trained:
+        if trained.towers and trained.seed in run.spec.seeds:
+            epochs = json.loads((trained.towers.folder / "epochs.json").read_text())
+            trials = json.loads((trained.towers.folder / "trials.json").read_text())
+            recalls = [{name: epoch[name] for name in ("epoch", "validation_recall")} for epoch in epochs]
+            ended = trials["ended"]
+            courses.append({"arm": trained.arm, "seed": trained.seed, "ended": ended, "epochs": recalls})
+    return courses
 
 
 def _costs(sources: Sequence[CostSource]) -> pa.Table:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import isnan, nan
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from data.experiment.experiment_spec import BASELINES, ORACLES, nearest_to_10
+from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, nearest_to_10
 from ebr_core.search.index_specs import EXACT, OWN_INDEXES
 from tasks.report.formats import DASH
 from tasks.slices import WHOLE
@@ -26,7 +27,9 @@ MAIN = (
     "recovered",
     "randomised",
 )  # the target set that answers: the first that the rows have
-FILES = ("checks", "audit", "data", "counts", "run", "bm25", "ensembles", "rankers", "feedback")  # .json
+FILES = ("checks", "audit", "data", "counts", "run", "bm25", "ensembles", "rankers", "feedback", "courses", "examples")
+FEW = 30  # target sets of fewer searches are folded away
+REFERENCE = "bm25"  # what a model is to beat
 L = TypeVar("L", bound=Hashable)
 C = TypeVar("C", bound=Hashable)
 
@@ -92,7 +95,8 @@ class CostRow:
 class Result:
     """The result files of a run."""
 
-    rows: list[ResultRow]  # results.parquet
+    rows: list[ResultRow]  # of the test, in results.parquet
+    validation: list[ResultRow]  # of the validation, there
     costs: list[CostRow]  # costs.parquet
     spec: dict[str, Any]  # experiment.yaml
     checks: dict[str, Any]
@@ -100,10 +104,12 @@ class Result:
     data: dict[str, Any]
     counts: list[dict[str, Any]]
     run: dict[str, Any]
-    bm25: dict[str, Any]  # the parameters, and those tried
-    ensembles: list[dict[str, Any]]  # ensembles.json
-    rankers: list[dict[str, Any]]  # rankers.json
-    feedback: list[dict[str, Any]]  # feedback.json
+    bm25: dict[str, Any] = field(default_factory=dict)  # bm25.json: the parameters, and those tried
+    ensembles: list[dict[str, Any]] = field(default_factory=list)  # ensembles.json
+    rankers: list[dict[str, Any]] = field(default_factory=list)  # rankers.json
+    feedback: list[dict[str, Any]] = field(default_factory=list)  # feedback.json
+    courses: list[dict[str, Any]] = field(default_factory=list)  # courses.json
+    examples: dict[str, Any] = field(default_factory=dict)  # examples.json
 
     @cached_property
     def levels(self) -> list[ResultRow]:
@@ -116,10 +122,20 @@ class Result:
         return [row for row in self.levels if row.slice == WHOLE]
 
     @cached_property
+    def every_set(self) -> dict[str, int]:
+        """The target sets of the levels with their searches, the main one first."""
+        searches = {row.targets: row.n for row in self.plain}
+        return {name: searches[name] for name in MAIN if name in searches}
+
+    @cached_property
     def sets(self) -> list[str]:
-        """The target sets of the levels, the main one first."""
-        targets = {row.targets for row in self.plain}
-        return [name for name in MAIN if name in targets]
+        """The target sets that are shown: the main one, and the others of enough searches."""
+        return [name for name, n in self.every_set.items() if n >= FEW or name == self.main]
+
+    @cached_property
+    def few_sets(self) -> list[str]:
+        """The target sets that are folded away, because they have too few searches."""
+        return [name for name in self.every_set if name not in self.sets]
 
     @cached_property
     def baselines(self) -> tuple[str, ...]:
@@ -138,8 +154,32 @@ class Result:
 
     @cached_property
     def k(self) -> int:
-        """The K of evaluation.ks that is nearest to 10."""
-        return nearest_to_10(self.spec["evaluation"]["ks"])
+        """The main K."""
+        return self.spec["evaluation"].get("main_k") or nearest_to_10(self.spec["evaluation"]["ks"])
+
+    @property
+    def champion(self) -> str | None:
+        """The row that validation chose, and that is served; None without one."""
+        name: str | None = self.run.get("champion")
+        return name
+
+    @cached_property
+    def compared(self) -> dict[str, list[ResultRow]]:
+        """The differences of each question over all searches, in the order of the experiment file, then the questions
+        that it does not have."""
+        by_question = questions(self.rows)
+        in_file = [name for name in self.spec["questions"] if name in by_question]
+        return {name: by_question[name] for name in dict.fromkeys([*in_file, *by_question])}
+
+    def title(self, question: str) -> str:
+        """The title of a question; without one, what it is about."""
+        written = self.spec["questions"].get(question, {}).get("title")
+        return written or f"against `{self.compared[question][0].baseline}`"
+
+    @cached_property
+    def arms(self) -> list[str]:
+        """Every arm that has a level, in the order of the experiment file, then all that the file does not name."""
+        return arms_in_order(self.rows, self.spec)
 
     @property
     def recall(self) -> str:
@@ -152,15 +192,16 @@ def read(run: Path) -> Result:
     files = {name: run / f"{name}.json" for name in FILES}
     return Result(
         rows=read_rows(run / "results.parquet"),
+        validation=read_rows(run / "results.parquet", "validation"),
         costs=[CostRow(**row) for row in pq.read_table(run / "costs.parquet").to_pylist()],
         spec=yaml.safe_load((run / "experiment.yaml").read_text()),
-        **{name: json.loads(file.read_text()) if file.exists() else [] for name, file in files.items()},
+        **{name: json.loads(file.read_text()) for name, file in files.items() if file.exists()},
     )
 
 
-def read_rows(file: Path) -> list[ResultRow]:
-    """The rows of a results.parquet; a null becomes the default of its field."""
-    lines = pq.read_table(file).to_pylist()
+def read_rows(file: Path, split: str = "test") -> list[ResultRow]:
+    """The rows of a results.parquet on the test, or on another split; a null becomes the default of its field."""
+    lines = pq.read_table(file, filters=pc.field("split") == split).to_pylist()
     return [ResultRow(**{name: value for name, value in line.items() if value is not None}) for line in lines]
 
 
@@ -168,6 +209,14 @@ def main_targets(rows: list[ResultRow]) -> str:
     """The target set that answers the questions."""
     targets = {row.targets for row in rows}
     return next((name for name in MAIN if name in targets), "clicked")
+
+
+def arms_in_order(rows: list[ResultRow], spec: dict[str, Any]) -> list[str]:
+    """Every arm that has a level, in the order of the experiment file, then all that the file does not name."""
+    sections = ("arms", "ensembles", *LISTS, "lists")
+    named = [name for section in sections for name in spec.get(section) or {}]
+    measured = dict.fromkeys(row.arm for row in rows if row.question is None)
+    return list(dict.fromkeys([*(name for name in named if name in measured), *measured]))
 
 
 def label(arm: str, seed: int | None) -> str:

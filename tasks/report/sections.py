@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import EXACT
-from tasks.list_measures import EVERY_SET
-from tasks.report.answers import SETS, answer, for_whom, noise, widest
+from tasks.report.curve_sections import course_blocks, curve_blocks
 from tasks.report.difference_sections import difference_blocks, slice_blocks
 from tasks.report.engine_section import engine_blocks, list_blocks
 from tasks.report.ensemble_section import ensemble_blocks
+from tasks.report.example_section import example_blocks
 from tasks.report.feedback_section import feedback_blocks
 from tasks.report.formats import DASH, optional, share, tau
-from tasks.report.level_sections import attainable_blocks, curve_blocks, index_blocks, level_blocks
+from tasks.report.level_sections import attainable_blocks, index_blocks, level_blocks
+from tasks.report.opening_section import answer_blocks, leak_status, opening_blocks
 from tasks.report.page import Block, Bullets, Grid, Heading, Paragraph, Picture
 from tasks.report.ranker_section import ranker_blocks
-from tasks.report.result import Result, means, questions
+from tasks.report.recommendation import main_recalls
+from tasks.report.result import Result, means
 
 
 def blocks(result: Result) -> list[Block]:
     """The whole report."""
     main = [row for row in result.plain if row.targets == result.main]
     return [
-        *_opening(result),
-        *_answers(result),
+        *opening_blocks(result),
+        *answer_blocks(result),
         *difference_blocks(result),
+        *example_blocks(result.examples),
         *curve_blocks(result),
         *attainable_blocks(result),
         *engine_blocks(result),
@@ -39,6 +40,7 @@ def blocks(result: Result) -> list[Block]:
         *index_blocks(result),
         *_leaks(result),
         *_sampled(result),
+        *course_blocks(result),
         *_costs(result),
         *_data(result),
         *_versions(result),
@@ -50,90 +52,12 @@ def pictures(page: Iterable[Block]) -> list[Picture]:
     return [block for block in page if isinstance(block, Picture)]
 
 
-def _opening(result: Result) -> list[Block]:
-    """The lines at the top: the date and the data of the run, leaks and failures."""
-    counts = next((counts for counts in result.counts if counts["targets"] == result.main), None)
-    searches = "no test search with a target"
-    if counts:
-        searches = f"{counts['sampled']:,} of {counts['searches']:,} test searches"
-    date = result.run["made_at"].replace("T", " ").replace("+00:00", " UTC")
-    layout = result.spec["logs"]["layout"]
-    page: list[Block] = [
-        Paragraph(f"Made {date} from {layout} logs; {searches}; targets: {SETS[result.main]}."),
-        _leak_warning(result),
-    ]
-    page += [
-        Paragraph(f"**Do not believe the numbers of {arm}**: it {remark}.", "bad")
-        for arm, remark in result.checks.get("leaks", {}).items()
-        if _status(remark) == "leak"
-    ]
-    page += [
-        Paragraph(f"**Nothing is decided about {arm}**: {reasons[EVERY_SET]}.", "bad")
-        for arm, reasons in result.checks.get("undecidable", {}).items()
-        if EVERY_SET in reasons
-    ]
-    if result.run["failures"]:
-        failures = "; ".join(f"{name}: {why}" for name, why in result.run["failures"].items())
-        page.append(Paragraph(f"**Not everything was made**: {failures}", "bad"))
-    return page
-
-
-def _leak_warning(result: Result) -> Paragraph:
-    checks = result.audit["leaks"]
-    leaks = [check["says"] for check in checks if check["status"] == "leak"] + result.checks.get("above_oracle", [])
-    if leaks:
-        return Paragraph(f"**Something leaks, do not believe these numbers**: {'; '.join(leaks)}.", "bad")
-    clean = Counter(check["check"] for check in checks if check["status"] == "clean")
-    kinds = ", ".join(f"{number} × {name}" if number > 1 else name for name, number in clean.items())
-    return Paragraph(f"**No leak found** in {clean.total()} checks ({kinds}): see below.", "good")
-
-
-def _answers(result: Result) -> list[Block]:
-    compared = questions(row for row in result.rows if row.targets == result.main)
-    page: list[Block] = [Heading("Answers"), *_best(result)]
-    titles = {name: question["title"] for name, question in result.spec["questions"].items()}
-    answers = [answer(row, titles[name]) for name, rows in compared.items() for row in rows]
-    if answers:
-        method = (
-            "Differences are paired on the same searches. Intervals are 95%, for all arms of a question together, "
-            f"by a bootstrap over searchers. {noise(result.rows)}"
-        )
-        page += [Bullets(answers), Paragraph(method, "note")]
-    slice_sentences = [sentence for rows in compared.values() if (sentence := for_whom(result.rows, widest(rows)))]
-    if slice_sentences:
-        page += [Heading("For whom (exploratory: many slices, intervals one by one)", 3), Bullets(slice_sentences)]
-    return page
-
-
-def _best(result: Result) -> list[Block]:
-    """The arm with the highest recall, beside the baselines and the oracle; empty if no arm was measured. A list that
-    is right by construction does not count."""
-    rows = [row for row in result.plain if (row.targets, row.measure) == (result.main, result.recall)]
-    mean = means(rows)
-    arms = [arm for arm in mean if arm not in (*result.baselines, *ORACLES, *result.right_by_construction)]
-    if not arms:
-        return []
-    best = max(arms, key=mean.__getitem__)
-    seeds = [row for row in rows if row.arm == best]
-    interval = share(mean[best], seeds[0].low, seeds[0].high) if len(seeds) == 1 else share(mean[best])
-    others = ", ".join(f"`{name}` {share(mean[name])}" for name in result.baselines if name in mean)
-    oracle, limit = ORACLES[-1], ""
-    if oracle in mean:
-        limit = f"; {mean[best] / mean[oracle]:.0%} of what the oracle reaches ({share(mean[oracle])})"
-    return [Paragraph(f"`{best}` has the highest {result.recall}: {interval}{limit}. The baselines: {others}.")]
-
-
 def _leaks(result: Result) -> list[Block]:
     """The table of all leak checks and their findings."""
     lines = [[check["check"], check["status"], check["says"]] for check in result.audit["leaks"]]
-    lines += [[f"edges of {arm}", _status(why), why] for arm, why in result.checks.get("leaks", {}).items()]
+    lines += [[f"edges of {arm}", leak_status(why), why] for arm, why in result.checks.get("leaks", {}).items()]
     caption = "A note is no leak, but makes the test easier or harder to believe."
     return [Heading("Leak checks"), Grid(["check", "result", "what was found"], lines, caption)]
-
-
-def _status(remark: str) -> str:
-    """The kind, leak or note, of a remark on the features of an arm."""
-    return "leak" if remark.startswith("leaks") else "note"
 
 
 def _sampled(result: Result) -> list[Block]:
@@ -142,9 +66,15 @@ def _sampled(result: Result) -> list[Block]:
     arms, k, n = sampled["arms"], sampled.get("k"), sampled.get("negatives")
     if len(arms) < 2:
         return []
-    order, sampled_order = (sorted(arms, key=lambda arm: -arms[arm][way]) for way in ("whole", "sampled"))
+    whole = {arm: recalls["whole"] for arm, recalls in arms.items()}
+    of_searches = f", {sampled.get('searches', 0):,} searches"
+    if sampled.get("searches") == result.every_set.get(result.main):  # so it is the recall of the other tables
+        levels, of_searches = means(main_recalls(result)), ""
+        whole |= {arm: levels[arm] for arm in arms if arm in levels}
+    order = sorted(arms, key=lambda arm: -whole[arm])
+    sampled_order = sorted(arms, key=lambda arm: -arms[arm]["sampled"])
     lines = [
-        [arm, share(arms[arm]["whole"]), str(at), share(arms[arm]["sampled"]), str(1 + sampled_order.index(arm))]
+        [arm, share(whole[arm]), str(at), share(arms[arm]["sampled"]), str(1 + sampled_order.index(arm))]
         for at, arm in enumerate(order, 1)
     ]
     changed, pairs = len(sampled["changed"]), len(arms) * (len(arms) - 1) // 2
@@ -157,7 +87,7 @@ def _sampled(result: Result) -> list[Block]:
             f"of the two orders is {agreement}. {moved} "
             "The expected value is computed from exact ranks, nothing is drawn."
         ),
-        Grid(["arm", f"recall@{k}, whole corpus", "place", f"recall@{k}, {n} sampled", "place"], lines),
+        Grid(["arm", f"recall@{k}, whole corpus{of_searches}", "place", f"recall@{k}, {n} sampled", "place"], lines),
     ]
 
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.experiment.experiment_spec import ORACLES, Experiment, nearest_to_10
+from data.experiment.experiment_spec import ORACLES, Experiment, arm_of
 from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES
 from tasks.list_measures import COUNTS, EVERY_SET
-from tasks.report.answers import difference, noise, verdict_of
+from tasks.report.answers import CLAIMS, noise, outcome_cell
 from tasks.report.formats import count, three_digits
 from tasks.report.measures import measure_columns
 from tasks.report.page import Columns, Grid, tabulate
-from tasks.report.result import MAIN, ResultRow, cells, pivot, questions, without_oracles, written
+from tasks.report.result import (
+    FEW,
+    MAIN,
+    REFERENCE,
+    ResultRow,
+    cells,
+    pivot,
+    questions,
+    without_oracles,
+    written,
+)
+from tasks.report.seed_means import over_seeds, validation_recalls
 from tasks.slices import WHOLE
 
 TARGETS = {
@@ -23,37 +34,49 @@ TARGETS = {
 }
 SLICES = (WHOLE, "misspelt")
 UNAVAILABLE = "not available"
-RunKey = tuple[str, int | None, str]  # arm, seed, index
+AGAINST = f"against {REFERENCE}"
+RunKey = tuple[str, str]  # arm, index
 RowByMeasure = dict[str, ResultRow]  # by measure
 
 
-def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str, Any], spec: Experiment) -> Grid:
-    """A line for each arm, seed and index: recall@K, the middle K with its 95% interval, MRR, the cost of the index.
+def recall_grid(
+    rows: list[ResultRow],
+    counts: dict[str, Any],
+    checks: dict[str, Any],
+    spec: Experiment,
+    validation: list[ResultRow],
+) -> Grid:
+    """A line for each arm and index, means over seeds: recall@K, the main one with its 95% interval, MRR, the cost of
+    the index, the difference to BM25 with its finding, recall on validation.
 
-    rows: those of one target set; counts: the entry of that set in counts.json.
+    rows: those of one target set; counts: the entry of that set in counts.json; validation: the rows of that split.
     """
-    ks = sorted(spec.evaluation.ks)
-    k = ks[len(ks) // 2]
-    plain = [row for row in without_oracles(rows, counts["targets"]) if row.question is None and row.slice == WHOLE]
-    runs = cells(plain, lambda row: (row.arm, row.seed, row.index), lambda row: row.measure)
+    ks, k = sorted(spec.evaluation.ks), spec.evaluation.main_k
+    plain = [row for row in without_oracles(over_seeds(rows), counts["targets"]) if row.slice == WHOLE]
+    runs = cells(plain, lambda row: (row.arm, row.index), lambda row: row.measure)
     best = next((by[f"recall@{k}"].value for run, by in runs.items() if run[0] == ORACLES[-1]), None)
-    order = _order(runs, f"recall@{k}")
+    order, against = _order(runs, f"recall@{k}"), _against_reference(rows, f"recall@{k}")
     columns: Columns[RunKey] = [
         ("arm", lambda run: _name(run, checks, spec)),
-        ("index", lambda run: run[2]),
+        ("index", lambda run: run[1]),
         *measure_columns(runs, ks, k, lambda measure: measure.on_terminal),
+        *_validation_column(validation, k, spec),
     ]
+    if against:
+        columns.append((AGAINST, lambda run: outcome_cell(against[run]) if run in against else ""))
     if best:
         columns.append(("of the oracle", lambda run: f"{runs[run][f'recall@{k}'].value / best:.0%}"))
-    missing = [[arm, NO_INDEX, *[UNAVAILABLE] * len(ks), UNAVAILABLE, ""] for arm in checks["unavailable"]]
+    empty = [""] * (len(columns) - 2 - len(ks))
+    missing = [[arm, NO_INDEX, *[UNAVAILABLE] * len(ks), *empty] for arm in checks["unavailable"]]
     ceilings = checks["ceilings"][counts["targets"]]
-    ceiling = ["ceiling", "", *(three_digits(ceilings[f"recall@{depth}"]) for depth in ks), "", ""]
-    grid = tabulate(columns, order, _caption(counts, checks))
-    styles = ["dim" if arm in spec.baselines else "italic" if arm in ORACLES else "" for arm, *_ in order]
+    ceiling = ["ceiling", "", *(three_digits(ceilings[f"recall@{depth}"]) for depth in ks), *empty]
+    grid = tabulate(columns, order, _caption(counts, checks, spec))
+    styles = ["dim" if arm in spec.baselines else "italic" if arm in ORACLES else "" for arm, _ in order]
     return grid._replace(
         title=TARGETS[counts["targets"]],
         rows=[*grid.rows, *missing, ceiling],
         left=2,
+        unwrapped=(AGAINST,),
         breaks=frozenset(
             at for at, run in enumerate(order) if run[0] == ORACLES[-1]
         ),  # above the best oracle, which is the first
@@ -61,23 +84,36 @@ def recall_grid(rows: list[ResultRow], counts: dict[str, Any], checks: dict[str,
     )
 
 
+def _validation_column(rows: list[ResultRow], k: int, spec: Experiment) -> Columns[RunKey]:
+    """The column of recall on validation, of each arm by itself; none where no row was measured there."""
+    recalls = {arm: three_digits(row.value, row.low, row.high) for arm, row in validation_recalls(rows, k).items()}
+    heading = f"validation recall@{k}"
+    return [(heading, lambda run: recalls.get(run[0], "") if _is_own(run, spec) else "")] if recalls else []
+
+
+def _against_reference(rows: list[ResultRow], measure: str) -> dict[RunKey, ResultRow]:
+    """The difference of each arm and index to BM25, from the questions that compare them."""
+    compared = [row for by_question in questions(rows).values() for row in by_question]
+    of_reference = [row for row in compared if (row.baseline, row.measure) == (REFERENCE, measure)]
+    return {(arm_of(row.arm), row.index): row for row in reversed(of_reference)}
+
+
 def _order(runs: dict[RunKey, RowByMeasure], recall: str) -> list[RunKey]:
     """Arms by recall, an arm's indexes below its exact search, the oracles at the end."""
-    values = {run[:2]: by[recall].value for run, by in runs.items()}  # for a retrieval, through its index
-    values |= {run[:2]: by[recall].value for run, by in runs.items() if run[2] in OWN_INDEXES}
-    return sorted(runs, key=lambda run: (run[0] in ORACLES, -values[run[:2]], str(run[:2]), run[2] != EXACT))
+    values = {arm: by[recall].value for (arm, _), by in runs.items()}  # for a retrieval, through its index
+    values |= {arm: by[recall].value for (arm, index), by in runs.items() if index in OWN_INDEXES}
+    return sorted(runs, key=lambda run: (run[0] in ORACLES, -values[run[0]], run[0], run[1] != EXACT))
+
+
+def _is_own(run: RunKey, spec: Experiment) -> bool:
+    """True for an arm by itself; False for its indexes, which follow below it."""
+    return run[1] in OWN_INDEXES or run[0] in spec.combined_lists
 
 
 def _name(run: RunKey, checks: dict[str, Any], spec: Experiment) -> str:
-    """The arm with its marks; empty for its indexes, which follow below it."""
-    arm, seed, index = run
-    if index not in OWN_INDEXES and arm not in spec.combined_lists:
-        return ""
-    return _with_seed(arm, seed, spec) + _mark(checks["leaks"].get(arm)) + _length_mark(arm, checks, spec)
-
-
-def _with_seed(arm: str, seed: int | None, spec: Experiment) -> str:
-    return arm if seed is None or len(spec.seeds) == 1 else f"{arm}, seed {seed}"
+    """The arm with its marks; empty for its indexes."""
+    marks = _mark(checks["leaks"].get(run[0])) + _length_mark(run[0], checks, spec)
+    return run[0] + marks if _is_own(run, spec) else ""
 
 
 def _mark(leak: str | None) -> str:
@@ -92,7 +128,7 @@ def _length_mark(arm: str, checks: dict[str, Any], spec: Experiment) -> str:
     return " (fixed length)" if arm in spec.arms and spec.arms[arm].training.is_fixed else ""
 
 
-def _caption(counts: dict[str, Any], checks: dict[str, Any]) -> str:
+def _caption(counts: dict[str, Any], checks: dict[str, Any], spec: Experiment) -> str:
     without = counts["searches"] - counts["with_target"]
     lines = [
         f"{counts['sampled']:,} of {counts['searches']:,} test searches; {without:,} have no target and are left out."
@@ -100,41 +136,58 @@ def _caption(counts: dict[str, Any], checks: dict[str, Any]) -> str:
     if counts["targets_not_alive"]:
         lines.append(f"{counts['targets_not_alive']:,} targets were not alive in the period and are left out.")
     lines.append("The ceiling is what searches with more than K targets allow.")
+    if len(spec.seeds) > 1:
+        lines.append(f"Means over {len(spec.seeds)} seeds; the report has each seed.")
     lines += [f"{arm}: {UNAVAILABLE}, {reason}." for arm, reason in checks["unavailable"].items()]
     lines += [f"{arm}{_mark(remark)}: it {remark}." for arm, remark in checks["leaks"].items()]
-    lines += [
-        f"{arm}: nothing is decided; {reasons[EVERY_SET]}."
-        for arm, reasons in checks["undecidable"].items()
-        if EVERY_SET in reasons
-    ]
+    for arm, reasons in checks["undecidable"].items():
+        if reason := reasons.get(counts["targets"]) or reasons.get(EVERY_SET):
+            lines.append(f"{arm}: nothing is decided; {reason}.")
     return "\n".join(lines)
 
 
-def question_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
-    """Each question: the differences to its baseline, paired on the same searches, a column for each target set."""
+def _undecided(rows: list[ResultRow]) -> list[str]:
+    """A footnote for each reason why nothing is decided, with the arms that it concerns."""
+    arms: dict[str, list[str]] = {}
+    for row in rows:
+        if row.open_because:
+            arms.setdefault(row.open_because, []).append(f"{row.arm} − {row.baseline}")
+    return [f"Not decided ({', '.join(dict.fromkeys(names))}): {reason}." for reason, names in arms.items()]
+
+
+def question_grid(rows: list[ResultRow], spec: Experiment) -> Grid | None:
+    """Each question: the differences to its baseline, paired on the same searches, a column for each target set.
+
+    Those to BM25 in the main recall are left out: they stand beside the levels. None without any others.
+    """
     compared = [row for by_question in questions(rows).values() for row in by_question]
     by_arm = cells(compared, lambda row: (row.question, row.arm), lambda row: row.targets)
-    lines = [(name, arm, at == 0) for name, question in spec.questions.items() for at, arm in enumerate(question.arms)]
+    beside_levels = (REFERENCE, f"recall@{spec.evaluation.main_k}")
+    asked = {name: q for name, q in spec.questions.items() if (q.baseline, q.metric) != beside_levels}
+    lines = [(name, arm, at == 0) for name, question in asked.items() for at, arm in enumerate(question.arms)]
 
     def on(targets: str, name: str, arm: str) -> str:
         row = by_arm.get((name, arm), {}).get(targets)
-        return f"{difference(row)}; {verdict_of(row)}" if row else UNAVAILABLE
+        return outcome_cell(row).replace("; ", ";\n") if row else UNAVAILABLE  # on two lines, to be less wide
 
     columns: Columns[tuple[str, str, bool]] = [
-        ("question", lambda line: f"{line[0]} {spec.questions[line[0]].title}".strip() if line[2] else ""),
-        ("claim", lambda line: (spec.questions[line[0]].claim or "") if line[2] else ""),
+        ("question", lambda line: spec.questions[line[0]].title if line[2] else ""),
+        ("claimed", lambda line: CLAIMS.get(str(spec.questions[line[0]].claim), "") if line[2] else ""),
         ("arm − baseline", lambda line: f"{line[1]} − {spec.questions[line[0]].baseline}"),
     ]
-    title = "difference to the baseline on the same searches, and what became of the claim"
-    metrics = {question.metric for question in spec.questions.values()}
+    title = "difference to the baseline on the same searches"
+    if not lines:
+        return None
+    metrics = {question.metric for question in asked.values()}
     if len(metrics) > 1:
         columns.append(("metric", lambda line: spec.questions[line[0]].metric))
-    sets = [name for name in MAIN if any(row.targets == name for row in rows)]
+    sets = [name for name in MAIN if any(row.targets == name and row.n >= FEW for row in compared)]
     columns += [(name, lambda line, name=name: on(name, *line[:2])) for name in sets]  # type: ignore[misc]
-    return tabulate(columns, lines, _how_sure(rows))._replace(
+    columns.append(("code", lambda line: line[0] if line[2] else ""))
+    return tabulate(columns, lines, "\n".join([_how_sure(rows), *_undecided(compared)]))._replace(
         title=f"{'questions' if len(metrics) > 1 else metrics.pop()}: {title}",
         left=len(columns),
-        unwrapped=("arm − baseline", *sets),
+        unwrapped=("arm − baseline", *sets, "code"),
         breaks=frozenset(at for at, line in enumerate(lines) if line[2]),
     )
 
@@ -144,8 +197,8 @@ def _how_sure(rows: list[ResultRow]) -> str:
     return f"95% intervals over searchers, for all arms of a question together (max-t). {remark}"
 
 
-def pair_grid(rows: list[ResultRow]) -> Grid | None:
-    """recall@10 (or the nearest K) of searches whose (query, searcher) pair was seen in training, and of new ones; None
+def pair_grid(rows: list[ResultRow], k: int) -> Grid | None:
+    """recall@k of searches whose (query, searcher) pair was seen in training, and of new ones; None
     where no search of the test repeats one of the training window."""
     slices = {"(query, searcher): seen": "seen", "(query, searcher): new": "new"}
     levels = [
@@ -156,7 +209,6 @@ def pair_grid(rows: list[ResultRow]) -> Grid | None:
     ]
     if "seen" not in {slices[row.slice] for row in levels}:
         return None
-    k = nearest_to_10({row.k or 0 for row in levels})
     shown = [row for row in levels if row.k == k]
     values = pivot(shown, ["arm", "index"], "slice").reindex(columns=list(slices))
     searches = {(row.arm, row.index, row.slice): row.n for row in reversed(shown)}
@@ -173,14 +225,14 @@ def retrieval_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
     """The lists made of arms, side by side: recall@K by target set and slice, precision@K, documents scanned and
     returned. K is the nearest to 10."""
     k, names = spec.evaluation.main_k, list(spec.combined_lists)
-    rows_of_lists = [row for row in rows if row.arm in names and row.question is None]
-    sets = sorted({row.targets for row in rows_of_lists})
+    rows_of_lists = [row for row in over_seeds(rows) if row.arm in names]
+    sets = sorted({row.targets for row in rows_of_lists if row.n >= FEW and row.slice == WHOLE})
     measured = {(row.targets, row.slice) for row in rows_of_lists}
-    by_run = cells(rows_of_lists, lambda row: (row.arm, row.seed), lambda row: (row.targets, row.slice, row.measure))
-    columns: Columns[tuple[str, int | None]] = [("retrieval", lambda run: _with_seed(*run, spec))]
+    by_list = cells(rows_of_lists, lambda row: row.arm, lambda row: (row.targets, row.slice, row.measure))
+    columns: Columns[str] = [("retrieval", str)]
 
     def add(heading: str, show: Any, *key: str) -> None:
-        columns.append((heading, lambda run: show(by_run[run][key].value)))  # type: ignore[index]
+        columns.append((heading, lambda name: show(by_list[name][key].value)))  # type: ignore[index]
 
     for targets, part in ((targets, part) for targets in sets for part in SLICES if (targets, part) in measured):
         add(targets if part == WHOLE else f"{targets}, {part}", three_digits, targets, part, f"recall@{k}")
@@ -188,6 +240,6 @@ def retrieval_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
         add(f"{targets}, precision@{k}", three_digits, targets, WHOLE, f"precision@{k}")
     for metric in COUNTS:
         add(metric, count, sets[0], WHOLE, metric)
-    lines = sorted(by_run, key=lambda run: (names.index(run[0]), str(run[1])))
+    lines = sorted(by_list, key=names.index)
     caption = "Scanned: documents compared by an embedding, mean over the searches. Returned: documents listed."
     return tabulate(columns, lines, caption)._replace(title=f"retrievals: recall@{k} by targets and slice")

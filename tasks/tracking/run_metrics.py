@@ -11,11 +11,10 @@ from ebr_core.search.index_specs import NO_INDEX, OWN_INDEXES
 from ebr_core.training.arm_config import Arm
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
+from tasks.report.curves import Curves
 from tasks.report.measures import in_mlflow
 from tasks.report.result import ResultRow, label
 from tasks.slices import WHOLE
-
-Curves = dict[str, list[tuple[int, float]]]  # (K, recall) by arm and seed
 
 
 def metric_name(row: ResultRow) -> str:

@@ -26,8 +26,10 @@ from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, RunReport, RunRes
 from tasks.ranker_stages import RankerRun, read_ranker_summary
 from tasks.report import plots
 from tasks.report.answers import verdict_tags
+from tasks.report.curves import line_styles, recall_by_k
 from tasks.report.ranker_section import importance
-from tasks.report.result import ResultRow, read_rows
+from tasks.report.result import ResultRow, arms_in_order, read_rows
+from tasks.report.seed_means import over_seeds
 from tasks.tracking.logged_model import log_model
 from tasks.tracking.mlflow_store import open_experiment, process_tags
 from tasks.tracking.run_metrics import arm_tags, own_rows, recall_panels, run_metrics, varied_parameters
@@ -50,13 +52,14 @@ class Outcome(Frozen):
 
 
 @task(name="track")
-def track(run: FinishedRun, results: RunResults, report: RunReport, champion: str | None) -> Outcome:
+def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
     """Write a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
     experiment_id, spec = open_experiment(run.experiment), run.spec
     rows = read_rows(results.folder / "results.parquet")
     measured_arms = {row.arm for row in rows}
-    bundles = {(champion, spec.seeds[0]): run.bundles[champion]} if champion else {}
+    champion = run.champion
+    bundles = {(champion, spec.seeds[0]): run.bundles[champion]} if champion and champion in run.bundles else {}
     name = f"{run.experiment} {datetime.now():%Y-%m-%d %H:%M}"
     with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=process_tags()) as parent:
         _log_parent(spec, run.log, run.searches, results, rows)
@@ -97,8 +100,9 @@ def _log_parent(experiment: Experiment, log: Log, sample: EvalSet, results: RunR
     mlflow.log_artifact(str(sample.folder / "counts.json"), "data")
     for name in ("results.parquet", "per_search.parquet", "checks.json"):
         mlflow.log_artifact(str(results.folder / name), "results")
-    for targets, curves in recall_panels(rows).items():
-        mlflow.log_figure(plots.recall_by_k({targets: curves}), f"plots/recall_by_k.{targets}.png")
+    styles = line_styles(arms_in_order(rows, experiment.model_dump()))
+    for targets, curves in recall_panels(over_seeds(rows)).items():
+        mlflow.log_figure(recall_by_k(curves, styles, targets), f"plots/recall_by_k.{targets}.png")
 
 
 def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str) -> None:
@@ -158,7 +162,7 @@ def _log_arm(
         mlflow.log_metrics(metrics, model_id=model, dataset=dataset)
         if run.towers and not run.error:
             _log_training(run.towers)
-            _log_curves(own_rows(rows, name, seed, experiment))
+            _log_curves(name, own_rows(rows, name, seed, experiment))
     if run.error:
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # the end of the block set FINISHED
 
@@ -174,8 +178,10 @@ def _log_training(towers: TrainedTowers) -> None:
     mlflow.log_figure(plots.by_epoch(epochs), "plots/by_epoch.png")
 
 
-def _log_curves(rows: list[ResultRow]) -> None:
-    mlflow.log_figure(plots.recall_by_k(recall_panels(rows)), "plots/recall_by_k.png")
+def _log_curves(arm: str, rows: list[ResultRow]) -> None:
+    """Log the recall by K of one run as a picture, a line for each target set."""
+    by_targets = {targets: curve for targets, curves in recall_panels(rows).items() for curve in curves.values()}
+    mlflow.log_figure(recall_by_k(by_targets, line_styles(by_targets), arm), "plots/recall_by_k.png")
 
 
 def _read(artifact: Artifact, name: str) -> Any:
@@ -226,7 +232,7 @@ def _log_ensemble(
         mlflow.log_metrics(
             {"validation_recall": weights["recall"], "validation_recall.equal_weights": weights["equal"]}
         )
-        _log_curves(own_rows(rows, name, seed, experiment))
+        _log_curves(name, own_rows(rows, name, seed, experiment))
 
 
 def _log_tuning(indexes: dict[str, dict[str, BuiltIndex]]) -> None:

@@ -41,8 +41,8 @@ G,gone apple,,2024-01-08 00:00:00
 """
 
 
-def _log(folder: Path) -> Path:
-    for name, text in (("searches", SEARCHES), ("results", RESULTS), ("documents", DOCUMENTS)):
+def _log(folder: Path, searches: str = SEARCHES, results: str = RESULTS) -> Path:
+    for name, text in (("searches", searches), ("results", results), ("documents", DOCUMENTS)):
         (folder / f"{name}.csv").write_text(text)
     paths = {name: str(folder / f"{name}.csv") for name in ("searches", "results", "documents")}
     logs = Tables(layout="tables", **paths)
@@ -271,3 +271,25 @@ def test_leaks_are_found_if_training_sees_rows_that_it_must_not_see(
     assert broken["labels"] == 5  # searches 3 to 7; 3 lies in a training session, but after the cut
     assert broken["documents"] == 1  # N
     assert broken["queries"] == 3  # plum, aple, and late apple, searched in a training session but after the cut
+
+
+def test_queries_that_the_engine_did_not_answer_the_most_frequent_first(tmp_path: Path) -> None:
+    more = """8,2024-01-09 11:00:00,half,bob,s8
+9,2024-01-09 12:00:00,half,bob,s9
+10,2024-01-09 13:00:00,nothing,bob,s10
+11,2024-01-09 14:00:00,nothing,ann,s11
+12,2024-01-06 14:00:00,nothing in the validation,ann,s12
+"""
+    log = _log(tmp_path, SEARCHES + more, RESULTS + "9,A,1,true\n")
+    unanswered = extracted_log.read(log, "unanswered", {"split": "test", "most": 20}).to_pylist()
+    assert [tuple(query.values()) for query in unanswered] == [
+        ("nothing returned", "nothing", 2, 2),
+        ("nothing returned", "half", 1, 2),  # of two searches one got nothing
+        ("never clicked", "aple", 1, 1),
+    ]
+    most = extracted_log.read(log, "unanswered", {"split": "test", "most": 1})
+    assert most["query"].to_pylist() == ["nothing", "aple"]
+    (tmp_path / "clicks").mkdir()
+    clicks = "".join(line for line in RESULTS.splitlines(keepends=True) if "false" not in line)
+    log_of_clicks = _log(tmp_path / "clicks", SEARCHES + more, clicks)
+    assert extracted_log.read(log_of_clicks, "unanswered", {"split": "test", "most": 20}).num_rows == 0

@@ -248,6 +248,34 @@ def test_mlflow_mirrors_the_files(first: tuple[Path, Outcome]) -> None:
     assert parent.inputs.dataset_inputs[0].dataset.digest == outcome.log.digest
 
 
+def test_the_report_shows_searches_that_the_champion_won_and_lost(first: tuple[Path, Outcome]) -> None:
+    outcome = first[1]
+    examples = json.loads((outcome.report.folder / "examples.json").read_text())
+    run = json.loads((outcome.report.folder / "run.json").read_text())
+    per_search = pq.read_table(outcome.results.folder / "per_search.parquet").to_pandas()
+    recall = per_search.query("targets == 'truth' and metric == 'recall' and k == 10 and index in ['exact', 'none']")
+    recalls = recall.pivot_table("value", "search_row", "arm")
+    difference = recalls[run["champion"]] - recalls["bm25"]
+    assert examples["arms"] == [run["champion"], "bm25"]
+    assert (examples["won"], examples["lost"]) == ((difference > 0).sum(), (difference < 0).sum())
+    assert len(examples["lists"]["won, at random"]) == min(20, examples["won"]) > 0  # each query once
+    titles = pq.read_table(outcome.log.folder / "documents.parquet")["title"].to_pylist()
+    for name, searches in examples["lists"].items():
+        for search in searches:
+            won = search["recall"][0] > search["recall"][1]
+            assert won == name.startswith("won")
+            assert {*search["targets"]} <= {*titles}
+            for recall_of_list, documents in zip(search["recall"], search["retrieved"], strict=True):
+                hits = [title for _, title, is_hit in documents if is_hit]
+                assert bool(hits) == (recall_of_list > 0)
+                assert all(title in search["targets"] for title in hits) or search["more_targets"]
+    page = (outcome.report.folder / "report.html").read_text()
+    assert f"<strong>Use <code>{run['champion']}</code>: it finds" in page
+    client = MlflowClient()
+    note = client.get_run(outcome.mlflow_run_id).data.tags["mlflow.note.content"]
+    assert "Searches to look at" not in note  # the words of searchers are in the report alone
+
+
 def test_the_logged_model_embeds_queries_as_the_run_did(first: tuple[Path, Outcome]) -> None:
     outcome = first[1]
     models = mlflow.search_logged_models([outcome.mlflow_experiment_id], output_format="list")

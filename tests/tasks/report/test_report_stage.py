@@ -106,6 +106,9 @@ def _as_run(folder: Path, sample: Artifact, results: Artifact, questions: Any, e
     data = {"layout": "tables", "tables": {}, "splits": {}, "cuts": None, "cannot": []}
     (folder / "data.json").write_text(json.dumps(data))
     run = {"experiment": folder.name.removeprefix("report-"), "made_at": "2026-01-01T00:00:00+00:00", "log": "l"}
+    run |= {"champion": "other"}
+    courses = [{"arm": "other", "seed": 0, "ended": "cap", "epochs": [{"epoch": 1, "validation_recall": 0.5}]}]
+    (folder / "courses.json").write_text(json.dumps(courses))
     run |= {"sample": sample.folder.name, "results": results.folder.name, "failures": {}, "versions": {"ebr": "1"}}
     (folder / "run.json").write_text(json.dumps(run))
     return folder
@@ -131,7 +134,9 @@ def test_the_page_is_one_file_and_starts_with_the_answer(runs: tuple[Path, Path]
         if row["question"] and row["baseline"] and row["slice"] == "all"
     )
     assert row["verdict"] == "holds"
+    assert page.index("Use <code>other</code>: it finds") < page.index("No leak found")
     assert page.index("No leak found") < page.index("is better than") < page.index("Recall by K")
+    assert page.index("<strong>a question</strong>") < page.index("<small>P01</small>") < page.index("Recall by K")
     assert f"+{row['difference']:.3f}".replace("0.", ".") in page
     assert "Training noise not included" in page
     text = (tmp_path / "report.md").read_text()
@@ -160,7 +165,8 @@ def test_a_reason_leaves_a_claim_undecided_on_its_target_set(targets: str, tmp_p
     assert whole["open_because"] == "training ended at the cap"
     write(run, tmp_path)
     text = (tmp_path / "report.md").read_text()
-    assert "**undecided**; training ended at the cap" in text
+    assert "not decided: training ended at the cap" in text
+    assert "undecided" not in text
     assert ("Nothing is decided about other" in text) == (targets == "*")
 
 
@@ -168,7 +174,8 @@ def test_a_report_written_twice_is_the_same_bytes(runs: tuple[Path, Path], tmp_p
     for name in ("one", "two"):
         write(runs[0], tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert files == ["differences.svg", "recall-by-k.svg", "report.html", "report.md", "slices-1.svg"]
+    pictures = ["differences-arms.svg", "recall-by-k-clicked.svg", "slices-1.svg", "training.svg"]
+    assert files == sorted([*pictures, "report.html", "report.md"])
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

@@ -1,0 +1,106 @@
+"""The first line of a report: what to use, by how much it beats BM25 and the engine of today, and how sure that is."""
+
+from __future__ import annotations
+
+from data.experiment.experiment_spec import LOGGED
+from tasks.list_measures import EVERY_SET
+from tasks.report.answers import noise
+from tasks.report.formats import count, ends, share
+from tasks.report.result import REFERENCE, Result, ResultRow, means
+from tasks.slices import WHOLE
+
+FOUND = {
+    "clicked": "what was clicked",
+    "judged": "what was judged relevant",
+    "recovered": "what failed searches led to later",
+    "randomised": "what was clicked in lists shown in random order",
+    "truth": "what searchers wanted",
+}
+TOP = {1: "as the first result", 10: "among the first ten", 100: "among the first hundred"}
+
+
+def recommendation(result: Result) -> str:
+    """Use `everything`: it finds .871 of what searchers wanted among the first ten, .214 more than BM25 [+.190, +.238].
+
+    The champion, which validation chose, is recommended unless it is worse than BM25 or ties with it. Empty if no level
+    was measured.
+    """
+    levels = means(main_recalls(result))
+    champion = result.champion
+    if champion == REFERENCE or champion not in levels:
+        return _bm25_alone(result, levels)
+    against = [_more(result, levels, name) for name in _yardsticks(result, levels)]
+    found = f"finds {share(levels[champion])} of {_what(result)}" + "".join(f", {text}" for text in against[:1])
+    found += "".join(f" and {text}" for text in against[1:])
+    row = difference_row(result, champion, REFERENCE)
+    finding = row.finding if row else "better" if levels[champion] >= levels.get(REFERENCE, 0) else "worse"
+    if finding == "better":
+        return f"Use `{champion}`: it {found}."
+    if finding == "worse":
+        return f"Use BM25: `{champion}`, the best on validation, {found}."
+    if finding == "equal":
+        return f"Use BM25, which needs no training: `{champion}` ties with it; it {found}."
+    few = "there are too few searchers for an interval"
+    why = few if finding == "too few" else (row and row.open_because) or "the interval leaves open which is better"
+    return f"Use `{champion}`, but BM25 may do as well: it {found}; {why}."
+
+
+def certainty(result: Result) -> str:
+    """A sentence on the intervals of the first line; empty without any."""
+    champion = result.champion
+    row = difference_row(result, champion, REFERENCE) if champion else None
+    if champion is None or row is None:
+        return ""
+    return (
+        f"`{champion}` was chosen on validation. Brackets hold 95% intervals of differences on the same "
+        f"{count(row.n)} searches, over {count(row.clusters)} searchers (or sessions). {noise([row])}"
+    ).rstrip()
+
+
+def difference_row(result: Result, arm: str, baseline: str) -> ResultRow | None:
+    """The difference of two rows in the main recall, from the question that compares them; None without one."""
+    wanted = (arm, baseline, result.main, result.recall, WHOLE)
+    rows = (row for row in result.rows if row.question is not None)
+    return next((r for r in rows if (r.arm, r.baseline, r.targets, r.measure, r.slice) == wanted), None)
+
+
+def main_recalls(result: Result) -> list[ResultRow]:
+    """The main recall of every row by itself: of an arm through exact search, of a list through the index it has."""
+    wanted = (None, result.main, result.recall, WHOLE)
+    rows = [row for row in result.rows if (row.question, row.targets, row.measure, row.slice) == wanted]
+    exact = {row.arm for row in rows if row.is_level}
+    return [row for row in rows if row.is_level or row.arm not in exact]
+
+
+def _yardsticks(result: Result, levels: dict[str, float]) -> list[str]:
+    """BM25, the order of today's engine, and the lists that the user brought, as far as they were measured."""
+    names = (REFERENCE, LOGGED, *(result.spec.get("lists") or {}))
+    return [name for name in names if name in levels and name != result.champion]
+
+
+def _named(name: str) -> str:
+    return {REFERENCE: "BM25", LOGGED: "today's engine"}.get(name, f"`{name}`")
+
+
+def _what(result: Result) -> str:
+    return f"{FOUND[result.main]} {TOP.get(result.k, f'among the first {result.k}')}"
+
+
+def _more(result: Result, levels: dict[str, float], name: str) -> str:
+    """.214 more than BM25 [+.190, +.238]: the champion's difference to another row, with the interval of a question."""
+    champion = str(result.champion)
+    row = difference_row(result, champion, name)
+    difference = row.difference if row else levels[champion] - levels[name]
+    sure = ends(row.family_low, row.family_high) if row else "(without an interval: no question compares them)"
+    reasons = result.checks.get("undecidable", {}).get(name, {})
+    if reason := reasons.get(result.main) or reasons.get(EVERY_SET):  # such as the clicks that the engine made itself
+        sure = f"{sure if row else ''} (not decided: {reason})".strip()
+    return f"{share(abs(difference))} {'less' if difference < 0 else 'more'} than {_named(name)} {sure}"
+
+
+def _bm25_alone(result: Result, levels: dict[str, float]) -> str:
+    """The sentence where validation chose BM25, or no model at all."""
+    if REFERENCE not in levels:
+        return ""
+    why = "nothing did better on validation" if result.champion else "no model was made that can be served"
+    return f"Use BM25: {why}. It finds {share(levels[REFERENCE])} of {_what(result)}."

@@ -1,0 +1,82 @@
+"""The first line of a report, from hand-written rows."""
+
+from __future__ import annotations
+
+import pytest
+from small_results import a_difference, a_level, a_result
+
+from tasks.report.recommendation import certainty, recommendation
+from tasks.report.result import Result
+
+LEVELS = [a_level("new", 0.871), a_level("lucky", 0.9), a_level("bm25", 0.657, seed=None, index="none")]
+
+
+def _against_bm25(low: float, high: float, finding: str, reason: str | None = None) -> Result:
+    row = a_difference((low + high) / 2, low, high, finding, question="bm25", baseline="bm25", open_because=reason)
+    return a_result([*LEVELS, row])
+
+
+FOUND = "finds .871 of what was clicked among the first ten"
+WITHOUT = "(without an interval: no question compares them)"
+NOT_TRAINED = "It finds .657 of what was clicked among the first ten."
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (_against_bm25(0.19, 0.238, "better"), f"Use `new`: it {FOUND}, .214 more than BM25 [+.190, +.238]."),
+        (
+            _against_bm25(-0.03, -0.01, "worse"),
+            f"Use BM25: `new`, the best on validation, {FOUND}, .020 less than BM25 [−.030, −.010].",
+        ),
+        (
+            _against_bm25(-0.002, 0.004, "equal"),
+            f"Use BM25, which needs no training: `new` ties with it; it {FOUND}, .001 more than BM25 [−.002, +.004].",
+        ),
+        (
+            _against_bm25(-0.02, 0.04, "unclear"),
+            f"Use `new`, but BM25 may do as well: it {FOUND}, .010 more than BM25 [−.020, +.040]; "
+            "the interval leaves open which is better.",
+        ),
+        (
+            _against_bm25(0.01, 0.04, "unclear", "its training was ended by the cap"),
+            f"Use `new`, but BM25 may do as well: it {FOUND}, .025 more than BM25 [+.010, +.040]; "
+            "its training was ended by the cap.",
+        ),
+        (a_result(LEVELS), f"Use `new`: it {FOUND}, .214 more than BM25 {WITHOUT}."),
+        (
+            a_result([a_level("new", 0.871), a_level("bm25", 0.9)]),
+            f"Use BM25: `new`, the best on validation, {FOUND}, .029 less than BM25 {WITHOUT}.",
+        ),
+        (a_result(LEVELS, None), f"Use BM25: no model was made that can be served. {NOT_TRAINED}"),
+        (a_result(LEVELS, "bm25"), f"Use BM25: nothing did better on validation. {NOT_TRAINED}"),
+        (a_result([a_level("new", 0.871)]), f"Use `new`: it {FOUND}."),
+        (a_result([], None), ""),
+    ],
+)
+def test_the_champion_of_validation_is_recommended_unless_bm25_does_as_well(result: Result, expected: str) -> None:
+    assert recommendation(result) == expected
+
+
+def test_the_engine_of_today_stands_beside_bm25() -> None:
+    engine = a_difference(
+        0.12, 0.1, 0.14, "unclear", question="E", baseline="logged", open_because="it made the clicks"
+    )
+    bm25 = a_difference(0.214, 0.19, 0.238, "better", question="bm25", baseline="bm25")
+    rows = [*LEVELS, a_level("logged", 0.751, index="none"), bm25]
+    checks = {"undecidable": {"logged": {"clicked": "it made the clicks"}}}
+    result = a_result([*rows, engine], checks=checks)
+    assert recommendation(result) == (
+        "Use `new`: it finds .871 of what was clicked among the first ten, .214 more than BM25 [+.190, +.238] and .120 "
+        "more than today's engine [+.100, +.140] (not decided: it made the clicks)."
+    )
+    assert "over 90 searchers" in certainty(result)
+    assert recommendation(a_result(rows, checks=checks)).endswith(
+        "and .120 more than today's engine (not decided: it made the clicks)."
+    )
+
+
+def test_a_list_through_an_index_of_its_own_can_be_the_champion() -> None:
+    rows = [*LEVELS, a_level("hybrid", 0.9, index="tuned"), a_level("new", 0.7, index="tuned")]
+    assert recommendation(a_result(rows, "hybrid")).startswith("Use `hybrid`: it finds .900")
+    assert recommendation(a_result(rows)).startswith("Use `new`: it finds .871")  # by exact search
