@@ -34,7 +34,7 @@ K = 10
 MAIN = ("truth", "clicked", "judged")
 
 
-class Course(NamedTuple):
+class TrainedCourse(NamedTuple):
     """The course of a training, and the recall of the towers that it kept."""
 
     epochs: int
@@ -65,11 +65,11 @@ def recall_on_test(vectors: Vectors, test: EvalSet) -> float:
     return float(recall_at_k(hits(retrieved, targets), targets, K).mean())
 
 
-def course(towers: TrainedTowers, test: float) -> Course:
+def course(towers: TrainedTowers, test: float) -> TrainedCourse:
     """The course of the training of these towers."""
     recalls = [epoch["validation_recall"] for epoch in json.loads((towers.folder / "epochs.json").read_text())]
     ended = json.loads((towers.folder / "trials.json").read_text())["ended"]
-    return Course(len(recalls), 1 + int(np.argmax(recalls)), ended, max(recalls), test)
+    return TrainedCourse(len(recalls), 1 + int(np.argmax(recalls)), ended, max(recalls), test)
 
 
 def main(path: str) -> None:
@@ -77,7 +77,7 @@ def main(path: str) -> None:
     spec = load_experiment(Path(path))
     source = extract_log(spec)
     searches, features = sample_searches(spec, source), featurize(spec, source)
-    courses: dict[tuple[ArmRun, int], Course] = {}
+    courses: dict[tuple[ArmRun, int], TrainedCourse] = {}
     for run in [(arm, seed) for arm in spec.arms for seed in spec.seeds]:
         for times in (1, 2):
             plan, arm = with_patience(spec, times), spec.arms[run[0]]
