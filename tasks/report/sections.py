@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from data.experiment.experiment_spec import ORACLES
+from data.experiment.experiment_spec import ORACLES, REFIT
 from ebr_core.search.index_specs import EXACT
 from tasks.list_measures import EVERY_SET
 from tasks.report.answers import SETS, answer, for_whom, noise, widest
@@ -18,6 +18,7 @@ from tasks.report.formats import DASH, optional, share, tau
 from tasks.report.level_sections import attainable_blocks, curve_blocks, index_blocks, level_blocks
 from tasks.report.page import Block, Bullets, Grid, Heading, Paragraph, Picture
 from tasks.report.ranker_section import ranker_blocks
+from tasks.report.refit_section import refit_blocks
 from tasks.report.result import Result, means, questions
 
 
@@ -33,6 +34,7 @@ def blocks(result: Result) -> list[Block]:
         *engine_blocks(result),
         *slice_blocks(result),
         *level_blocks(result),
+        *refit_blocks(result),
         *ensemble_blocks(result.ensembles, result.spec, main, result.costs, result.k),
         *ranker_blocks(result.rankers),
         *feedback_blocks(result.feedback),
@@ -110,7 +112,8 @@ def _best(result: Result) -> list[Block]:
     is right by construction does not count."""
     rows = [row for row in result.plain if (row.targets, row.measure) == (result.main, result.recall)]
     mean = means(rows)
-    arms = [arm for arm in mean if arm not in (*result.baselines, *ORACLES, *result.right_by_construction)]
+    not_served = (*result.baselines, *ORACLES, *result.right_by_construction)
+    arms = [arm for arm in mean if arm.removesuffix(REFIT) not in not_served]
     if not arms:
         return []
     best = max(arms, key=mean.__getitem__)
@@ -202,9 +205,10 @@ def _data(result: Result) -> list[Block]:
         page.append(Paragraph(f"Validation from {cuts['validation_from']}, test from {cuts['test_from']} on."))
     if result.bm25:
         page.append(Paragraph(_bm25(result.bm25)))
-    columns = ("searches", "with_target", "sampled", "targets_not_alive")
-    sets = [[counts["targets"], *_counts(counts, *columns)] for counts in result.counts]
-    page.append(Grid(["targets", "test searches", "with a target", "sampled", "targets not alive, left out"], sets))
+    columns = ("searches", "with_target", "sampled", "targets_not_alive", "targets_excluded")
+    sets = [[counts["targets"], *_counts({"targets_excluded": 0} | counts, *columns)] for counts in result.counts]
+    headers = ["targets", "test searches", "with a target", "sampled", "targets not alive, left out"]
+    page.append(Grid([*headers, "clicked before by their searcher, left out"], sets))
     page += list_blocks(result)
     if data["cannot"]:
         lacks = [f"{lack['needs']}: {lack['so']}." for lack in data["cannot"]]
