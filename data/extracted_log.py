@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.experiment.log_config import escape_glob
@@ -107,7 +108,14 @@ def read_shuffled(folder: Path) -> ShuffledCounts:
 
 
 def sample(
-    folder: Path, split: str, limit: int, judged_from: float, truth: Path | None, out: Path, halved: bool = False
+    folder: Path,
+    split: str,
+    limit: int,
+    judged_from: float,
+    truth: Path | None,
+    out: Path,
+    halved: bool = False,
+    exclude: bool = False,
 ) -> None:
     """Write the evaluation of a split: up to `limit` searches for each target set, and the documents to retrieve from.
 
@@ -115,12 +123,19 @@ def sample(
     where targets is a set of sql/samples/relevant.sql. searches.parquet: the searches with a target and the columns
     that their slices need; slices.parquet: the same for each target set, about its main target. seen.parquet: the
     documents that were shown or judged for their queries. counts.json: for each target set the searches of the period,
-    those with a target, those sampled, and the targets that were not alive.
+    those with a target, those sampled, the targets that were not alive, and those excluded. With exclude also
+    excluded.parquet: (searcher_row, document_row), the documents that are no candidates of a searcher.
 
-    truth: the folder of a simulated world's intents, for evaluation alone. halved: see `read`. Raises InputError if
-    there are judgements, but none reaches judged_from.
+    truth: the folder of a simulated world's intents, for evaluation alone. halved: see `read`. exclude: what a searcher
+    clicked before the part began is excluded. Raises InputError if there are judgements, but none reaches judged_from,
+    or if nothing can be excluded because no search has a searcher.
     """
     period: dict[str, object] = {"split": split}
+    if exclude and not pq.read_metadata(folder / "searchers.parquet").num_rows:
+        raise InputError(
+            "evaluation.exclude: no search of these logs has a searcher_id, so nobody has clicked anything before; "
+            "leave it out"
+        )
     with connect(folder, halved) as connection:
         if truth is None:
             connection.execute(_sql("no_truth"))
@@ -130,6 +145,8 @@ def sample(
         connection.execute(_sql("relevant"), {"judged_from": judged_from})
         candidates = run_query(connection, "candidates", period)
         connection.register("candidates", candidates)
+        excluded = run_query(connection, "excluded", period | {"exclude": exclude})
+        connection.register("excluded", excluded)
         targets = run_query(connection, "targets", period | {"most": limit})
         connection.register("targets", targets)
         connection.execute(_sql("words"))
@@ -146,6 +163,8 @@ def sample(
         "seen": seen,
     }.items():
         pq.write_table(table, out / f"{name}.parquet")
+    if exclude:
+        pq.write_table(excluded, out / "excluded.parquet")
     (out / "counts.json").write_text(json.dumps(counts.to_pylist(), indent=1))
 
 
@@ -159,16 +178,39 @@ def _near_known(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     return unknown.filter(pa.array(near[words.indices.to_numpy()]))
 
 
-def find_leaks(folder: Path, targets: pa.Table) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """(one entry for each rule: what, looked_at, broken; how far the sampled searches repeat the training window's).
+def find_leaks(folder: Path, refit: Path | None = None) -> list[dict[str, Any]]:
+    """One entry for each rule: what, looked_at, broken.
 
     The rows that training sees come from the queries that training itself uses, and are compared with the raw tables.
+    refit: the log of join_validation. Its training rows are then compared, with the tables in folder, which join
+    nothing: they may come from the training window or the validation.
     """
-    with connect(folder) as connection:
+    with connect(refit or folder) as connection:
         training = {"searches": run_query(connection, "shown"), "documents": run_query(connection, "trainable")}
         training |= {"queries": run_query(connection, "training_queries"), "edges": run_query(connection, "edges")}
+    with connect(folder) as connection:
         for name, table in training.items():
             connection.register(f"given_{name}", table)
+        parts = ["train", "validation"] if refit else ["train"]
+        rules: list[dict[str, Any]] = run_query(connection, "leaks", {"parts": parts}).to_pylist()
+    return rules
+
+
+def count_repeats(folder: Path, targets: pa.Table) -> dict[str, int]:
+    """How far the sampled searches, those with targets, repeat the training window's."""
+    with connect(folder) as connection:
         connection.register("targets", targets)
         connection.execute(_sql("words"))
-        return run_query(connection, "leaks").to_pylist(), run_query(connection, "repeats").to_pylist()[0]
+        repeats: dict[str, int] = run_query(connection, "repeats").to_pylist()[0]
+    return repeats
+
+
+def join_validation(folder: Path, out: Path) -> None:
+    """Write searches.parquet of the extracted log in folder with the validation as a part of the training."""
+    with pq.ParquetFile(folder / "searches.parquet") as file:
+        schema = file.schema_arrow
+        with pq.ParquetWriter(out / "searches.parquet", schema) as writer:
+            for batch in file.iter_batches():
+                split = batch["split"].cast(pa.string())
+                joined = pc.if_else(pc.equal(split, "validation"), "train", split).cast(schema.field("split").type)
+                writer.write_batch(batch.set_column(schema.get_field_index("split"), schema.field("split"), joined))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from data.experiment.experiment_spec import Experiment, arm_of
@@ -35,6 +35,7 @@ class TrainingPlan(NamedTuple):
     validation: EvalSet | None
     warm_starts: Mapping[ArmRun, TrainedTowers]  # towers to start from, in place of the arm's own start
     arms: TrainedArms
+    first_towers: Mapping[ArmRun, TrainedTowers] | None = None  # of a refit: those whose trials and epochs it uses
 
 
 def train_arms(
@@ -77,6 +78,26 @@ def train_run(
     plan = TrainingPlan(spec, source, features, validation, warm_starts or {}, TrainedArms({}, {}, {}, {}))
     _train(plan, run)
     return plan.arms
+
+
+def refit_runs(
+    spec: Experiment,
+    log_and_validation: Source,
+    features: FeatureSets,
+    runs: Iterable[ArmRun],
+    first_towers: Mapping[ArmRun, TrainedTowers],
+    warm_starts: Mapping[ArmRun, TrainedTowers] | None = None,
+) -> TrainedArms:
+    """The towers of these arms and seeds, and of the arms that they need, trained on training and validation together.
+
+    log_and_validation: the log in which the validation is a part of the training; the features are fitted on it.
+    first_towers: those of the same arms and seeds from which each refit takes its trial and its number of epochs.
+    """
+    arms = TrainedArms({}, {}, {}, {})
+    plan = TrainingPlan(spec, log_and_validation, features, None, warm_starts or {}, arms, first_towers)
+    for run in runs:
+        _train(plan, run)
+    return arms
 
 
 def unrated_results(
@@ -148,8 +169,9 @@ def _train(plan: TrainingPlan, run: ArmRun) -> TrainedTowers:
         ratings = [_rate(plan, (rated_arm, seed)) for rated_arm in arm.ratings.of] if arm.ratings else None
         negatives = _mine(plan, run, ratings) if arm.mine_from else None
         start = plan.warm_starts.get(run) or (_train(plan, (arm.start_from, seed)) if arm.start_from else None)
-        first_towers = _train(plan, first_run) if run != first_run and len(arm.trial_arms) > 1 else None
-        assert plan.validation is not None, "an experiment with arms has validation searches"
+        refit_of = plan.first_towers[run] if plan.first_towers else None
+        screened = refit_of is None and run != first_run and len(arm.trial_arms) > 1
+        assert refit_of or plan.validation is not None, "an experiment with arms has validation searches"
         plan.arms.towers[run] = submit(
             train_arm,
             run,
@@ -160,8 +182,9 @@ def _train(plan: TrainingPlan, run: ArmRun) -> TrainedTowers:
             seed,
             start,
             negatives,
-            first_towers,
+            _train(plan, first_run) if screened else None,
             ratings,
+            refit_of,
         )
     return plan.arms.towers[run]
 

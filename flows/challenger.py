@@ -72,8 +72,11 @@ def read_day(plan: NightPlan, refused: tuple[date, ...]) -> tuple[Source, EvalSe
         plan.spec.logs.judged_from,
     )
     log = result(submit(extract, (), files, split, contents_of(files, plan.parts), plan.parts))
-    test = result(submit(sample, (), log, "test", evaluation.searches, judged_from))
-    validation = result(submit(sample, (), log, "validation", evaluation.validation_searches, judged_from))
+    sizes = {"test": evaluation.searches, "validation": evaluation.validation_searches}
+    test, validation = (
+        result(submit(sample, (), log, part, size, judged_from, exclude=evaluation.exclude))
+        for part, size in sizes.items()
+    )
     return Source(log, plan.world, files), EvalSets(test, validation, None)
 
 

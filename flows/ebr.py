@@ -13,6 +13,7 @@ from flows.bundles import build_bundles
 from flows.lists import retrieve_lists
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER, cluster_of, run_on
+from flows.refit import refit_champion
 from flows.run import audit_run, conclude, evaluate_run, evaluated_lists, finish_run, select_champion, settle_run
 from flows.sources import extract_log, featurize, match_lists, refuse_small, sample_searches, tune_terms
 from flows.vectors import build_indexes, calibrate_radii, embed_arms, join_ensembles
@@ -44,7 +45,8 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     radii = calibrate_radii(spec, vectors, searches)
     lists = retrieve_lists(spec, source, features, arms, vectors, indexes, radii, searches, bm25, own_lists)
     bundles = build_bundles(spec, source, arms, vectors, indexes, radii, searches, bm25)
-    run = settle_run(spec, features, arms, vectors, indexes, lists, bundles)  # the one place that waits for all
+    refit = refit_champion(spec, source, arms, vectors, indexes, radii, bundles, searches, bm25)
+    run = settle_run(spec, features, arms, vectors, indexes, lists, bundles, refit)  # the one place that waits for all
     evaluated = evaluated_lists(spec, source, run)
     results = evaluate_run(spec, searches, evaluated)
     champion = select_champion(spec, name, run)

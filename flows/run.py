@@ -8,19 +8,21 @@ from typing import NamedTuple
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from data.experiment.experiment_spec import Experiment
+from data.experiment.experiment_spec import REFIT, Experiment
 from ebr_core.search.index_specs import NO_INDEX
 from flows.arms import ArmRun, TrainedArms
+from flows.bundles import parts_of_run, validation_recalls
 from flows.lists import ListRun, Lists
+from flows.refit import Refit, settle_refit
 from flows.sources import EvalSets, FeatureSets, Source
 from flows.submit import failure_reason, has_run, result, settle
 from flows.vectors import ArmVectors, Indexes
 from tasks.audit_stage import RankedArm, audit, leaks
 from tasks.bundle_stages import publish_champion
-from tasks.ensemble_stages import EnsembleRun, weighted_recall
+from tasks.ensemble_stages import EnsembleRun
 from tasks.evaluation_stage import EvaluatedList, above_oracle, evaluate
 from tasks.feedback_stages import FeedbackResult
-from tasks.finished_run import CostSource, FinishedRun, TrainedArm
+from tasks.finished_run import CostSource, FinishedRun, RefitRun, TrainedArm
 from tasks.graph_stage import leak_remark
 from tasks.kinds import (
     BuiltIndex,
@@ -41,7 +43,7 @@ from tasks.list_measures import EVERY_SET
 from tasks.ranked_list_stages import engine_reasons
 from tasks.ranker_stages import RankerRun
 from tasks.tracking.runs import Outcome
-from tasks.training_stages import best_recall, training_remark
+from tasks.training_stages import training_remark
 
 
 class SettledRun(NamedTuple):
@@ -59,6 +61,7 @@ class SettledRun(NamedTuple):
     feedback: dict[ArmRun, RatedResults | FittedFilter]  # ratings, then filters
     target_ranks: dict[ArmRun, TargetRanks]
     bundles: dict[str, ModelBundle]
+    refit: Refit | None  # what is served, trained on the validation, too
     failures: dict[str, str]  # label → reason
 
 
@@ -70,6 +73,7 @@ def settle_run(
     indexes: Indexes,
     lists: Lists,
     bundles: dict[str, ModelBundle],
+    refit: Refit | None,
 ) -> SettledRun:
     """The artifacts and failures of the run, once all stages have ended. Only here the flow waits for all of them."""
     untrained = dict(_failed_arms(spec, arms, vectors))
@@ -78,6 +82,7 @@ def settle_run(
     rankers, ranker_failures = settle(lists.rankers)
     filters, filter_failures = settle(lists.filters)
     bundle_artifacts, bundle_failures = settle(bundles)
+    settled_refit, refit_failures = settle_refit(refit)
     failures = {_label(run): reason for run, reason in untrained.items()}
     for (run, name), promise in lists.indexed.items():
         reason = failure_reason(indexes[run, name], promise)
@@ -87,6 +92,7 @@ def settle_run(
     failures |= {name: reason for (name, _), reason in combined_failures.items()}
     failures |= {name: reason for (name, _), reason in (ranker_failures | filter_failures).items()}
     failures |= {f"{arm}, bundle": reason for arm, reason in bundle_failures.items() if has_run(bundles[arm])}
+    failures |= refit_failures
     return SettledRun(
         features=list(settle(features)[0].values()),
         towers=settle(arms.towers)[0],
@@ -99,7 +105,8 @@ def settle_run(
         rankers=rankers,
         feedback=settle(arms.ratings)[0] | filters,
         target_ranks=settle(lists.target_ranks)[0],
-        bundles=bundle_artifacts,
+        bundles=bundle_artifacts | ({settled_refit.run[0]: settled_refit.bundle} if settled_refit else {}),
+        refit=settled_refit,
         failures=failures,
     )
 
@@ -148,6 +155,7 @@ def evaluated_lists(spec: Experiment, source: Source, run: SettledRun) -> list[E
             undecidable |= made_by_engine[fused]
         index = spec.index_of_list(name)
         lists.append(EvaluatedList(arm=name, seed=list_seed, index=index, rows=rows, undecidable=undecidable))
+    lists += _refit_lists(spec, run.refit) if run.refit else []
     return lists
 
 
@@ -172,18 +180,32 @@ def _undecidable(spec: Experiment, run: SettledRun, names: Iterable[str], seed: 
     return {}
 
 
+def _refit_lists(spec: Experiment, refit: Refit) -> list[EvaluatedList]:
+    """The lists of what was trained on the validation, too."""
+    leaks = (leak_remark(refit.log, spec.arms[part].features) for part in spec.parts_of(refit.run[0]))
+    leak = next((message for message in leaks if message), None)
+    return [
+        *(
+            EvaluatedList(arm=name + REFIT, seed=None, index=NO_INDEX, rows=rows)
+            for name, rows in refit.baselines.items()
+        ),
+        *(
+            EvaluatedList(arm=refit.name, seed=refit.run[1], index=index, rows=rows, leak=leak)
+            for index, rows in refit.lists.items()
+        ),
+    ]
+
+
 def audit_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunAudit:
     """The findings of the checks for leaks and for sampled evaluations."""
     ranked = [RankedArm(arm=arm, seed=seed, ranks=ranks) for (arm, seed), ranks in run.target_ranks.items()]
-    return audit(source.log, result(searches.test), run.features, ranked, spec.evaluation)
+    refit_log, refit_features = (run.refit.log, run.refit.features) if run.refit else (None, None)
+    return audit(source.log, result(searches.test), run.features, ranked, spec.evaluation, refit_log, refit_features)
 
 
 def select_champion(spec: Experiment, experiment: str, run: SettledRun) -> str | None:
     """The arm or ensemble with the highest validation recall among those with a bundle, None without bundles."""
-    first = spec.seeds[0]
-    recalls = {name: best_recall(run.towers[name, first]) for name in run.bundles if name in spec.arms}
-    recalls |= {name: weighted_recall(weights) for (name, seed), weights in run.weights.items() if seed == first}
-    return publish_champion(experiment, run.bundles, recalls)
+    return publish_champion(experiment, run.bundles, validation_recalls(spec, run.towers, run.weights))
 
 
 def finish_run(
@@ -214,6 +236,7 @@ def finish_run(
         ensembles=tuple(
             EnsembleRun(arm=arm, seed=seed, weights=weights) for (arm, seed), weights in run.weights.items()
         ),
+        refit=_refit_run(spec, run.refit) if run.refit else None,
         rankers=tuple(RankerRun(arm=arm, seed=seed, ranker=ranker) for (arm, seed), ranker in run.rankers.items()),
         feedback=tuple(
             FeedbackResult(arm=arm, seed=seed, artifact=artifact) for (arm, seed), artifact in run.feedback.items()
@@ -227,6 +250,11 @@ def finish_run(
     )
 
 
+def _refit_run(spec: Experiment, refit: Refit) -> RefitRun:
+    towers = tuple(refit.towers[part] for part in parts_of_run(spec, refit.run))
+    return RefitRun(arm=refit.name, source=refit.run[0], seed=refit.run[1], towers=towers)
+
+
 def conclude(outcome: Outcome, results: RunResults, run_audit: RunAudit) -> Outcome | State[Outcome]:
     """The outcome; in a failed state if a stage failed, an arm beats the oracle or a leak was found."""
     problems = [*outcome.failures, *above_oracle(results), *leaks(run_audit)]
@@ -238,6 +266,8 @@ def _costs(run: SettledRun) -> Iterator[CostSource]:
     for artifacts in (run.towers, run.weights, run.rankers):
         for (arm, seed), artifact in artifacts.items():
             yield CostSource(arm=arm, seed=seed, index=None, artifact=artifact)
+    for (arm, seed), towers in run.refit.towers.items() if run.refit else ():
+        yield CostSource(arm=arm + REFIT, seed=seed, index=None, artifact=towers)
     for artifacts_by_index in (run.indexes, run.indexed):
         for ((arm, seed), index), index_artifact in artifacts_by_index.items():
             yield CostSource(arm=arm, seed=seed, index=index, artifact=index_artifact)

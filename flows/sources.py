@@ -54,13 +54,16 @@ def sample_searches(spec: Experiment, source: Source) -> EvalSets:
 
     The validation is halved here and nowhere else, so all commands that train an arm measure it on the same searches.
     """
-    judged_from, halved = spec.logs.judged_from, bool(spec.rankers)
+    judged_from, halved, exclude = spec.logs.judged_from, bool(spec.rankers), spec.evaluation.exclude
     test_size, validation_size = spec.evaluation.searches, spec.evaluation.validation_searches
-    test = submit(sample, (), source.log, "test", test_size, judged_from, source.world)
-    validation = None
-    if spec.arms or not spec.evaluation.bm25.is_fixed:
-        validation = submit(sample, (), source.log, "validation", validation_size, judged_from, halved=halved)
-    ranking = submit(sample, (), source.log, "ranking", test_size, judged_from, halved=True) if halved else None
+
+    def part(split: str, size: int, world: SimulatedLog | None = None, halved: bool = halved) -> EvalSet:
+        return submit(sample, (), source.log, split, size, judged_from, world, halved, exclude)
+
+    test = part("test", test_size, source.world, halved=False)
+    needed = bool(spec.arms) or not spec.evaluation.bm25.is_fixed
+    validation = part("validation", validation_size) if needed else None
+    ranking = part("ranking", test_size) if halved else None
     return EvalSets(test, validation, ranking)
 
 

@@ -117,6 +117,15 @@ def _write(artifact: Artifact, produce: Callable[[Path], None]) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def link(source: Path, target: Path) -> None:
+    """Link a file of an artifact to another name, or copy it where the file system has no links; artifacts do not
+    change."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def clear_unfinished(pid: int | None = None) -> None:
     """Remove the unfinished folders of dead processes of this machine; with a pid, those of that process."""
     for folder in artifacts().glob(f"{UNFINISHED}*"):

@@ -49,8 +49,12 @@ def rank_targets(folder: Path, vectors: Vectors, eval_set: EvalSet, threads: int
             searches, targets = sample.for_targets(name)
             chosen, chosen_targets = _thin(targets)
             rows = pos[chosen_targets.documents].astype(np.int32)
+            at = searches["at"][chosen]
             ranks = exact_ranks(
-                documents, queries[..., searches["at"][chosen], :], chosen_targets._replace(documents=rows)
+                documents,
+                queries[..., at, :],
+                chosen_targets._replace(documents=rows),
+                excluded=sample.excluded.take(at),
             )
             owners = np.repeat(searches["search_row"][chosen], chosen_targets.counts)
             names = pa.repeat(name, len(ranks))
@@ -73,13 +77,24 @@ def audit(
     features: list[FeatureSet],
     ranked: list[RankedArm],
     evaluation: Evaluation,
+    refit_log: Log | None = None,
+    refit_features: list[FeatureSet] | None = None,
 ) -> None:
     """Write audit.json: `leaks`, a list of checks, each with a status (clean, leak, note) and a sentence; `sampled`,
     for each target set the arms' recall over the whole corpus and among 100 sampled negatives.
-    [Krichene & Rendle 2020]"""
+    [Krichene & Rendle 2020]
+
+    refit_log and refit_features: what a refit was trained on, which may hold the validation and nothing later.
+    """
     sample = read_sample(eval_set)
-    rules, repeats = extracted_log.find_leaks(log.folder, sample.targets)
-    checks = [_rule_check(rule) for rule in rules] + [_vocabulary_check(log, feature_set) for feature_set in features]
+    checks = [_rule_check(rule) for rule in extracted_log.find_leaks(log.folder)]
+    checks += [_vocabulary_check(log, feature_set) for feature_set in features]
+    if refit_log is not None:
+        checks += [
+            _rule_check(rule, " of the refit") for rule in extracted_log.find_leaks(log.folder, refit_log.folder)
+        ]
+        checks += [_vocabulary_check(refit_log, features_of, " of the refit") for features_of in refit_features or []]
+    repeats = extracted_log.count_repeats(log.folder, sample.targets)
     k = evaluation.main_k
     content = {
         "leaks": [*checks, *_notes(repeats)],
@@ -103,12 +118,12 @@ CHECK_SENTENCES = {
 }
 
 
-def _rule_check(rule: dict[str, Any]) -> dict[str, str]:
+def _rule_check(rule: dict[str, Any], whose: str = "") -> dict[str, str]:
     says = f"{rule['looked_at']:,} {CHECK_SENTENCES[rule['what']].format(broken=rule['broken'])}"
-    return {"check": rule["what"], "status": "leak" if rule["broken"] else "clean", "says": says}
+    return {"check": rule["what"] + whose, "status": "leak" if rule["broken"] else "clean", "says": says}
 
 
-def _vocabulary_check(log: Log, features: FeatureSet) -> dict[str, str]:
+def _vocabulary_check(log: Log, features: FeatureSet, whose: str = "") -> dict[str, str]:
     """The check that every n-gram with a row in the table occurs in a text of the training window."""
     fitted = read_fitted(features)
     vocabulary = fitted.vocabulary
@@ -120,7 +135,7 @@ def _vocabulary_check(log: Log, features: FeatureSet) -> dict[str, str]:
         occurs[rows[rows >= 0]] = True
     broken = int((~occurs).sum())
     says = f"{len(occurs):,} n-grams with a vector, {broken:,} of them in no text of the training window"
-    return {"check": "vocabulary", "status": "leak" if broken else "clean", "says": says}
+    return {"check": f"vocabulary{whose}", "status": "leak" if broken else "clean", "says": says}
 
 
 def _notes(repeats: dict[str, int]) -> list[dict[str, str]]:

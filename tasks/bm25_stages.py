@@ -13,6 +13,7 @@ from ebr_core.arrays import Int32, Int64
 from ebr_core.parallel import use_threads
 from ebr_core.search.bm25_tuning import ChosenBm25, choose_bm25, untuned
 from ebr_core.search.conditions import ATTRIBUTES
+from ebr_core.search.exclusions import first_allowed
 from ebr_core.text.bm25_config import Bm25
 from ebr_core.text.terms import Terms, count_words, index_terms, rank_documents
 from tasks.artifacts import stage
@@ -56,8 +57,9 @@ def retrieve_bm25(folder: Path, log: Log, eval_set: EvalSet, bm25: TunedBm25, k:
     with show_progress("bm25", 1):
         terms = index_documents(read_documents(log, sample.candidates), bm25)
         queries, query_of = distinct_queries(log, sample.searches["query_row"])
-        rows, _ = rank_documents(terms, queries, k, all_words=False)
-    save_retrieved(Retrieved(as_document_rows(rows, sample.candidates)[query_of]), folder)
+        rows, _ = rank_documents(terms, queries, sample.depth(k), all_words=False)
+    rows = first_allowed(rows[query_of], sample.excluded, k)
+    save_retrieved(Retrieved(as_document_rows(rows, sample.candidates)), folder)
 
 
 def index_documents(documents: pa.Table, bm25: TunedBm25) -> Terms:

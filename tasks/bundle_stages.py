@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from data import extracted_log
 from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import index_files
 from ebr_core.serving.model_bundle import CONTEXT, QUERY_SCHEMA, WEIGHTS, as_rows, open_bundle, seal, write_terms
-from tasks.artifacts import stage
+from tasks.artifacts import link, stage
 from tasks.bm25_stages import index_documents, read_documents
 from tasks.eval_sets import read_sample
 from tasks.home import artifacts, home
@@ -79,16 +79,16 @@ def bundle(
         target.mkdir(parents=True)
         for path in part.folder.iterdir():
             if path.suffix in (".safetensors", ".json", ".npy"):
-                _link(path, target / path.name)
+                link(path, target / path.name)
     if weights is not None:
-        _link(weights.folder / WEIGHTS, folder / "towers" / WEIGHTS)
+        link(weights.folder / WEIGHTS, folder / "towers" / WEIGHTS)
     for path in tables.folder.iterdir():
         if path.suffix in (".parquet", ".npy", ".json") and path.name != "asked.parquet":
-            _link(path, folder / path.name)
+            link(path, folder / path.name)
     for path in index_files(index.folder):
-        _link(path, folder / path.name)
+        link(path, folder / path.name)
     if (radius.folder / "radius.json").exists():
-        _link(radius.folder / "radius.json", folder / "radius.json")
+        link(radius.folder / "radius.json", folder / "radius.json")
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(eval_set).candidates]
     np.save(folder / "vectors.npy", documents)
     canaries = pq.read_table(tables.folder / "asked.parquet")
@@ -105,24 +105,21 @@ def bundle(
         open_bundle(folder)
 
 
-def _link(source: Path, target: Path) -> None:
-    """Link the file to another name, or copy it where the file system has no links; artifacts do not change."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def champion_of(bundles: Mapping[str, ModelBundle], recalls: Mapping[str, float]) -> str | None:
+    """The arm or ensemble with the highest validation recall (never the test's) that has a bundle; None without any."""
+    return max(sorted(bundles), key=lambda arm: recalls[arm], default=None)
 
 
 @task(name="publish_champion")
 def publish_champion(experiment: str, bundles: dict[str, ModelBundle], recalls: dict[str, float]) -> str | None:
-    """The champion: the arm with the highest validation recall (never the test's); None without bundles.
+    """The champion, see champion_of; None without bundles.
 
     Write it, with the places of all bundles, to EBR_HOME/models/<experiment>.json, which the pages and the command
     line read. The file is replaced in one step.
     """
-    if not bundles:
+    champion = champion_of(bundles, recalls)
+    if champion is None:
         return None
-    champion = max(sorted(bundles), key=lambda arm: recalls[arm])
     content = {
         "experiment": experiment,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -19,6 +19,7 @@ from ebr_core.rerank.cascade import Cascade, rerank
 from ebr_core.search.deduped_index import load
 from ebr_core.search.ensemble_vectors import concat_documents, concat_queries
 from ebr_core.search.ensemble_weights import Contest, build_contest, choose, describe_weights
+from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.nearest import search_cost, search_index
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
@@ -85,7 +86,8 @@ def _contest(parts: list[Vectors], validation: EvalSet) -> Contest:
     pos[sample.candidates] = np.arange(len(sample.candidates), dtype=np.int32)
     documents = [vectors[sample.candidates] for vectors in part_documents]
     queries = [np.load(part.folder / "queries.npy")[searches["at"]] for part in parts]
-    return build_contest(documents, queries, Targets(targets.offsets, pos[targets.documents]), VALIDATION_K)
+    target_pos = Targets(targets.offsets, pos[targets.documents])
+    return build_contest(documents, queries, target_pos, VALIDATION_K, sample.excluded.take(searches["at"]))
 
 
 def read_weights(weights: EnsembleWeights) -> dict[str, Any]:
@@ -128,14 +130,16 @@ def retrieve_cascade(
     """Write a list: the documents that the first vectors retrieve through their index, the first `depth` of them
     reordered by the cosine of the second. Documents compared by either count as scanned."""
     use_threads(threads)
-    candidates = read_sample(eval_set).candidates
+    sample = read_sample(eval_set)
+    candidates = sample.candidates
     queries, searched = np.load(first_vectors.folder / "queries.npy"), load(index.folder)
     documents: Float32 = np.load(second_vectors.folder / "documents.npy", mmap_mode="r")[candidates]
     second_queries = np.load(second_vectors.folder / "queries.npy")
     depth = min(max(cascade.depth, k), len(candidates))
     started = time.perf_counter()
     with show_progress("cascade", 1):
-        retrieved, _ = search_index(searched, queries, depth)
+        nearest, _ = search_index(searched, queries, sample.depth(depth))
+        retrieved = first_allowed(nearest, sample.excluded, depth)
         rows = rerank(retrieved, documents, second_queries, cascade.depth)[:, :k]
     seconds = time.perf_counter() - started
     reranked = (retrieved[:, : cascade.depth] >= 0).sum(1)

@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 
 from ebr_core.arrays import Int32, Int64
 from ebr_core.measure.metrics import Targets, pair_keys
+from ebr_core.search.exclusions import Exclusions, exclude_by_searcher
 from tasks.kinds import EvalSet
+
+NOTHING_EXCLUDED = Exclusions(np.zeros(1, np.int64), np.zeros(0, np.int32))
 
 
 class SampledSearches(NamedTuple):
@@ -22,6 +25,16 @@ class SampledSearches(NamedTuple):
     targets: pa.Table  # targets, search_row, document_row, grade
     slices: pa.Table  # slices.parquet: a row for each target set and search
     clicks: Int64  # (C,) clicks on each candidate in the training window
+    excluded: Exclusions = NOTHING_EXCLUDED  # of each search, as positions among the candidates
+
+    def depth(self, k: int) -> int:
+        """The number of documents to retrieve, so that K remain of each list without excluded documents."""
+        return self.excluded.depth(k, len(self.candidates))
+
+    @property
+    def excluded_rows(self) -> Exclusions:
+        """The same exclusions as document rows."""
+        return self.excluded._replace(documents=self.candidates[self.excluded.documents])
 
     @property
     def names(self) -> list[str]:
@@ -59,12 +72,14 @@ def read_sample(eval_set: EvalSet) -> SampledSearches:
     table = pq.read_table(eval_set.folder / "searches.parquet")
     searches = {name: _filled(table, name) for name in table.column_names}
     candidates = pq.read_table(eval_set.folder / "candidates.parquet")
+    rows = candidates["document_row"].to_numpy().astype(np.int32)
     return SampledSearches(
         searches,
-        candidates["document_row"].to_numpy().astype(np.int32),
+        rows,
         pq.read_table(eval_set.folder / "targets.parquet"),
         pq.read_table(eval_set.folder / "slices.parquet"),
         candidates["clicks"].to_numpy(),
+        _excluded(eval_set, searches["searcher_row"], rows),
     )
 
 
@@ -72,3 +87,15 @@ def read_seen(eval_set: EvalSet) -> Int64:
     """The sorted keys (metrics.pair_keys) of the documents shown or judged for the queries of an evaluation set."""
     table = pq.read_table(eval_set.folder / "seen.parquet")
     return pair_keys(table["query_row"].to_numpy(), table["document_row"].to_numpy())
+
+
+def _excluded(eval_set: EvalSet, searchers: Int32, candidates: Int32) -> Exclusions:
+    """The exclusions of searches by these searchers (S,), of documents that are candidates at all."""
+    file = eval_set.folder / "excluded.parquet"
+    if not file.exists():
+        return Exclusions(np.zeros(len(searchers) + 1, np.int64), np.zeros(0, np.int32))
+    pairs = pq.read_table(file)
+    owners, documents = (pairs[name].to_numpy() for name in ("searcher_row", "document_row"))
+    is_candidate = np.isin(documents, candidates)
+    positions = np.searchsorted(candidates, documents[is_candidate])
+    return exclude_by_searcher(searchers, owners[is_candidate], positions.astype(np.int32))

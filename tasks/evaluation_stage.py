@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from data.experiment.experiment_spec import ORACLES, Comparison, Evaluation, arm_of
+from data.experiment.experiment_spec import ORACLES, REFIT, Comparison, Evaluation, arm_of
 from data.schemas import PER_SEARCH, RESULTS_OF_RUN
 from ebr_core.arrays import Bool, Int64
 from ebr_core.frozen import Frozen
@@ -27,6 +27,7 @@ from ebr_core.measure.intervals import (
     compare_pointwise,
 )
 from ebr_core.measure.verdicts import classify_difference, verdict
+from ebr_core.search.exclusions import is_excluded
 from ebr_core.search.index_specs import EXACT, NO_INDEX
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample, read_seen
@@ -92,13 +93,14 @@ def evaluate(
     lists = {run: outcome for run, outcome in outcomes.items() if isinstance(outcome, Retrieved)}
     unavailable = {run.arm: reason for run, reason in outcomes.items() if isinstance(reason, str)}
     rows_by_run = {run: outcome.rows for run, outcome in lists.items()}
+    _refuse_excluded(sample, rows_by_run)
     results: list[dict[str, Any]] = []
     per_search: list[pa.Table] = []
     leaks = {run.arm: run.leak for run in evaluated_lists if run.leak}
     undecidable = {run.arm: run.undecidable for run in evaluated_lists if run.undecidable}
     matches = {run.arm: match.model_dump() for run in evaluated_lists if (match := load_match(run.rows))}
     checks: dict[str, Any] = {"unavailable": unavailable, "leaks": leaks, "undecidable": undecidable}
-    checks |= {"lists": matches, "ceilings": {}}
+    checks |= {"lists": matches, "ceilings": {}, "refits": []}
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
         for name in sample.names:
             searches, targets = sample.for_targets(name)
@@ -114,6 +116,7 @@ def evaluate(
                 results += _rows(name, searches, measured, questions, evaluation, undecidable)
             if name == "truth":
                 checks["above_oracle"] = _above_oracle(searches, measured, evaluation)
+            checks["refits"] += _refits(name, searches, measured, evaluation)
             per_search += _per_search(name, searches, measured, {question.metric for question in questions.values()})
             checks["ceilings"][name] = {
                 f"recall@{k}": float(metrics.recall_ceiling(targets, k).mean()) for k in evaluation.ks
@@ -121,6 +124,14 @@ def evaluate(
     pq.write_table(pa.Table.from_pylist(results, RESULTS_OF_RUN), folder / "results.parquet")
     pq.write_table(pa.concat_tables([PER_SEARCH.empty_table(), *per_search]), folder / "per_search.parquet")
     (folder / "checks.json").write_text(json.dumps(checks, indent=1))
+
+
+def _refuse_excluded(sample: SampledSearches, rows_by_run: dict[EvaluatedRun, Any]) -> None:
+    """Raise ValueError if a list holds a document that evaluation.exclude takes out of its candidates."""
+    excluded = sample.excluded_rows
+    for run, rows in rows_by_run.items():
+        if is_excluded(rows, excluded).any():
+            raise ValueError(f"{run.arm} retrieves excluded documents: its stage must cut its lists by first_allowed")
 
 
 def _coverage_rows(
@@ -280,6 +291,25 @@ def _above_oracle(searches: dict[str, Any], measured: MetricsByRun, evaluation: 
         f"[{interval.low:.3f}, {interval.high:.3f}]: something leaks"
         for (run, name, _), interval in zip(columns, intervals, strict=True)
         if interval.low > 0
+    ]
+
+
+def _refits(
+    name: str, searches: dict[str, Any], measured: MetricsByRun, evaluation: Evaluation
+) -> list[dict[str, Any]]:
+    """The paired difference of each refit to what it repeats, with the same seed and index, on a target set."""
+    metric, clusters = f"recall@{evaluation.main_k}", clusters_of(searches)
+    refits = [run for run in measured if run.is_exact and run.arm.endswith(REFIT)]
+    pairs = [(run, run._replace(arm=run.arm.removesuffix(REFIT))) for run in refits]
+    pairs = [(run, source) for run, source in pairs if source in measured]
+    if not pairs:
+        return []
+    differences = np.column_stack([measured[run][metric] - measured[source][metric] for run, source in pairs])
+    intervals = bootstrap(differences, clusters, evaluation.resamples)
+    return [
+        {"targets": name, "arm": run.arm, "of": source.arm, "metric": metric, "difference": interval.value}
+        | ({} if np.isnan(interval.low) else {"low": interval.low, "high": interval.high})
+        for (run, source), interval in zip(pairs, intervals, strict=True)
     ]
 
 

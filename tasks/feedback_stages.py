@@ -21,6 +21,7 @@ from ebr_core.frozen import Frozen
 from ebr_core.parallel import use_threads
 from ebr_core.rerank.relevance_filter import fit, held_out_mask, probabilities
 from ebr_core.search.deduped_index import load
+from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.nearest import search_cost, search_exact, search_index
 from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.tower import query_vectors
@@ -261,8 +262,8 @@ def retrieve_filtered(
     threshold = json.loads((relevance_filter.folder / "filter.json").read_text())["threshold"]
     started = time.perf_counter()
     with show_progress("filter", 1):
-        nearest, _ = search_index(deduped_index, lists.queries, k)
-        rows = as_document_rows(nearest, candidates)
+        nearest, _ = search_index(deduped_index, lists.queries, lists.sample.depth(k))
+        rows = as_document_rows(first_allowed(nearest, lists.sample.excluded, k), candidates)
         search_pos, pos = (part.astype(np.int32) for part in np.nonzero(rows >= 0))
         names, features = matrix(lists, "cosine", "none", search_pos, rows[search_pos, pos], np.ones_like(search_pos))
         assert names == model.feature_name(), "a filter reads the features that it was fitted on"

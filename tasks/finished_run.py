@@ -21,6 +21,15 @@ class TrainedArm(Frozen):
     error: str | None = None
 
 
+class RefitRun(Frozen):
+    """The towers of an arm, or of the parts of an ensemble, that were trained on the validation, too."""
+
+    arm: str  # the name of its row
+    source: str  # the arm or ensemble that it repeats
+    seed: int
+    towers: tuple[TrainedTowers, ...]
+
+
 class CostSource(Frozen):
     """An artifact of an arm whose folder holds a costs.json."""
 
@@ -40,6 +49,7 @@ class FinishedRun(Frozen):
     bm25: TunedBm25
     trained: tuple[TrainedArm, ...]
     ensembles: tuple[EnsembleRun, ...]
+    refit: RefitRun | None
     rankers: tuple[RankerRun, ...]
     feedback: tuple[FeedbackResult, ...]
     costs: tuple[CostSource, ...]

@@ -21,6 +21,7 @@ from ebr_core.parallel import use_threads
 from ebr_core.search import baselines
 from ebr_core.search.conditions import condition_mask, parse
 from ebr_core.search.deduped_index import load
+from ebr_core.search.exclusions import first_allowed, first_allowed_results
 from ebr_core.search.hybrid_search import (
     DocumentFilter,
     Radius,
@@ -70,8 +71,9 @@ def choose_documents(folder: Path, log: Log, eval_set: EvalSet, document_filter:
         chosen |= pc.fill_null(pc.greater_equal(documents["created_at"], earliest), False).to_numpy()
     all_candidates = pq.read_table(eval_set.folder / "candidates.parquet")
     pq.write_table(all_candidates.filter(pa.array(chosen[candidates])), folder / "candidates.parquet")
-    for name in ("searches.parquet", "targets.parquet", "slices.parquet", "counts.json"):
-        shutil.copy(eval_set.folder / name, folder / name)
+    for name in ("searches.parquet", "targets.parquet", "slices.parquet", "excluded.parquet", "counts.json"):
+        if (eval_set.folder / name).exists():
+            shutil.copy(eval_set.folder / name, folder / name)
 
 
 @stage(CalibratedRadius)
@@ -82,9 +84,9 @@ def calibrate_radius(folder: Path, vectors: Vectors, validation: EvalSet, thread
     searches, targets = sample.for_targets("clicked")
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")
     queries = np.load(vectors.folder / "queries.npy")[..., searches["at"], :]
-    rows, similarities = search_exact(
-        documents[sample.candidates], queries, min(CALIBRATION_DEPTH, len(sample.candidates))
-    )
+    excluded, depth = sample.excluded.take(searches["at"]), min(CALIBRATION_DEPTH, len(sample.candidates))
+    results = search_exact(documents[sample.candidates], queries, sample.depth(depth))
+    rows, similarities = first_allowed_results(*results, excluded, depth)
     retrieved = np.where(rows >= 0, sample.candidates[rows], -1)
     owners = np.repeat(np.arange(len(queries)), targets.counts)
     is_target = retrieved[owners] == targets.documents[:, None]
@@ -129,8 +131,8 @@ def retrieve_hybrid(
     started = time.perf_counter()
     with show_progress("hybrid", 1):
         if retrieval.terms:
-            by_terms, _ = rank_documents(terms, queries, k, retrieval.terms == "every", allowed)
-            lists.append(by_terms[query_of])
+            by_terms, _ = rank_documents(terms, queries, sample.depth(k), retrieval.terms == "every", allowed)
+            lists.append(first_allowed(by_terms[query_of], sample.excluded, k))
         if vectors is not None and index is not None:
             near, compared = _near(sample, retrieval, vectors, index, radius, k, allowed)
             if retrieval.trigger is not None:
@@ -179,12 +181,13 @@ def _near(
     deduped_index = load(index.folder)
     queries = np.load(vectors.folder / "queries.npy")
     compared, _ = search_cost(deduped_index, queries, k)
-    nearest = search_within(deduped_index, documents, queries, k, allowed, float(compared.mean()))
+    nearest = search_within(deduped_index, documents, queries, sample.depth(k), allowed, float(compared.mean()))
+    rows, similarities = first_allowed_results(nearest.rows, nearest.similarities, sample.excluded, k)
     if nearest.is_exact and allowed is not None:
         compared[:] = allowed.sum()
     if retrieval.near == "top":
-        return nearest.rows, compared
-    return within_radius(nearest.rows, nearest.similarities, _radius(retrieval, radius, nearest.similarities)), compared
+        return rows, compared
+    return within_radius(rows, similarities, _radius(retrieval, radius, similarities)), compared
 
 
 def _radius(retrieval: Retrieval, radius: CalibratedRadius | None, similarities: Float32) -> Float32 | float:
@@ -227,4 +230,6 @@ def _memory_list(log: Log, sample: SampledSearches, k: int) -> Int32:
     shown = extracted_log.read_shown(log.folder)
     clicks = extracted_log.read_clicks(log.folder, pq.read_metadata(log.folder / "documents.parquet").num_rows)
     queries, documents = shown.query_rows[shown.clicked], shown.document_rows[shown.clicked]
-    return baselines.click_memory(sample.searches["query_row"], queries, documents, clicks, sample.candidates, k)
+    depth = sample.depth(k)
+    rows = baselines.click_memory(sample.searches["query_row"], queries, documents, clicks, sample.candidates, depth)
+    return first_allowed(rows, sample.excluded_rows, k)

@@ -15,7 +15,7 @@ from data.log_fingerprint import fingerprint
 from data.world.simulate import simulate
 from data.world.world_config import World
 from ebr_core.errors import InputError
-from tasks.artifacts import stage
+from tasks.artifacts import link, stage
 from tasks.home import home
 from tasks.kinds import EvalSet, Log, Partition, SimulatedLog
 from tasks.progress import show_progress
@@ -102,6 +102,15 @@ def extract(
         )
 
 
+@stage(Log)
+def join_validation(folder: Path, log: Log) -> None:
+    """Write the same log with the validation as a part of the training. Rows keep their numbers, the test its part."""
+    for table in extracted_log.TABLES:
+        if table != "searches":
+            link(log.folder / f"{table}.parquet", folder / f"{table}.parquet")
+    extracted_log.join_validation(log.folder, folder)
+
+
 @stage(EvalSet)
 def sample(
     folder: Path,
@@ -111,12 +120,20 @@ def sample(
     judged_from: float,
     world: SimulatedLog | None = None,
     halved: bool = False,
+    exclude: str | None = None,
 ) -> None:
     """Choose the searches of a period for an evaluation, with their targets and the documents alive.
 
     world: the simulated world whose truth is a target set of its own; the test alone gets it. halved: the later half
-    of the validation is a separate part, "ranking".
+    of the validation is a separate part, "ranking". exclude: evaluation.exclude.
     """
     extracted_log.sample(
-        log.folder, split, most, judged_from, world.folder / "truth" if world else None, folder, halved
+        log.folder,
+        split,
+        most,
+        judged_from,
+        world.folder / "truth" if world else None,
+        folder,
+        halved,
+        exclude == "clicked",
     )

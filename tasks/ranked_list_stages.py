@@ -9,7 +9,9 @@ from data.experiment.experiment_spec import LOGGED
 from data.log_fingerprint import digest_files
 from data.ranked_lists import ListMatch, RankedFile, match_list, read_list
 from ebr_core.errors import InputError
+from ebr_core.search.exclusions import first_allowed
 from tasks.artifacts import stage
+from tasks.eval_sets import read_sample
 from tasks.kinds import EvalSet, Log, RankedList, RetrievedList
 from tasks.log_stages import digest_cache
 from tasks.progress import show_progress
@@ -39,7 +41,9 @@ def match_file(folder: Path, log: Log, file: RankedFile, content: str) -> None:
 @stage(RetrievedList)
 def retrieve_listed(folder: Path, ranked: RankedList, log: Log, eval_set: EvalSet, k: int, ks: Sequence[int]) -> None:
     """Write the first k documents of a ranked list for each sampled search, or the reason why it has none for them."""
-    matched = match_list(ranked.folder, log.folder, eval_set.folder, k, ks)
+    sample = read_sample(eval_set)
+    matched = match_list(ranked.folder, log.folder, eval_set.folder, sample.depth(k), ks)
+    matched = matched._replace(rows=first_allowed(matched.rows, sample.excluded_rows, k))
     save_matched(matched, "it has no result for any of these searches", folder)
 
 

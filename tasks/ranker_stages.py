@@ -30,6 +30,7 @@ from ebr_core.rerank.ranker_features import (
 )
 from ebr_core.rerank.trees import NDCG_K, grow
 from ebr_core.search.deduped_index import DedupedIndex, load
+from ebr_core.search.exclusions import first_allowed, is_excluded
 from ebr_core.search.nearest import search_cost, search_index
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
@@ -182,8 +183,9 @@ def _blocks(lists: Int32, features: int) -> Iterator[tuple[int, Int32]]:
 def _retrieve(lists: RankerLists, deduped_index: DedupedIndex, depth: int) -> Int32:
     """(S, depth) document rows, fewer columns if fewer documents are candidates."""
     candidates = lists.sample.candidates
-    rows, _ = search_index(deduped_index, lists.queries, min(depth, len(candidates)))
-    return as_document_rows(rows, candidates)
+    depth = min(depth, len(candidates))
+    rows, _ = search_index(deduped_index, lists.queries, lists.sample.depth(depth))
+    return as_document_rows(first_allowed(rows, lists.sample.excluded, depth), candidates)
 
 
 def _examples(
@@ -214,6 +216,8 @@ def _shown(log: Log, lists: RankerLists) -> tuple[SearchResults, Bool]:
     table = extracted_log.read(log.folder, "lists", {"split": "ranking"}, halved=True)
     rows, documents = extracted_log.row_numbers(table, "search_row"), extracted_log.row_numbers(table, "document_row")
     is_candidate = np.isin(rows, searches) & (lists.candidate_pos[documents] >= 0)
+    excluded = lists.sample.excluded.take(np.searchsorted(searches, rows[is_candidate]))
+    is_candidate[is_candidate] = ~is_excluded(lists.candidate_pos[documents[is_candidate]][:, None], excluded)[:, 0]
     clicked: Bool = table["clicked"].to_numpy()[is_candidate]
     if not clicked.any():
         raise InputError(

@@ -22,6 +22,7 @@ from ebr_core.errors import InputError
 from ebr_core.parallel import use_threads
 from ebr_core.search import baselines
 from ebr_core.search.deduped_index import DedupedIndex, load, save
+from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.faiss_index import build, set_parameters
 from ebr_core.search.index_specs import AnyIndex, Exact, Hnsw, Ivf, Scan, problem
 from ebr_core.search.index_tuning import tune
@@ -29,7 +30,7 @@ from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact
 from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.tower import query_vectors
 from tasks.artifacts import stage
-from tasks.eval_sets import read_sample
+from tasks.eval_sets import SampledSearches, read_sample
 from tasks.feature_stages import read_inputs
 from tasks.kinds import BuiltIndex, EvalSet, FeatureSet, Log, RetrievedList, SimulatedLog, TrainedTowers, Vectors
 from tasks.progress import show_progress
@@ -119,7 +120,8 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
     """Write a list: the documents that the index retrieves for each sampled search.
 
     If the index was tuned for a K, the list also has its index recall in a search for K documents, as its target
-    promises it: graphs and rescoring indexes reach a higher recall in a search for more.
+    promises it: graphs and rescoring indexes reach a higher recall in a search for more. It is a figure of the index,
+    over all candidates, excluded ones included.
     """
     use_threads(threads)
     manifest = json.loads((index.folder / "manifest.json").read_text())
@@ -127,7 +129,8 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
         raise ValueError(f"this index belongs to vectors {manifest['vectors']}, not to {vectors.digest}")
     queries = np.load(vectors.folder / "queries.npy")
     deduped_index = load(index.folder)
-    candidates = read_sample(eval_set).candidates
+    sample = read_sample(eval_set)
+    candidates = sample.candidates
     tuned_k = manifest["spec"]["at"] if manifest["setting"] else k
     started = time.perf_counter()
     rows, _ = search_index(deduped_index, queries, tuned_k, slack=0)
@@ -136,7 +139,8 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
     if manifest["setting"]:
         documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
         promised = tuned_k, recall_up_to_ties(documents, queries, rows, search_exact(documents, queries, tuned_k)[1])
-    rows, _ = search_index(deduped_index, queries, k)
+    rows, _ = search_index(deduped_index, queries, sample.depth(k))
+    rows = first_allowed(rows, sample.excluded, k)
     compared = search_cost(deduped_index, queries, tuned_k)[0]
     retrieved = Retrieved(as_document_rows(rows, candidates), compared, seconds=seconds, promised=promised)
     save_retrieved(retrieved, folder)
@@ -145,20 +149,21 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
 @stage(RetrievedList)
 def retrieve_baseline(folder: Path, log: Log, eval_set: EvalSet, name: str, k: int) -> None:
     """Write the list of popularity or memory, or the reason why these logs allow none."""
+    sample = read_sample(eval_set)
     with show_progress(name, 1):
         if name == LOGGED:
-            matched = match_logged(log.folder, eval_set.folder, k)
+            matched = match_logged(log.folder, eval_set.folder, sample.depth(k))
+            matched = matched._replace(rows=first_allowed(matched.rows, sample.excluded_rows, k))
             save_matched(matched, "no result of these searches has a position", folder)
             return
-        rows = _run_baseline(log, eval_set, name, k)
+        rows = _run_baseline(log, sample, name, sample.depth(k))
     if isinstance(rows, str):
         save_unavailable(rows, folder)
     else:
-        save_retrieved(Retrieved(rows), folder)
+        save_retrieved(Retrieved(first_allowed(rows, sample.excluded_rows, k)), folder)
 
 
-def _run_baseline(log: Log, eval_set: EvalSet, name: str, k: int) -> Int32 | str:
-    sample = read_sample(eval_set)
+def _run_baseline(log: Log, sample: SampledSearches, name: str, k: int) -> Int32 | str:
     clicks = extracted_log.read_clicks(log.folder, pq.read_metadata(log.folder / "documents.parquet").num_rows)
     if not clicks.any():
         return "no clicks in the training window"
@@ -177,11 +182,13 @@ def retrieve_oracle(
     """Write the list of the simulated world's posterior, which sees the text, also the place, or everything."""
     searches = pq.read_table(eval_set.folder / "searches.parquet", columns=["search_row", "search_id"])
     search_ids = searches["search_id"].to_numpy().astype(np.int64)
+    sample = read_sample(eval_set)
+    depth = sample.depth(k)
     with show_progress(f"oracle {sees}", 1):
-        posterior = oracle(world, simulated.folder, search_ids, k, sees)
+        posterior = oracle(world, simulated.folder, search_ids, depth, sees)
     documents = pq.read_table(log.folder / "documents.parquet", columns=["document_id"])["document_id"]
     order = np.argsort(search_ids, kind="stable")
     search_pos = order[np.searchsorted(search_ids[order], posterior["search_id"].to_numpy())]
-    rows = np.full((len(search_ids), k), -1, np.int32)
+    rows = np.full((len(search_ids), depth), -1, np.int32)
     rows[search_pos, posterior["position"].to_numpy() - 1] = pc.index_in(posterior["document_id"], documents).to_numpy()
-    save_retrieved(Retrieved(rows), folder)
+    save_retrieved(Retrieved(first_allowed(rows, sample.excluded_rows, k)), folder)

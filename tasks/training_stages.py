@@ -18,6 +18,7 @@ from ebr_core.errors import InputError
 from ebr_core.measure.metrics import hits, recall_at_k
 from ebr_core.parallel import use_threads
 from ebr_core.scratch import Scratch
+from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.nearest import search_exact
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
 from ebr_core.towers.tower import Tower, copied_state, query_vectors
@@ -42,7 +43,7 @@ class Trial(NamedTuple):
     """The result of one training."""
 
     arm: Arm
-    best: Tower  # a copy of the tower after the best epoch
+    best: Tower  # a copy of the tower after the best epoch; of a refit, after the last
     epochs: list[dict[str, Any]]
     costs: dict[str, Any]
 
@@ -61,24 +62,35 @@ class Trial(NamedTuple):
         return [float(epoch["validation_recall"]) for epoch in self.epochs]
 
 
+class FirstTraining(NamedTuple):
+    """What validation chose in the training that a refit repeats."""
+
+    trial: int
+    epochs: int
+    validation_recall: float
+    ended: TrainingEnd
+
+
 @stage(TrainedTowers)
 def train_arm(
     folder: Path,
     log: Log,
     features: FeatureSet,
-    validation: EvalSet,
+    validation: EvalSet | None,
     arm: Arm,
     seed: int,
     start: TrainedTowers | None = None,
     mined: MinedNegatives | None = None,
     screened: TrainedTowers | None = None,
     rated: list[RatedResults] | None = None,
+    refit_of: TrainedTowers | None = None,
 ) -> None:
     """Write the towers of the epoch with the best validation recall, figures of all epochs, and costs.
 
     start: the towers whose weights the training starts from. mined: offline hard negatives. screened: towers of the
     same arm with the first seed, whose best trial is used; without them, every trial of the arm is run. rated: ratings
-    of retrieved results by people, or by the truth with noise, round by round.
+    of retrieved results by people, or by the truth with noise, round by round. refit_of: towers of the same arm and
+    seed, whose trial and number of epochs are used; then there is no validation.
     """
     use_threads(arm.training.threads)
     scratch = Scratch(folder)
@@ -89,30 +101,33 @@ def train_arm(
         corpus = with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     if arm.positives.titles:
         corpus = with_titles(corpus, log, features)
-    recall = _validation_recall(corpus, validation)
+    recall = None if validation is None else _validation_recall(corpus, validation)
+    first = None if refit_of is None else _first_training(refit_of)
+    assert (recall is None) == (first is not None), "either the validation or a first training decides"
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows), scratch)
     if ratings and arm.ratings and arm.ratings.negatives:
         bad = documents_rated_bad(ratings, pairs, known_positives)
         offline = bad if offline is None else pack_left(np.concatenate([bad, offline], axis=1))
     candidates = list(enumerate(arm.trial_arms))
-    if screened is not None:
-        chosen = json.loads((screened.folder / "trials.json").read_text())["chosen"]
-        candidates = [candidates[chosen]]
+    if (earlier := refit_of or screened) is not None:
+        candidates = [candidates[_first_training(earlier).trial]]
     trials: dict[int, Trial] = {}
     for number, trial in candidates:
         start_state = Start(None if start is None else _start_tower(start, trial), offline)
         label = f"train, seed {seed}" + (
             f", trial {number + 1} of {len(arm.trial_arms)}" if len(candidates) > 1 else ""
         )
-        trials[number] = _run(corpus, pairs, known_positives, trial, seed, recall, start_state, label)
-    chosen = max(trials, key=lambda number: trials[number].recall)
+        last_epoch = first.epochs if first else None
+        trials[number] = _run(corpus, pairs, known_positives, trial, seed, recall, start_state, label, last_epoch)
+    chosen = first.trial if first else max(trials, key=lambda number: trials[number].recall)
     best = trials[chosen]
     save_towers(_checkpoint(best.best, log, features, arm), folder)
     (folder / "weights.json").write_text(json.dumps(best.best.weights(), indent=1))
     (folder / "epochs.json").write_text(json.dumps(best.epochs, indent=1))
     (folder / "costs.json").write_text(json.dumps(best.costs | best.best.counts(), indent=1))
-    recalls = {str(number): trial.recall for number, trial in trials.items()}
-    summary = {"chosen": chosen, "tried": len(arm.trial_arms), "validation_recall": recalls, "ended": best.end}
+    recalls = {str(number): first.validation_recall if first else trial.recall for number, trial in trials.items()}
+    ended = first.ended if first else best.end
+    summary = {"chosen": chosen, "tried": len(arm.trial_arms), "validation_recall": recalls, "ended": ended}
     (folder / "trials.json").write_text(json.dumps(summary, indent=1))
 
 
@@ -131,9 +146,17 @@ def _start_tower(start: TrainedTowers, arm: Arm) -> Tower:
 
 
 def best_recall(towers: TrainedTowers) -> float:
-    """The validation recall of the epoch whose towers were kept."""
+    """The validation recall of the epoch whose towers were kept; of a refit, that of the first training."""
+    trials = json.loads((towers.folder / "trials.json").read_text())
+    return float(trials["validation_recall"][str(trials["chosen"])])
+
+
+def _first_training(towers: TrainedTowers) -> FirstTraining:
+    """The trial and the epoch that validation chose. Of equally good epochs the first was kept."""
+    trials = json.loads((towers.folder / "trials.json").read_text())
     epochs = json.loads((towers.folder / "epochs.json").read_text())
-    return max(float(epoch["validation_recall"]) for epoch in epochs)
+    best = max(epochs, key=lambda epoch: float(epoch["validation_recall"]))
+    return FirstTraining(trials["chosen"], best["epoch"], float(best["validation_recall"]), trials["ended"])
 
 
 def training_remark(towers: TrainedTowers) -> str | None:
@@ -152,15 +175,18 @@ def _run(
     known_positives: KnownPositives,
     arm: Arm,
     seed: int,
-    recall: Callable[[Tower], float],
+    recall: Callable[[Tower], float] | None,
     start: Start,
     label: str,
+    last_epoch: int | None = None,
 ) -> Trial:
-    """Run one training from start to end."""
+    """Run one training from start to end. last_epoch: the epoch that ends it; all that depends on the number of epochs
+    that the arm allows, as the mix of negatives may, is as in a training that could go on."""
     epochs: list[dict[str, Any]] = []
     best: Tower | None = None
     first, started = 0, time.perf_counter()
-    with show_progress(label, arm.training.epochs * pairs.pairs_per_epoch) as show:
+    most_epochs = arm.training.epochs if last_epoch is None else last_epoch
+    with show_progress(label, most_epochs * pairs.pairs_per_epoch) as show:
         for progress, tower in train(corpus, pairs, known_positives, arm, seed, recall, start):
             if not first:
                 first, started = progress.pairs, time.perf_counter()  # compiling and reading are not measured
@@ -169,6 +195,8 @@ def _run(
                 epochs.append(progress.epoch._asdict() | _weights(tower))
             if progress.best:
                 best = restore_tower(arm.towers, copied_state(tower), arm.features.group_names)
+            if progress.epoch and progress.epoch.epoch == last_epoch:
+                break
     assert best is not None, "the first epoch is always the best so far"
     seconds = time.perf_counter() - started
     costs = {"train_s": seconds, "pairs": progress.pairs, "pairs_per_s": (progress.pairs - first) / seconds}
@@ -176,7 +204,10 @@ def _run(
 
 
 def _note(epochs: list[dict[str, Any]]) -> str:
-    return f"epoch {epochs[-1]['epoch']}: validation recall {epochs[-1]['validation_recall']:.4f}" if epochs else ""
+    if not epochs:
+        return ""
+    recall = epochs[-1]["validation_recall"]
+    return f"epoch {epochs[-1]['epoch']}" + ("" if recall is None else f": validation recall {recall:.4f}")
 
 
 def _weights(tower: Tower) -> dict[str, float]:
@@ -199,11 +230,13 @@ def _validation_recall(corpus: Corpus, validation: EvalSet) -> Callable[[Tower],
     """A function tower → its recall@10 on the validation searches, over the whole corpus of their period."""
     sample = read_sample(validation)
     searches, targets = sample.for_targets("clicked")
+    excluded = sample.excluded.take(searches["at"])
 
     def recall(tower: Tower) -> float:
         documents = tower.encode(corpus.inputs.rows_of(sample.candidates))
         queries = query_vectors(tower, corpus.inputs, searches["search_row"])
-        rows, _ = search_exact(documents, queries, VALIDATION_K)
+        rows, _ = search_exact(documents, queries, sample.depth(VALIDATION_K))
+        rows = first_allowed(rows, excluded, VALIDATION_K)
         retrieved = np.where(rows >= 0, sample.candidates[rows], -1)
         return float(recall_at_k(hits(retrieved, targets), targets, VALIDATION_K).mean())
 

@@ -34,6 +34,9 @@ Title = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$", max_lengt
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 
 
+REFIT = "+refit"  # behind the name of what was trained on the validation, too; no name in a file holds a plus
+
+
 def nearest_to_10(ks: Iterable[int]) -> int:
     """The K nearest to 10."""
     return min(ks, key=lambda k: abs(k - 10))
@@ -49,6 +52,11 @@ class Evaluation(Frozen):
         10_000, ge=1, description="test searches sampled, at most, for each target set; rankers are trained on as many"
     )
     validation_searches: int = Field(2_000, ge=1, description="validation searches sampled, at most")
+    exclude: Literal["clicked"] | None = Field(
+        None,
+        description="clicked: what a searcher clicked before the evaluated period began is no candidate of his or her "
+        "searches, in every list",
+    )
     resamples: int = Field(2_000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
 
     bm25: Bm25 = Field(Bm25(), description="the words and the parameters of BM25, wherever it is used")
@@ -119,6 +127,11 @@ class Experiment(Frozen):
         False,
         description="train every arm with the first seed alone, and only each question's baseline and its best arm, "
         "chosen on validation, with all seeds",
+    )
+    refit: bool = Field(
+        False,
+        description="train what is served once more, on training and validation together, with the trial and for the "
+        "epochs that validation chose; its row is named ARM+refit",
     )
     arms: dict[Name, Arm] = Field(
         default_factory=dict, description="the arms to train; `base` holds the settings that they share"

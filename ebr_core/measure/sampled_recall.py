@@ -7,13 +7,17 @@ from scipy import stats
 
 from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
 from ebr_core.measure.metrics import Targets
+from ebr_core.search.exclusions import Exclusions
 from ebr_core.search.nearest import TIE_TOLERANCE
 
 NOT_RETRIEVED = np.iinfo(np.int64).max  # the rank of a target that is not retrieved
 
 
-def exact_ranks(documents: Float32, queries: Float32, targets: Targets, block: int = 256) -> Int64:
-    """(T,) the rank, from 1, of each target among the documents (C, D) without the other targets of its search.
+def exact_ranks(
+    documents: Float32, queries: Float32, targets: Targets, block: int = 256, excluded: Exclusions | None = None
+) -> Int64:
+    """(T,) the rank, from 1, of each target among the documents (C, D) without the other targets of its search and
+    without those that are excluded for it.
 
     queries are (S, D), or (h, S, D). Similarities within TIED are ties and are ordered by row, as in `search_exact`. A
     zero query retrieves nothing, so its targets have rank NEVER.
@@ -24,6 +28,9 @@ def exact_ranks(documents: Float32, queries: Float32, targets: Targets, block: i
         begin, end = targets.offsets[first], targets.offsets[min(first + block, queries.shape[-2])]
         views = queries[..., first : first + block, :] @ documents.T  # (B, C), or (h, B, C)
         block_cosines = views.max(0) if views.ndim == 3 else views
+        if excluded is not None:
+            part = excluded.take(np.arange(first, first + len(block_cosines)))
+            block_cosines[np.repeat(np.arange(len(block_cosines)), part.counts), part.documents] = -np.inf
         block_searches, rows = owners[begin:end] - first, targets.documents[begin:end]
         threshold = block_cosines[block_searches, rows][:, None]
         cosines = block_cosines[block_searches]  # (targets of the block, C)

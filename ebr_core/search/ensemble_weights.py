@@ -10,6 +10,7 @@ from scipy.optimize import Bounds, direct
 
 from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
 from ebr_core.measure.metrics import Targets
+from ebr_core.search.exclusions import Exclusions
 from ebr_core.search.nearest import TIE_TOLERANCE
 
 GRID = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 10.0)  # of one weight, with the others fixed
@@ -45,8 +46,15 @@ class WeightChoice(NamedTuple):
     lines: tuple[tuple[tuple[float, float], ...], ...]  # (weight, recall) for each part but the first, the others fixed
 
 
-def build_contest(documents: Sequence[Float32], queries: Sequence[Float32], targets: Targets, k: int) -> Contest:
-    """The contest for recall@K from the parts' unit vectors (N, Dᵢ) and (S, Dᵢ); the targets are rows of N.
+def build_contest(
+    documents: Sequence[Float32],
+    queries: Sequence[Float32],
+    targets: Targets,
+    k: int,
+    excluded: Exclusions | None = None,
+) -> Contest:
+    """The contest for recall@K from the parts' unit vectors (N, Dᵢ) and (S, Dᵢ); the targets are rows of N, as are the
+    documents that are excluded for each search.
 
     With weights ≥ 0, a document that no part places ahead of a target is never ahead, and a document that all parts
     place ahead always is. A target with K of the latter is never found. So only the rivals of the other targets are
@@ -60,14 +68,16 @@ def build_contest(documents: Sequence[Float32], queries: Sequence[Float32], targ
     step = max(1, CELLS // (len(documents[0]) * len(documents)))
     for first in range(0, len(searches), step):
         block_searches, rows = searches[first : first + step], targets.documents[first : first + step]
-        always[first : first + step], rivals = _rivals(documents, [part[block_searches] for part in queries], rows, k)
+        block_excluded = None if excluded is None else excluded.take(block_searches)
+        block_queries = [part[block_searches] for part in queries]
+        always[first : first + step], rivals = _rivals(documents, block_queries, rows, k, block_excluded)
         pieces.append((rivals[0] + first, *rivals[1:]))
     target, ahead, earlier = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     return Contest(k, share, is_nonzero, always, target, ahead, earlier)
 
 
 def _rivals(
-    documents: Sequence[Float32], queries: Sequence[Float32], rows: Int32, k: int
+    documents: Sequence[Float32], queries: Sequence[Float32], rows: Int32, k: int, excluded: Exclusions | None
 ) -> tuple[Int64, tuple[Int64, Float32, Bool]]:
     """(always (T,), rivals) for the targets at rows (T,) with their queries (T, Dᵢ)."""
     ahead = np.empty((len(rows), len(documents[0]), len(documents)), np.float32)
@@ -75,6 +85,8 @@ def _rivals(
         cosines = query_vectors @ document_vectors.T
         ahead[..., part] = cosines - np.take_along_axis(cosines, rows[:, None].astype(np.int64), 1)
     ahead[np.abs(ahead) <= TIE_TOLERANCE] = 0
+    if excluded is not None:  # behind every target with any weights
+        ahead[np.repeat(np.arange(len(rows)), excluded.counts), excluded.documents] = -np.inf
     earlier = np.arange(len(documents[0])) < rows[:, None]
     never_behind, never_ahead = (ahead >= 0).all(2), (ahead <= 0).all(2)
     always_tied = never_behind & never_ahead

@@ -66,7 +66,7 @@ class Epoch(NamedTuple):
     negative_cosine: float
     gradient_norm: float
     spread: float  # 1 − the length of the mean document embedding; 0 means collapse
-    validation_recall: float
+    validation_recall: float | None  # None without a validation
 
 
 class Progress(NamedTuple):
@@ -83,14 +83,15 @@ def train(
     known_positives: KnownPositives,
     arm: Arm,
     seed: int,
-    recall: Callable[[Tower], float],
+    recall: Callable[[Tower], float] | None,
     start: Start | None = None,
     device: str = "cpu",
 ) -> Iterator[tuple[Progress, Tower]]:
     """(progress, the live tower) after each batch and epoch, until validation recall has stopped rising for the arm's
     patience, or until the cap of epochs.
 
-    recall(tower) measures validation recall after each epoch. Raises InputError if the loss is NaN, the embeddings
+    recall(tower) measures validation recall after each epoch; without it, every epoch counts as the best so far and the
+    caller decides after which one to stop. Raises InputError if the loss is NaN, the embeddings
     collapse, or the arm's kinds of negatives do not exist.
     """
     start = start or Start()
@@ -109,7 +110,7 @@ def train(
         arm.positives.titles, arm.training.window, rng,
     )  # fmt: skip
     if not arm.training.epochs:
-        yield Progress(0, _epoch(0, [], _spread(corpus, tower), recall(tower)), True), tower
+        yield Progress(0, _epoch(0, [], _spread(corpus, tower), recall and recall(tower)), True), tower
     for number in range(1, arm.training.epochs + 1):
         if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.mined is None):
             source = source._replace(mined=_remine(tower, corpus, pairs, known_positives, arm, seed + number))
@@ -120,9 +121,10 @@ def train(
             stats.append(batch_stats)
             pairs_seen += len(batch.search_rows)
             yield Progress(pairs_seen), tower
-        epoch = _epoch(number, stats, _spread(corpus, tower), recall(tower))
-        stale_epochs = 0 if epoch.validation_recall > best else stale_epochs + 1
-        best = max(best, epoch.validation_recall)
+        epoch = _epoch(number, stats, _spread(corpus, tower), recall and recall(tower))
+        if epoch.validation_recall is not None:
+            stale_epochs = 0 if epoch.validation_recall > best else stale_epochs + 1
+            best = max(best, epoch.validation_recall)
         yield Progress(pairs_seen, epoch, stale_epochs == 0), tower
         if arm.training.patience is not None and stale_epochs >= arm.training.patience:
             return
@@ -198,12 +200,12 @@ def mine_pairs(
     return mine(mining_queries, MiningCorpus(documents, corpus.trainable), known_positives, mining, seed, threads)
 
 
-def _epoch(number: int, stats: list[StepStats], spread: float, recall: float) -> Epoch:
+def _epoch(number: int, stats: list[StepStats], spread: float, recall: float | None) -> Epoch:
     stats = stats or [StepStats(0, 0, 0, 0, 0)]
     means = StepStats(*(float(np.mean(values)) for values in zip(*stats, strict=True)))
     if not np.isfinite(means).all():
         raise InputError(f"epoch {number}: the loss is not a number; lower training.learning_rate")
-    if not math.isfinite(recall):
+    if recall is not None and not math.isfinite(recall):
         raise InputError(
             f"epoch {number}: validation recall is not a number: got {recall}; without a validation search that has a "
             "target, no epoch can be chosen: move the split, so that the validation period has clicks"

@@ -104,7 +104,9 @@ def _own_lists(spec: Experiment, log: Log) -> Iterator[str]:
 def _refusals(spec: Experiment, log: Log) -> Iterator[str]:
     """The errors of a run that depend on the documents alive in the test."""
     try:
-        test = submit(sample, (), log, "test", spec.evaluation.searches, spec.logs.judged_from)
+        test = submit(
+            sample, (), log, "test", spec.evaluation.searches, spec.logs.judged_from, exclude=spec.evaluation.exclude
+        )
         refuse_impossible(test, (), (), max(spec.evaluation.ks))
         refuse_deep(test, spec.rankers)
     except InputError as error:

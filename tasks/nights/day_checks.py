@@ -20,6 +20,7 @@ from ebr_core.measure.intervals import lower_bound
 from ebr_core.measure.metrics import hits, recall_at_k
 from ebr_core.measure.promotion import ChampionComparison, band, share_band
 from ebr_core.parallel import use_threads
+from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.nearest import search_exact
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
 from ebr_core.towers.tower_kinds import new_tower
@@ -99,7 +100,9 @@ def measure(folder: Path, vectors: Vectors, eval_set: EvalSet, k: int, threads: 
     searches, targets = sample.for_targets("clicked")
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[sample.candidates]
     queries = np.load(vectors.folder / "queries.npy")[..., searches["at"], :]
-    rows, _ = search_exact(documents, queries, min(k, len(sample.candidates)))
+    k = min(k, len(sample.candidates))
+    rows, _ = search_exact(documents, queries, sample.depth(k))
+    rows = first_allowed(rows, sample.excluded.take(searches["at"]), k)
     retrieved = np.where(rows >= 0, sample.candidates[rows], -1)
     np.save(folder / "recall.npy", recall_at_k(hits(retrieved, targets), targets, k))
 

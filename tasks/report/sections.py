@@ -18,6 +18,7 @@ from tasks.report.opening_section import answer_blocks, leak_status, opening_blo
 from tasks.report.page import Block, Bullets, Grid, Heading, Paragraph, Picture
 from tasks.report.ranker_section import ranker_blocks
 from tasks.report.recommendation import main_recalls
+from tasks.report.refit_section import refit_blocks
 from tasks.report.result import Result, means
 
 
@@ -34,6 +35,7 @@ def blocks(result: Result) -> list[Block]:
         *engine_blocks(result),
         *slice_blocks(result),
         *level_blocks(result),
+        *refit_blocks(result),
         *ensemble_blocks(result.ensembles, result.spec, main, result.costs, result.k),
         *ranker_blocks(result.rankers),
         *feedback_blocks(result.feedback),
@@ -132,9 +134,10 @@ def _data(result: Result) -> list[Block]:
         page.append(Paragraph(f"Validation from {cuts['validation_from']}, test from {cuts['test_from']} on."))
     if result.bm25:
         page.append(Paragraph(_bm25(result.bm25)))
-    columns = ("searches", "with_target", "sampled", "targets_not_alive")
-    sets = [[counts["targets"], *_counts(counts, *columns)] for counts in result.counts]
-    page.append(Grid(["targets", "test searches", "with a target", "sampled", "targets not alive, left out"], sets))
+    columns = ("searches", "with_target", "sampled", "targets_not_alive", "targets_excluded")
+    sets = [[counts["targets"], *_counts({"targets_excluded": 0} | counts, *columns)] for counts in result.counts]
+    headers = ["targets", "test searches", "with a target", "sampled", "targets not alive, left out"]
+    page.append(Grid([*headers, "clicked before by their searcher, left out"], sets))
     page += list_blocks(result)
     if data["cannot"]:
         lacks = [f"{lack['needs']}: {lack['so']}." for lack in data["cannot"]]

@@ -11,6 +11,7 @@ from tasks.report.answers import CLAIMS, noise, outcome_cell
 from tasks.report.formats import count, three_digits
 from tasks.report.measures import measure_columns
 from tasks.report.page import Columns, Grid, tabulate
+from tasks.report.refit_section import REMARK
 from tasks.report.result import (
     FEW,
     MAIN,
@@ -135,9 +136,16 @@ def _caption(counts: dict[str, Any], checks: dict[str, Any], spec: Experiment) -
     ]
     if counts["targets_not_alive"]:
         lines.append(f"{counts['targets_not_alive']:,} targets were not alive in the period and are left out.")
+    if counts.get("targets_excluded"):
+        lines.append(
+            f"{counts['targets_excluded']:,} targets are documents that their searcher clicked before the period; like "
+            "these documents in every list, they are left out."
+        )
     lines.append("The ceiling is what searches with more than K targets allow.")
     if len(spec.seeds) > 1:
         lines.append(f"Means over {len(spec.seeds)} seeds; the report has each seed.")
+    if checks.get("refits"):
+        lines.append(f"{REMARK}.")
     lines += [f"{arm}: {UNAVAILABLE}, {reason}." for arm, reason in checks["unavailable"].items()]
     lines += [f"{arm}{_mark(remark)}: it {remark}." for arm, remark in checks["leaks"].items()]
     for arm, reasons in checks["undecidable"].items():

@@ -17,11 +17,11 @@ from mlflow.entities import Metric, Run
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from data.experiment.experiment_spec import ORACLES, Experiment
+from data.experiment.experiment_spec import ORACLES, REFIT, Experiment
 from ebr_core.frozen import Frozen
 from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun, read_weights
-from tasks.finished_run import FinishedRun, TrainedArm
+from tasks.finished_run import FinishedRun, RefitRun, TrainedArm
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, RunReport, RunResults, TrainedTowers
 from tasks.ranker_stages import RankerRun, read_ranker_summary
 from tasks.report import plots
@@ -58,13 +58,15 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
     experiment_id, spec = open_experiment(run.experiment), run.spec
     rows = read_rows(results.folder / "results.parquet")
     measured_arms = {row.arm for row in rows}
-    champion = run.champion
-    bundles = {(champion, spec.seeds[0]): run.bundles[champion]} if champion and champion in run.bundles else {}
+    champion, bundles = run.champion, {}
+    if champion and champion in run.bundles and not run.refit:
+        bundles[champion, spec.seeds[0]] = run.bundles[champion]
     name = f"{run.experiment} {datetime.now():%Y-%m-%d %H:%M}"
     with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=process_tags()) as parent:
         _log_parent(spec, run.log, run.searches, results, rows)
         _log_report(report, rows, experiment_id)
-        for name in (name for name in (*spec.baselines, *ORACLES) if name in measured_arms):
+        baselines = (*spec.baselines, *(name + REFIT for name in spec.baselines), *ORACLES)
+        for name in (name for name in baselines if name in measured_arms):
             _log_baseline(name, spec, run.log, rows)
         for name in (name for name in spec.combined_lists if name in measured_arms and name not in spec.rankers):
             _log_list(name, spec, rows)
@@ -74,6 +76,8 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
             _log_ensemble(ensemble, spec, run.log, rows, bundles.get((ensemble.arm, ensemble.seed)))
         for arm in (arm for arm in run.trained if arm.seed in spec.seeds):
             _log_arm(arm, spec, run.log, rows, bundles.get((arm.arm, arm.seed)))
+        if run.refit and champion:
+            _log_refit(run.refit, spec, run.log, rows, run.bundles[champion])
         _log_tuning(run.indexes)
         mlflow.set_tags({"failures": len(run.failures), "champion": champion or "none"})
     if run.failures:
@@ -165,6 +169,19 @@ def _log_arm(
             _log_curves(name, own_rows(rows, name, seed, experiment))
     if run.error:
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # the end of the block set FINISHED
+
+
+def _log_refit(run: RefitRun, experiment: Experiment, log: Log, rows: list[ResultRow], bundle: ModelBundle) -> None:
+    """A child run of what was trained on the validation, too: its figures, the cost of its towers, its bundle."""
+    tags = arm_tags(run.arm, "refit", rows, experiment) | {"seed": run.seed, "refit_of": run.source}
+    with _child_run(f"{run.arm}-{run.seed}", tags):
+        dataset = _dataset(experiment, log)
+        mlflow.log_input(dataset, context="training")
+        metrics = run_metrics(rows, run.arm, run.seed, experiment)
+        mlflow.log_metrics(metrics, model_id=log_model(bundle), dataset=dataset)
+        costs = [_read(towers, "costs.json")["train_s"] for towers in run.towers]
+        mlflow.log_metric("cost/train_s", sum(costs))
+        _log_curves(run.arm, own_rows(rows, run.arm, run.seed, experiment))
 
 
 def _log_training(towers: TrainedTowers) -> None:

@@ -95,6 +95,37 @@ def test_the_test_sample(tmp_path: Path) -> None:
     counts = {row["targets"]: row for row in json.loads((out / "counts.json").read_text())}
     assert (counts["clicked"]["searches"], counts["clicked"]["with_target"]) == (3, 2)
     assert counts["clicked"]["targets_not_alive"] == 1  # G, clicked in search 7
+    assert counts["clicked"]["targets_excluded"] == 0
+    assert not (out / "excluded.parquet").exists()
+
+
+def test_what_a_searcher_clicked_before_the_period_is_no_candidate_and_no_target(tmp_path: Path) -> None:
+    log = _log(tmp_path)
+    excluded, targets, counts = {}, {}, {}
+    for split in ("validation", "test"):
+        (out := tmp_path / split).mkdir()
+        extracted_log.sample(log, split, 100, 1, None, out, exclude=True)
+        pairs = pq.read_table(out / "excluded.parquet").to_pylist()
+        searchers = {row["searcher_row"] for row in pairs}
+        excluded[split] = (
+            _ids(log, list(searchers), "searchers", "searcher"),
+            _ids(log, [row["document_row"] for row in pairs]),
+        )
+        targets[split] = pq.read_table(out / "targets.parquet").num_rows
+        counts[split] = {
+            row["targets"]: row["targets_excluded"] for row in json.loads((out / "counts.json").read_text())
+        }
+    # A, clicked in search 1, and in the test also in search 4. N is clicked in search 3, after the test has begun.
+    assert excluded == dict.fromkeys(("validation", "test"), (["ann"], ["A"]))
+    assert targets == dict.fromkeys(("validation", "test"), 0)
+    assert counts == {"validation": {"clicked": 1}, "test": {"clicked": 2, "recovered": 1}}
+
+
+def test_without_searchers_nothing_can_be_excluded(tmp_path: Path) -> None:
+    nobody = SEARCHES.replace("ann,", ",").replace("bob,", ",")
+    log = _log(tmp_path, nobody)
+    with pytest.raises(InputError, match=r"evaluation\.exclude: no search of these logs has a searcher_id"):
+        extracted_log.sample(log, "test", 100, 1, None, tmp_path, exclude=True)
 
 
 HALVED = """search_id,searched_at,query,searcher_id,session_id
@@ -252,8 +283,8 @@ def test_leaks_are_found_if_training_sees_rows_that_it_must_not_see(
     (tmp_path / "sample").mkdir()
     extracted_log.sample(log, "test", 100, 1, None, tmp_path / "sample")
     targets = pq.read_table(tmp_path / "sample" / "targets.parquet")
-    rules, repeats = extracted_log.find_leaks(log, targets)
-    assert {rule["what"]: rule["broken"] for rule in rules} == dict.fromkeys(
+    repeats = extracted_log.count_repeats(log, targets)
+    assert {rule["what"]: rule["broken"] for rule in extracted_log.find_leaks(log)} == dict.fromkeys(
         ("documents", "labels", "queries", "sessions"), 0
     )
     assert repeats["searches"] == 2  # 5 and 7, whose clicked documents are alive
@@ -267,7 +298,7 @@ def test_leaks_are_found_if_training_sees_rows_that_it_must_not_see(
     }
     read = extracted_log._sql
     monkeypatch.setattr(extracted_log, "_sql", lambda query: careless.get(query) or read(query))
-    broken = {rule["what"]: rule["broken"] for rule in extracted_log.find_leaks(log, targets)[0]}
+    broken = {rule["what"]: rule["broken"] for rule in extracted_log.find_leaks(log)}
     assert broken["labels"] == 5  # searches 3 to 7; 3 lies in a training session, but after the cut
     assert broken["documents"] == 1  # N
     assert broken["queries"] == 3  # plum, aple, and late apple, searched in a training session but after the cut
@@ -293,3 +324,31 @@ def test_queries_that_the_engine_did_not_answer_the_most_frequent_first(tmp_path
     clicks = "".join(line for line in RESULTS.splitlines(keepends=True) if "false" not in line)
     log_of_clicks = _log(tmp_path / "clicks", SEARCHES + more, clicks)
     assert extracted_log.read(log_of_clicks, "unanswered", {"split": "test", "most": 20}).num_rows == 0
+
+
+def test_a_refit_sees_the_validation_and_nothing_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, joined = _log(tmp_path), tmp_path / "joined"
+    joined.mkdir()
+    for table in set(extracted_log.TABLES) - {"searches"}:
+        (joined / f"{table}.parquet").symlink_to(log / f"{table}.parquet")
+    extracted_log.join_validation(log, joined)
+    first, second = (pq.read_table(folder / "searches.parquet") for folder in (log, joined))
+    assert first.schema == second.schema
+    assert first.drop_columns(["split"]) == second.drop_columns(["split"])
+    assert [(row["search_id"], row["split"]) for row in second.to_pylist() if row["split"] == "train"] == [
+        ("1", "train"),
+        ("2", "train"),
+        ("4", "train"),
+        ("3", "train"),
+    ]
+    shown = {row["search_row"] for row in extracted_log.read(joined, "shown").to_pylist()}
+    names = {row["search_row"]: row["search_id"] for row in second.to_pylist()}
+    assert {names[row] for row in shown} == {"1", "2", "4"}  # 3 lies in a training session, but after the test's start
+    rules = {rule["what"]: rule["broken"] for rule in extracted_log.find_leaks(log, joined)}
+    assert rules == dict.fromkeys(("documents", "labels", "queries", "sessions"), 0)
+    everything = pq.read_table(log / "searches.parquet")
+    at = everything.schema.get_field_index("split")
+    all_train = everything.set_column(at, everything.schema.field(at), [["train"] * len(everything)])
+    pq.write_table(all_train, joined / "searches.parquet")  # a careless join, of the test, too
+    rules = {rule["what"]: rule["broken"] for rule in extracted_log.find_leaks(log, joined)}
+    assert (rules["labels"], rules["documents"], rules["queries"]) == (4, 1, 2)  # 3, 5, 6, 7; N; aple and late apple

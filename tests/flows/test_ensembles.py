@@ -13,22 +13,28 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
+from data import extracted_log
 from data.experiment.experiment_file import load_experiment
-from data.experiment.experiment_spec import Experiment
+from data.experiment.experiment_spec import REFIT, Experiment
 from ebr_core.errors import InputError
 from ebr_core.search.ensemble_vectors import concat_queries
 from ebr_core.search.nearest import search_index
 from ebr_core.serving.model_bundle import EnsembleParts, embed_query_table, open_bundle
 from ebr_core.serving.query_answer import SearchQuery, answer
 from flows.app.check import describe_experiment
+from flows.arms import refit_runs, train_run
 from flows.ebr import ebr
+from flows.sources import extract_log, featurize, sample_searches
 from tasks.artifacts import Artifact, artifacts
 from tasks.bundle_stages import bundle_of, models_of
 from tasks.eval_sets import read_sample
+from tasks.kinds import Log
+from tasks.log_stages import join_validation
 from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 CHANGES: dict[str, Any] = {
+    "refit": True,
     "ensembles": {
         "both": {"parts": ["random", "impressions"]},
         "again": {"parts": ["random", "random"]},
@@ -123,12 +129,95 @@ def test_validation_chooses_weights_and_the_report_shows_how_flat_it_is(outcome:
     assert both["chosen"]
     assert both["recall"] >= max(both["equal"], *both["alone"][:1], *(value for _, value in both["lines"][0]))
     epochs = [json.loads(path.read_text()) for path in artifacts().glob("train_arm-*/epochs.json")]
-    best = {round(max(epoch["validation_recall"] for epoch in run), 9) for run in epochs}
+    first_trainings = [run for run in epochs if run[0]["validation_recall"] is not None]
+    best = {round(max(epoch["validation_recall"] for epoch in run), 9) for run in first_trainings}
     # The recalls that training measured, measured in another way.
     assert {round(value, 9) for value in both["alone"]} <= best
     page = (outcome.report.folder / "report.md").read_text()
     for text in ("## Ensembles", "random 1, random 3, impressions 0.25", "96", "over its best part", "weights.svg"):
         assert text in page
+
+
+def test_the_champion_is_trained_again_on_the_validation_too(outcome: Outcome) -> None:
+    rows, listing = _rows(outcome), models_of("ensembles")
+    champion = listing["champion"]
+    name = champion + REFIT
+    levels = [row for row in rows if row["arm"].endswith(REFIT)]
+    assert {(row["arm"], row["index"]) for row in levels} == {
+        *((name, "exact"), (name, "tuned"), ("memory+refit", "none"), ("popularity+refit", "none"))
+    }
+    assert {row["question"] for row in levels} == {None}
+    refits = json.loads((outcome.report.folder / "checks.json").read_text())["refits"]
+    for refit in refits:
+        if refit["targets"] == "clicked" and refit["arm"] == name:
+            assert refit["difference"] == pytest.approx(_level(rows, name) - _level(rows, champion))
+    assert {refit["of"] for refit in refits} == {champion, "memory", "popularity"}
+    assert f"{name} − {champion}" in (outcome.report.folder / "report.md").read_text()
+    bundle = open_bundle(bundle_of(listing, None))
+    assert bundle.name == name
+    if isinstance(bundle.towers, EnsembleParts):
+        assert list(bundle.towers.weights) == _ensemble_summaries(outcome)[champion]["weights"]
+    (run,) = MlflowClient().search_runs([outcome.mlflow_experiment_id], "tags.kind = 'refit'")
+    assert run.data.tags["refit_of"] == champion
+    assert run.data.metrics["recall_at_10"] == pytest.approx(_level(rows, name))
+
+
+def test_a_refit_takes_the_epochs_that_validation_chose_on_both_parts_and_nothing_later(outcome: Outcome) -> None:
+    (joined,) = (Log(Artifact(stage="join_validation", digest=_digest(path))) for path in _folders("join_validation"))
+    split = dict(_columns(outcome.log, "search_row", "split"))
+    for log, parts in ((outcome.log, {"train"}), (joined, {"train", "validation"})):
+        assert {split[row] for row in extracted_log.read_shown(log.folder).search_rows.tolist()} == parts
+    assert [row for row, part in split.items() if part == "test"] == [
+        row for row, part in _columns(joined, "search_row", "split") if part == "test"
+    ]
+    checks = json.loads((outcome.report.folder / "audit.json").read_text())["leaks"]
+    statuses = {check["status"] for check in checks if check["check"].endswith("of the refit")}
+    assert statuses == {"clean"}
+    lengths = set()
+    for folder in _folders("train_arm"):
+        epochs = json.loads((folder / "epochs.json").read_text())
+        if epochs[-1]["validation_recall"] is None:
+            lengths.add((len(epochs), json.loads((folder / "trials.json").read_text())["validation_recall"]["0"]))
+    first = [json.loads((folder / "epochs.json").read_text()) for folder in _folders("train_arm")]
+    best = {
+        (max(run, key=lambda epoch: epoch["validation_recall"])["epoch"], max(e["validation_recall"] for e in run))
+        for run in first
+        if run[-1]["validation_recall"] is not None
+    }
+    assert lengths
+    assert lengths <= best
+
+
+def test_a_refit_makes_the_arms_again_that_an_arm_starts_from_and_mines(outcome: Outcome, tmp_path: Path) -> None:
+    small = {"towers": {"dimensions": 8}, "training": {"epochs": 2, "batch_size": 512}, "mining": {"keep": 2}}
+    mined = {"mine_from": "plain", "start_from": "plain", "negatives": {"random": 2, "offline_hard": 1}}
+    path = tmp_path / "chain.yaml"
+    content = {"logs": yaml.safe_load(SMOKE.read_text())["logs"], "evaluation": {"validation_searches": 50}}
+    path.write_text(yaml.safe_dump(content | {"arms": {"base": small, "plain": {}, "chain": mined}}))
+    spec = load_experiment(path)
+    source = extract_log(spec)
+    features, validation = featurize(spec, source), sample_searches(spec, source).validation
+    first = train_run(spec, source, features, validation, ("chain", 0)).towers
+    joined = source._replace(log=join_validation.fn(source.log))
+    arms = refit_runs(spec, joined, featurize(spec, joined), [("chain", 0)], first)
+    assert set(arms.towers) == set(first) == {("plain", 0), ("chain", 0)}
+    assert not set(arms.towers.values()) & set(first.values())
+    split = dict(_columns(source.log, "search_row", "split"))
+    mined_rows = pq.read_table(arms.mined_negatives["chain", 0].folder / "mined.parquet")["search_row"].to_pylist()
+    assert {split[row] for row in mined_rows} == {"train", "validation"}
+
+
+def _folders(stage: str) -> list[Path]:
+    return list(artifacts().glob(f"{stage}-*"))
+
+
+def _digest(folder: Path) -> str:
+    return folder.name.partition("-")[2]
+
+
+def _columns(log: Artifact, *names: str) -> list[tuple[Any, ...]]:
+    table = pq.read_table(log.folder / "searches.parquet", columns=list(names))
+    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
 
 
 def test_mlflow_has_a_run_of_each_ensemble_and_cascade(outcome: Outcome) -> None:

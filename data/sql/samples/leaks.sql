@@ -1,13 +1,16 @@
 -- Checks the rows that training uses against the cut, by the raw tables: one row for each rule, with the number of rows checked and the
--- number that break the rule. The cut is the first search of validation or test; if searches have no time, only the split counts.
+-- number that break the rule. $parts: the parts of the split that training may use. The cut is the first search of validation or test
+-- outside them; if searches have no time, only the split counts.
 WITH cut AS (
-    SELECT min(searched_at) FILTER (WHERE split IN ('validation', 'test')) AS cut_at,
+    SELECT min(searched_at) FILTER (WHERE split IN ('validation', 'test') AND NOT list_contains($parts::VARCHAR[], split)) AS cut_at,
         count(DISTINCT searched_at) > 1 AS timed
     FROM every_search
 ),
-used AS (SELECT search_row, session_row, split FROM searches)
+used AS (
+    SELECT session_row, CASE WHEN list_contains($parts::VARCHAR[], split) THEN 'train' ELSE split END AS split FROM searches
+)
 SELECT 'labels' AS what, count(*)::BIGINT AS looked_at,
-    (count(*) FILTER (WHERE split <> 'train' OR (timed AND searched_at >= cut_at)))::BIGINT AS broken
+    (count(*) FILTER (WHERE NOT list_contains($parts::VARCHAR[], split) OR (timed AND searched_at >= cut_at)))::BIGINT AS broken
 FROM (SELECT DISTINCT search_row FROM given_searches) JOIN every_search USING (search_row), cut
 UNION ALL
 SELECT 'documents', count(*), count(*) FILTER (WHERE timed AND created_at >= cut_at)
@@ -15,7 +18,7 @@ FROM (SELECT DISTINCT document_row FROM given_documents) JOIN documents USING (d
 UNION ALL
 SELECT 'queries', count(*), count(*) FILTER (WHERE first_at IS NULL OR (timed AND first_at >= cut_at))
 FROM (SELECT DISTINCT query_row FROM given_queries) LEFT JOIN (
-    SELECT query_row, min(searched_at) AS first_at FROM every_search WHERE split = 'train' GROUP BY query_row
+    SELECT query_row, min(searched_at) AS first_at FROM every_search WHERE list_contains($parts::VARCHAR[], split) GROUP BY query_row
 ) USING (query_row), cut
 UNION ALL
 SELECT 'sessions', count(*), count(*) FILTER (WHERE parts > 1)

@@ -1,7 +1,9 @@
--- The relevant documents of the sampled searches, for each target set: at most $most searches of each set, by a hash of their identity.
+-- The relevant documents of the sampled searches, for each target set, without those that their searcher already has: at most $most
+-- searches of each set, by a hash of their identity.
 WITH alive AS (
     SELECT relevant.*, searches.search_id
     FROM relevant JOIN searches USING (search_row) SEMI JOIN candidates USING (document_row)
+        ANTI JOIN excluded USING (searcher_row, document_row)
     WHERE split = $split
 ),
 sampled AS (

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ebr_core.measure.metrics import Targets, hits, recall_at_k
 from ebr_core.measure.sampled_recall import NOT_RETRIEVED, agreement, exact_ranks, sampled_recall
+from ebr_core.search.exclusions import exclude_by_searcher
 from ebr_core.search.nearest import search_exact
 
 
@@ -33,6 +34,22 @@ def test_a_rank_is_one_plus_the_other_documents_before_it(seed: int, n: int, sea
                 assert rank == NOT_RETRIEVED
             else:
                 assert rank == 1 + sum(row not in search_targets for row in order[: order.index(document)])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([2, 256]))
+def test_a_rank_is_that_among_the_documents_that_are_not_excluded(seed: int, block: int) -> None:
+    rng = np.random.default_rng(seed)
+    documents, queries = (rng.standard_normal((n, 3)).astype(np.float32) for n in (9, 5))
+    targets = Targets(np.arange(6), rng.integers(9, size=5).astype(np.int32))
+    has = rng.random((5, 9)) < 0.4
+    has[np.arange(5), targets.documents] = False
+    excluded = exclude_by_searcher(np.arange(5, dtype=np.int32), *np.argwhere(has).astype(np.int32).T)
+    ranks = exact_ranks(documents, queries, targets, block, excluded)
+    for s in range(5):
+        others = np.flatnonzero(~has[s])
+        alone = Targets(np.array([0, 1]), np.searchsorted(others, targets.documents[s : s + 1]).astype(np.int32))
+        assert ranks[s] == exact_ranks(documents[others], queries[s : s + 1], alone)[0]
 
 
 def test_the_expectation_equals_the_mean_of_draws() -> None:

@@ -14,6 +14,7 @@ from ebr_core.measure.metrics import Targets, hits, recall_at_k
 from ebr_core.rerank.cascade import rerank
 from ebr_core.search.ensemble_vectors import Ensemble, concat_documents, concat_queries
 from ebr_core.search.ensemble_weights import build_contest, choose, recall
+from ebr_core.search.exclusions import exclude_by_searcher, first_allowed
 from ebr_core.search.nearest import search_exact
 
 SHAPES = st.lists(st.integers(1, 9), min_size=2, max_size=4)
@@ -125,6 +126,21 @@ def test_the_recall_from_rivals_equals_exact_search(seed: int, parts: int, k: in
     rows, _ = search_exact(concat_documents(documents), concat_queries(queries, weights), k)
     expected = recall_at_k(hits(rows, targets), targets, k).mean()
     assert recall(build_contest(documents, queries, targets, k), weights) == pytest.approx(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 8), WEIGHTS)
+def test_the_recall_from_rivals_equals_exact_search_without_excluded_documents(
+    seed: int, k: int, drawn_weights: list[float]
+) -> None:
+    documents, queries, targets = _logs(seed, 40, 6, 3)
+    has = np.random.default_rng(seed).random((12, 40)) < 0.3
+    has[np.repeat(np.arange(12), targets.counts), targets.documents] = False
+    excluded = exclude_by_searcher(np.arange(12, dtype=np.int32), *np.argwhere(has).astype(np.int32).T)
+    weights = [round(weight, 3) for weight in drawn_weights[:3]]
+    rows, _ = search_exact(concat_documents(documents), concat_queries(queries, weights), 40)
+    expected = recall_at_k(hits(first_allowed(rows, excluded, k), targets), targets, k).mean()
+    assert recall(build_contest(documents, queries, targets, k, excluded), weights) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4])

@@ -347,3 +347,20 @@ def test_misspelt_copies_learn_what_their_queries_learn() -> None:
         clean, misspelt = (tower.over(inputs).forward(queries + start).vectors for start in (0, first))
         cosines.append(float((clean * misspelt).sum(1).mean()))
     assert cosines[0] < 0.2 < cosines[1] < cosines[2]
+
+
+def test_without_a_validation_the_same_steps_are_taken_and_the_caller_stops() -> None:
+    world, arm = planted(), arm_of(NegativeMix(random=3), epochs=4, patience=1)
+    pairs, known_positives = select_pairs(world.shown, NONE, arm.positives, arm.mask, 0)
+    flat = world._replace(recall=lambda _tower: 0.5)
+    for recall, epochs in ((None, 4), (flat.recall, 2)):
+        ended = []
+        for progress, tower in train(world.corpus, pairs, known_positives, arm, 0, recall):
+            if progress.epoch:
+                ended.append((progress, copied_state(tower)))
+        assert len(ended) == epochs
+        if recall is None:
+            unmeasured = ended
+            assert all(progress.best and progress.epoch.validation_recall is None for progress, _ in ended)
+    for (_, state), (_, measured) in zip(unmeasured, ended, strict=False):
+        np.testing.assert_equal(state, measured)
