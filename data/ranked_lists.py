@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.damaged import is_unreadable, unreadable_message
@@ -25,6 +26,7 @@ from data.statements import file_list, statement
 from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
+from ebr_core.text.folding import fold_queries
 
 REQUIRED: Columns = {"document_id": "id", "rank": "whole"}
 OPTIONAL: Columns = {"search_id": "id", "query": "text"}
@@ -97,6 +99,8 @@ def read_list(file: RankedFile, log: Path, out: Path) -> None:
                 if is_table(file.path)
                 else _open_trec(con, file)
             )
+            con.register("list_forms", _forms(con, statement("lists/texts", table=file.key)))
+            con.register("log_forms", _forms(con, statement("lists/queries")))
             con.execute(statement("lists/check", table=file.key))
         except duckdb.Error as error:
             if not is_unreadable(error):
@@ -112,6 +116,13 @@ def read_list(file: RankedFile, log: Path, out: Path) -> None:
         _refuse_ambiguous(con, file)
     pq.write_table(ranked, out / "ranked.parquet")
     (out / "match.json").write_text(match.model_dump_json(indent=1))
+
+
+def _forms(con: duckdb.DuckDBPyConnection, texts: str) -> pa.Table:
+    """The texts that an SQL statement gives, each with the form by which it is the same query as others."""
+    table = con.sql(texts).to_arrow_table()
+    folded = fold_queries(table["query"].combine_chunks().cast(pa.large_string()))
+    return pa.table({"query": table["query"], "form": folded})
 
 
 def _open_trec(con: duckdb.DuckDBPyConnection, file: RankedFile) -> int:

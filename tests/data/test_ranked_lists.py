@@ -119,7 +119,7 @@ def test_a_trec_run_is_matched_by_search(log: Path, tmp_path: Path) -> None:
 
 
 def test_a_table_by_query_holds_for_every_search_of_the_query(log: Path, tmp_path: Path) -> None:
-    rows = [("red shoes ", "shoe", 1), ("red shoes", "gone", 2), ("red shoes", "sock", 3), ("red shoes", "sock", 4)]
+    rows = [("Red Shoes! ", "shoe", 1), ("red shoes", "gone", 2), ("red shoes", "sock", 3), ("red shoes", "sock", 4)]
     rows += [
         ("boots", "boot", 1),
         ("boots", "cap", 2),
