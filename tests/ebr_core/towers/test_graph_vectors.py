@@ -120,3 +120,9 @@ def test_walks_are_the_same_with_one_thread_and_with_two() -> None:
         numba.set_num_threads(threads)
         results.append(vectors_of(Graph(dimensions=8, epochs=1), *circles(2)).tobytes())
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("method", ["walks", "svd"])
+def test_vectors_that_cannot_leave_a_click_out_take_no_clicks(method: str) -> None:
+    with pytest.raises(ValueError, match=f"clicks: true and method: {method} do not go together"):
+        Graph.model_validate({"method": method, "clicks": True})

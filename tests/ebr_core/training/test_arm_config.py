@@ -74,6 +74,7 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (Positives, "source", ["clicks", "impressions", "both"], ["click", "", None]),
     (Positives, "equal_volume", [True, False], [2]),
     (Positives, "hard_share", [0, 1], [-0.1, 1.1, float("nan")]),
+    (Positives, "titles", [0, 1], [-0.1, 1.1, float("nan")]),
     (NgramTowerConfig, "query_vectors", [1, 16], [0, 17]),
     (NegativeMix, "random", [1, 100_000], [-1, 100_001, 0.5]),
     (NegativeMix, "impressions", [0, 100], [-1, 101]),
