@@ -66,16 +66,18 @@ def widest(rows: list[ResultRow]) -> ResultRow:
 
 def answers_to(rows: list[ResultRow], title: str) -> list[str]:
     """The answers to one question: a sentence for each arm, or one for all where many are compared without a claim."""
-    if len(rows) < MANY or any(row.claim or row.open_because for row in rows):
+    listed = [row for row in rows if not row.claim and not row.open_because]
+    if len(listed) < MANY:
         return [answer(row, title) for row in rows]
     found = []
     for finding, words in LISTED.items():
-        arms = [row for row in rows if row.finding == finding]
+        arms = [row for row in listed if row.finding == finding]
         arms.sort(key=lambda row: -row.difference)
         if arms:
             found.append(f"{words}: " + ", ".join(f"`{row.arm}` {difference(row)}" for row in arms))
     about = f"**{title}**" if title else f"Against `{rows[0].baseline}`"
-    return [f"{about}, {rows[0].measure}. {'. '.join(found)}. *{rows[0].question}*"]
+    together = f"{about}, {rows[0].measure}. {'. '.join(found)}. *{rows[0].question}*"
+    return [together, *(answer(row, title) for row in rows if row not in listed)]
 
 
 def answer(row: ResultRow, title: str) -> str:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, nearest_to_10
+from data.experiment.experiment_spec import BASELINES, BM25, LISTS, ORACLES, nearest_to_10
 from ebr_core.search.index_specs import EXACT, OWN_INDEXES
 from tasks.report.formats import DASH
 from tasks.slices import WHOLE
@@ -29,7 +29,7 @@ MAIN = (
 )  # the target set that answers: the first that the rows have
 FILES = ("checks", "audit", "data", "counts", "run", "bm25", "ensembles", "rankers", "feedback", "courses", "examples")
 FEW = 30  # target sets of fewer searches are folded away
-REFERENCE = "bm25"  # what a model is to beat
+REFERENCE = BM25  # what a model is to beat
 L = TypeVar("L", bound=Hashable)
 C = TypeVar("C", bound=Hashable)
 

@@ -99,3 +99,7 @@ def test_many_arms_without_a_claim_are_one_sentence() -> None:
         "A tie: `same` +.000 [−.004, +.004]. Worse: `low` −.050 [−.054, −.046]. *P01*"
     ]
     assert len(answers_to(rows[:3], "")) == 3
+    capped = a_difference(0.2, 0.1, 0.3, "unclear", arm="capped", open_because="it hit the cap")
+    together, apart = answers_to([capped, *rows], "against the old one")
+    assert "capped" not in together
+    assert apart == answer(capped, "against the old one")
