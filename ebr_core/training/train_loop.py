@@ -235,7 +235,8 @@ def _step(
     rng: np.random.Generator,
     device: str,
 ) -> tuple[StepStats, Float32]:
-    """Train the tower, or its groups' weights alone, on one batch, in place. (The figures to report, the memory bank for the next batch.)"""
+    """Train the tower, or the weights of its groups alone, on one batch, in place. (The figures to report, the memory
+    bank for the next batch.)"""
     b = len(batch.search_rows)
     inputs, searches = corpus.inputs, batch.search_rows
     misspelt = np.zeros(b, bool)
