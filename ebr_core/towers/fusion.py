@@ -1,8 +1,9 @@
 """From the unit vectors of the feature groups to one embedding, and the gradient in the other direction.
 
 Additive: e = x / ‖x‖ with x = Σ_g w_g û_g, so that the cosine of a query and a document is a sum over pairs of
-groups. Each side has weights of its own, w = exp(θ), which start at 1. The alternative is one network over the
-concatenated groups. [EBR §2.3]
+groups. Each side has weights of its own, w = exp(θ). The text starts at 1 and the other groups far below it, so that a
+group that carries nothing takes no room from the text while the weights are learned (LOG.md). The alternative is one
+network over the concatenated groups. [EBR §2.3]
 """
 
 from __future__ import annotations
@@ -57,20 +58,31 @@ def _weighted_add(units, weights, side, vectors):  # type: ignore[no-untyped-def
 
 
 @parallel("side")
-def _split_gradient(gradient, units, weights, side, by_units, by_weights):  # type: ignore[no-untyped-def]
-    """Fill by_units (G, n, D) and by_weights (n, G) from gradient (n, D) = ∂L/∂x."""
+def _scale_gradient(gradient, weights, side, by_units):  # type: ignore[no-untyped-def]
+    """Fill by_units (G, n, D) from gradient (n, D) = ∂L/∂x."""
     for at in prange(len(side)):
+        for g in range(len(by_units)):
+            weight = weights[side[at], g]
+            for d in range(gradient.shape[1]):
+                by_units[g, at, d] = weight * gradient[at, d]
+
+
+@parallel("by_weights")
+def _weight_gradient(gradient, units, by_weights):  # type: ignore[no-untyped-def]
+    """Fill by_weights (n, G) from gradient (n, D) = ∂L/∂x."""
+    for at in prange(len(by_weights)):
         for g in range(len(units)):
-            weight, along = weights[side[at], g], np.float32(0)
+            along = np.float32(0)
             for d in range(gradient.shape[1]):
                 along += gradient[at, d] * units[g, at, d]
-                by_units[g, at, d] = weight * gradient[at, d]
             by_weights[at, g] = along
 
 
-def new_additive(groups: int) -> Additive:
-    """An untrained additive fusion: all weights are 1."""
-    return Additive(np.zeros((2, groups), np.float32), np.zeros((2, groups), np.float32))
+def new_additive(groups: int, start_weight: float) -> Additive:
+    """An untrained additive fusion: the text, which is the first group, weighs 1, every other group start_weight."""
+    logs = np.zeros((2, groups), np.float32)
+    logs[:, 1:] = np.log(start_weight)
+    return Additive(logs, np.zeros((2, groups), np.float32))
 
 
 def new_network(
@@ -131,35 +143,39 @@ def _network_forward(network: Network, units: Float32, side: Int32) -> FusionFor
 
 
 def fusion_backward(
-    fusion: Additive | Network, fused: FusionForward, units: Float32, side: Int32, gradient: Float32, rate: float
+    fusion: Additive | Network, fused: FusionForward, units: Float32, side: Int32, gradient: Float32
 ) -> Float32:
-    """∂L/∂units (G, n, D) from gradient (n, D) = ∂L/∂(the embeddings), which is overwritten; the fusion takes its step.
+    """∂L/∂units (G, n, D) from gradient (n, D) = ∂L/∂(the embeddings), which is overwritten; a network takes its step.
 
-    rate: the learning rate of an additive fusion's weights; a network has its own. With a single group, the gradient
-    is returned unchanged.
+    The weights of an additive fusion stay as they are: see `step_weights`. With a single group, the gradient is
+    returned unchanged.
     """
     match fusion:
         case Network():
             return _network_backward(fusion, fused, len(units), gradient)
         case Additive():
-            return _sum_backward(fusion, fused, units, side, gradient, rate)
+            if len(units) == 1:
+                return gradient[None]
+            normalize_backward(gradient, fused.vectors, fused.norms)
+            by_units = np.empty_like(units)
+            _scale_gradient(gradient, fusion.weights, side, by_units)
+            return by_units
         case _:
             assert_never(fusion)
 
 
-def _sum_backward(
+def step_weights(
     fusion: Additive, fused: FusionForward, units: Float32, side: Int32, gradient: Float32, rate: float
-) -> Float32:
-    if len(units) == 1:
-        return gradient[None]
+) -> None:
+    """Take one step of Adagrad on the logarithms of the weights; gradient (n, D) = ∂L/∂(the embeddings) is
+    overwritten."""
     normalize_backward(gradient, fused.vectors, fused.norms)
-    by_units, by_rows = np.empty_like(units), np.empty((len(side), len(units)), np.float32)
-    _split_gradient(gradient, units, fusion.weights, side, by_units, by_rows)
+    by_rows = np.empty((len(side), len(units)), np.float32)
+    _weight_gradient(gradient, units, by_rows)
     by_weights = np.stack([by_rows[side == s].sum(0) for s in (0, 1)])
     by_logs = by_weights * fusion.weights
     fusion.squares[:] += by_logs**2
     fusion.logs[:] -= rate * by_logs / np.sqrt(np.maximum(fusion.squares, 1e-30))
-    return by_units
 
 
 def _network_backward(network: Network, fused: FusionForward, groups: int, gradient: Float32) -> Float32:

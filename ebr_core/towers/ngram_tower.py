@@ -33,6 +33,7 @@ from ebr_core.towers.fusion import (
     new_additive,
     new_network,
     restore_network,
+    step_weights,
 )
 from ebr_core.towers.projection import Projection, gather_vectors, new_projection, project, step_projection
 from ebr_core.towers.tower import encode_in_blocks
@@ -111,10 +112,9 @@ class NgramTower(NamedTuple):
     def step(self, forward: NgramForward, gradient: Float32, rate: float) -> None:
         """Take one step of the optimiser in place; gradient (n, D) is ∂L/∂(unit vectors) and is overwritten.
 
-        rate: the learning rate of the tables; those of projections and fusion are settings of the tower.
+        rate: the learning rate of the tables; those of projections and of a network are settings of the tower.
         """
-        fusion_rate = self.config.weight_rate
-        by_units = fusion_backward(self.fusion, forward.fused, forward.units, forward.side, gradient, fusion_rate)
+        by_units = fusion_backward(self.fusion, forward.fused, forward.units, forward.side, gradient)
         for g, (name, group) in enumerate(forward.inputs.groups.items()):
             params, by_sums = self.groups[name], by_units[g]
             normalize_backward(by_sums, forward.units[g], forward.norms[g])
@@ -129,6 +129,21 @@ class NgramTower(NamedTuple):
                     step_projection(params, vectors, forward.side, by_sums, self.config.projection_rate)
                 case _:
                     assert_never(params)
+
+    @property
+    def weighs_groups(self) -> bool:
+        """True if `step_weights` learns something: several groups, summed."""
+        return isinstance(self.fusion, Additive) and len(self.groups) > 1
+
+    def step_weights(self, forward: NgramForward, gradient: Float32) -> None:
+        """Take one step on the groups' weights alone, in place; gradient (n, D) is overwritten."""
+        match self.fusion:
+            case Additive():
+                step_weights(self.fusion, forward.fused, forward.units, forward.side, gradient, self.config.weight_rate)
+            case Network():
+                pass
+            case _:
+                assert_never(self.fusion)
 
     def state(self) -> dict[str, Array]:
         """All parameters and the optimiser's state, by name."""
@@ -231,7 +246,7 @@ def new_ngram_tower(
             case _:
                 assert_never(group)
     if config.fusion == "additive":
-        return NgramTower(groups, new_additive(len(groups)), config, inputs)
+        return NgramTower(groups, new_additive(len(groups), config.start_weight), config, inputs)
     sides = 1 if config.shared else 2
     network = new_network(len(groups), config.dimensions, config.hidden, sides, config.network_rate, rng)
     return NgramTower(groups, network, config, inputs)

@@ -53,6 +53,16 @@ class Tower(Protocol):
         learning rate; the rates of single parts are settings of the tower.
         """
 
+    @property
+    def weighs_groups(self) -> bool:
+        """True if the tower learns how much each of its groups counts, by `step_weights`."""
+
+    def step_weights(self, forward: Any, gradient: Float32) -> None:
+        """Take one step on the groups' weights alone, from pairs that `step` never sees.
+
+        The arguments are those of `step`.
+        """
+
     def state(self) -> dict[str, Array]:
         """Everything that is saved to disk, by name, the optimiser's state included. The arrays are not copies."""
 

@@ -30,11 +30,14 @@ class _AnyTower(Frozen):
         return self
 
     def shape(self) -> dict[str, Any]:
-        """The settings that determine the parameters: all but the learning rates.
+        """The settings that determine the parameters: all but the learning rates and the start.
 
         Towers of the same shape can start from each other's parameters.
         """
-        return {key: value for key, value in self.model_dump().items() if not key.endswith("_rate")}
+        excluded = {"start_weight"}
+        return {
+            key: value for key, value in self.model_dump().items() if not key.endswith("_rate") and key not in excluded
+        }
 
 
 class NgramTowerConfig(_AnyTower):
@@ -50,8 +53,14 @@ class NgramTowerConfig(_AnyTower):
     projection_rate: float = Field(
         0.01, gt=0, le=100, description="learning rate of the row-wise Adagrad over the projections of given vectors"
     )
+    start_weight: float = Field(
+        0.3,
+        gt=0,
+        le=10,
+        description="weight at which a group besides the text, which starts at 1, starts in fusion: additive",
+    )
     weight_rate: float = Field(
-        0.05, gt=0, le=100, description="learning rate of the Adagrad over the groups' weights of fusion: additive"
+        0.2, gt=0, le=100, description="learning rate of the Adagrad over the groups' weights of fusion: additive"
     )
     network_rate: float = Field(1e-3, gt=0, le=100, description="learning rate of the Adam of fusion: mlp")
 

@@ -17,8 +17,9 @@ from ebr_core.towers.tower_inputs import Inputs
 from ebr_core.towers.tower_kinds import new_tower
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batch_inputs import BatchRows, forward_batch
-from ebr_core.training.batches import Batch, NegativeSource, batches, positive_frequencies, sampling_probabilities
+from ebr_core.training.batches import Batch, NegativeSource, positive_frequencies, sampling_probabilities
 from ebr_core.training.hard_negatives import MinedBlock, MiningCorpus, MiningQueries, mine
+from ebr_core.training.held_out import learning_batches
 from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
 from ebr_core.training.own_pairs import OwnPairs
 from ebr_core.training.pair_config import Mining, NegativeMix
@@ -116,9 +117,11 @@ def train(
             source = source._replace(mined=_remine(tower, corpus, pairs, known_positives, arm, seed + number))
             learnt = add_titles(pairs, known_positives, source, corpus.titles, arm.mask, corpus.scratch)
         mix, stats, memory_bank = _mix_of(arm, number), [], memory_bank[:0]
-        for batch in batches(*learnt, mix, arm.mask, arm.training.batch_size, next(orders), rng):
+        training_data = *learnt, mix, arm.mask, arm.training.batch_size, next(orders), rng
+        for batch in learning_batches(*training_data, tower.weighs_groups):
             batch_stats, memory_bank = _step(corpus, batch, arm, tower, log_q, memory_bank, rng, device)
-            stats.append(batch_stats)
+            if not batch.is_for_weights:
+                stats.append(batch_stats)
             pairs_seen += len(batch.search_rows)
             yield Progress(pairs_seen), tower
         epoch = _epoch(number, stats, _spread(corpus, tower), recall and recall(tower))
@@ -234,7 +237,8 @@ def _step(
     rng: np.random.Generator,
     device: str,
 ) -> tuple[StepStats, Float32]:
-    """Train the tower on one batch, in place. (The figures to report, the memory bank for the next batch.)"""
+    """Train the tower, or the weights of its groups alone, on one batch, in place. (The figures to report, the memory
+    bank for the next batch.)"""
     b = len(batch.search_rows)
     inputs, searches = corpus.inputs, batch.search_rows
     misspelt = np.zeros(b, bool)
@@ -247,7 +251,8 @@ def _step(
     titles = None if corpus.titles is None else title_queries(corpus.titles, batch.search_rows, rng)
     learner, forward = forward_batch(tower, inputs, rows, corpus.own, titles)
     vectors = torch.from_numpy(forward.vectors).to(device)
-    gradient, stats = nested_step(vectors, torch.from_numpy(memory_bank).to(device), batch, arm, log_q)
+    memory = torch.from_numpy(memory_bank[: len(batch.memory_rows)]).to(device)
+    gradient, stats = nested_step(vectors, memory, batch, arm, log_q)
     by_vectors = gradient.to("cpu").numpy()
     if arm.typos.teaching and misspelt.any():
         clean = _clean(tower, corpus, batch.search_rows[misspelt], batch.document_rows[misspelt])
@@ -255,7 +260,10 @@ def _step(
     if batch.mix.memory:
         first = (len(inputs.views) + batch.twice) * b
         memory_bank = np.concatenate([memory_bank, forward.vectors[first : first + b]])[-batch.mix.memory :]
-    learner.step(forward, by_vectors, arm.training.learning_rate)
+    if batch.is_for_weights:
+        learner.step_weights(forward, by_vectors)
+    else:
+        learner.step(forward, by_vectors, arm.training.learning_rate)
     return stats, memory_bank
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ebr_core.arrays import Float32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.text.ngram_bags import Bags
 from ebr_core.towers.bag_tables import Table
 from ebr_core.towers.fusion import Additive, Network
@@ -99,6 +99,13 @@ def tower_for(inputs: Inputs, settings: dict[str, Any], seed: int, learn_weights
     return tower
 
 
+def step_both(tower: NgramTower, rows: Int32, gradient: Float32, rate: float) -> None:
+    """A step of the tables, then one of the groups' weights, with the same gradient of the same embeddings."""
+    forward = tower.forward(rows)
+    tower.step(forward, gradient.copy(), rate)
+    tower.step_weights(forward, gradient.copy())
+
+
 CASES = [
     ("t", {}), ("tp", {}), ("tpg", {}), ("tg", {"dimensions": 5}),
     ("tpg", {"fusion": "mlp", "hidden": 7}), ("tp", {"fusion": "mlp", "hidden": 7, "shared": False}),
@@ -132,6 +139,7 @@ def test_embeddings_and_their_gradient_are_those_of_autograd(
     )
     before = {name: tensor.detach().numpy() for name, tensor in params.items()}
     tower.step(forward, by_vectors.copy(), 0.5)
+    tower.step_weights(forward, by_vectors.copy())
     after = tower.state()
     for name, grad in zip(params, grads, strict=True):
         gradient = np.zeros_like(before[name]) if grad is None else grad.numpy()
@@ -179,19 +187,40 @@ def test_at_the_start_groups_match_themselves_and_not_each_other() -> None:
     np.testing.assert_allclose(searches @ documents.T, raw[:100] @ raw[100:].T, atol=1e-5)  # one space for both sides
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.01, 1), st.integers(1, 12))
+def test_at_the_start_a_group_takes_no_more_than_its_start_weight_from_the_text(
+    seed: int, start_weight: float, groups: int
+) -> None:
+    """Beside k groups of weight w whose vectors are orthogonal to it, the text's share of an embedding is
+    1 / √(1 + k w²)."""
+    rng, rows = np.random.default_rng(seed), np.arange(50, dtype=np.int32)
+    bags = Bags(np.arange(51), rows, np.ones(50, np.float32))
+    names = ["text", *(f"noise-{column}" for column in range(groups))]
+    inputs = Inputs({name: BagGroup(bags, rows, 50) for name in names}, 25, 25)
+    config = NgramTowerConfig(dimensions=1024, start_weight=start_weight)
+    tower = new_ngram_tower(inputs, config, False, rng)
+    forward = tower.forward(rows)
+    shares = (forward.vectors * forward.units[0]).sum(1)
+    np.testing.assert_allclose(shares.mean(), 1 / np.sqrt(1 + groups * start_weight**2), atol=0.05)
+    weights = tower.weights()
+    for side in ("query", "document"):
+        assert weights[f"{side}.noise-0"] == pytest.approx(start_weight * weights[f"{side}.text"], rel=1e-5)
+
+
 @pytest.mark.parametrize(("groups", "towers"), CASES, ids=str)
 def test_a_restored_tower_trains_on_like_the_original(groups: str, towers: dict[str, Any]) -> None:
     inputs = random_inputs(3, groups)
     tower = tower_for(inputs, towers, 3, True)
     rows = np.arange(ROWS, dtype=np.int32)
     gradient = np.random.default_rng(0).standard_normal((ROWS, tower.dimensions)).astype(np.float32)
-    tower.step(tower.over(inputs).forward(rows), gradient.copy(), 0.1)
+    step_both(tower.over(inputs), rows, gradient, 0.1)
     restored = restore_ngram_tower(tower.config, copied_state(tower), list(tower.groups))
     assert np.array_equal(restored.over(inputs).encode(rows), tower.over(inputs).encode(rows))
     if isinstance(tower.fusion, Network):
         return  # the optimiser of a network is not restored
     for each_tower in (tower, restored):
-        each_tower.step(each_tower.over(inputs).forward(rows), gradient.copy(), 0.1)
+        step_both(each_tower.over(inputs), rows, gradient, 0.1)
     assert {name: array.tobytes() for name, array in tower.state().items()} == {
         name: array.tobytes() for name, array in restored.state().items()
     }
@@ -206,9 +235,29 @@ def test_additive_towers_give_the_same_bytes_with_one_thread_and_with_two() -> N
         tower = tower_for(inputs, {}, 5, True)
         gradient: Float32 = np.random.default_rng(0).standard_normal((ROWS, 6)).astype(np.float32)
         rows = np.arange(ROWS, dtype=np.int32)
-        tower.step(tower.over(inputs).forward(rows), gradient, 0.1)
+        step_both(tower.over(inputs), rows, gradient, 0.1)
         results.append(b"".join(array.tobytes() for array in tower.state().values()))
     assert results[0] == results[1]
+
+
+def test_tables_and_weights_learn_by_steps_of_their_own() -> None:
+    inputs, rows = random_inputs(3, "tpg", empty=False), np.arange(ROWS, dtype=np.int32)
+    gradient = np.random.default_rng(0).standard_normal((ROWS, 6)).astype(np.float32)
+    for learns_weights in (False, True):
+        tower = tower_for(inputs, {}, 3, False)
+        before, forward = copied_state(tower), tower.forward(rows)
+        if learns_weights:
+            tower.step_weights(forward, gradient.copy())
+        else:
+            tower.step(forward, gradient.copy(), 0.1)
+        for name, array in tower.state().items():
+            assert np.array_equal(array, before[name]) != (name.startswith("fusion.") == learns_weights), name
+
+
+@pytest.mark.parametrize(("groups", "towers"), CASES, ids=str)
+def test_only_a_sum_of_several_groups_has_weights_to_learn(groups: str, towers: dict[str, Any]) -> None:
+    tower = tower_for(random_inputs(0, groups), towers, 0, False)
+    assert tower.weighs_groups == (len(groups) > 1 and towers.get("fusion") != "mlp")
 
 
 def test_group_weights_are_shares_of_each_side() -> None:
@@ -237,7 +286,7 @@ def test_each_rate_scales_the_step_of_its_own_part(fusion: str, rate: str, moved
     for value in (1e-4, 1e-3):
         tower = tower_for(inputs, {"fusion": fusion, "hidden": 7, rate: value}, 3, False)
         before = copied_state(tower)
-        tower.step(tower.forward(rows), gradient.copy(), 0.1)
+        step_both(tower, rows, gradient, 0.1)
         steps.append({name: array - before[name] for name, array in tower.state().items()})
     for name in steps[0]:
         if name in moved:

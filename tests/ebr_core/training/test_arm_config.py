@@ -55,6 +55,7 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (NgramTowerConfig, "projection_rate", [1e-9, 100], [0, -1, 101, float("nan"), float("inf")]),
     (NgramTowerConfig, "weight_rate", [1e-9, 100], [0, -1, 101, float("nan")]),
     (NgramTowerConfig, "network_rate", [1e-9, 100], [0, -1, 101, float("nan")]),
+    (NgramTowerConfig, "start_weight", [1e-9, 10], [0, -1, 11, float("nan")]),
     (Graph, "method", ["walks", "neighbours", "svd"], ["cleora"]),
     (Graph, "dimensions", [2, 2048], [1, 2049]),
     (Graph, "epochs", [1, 1000], [0, 1001]),
@@ -232,11 +233,12 @@ def test_keys_that_an_older_version_did_not_write_take_their_defaults() -> None:
     }  # fmt: skip
     config = read_tower_config(settings)
     assert config == NgramTowerConfig(dimensions=16, shared=False, prefixes=(4,), fusion="mlp", hidden=32)
-    assert (config.projection_rate, config.weight_rate, config.network_rate) == (0.01, 0.05, 0.001)
+    assert (config.projection_rate, config.weight_rate, config.network_rate) == (0.01, 0.2, 0.001)
+    assert config.start_weight == 0.3
 
 
-def test_towers_with_other_learning_rates_have_the_same_shape() -> None:
-    slow = NgramTowerConfig(dimensions=16, projection_rate=1e-4, weight_rate=1e-4, network_rate=1e-4)
+def test_towers_with_other_learning_rates_or_another_start_have_the_same_shape() -> None:
+    slow = NgramTowerConfig(dimensions=16, projection_rate=1e-4, weight_rate=1e-4, network_rate=1e-4, start_weight=1)
     assert slow.shape() == NgramTowerConfig(dimensions=16).shape()
     assert slow.shape() != NgramTowerConfig(dimensions=17).shape()
     assert NgramTowerConfig(fusion="mlp").shape() != NgramTowerConfig().shape()

@@ -88,6 +88,14 @@ class TorchTower(NamedTuple):
         torch.autograd.backward(forward.tensor, torch.from_numpy(gradient))
         self.optimizer.step()
 
+    @property
+    def weighs_groups(self) -> bool:
+        """False: the module reads the text alone."""
+        return False
+
+    def step_weights(self, forward: TensorVectors, gradient: Float32) -> None:
+        """Nothing to do."""
+
     def state(self) -> dict[str, Array]:
         """The module's parameters."""
         return {name: tensor.detach().numpy() for name, tensor in self.module.state_dict().items()}

@@ -17,12 +17,15 @@ from ebr_core.parallel import use_threads
 from ebr_core.search.nearest import search_exact
 from ebr_core.text.ngram_bags import Bags, fit_vocabulary, keep_known
 from ebr_core.text.ngram_hashing import hash_texts
+from ebr_core.towers.bag_tables import Table
+from ebr_core.towers.fusion import Additive
 from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower, restore_ngram_tower
 from ebr_core.towers.tower import copied_state, query_vectors
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.tower_inputs import BagGroup, text_inputs, with_copies, with_views
 from ebr_core.training.arm_config import Arm, TextFeatures, Training, training_end
 from ebr_core.training.batches import NegativeSource
+from ebr_core.training.held_out import HELD_OUT
 from ebr_core.training.loss_config import Softmax, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix, TypoCopies
 from ebr_core.training.positives import RecoveredPairs, ShownResults, select_pairs
@@ -135,6 +138,41 @@ def test_training_finds_the_clusters_that_an_untrained_model_cannot(
     assert epochs[-1].positive_cosine > epochs[-1].negative_cosine
     assert world.recall(tower) == epochs[-1].validation_recall
     assert world.recall(best) == max(epoch.validation_recall for epoch in epochs)
+
+
+@pytest.mark.parametrize("mix", [NegativeMix(random=10), NegativeMix(random=0, memory=40)], ids=str)
+def test_tables_never_see_the_pairs_from_which_weights_learn(mix: NegativeMix) -> None:
+    world = planted()
+    inputs, searches = world.corpus.inputs, world.corpus.inputs.searches
+    rows = np.arange(inputs.rows, dtype=np.int32)
+    one_each = Bags(np.minimum(np.arange(searches + 2), searches), rows[:searches], np.ones(searches, np.float32))
+    column = BagGroup(one_each, np.minimum(rows, searches).astype(np.int32), searches)  # a value for each search
+    with_column = inputs._replace(groups=inputs.groups | {"column": column})
+    _, tower, _ = trained(world._replace(corpus=world.corpus._replace(inputs=with_column)), arm_of(mix))
+    table = tower.groups["column"]
+    assert isinstance(table, Table)
+    assert isinstance(tower.fusion, Additive)
+    assert np.array_equal(table.squares == 0, rows[:searches] % HELD_OUT == 0)
+    assert tower.fusion.squares[0].all()  # the weights of queries have learned
+
+
+@pytest.mark.parametrize("loss", [Triplet(), Softmax()], ids=["triplet", "softmax"])
+def test_a_column_that_carries_the_answer_outgrows_one_that_carries_nothing(loss: Triplet | Softmax) -> None:
+    world, rng = planted(), np.random.default_rng(2)
+    inputs = world.corpus.inputs
+    cluster = np.arange(inputs.rows, dtype=np.int32) // EACH % CLUSTERS
+    values = Bags(np.arange(CLUSTERS + 1), np.arange(CLUSTERS, dtype=np.int32), np.ones(CLUSTERS, np.float32))
+    noise = rng.integers(3, size=inputs.rows).astype(np.int32)
+    groups = {"answer": BagGroup(values, cluster, CLUSTERS), "noise": BagGroup(values, noise, CLUSTERS)}
+    with_columns = inputs._replace(groups=inputs.groups | groups)
+    towers = NgramTowerConfig(dimensions=64)
+    arm = arm_of(NegativeMix(random=10), epochs=30, patience=30)
+    arm = arm.model_copy(update={"loss": loss, "mask": "query", "towers": towers})
+    _, tower, _ = trained(world._replace(corpus=world.corpus._replace(inputs=with_columns)), arm)
+    weights = tower.weights()
+    for side in ("query", "document"):
+        start = 1 / (2 + 1 / arm.towers.start_weight)  # the share of a group before training
+        assert weights[f"{side}.answer"] > max(start, weights[f"{side}.noise"])
 
 
 def test_a_seed_fixes_every_byte_and_another_seed_changes_them() -> None:

@@ -1,0 +1,167 @@
+"""The cost of columns that carry nothing: recall of an arm with planted noise columns, minus that of the same arm
+without them.
+
+    python -m benchmarks.noise_columns [world | lastfm] [seeds] [values]
+
+Each noise column is a group of its own on one side, searches or documents, whose value is drawn at random for every row
+among `values` (3). All arms are trained until validation recall stops rising, with defaults and softmax. They read the
+text and a group that carries something: place in the default world, the graph of friends and clicks of Last.fm; the
+first line is the text alone, so that the second shows the gain of that group. Goal: with 1, 3 or 10 columns, recall@1
+and recall@10 lose at most .005 in the mean over the seeds (3). State lives in EBR_HOME, or else in a temporary home.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("EBR_HOME", tempfile.mkdtemp(prefix="ebr-noise-"))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from tasks.home import prepare_environment
+
+prepare_environment()
+
+import numpy as np  # noqa: E402
+
+from data.experiment.log_config import Simulated, Split, Tables  # noqa: E402
+from data.world.world_config import World  # noqa: E402
+from ebr_core.measure.metrics import hits, recall_at_k  # noqa: E402
+from ebr_core.parallel import use_threads  # noqa: E402
+from ebr_core.search.nearest import search_exact  # noqa: E402
+from ebr_core.text.ngram_bags import Bags  # noqa: E402
+from ebr_core.towers.tower import Tower, copied_state, query_vectors  # noqa: E402
+from ebr_core.towers.tower_inputs import BagGroup, Inputs  # noqa: E402
+from ebr_core.towers.tower_kinds import restore_tower  # noqa: E402
+from ebr_core.training.arm_config import Arm  # noqa: E402
+from ebr_core.training.train_loop import train  # noqa: E402
+from tasks.eval_sets import SampledSearches, read_sample  # noqa: E402
+from tasks.feature_stages import featurise  # noqa: E402
+from tasks.graph_stage import embed_graph  # noqa: E402
+from tasks.kinds import Log  # noqa: E402
+from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402
+from tasks.training_inputs import read_corpus, read_pairs  # noqa: E402
+
+KS = (1, 10)
+PLACES = ["city", "region", "country", "language"]
+PLACE = {"kind": "values", "searches": PLACES, "documents": PLACES}
+CLICKS = {"kind": "graph", "clicks": True, "edges": ["friend"], "undated_edges": True}
+GROUPS: dict[str, dict[str, Any]] = {
+    "world": {"place": PLACE},
+    "lastfm": {"graph": CLICKS},
+}
+LASTFM = Path(__file__).parents[2] / "shared" / "data" / "lastfm"
+
+
+class Case(NamedTuple):
+    """A log with the searches that arms are measured on."""
+
+    log: Log
+    validation: SampledSearches
+    test: SampledSearches
+
+
+def case_of(log_name: str) -> Case:
+    """The default world, or Last.fm."""
+    if log_name == "world":
+        world = simulate_log.fn(World())
+        tables = Simulated(layout="simulated").tables(world.folder)
+        log = extract.fn(tables, Split(), contents_of(tables))
+    else:
+        world = None
+        files = {name: str(LASTFM / f"{name}.parquet") for name in ("searches", "results", "documents", "edges")}
+        logs = Tables(layout="tables", **files)
+        log = extract.fn(logs, Split(validation_from="2010-11-01", test_from="2010-12-01"), contents_of(logs))
+    test = read_sample(sample.fn(log, "test", 10_000, 1, world))
+    return Case(log, read_sample(sample.fn(log, "validation", 2000, 1)), test)
+
+
+def arm_of(groups: dict[str, Any]) -> Arm:
+    """The default arm with softmax that reads these groups."""
+    return Arm.model_validate({"loss": {"kind": "softmax"}, "groups": groups})
+
+
+def plant(inputs: Inputs, columns: int, side: str, values: int, seed: int) -> Inputs:
+    """The inputs with noise columns on one side, searches or documents, each a group of its own."""
+    rng, groups = np.random.default_rng([seed, 16]), dict(inputs.groups)
+    bags = Bags(  # one for each value, then an empty bag for the rows of the other side
+        np.append(np.arange(values + 1), values), np.arange(values, dtype=np.int32), np.ones(values, np.float32)
+    )
+    is_document = inputs.side_of(np.arange(inputs.rows, dtype=np.int32)) == 1
+    for column in range(columns):
+        drawn = rng.integers(values, size=inputs.rows)
+        at = np.where(is_document == (side == "documents"), drawn, values).astype(np.int32)
+        groups[f"noise-{column}"] = BagGroup(bags, at, values, values)
+    return inputs._replace(groups=groups)
+
+
+def recalls(tower: Tower, inputs: Inputs, sampled: SampledSearches) -> dict[str, float]:
+    """Recall by target set and K, by exact search among the documents alive."""
+    documents = tower.encode(inputs.rows_of(sampled.candidates))
+    result: dict[str, float] = {}
+    for name in ("clicked", "truth"):
+        if name in sampled.names:
+            searches, targets = sampled.for_targets(name)
+            rows, _ = search_exact(documents, query_vectors(tower, inputs, searches["search_row"]), max(KS))
+            found = hits(np.where(rows >= 0, sampled.candidates[rows], -1), targets)
+            result |= {f"{name}@{k}": float(recall_at_k(found, targets, k).mean()) for k in KS}
+    return result
+
+
+def measure(case: Case, arm: Arm, columns: int, side: str, values: int, seed: int) -> dict[str, float]:
+    """Recalls on the test of the arm with noise columns, from the epoch that is best on validation."""
+    use_threads(1)
+    graphs = {name: embed_graph.fn(case.log, graph) for name, graph in arm.features.graphs.items()}
+    corpus = read_corpus(case.log, featurise.fn(case.log, arm.features, graphs), arm)
+    inputs = plant(corpus.inputs, columns, side, values, seed)
+    pairs, known_positives = read_pairs(case.log, arm.positives, arm.mask, seed)
+
+    def validation_recall(tower: Tower) -> float:
+        return recalls(tower, inputs, case.validation)["clicked@10"]
+
+    best: dict[str, Any] = {}
+    for progress, tower in train(corpus._replace(inputs=inputs), pairs, known_positives, arm, seed, validation_recall):
+        if progress.epoch and progress.best:
+            best = {"epoch": progress.epoch.epoch, "state": copied_state(tower)}
+    tower = restore_tower(arm.towers, best["state"], list(inputs.groups)).over(inputs)
+    return {"epoch": best["epoch"]} | recalls(tower, inputs, case.test)
+
+
+def report(label: str, runs: list[dict[str, float]], baseline: list[dict[str, float]]) -> None:
+    """Print the mean over seeds of each recall, and of its difference from the baseline's, with the seeds' range."""
+    epochs = "/".join(f"{run['epoch']:.0f}" for run in runs)
+    parts = []
+    for name in [key for key in runs[0] if key != "epoch"]:
+        differences = [run[name] - base[name] for run, base in zip(runs, baseline, strict=True)]
+        parts.append(
+            f"{name} {np.mean([run[name] for run in runs]):.4f} "
+            f"({np.mean(differences):+.4f}, {min(differences):+.4f} to {max(differences):+.4f})"
+        )
+    print(f"{label:<24} epochs {epochs:<10} " + "  ".join(parts), flush=True)
+
+
+def main(log_name: str, seeds: int, values: int) -> None:
+    """Print a line for the text alone, one with the group, and one for each number of noise columns beside them."""
+    case = case_of(log_name)
+
+    def runs_of(arm: Arm, columns: int = 0, side: str = "searches") -> list[dict[str, float]]:
+        return [measure(case, arm, columns, side, values, seed) for seed in range(seeds)]
+
+    text = runs_of(arm_of({}))
+    report("text", text, text)
+    baseline = runs_of(arm_of(GROUPS[log_name]))
+    report(f"text and {', '.join(GROUPS[log_name])}", baseline, text)
+    for columns in (1, 3, 10):
+        for side in ("searches", "documents"):
+            report(f"  {columns} of {side}", runs_of(arm_of(GROUPS[log_name]), columns, side), baseline)
+
+
+if __name__ == "__main__":
+    main(
+        sys.argv[1] if len(sys.argv) > 1 else "world",
+        int(sys.argv[2]) if len(sys.argv) > 2 else 3,
+        int(sys.argv[3]) if len(sys.argv) > 3 else 3,
+    )
