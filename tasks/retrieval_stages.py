@@ -148,7 +148,7 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
 
 @stage(RetrievedList)
 def retrieve_baseline(folder: Path, log: Log, eval_set: EvalSet, name: str, k: int) -> None:
-    """Write the list of popularity or memory, or the reason why these logs allow none."""
+    """Write the list of popularity, memory or the logged order, or the reason why these logs allow none."""
     sample = read_sample(eval_set)
     with show_progress(name, 1):
         if name == LOGGED:

@@ -143,11 +143,6 @@ class Result:
         return (*BASELINES, *self.spec.get("lists", {}))
 
     @cached_property
-    def right_by_construction(self) -> set[str]:
-        """The lists whose engine made the clicks of the main target set."""
-        return {arm for arm, by_set in self.checks.get("undecidable", {}).items() if self.main in by_set}
-
-    @cached_property
     def main(self) -> str:
         """The target set that answers the questions."""
         return main_targets(self.rows)

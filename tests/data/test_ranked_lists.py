@@ -54,6 +54,7 @@ gone,Gone,2020-01-03 00:00:00
 JUDGEMENTS = """\
 query,document_id,grade
 hat,boot,0
+hat,hat,1
 """
 SPLIT = Split(validation_from="2020-01-03", test_from="2020-01-05")
 Lists = dict[str, list[str]]  # search → documents in order

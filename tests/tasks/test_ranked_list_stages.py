@@ -15,6 +15,8 @@ from data.experiment.log_config import Split
 from data.ranked_lists import ListMatch, RankedFile
 from ebr_core.errors import InputError
 from ebr_core.search.hybrid_search import Retrieval
+from ebr_core.text.bm25_config import Bm25
+from tasks.bm25_stages import tune_bm25
 from tasks.evaluation_stage import EvaluatedList, evaluate
 from tasks.hybrid_stages import retrieve_hybrid
 from tasks.kinds import EvalSet, Log, RetrievedList
@@ -82,6 +84,11 @@ def _listed(small: Small, file: RankedFile) -> RetrievedList:
     return retrieve_listed.fn(ranked, small.log, small.test, 4, (1, 3))
 
 
+def _fuse(small: Small, retrieval: Retrieval, lists: dict[str, RetrievedList]) -> RetrievedList:
+    bm25 = tune_bm25.fn(small.log, None, Bm25(k1=1.2, b=0.75), 1)
+    return retrieve_hybrid.fn(small.log, small.test, bm25, retrieval, 4, 1, fused=lists)
+
+
 def _first_names(small: Small, rows: RetrievedList) -> list[str]:
     retrieved = load_retrieved(rows)
     assert isinstance(retrieved, Retrieved)
@@ -94,7 +101,7 @@ def test_lists_are_fused_with_each_other_and_under_a_condition(small: Small, tmp
 
     def names(**settings: object) -> list[str]:
         retrieval = Retrieval.model_validate({"lists": ("one", "two")} | settings)
-        return _first_names(small, retrieve_hybrid.fn(small.log, small.test, retrieval, 4, 1, fused=fused))
+        return _first_names(small, _fuse(small, retrieval, fused))
 
     assert names(fuse="union") == ["a", "b", "c", "d"]
     assert names()[0] == "c"  # first in two, third in one
@@ -108,7 +115,7 @@ def test_without_positions_the_logged_order_and_what_it_is_fused_into_are_not_av
     logged = retrieve_baseline.fn(bare.log, bare.test, "logged", 4)
     assert load_retrieved(logged) == "no result of these searches has a position"
     retrieval = Retrieval(terms="any", lists=("logged",))
-    both = retrieve_hybrid.fn(bare.log, bare.test, retrieval, 4, 1, fused={"logged": logged})
+    both = _fuse(bare, retrieval, {"logged": logged})
     assert load_retrieved(both) == "it needs logged, and no result of these searches has a position"
     assert engine_reasons("logged", logged) == {}
 
