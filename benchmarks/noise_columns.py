@@ -56,7 +56,7 @@ GROUPS: dict[str, dict[str, Any]] = {
 LASTFM = Path(__file__).parents[2] / "shared" / "data" / "lastfm"
 
 
-class Case(NamedTuple):
+class NoiseCase(NamedTuple):
     """A log with the searches that arms are measured on."""
 
     log: Log
@@ -64,7 +64,7 @@ class Case(NamedTuple):
     test: SampledSearches
 
 
-def case_of(log_name: str) -> Case:
+def case_of(log_name: str) -> NoiseCase:
     """The default world, or Last.fm."""
     if log_name == "world":
         world = simulate_log.fn(World())
@@ -76,7 +76,7 @@ def case_of(log_name: str) -> Case:
         logs = Tables(layout="tables", **files)
         log = extract.fn(logs, Split(validation_from="2010-11-01", test_from="2010-12-01"), contents_of(logs))
     test = read_sample(sample.fn(log, "test", 10_000, 1, world))
-    return Case(log, read_sample(sample.fn(log, "validation", 2000, 1)), test)
+    return NoiseCase(log, read_sample(sample.fn(log, "validation", 2000, 1)), test)
 
 
 def arm_of(groups: dict[str, Any]) -> Arm:
@@ -111,7 +111,7 @@ def recalls(tower: Tower, inputs: Inputs, sampled: SampledSearches) -> dict[str,
     return result
 
 
-def measure(case: Case, arm: Arm, columns: int, side: str, values: int, seed: int) -> dict[str, float]:
+def measure(case: NoiseCase, arm: Arm, columns: int, side: str, values: int, seed: int) -> dict[str, float]:
     """Recalls on the test of the arm with noise columns, from the epoch that is best on validation."""
     use_threads(1)
     graphs = {name: embed_graph.fn(case.log, graph) for name, graph in arm.features.graphs.items()}

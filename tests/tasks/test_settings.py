@@ -11,7 +11,7 @@ import pytest
 
 from data.experiment.log_config import Split
 from ebr_core.frozen import Frozen
-from ebr_core.training.arm_config import Arm, Training
+from ebr_core.training.arm_config import Arm
 from ebr_core.training.loss_config import Softmax
 from ebr_core.training.pair_config import Mining
 from tasks.provenance import settings
@@ -34,11 +34,10 @@ def test_first_defaults_are_left_out_and_other_values_are_named() -> None:
     assert plain(_Outer(name="a")) == {"is": "_Outer", "name": "a"}
     inner = {"is": "_Inner", "size": 2}
     assert plain(_Outer(name="a", inner=_Inner(size=2))) == {"is": "_Outer", "name": "a", "inner": inner}
-    assert plain(Arm(loss=Softmax(), training=Training(epochs=3))) == {
-        "is": "Arm",
-        "loss": {"is": "Softmax"},
-        "training": {"is": "Training", "epochs": 3},
-    }
+    mining = Mining(window=(1, 9))
+    assert plain(mining) == {"is": "Mining", "window": [1, 9]}
+    assert plain(Arm(loss=Softmax(), mining=mining))["loss"] == {"is": "Softmax"}
+    assert plain(Arm(loss=Softmax(), mining=mining))["mining"] == plain(mining)
 
 
 @pytest.fixture
