@@ -1,12 +1,13 @@
-"""Build bundles: for each arm, a model of the first seed that answers queries with the arm's tuned index."""
+"""Build bundles: for each arm, a model of the first seed that answers queries in the mode that won on validation."""
 
 from __future__ import annotations
 
 from data.experiment.experiment_spec import Experiment
 from flows.arms import ArmRun, TrainedArms
-from flows.sources import EvalSets, Source
+from flows.hybrids import Fusions
+from flows.sources import ColumnSets, EvalSets, Source
 from flows.submit import submit
-from flows.vectors import ArmVectors, Indexes, Radii, is_servable, served_index
+from flows.vectors import ArmVectors, Indexes, Radii, served_index
 from tasks.bundle_stages import bundle, tabulate
 from tasks.kinds import ModelBundle, TunedBm25
 
@@ -14,15 +15,17 @@ from tasks.kinds import ModelBundle, TunedBm25
 def build_bundles(
     spec: Experiment,
     source: Source,
+    columns: ColumnSets,
     arms: TrainedArms,
     vectors: ArmVectors,
     indexes: Indexes,
     radii: Radii,
+    fusions: Fusions,
     searches: EvalSets,
     bm25: TunedBm25,
 ) -> dict[str, ModelBundle]:
-    """A bundle for each arm and ensemble whose query tower reads only what a query can bring."""
-    runs = {name: (name, spec.seeds[0]) for name in (*spec.arms, *spec.ensembles) if is_servable(spec, name)}
+    """A bundle for each arm and ensemble."""
+    runs = {name: (name, spec.seeds[0]) for name in (*spec.arms, *spec.ensembles)}
     if not runs:
         return {}
     tables = submit(tabulate, (), source.log, searches.test, bm25)
@@ -37,8 +40,12 @@ def build_bundles(
             indexes[run, served_index(spec)],
             radii[run],
             vectors.weights.get(run),
+            [columns[read] for part, _ in _parts(spec, run) if (read := spec.arms[part].features) in columns],
+            fusions.weights[run],
+            fusions.modes[run],
             name,
             run[1],
+            spec.evaluation.ks,
         )
         for name, run in runs.items()
     }
