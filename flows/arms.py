@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from data.experiment.experiment_spec import Experiment, arm_of
+from data.experiment.experiment_spec import Experiment, trained_arm
 from ebr_core.errors import InputError
 from flows.sources import EvalSets, FeatureSets, Source, extract_log, featurize, sample_searches
 from flows.submit import settle, submit
@@ -147,8 +147,8 @@ def screen(spec: Experiment, towers: Mapping[ArmRun, TrainedTowers]) -> list[str
     recalls = {arm: best_recall(artifact) for arm, artifact in artifacts.items()}
     selection: set[str] = set()
     for question in spec.questions.values():
-        candidates = [arm for label in question.arms if (arm := arm_of(label)) in recalls]
-        selection |= {arm_of(question.baseline)} & set(recalls)
+        candidates = [arm for label in question.arms if (arm := trained_arm(label)) in recalls]
+        selection |= {trained_arm(question.baseline)} & set(recalls)
         selection |= {max(candidates, key=lambda arm: recalls[arm])} if candidates else set()
     return [arm for arm in spec.arms if arm in selection]
 
@@ -185,6 +185,7 @@ def _train(plan: TrainingPlan, run: ArmRun) -> TrainedTowers:
             _train(plan, first_run) if screened else None,
             ratings,
             refit_of,
+            plan.spec.evaluation.main_k,
         )
     return plan.arms.towers[run]
 

@@ -10,19 +10,35 @@ from data.experiment.experiment_spec import Experiment
 from data.experiment.log_config import Split
 from ebr_core.errors import InputError
 from ebr_core.measure.promotion import ChampionComparison
+from ebr_core.search.index_specs import EXACT, Exact
 from ebr_core.training.arm_config import Arm
-from flows.arms import restrict_to_arm, train_run
+from flows.arms import ArmRun, restrict_to_arm, train_run
+from flows.hybrids import choose_served, fuse_run
 from flows.sources import EvalSets, Source, featurize, tune_terms
 from flows.submit import result, submit
 from flows.vectors import served_index
 from tasks.bundle_stages import bundle, tabulate
 from tasks.feature_stages import extract_columns, featurise_as, needs_columns, read_fitted
+from tasks.fusion_stages import fusion_depth, rank_terms
 from tasks.hybrid_stages import calibrate_radius
-from tasks.kinds import DayRecall, EvalSet, FeatureSet, ModelBundle, Partition, SimulatedLog, TrainedTowers, Vectors
+from tasks.kinds import (
+    ChosenFusion,
+    DayRecall,
+    EvalSet,
+    ExtraColumns,
+    FeatureSet,
+    ModelBundle,
+    Partition,
+    ServedMode,
+    SimulatedLog,
+    TrainedTowers,
+    TunedBm25,
+    Vectors,
+)
 from tasks.log_stages import contents_of, extract, files_of, sample
 from tasks.nights.day_checks import align_graph, compare_on_day, graphs_of, measure, warm_start
 from tasks.nights.night_records import Champion
-from tasks.retrieval_stages import build_index, embed_texts
+from tasks.retrieval_stages import build_index, embed_texts, retrieve
 
 
 class NightPlan(NamedTuple):
@@ -147,13 +163,42 @@ def compare_with_champions(
 
 
 def bundle_challenger(plan: NightPlan, source: Source, searches: EvalSets, challenger: Challenger) -> ModelBundle:
-    """The challenger as a bundle that answers queries over the documents of the newest day, with the served index."""
+    """The challenger as a bundle that answers queries over the documents of the newest day, with the served index, in
+    the mode that won on the validation days."""
     arm, seed = plan.spec.arms[challenger.arm], plan.spec.seeds[0]
     threads, index_spec, test = arm.training.threads, plan.spec.all_indexes[served_index(plan.spec)], searches.test
     assert searches.validation is not None, "a night has validation days"
     validation = submit(embed_texts, (), challenger.features, challenger.towers, searches.validation, threads)
     index = submit(build_index, (), challenger.vectors, test, index_spec, threads, validation)
     radius = submit(calibrate_radius, (), validation, searches.validation, threads)
-    tables = submit(tabulate, (), source.log, test, tune_terms(plan.spec, source, searches))
+    bm25 = tune_terms(plan.spec, source, searches)
+    tables = submit(tabulate, (), source.log, test, bm25)
     towers, vectors = [challenger.towers], challenger.vectors
-    return result(submit(bundle, (), tables, test, towers, vectors, index, radius, None, challenger.arm, seed))
+    fusion, mode = _choose_mode(plan, source, searches.validation, bm25, (challenger.arm, seed), validation, threads)
+    columns, facts = _columns_of(source, arm), (challenger.arm, seed, plan.spec.evaluation.ks)
+    return result(submit(bundle, (), tables, test, towers, vectors, index, radius, None, columns, fusion, mode, *facts))
+
+
+def _choose_mode(
+    plan: NightPlan,
+    source: Source,
+    validation: EvalSet,
+    bm25: TunedBm25,
+    run: ArmRun,
+    vectors: Vectors,
+    threads: int,
+) -> tuple[ChosenFusion, ServedMode]:
+    """(the weights of terms and embedding, the mode) that win on the validation days."""
+    spec, k = plan.spec, max(plan.spec.evaluation.ks)
+    index = submit(build_index, (*run, EXACT), vectors, validation, Exact(), threads)
+    terms = submit(rank_terms, ("validation",), source.log, validation, bm25, fusion_depth(spec.evaluation.ks))
+    own = submit(retrieve, (*run, "validation"), vectors, index, validation, k, threads)
+    modes = fuse_run(spec, run, validation, terms, vectors, index, threads)
+    return modes.weights, choose_served(spec, run, validation, own, modes)
+
+
+def _columns_of(source: Source, arm: Arm) -> list[ExtraColumns]:
+    """The columns of searches that the arm reads and no layout knows, if it reads any."""
+    if not needs_columns(arm.features):
+        return []
+    return [submit(extract_columns, (), source.files, source.log, contents_of(source.files), arm.features)]

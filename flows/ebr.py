@@ -10,12 +10,31 @@ from prefect.client.schemas.objects import State
 from data.experiment.experiment_file import load_experiment
 from flows.arms import train_arms
 from flows.bundles import build_bundles
-from flows.lists import retrieve_lists
+from flows.hybrids import fuse_test, fuse_validation
+from flows.lists import rank_all_targets, retrieve_test, retrieve_validation
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.refit import refit_champion
-from flows.run import audit_run, conclude, evaluate_run, evaluated_lists, finish_run, select_champion, settle_run
-from flows.sources import extract_log, featurize, match_lists, refuse_small, sample_searches, tune_terms
+from flows.rerankers import train_rerankers
+from flows.run import (
+    audit_run,
+    conclude,
+    evaluate_run,
+    evaluated_lists,
+    finish_run,
+    refit_lists,
+    select_champion,
+    settle_run,
+)
+from flows.sources import (
+    extract_log,
+    extract_named_columns,
+    featurize,
+    match_lists,
+    refuse_small,
+    sample_searches,
+    tune_terms,
+)
 from flows.vectors import build_indexes, calibrate_radii, embed_arms, join_ensembles
 from tasks.report.report_stage import report
 from tasks.tracking.runs import Outcome, track
@@ -37,21 +56,29 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     refuse_small(spec, searches)
     own_lists = match_lists(spec, source, searches)
     bm25 = tune_terms(spec, source, searches)
-    features = featurize(spec, source)
+    columns = extract_named_columns(spec, source)
+    features = featurize(spec, source, columns)
     arms = train_arms(spec, source, features, searches.validation)  # follows mine_from, start_from and ratings
     vectors = embed_arms(spec, features, arms, searches)
     vectors = join_ensembles(spec, arms, vectors, searches)  # from here on an ensemble is an arm
     indexes = build_indexes(spec, vectors, searches)
     radii = calibrate_radii(spec, vectors, searches)
-    lists = retrieve_lists(spec, source, features, arms, vectors, indexes, radii, searches, bm25, own_lists)
-    bundles = build_bundles(spec, source, arms, vectors, indexes, radii, searches, bm25)
-    refit = refit_champion(spec, source, arms, vectors, indexes, radii, bundles, searches, bm25)
-    run = settle_run(spec, features, arms, vectors, indexes, lists, bundles, refit)  # the one place that waits for all
-    evaluated = evaluated_lists(spec, source, run)
-    results = evaluate_run(spec, searches, evaluated)
-    champion = select_champion(spec, name, run)
+    rerankers = train_rerankers(spec, source, features, arms, vectors, searches, bm25)
+    validation = retrieve_validation(spec, source, vectors, radii, rerankers, searches, bm25, own_lists)
+    fusions = fuse_validation(spec, source, vectors, validation, searches, bm25)  # chooses weights and modes
+    test = retrieve_test(spec, source, vectors, indexes, radii, rerankers, searches, bm25, own_lists)
+    fused = fuse_test(spec, source, vectors, indexes, fusions, searches, bm25)
+    ranks = rank_all_targets(spec, vectors, searches)
+    bundles = build_bundles(spec, source, columns, arms, vectors, indexes, radii, fusions, searches, bm25)
+    refit = refit_champion(spec, source, columns, arms, vectors, indexes, radii, fusions, bundles, searches, bm25)
+    run = settle_run(
+        spec, features, arms, vectors, indexes, rerankers, validation, test, fusions, fused, ranks, bundles, refit
+    )
+    evaluated = [*evaluated_lists(spec, source, run.test, run.towers), *refit_lists(spec, run.refit)]
+    results = evaluate_run(spec, source, searches, run, evaluated)
+    served = select_champion(spec, name, run)
     audit = audit_run(spec, source, searches, run)
-    finished_run = finish_run(spec, name, source, searches, bm25, run, evaluated, champion)
+    finished_run = finish_run(spec, name, source, searches, bm25, run, evaluated, results, served)
     page = report(finished_run, results, audit)
     outcome = track(finished_run, results, page)
     return conclude(outcome, results, audit)

@@ -1,4 +1,4 @@
-"""Retrieve lists: baselines, oracles, arms with each index, and combinations of arms.
+"""Retrieve lists: baselines, oracles, arms with each index, and combinations of arms, for the searches of a part.
 
 To add a kind of list: its settings in the experiment file, a stage that writes `retrieved.npy`, and a case in
 `_combined_list`.
@@ -6,7 +6,7 @@ To add a kind of list: its settings in the experiment file, a stage that writes 
 
 from __future__ import annotations
 
-from typing import NamedTuple, assert_never, get_args
+from typing import Literal, NamedTuple, assert_never, get_args
 
 from data.experiment.experiment_spec import BASELINES, BM25, ORACLES, Experiment, ListSpec
 from data.experiment.log_config import Simulated
@@ -14,112 +14,177 @@ from data.world.world_config import Sees
 from ebr_core.rerank.cascade import Cascade
 from ebr_core.rerank.ranker_features import Ranker
 from ebr_core.search.hybrid_search import Retrieval
+from ebr_core.search.index_specs import EXACT
 from ebr_core.training.rated_results import Filter
-from flows.arms import ArmRun, TrainedArms
-from flows.sources import EvalSets, FeatureSets, Source, retrieve_own
+from flows.arms import ArmRun
+from flows.rerankers import Rerankers
+from flows.sources import EvalSets, Source, retrieve_own
 from flows.submit import submit
-from flows.vectors import ArmVectors, Indexes, Radii, evaluated_runs, index_vectors, is_calibrated
+from flows.vectors import (
+    ArmVectors,
+    Indexes,
+    Radii,
+    VectorsByRun,
+    evaluated_runs,
+    index_vectors,
+    is_calibrated,
+)
 from tasks.audit_stage import rank_targets
 from tasks.bm25_stages import retrieve_bm25
 from tasks.ensemble_stages import retrieve_cascade
-from tasks.feedback_stages import fit_filter, retrieve_filtered
+from tasks.feedback_stages import retrieve_filtered
 from tasks.hybrid_stages import choose_documents, retrieve_hybrid
-from tasks.kinds import (
-    EvalSet,
-    ExaminationRates,
-    FittedFilter,
-    RankedList,
-    RetrievedList,
-    TargetRanks,
-    TrainedRanker,
-    TunedBm25,
-)
-from tasks.ranker_stages import estimate_examination, retrieve_ranked, train_ranker
+from tasks.kinds import BuiltIndex, EvalSet, RankedList, RetrievedList, TargetRanks, TunedBm25
+from tasks.ranker_stages import retrieve_ranked
 from tasks.retrieval_stages import retrieve, retrieve_baseline, retrieve_oracle
 
 ListRun = tuple[str, int | None]  # a list and a seed; None for a retrieval without an arm
 
 
 class Lists(NamedTuple):
-    """The lists retrieved for the searches of the test."""
+    """The lists retrieved for the searches of one part."""
 
-    baselines: dict[str, RetrievedList]  # baselines, the user's own lists, oracles
-    indexed: dict[tuple[ArmRun, str], RetrievedList]  # arms and ensembles, with each index
+    baselines: dict[str, RetrievedList]  # baselines, the user's own lists and, for the test, oracles
+    indexed: dict[tuple[ArmRun, str], RetrievedList]  # arms and ensembles; for the test with each index
     combined: dict[ListRun, RetrievedList]  # retrievals, cascades, rankers, filters
-    rankers: dict[ArmRun, TrainedRanker]
-    filters: dict[ArmRun, FittedFilter]
-    target_ranks: dict[ArmRun, TargetRanks]  # the rank of every target in exact search
+    indexes: Indexes  # over the documents of the part
 
 
 class _ListInputs(NamedTuple):
-    """The inputs of all lists."""
+    """The inputs of all lists of a part."""
 
     spec: Experiment
     source: Source
-    features: FeatureSets
-    arms: TrainedArms
+    split: Literal["test", "validation"]
+    searches: EvalSet
+    documents: VectorsByRun  # the vectors of each arm, with the searches of the part
     vectors: ArmVectors
-    indexes: Indexes
-    searches: EvalSets
-    bm25: TunedBm25
+    indexes: Indexes  # over the documents of the part; those that are missing are built when a list needs them
     radii: Radii
-    narrowed_tests: dict[str, EvalSet]  # the test of retrievals that search fewer documents
+    rerankers: Rerankers
+    bm25: TunedBm25
     baselines: dict[str, RetrievedList]  # which retrievals may fuse with others
-    examination: ExaminationRates | None  # how likely each position is examined; only rankers read it
     k: int
 
 
-def retrieve_lists(
+def retrieve_test(
     spec: Experiment,
     source: Source,
-    features: FeatureSets,
-    arms: TrainedArms,
     vectors: ArmVectors,
     indexes: Indexes,
     radii: Radii,
+    rerankers: Rerankers,
     searches: EvalSets,
     bm25: TunedBm25,
     own_lists: dict[str, RankedList],
 ) -> Lists:
-    """Every list of the experiment, as deep as its largest K."""
+    """Every list of the experiment for the searches of the test, as deep as the largest K."""
     k = max(spec.evaluation.ks)
-    test, threads = searches.test, vectors.threads
-    indexed = {
-        (run, name): submit(retrieve, (*run, name), vectors.test[run], index, test, k, threads[run])
-        for (run, name), index in indexes.items()
-    }
-    runs = evaluated_runs(spec, vectors)
-    ranks = {run: submit(rank_targets, run, vectors.test[run], test, threads[run]) for run in runs}
-    narrowed_tests = {
-        name: submit(choose_documents, (name,), source.log, test, retrieval.documents)
-        for name, retrieval in spec.retrievals.items()
-        if retrieval.documents
-    }
-    examination = submit(estimate_examination, (), source.log) if spec.rankers else None
-    baselines = _baselines(spec, source, bm25, own_lists, test, k)
+    baselines = _baselines(spec, source, bm25, own_lists, searches.test, k, ())
+    baselines |= _oracles(spec, source, searches.test, k)
     inputs = _ListInputs(
-        spec, source, features, arms, vectors, indexes, searches, bm25, radii, narrowed_tests, baselines, examination, k
+        *(spec, source, "test", searches.test, vectors.test, vectors, indexes, radii, rerankers, bm25, baselines), k
     )
-    lists = Lists(baselines, indexed, {}, {}, {}, ranks)
-    for name, settings in spec.combined_lists.items():
-        for seed in _seeds_of(inputs, settings):
-            lists.combined[name, seed] = _combined_list(inputs, lists, name, settings, seed)
-    return lists
+    return Lists(baselines, _indexed(inputs, list(indexes)), _combined(inputs), indexes)
+
+
+def retrieve_validation(
+    spec: Experiment,
+    source: Source,
+    vectors: ArmVectors,
+    radii: Radii,
+    rerankers: Rerankers,
+    searches: EvalSets,
+    bm25: TunedBm25,
+    own_lists: dict[str, RankedList],
+) -> Lists:
+    """Every list for the searches of the validation, as deep as the largest K: arms by exact search alone, because an
+    index costs more to build than it tells; combined lists with their own index. Empty without a
+    validation."""
+    validation, k = searches.validation, max(spec.evaluation.ks)
+    if validation is None:
+        return Lists({}, {}, {}, {})
+    baselines = _baselines(spec, source, bm25, own_lists, validation, k, ("validation",))
+    inputs = _ListInputs(
+        *(spec, source, "validation", validation, vectors.validation, vectors, {}, radii, rerankers, bm25, baselines),
+        k,
+    )
+    runs = [(run, EXACT) for run in evaluated_runs(spec, vectors)]
+    return Lists(baselines, _indexed(inputs, runs), _combined(inputs), inputs.indexes)
+
+
+def rank_all_targets(spec: Experiment, vectors: ArmVectors, searches: EvalSets) -> dict[ArmRun, TargetRanks]:
+    """The rank of every target of the test in exact search, of each arm and ensemble."""
+    return {
+        run: submit(rank_targets, run, vectors.test[run], searches.test, vectors.threads[run])
+        for run in evaluated_runs(spec, vectors)
+    }
 
 
 def _baselines(
-    spec: Experiment, source: Source, bm25: TunedBm25, own_lists: dict[str, RankedList], test: EvalSet, k: int
+    spec: Experiment,
+    source: Source,
+    bm25: TunedBm25,
+    own_lists: dict[str, RankedList],
+    searches: EvalSet,
+    k: int,
+    part: tuple[str, ...],
 ) -> dict[str, RetrievedList]:
-    """The baselines, the user's own lists, and the oracles of a simulated world."""
-    lists = {BM25: submit(retrieve_bm25, (), source.log, test, bm25, k)}
+    """The baselines and the user's own lists. part: the end of the stages' labels."""
+    lists = {BM25: submit(retrieve_bm25, part, source.log, searches, bm25, k)}
     for name in BASELINES:
         if name != BM25:
-            lists[name] = submit(retrieve_baseline, (name,), source.log, test, name, k)
-    lists |= {name: retrieve_own(spec, source, name, ranked, test) for name, ranked in own_lists.items()}
+            lists[name] = submit(retrieve_baseline, (name, *part), source.log, searches, name, k)
+    return lists | {name: retrieve_own(spec, source, name, ranked, searches) for name, ranked in own_lists.items()}
+
+
+def _oracles(spec: Experiment, source: Source, test: EvalSet, k: int) -> dict[str, RetrievedList]:
+    """The oracles of a simulated world."""
+    lists = {}
     if isinstance(spec.logs, Simulated) and source.world is not None:
         for name, sees in zip(ORACLES, get_args(Sees), strict=True):
             lists[name] = submit(retrieve_oracle, (name,), spec.logs.world, source.world, source.log, test, sees, k)
     return lists
+
+
+def _indexed(inputs: _ListInputs, runs: list[tuple[ArmRun, str]]) -> dict[tuple[ArmRun, str], RetrievedList]:
+    """Arms and ensembles, each through an index."""
+    return {
+        (run, name): submit(
+            retrieve,
+            (*run, name, *_part(inputs)),
+            inputs.documents[run],
+            _index_of(inputs, run, name),
+            inputs.searches,
+            inputs.k,
+            inputs.vectors.threads[run],
+        )
+        for run, name in runs
+    }
+
+
+def _combined(inputs: _ListInputs) -> dict[ListRun, RetrievedList]:
+    """The lists made of arms."""
+    return {
+        (name, seed): _combined_list(inputs, name, settings, seed)
+        for name, settings in inputs.spec.combined_lists.items()
+        for seed in _seeds_of(inputs, settings)
+    }
+
+
+def _part(inputs: _ListInputs) -> tuple[str, ...]:
+    """The end of a stage's label: the part, unless it is the test."""
+    return () if inputs.split == "test" else (inputs.split,)
+
+
+def _index_of(inputs: _ListInputs, run: ArmRun, name: str) -> BuiltIndex:
+    """The index of an arm over the documents of the part, built if it is missing."""
+    if (run, name) not in inputs.indexes:
+        spec = inputs.spec.all_indexes[name]
+        inputs.indexes[run, name] = index_vectors(
+            run, name, spec, inputs.documents, inputs.vectors, inputs.searches, or_exact=True
+        )
+    return inputs.indexes[run, name]
 
 
 def _seeds_of(inputs: _ListInputs, settings: ListSpec) -> list[int | None]:
@@ -127,11 +192,11 @@ def _seeds_of(inputs: _ListInputs, settings: ListSpec) -> list[int | None]:
     if not settings.vector_sources:
         return [None]
     return [
-        seed for seed in inputs.spec.seeds if all((arm, seed) in inputs.vectors.test for arm in settings.vector_sources)
+        seed for seed in inputs.spec.seeds if all((arm, seed) in inputs.documents for arm in settings.vector_sources)
     ]
 
 
-def _combined_list(inputs: _ListInputs, lists: Lists, name: str, settings: ListSpec, seed: int | None) -> RetrievedList:
+def _combined_list(inputs: _ListInputs, name: str, settings: ListSpec, seed: int | None) -> RetrievedList:
     """The list of that name and seed."""
     if isinstance(settings, Retrieval):
         return _retrieval_list(inputs, name, settings, seed)
@@ -140,35 +205,39 @@ def _combined_list(inputs: _ListInputs, lists: Lists, name: str, settings: ListS
         case Cascade():
             return _cascade_list(inputs, name, settings, seed)
         case Ranker():
-            return _ranked_list(inputs, lists, name, settings, seed)
+            return _ranked_list(inputs, name, settings, seed)
         case Filter():
-            return _filtered_list(inputs, lists, name, settings, seed)
+            return _filtered_list(inputs, name, settings, seed)
         case _:
             assert_never(settings)
 
 
 def _retrieval_list(inputs: _ListInputs, name: str, settings: Retrieval, seed: int | None) -> RetrievedList:
     """Terms, an arm's embedding, ranked lists or several of them, under conditions."""
-    log, test = inputs.source.log, inputs.narrowed_tests.get(name, inputs.searches.test)
+    log, searches, part = inputs.source.log, inputs.searches, _part(inputs)
     fused = {other: inputs.baselines[other] for other in settings.lists}
-    if settings.arm is None or seed is None:
-        return submit(retrieve_hybrid, (name,), log, test, inputs.bm25, settings, inputs.k, 1, fused=fused)
-    run, vectors = (settings.arm, seed), inputs.vectors
-    index = inputs.indexes[run, settings.index]
     if settings.documents:
-        index = index_vectors(run, settings.index, inputs.spec.all_indexes[settings.index], vectors.test, vectors, test)
+        searches = submit(choose_documents, (name, *part), log, searches, settings.documents, inputs.split)
+    if settings.arm is None or seed is None:
+        return submit(retrieve_hybrid, (name, *part), log, searches, inputs.bm25, settings, inputs.k, 1, fused=fused)
+    run, spec, vectors = (settings.arm, seed), inputs.spec, inputs.vectors
+    if settings.documents:
+        index_spec, is_small = spec.all_indexes[settings.index], inputs.split == "validation"
+        index = index_vectors(run, settings.index, index_spec, inputs.documents, vectors, searches, is_small)
+    else:
+        index = _index_of(inputs, run, settings.index)
     radius = inputs.radii[run] if is_calibrated(settings) else None
-    threads, test_vectors = vectors.threads[run], vectors.test[run]
+    threads, arm_vectors = vectors.threads[run], inputs.documents[run]
     return submit(
         retrieve_hybrid,
-        (name, seed),
+        (name, seed, *part),
         log,
-        test,
+        searches,
         inputs.bm25,
         settings,
         inputs.k,
         threads,
-        test_vectors,
+        arm_vectors,
         index,
         radius,
         fused,
@@ -178,67 +247,50 @@ def _retrieval_list(inputs: _ListInputs, name: str, settings: Retrieval, seed: i
 def _cascade_list(inputs: _ListInputs, name: str, settings: Cascade, seed: int) -> RetrievedList:
     """The top documents of an arm in the order of another."""
     first, second = (settings.first, seed), (settings.then, seed)
-    vectors, index = inputs.vectors, inputs.indexes[first, settings.index]
-    threads = max(vectors.threads[first], vectors.threads[second])
+    threads = max(inputs.vectors.threads[first], inputs.vectors.threads[second])
     return submit(
         retrieve_cascade,
-        (name, seed),
-        inputs.searches.test,
+        (name, seed, *_part(inputs)),
+        inputs.searches,
         settings,
         inputs.k,
         threads,
-        vectors.test[first],
-        index,
-        vectors.test[second],
+        inputs.documents[first],
+        _index_of(inputs, first, settings.index),
+        inputs.documents[second],
     )
 
 
-def _ranked_list(inputs: _ListInputs, lists: Lists, name: str, settings: Ranker, seed: int) -> RetrievedList:
-    """An arm's documents in the order of a ranker that is trained on the clicks of the validation's later half."""
-    run, vectors, log, ranking = (settings.of, seed), inputs.vectors, inputs.source.log, inputs.searches.ranking
-    assert ranking is not None, "an experiment with rankers samples searches for them"
-    assert inputs.examination is not None, "rankers read it"
-    threads, index_spec = vectors.threads[run], inputs.spec.all_indexes[settings.index]
-    index = index_vectors(run, settings.index, index_spec, vectors.ranking, vectors, ranking)
-    ranker = submit(
-        train_ranker,
-        (name, seed),
-        log,
-        ranking,
-        inputs.bm25,
-        settings,
-        seed,
-        threads,
-        vectors.ranking[run],
-        index,
-        inputs.examination,
-    )
-    lists.rankers[name, seed] = ranker
+def _ranked_list(inputs: _ListInputs, name: str, settings: Ranker, seed: int) -> RetrievedList:
+    """An arm's documents in the order of a ranker."""
+    run = settings.of, seed
     return submit(
         retrieve_ranked,
-        (name, seed),
-        log,
-        inputs.searches.test,
+        (name, seed, *_part(inputs)),
+        inputs.source.log,
+        inputs.searches,
         inputs.bm25,
         settings,
         inputs.k,
-        threads,
-        vectors.test[run],
-        inputs.indexes[run, settings.index],
-        ranker,
+        inputs.vectors.threads[run],
+        inputs.documents[run],
+        _index_of(inputs, run, settings.index),
+        inputs.rerankers.rankers[name, seed],
     )
 
 
-def _filtered_list(inputs: _ListInputs, lists: Lists, name: str, settings: Filter, seed: int) -> RetrievedList:
+def _filtered_list(inputs: _ListInputs, name: str, settings: Filter, seed: int) -> RetrievedList:
     """An arm's documents without those that a model of the ratings classifies as bad."""
-    run, vectors, log = (settings.arm, seed), inputs.vectors, inputs.source.log
-    arm = inputs.spec.arms[settings.arm]
-    ratings = [inputs.arms.ratings[rated_arm, seed] for rated_arm in settings.of]
-    features, towers = inputs.features[arm.features], inputs.arms.towers[run]
-    fitted_filter = submit(fit_filter, (name, seed), log, inputs.bm25, features, towers, arm, ratings, settings, seed)
-    lists.filters[name, seed] = fitted_filter
-    test_vectors, index, threads = vectors.test[run], inputs.indexes[run, settings.index], vectors.threads[run]
-    test, bm25 = inputs.searches.test, inputs.bm25
+    run = settings.arm, seed
     return submit(
-        retrieve_filtered, (name, seed), log, test, bm25, test_vectors, index, fitted_filter, inputs.k, threads
+        retrieve_filtered,
+        (name, seed, *_part(inputs)),
+        inputs.source.log,
+        inputs.searches,
+        inputs.bm25,
+        inputs.documents[run],
+        _index_of(inputs, run, settings.index),
+        inputs.rerankers.filters[name, seed],
+        inputs.k,
+        inputs.vectors.threads[run],
     )

@@ -10,7 +10,6 @@ from data.experiment.experiment_spec import Experiment
 from ebr_core.arrays import Float64
 from ebr_core.errors import InputError
 from flows.challenger import NightPlan
-from flows.vectors import answers_queries
 from tasks.bundle_stages import models_of
 from tasks.kinds import DayRecall
 from tasks.nights.day_checks import fits, has_drifted
@@ -42,7 +41,7 @@ def choose_arm(experiment: str, spec: Experiment, nights: list[Night]) -> str:
     """The arm that is retrained: nightly.arm, or else the arm of the last champion, the only arm, or the champion of
     `ebr run`.
 
-    Raises InputError if none of these names an arm, or if the arm cannot answer queries.
+    Raises InputError if none of these names an arm.
     """
     arms, champions = spec.arms, champions_of(nights)
     if not arms:
@@ -56,11 +55,6 @@ def choose_arm(experiment: str, spec: Experiment, nights: list[Night]) -> str:
         raise InputError(
             f"{experiment} has several arms ({', '.join(arms)}) and no champion yet: name one in nightly.arm, or let "
             "`ebr run` choose"
-        )
-    if not answers_queries(arms[name]):
-        raise InputError(
-            f"arms.{name} reads columns of a search that a query does not bring, or has several query vectors, so it "
-            "cannot answer queries; name another arm in nightly.arm"
         )
     return name
 

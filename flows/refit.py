@@ -7,13 +7,16 @@ from typing import NamedTuple
 
 from data.experiment.experiment_spec import REFIT, Experiment
 from ebr_core.search.index_specs import EXACT
+from ebr_core.search.modes import row_of
 from flows.arms import ArmRun, TrainedArms, refit_runs
 from flows.bundles import parts_of_run, served_arm
-from flows.sources import EvalSets, FeatureSets, Source, featurize
+from flows.hybrids import Fusions
+from flows.sources import ColumnSets, EvalSets, FeatureSets, Source, featurize
 from flows.submit import failure_reason, result, settle, submit
 from flows.vectors import ArmVectors, Indexes, Radii, served_index
 from tasks.bundle_stages import bundle, tabulate
 from tasks.ensemble_stages import concat_vectors
+from tasks.fusion_stages import fusion_depth, rank_terms, retrieve_fused
 from tasks.kinds import FeatureSet, Log, ModelBundle, RetrievedList, TrainedTowers, TunedBm25, Vectors
 from tasks.log_stages import join_validation
 from tasks.retrieval_stages import build_index, embed_texts, retrieve, retrieve_baseline
@@ -26,7 +29,7 @@ class Refit(NamedTuple):
     log: Log  # in which the validation is a part of the training
     features: list[FeatureSet]
     towers: dict[ArmRun, TrainedTowers]  # of the arm or of the parts, and of the arms that they need
-    lists: dict[str, RetrievedList]  # by index: exact search, and the index that is served
+    lists: dict[tuple[str, str], RetrievedList]  # by row and index: its own and in the mode that is served
     baselines: dict[str, RetrievedList]  # those that learn from clicks, which see the same days
     bundle: ModelBundle
 
@@ -39,10 +42,12 @@ class Refit(NamedTuple):
 def refit_champion(
     spec: Experiment,
     source: Source,
+    columns: ColumnSets,
     arms: TrainedArms,
     vectors: ArmVectors,
     indexes: Indexes,
     radii: Radii,
+    fusions: Fusions,
     bundles: dict[str, ModelBundle],
     searches: EvalSets,
     bm25: TunedBm25,
@@ -51,10 +56,11 @@ def refit_champion(
 
     Waits for the validation recall of all arms: it decides which of them is trained again.
     """
-    champion = served_arm(spec, arms.towers, vectors.weights, bundles) if spec.refit else None
-    if champion is None:
+    served = served_arm(fusions, bundles) if spec.refit else None
+    if served is None:
         return None
-    run, test, k = (champion, spec.seeds[0]), searches.test, max(spec.evaluation.ks)
+    (champion, mode), test, k = served, searches.test, max(spec.evaluation.ks)
+    run = champion, spec.seeds[0]
     joined = source._replace(log=submit(join_validation, (), source.log))
     needed = spec.with_sources(spec.parts_of(champion))
     narrowed = spec.model_copy(update={"arms": {name: spec.arms[name] for name in needed}})
@@ -76,9 +82,16 @@ def refit_champion(
         for name in dict.fromkeys((EXACT, served_index(spec)))
     }
     lists = {
-        name: submit(retrieve, (label, name), refit_vectors, index, test, k, threads)
+        (label, name): submit(retrieve, (label, name), refit_vectors, index, test, k, threads)
         for name, index in refit_indexes.items()
     }
+    if mode != "ebr":
+        terms = submit(rank_terms, ("test",), source.log, test, bm25, fusion_depth(spec.evaluation.ks))
+        weights = fusions.weights[run] if mode == "weighted" else None
+        for name, index in refit_indexes.items():
+            lists[row_of(label, mode), name] = submit(
+                retrieve_fused, (label, name, mode), test, terms, refit_vectors, index, k, threads, weights
+            )
     baselines = {
         name: submit(retrieve_baseline, (name + REFIT,), joined.log, test, name, k)
         for name in ("popularity", "memory")  # the others learn nothing from clicks
@@ -93,8 +106,12 @@ def refit_champion(
         refit_indexes[served_index(spec)],
         radii[run],
         vectors.weights.get(run),
+        [columns[read] for part, _ in parts if (read := spec.arms[part].features) in columns],
+        fusions.weights[run],
+        fusions.modes[run],
         label,
         run[1],
+        spec.evaluation.ks,
     )
     return Refit(run, joined.log, list(features.values()), towers, lists, baselines, refit_bundle)
 

@@ -12,13 +12,14 @@ from flows.submit import result, submit
 from tasks.bm25_stages import tune_bm25
 from tasks.feature_stages import extract_columns, featurise, needs_columns
 from tasks.graph_stage import embed_graph
-from tasks.kinds import EvalSet, FeatureSet, Log, RankedList, RetrievedList, SimulatedLog, TunedBm25
+from tasks.kinds import EvalSet, ExtraColumns, FeatureSet, Log, RankedList, RetrievedList, SimulatedLog, TunedBm25
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample, simulate_log
 from tasks.ranked_list_stages import content_of, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
 from tasks.retrieval_stages import refuse_impossible
 
 FeatureSets = dict[Features, FeatureSet]
+ColumnSets = dict[Features, ExtraColumns]  # of features that name columns which no layout knows
 
 
 class Source(NamedTuple):
@@ -97,19 +98,25 @@ def retrieve_own(spec: Experiment, source: Source, name: str, ranked: RankedList
     return submit(retrieve_listed, (name,), ranked, source.log, eval_set, max(ks), ks)
 
 
-def featurize(spec: Experiment, source: Source) -> FeatureSets:
+def extract_named_columns(spec: Experiment, source: Source) -> ColumnSets:
+    """For the features of arms that name columns which no layout knows, these columns."""
+    contents: dict[str, str] = {}
+    sets: ColumnSets = {}
+    for features in dict.fromkeys(arm.features for arm in spec.arms.values()):
+        if needs_columns(features):
+            contents = contents or contents_of(source.files)
+            sets[features] = submit(extract_columns, (), source.files, source.log, contents, features)
+    return sets
+
+
+def featurize(spec: Experiment, source: Source, columns: ColumnSets | None = None) -> FeatureSets:
     """The features of all arms, made once for arms that read the same. A missing graph or column fails only the arms
-    that read it."""
+    that read it. columns: extract_named_columns, if the caller needs it, too."""
     feature_configs = list(dict.fromkeys(arm.features for arm in spec.arms.values()))
+    named_columns = extract_named_columns(spec, source) if columns is None else columns
     graphs = {
         graph: submit(embed_graph, (), source.log, graph)
         for graph in dict.fromkeys(graph for features in feature_configs for graph in features.graphs.values())
-    }
-    contents = contents_of(source.files) if any(map(needs_columns, feature_configs)) else {}
-    columns = {
-        features: submit(extract_columns, (), source.files, source.log, contents, features)
-        for features in feature_configs
-        if needs_columns(features)
     }
     return {
         features: submit(
@@ -118,7 +125,7 @@ def featurize(spec: Experiment, source: Source) -> FeatureSets:
             source.log,
             features,
             {name: graphs[graph] for name, graph in features.graphs.items()},
-            columns.get(features),
+            named_columns.get(features),
         )
         for features in feature_configs
     }

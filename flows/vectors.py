@@ -7,13 +7,10 @@ from typing import NamedTuple, assert_never
 from data.experiment.experiment_spec import Experiment
 from ebr_core.search.hybrid_search import Retrieval
 from ebr_core.search.index_specs import EXACT, AnyIndex, Exact, Hnsw, Imi, Ivf, Scan, is_tuned
-from ebr_core.serving.model_bundle import CONTEXT
-from ebr_core.training.arm_config import Arm
 from flows.arms import ArmRun, TrainedArms
 from flows.sources import EvalSets, FeatureSets
 from flows.submit import submit
 from tasks.ensemble_stages import choose_weights, concat_vectors
-from tasks.feature_stages import named_columns
 from tasks.hybrid_stages import calibrate_radius
 from tasks.kinds import BuiltIndex, CalibratedRadius, EnsembleWeights, EvalSet, Vectors
 from tasks.retrieval_stages import build_index, embed_texts
@@ -80,8 +77,9 @@ def join_ensembles(spec: Experiment, arms: TrainedArms, vectors: ArmVectors, sea
             threads = joined.threads[run] = max(vectors.threads[part] for part in parts)
             validation = [vectors.validation[part] for part in parts]
             towers = [arms.towers[part] for part in parts]
+            main_k, weights = spec.evaluation.main_k, ensemble.weights
             joined.weights[run] = submit(
-                choose_weights, run, towers, validation, searches.validation, ensemble.weights, threads
+                choose_weights, run, towers, validation, searches.validation, weights, threads, main_k
             )
             joined.validation[run] = submit(concat_vectors, run, validation, joined.weights[run])
             test = [vectors.test[part] for part in parts]
@@ -107,17 +105,24 @@ def build_indexes(spec: Experiment, vectors: ArmVectors, searches: EvalSets) -> 
 
 
 def index_vectors(
-    run: ArmRun, name: str, index: AnyIndex, documents: VectorsByRun, vectors: ArmVectors, searches: EvalSet
+    run: ArmRun,
+    name: str,
+    index: AnyIndex,
+    documents: VectorsByRun,
+    vectors: ArmVectors,
+    searches: EvalSet,
+    or_exact: bool = False,
 ) -> BuiltIndex:
     """The index of an arm over the documents of these searches. If it reuses the setting tuned for another arm, the
-    index of that arm is built first."""
+    index of that arm is built first. or_exact: exact search, if there are too few documents for it."""
     lender = lender_of(index)
     setting = None
     if lender:
         lender_run, lender_index = (lender, run[1]), index.model_copy(update={"parameters_of": None})
-        setting = index_vectors(lender_run, name, lender_index, documents, vectors, searches)
+        setting = index_vectors(lender_run, name, lender_index, documents, vectors, searches, or_exact)
     tuning = vectors.validation[run] if is_tuned(index) else None
-    return submit(build_index, (*run, name), documents[run], searches, index, vectors.threads[run], tuning, setting)
+    threads = vectors.threads[run]
+    return submit(build_index, (*run, name), documents[run], searches, index, threads, tuning, setting, or_exact)
 
 
 def lender_of(index: AnyIndex) -> str | None:
@@ -133,7 +138,7 @@ def lender_of(index: AnyIndex) -> str | None:
 
 def calibrate_radii(spec: Experiment, vectors: ArmVectors, searches: EvalSets) -> Radii:
     """The radius of each arm whose retrievals or bundle need one, calibrated on validation searches and clicks."""
-    runs = [(arm, spec.seeds[0]) for arm in (*spec.arms, *spec.ensembles) if is_servable(spec, arm)]
+    runs = [(arm, spec.seeds[0]) for arm in (*spec.arms, *spec.ensembles)]
     runs += [
         (retrieval.arm, seed)
         for retrieval in spec.retrievals.values()
@@ -150,17 +155,6 @@ def calibrate_radii(spec: Experiment, vectors: ArmVectors, searches: EvalSets) -
 def is_calibrated(retrieval: Retrieval) -> bool:
     """True if the radius of the retrieval is calibrated on the validation."""
     return retrieval.arm is not None and retrieval.near == "radius" and isinstance(retrieval.radius, str)
-
-
-def is_servable(spec: Experiment, name: str) -> bool:
-    """True if a query can bring everything that the arm, or each part of the ensemble, reads."""
-    return all(answers_queries(spec.arms[part]) for part in spec.parts_of(name))
-
-
-def answers_queries(arm: Arm) -> bool:
-    """True if the arm's query tower reads only the text, the searcher, the place and the language of a search, and
-    gives it one vector."""
-    return set(named_columns(arm.features, "searches")) <= set(CONTEXT) and arm.towers.query_vectors == 1
 
 
 def served_index(spec: Experiment) -> str:

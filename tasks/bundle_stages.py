@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,37 @@ from prefect import task
 from data import extracted_log
 from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import index_files
-from ebr_core.serving.model_bundle import CONTEXT, QUERY_SCHEMA, WEIGHTS, as_rows, open_bundle, seal, write_terms
+from ebr_core.search.modes import Mode
+from ebr_core.serving.model_bundle import (
+    CONTEXT,
+    FUSION,
+    QUERY_SCHEMA,
+    WEIGHTS,
+    as_rows,
+    fields_of,
+    load_query_towers,
+    open_bundle,
+    query_schema,
+    seal,
+    write_terms,
+    write_training_queries,
+)
 from tasks.artifacts import link, stage
-from tasks.bm25_stages import index_documents, read_documents
+from tasks.bm25_stages import index_documents, read_bm25, read_documents
 from tasks.eval_sets import read_sample
+from tasks.fusion_stages import fusion_depth, read_mode, training_queries_of
 from tasks.home import artifacts, home
 from tasks.kinds import (
     BuiltIndex,
     BundleTables,
     CalibratedRadius,
+    ChosenFusion,
     EnsembleWeights,
     EvalSet,
+    ExtraColumns,
     Log,
     ModelBundle,
+    ServedMode,
     TrainedTowers,
     TunedBm25,
     Vectors,
@@ -52,8 +71,10 @@ def tabulate(folder: Path, log: Log, eval_set: EvalSet, bm25: TunedBm25) -> None
     searches = pq.read_table(log.folder / "searches.parquet").take(sample.searches["search_row"][chosen])
     queries = pq.read_table(log.folder / "queries.parquet")["query"].take(searches["query_row"])
     searchers = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].take(searches["searcher_row"])
+    write_training_queries(training_queries_of(log, read_bm25(bm25).language), folder)
     columns = {"query": queries, "searcher_id": searchers} | {name: searches[name] for name in CONTEXT[1:]}
     canaries = pa.table([columns[name] for name in QUERY_SCHEMA.names], QUERY_SCHEMA)
+    canaries = canaries.append_column("search_row", searches["search_row"])
     pq.write_table(canaries.append_column("at", pa.array(chosen)), folder / "asked.parquet")
 
 
@@ -67,12 +88,17 @@ def bundle(
     index: BuiltIndex,
     radius: CalibratedRadius,
     weights: EnsembleWeights | None,
+    columns: list[ExtraColumns],
+    fusion: ChosenFusion,
+    served: ServedMode,
     arm: str,
     seed: int,
+    ks: tuple[int, ...],
 ) -> None:
     """Write a bundle that answers queries (see ebr_core.serving.model_bundle), and open it once to check it.
 
-    towers: one, or those of the parts of an ensemble; weights: of the ensemble.
+    towers: one, or those of the parts of an ensemble; weights: of the ensemble; columns: of the searches, those that
+    the towers read and extraction does not keep; ks: of the evaluation.
     """
     for number, part in enumerate(towers):
         target = folder / "towers" if weights is None else folder / "towers" / str(number)
@@ -91,42 +117,68 @@ def bundle(
         link(radius.folder / "radius.json", folder / "radius.json")
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(eval_set).candidates]
     np.save(folder / "vectors.npy", documents)
+    shutil.copyfile(fusion.folder / FUSION, folder / FUSION)
     canaries = pq.read_table(tables.folder / "asked.parquet")
     measured = as_rows(np.load(vectors.folder / "queries.npy")[..., canaries["at"].to_numpy(), :])
     vector = pa.FixedSizeListArray.from_arrays(pa.array(measured.ravel()), measured.shape[1])
-    pq.write_table(canaries.drop_columns("at").append_column("vector", vector), folder / "canaries.parquet")
+    canaries = _with_fields(canaries, columns, fields_of(load_query_towers(folder / "towers")))
+    pq.write_table(canaries.append_column("vector", vector), folder / "canaries.parquet")
     manifest = json.loads((index.folder / "manifest.json").read_text())
     if manifest["vectors"] != vectors.digest:
         raise ValueError(f"this index belongs to vectors {manifest['vectors']}, not to {vectors.digest}")
     digests = [part.digest for part in towers]
     facts = {"arm": arm, "seed": seed, "towers": digests, "index": manifest["spec"], "setting": manifest["setting"]}
-    seal(folder, facts)
+    seal(folder, facts | {"mode": read_mode(served)[0], "k": max(ks), "depth": fusion_depth(ks)})
     with show_progress(f"bundle {arm}", 1):
         open_bundle(folder)
 
 
-def champion_of(bundles: Mapping[str, ModelBundle], recalls: Mapping[str, float]) -> str | None:
-    """The arm or ensemble with the highest validation recall (never the test's) that has a bundle; None without any."""
-    return max(sorted(bundles), key=lambda arm: recalls[arm], default=None)
+def mode_of_bundle(bundle: ModelBundle) -> str:
+    """The mode in which a bundle answers; "hybrid" for one of an earlier version."""
+    return str(json.loads((bundle.folder / "manifest.json").read_text()).get("mode", "hybrid"))
+
+
+def _with_fields(canaries: pa.Table, columns: list[ExtraColumns], fields: Iterable[str]) -> pa.Table:
+    """The canaries with the fields that the towers read, as the log has them."""
+    rows = canaries["search_row"]
+    tables = [pq.read_table(part.folder / "searches.parquet") for part in columns]
+    values = {name: table[name].take(rows) for table in tables for name in table.column_names if name in set(fields)}
+    canaries = canaries.select(QUERY_SCHEMA.names)
+    for name, column in values.items():
+        canaries = canaries.append_column(name, column)
+    return canaries.select(query_schema(fields).names).cast(query_schema(fields))
+
+
+def champion_of(bundles: Mapping[str, ModelBundle], modes: Mapping[str, ServedMode]) -> tuple[str, Mode, float] | None:
+    """(the champion, its mode, their validation recall): the highest (never by the test); None without bundles.
+
+    modes: the mode of each bundle.
+    """
+    chosen = {arm: read_mode(modes[arm]) for arm in sorted(bundles)}
+    champion = max(chosen, key=lambda arm: chosen[arm][1], default=None)
+    return None if champion is None else (champion, *chosen[champion])
 
 
 @task(name="publish_champion")
-def publish_champion(experiment: str, bundles: dict[str, ModelBundle], recalls: dict[str, float]) -> str | None:
+def publish_champion(
+    experiment: str, bundles: dict[str, ModelBundle], modes: dict[str, ServedMode]
+) -> tuple[str, Mode, float] | None:
     """The champion, see champion_of; None without bundles.
 
     Write it, with the places of all bundles, to EBR_HOME/models/<experiment>.json, which the pages and the command
     line read. The file is replaced in one step.
     """
-    champion = champion_of(bundles, recalls)
+    champion = champion_of(bundles, modes)
     if champion is None:
         return None
+    chosen = {arm: read_mode(modes[arm]) for arm in bundles}
     content = {
         "experiment": experiment,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "champion": champion,
+        "champion": champion[0],
         "models": {
-            arm: {"bundle": bundles[arm].folder.name, "validation_recall": recalls[arm]}
-            for arm in sorted(bundles, key=lambda arm: -recalls[arm])
+            arm: {"bundle": bundles[arm].folder.name, "mode": mode, "validation_recall": recall}
+            for arm, (mode, recall) in sorted(chosen.items(), key=lambda item: -item[1][1])
         },
     }
     publish(experiment, content)

@@ -26,7 +26,6 @@ from tasks.eval_sets import read_sample
 from tasks.kinds import BuiltIndex, EnsembleWeights, EvalSet, RetrievedList, TrainedTowers, Vectors
 from tasks.progress import show_progress
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
-from tasks.training_stages import VALIDATION_K
 
 BLOCK = 65_536  # documents concatenated at a time
 
@@ -47,20 +46,21 @@ def choose_weights(
     validation: EvalSet,
     weights: tuple[float, ...] | None,
     threads: int,
+    k: int = 10,
 ) -> None:
     """Write ensemble.json: the weights, their recall, that of equal weights and of each part alone, and the recall
     along each weight. costs.json: the cost of all parts.
 
-    weights: those to take; without them, those with the highest recall@10 of validation searches (on clicks) are
+    weights: those to take; without them, those with the highest recall@K of validation searches (on clicks) are
     chosen. parts: embed_texts of the validation, one for each of the towers.
     """
     use_threads(threads)
     started = time.perf_counter()
     with show_progress("choose weights", 1):
-        problem = _contest(parts, validation)
+        problem = _contest(parts, validation, k)
         chosen = choose(problem) if weights is None else describe_weights(problem, weights)
     seconds = time.perf_counter() - started
-    summary = {"chosen": weights is None, "k": VALIDATION_K, **chosen._asdict()}
+    summary = {"chosen": weights is None, "k": k, **chosen._asdict()}
     (folder / "ensemble.json").write_text(json.dumps(summary, indent=1))
     part_costs = [json.loads((part.folder / "costs.json").read_text()) for part in towers]
     names = [name for name in dict.fromkeys(chain(*part_costs)) if not name.endswith("_per_s")]  # rates do not add up
@@ -68,7 +68,7 @@ def choose_weights(
     (folder / "costs.json").write_text(json.dumps(costs | {"weigh_s": seconds}, indent=1))
 
 
-def _contest(parts: list[Vectors], validation: EvalSet) -> Contest:
+def _contest(parts: list[Vectors], validation: EvalSet, k: int) -> Contest:
     """The arrays that the validation recall depends on.
 
     Raises InputError if the parts are of different corpora, or if no validation search has a clicked document.
@@ -87,7 +87,7 @@ def _contest(parts: list[Vectors], validation: EvalSet) -> Contest:
     documents = [vectors[sample.candidates] for vectors in part_documents]
     queries = [np.load(part.folder / "queries.npy")[searches["at"]] for part in parts]
     target_pos = Targets(targets.offsets, pos[targets.documents])
-    return build_contest(documents, queries, target_pos, VALIDATION_K, sample.excluded.take(searches["at"]))
+    return build_contest(documents, queries, target_pos, k, sample.excluded.take(searches["at"]))
 
 
 def read_weights(weights: EnsembleWeights) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class EvaluatedList(Frozen):
 class Part(NamedTuple):
     """A slice of the searches of one target set."""
 
+    split: str
     targets: str
     slice: str
     inside: Bool  # (S,)
@@ -75,7 +76,7 @@ class Part(NamedTuple):
         """The values that all its result rows share."""
         n, clusters = int(self.inside.sum()), len(np.unique(self.clusters))
         small = n < FEW_SEARCHES or clusters < FEW_CLUSTERS
-        shared = {"targets": self.targets, "split": "test", "slice": self.slice}
+        shared = {"targets": self.targets, "split": self.split, "slice": self.slice}
         return shared | {"n": n, "clusters": clusters, "small": small}
 
 
@@ -86,8 +87,12 @@ def evaluate(
     evaluated_lists: list[EvaluatedList],
     questions: dict[str, Comparison],
     evaluation: Evaluation,
+    validation: RunResults | None = None,
 ) -> None:
-    """Write results.parquet and per_search.parquet of all retrieved lists, and checks.json."""
+    """Write results.parquet and per_search.parquet of all retrieved lists, and checks.json.
+
+    eval_set: of the test. validation: evaluate_validation of the same experiment, whose rows are taken over.
+    """
     sample, seen = read_sample(eval_set), read_seen(eval_set)
     outcomes = {EvaluatedRun(run.arm, run.seed, run.index): load_retrieved(run.rows) for run in evaluated_lists}
     lists = {run: outcome for run, outcome in outcomes.items() if isinstance(outcome, Retrieved)}
@@ -121,7 +126,10 @@ def evaluate(
             checks["ceilings"][name] = {
                 f"recall@{k}": float(metrics.recall_ceiling(targets, k).mean()) for k in evaluation.ks
             }
-    pq.write_table(pa.Table.from_pylist(results, RESULTS_OF_RUN), folder / "results.parquet")
+    table = pa.Table.from_pylist(results, RESULTS_OF_RUN)
+    if validation is not None:
+        table = pa.concat_tables([table, pq.read_table(validation.folder / "results.parquet")])
+    pq.write_table(table, folder / "results.parquet")
     pq.write_table(pa.concat_tables([PER_SEARCH.empty_table(), *per_search]), folder / "per_search.parquet")
     (folder / "checks.json").write_text(json.dumps(checks, indent=1))
 
@@ -134,6 +142,33 @@ def _refuse_excluded(sample: SampledSearches, rows_by_run: dict[EvaluatedRun, An
             raise ValueError(f"{run.arm} retrieves excluded documents: its stage must cut its lists by first_allowed")
 
 
+@stage(RunResults)
+def evaluate_validation(
+    folder: Path, eval_set: EvalSet, evaluated_lists: list[EvaluatedList], evaluation: Evaluation
+) -> None:
+    """Write results.parquet: the levels of all lists over the validation searches, with intervals; and checks.json:
+    remarks on arms whose figures are not to be believed, or decide nothing."""
+    sample = read_sample(eval_set)
+    outcomes = {EvaluatedRun(run.arm, run.seed, run.index): load_retrieved(run.rows) for run in evaluated_lists}
+    lists = {run: outcome for run, outcome in outcomes.items() if isinstance(outcome, Retrieved)}
+    results: list[dict[str, Any]] = []
+    with threadpool_limits(1), show_progress("evaluate, validation", 1):
+        for name in sample.names if lists else ():
+            searches, targets = sample.for_targets(name)
+            measured = {
+                run: measure_list(outcome.rows[searches["at"]], targets, sample, evaluation.ks)
+                for run, outcome in lists.items()
+            }
+            add_counts(measured, lists, searches)
+            part = Part("validation", name, WHOLE, np.ones(len(searches["at"]), bool), clusters_of(searches))
+            results += _level_rows(part, measured, evaluation.resamples)
+    pq.write_table(pa.Table.from_pylist(results, RESULTS_OF_RUN), folder / "results.parquet")
+    leaks = {run.arm: run.leak for run in evaluated_lists if run.leak}
+    undecidable = {run.arm: run.undecidable for run in evaluated_lists if run.undecidable}
+    checks = {"leaks": leaks, "undecidable": undecidable}
+    (folder / "checks.json").write_text(json.dumps(checks, indent=1))
+
+
 def _coverage_rows(
     name: str,
     searches: dict[str, Any],
@@ -142,7 +177,7 @@ def _coverage_rows(
     ks: tuple[int, ...],
 ) -> list[dict[str, Any]]:
     """Rows of coverage, which is of all searches together: no interval, no slices."""
-    part = Part(name, WHOLE, np.ones(len(searches["at"]), bool), clusters_of(searches))
+    part = Part("test", name, WHOLE, np.ones(len(searches["at"]), bool), clusters_of(searches))
     shared = part.row
     coverage_rows = []
     for run, documents in rows_by_run.items():
@@ -166,24 +201,32 @@ def _rows(
     """
     rows, clusters = [], clusters_of(searches)
     for slice_name, inside in slices_of(searches):
-        part = Part(name, slice_name, inside, clusters[inside])
-        shared, whole = part.row, slice_name == WHOLE
-        columns = [
-            (run, metric, values)
-            for run, metrics_of_run in measured.items()
-            for metric, values in metrics_of_run.items()
-            if whole or run.is_exact
-        ]
-        table = np.column_stack([values for *_, values in columns])[inside]
-        intervals = (
-            bootstrap(table, part.clusters, evaluation.resamples) if whole else cluster_robust(table, part.clusters)
-        )
-        for (run, metric, _), interval in zip(columns, intervals, strict=True):
-            rows.append(_row(shared, run, metric, _inside_bounds(metric, interval)))
+        part = Part("test", name, slice_name, inside, clusters[inside])
+        rows += _level_rows(part, measured, evaluation.resamples)
         for question_name, question in sorted(questions.items()):
             reasons = _reasons(undecidable, name, question.metric, max(evaluation.ks))
             rows += _question_rows(question_name, question, part, measured, evaluation.resamples, reasons)
     return rows
+
+
+def _level_rows(part: Part, measured: MetricsByRun, resamples: int) -> list[dict[str, Any]]:
+    """Rows of every run by itself; in slices, only of those that depend on the arm alone."""
+    whole = part.slice == WHOLE
+    columns = [
+        (run, metric, values)
+        for run, metrics_of_run in measured.items()
+        for metric, values in metrics_of_run.items()
+        if whole or run.is_exact
+    ]
+    if not columns:
+        return []
+    table = np.column_stack([values for *_, values in columns])[part.inside]
+    intervals = bootstrap(table, part.clusters, resamples) if whole else cluster_robust(table, part.clusters)
+    shared = part.row
+    return [
+        _row(shared, run, metric, _inside_bounds(metric, interval))
+        for (run, metric, _), interval in zip(columns, intervals, strict=True)
+    ]
 
 
 def _inside_bounds(metric: str, interval: Interval) -> Interval:

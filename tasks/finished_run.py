@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from data.experiment.experiment_spec import Experiment
 from ebr_core.frozen import Frozen
+from ebr_core.search.modes import Mode, row_of
 from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun
 from tasks.evaluation_stage import EvaluatedList
@@ -39,6 +40,20 @@ class CostSource(Frozen):
     artifact: Artifact
 
 
+class ServedRow(Frozen):
+    """The row of the results by which the champion answers: chosen on the validation."""
+
+    arm: str  # or ensemble
+    mode: Mode
+    index: str
+    recall: float  # on the validation, at the main K
+
+    @property
+    def row(self) -> str:
+        """The name of the row: the arm, or its hybrid with BM25."""
+        return row_of(self.arm, self.mode)
+
+
 class FinishedRun(Frozen):
     """The artifacts and the failures of a run that has ended."""
 
@@ -58,3 +73,5 @@ class FinishedRun(Frozen):
     lists: tuple[EvaluatedList, ...]  # what was evaluated on the test
     champion: str | None  # the row that validation chose, and that is served
     failures: dict[str, str]  # label of a stage → error
+    served: ServedRow | None  # None without bundles
+    looks: int  # at the test of this log, with this one

@@ -53,8 +53,13 @@ NAVIGATIONAL_CLICKS = 3  # clicks from which a query may count as navigational
 
 
 @stage(EvalSet)
-def choose_documents(folder: Path, log: Log, eval_set: EvalSet, document_filter: DocumentFilter) -> None:
-    """Write the same evaluation over fewer documents: those that the filter lets into the index. [EBR §4.3]"""
+def choose_documents(
+    folder: Path, log: Log, eval_set: EvalSet, document_filter: DocumentFilter, split: str = "test"
+) -> None:
+    """Write the same evaluation over fewer documents: those that the filter lets into the index. [EBR §4.3]
+
+    split: the part of the log that the evaluation is of.
+    """
     candidates = read_sample(eval_set).candidates
     documents = pq.read_table(log.folder / "documents.parquet", columns=["created_at"])
     chosen = np.zeros(documents.num_rows, bool)
@@ -66,7 +71,7 @@ def choose_documents(folder: Path, log: Log, eval_set: EvalSet, document_filter:
         chosen[baselines.popularity(clicks, candidates, min(count, len(candidates)))] = True
     if document_filter.recent_days is not None:
         period = pq.read_table(log.folder / "searches.parquet", columns=["searched_at", "split"])
-        start = pc.min(period.filter(pc.equal(period["split"], "test"))["searched_at"]).as_py()
+        start = pc.min(period.filter(pc.equal(period["split"], split))["searched_at"]).as_py()
         earliest = pa.scalar(start - timedelta(days=document_filter.recent_days), pa.timestamp("us"))
         chosen |= pc.fill_null(pc.greater_equal(documents["created_at"], earliest), False).to_numpy()
     all_candidates = pq.read_table(eval_set.folder / "candidates.parquet")
@@ -88,7 +93,7 @@ def calibrate_radius(folder: Path, vectors: Vectors, validation: EvalSet, thread
     results = search_exact(documents[sample.candidates], queries, sample.depth(depth))
     rows, similarities = first_allowed_results(*results, excluded, depth)
     retrieved = np.where(rows >= 0, sample.candidates[rows], -1)
-    owners = np.repeat(np.arange(len(queries)), targets.counts)
+    owners = np.repeat(np.arange(len(targets.counts)), targets.counts)
     is_target = retrieved[owners] == targets.documents[:, None]
     has_target = is_target.any(1)
     if has_target.any():

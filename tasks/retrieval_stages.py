@@ -59,7 +59,8 @@ def refuse_impossible(eval_set: EvalSet, indexes: Iterable[AnyIndex], dimensions
     alive = len(read_sample(eval_set).candidates)
     if k > alive:
         raise InputError(
-            f"evaluation.ks holds {k}, but {alive} documents are alive in the test period: lower it to {alive} or less"
+            f"evaluation.ks or main_k is {k}, but {alive} documents are alive in the test period: lower it to {alive} "
+            "or less"
         )
     for spec in indexes:
         for d in dimensions:
@@ -76,14 +77,18 @@ def build_index(
     threads: int,
     tuned_on: Vectors | None = None,
     setting_of: BuiltIndex | None = None,
+    or_exact: bool = False,
 ) -> None:
     """Write a faiss index over the documents alive; its manifest names the vectors that it belongs to, and its setting.
 
     tuned_on: embed_texts of validation queries, needed if the spec has a target; tuning.json then holds every setting
     tried. setting_of: an index whose tuned setting is used, so that this one is not tuned.
+    or_exact: exact search, if there are too few documents for this index.
     """
     use_threads(threads)
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(eval_set).candidates]
+    if or_exact and problem(spec, *documents.shape):
+        spec = Exact()
     started = time.perf_counter()
     with show_progress(f"index {spec.kind}", 1):
         deduped_index, setting = _build(documents, spec, tuned_on, setting_of, folder)

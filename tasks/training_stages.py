@@ -36,8 +36,6 @@ from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, 
 from tasks.progress import show_progress
 from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt, with_own_pairs, with_titles
 
-VALIDATION_K = 10
-
 
 class Trial(NamedTuple):
     """The result of one training."""
@@ -84,13 +82,14 @@ def train_arm(
     screened: TrainedTowers | None = None,
     rated: list[RatedResults] | None = None,
     refit_of: TrainedTowers | None = None,
+    k: int = 10,
 ) -> None:
     """Write the towers of the epoch with the best validation recall, figures of all epochs, and costs.
 
     start: the towers whose weights the training starts from. mined: offline hard negatives. screened: towers of the
     same arm with the first seed, whose best trial is used; without them, every trial of the arm is run. rated: ratings
     of retrieved results by people, or by the truth with noise, round by round. refit_of: towers of the same arm and
-    seed, whose trial and number of epochs are used; then there is no validation.
+    seed, whose trial and number of epochs are used; then there is no validation. k: of the validation recall.
     """
     use_threads(arm.training.threads)
     scratch = Scratch(folder)
@@ -101,7 +100,7 @@ def train_arm(
         corpus = with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     if arm.positives.titles:
         corpus = with_titles(corpus, log, features)
-    recall = None if validation is None else _validation_recall(corpus, validation)
+    recall = None if validation is None else _validation_recall(corpus, validation, k)
     first = None if refit_of is None else _first_training(refit_of)
     assert (recall is None) == (first is not None), "either the validation or a first training decides"
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows), scratch)
@@ -226,8 +225,8 @@ def _checkpoint(tower: Tower, log: Log, features: FeatureSet, arm: Arm) -> Check
     return Checkpoint(tower, read_fitted(features), arm.towers, graphs, encoded)
 
 
-def _validation_recall(corpus: Corpus, validation: EvalSet) -> Callable[[Tower], float]:
-    """A function tower → its recall@10 on the validation searches, over the whole corpus of their period."""
+def _validation_recall(corpus: Corpus, validation: EvalSet, k: int) -> Callable[[Tower], float]:
+    """A function tower → its recall@K on the validation searches, over the whole corpus of their period."""
     sample = read_sample(validation)
     searches, targets = sample.for_targets("clicked")
     excluded = sample.excluded.take(searches["at"])
@@ -235,10 +234,10 @@ def _validation_recall(corpus: Corpus, validation: EvalSet) -> Callable[[Tower],
     def recall(tower: Tower) -> float:
         documents = tower.encode(corpus.inputs.rows_of(sample.candidates))
         queries = query_vectors(tower, corpus.inputs, searches["search_row"])
-        rows, _ = search_exact(documents, queries, sample.depth(VALIDATION_K))
-        rows = first_allowed(rows, excluded, VALIDATION_K)
+        rows, _ = search_exact(documents, queries, sample.depth(k))
+        rows = first_allowed(rows, excluded, k)
         retrieved = np.where(rows >= 0, sample.candidates[rows], -1)
-        return float(recall_at_k(hits(retrieved, targets), targets, VALIDATION_K).mean())
+        return float(recall_at_k(hits(retrieved, targets), targets, k).mean())
 
     return recall
 

@@ -15,7 +15,16 @@ from ebr_core.search.deduped_index import save
 from ebr_core.search.faiss_index import build
 from ebr_core.search.hybrid_search import Radius
 from ebr_core.search.index_specs import Ivf
-from ebr_core.serving.model_bundle import QUERY_SCHEMA, embed_query_table, seal, write_terms
+from ebr_core.search.query_kinds import training_queries
+from ebr_core.search.weighted_fusion import FusionWeights
+from ebr_core.serving.model_bundle import (
+    FUSION,
+    QUERY_SCHEMA,
+    embed_query_table,
+    seal,
+    write_terms,
+    write_training_queries,
+)
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.text.terms import index_terms
 from ebr_core.towers.checkpoint import Checkpoint, save_towers
@@ -30,6 +39,7 @@ TITLES = [
     *("Chess Club Bonn", "Bonn Walks", "Lyon Chess Open", "Jazz Night"),
 ]
 KINDS = ["person", "person", "person", "page", "group", "group", "page", "event", "event"]
+SERVED = {"mode": "hybrid", "k": 3, "depth": 100}  # details in a manifest that decide how a bundle answers
 CITIES = ["Bonn", "Lyon", "Lyon", None, "Lyon", "Bonn", "Bonn", "Lyon", None]
 
 
@@ -53,6 +63,8 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
     }
     pq.write_table(pa.table(columns), folder / "documents.parquet")
     write_terms(index_terms(TITLES, "en", 1.2, 0.75), folder)
+    write_training_queries(training_queries(pa.array(["anna smith"]), "en"), folder)
+    (folder / FUSION).write_text(json.dumps({"weights": FusionWeights(weight=0.5).model_dump()}))
     searchers = [{"searcher_id": "s1", "city": "Lyon", "region": None, "country": "FR", "language": "fr"}]
     searcher_schema = pa.schema([QUERY_SCHEMA.field(name) for name in QUERY_SCHEMA.names[1:]])
     pq.write_table(pa.Table.from_pylist(searchers, searcher_schema), folder / "searchers.parquet")
@@ -60,7 +72,7 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
     queries = pa.Table.from_pylist([{"query": query} for query in ("anna smith", "chess", "wlaking clb")], QUERY_SCHEMA)
     vector_column = pa.FixedSizeListArray.from_arrays(pa.array(embed_query_table(towers, queries).ravel()), d)
     pq.write_table(queries.append_column("vector", vector_column), folder / "canaries.parquet")
-    seal(folder, {"arm": arm, "seed": seed})
+    seal(folder, {"arm": arm, "seed": seed, **SERVED})
     return folder
 
 

@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, Evaluation, Experiment, arm_of
+from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, Evaluation, Experiment, trained_arm
 from data.experiment.log_config import Simulated
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.index_specs import EXACT, AnyIndex, Exact, Ivf, Scan, problem
+from ebr_core.search.modes import arm_of_row, is_hybrid
 from ebr_core.training.arm_config import Arm, overlay
 from ebr_core.training.rated_results import Filter
 
@@ -74,7 +75,7 @@ def _effort_problems(experiment: Experiment) -> list[str]:
         arms = {
             arm: experiment.arms[arm]
             for label in (question.baseline, *question.arms)
-            if (arm := arm_of(label)) in experiment.arms
+            if (arm := trained_arm(label)) in experiment.arms
         }
         converging = {arm: config for arm, config in arms.items() if not config.training.is_fixed}
         efforts: dict[str, dict[str, object]] = {
@@ -144,8 +145,11 @@ def name_problems(content: dict[str, Any]) -> list[str]:
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [str(name) for name in arms_section if name != "base"]
     combined = {key: list(_section(content, key)) for key in ("ensembles", *LISTS, "lists")}
+    fused = [*arms, *combined["ensembles"]]
     labels = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
-    ks = evaluation.get("ks", Evaluation().ks)
+    main_k = evaluation.get("main_k", Evaluation().main_k)
+    given = evaluation.get("ks", Evaluation().ks)
+    ks = sorted({k for k in (*(given if isinstance(given, list | tuple) else ()), main_k) if isinstance(k, int)})
     indexes = [EXACT, *_section(content, "indexes")]
     problems = _taken_names({"arms": arms} | combined)
     problems += _source_problems(arms_section)
@@ -164,26 +168,30 @@ def name_problems(content: dict[str, Any]) -> list[str]:
         compared = question["arms"] if isinstance(question.get("arms"), list) else []
         for key, arm in [("baseline", question.get("baseline")), *(("arms", label) for label in compared)]:
             if arm is not None:
-                problems += _label_problems(f"questions.{name}.{key}", str(arm), labels, indexes)
+                problems += _label_problems(f"questions.{name}.{key}", str(arm), labels, fused, indexes)
         if question.get("baseline") in compared:
             problems.append(
                 f"questions.{name}.arms: {question['baseline']!r} is the baseline; it cannot be compared with itself"
             )
-        metric = str(question.get("metric", "recall@10"))
+        metric = str(question.get("metric", f"recall@{main_k}"))
         problems += [
             f"questions.{name}: {message}" for message in _unmeasured(metric, [question.get("baseline"), *compared])
         ]
         depth = metric.partition("@")[2]
         if depth.isdigit() and int(depth) not in ks:
-            problems.append(f"questions.{name}.metric: got {metric!r}; expected a K of evaluation.ks, {list(ks)}")
+            problems.append(f"questions.{name}.metric: got {metric!r}; expected a K of evaluation.ks, {ks}")
     return problems
 
 
-def _label_problems(key_path: str, label: str, known: list[str], indexes: list[str]) -> list[str]:
-    """Problems of a label of a question, arm or arm@index: an unknown arm, or an unknown index."""
-    arm, separator, index = label.partition("@")
+def _label_problems(key_path: str, label: str, known: list[str], fused: list[str], indexes: list[str]) -> list[str]:
+    """Problems of a label of a question, arm or arm@index: an unknown arm, or an unknown index.
+
+    fused: the arms and ensembles that have hybrids.
+    """
+    row, separator, index = label.partition("@")
+    arm = arm_of_row(row)[0]
     return [
-        *unknown_name_problem(key_path, "arm", arm, known),
+        *unknown_name_problem(key_path, "arm", arm, fused if is_hybrid(row) else known),
         *unknown_name_problem(key_path, "index", index if separator else None, indexes),
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from data.experiment.log_config import Beir, Esci, Logs, Simulated, Split, Tables, Ubi, refuse_secret
 from data.experiment.night_config import Nightly
@@ -18,6 +18,7 @@ from ebr_core.rerank.ranker_features import Ranker
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.hybrid_search import Retrieval
 from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES, AnyIndex, Exact, Index
+from ebr_core.search.modes import arm_of_row
 from ebr_core.text.bm25_config import Bm25
 from ebr_core.training.arm_config import Arm, overlay
 from ebr_core.training.rated_results import Feedback, Filter
@@ -37,16 +38,18 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
 REFIT = "+refit"  # behind the name of what was trained on the validation, too; no name in a file holds a plus
 
 
-def nearest_to_10(ks: Iterable[int]) -> int:
-    """The K nearest to 10."""
-    return min(ks, key=lambda k: abs(k - 10))
-
-
 class Evaluation(Frozen):
     """The measurement of arms: exact search over every document alive in the period. [EBR §2.1]"""
 
+    main_k: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="the main K: of early stopping, the choice of what is served, nights, the first column of a table, "
+        "and questions that name no metric; always among ks",
+    )
     ks: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
-        (1, 10, 100), min_length=1, description="K of recall@K"
+        (1, 10, 100), min_length=1, validate_default=True, description="K of recall@K, beside main_k"
     )
     searches: int = Field(
         10_000, ge=1, description="test searches sampled, at most, for each target set; rankers are trained on as many"
@@ -61,15 +64,10 @@ class Evaluation(Frozen):
 
     bm25: Bm25 = Field(Bm25(), description="the words and the parameters of BM25, wherever it is used")
 
-    @property
-    def main_k(self) -> int:
-        """The K of the metric that is shown first and decides: the nearest to 10."""
-        return nearest_to_10(self.ks)
-
     @field_validator("ks")
     @classmethod
-    def _in_order(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(sorted(set(ks)))
+    def _in_order(cls, ks: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        return tuple(sorted({*ks, info.data.get("main_k", 10)}))
 
 
 class Comparison(Frozen):
@@ -77,15 +75,16 @@ class Comparison(Frozen):
 
     title: str = ""
     baseline: str = Field(
-        description="an arm, a retrieval or a baseline; softmax@pq32: the arm searched through that index"
+        description="an arm, a retrieval or a baseline; softmax@pq32: the arm searched through that index; "
+        "softmax+bm25, softmax+bm25-weighted: its hybrids with BM25"
     )
     arms: tuple[str, ...] = Field(min_length=1, description="the arms compared with it, named in the same way")
     metric: str = Field(
         "recall@10",
         pattern=METRIC,
-        description="index_recall@K and one_recall@K measure an arm through an index: the share of the K exactly "
-        "nearest among its first K, and the share of searches whose exactly nearest document is among them; scanned: "
-        "the documents scanned, of which more counts as a gain",
+        description="by default recall@K, K being evaluation.main_k. index_recall@K and one_recall@K measure an arm "
+        "through an index: the share of the K exactly nearest among its first K, and the share of searches whose "
+        "exactly nearest document is among them; scanned: the documents scanned, of which more counts as a gain",
     )
     claim: Claim | None = Field(None, description="the expected finding, fixed before the run")
     margin: float = Field(
@@ -100,6 +99,15 @@ def arm_of(label: str) -> str:
     'softmax'
     """
     return label.partition("@")[0]
+
+
+def trained_arm(label: str) -> str:
+    """The arm or list of a label of a question, without index and hybrid mode.
+
+    >>> trained_arm("softmax+bm25@pq32")
+    'softmax'
+    """
+    return arm_of_row(arm_of(label))[0]
 
 
 class Audit(Frozen):
@@ -184,6 +192,16 @@ class Experiment(Frozen):
             return arms  # validation reports the problem
         base = arms.get("base") or {}
         return {name: overlay(base, arm or {}) for name, arm in arms.items() if name != "base"}
+
+    @field_validator("questions", mode="before")
+    @classmethod
+    def _with_metric(cls, questions: Any, info: ValidationInfo) -> Any:
+        """Each question with its metric, by default recall at the main K."""
+        evaluation = info.data.get("evaluation")
+        if not isinstance(questions, dict) or evaluation is None:
+            return questions  # validation reports the problem
+        default = {"metric": f"recall@{evaluation.main_k}"}
+        return {name: default | body if isinstance(body, dict) else body for name, body in questions.items()}
 
     @field_validator("runner", mode="before")
     @classmethod

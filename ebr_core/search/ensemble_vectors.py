@@ -26,7 +26,7 @@ class Ensemble(Frozen):
     )
     weights: tuple[Weight, ...] | None = Field(
         None,
-        description="one weight for each part, the first 1; default: the weights with the best validation recall@10",
+        description="one weight for each part, the first 1; default: the weights with the best validation recall",
     )
 
     @model_validator(mode="after")

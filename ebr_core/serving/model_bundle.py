@@ -1,9 +1,10 @@
-"""A model that answers queries: query tower, index, documents, terms and radius in one folder with checksums."""
+"""A model that answers queries: query tower, index, documents, terms and weights in one folder with checksums."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, assert_never
 
@@ -16,13 +17,17 @@ from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import DedupedIndex, load
 from ebr_core.search.ensemble_vectors import concat_queries
 from ebr_core.search.hybrid_search import Radius
+from ebr_core.search.modes import Mode
 from ebr_core.search.nearest import search_cost
+from ebr_core.search.query_kinds import TrainingQueries
+from ebr_core.search.weighted_fusion import FusionWeights
 from ebr_core.text.terms import Terms
-from ebr_core.towers.checkpoint import Checkpoint, embed_queries, load_towers, searcher_rows
+from ebr_core.towers.checkpoint import Checkpoint, embed_queries, load_towers, query_columns, searcher_rows
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS = "ensemble.json"  # next to the folders 0, 1, … of an ensemble's towers
 TOLERANCE = 1e-5  # largest difference in a canary's vector
+FUSION = "fusion.json"  # the weights of BM25 and cosine
 QUERY_SCHEMA = pa.schema(  # a query with its searcher and context; all but the query may be null
     [(name, pa.string()) for name in ("query", "searcher_id", "city", "region", "country", "language")]
 )
@@ -50,10 +55,27 @@ class Bundle(NamedTuple):
     terms: Terms
     radius: Radius | None
     typical: float  # documents scanned per query, mean over the canaries
+    fields: tuple[str, ...]  # columns of a search that the towers read besides QUERY_SCHEMA
+    mode: Mode  # by which it answers unless a query names another: the one that won on the validation
+    k: int  # the documents that the run retrieved for each search in mode ebr
+    depth: int  # the documents of each list that are fused
+    fusion: FusionWeights
+    known: TrainingQueries
+
+
+def query_schema(fields: Iterable[str]) -> pa.Schema:
+    """The columns of a query to a model that reads these fields; each field is a list of texts, or null."""
+    return pa.schema([*QUERY_SCHEMA, *(pa.field(name, pa.list_(pa.string())) for name in fields)])
+
+
+def fields_of(towers: Checkpoint | EnsembleParts) -> tuple[str, ...]:
+    """The columns of a search that the towers read besides QUERY_SCHEMA, in order."""
+    models = towers.models if isinstance(towers, EnsembleParts) else (towers,)
+    return tuple(sorted({name for model in models for name in query_columns(model)} - set(QUERY_SCHEMA.names)))
 
 
 def embed_query_table(towers: Checkpoint | EnsembleParts, queries: pa.Table) -> Float32:
-    """(Q, D) unit vectors of queries with their context, a table with schema ASKED. All query vectors are made here.
+    """(Q, D) unit vectors of queries with their context, a table with query_schema of the fields that the towers read.
 
     (h, Q, D) if the towers give a query several vectors. A query without any known feature has the zero vector.
     """
@@ -136,7 +158,9 @@ def open_bundle(folder: Path) -> Bundle:
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: no bundle ({error}); give the folder of a bundle that a run made") from error
     if manifest.get("format") != FORMAT:
-        raise InputError(f"{folder}: a bundle of format {manifest.get('format')}, this version reads {FORMAT}")
+        raise InputError(
+            f"{folder}: a bundle of format {manifest.get('format')}, this version reads {FORMAT}; run again"
+        )
     _check_files(folder, manifest)
     towers = load_query_towers(folder / "towers")
     index = load(folder)
@@ -158,9 +182,15 @@ def open_bundle(folder: Path) -> Bundle:
         vectors,
         documents,
         pq.read_table(folder / "searchers.parquet").combine_chunks(),
-        _read_terms(folder),
+        read_terms(folder, documents.num_rows),
         Radius.model_validate_json(radius.read_text()) if radius.exists() else None,
         float(search_cost(index, canaries, 10)[0].mean()),
+        fields_of(towers),
+        manifest["mode"],
+        manifest["k"],
+        manifest["depth"],
+        FusionWeights.model_validate(json.loads((folder / FUSION).read_text())["weights"]),
+        read_training_queries(folder),
     )
 
 
@@ -196,6 +226,18 @@ def _check_canaries(folder: Path, towers: Checkpoint | EnsembleParts) -> Float32
     return vectors
 
 
+def write_training_queries(known: TrainingQueries, folder: Path) -> None:
+    """Write the queries of the training window and their words to folder."""
+    pq.write_table(pa.table({"query": known.queries}), folder / "training_queries.parquet")
+    pq.write_table(pa.table({"word": known.words}), folder / "training_words.parquet")
+
+
+def read_training_queries(folder: Path) -> TrainingQueries:
+    """The queries and words that write_training_queries wrote."""
+    files = {"query": "training_queries.parquet", "word": "training_words.parquet"}
+    return TrainingQueries(*(pq.read_table(folder / file)[name].combine_chunks() for name, file in files.items()))
+
+
 def write_terms(terms: Terms, folder: Path) -> None:
     """Write the terms to folder."""
     (folder / "terms.json").write_text(json.dumps({"language": terms.language}))
@@ -204,10 +246,11 @@ def write_terms(terms: Terms, folder: Path) -> None:
         np.save(folder / f"terms.{name}.npy", getattr(terms, name))
 
 
-def _read_terms(folder: Path) -> Terms:
+def read_terms(folder: Path, documents: int) -> Terms:
+    """The terms that write_terms wrote, of that many documents."""
     words = pq.read_table(folder / "words.parquet")["word"].combine_chunks()
-    starts, documents, weights = (
+    starts, holders, weights = (
         np.load(folder / f"terms.{name}.npy", mmap_mode="r") for name in ("starts", "documents", "weights")
     )
     language = json.loads((folder / "terms.json").read_text())["language"]
-    return Terms(language, words, starts, documents, weights, pq.read_metadata(folder / "documents.parquet").num_rows)
+    return Terms(language, words, starts, holders, weights, documents)

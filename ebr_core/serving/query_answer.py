@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any, Literal, assert_never
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
@@ -16,55 +17,14 @@ from ebr_core.frozen import Frozen
 from ebr_core.parallel import use_threads
 from ebr_core.search.conditions import Mask, Near, condition_mask, contains_nn, parse
 from ebr_core.search.hybrid_search import RRF, reciprocal_rank_fusion, search_within, within_radius
-from ebr_core.serving.model_bundle import CONTEXT, QUERY_SCHEMA, Bundle, embed_query_table
+from ebr_core.search.query_kinds import query_kinds
+from ebr_core.search.weighted_fusion import cosines_of, fuse_weighted, normalise, pool_rows
+from ebr_core.serving.model_bundle import CONTEXT, Bundle, embed_query_table
+from ebr_core.serving.search_query import AnswerMode, SearchQuery, queries_as_table
 from ebr_core.text.terms import QueryWord, match_query, words_in_documents, words_of
 
-Mode = Literal["hybrid", "ebr", "boolean"]
 HIT_COLUMNS = ["document_id", "title", "kind", "city", "country"]
-MIN_DEPTH = 100  # smallest depth to which both lists are fused
-
-
-class SearchQuery(Frozen):
-    """A query to a bundle, with its searcher, context and mode."""
-
-    query: str = Field(min_length=1, max_length=500, description="the text as typed")
-    searcher_id: str | None = Field(None, max_length=200, description="the searcher's id in the logs")
-    city: str | None = Field(None, max_length=200)
-    region: str | None = Field(None, max_length=200)
-    country: str | None = Field(None, max_length=200)
-    language: str | None = Field(None, max_length=200)
-    k: int = Field(10, ge=1, le=1000, description="number of documents; by default fewer if the model holds fewer")
-    mode: Mode = Field(
-        "hybrid",
-        description="boolean: every word; ebr: nearest by the embedding; hybrid: both, by summed reciprocal ranks",
-    )
-    radius: float | Literal["none", "model", "query"] = Field(
-        "none",
-        description="cosine distance within which the embedding retrieves; model, query: as calibrated; none: no limit",
-    )
-    where: str | None = Field(None, max_length=2000, description="a condition on documents (see docs/indexes.md)")
-
-    @field_validator("query")
-    @classmethod
-    def _check_query(cls, query: str) -> str:
-        if not query.strip():
-            raise ValueError("the query is empty")
-        return query
-
-    @field_validator("where")
-    @classmethod
-    def _check_where(cls, where: str | None) -> str | None:
-        if where is not None and where.strip():
-            parse(where)
-            return where
-        return None
-
-    @field_validator("radius")
-    @classmethod
-    def _check_radius(cls, radius: float | str) -> float | str:
-        if isinstance(radius, float | int) and not 0 <= radius <= 2:
-            raise ValueError("a cosine distance lies between 0 and 2")
-        return radius
+NN_DEPTH = 100  # documents that nn in a condition retrieves, unless it says how many
 
 
 class Hit(Frozen):
@@ -73,7 +33,7 @@ class Hit(Frozen):
     rank: int
     document_id: str
     title: str
-    score: float = Field(description="score that ranks it: cosine, BM25, or the sum of reciprocal ranks")
+    score: float = Field(description="score that ranks it: cosine, BM25, or the sum of both lists'")
     cosine: float = Field(description="cosine of query and document")
     near_rank: int | None = Field(description="rank by the embedding only")
     terms_rank: int | None = Field(description="rank by terms only")
@@ -81,12 +41,6 @@ class Hit(Frozen):
     kind: str | None
     city: str | None
     country: str | None
-
-
-def queries_as_table(queries: list[SearchQuery]) -> pa.Table:
-    """A table with schema ASKED of the queries' texts and contexts."""
-    rows = [{name: getattr(query, name) for name in QUERY_SCHEMA.names} for query in queries]
-    return pa.Table.from_pylist(rows, QUERY_SCHEMA)
 
 
 def add_searcher_context(bundle: Bundle, query: SearchQuery) -> SearchQuery:
@@ -110,33 +64,73 @@ def add_searcher_context(bundle: Bundle, query: SearchQuery) -> SearchQuery:
 def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
     """The K documents that the bundle ranks first, or fewer if fewer meet the condition.
 
-    Raises InputError if K is more than the number of documents, or if the searcher or the radius is unknown.
+    In the mode of the bundle they are the first K of the list that the run evaluated for such a search, up to its
+    depth. Raises InputError if K is more than the number of documents, or if the searcher, the radius or a field is
+    unknown.
     """
     use_threads(1)  # a query is one row: to wake another thread takes longer than to do its work
     total = bundle.documents.num_rows
     if query.k > total and "k" in query.model_fields_set:
         raise InputError(f"k: got {query.k}; this model holds {total} documents")
-    query = add_searcher_context(bundle, query)
-    vector = embed_query_table(bundle.towers, queries_as_table([query]))
+    refuse_unknown_fields(bundle, query.fields)
+    query, mode = add_searcher_context(bundle, query), query.mode or bundle.mode
+    vector = embed_query_table(bundle.towers, queries_as_table([query], bundle.fields))
     allowed = None if query.where is None else _allowed_documents(bundle, query.where, vector)
-    near, cosines = _search_vectors(bundle, query, vector, allowed)
+    near, cosines = _search_vectors(bundle, query, mode, vector, allowed)
     words = words_of(bundle.terms, query.query)
-    by_terms, scores = _search_terms(bundle, query, words, allowed)
-    ranks = {"near_rank": _ranks(near), "terms_rank": _ranks(by_terms)}
-    if query.mode == "ebr":
-        rows, score = near[: query.k], cosines[: query.k]
-    elif query.mode == "boolean":
-        rows, score = by_terms[: query.k], scores[: query.k]
-    else:
-        fused = reciprocal_rank_fusion([by_terms[None], near[None]], query.k)[0]
-        rows = fused[fused >= 0]
-        score = np.array(
-            [
-                sum(1 / (RRF + list_ranks[row]) for list_ranks in ranks.values() if row in list_ranks)
-                for row in rows.tolist()
-            ]
-        )
+    by_terms, scores = _search_terms(bundle, mode, words, allowed)
+    depth = max(query.k, bundle.depth)
+    ranks = {"near_rank": _ranks(near), "terms_rank": _ranks(by_terms[:depth])}
+    match mode:
+        case "ebr":
+            rows, score = near[: query.k], cosines[: query.k]
+        case "boolean":
+            rows, score = by_terms[: query.k], scores[: query.k]
+        case "hybrid":
+            rows, score = _fuse_ranks(by_terms[:depth], near, query.k, ranks)
+        case "weighted":
+            rows, score = _fuse_scores(bundle, query, vector, (by_terms, scores), near)
+        case _:
+            assert_never(mode)
     return _hits(bundle, vector, rows, score, words, ranks)
+
+
+def refuse_unknown_fields(bundle: Bundle, names: Iterable[str]) -> None:
+    """Raises InputError for a field that the model does not read."""
+    if unknown := sorted(set(names) - set(bundle.fields)):
+        allowed = f"the fields are {', '.join(bundle.fields)}" if bundle.fields else "it reads no field of its own"
+        raise InputError(f"fields: {bundle.name} reads no {', '.join(unknown)}; {allowed}")
+
+
+def _fuse_ranks(
+    by_terms: Int32, near: Int32, k: int, ranks: dict[str, dict[int, int]]
+) -> tuple[Int32, npt.NDArray[np.floating]]:
+    """(rows, scores) of the first K by summed reciprocal ranks."""
+    fused = reciprocal_rank_fusion([by_terms[None], near[None]], k)[0]
+    rows = fused[fused >= 0]
+    score = [
+        sum(1 / (RRF + list_ranks[row]) for list_ranks in ranks.values() if row in list_ranks) for row in rows.tolist()
+    ]
+    return rows, np.array(score)
+
+
+def _fuse_scores(
+    bundle: Bundle, query: SearchQuery, vector: Float32, by_terms: tuple[Int32, Float32], near: Int32
+) -> tuple[Int32, npt.NDArray[np.floating]]:
+    """(rows, scores) of the first K by the weighted sum. by_terms: all documents with a word of the query, and their
+    scores."""
+    rows = pool_rows([by_terms[0][None, : max(query.k, bundle.depth)], near[None]])
+    order = np.argsort(by_terms[0])
+    holders, scores = by_terms[0][order], by_terms[1][order]
+    bm25 = np.zeros(rows.shape, np.float32)
+    if len(holders):
+        pos = np.minimum(np.searchsorted(holders, rows), len(holders) - 1)
+        bm25 = np.where(holders[pos] == rows, scores[pos], 0).astype(np.float32)
+    pool = normalise(rows, bm25, cosines_of(rows, bundle.vectors, vector))
+    kinds = query_kinds(pa.array([query.query]), bundle.known, bundle.terms)
+    fused, sums = fuse_weighted(pool, bundle.fusion.of(kinds), query.k)
+    valid = fused[0] >= 0
+    return fused[0, valid], sums[0, valid]
 
 
 def _ranks(rows: Int32) -> dict[int, int]:
@@ -148,7 +142,7 @@ def _allowed_documents(bundle: Bundle, where: str, vector: Float32) -> Mask:
     """(N,): True for the documents that meet the condition. nn is evaluated by the index."""
 
     def nearest(near: Near, among: Mask) -> Mask:
-        depth = near.k or min(MIN_DEPTH, bundle.documents.num_rows)
+        depth = near.k or min(NN_DEPTH, bundle.documents.num_rows)
         while True:
             retrieved = search_within(bundle.built_index, bundle.vectors, vector, depth, among, bundle.typical)
             farthest = 1 - retrieved.similarities[0, -1]
@@ -175,12 +169,15 @@ def _refuse_nn(_near: Near, _among: Mask) -> Mask:
 
 
 def _search_vectors(
-    bundle: Bundle, query: SearchQuery, vector: Float32, allowed: npt.NDArray[np.bool_] | None
+    bundle: Bundle, query: SearchQuery, mode: AnswerMode, vector: Float32, allowed: npt.NDArray[np.bool_] | None
 ) -> tuple[Int32, Float32]:
-    """(rows, cosines) of the nearest allowed documents within the radius, nearest first."""
-    if query.mode == "boolean":
+    """(rows, cosines) of the nearest allowed documents within the radius, nearest first.
+
+    The search is as deep as the run's was: an index that rescores finds others in a deeper one.
+    """
+    if mode == "boolean":
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    depth = query.k if query.mode == "ebr" else max(query.k, min(MIN_DEPTH, bundle.documents.num_rows))
+    depth = max(query.k, bundle.k if mode == "ebr" else bundle.depth)
     retrieved = search_within(bundle.built_index, bundle.vectors, vector, depth, allowed, bundle.typical)
     rows = retrieved.rows
     if query.radius != "none":
@@ -198,15 +195,13 @@ def _radius(bundle: Bundle, radius: float | Literal["model", "query"], similarit
 
 
 def _search_terms(
-    bundle: Bundle, query: SearchQuery, words: dict[str, QueryWord], allowed: npt.NDArray[np.bool_] | None
+    bundle: Bundle, mode: AnswerMode, words: dict[str, QueryWord], allowed: npt.NDArray[np.bool_] | None
 ) -> tuple[Int32, Float32]:
-    if query.mode == "ebr":
+    """(rows, scores) of all allowed documents with a word of the query, in mode boolean with every word, by BM25."""
+    if mode == "ebr":
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    rows, scores = match_query(bundle.terms, words, all_words=True)
-    if allowed is not None:
-        rows, scores = rows[allowed[rows]], scores[allowed[rows]]
-    depth = max(query.k, MIN_DEPTH)
-    return rows[:depth], scores[:depth]
+    rows, scores = match_query(bundle.terms, words, all_words=mode == "boolean")
+    return (rows, scores) if allowed is None else (rows[allowed[rows]], scores[allowed[rows]])
 
 
 def _hits(

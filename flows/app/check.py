@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.experiment.experiment_file import load_experiment
-from data.experiment.experiment_spec import Experiment, arm_of
+from data.experiment.experiment_spec import Experiment, trained_arm
 from data.log_fingerprint import refuse_absent
 from data.ranked_lists import RankedFile
 from data.report_text import describe
@@ -54,7 +54,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
     }
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in reasons.items()]
     for name, question in spec.questions.items():
-        arms = [arm_of(arm) for arm in (question.baseline, *question.arms)]
+        arms = [trained_arm(arm) for arm in (question.baseline, *question.arms)]
         parts = [part for arm in arms for part in (arm, *arms_behind(spec, arm))]
         missing = [arm for arm in dict.fromkeys(parts) if arm in reasons]
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"

@@ -17,7 +17,15 @@ MODEL = Annotated[str | None, typer.Option(help="The arm that answers; default: 
 BUNDLE = Annotated[Path | None, typer.Option(help="The folder of a bundle, in place of an experiment and a model.")]
 TOP = Annotated[int | None, typer.Option(help="The number of documents to return; default: 10.")]
 MODE = Annotated[
-    str, typer.Option(help="boolean (documents with every word), ebr (nearest embeddings) or hybrid (both).")
+    str | None,
+    typer.Option(
+        help="ebr (nearest embeddings), hybrid (these and BM25, by ranks), weighted (by a weighted sum) or boolean "
+        "(documents with every word); default: the model's own, which won on the validation."
+    ),
+]
+FIELD = Annotated[
+    list[str] | None,
+    typer.Option(help="A column of the search that the model reads, with its value: device=phone; may be repeated."),
 ]
 RADIUS = Annotated[str, typer.Option(help="none, model or query (calibrated), or a cosine distance.")]
 WHERE = Annotated[
@@ -31,36 +39,40 @@ def search(
         str | None, typer.Option(help="The searcher_id; without a place, the searcher's own place is used.")
     ] = None,
     city: Annotated[str | None, typer.Option(help="The searcher's city.")] = None,
-    region: Annotated[str | None, typer.Option()] = None,
-    country: Annotated[str | None, typer.Option()] = None,
+    region: Annotated[str | None, typer.Option(help="The searcher's region.")] = None,
+    country: Annotated[str | None, typer.Option(help="The searcher's country.")] = None,
     language: Annotated[str | None, typer.Option(help="The searcher's language.")] = None,
+    field: FIELD = None,
     where: WHERE = None,
     k: TOP = None,
-    mode: MODE = "hybrid",
+    mode: MODE = None,
     radius: RADIUS = "none",
     experiment: EXPERIMENT = None,
     model: MODEL = None,
     bundle: BUNDLE = None,
 ) -> None:
     """Search with a model, and print the ranked titles with scores and reasons."""
-    from flows.app.model_search import open_model, show_hits, validate_query
+    from flows.app.model_search import open_model, read_fields, show_hits, validate_query
 
     place = {"city": city, "region": region, "country": country, "language": language}
     fields = {"query": query, "searcher_id": searcher, "where": where, "k": k, "mode": mode, "radius": radius} | place
-    search_query = validate_query(fields)
+    search_query = validate_query(fields | {"fields": read_fields(field or [])})
     show_hits(open_model(experiment, model, bundle), search_query, open_console())
 
 
 def batch(
     queries: Annotated[
-        Path, typer.Argument(help="A Parquet file with the column query; optional columns: searcher_id, city, …")
+        Path,
+        typer.Argument(
+            help="A Parquet file with the column query; optional columns: searcher_id, city, …, and the model's fields."
+        ),
     ],
     out: Annotated[
         Path, typer.Argument(help="The Parquet file to write: query_row, rank, document_id, title, score, cosine.")
     ],
     where: WHERE = None,
     k: TOP = None,
-    mode: MODE = "hybrid",
+    mode: MODE = None,
     radius: RADIUS = "none",
     experiment: EXPERIMENT = None,
     model: MODEL = None,

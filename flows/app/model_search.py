@@ -16,8 +16,9 @@ from rich.table import Table
 
 from data.damaged import refuse_brotli_file
 from ebr_core.errors import InputError
-from ebr_core.serving.model_bundle import CONTEXT, QUERY_SCHEMA, Bundle, embed_query_table, open_bundle
-from ebr_core.serving.query_answer import Hit, SearchQuery, answer
+from ebr_core.serving.model_bundle import QUERY_SCHEMA, Bundle, embed_query_table, open_bundle, query_schema
+from ebr_core.serving.query_answer import Hit, answer
+from ebr_core.serving.search_query import SearchQuery
 from tasks.bundle_stages import bundle_of, models_of
 
 ANSWERS = pa.schema(
@@ -52,10 +53,18 @@ def validate_query(fields: dict[str, Any]) -> SearchQuery:
         raise InputError("; ".join(dict.fromkeys(lines))) from error
 
 
+def read_fields(assignments: list[str]) -> dict[str, str]:
+    """Field → value of assignments such as device=phone. Raises InputError for one of another form."""
+    pairs = [assignment.partition("=") for assignment in assignments]
+    if invalid := [name for name, equals, _ in pairs if not equals or not name]:
+        raise InputError(f"--field: got {invalid[0]!r}; expected a name and a value, such as device=phone")
+    return {name: value for name, _, value in pairs}
+
+
 def show_hits(bundle: Bundle, query: SearchQuery, console: Console) -> None:
     """Print the ranked titles with scores and reasons."""
     hits = answer(bundle, query)
-    table = Table(title=f"{query.query!r} by {bundle.name}, {query.mode}", title_justify="left")
+    table = Table(title=f"{query.query!r} by {bundle.name}, {query.mode or bundle.mode}", title_justify="left")
     for heading in ("", "title", "kind", "place", "score", "cosine", "why"):
         table.add_column(heading, justify="right" if heading in ("", "score", "cosine") else "left")
     for hit in hits:
@@ -77,10 +86,12 @@ def explain_rank(hit: Hit) -> str:
 def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any], console: Console) -> int:
     """Answer every row of a Parquet file and write the answers to another; returns the number of rows.
 
-    source: the column query, and any columns of the context. settings: the other fields of the queries.
+    source: the column query, and any columns of the context and of the fields that the model reads; other columns are
+    ignored. settings: the other fields of the queries.
     """
     queries = _read_queries(source)
-    queries = queries.select([name for name in QUERY_SCHEMA.names if name in queries.column_names])
+    known = (*QUERY_SCHEMA.names, *bundle.fields)
+    queries = queries.select([name for name in known if name in queries.column_names])
     unfinished = out.with_name(f".{out.name}.unfinished")
     try:
         with pq.ParquetWriter(unfinished, ANSWERS) as writer:
@@ -108,6 +119,8 @@ def _read_queries(source: Path) -> pa.Table:
 
 def _rows(bundle: Bundle, query_row: int, fields: dict[str, Any]) -> list[dict[str, Any]]:
     """The answer to one query, a row for each document. Raises InputError, which names the row, for invalid fields."""
+    columns = {name: fields.pop(name) for name in bundle.fields if name in fields}
+    fields["fields"] = {name: value for name, value in columns.items() if value is not None}
     try:
         hits = answer(bundle, validate_query(fields))
     except InputError as error:
@@ -145,13 +158,24 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None) -> dict[str,
 
 def _embed(bundle: Bundle, queries: pa.Table) -> Any:
     """(Q, D) the vectors of queries. Raises InputError if the model gives a query several vectors."""
-    for name in CONTEXT:
-        if name not in queries.column_names:
-            queries = queries.append_column(name, pa.nulls(queries.num_rows, pa.string()))
-    vectors = embed_query_table(bundle.towers, queries.select(QUERY_SCHEMA.names).cast(QUERY_SCHEMA))
+    schema = query_schema(bundle.fields)
+    columns = [_as_column(queries, field) for field in schema]
+    vectors = embed_query_table(bundle.towers, pa.table(columns, schema))
     if vectors.ndim == 3:
         raise InputError(f"{bundle.name} gives a query {len(vectors)} vectors; leave --queries out")
     return vectors
+
+
+def _as_column(queries: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    """A column of queries in the type of the field, a single value as a list of one; null if there is no such
+    column."""
+    if field.name not in queries.column_names:
+        return pa.chunked_array([pa.nulls(queries.num_rows, field.type)])
+    column = queries[field.name]
+    if pa.types.is_list(field.type) and not pa.types.is_list(column.type):
+        texts = column.cast(pa.string()).to_pylist()
+        return pa.chunked_array([pa.array([None if text is None else [text] for text in texts], field.type)])
+    return column.cast(field.type)
 
 
 def _as_lists(vectors: Any) -> pa.Array:

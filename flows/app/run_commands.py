@@ -7,7 +7,7 @@ import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from flows.app.session import EXPERIMENT_FILE, open_console, open_session, outco
 from tasks.home import home
 
 if TYPE_CHECKING:
+    from prefect import State
     from rich.progress import Progress
 
     from data.experiment.experiment_spec import Experiment
@@ -26,26 +27,36 @@ RUN = Annotated[
 ]
 
 
-def run(experiment: EXPERIMENT_FILE) -> None:
+def run(
+    experiment: EXPERIMENT_FILE,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Train and show figures on the validation only, to choose settings by.")
+    ] = False,
+) -> None:
     """Run an experiment (extract, train, index, evaluate) and print its results. Existing artifacts are reused."""
     spec = _load_experiment(experiment)  # before anything starts
     show_bars = sys.stderr.isatty()
     open_session(quiet=show_bars)  # the bars show the progress
-    from flows.app.results_table import show, show_advice
+    from flows.app.results_table import show, show_advice, show_tuning
     from flows.ebr import ebr
+    from flows.tune import tune as tune_flow
     from tasks.progress import BARS
 
     console, bars = open_console(), _progress_bars()
     with bars if show_bars else nullcontext():
         token = BARS.set(bars if show_bars else None)
-        state = ebr(str(experiment), return_state=True)
+        flow = tune_flow if tune else ebr
+        state: State[Any] = flow(str(experiment), return_state=True)
         BARS.reset(token)
     outcome = outcome_of(state)
-    show(outcome, spec, console)
-    console.print(f"Results: {outcome.results.folder}", soft_wrap=True)
-    console.print(f"Report:  {outcome.report.folder / 'report.html'}", soft_wrap=True)
-    console.print("Pages:   make ui (MLflow to compare arms, Prefect to see the flow)")
-    show_advice(outcome, console)
+    if tune:
+        show_tuning(outcome, spec, console)
+    else:
+        show(outcome, spec, console)
+        console.print(f"Results: {outcome.results.folder}", soft_wrap=True)
+        console.print(f"Report:  {outcome.report.folder / 'report.html'}", soft_wrap=True)
+        console.print("Pages:   make ui (MLflow to compare arms, Prefect to see the flow)")
+        show_advice(outcome, console)
     if state.is_failed():
         console.print(f"[red]failed[/red]: {state.message}", soft_wrap=True)
         raise typer.Exit(1)

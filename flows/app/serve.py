@@ -23,7 +23,8 @@ from pydantic import Field
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.serving.model_bundle import Bundle, open_bundle
-from ebr_core.serving.query_answer import Hit, SearchQuery, answer
+from ebr_core.serving.query_answer import Hit, answer
+from ebr_core.serving.search_query import SearchQuery
 from tasks.bundle_stages import bundle_of, models_of
 
 LARGEST_BODY_BYTES = 16 * 1024
@@ -42,6 +43,7 @@ class Answer(Frozen):
     """The documents that a model ranks first."""
 
     model: str
+    mode: str = Field(description="the way in which terms and embedding were combined")
     made_at: str = Field(description="the time at which the run made the model")
     took_ms: float = Field(description="the time of the search itself")
     hits: list[Hit]
@@ -154,6 +156,8 @@ def _health(served: ServedModels) -> dict[str, Any]:
         "champion": listing["champion"],
         "made_at": listing["made_at"],
         "documents": {arm: bundle.documents.num_rows for arm, bundle in models.items()},
+        "modes": {arm: bundle.mode for arm, bundle in models.items()},
+        "fields": {arm: list(bundle.fields) for arm, bundle in models.items()},
         "reload_failed": served.reload_error,
     }
 
@@ -183,7 +187,13 @@ def _answer(served: ServedModels, query: ModelQuery) -> Answer:
         hits = answer(models[arm], query)
     except InputError as error:
         raise HTTPException(422, str(error)) from error
-    return Answer(model=arm, made_at=listing["made_at"], took_ms=1000 * (time.perf_counter() - started), hits=hits)
+    return Answer(
+        model=arm,
+        mode=query.mode or models[arm].mode,
+        made_at=listing["made_at"],
+        took_ms=1000 * (time.perf_counter() - started),
+        hits=hits,
+    )
 
 
 def _watch(served: ServedModels, stop: threading.Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from ebr_core.errors import InputError
-from tasks.bundle_stages import publish
+from tasks.bundle_stages import mode_of_bundle, publish
 from tasks.nights.night_records import (
     ROLLED_BACK,
     Champion,
@@ -43,7 +43,11 @@ def put_into_service(experiment: str, champion: Champion, previous: Champion | N
             "champion": champion.arm,
             "night": str(champion.day),
             "models": {
-                name: {"bundle": model.bundle.folder.name, "validation_recall": best_recall(model.towers)}
+                name: {
+                    "bundle": model.bundle.folder.name,
+                    "mode": mode_of_bundle(model.bundle),
+                    "validation_recall": best_recall(model.towers),
+                }
                 for name, model in models.items()
             },
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ebr_core.search.modes import is_hybrid
 from tasks.report.answers import SETS
 from tasks.report.curves import Curves, ValidationCurve, line_styles, recall_by_k, training_courses
 from tasks.report.page import Block, Heading, Paragraph, Picture
@@ -30,7 +31,7 @@ def curve_blocks(result: Result) -> list[Block]:
 def _curves(result: Result, targets: str) -> Curves:
     """The mean recall over seeds by arm, without lists that would crowd the picture: the baselines far below, and
     fusions with BM25 that are not served, each of which lies near its arm."""
-    rows = [row for row in without_oracles(result.plain, targets) if row.metric == "recall"]
+    rows = [row for row in without_oracles(result.plain, targets) if row.metric == "recall" and not is_hybrid(row.arm)]
     rows = [row for row in rows if row.arm not in FAR_BELOW and ("+" not in row.arm or row.arm == result.champion)]
     ks = sorted({row.k for row in rows if row.k})
     return {str(arm): [(k, line[k]) for k in ks] for arm, line in pivot(rows, ["arm"], "k").iterrows()}

@@ -10,6 +10,7 @@ from tasks.report.measures import measure_columns
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, tabulate
 from tasks.report.result import Result, ResultRow, cells, pivot, written
 from tasks.report.seed_means import over_seeds, validation_recalls
+from tasks.report.served_row import is_served
 from tasks.slices import WHOLE
 
 KIND = "kind: "
@@ -52,7 +53,7 @@ def _level_grid(result: Result, targets: str) -> Grid:
     rows = [row for row in over_seeds(result.rows) if row.is_level and (row.targets, row.slice) == (targets, WHOLE)]
     arms = cells(rows, lambda row: row.arm, lambda row: row.measure)
     order = sorted(arms, key=lambda arm: (arm in ORACLES, -arms[arm][result.recall].value))
-    columns: Columns[str] = [("arm", str)]
+    columns: Columns[str] = [("arm", lambda arm: arm + (" (served)" if is_served(result.served, arm) else ""))]
     if (on_validation := validation_recalls(result.validation, k)) and targets == result.main:
         columns.append((f"validation recall@{k}", lambda arm: _interval(on_validation.get(arm))))
     columns += measure_columns(arms, ks, k, lambda measure: measure.on_page)

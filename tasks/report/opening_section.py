@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 from data.experiment.experiment_spec import ORACLES
+from ebr_core.search.modes import is_hybrid
 from tasks.list_measures import EVERY_SET
+from tasks.looks import describe_looks
 from tasks.report.answers import SETS, answers_to, for_whom, noise, widest
 from tasks.report.formats import share
 from tasks.report.page import Block, Bullets, Heading, Paragraph
 from tasks.report.recommendation import certainty, main_recalls, recommendation
 from tasks.report.result import Result, means
+from tasks.report.served_row import describe_served
 
 
 def opening_blocks(result: Result) -> list[Block]:
@@ -22,14 +25,21 @@ def opening_blocks(result: Result) -> list[Block]:
     page += [
         Paragraph(f"**Do not believe the numbers of {arm}**: it {remark}.", "bad")
         for arm, remark in result.checks.get("leaks", {}).items()
-        if leak_status(remark) == "leak"
+        if leak_status(remark) == "leak" and not is_hybrid(arm)
     ]
     open_arms = {
-        arm: reasons[EVERY_SET] for arm, reasons in result.checks.get("undecidable", {}).items() if EVERY_SET in reasons
+        arm: reasons[EVERY_SET]
+        for arm, reasons in result.checks.get("undecidable", {}).items()
+        if EVERY_SET in reasons and not is_hybrid(arm)
     }
     if open_arms:
         why = "; ".join(dict.fromkeys(open_arms.values()))
         page.append(Paragraph(f"**Nothing is decided about {', '.join(open_arms)}**: {why}.", "bad"))
+    if result.served:
+        served = describe_served(result.served, result.validation, result.k, result.combined_lists)
+        page.append(Paragraph(served, "note"))
+    if "looks" in result.run:
+        page.append(Paragraph(describe_looks(result.run["looks"]), "note"))
     if result.run["failures"]:
         failures = "; ".join(f"{name}: {why}" for name, why in result.run["failures"].items())
         page.append(Paragraph(f"**Not everything was made**: {failures}", "bad"))

@@ -44,7 +44,7 @@ def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
     left.plot(at, [epoch["loss"] for epoch in epochs], marker="o")
     left.set(title="training loss", xlabel="epoch", ylim=(0, None))
     right.plot(at, [epoch["validation_recall"] for epoch in epochs], marker="o", color="tab:green")
-    right.set(title="validation recall@10", xlabel="epoch", ylim=(0, None))
+    right.set(title="validation recall", xlabel="epoch", ylim=(0, None))
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)

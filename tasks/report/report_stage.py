@@ -51,6 +51,8 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
         "results": results.folder.name,
         "champion": run.champion,
         "failures": run.failures,
+        "looks": run.looks,
+        "served": run.served.model_dump() if run.served else None,
         "versions": _versions(),
     }
     summaries = {

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from data.experiment.experiment_spec import BASELINES, BM25, LISTS, ORACLES, nearest_to_10
+from data.experiment.experiment_spec import BASELINES, BM25, LISTS, ORACLES
 from ebr_core.search.index_specs import EXACT, OWN_INDEXES
+from tasks.finished_run import ServedRow
 from tasks.report.formats import DASH
 from tasks.slices import WHOLE
 
@@ -95,8 +96,8 @@ class CostRow:
 class Result:
     """The result files of a run."""
 
-    rows: list[ResultRow]  # of the test, in results.parquet
-    validation: list[ResultRow]  # of the validation, there
+    rows: list[ResultRow]  # results.parquet, of the test
+    validation: list[ResultRow]  # the levels on the validation searches
     costs: list[CostRow]  # costs.parquet
     spec: dict[str, Any]  # experiment.yaml
     checks: dict[str, Any]
@@ -149,8 +150,8 @@ class Result:
 
     @cached_property
     def k(self) -> int:
-        """The main K."""
-        return self.spec["evaluation"].get("main_k") or nearest_to_10(self.spec["evaluation"]["ks"])
+        """The main K; 10 in a run of an earlier version, which had no such setting."""
+        return int(self.spec["evaluation"].get("main_k", 10))
 
     @property
     def champion(self) -> str | None:
@@ -175,6 +176,17 @@ class Result:
     def arms(self) -> list[str]:
         """Every arm that has a level, in the order of the experiment file, then all that the file does not name."""
         return arms_in_order(self.rows, self.spec)
+
+    @cached_property
+    def served(self) -> ServedRow | None:
+        """The row that is served; None without one, and in a run of an earlier version."""
+        served = self.run.get("served")
+        return ServedRow.model_validate(served) if served else None
+
+    @property
+    def combined_lists(self) -> list[str]:
+        """The names of the lists made of arms."""
+        return [name for section in LISTS for name in self.spec.get(section, {})]
 
     @property
     def recall(self) -> str:

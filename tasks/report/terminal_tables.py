@@ -6,6 +6,8 @@ from typing import Any
 
 from data.experiment.experiment_spec import ORACLES, Experiment, arm_of
 from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES
+from ebr_core.search.modes import is_hybrid
+from tasks.finished_run import ServedRow
 from tasks.list_measures import COUNTS, EVERY_SET
 from tasks.report.answers import CLAIMS, noise, outcome_cell
 from tasks.report.formats import count, three_digits
@@ -24,6 +26,7 @@ from tasks.report.result import (
     written,
 )
 from tasks.report.seed_means import over_seeds, validation_recalls
+from tasks.report.served_row import SERVED, is_served, is_shown
 from tasks.slices import WHOLE
 
 TARGETS = {
@@ -46,6 +49,7 @@ def recall_grid(
     checks: dict[str, Any],
     spec: Experiment,
     validation: list[ResultRow],
+    served: ServedRow | None = None,
 ) -> Grid:
     """A line for each arm and index, means over seeds: recall@K, the main one with its 95% interval, MRR, the cost of
     the index, the difference to BM25 with its finding, recall on validation.
@@ -54,11 +58,12 @@ def recall_grid(
     """
     ks, k = sorted(spec.evaluation.ks), spec.evaluation.main_k
     plain = [row for row in without_oracles(over_seeds(rows), counts["targets"]) if row.slice == WHOLE]
+    plain = [row for row in plain if is_shown(served, row)]
     runs = cells(plain, lambda row: (row.arm, row.index), lambda row: row.measure)
     best = next((by[f"recall@{k}"].value for run, by in runs.items() if run[0] == ORACLES[-1]), None)
     order, against = _order(runs, f"recall@{k}"), _against_reference(rows, f"recall@{k}")
     columns: Columns[RunKey] = [
-        ("arm", lambda run: _name(run, checks, spec)),
+        ("arm", lambda run: _name(run, checks, spec, served)),
         ("index", lambda run: run[1]),
         *measure_columns(runs, ks, k, lambda measure: measure.on_terminal),
         *_validation_column(validation, k, spec),
@@ -99,6 +104,23 @@ def _against_reference(rows: list[ResultRow], measure: str) -> dict[RunKey, Resu
     return {(arm_of(row.arm), row.index): row for row in reversed(of_reference)}
 
 
+def validation_grids(rows: list[ResultRow], checks: dict[str, Any], spec: Experiment) -> list[Grid]:
+    """For each target set, a line for each arm and index with its figures on the validation searches alone."""
+    ks, k, grids = sorted(spec.evaluation.ks), spec.evaluation.main_k, []
+    for targets in (name for name in MAIN if any(row.targets == name for row in rows)):
+        of_set = [row for row in over_seeds(rows) if row.targets == targets]
+        runs = cells(of_set, lambda row: (row.arm, row.index), lambda row: row.measure)
+        columns: Columns[RunKey] = [
+            ("arm", lambda run: _name(run, checks, spec)),
+            ("index", lambda run: run[1]),
+            *measure_columns(runs, ks, k, lambda measure: measure.on_terminal),
+        ]
+        caption = [f"{max(row.n for row in of_set):,} validation searches. 95% intervals over searchers."]
+        grid = tabulate(columns, _order(runs, f"recall@{k}"), "\n".join([*caption, *_remarks(checks, targets)]))
+        grids.append(grid._replace(title=f"validation, {TARGETS[targets]}", left=2))
+    return grids
+
+
 def _order(runs: dict[RunKey, RowByMeasure], recall: str) -> list[RunKey]:
     """Arms by recall, an arm's indexes below its exact search, the oracles at the end."""
     values = {arm: by[recall].value for (arm, _), by in runs.items()}  # for a retrieval, through its index
@@ -111,10 +133,11 @@ def _is_own(run: RunKey, spec: Experiment) -> bool:
     return run[1] in OWN_INDEXES or run[0] in spec.combined_lists
 
 
-def _name(run: RunKey, checks: dict[str, Any], spec: Experiment) -> str:
-    """The arm with its marks; empty for its indexes."""
+def _name(run: RunKey, checks: dict[str, Any], spec: Experiment, served: ServedRow | None = None) -> str:
+    """The arm with its marks; empty for its indexes, unless that row is served."""
+    mark = SERVED if is_served(served, *run) else ""
     marks = _mark(checks["leaks"].get(run[0])) + _length_mark(run[0], checks, spec)
-    return run[0] + marks if _is_own(run, spec) else ""
+    return run[0] + marks + mark if _is_own(run, spec) else mark.strip()
 
 
 def _mark(leak: str | None) -> str:
@@ -147,11 +170,16 @@ def _caption(counts: dict[str, Any], checks: dict[str, Any], spec: Experiment) -
     if checks.get("refits"):
         lines.append(f"{REMARK}.")
     lines += [f"{arm}: {UNAVAILABLE}, {reason}." for arm, reason in checks["unavailable"].items()]
-    lines += [f"{arm}{_mark(remark)}: it {remark}." for arm, remark in checks["leaks"].items()]
+    return "\n".join([*lines, *_remarks(checks, counts["targets"])])
+
+
+def _remarks(checks: dict[str, Any], targets: str) -> list[str]:
+    """A line for each arm that may leak, or about which nothing is decided; its hybrids need none of their own."""
+    lines = [f"{arm}{_mark(remark)}: it {remark}." for arm, remark in checks["leaks"].items() if not is_hybrid(arm)]
     for arm, reasons in checks["undecidable"].items():
-        if reason := reasons.get(counts["targets"]) or reasons.get(EVERY_SET):
+        if not is_hybrid(arm) and (reason := reasons.get(targets) or reasons.get(EVERY_SET)):
             lines.append(f"{arm}: nothing is decided; {reason}.")
-    return "\n".join(lines)
+    return lines
 
 
 def _undecided(rows: list[ResultRow]) -> list[str]:
@@ -231,7 +259,7 @@ def pair_grid(rows: list[ResultRow], k: int) -> Grid | None:
 
 def retrieval_grid(rows: list[ResultRow], spec: Experiment) -> Grid:
     """The lists made of arms, side by side: recall@K by target set and slice, precision@K, documents scanned and
-    returned. K is the nearest to 10."""
+    returned. K is the main one."""
     k, names = spec.evaluation.main_k, list(spec.combined_lists)
     rows_of_lists = [row for row in over_seeds(rows) if row.arm in names]
     sets = sorted({row.targets for row in rows_of_lists if row.n >= FEW and row.slice == WHOLE})

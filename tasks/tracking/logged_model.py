@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import mlflow
@@ -15,7 +16,7 @@ from mlflow.types.schema import Array
 from prefect import task
 
 import ebr_core
-from ebr_core.serving.model_bundle import QUERY_SCHEMA
+from ebr_core.serving.model_bundle import QUERY_SCHEMA, fields_of, load_query_towers
 from tasks.kinds import ModelBundle
 from tasks.nights.night_records import Champion
 from tasks.tracking.mlflow_store import night_run
@@ -25,7 +26,7 @@ MODEL_NEEDS = (
     *("bm25s", "faiss-cpu", "mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "PyStemmer"),
     *("safetensors", "scipy", "torch"),
 )
-MODEL_PARAMS = {"mode": "hybrid", "radius": "none", "where": "", "output": "documents"}
+MODEL_PARAMS = {"mode": "", "radius": "none", "where": "", "output": "documents"}
 
 
 def log_model(bundle: ModelBundle) -> str | None:
@@ -37,16 +38,17 @@ def log_model(bundle: ModelBundle) -> str | None:
         python_model=str(MODEL_CODE),
         artifacts={"bundle": str(bundle.folder)},
         code_paths=[str(Path(ebr_core.__file__).parent)],
-        signature=_signature(),
+        signature=_signature(fields_of(load_query_towers(bundle.folder / "towers"))),
         input_example=pd.DataFrame({"query": ["an example"]}),
         pip_requirements=[f"{need}=={importlib.metadata.version(need).split('+')[0]}" for need in MODEL_NEEDS],
     )
     return str(model.model_id) if model.model_id else None
 
 
-def _signature() -> ModelSignature:
+def _signature(fields: Iterable[str]) -> ModelSignature:
+    """The columns of a query with the fields that the model reads, and of an answer."""
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, name, required=name == "query") for name in QUERY_SCHEMA.names
+        ColSpec(DataType.string, name, required=name == "query") for name in (*QUERY_SCHEMA.names, *fields)
     ]
     texts = [ParamSpec(name, DataType.string, value) for name, value in MODEL_PARAMS.items()]
     lists = {"document_ids": DataType.string, "titles": DataType.string, "scores": DataType.double}

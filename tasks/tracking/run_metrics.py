@@ -8,6 +8,7 @@ from typing import Any
 
 from data.experiment.experiment_spec import Experiment, arm_of
 from ebr_core.search.index_specs import NO_INDEX, OWN_INDEXES
+from ebr_core.search.modes import is_hybrid
 from ebr_core.training.arm_config import Arm
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
@@ -83,9 +84,10 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def recall_panels(rows: Iterable[ResultRow]) -> dict[str, Curves]:
-    """The curves of each target set, of every run over all searches. Recalls of different sets are not comparable."""
+    """The curves of each target set, of every run over all searches but hybrids with BM25. Recalls of different sets
+    are not comparable."""
     panels: dict[str, Curves] = {}
     for row in sorted(rows, key=lambda row: (row.targets, row.k or 0)):
-        if row.is_level and (row.slice, row.metric) == (WHOLE, "recall") and row.k:
+        if row.is_level and (row.slice, row.metric) == (WHOLE, "recall") and row.k and not is_hybrid(row.arm):
             panels.setdefault(row.targets, {}).setdefault(label(row.arm, row.seed), []).append((row.k, row.value))
     return panels

@@ -21,7 +21,7 @@ from data.experiment.experiment_spec import ORACLES, REFIT, Experiment
 from ebr_core.frozen import Frozen
 from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun, read_weights
-from tasks.finished_run import FinishedRun, RefitRun, TrainedArm
+from tasks.finished_run import FinishedRun, RefitRun, ServedRow, TrainedArm
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, RunReport, RunResults, TrainedTowers
 from tasks.ranker_stages import RankerRun, read_ranker_summary
 from tasks.report import plots
@@ -49,6 +49,8 @@ class Outcome(Frozen):
     mlflow_experiment_id: str
     mlflow_run_id: str
     failures: dict[str, str]  # arm and seed → error
+    served: ServedRow | None
+    looks: int  # at the test of this log, with this one
 
 
 @task(name="track")
@@ -58,13 +60,13 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
     experiment_id, spec = open_experiment(run.experiment), run.spec
     rows = read_rows(results.folder / "results.parquet")
     measured_arms = {row.arm for row in rows}
-    champion, bundles = run.champion, {}
-    if champion and champion in run.bundles and not run.refit:
+    champion, bundles = run.served.arm if run.served else None, {}
+    if champion in run.bundles and not run.refit:
         bundles[champion, spec.seeds[0]] = run.bundles[champion]
     name = f"{run.experiment} {datetime.now():%Y-%m-%d %H:%M}"
     with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=process_tags()) as parent:
         _log_parent(spec, run.log, run.searches, results, rows)
-        _log_report(report, rows, experiment_id)
+        _log_report(report, rows, experiment_id, spec.evaluation.main_k)
         baselines = (*spec.baselines, *(name + REFIT for name in spec.baselines), *ORACLES)
         for name in (name for name in baselines if name in measured_arms):
             _log_baseline(name, spec, run.log, rows)
@@ -80,6 +82,7 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
             _log_refit(run.refit, spec, run.log, rows, run.bundles[champion])
         _log_tuning(run.indexes)
         mlflow.set_tags({"failures": len(run.failures), "champion": champion or "none"})
+        mlflow.set_tags({"served": run.served.row} if run.served else {})
     if run.failures:
         mlflow.MlflowClient().set_terminated(parent.info.run_id, "FAILED")
     return Outcome(
@@ -91,6 +94,8 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
         mlflow_experiment_id=experiment_id,
         mlflow_run_id=parent.info.run_id,
         failures=run.failures,
+        served=run.served,
+        looks=run.looks,
     )
 
 
@@ -109,7 +114,7 @@ def _log_parent(experiment: Experiment, log: Log, sample: EvalSet, results: RunR
         mlflow.log_figure(recall_by_k(curves, styles, targets), f"plots/recall_by_k.{targets}.png")
 
 
-def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str) -> None:
+def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str, k: int) -> None:
     """Log the report and its files; show its answers on the page of the run and on that of Prefect."""
     for file in sorted(report.folder.iterdir()):
         if file.suffix in (".html", ".md", ".svg"):
@@ -117,7 +122,7 @@ def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str) ->
         elif file.name in ("audit.json", "costs.parquet", "run.json"):
             mlflow.log_artifact(str(file), "results")
     answers = (report.folder / "report.md").read_text(encoding="utf-8").partition("\n## Differences")[0]
-    by_recall = "compareRunsMode=CHART&orderByKey=metrics.%60recall_at_10%60&orderByAsc=false"
+    by_recall = f"compareRunsMode=CHART&orderByKey=metrics.%60recall_at_{k}%60&orderByAsc=false"
     charts = f"[Charts of all arms, side by side](#/experiments/{experiment_id}/runs?{by_recall})"
     tags = {"mlflow.note.content": f"{charts}\n\n{answers}", "report": report.folder.name}
     mlflow.set_tags(tags | verdict_tags(rows))

@@ -9,12 +9,12 @@ from typing import Any
 import faiss
 import mlflow
 import pandas as pd
-import pyarrow as pa
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ebr_core.errors import InputError
 from ebr_core.serving.model_bundle import QUERY_SCHEMA, as_rows, embed_query_table, open_bundle
-from ebr_core.serving.query_answer import SearchQuery, answer
+from ebr_core.serving.query_answer import answer
+from ebr_core.serving.search_query import SearchQuery, queries_as_table
 
 
 class Retriever(PythonModel):
@@ -24,6 +24,11 @@ class Retriever(PythonModel):
         """Open and check the bundle."""
         faiss.omp_set_num_threads(1)
         self.bundle = open_bundle(Path(context.artifacts["bundle"]))
+
+    def _query(self, row: dict[Any, Any]) -> dict[str, Any]:
+        """The row as SearchQuery has it: the model's own columns are its fields, and others are ignored."""
+        fields = {name: row[name] for name in self.bundle.fields if row.get(name) is not None}
+        return {name: row.get(name) for name in QUERY_SCHEMA.names} | {"fields": fields}
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -36,15 +41,14 @@ class Retriever(PythonModel):
         output = options.pop("output", "documents")
         rows = model_input.astype(object).where(model_input.notna(), None).to_dict("records")
         if output == "vector":
-            queries = pa.Table.from_pylist(
-                [{name: row.get(name) for name in QUERY_SCHEMA.names} for row in rows], QUERY_SCHEMA
-            )
+            searches = [SearchQuery.model_validate(self._query(row)) for row in rows]
+            queries = queries_as_table(searches, self.bundle.fields)
             return pd.DataFrame({"vector": list(as_rows(embed_query_table(self.bundle.towers, queries)))})
         if output != "documents":
             raise InputError(f"output: got {output!r}; documents or vector")
         radius = options.pop("radius", "none")
         options["radius"] = radius if radius in ("none", "model", "query") else float(radius)
-        answers = [answer(self.bundle, SearchQuery.model_validate({**row, **options})) for row in rows]
+        answers = [answer(self.bundle, SearchQuery.model_validate({**self._query(row), **options})) for row in rows]
         return pd.DataFrame(
             {
                 "document_ids": [[hit.document_id for hit in hits] for hits in answers],

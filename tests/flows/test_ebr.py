@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -17,14 +20,25 @@ from mlflow.tracking import MlflowClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
+from rich.console import Console
 
+from data.experiment.experiment_file import load_experiment
 from ebr_core.measure.intervals import FEW_CLUSTERS
+from ebr_core.measure.metrics import hits, recall_at_k
 from ebr_core.measure.verdicts import verdict
+from ebr_core.search.modes import MODES, Mode, arm_of_row, row_of
 from ebr_core.serving.model_bundle import open_bundle
-from ebr_core.serving.query_answer import SearchQuery, answer
+from ebr_core.serving.query_answer import answer
+from ebr_core.serving.search_query import SearchQuery
+from flows.app.results_table import show, show_tuning
 from flows.ebr import ebr
+from flows.tune import tune
+from tasks.artifacts import Artifact
 from tasks.bundle_stages import bundle_of, models_of
 from tasks.eval_sets import read_sample
+from tasks.home import home
+from tasks.kinds import EvalSet, Log, RunResults
+from tasks.looks import count_look
 from tasks.retrieval_stages import retrieve_baseline
 from tasks.retrieved import Retrieved, load_retrieved
 from tasks.tracking.runs import Outcome
@@ -38,6 +52,11 @@ def _write(folder: Path, **changes: Any) -> Path:
     path = folder / "experiment.yaml"
     path.write_text(yaml.safe_dump(content | changes))
     return path
+
+
+def _rows(outcome: Outcome, split: str = "test") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    return [row for row in rows if row["split"] == split]
 
 
 def _run(path: Path) -> tuple[Any, list[TaskRun]]:
@@ -83,19 +102,18 @@ def first(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 
 def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> None:
-    rows = pq.read_table(first[1].results.folder / "results.parquet").to_pylist()
+    rows = _rows(first[1])
     plain = [row for row in rows if row["question"] is None and row["targets"] == "clicked" and row["slice"] == "all"]
     oracles = {"oracle-text", "oracle-place", "oracle-everything"}
-    hybrids = {"boolean", "ebr", "hybrid", "pages", "recent", "triggered", "both"}
+    lists = {"boolean", "ebr", "hybrid", "pages", "recent", "triggered", "both"}
+    hybrids = {row_of(arm, mode) for arm in ("random", "impressions") for mode in MODES}
     assert {row["arm"] for row in plain} == {
-        "random",
-        "impressions",
         "popularity",
         "bm25",
         "memory",
         "logged",
         "production",
-    } | oracles | hybrids
+    } | oracles | lists | hybrids
     exact, tuned = (
         next(row for row in plain if (row["arm"], row["index"], row["metric"]) == ("random", index, "scanned"))
         for index in ("exact", "tuned")
@@ -147,7 +165,7 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
 
 def test_nothing_is_decided_about_the_engine_on_clicks_that_it_caused(first: tuple[Path, Outcome]) -> None:
     """The engine is better than popularity by any measure; clicks must not say so, truth must."""
-    rows = pq.read_table(first[1].results.folder / "results.parquet").to_pylist()
+    rows = _rows(first[1])
     answers = {
         (row["targets"], row["arm"]): row
         for row in rows
@@ -190,17 +208,119 @@ def test_the_unseen_share_is_that_of_the_log(first: tuple[Path, Outcome]) -> Non
     ]
     unseen = {
         row["arm"]: row["value"]
-        for row in pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+        for row in _rows(outcome)
         if (row["question"], row["metric"], row["targets"], row["slice"]) == (None, "unseen", "clicked", "all")
     }
     assert unseen["popularity"] == pytest.approx(np.mean(shares))
     assert unseen["logged"] == unseen["production"] == 0
 
 
+def test_every_row_but_the_oracles_has_its_validation_recall(first: tuple[Path, Outcome]) -> None:
+    validation = _rows(first[1], "validation")
+    assert {row["arm"] for row in validation} == {
+        row["arm"] for row in _rows(first[1]) if row["question"] is None and not row["arm"].startswith("oracle")
+    }
+    assert {row["slice"] for row in validation} == {"all"}
+    recalls = {
+        row["arm"]: row["value"]
+        for row in validation
+        if (row["metric"], row["k"], row["targets"], row["index"]) == ("recall", 10, "clicked", "exact")
+    }
+    folders = first[1].log.folder.parent.glob("train_arm-*")  # other tests train in this home, too
+    epochs = [json.loads((folder / "epochs.json").read_text()) for folder in folders]
+    best = {round(max(epoch["validation_recall"] for epoch in run), 9) for run in epochs}
+    assert {round(recalls["random"], 9), round(recalls["impressions"], 9)} <= best
+
+
+@pytest.mark.parametrize("arm", ["random", "impressions"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_bundle_answers_with_the_list_of_its_row(first: tuple[Path, Outcome], arm: str, mode: Mode) -> None:
+    """Through the served index, ties included: the recall of its answers is that of the row, and so are the hits."""
+    outcome = first[1]
+    bundle, sample = open_bundle(bundle_of(models_of("experiment"), arm)), read_sample(outcome.sample)
+    searches, targets = sample.for_targets("clicked")
+    queries = pq.read_table(outcome.log.folder / "queries.parquet")["query"].take(searches["query_row"]).to_pylist()
+    documents = pq.read_table(outcome.log.folder / "documents.parquet")["document_id"]
+    answers = {}
+    for query in set(queries):
+        ids = [hit.document_id for hit in answer(bundle, SearchQuery(query=query, k=10, mode=mode))]
+        rows = pc.index_in(pa.array(ids, pa.string()), documents).to_pylist()
+        answers[query] = rows + [-1] * (10 - len(rows))
+    answered = np.array([answers[query] for query in queries], np.int32)
+    lists = [
+        np.load(path)[searches["at"], :10]
+        for path in outcome.log.folder.parent.glob("retrieve*/retrieved.npy")
+        if len(np.load(path, mmap_mode="r")) == len(sample.searches["search_row"])
+    ]
+    assert any(np.array_equal(answered, rows) for rows in lists)
+    value = next(
+        row["value"]
+        for row in _rows(outcome)
+        if (row["arm"], row["index"], row["targets"], row["slice"], row["metric"], row["k"], row["question"])
+        == (row_of(arm, mode), "tuned", "clicked", "all", "recall", 10, None)
+    )
+    assert recall_at_k(hits(answered, targets), targets, 10).mean() == pytest.approx(value)
+
+
+def test_the_row_with_the_best_validation_recall_is_served(first: tuple[Path, Outcome]) -> None:
+    outcome, listing = first[1], models_of("experiment")
+    recalls = {
+        row["arm"]: row["value"]
+        for row in _rows(outcome, "validation")
+        if (row["metric"], row["k"], row["targets"], row["index"]) == ("recall", 10, "clicked", "exact")
+        if arm_of_row(row["arm"])[0] in ("random", "impressions")
+    }
+    assert outcome.served is not None
+    assert recalls[outcome.served.row] == pytest.approx(max(recalls.values()))
+    assert outcome.served.recall == pytest.approx(recalls[outcome.served.row])
+    assert (listing["champion"], listing["models"][listing["champion"]]["mode"]) == (
+        outcome.served.arm,
+        outcome.served.mode,
+    )
+    assert open_bundle(bundle_of(listing, None)).mode == outcome.served.mode
+    page = (outcome.report.folder / "report.md").read_text()
+    assert f"answer with `{outcome.served.row}` through the index tuned" in page
+    assert f"{outcome.served.row} (served)" in page
+    assert "validation recall@10" in page
+    assert "has been looked at once" in page
+    console = Console(width=200, record=True, file=io.StringIO())
+    show(outcome, load_experiment(first[0]), console)
+    text = console.export_text()
+    assert "validation recall@10" in text
+    assert "(served)" in text
+
+
+def test_looks_at_the_test_are_counted_by_their_results(first: tuple[Path, Outcome]) -> None:
+    outcome = first[1]
+    other = RunResults(Artifact(stage="evaluate", digest="other"))
+    log, sample = Log(Artifact(stage="extract", digest="l")), EvalSet(Artifact(stage="sample", digest="s"))
+    looks = [count_look(log, sample, results) for results in (outcome.results, other, outcome.results, other)]
+    assert looks == [1, 2, 1, 2]
+    assert count_look(log, outcome.sample, other) == 1
+
+
+def test_tuning_shows_nothing_of_the_test(first: tuple[Path, Outcome]) -> None:
+    """The same validation figures as the run, no test list, no look at the test."""
+    looks = {path: path.read_text() for path in (home() / "test-looks").iterdir()}
+    state = tune(str(first[0]), return_state=True)
+    assert state.is_completed(), state.message
+    tuning = state.result()
+    rows = pq.read_table(tuning.results.folder / "results.parquet").to_pylist()
+    assert str(rows) == str(_rows(first[1], "validation"))  # as text, in which NaN equals NaN
+    assert {path: path.read_text() for path in (home() / "test-looks").iterdir()} == looks
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_tuning(tuning, load_experiment(first[0]), console)
+    text = console.export_text()
+    assert "validation searches" in text
+    assert "random+bm25-weighted" in text
+    for word in ("test", "oracle", "ceiling", "truth", "holds", "undecided"):
+        assert word not in text
+
+
 def test_per_search_means_are_the_results(first: tuple[Path, Outcome]) -> None:
     folder = first[1].results.folder
     per_search = pq.read_table(folder / "per_search.parquet").to_pandas()
-    rows = pq.read_table(folder / "results.parquet").to_pylist()
+    rows = _rows(first[1])
     for row in rows:
         if row["question"] is None and row["slice"] == "all" and row["metric"] == "mrr":
             values = per_search.query(
@@ -220,7 +340,7 @@ def test_mlflow_mirrors_the_files(first: tuple[Path, Outcome]) -> None:
     run = runs[0]
     assert run.data.params["negatives.impressions"] == "2"
     assert run.data.tags["mlflow.parentRunId"] == outcome.mlflow_run_id
-    rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    rows = _rows(outcome)
     recall = next(
         row["value"]
         for row in rows
@@ -329,7 +449,7 @@ def test_a_failing_arm_is_reported_and_the_others_finish(first: tuple[Path, Outc
     assert state.is_failed()
     outcome = state.result(raise_on_failure=False)
     assert "negatives.impressions" in outcome.failures["broken, seed 0"]
-    rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    rows = _rows(outcome)
     assert "impressions" in {row["arm"] for row in rows}
     failed = MlflowClient().search_runs([outcome.mlflow_experiment_id], "attributes.status = 'FAILED'")
     assert {run.data.tags.get("arm", run.data.tags["kind"]) for run in failed} == {"broken", "experiment"}
@@ -341,13 +461,12 @@ def test_no_arms_is_a_valid_experiment(first: tuple[Path, Outcome], tmp_path: Pa
     path.write_text(yaml.safe_dump(content))
     state, _ = _run(path)
     assert state.is_completed()
-    rows = pq.read_table(state.result().results.folder / "results.parquet").to_pylist()
+    rows = _rows(state.result())
     assert {"popularity", "bm25", "memory"} <= {row["arm"] for row in rows}
 
 
 def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) -> None:
     from data import extracted_log
-    from data.experiment.experiment_file import load_experiment
     from tasks.feature_stages import featurise, read_bags
 
     log = first[1].log.folder
@@ -376,7 +495,6 @@ def test_nothing_of_later_periods_reaches_training(first: tuple[Path, Outcome]) 
 
 def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path: Path) -> None:
     """Without the world's truth, everything up to the towers is the same, byte for byte."""
-    from data.experiment.experiment_file import load_experiment
     from tasks.feature_stages import featurise
     from tasks.log_stages import contents_of, extract, sample, simulate_log
     from tasks.training_stages import train_arm
@@ -406,7 +524,7 @@ def test_no_training_stage_reads_the_truth(first: tuple[Path, Outcome], tmp_path
 
 
 def test_the_oracle_is_above_every_arm(first: tuple[Path, Outcome]) -> None:
-    rows = pq.read_table(first[1].results.folder / "results.parquet").to_pylist()
+    rows = _rows(first[1])
     best = {
         row["arm"]: row["value"]
         for row in rows

@@ -20,7 +20,8 @@ from ebr_core.errors import InputError
 from ebr_core.search.ensemble_vectors import concat_queries
 from ebr_core.search.nearest import search_index
 from ebr_core.serving.model_bundle import EnsembleParts, embed_query_table, open_bundle
-from ebr_core.serving.query_answer import SearchQuery, answer
+from ebr_core.serving.query_answer import answer
+from ebr_core.serving.search_query import SearchQuery
 from flows.app.check import describe_experiment
 from flows.arms import refit_runs, train_run
 from flows.ebr import ebr
@@ -72,7 +73,7 @@ def outcome(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> O
 
 
 def _rows(outcome: Outcome) -> list[dict[str, Any]]:
-    return pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    return pq.read_table(outcome.results.folder / "results.parquet", filters=[("split", "=", "test")]).to_pylist()
 
 
 def _level(rows: list[dict[str, Any]], arm: str, index: str = "exact", metric: str = "recall", k: int = 10) -> float:

@@ -12,21 +12,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from rich.console import Console
 
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment
 from data.experiment.log_config import Simulated, Split, Tables
 from ebr_core.errors import InputError
+from ebr_core.search.index_specs import Exact
+from ebr_core.serving.model_bundle import embed_query_table, open_bundle
+from ebr_core.serving.query_answer import answer
+from ebr_core.serving.search_query import SearchQuery, queries_as_table
+from ebr_core.text.bm25_config import Bm25
 from ebr_core.towers.checkpoint import embed_queries, load_towers, query_columns, searcher_rows
 from ebr_core.towers.feature_config import Graph
 from ebr_core.training.arm_config import Arm
 from flows.app.check import describe_experiment
 from flows.app.cli import explain
+from flows.app.model_search import answer_file, read_fields
 from tasks.artifacts import Artifact
+from tasks.bm25_stages import tune_bm25
+from tasks.bundle_stages import bundle, tabulate
 from tasks.feature_stages import extract_columns, featurise, needs_columns, read_bags, read_inputs
+from tasks.fusion_stages import choose_mode, choose_weights_of_fusion, rank_terms, retrieve_fused
 from tasks.graph_stage import embed_graph, leak_remark, read_edges
+from tasks.hybrid_stages import calibrate_radius
 from tasks.log_stages import contents_of, extract, sample, simulate_log
-from tasks.retrieval_stages import embed_texts
+from tasks.retrieval_stages import build_index, embed_texts, retrieve
 from tasks.training_inputs import read_corpus, with_own_pairs, with_titles
 from tasks.training_stages import train_arm
 
@@ -239,6 +250,59 @@ def test_any_column_of_the_log_can_be_a_feature(tables: Tables) -> None:
         assert sorted(tags.ids[tags.offsets[row] : tags.offsets[row + 1]].tolist()) == ([0, 1] if i % 2 else [1, 2])
     assert list(inputs.groups) == ["text", *groups]
     assert not len(read_bags(features, "brand", "searches").ids)
+
+
+def test_an_arm_that_reads_columns_of_its_own_is_bundled_and_asked(tables: Tables, tmp_path: Path) -> None:
+    """In every mode the answers to the searches of the test, with their fields, are the rows' lists."""
+    groups = {"device": {"kind": "values", "searches": ["device"]}}
+    arm = Arm.model_validate({**SMALL, "groups": groups, "towers": {"dimensions": 16, "query_vectors": 2}})
+    log = extract.fn(tables, Split(), contents_of(tables))
+    columns = extract_columns.fn(tables, log, contents_of(tables), arm.features)
+    features = featurise.fn(log, arm.features, {}, columns)
+    validation, test = sample.fn(log, "validation", 100, 1), sample.fn(log, "test", 50, 1)
+    towers = train_arm.fn(log, features, validation, arm, 0)
+    parts, bm25 = [], tune_bm25.fn(log, validation, Bm25(), 3)
+    for part in (validation, test):
+        vectors = embed_texts.fn(features, towers, part, 1)
+        parts.append((part, rank_terms.fn(log, part, bm25, 100), vectors, build_index.fn(vectors, part, Exact(), 1)))
+    fusion = choose_weights_of_fusion.fn(*parts[0], 3, 1)
+    lists = {
+        "ebr": [retrieve.fn(vectors, index, part, 5, 1) for part, _, vectors, index in parts],
+        "hybrid": [retrieve_fused.fn(*part, 5, 1) for part in parts],
+        "weighted": [retrieve_fused.fn(*part, 5, 1, fusion) for part in parts],
+    }
+    mode = choose_mode.fn(validation, {name: both[0] for name, both in lists.items()}, 3)
+    radius, content = calibrate_radius.fn(parts[0][2], validation, 1), tabulate.fn(log, test, bm25)
+    facts = (None, [columns], fusion, mode, "device", 0, (1, 5))
+    opened = open_bundle(bundle.fn(content, test, [towers], *parts[1][2:], radius, *facts).folder)
+    assert opened.fields == ("device",)
+    documents = pq.read_table(log.folder / "documents.parquet")["document_id"].to_pylist()
+    searches = pq.read_table(log.folder / "searches.parquet").to_pylist()
+    texts = pq.read_table(log.folder / "queries.parquet")["query"].to_pylist()
+    devices = pq.read_table(columns.folder / "searches.parquet")["device"].to_pylist()
+    rows = pq.read_table(test.folder / "searches.parquet")["search_row"].to_pylist()
+    queries = [texts[searches[row]["query_row"]] for row in rows]
+    for name, (_, retrieved) in lists.items():
+        expected = np.load(retrieved.folder / "retrieved.npy")
+        for at, row in enumerate(rows):
+            query = SearchQuery(query=queries[at], k=5, mode=name, fields={"device": devices[row][0]})
+            ids = [hit.document_id for hit in answer(opened, query)]
+            assert ids == [documents[document] for document in expected[at].tolist() if document >= 0]
+    with pytest.raises(InputError, match=r"fields: device reads no colour; the fields are device"):
+        answer(opened, SearchQuery(query="word1", k=3, fields=read_fields(["colour=red"])))
+    with pytest.raises(InputError, match="expected a name and a value"):
+        read_fields(["device"])
+    with_device, without = (
+        embed_query_table(opened.towers, queries_as_table([SearchQuery(query="word1", fields=fields)], opened.fields))
+        for fields in ({"device": "tv"}, {})
+    )
+    assert not np.allclose(with_device, without)
+    pq.write_table(pa.table({"query": ["word1"] * 2, "device": ["tv", None], "other": [1, 2]}), tmp_path / "in.parquet")
+    assert answer_file(opened, tmp_path / "in.parquet", tmp_path / "out.parquet", {"k": 5}, Console(quiet=True)) == 2
+    answered = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    for at, fields in enumerate(({"device": "tv"}, {})):
+        hits = answer(opened, SearchQuery(query="word1", k=5, fields=fields))
+        assert [row["cosine"] for row in answered if row["query_row"] == at] == [hit.cosine for hit in hits]
 
 
 @pytest.mark.parametrize(

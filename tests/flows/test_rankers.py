@@ -32,6 +32,7 @@ from tasks.ranker_stages import estimate_examination, read_examination, train_ra
 from tasks.retrieval_stages import build_index
 from tasks.tracking.runs import Outcome
 
+TEST = [("split", "=", "test")]
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 RANKERS: dict[str, Any] = {
     "plain": {"of": "random", "depth": 50, "trees": 30, "leaf_rows": 20},
@@ -88,13 +89,13 @@ def _validation_samples(outcome: Outcome, folder: Path) -> tuple[Artifact, Artif
 def _level(outcome: Outcome, arm: str, metric: str, k: int | None) -> float:
     key = (None, arm, "clicked", "all", metric, k)
     names = ("question", "arm", "targets", "slice", "metric", "k")
-    rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    rows = pq.read_table(outcome.results.folder / "results.parquet", filters=TEST).to_pylist()
     matches = [row for row in rows if tuple(row[name] for name in names) == key]
     return float(min(matches, key=lambda row: row["index"] != "exact")["value"])
 
 
 def test_rankers_have_rows_and_questions_like_arms(outcome: Outcome) -> None:
-    rows = pq.read_table(outcome.results.folder / "results.parquet").to_pylist()
+    rows = pq.read_table(outcome.results.folder / "results.parquet", filters=TEST).to_pylist()
     assert {row["arm"] for row in rows if row["question"] == "P34" and row["baseline"]} == {
         *("plain", "hadamard", "raw", "random")
     }

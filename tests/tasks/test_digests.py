@@ -162,7 +162,7 @@ CHANGES: dict[str, tuple[str, str, str, set[str]]] = {
     ),
     "a kernel in another file": ("ebr_core/training/kernels.py", "def _softmax(", "def _softmax(*_, ", {"train_arm"}),
     "the choice of positives": ("ebr_core/training/positives.py", "def _hard_rows(", "def _hard_rows(*_, ", TRAINING),
-    "a constant": ("tasks/training_stages.py", "VALIDATION_K = 10", "VALIDATION_K = 11", {"train_arm"}),
+    "a constant": ("tasks/list_measures.py", 'COUNTS = ("scanned"', 'COUNTS = ("compared"', {"evaluate"}),
     "a property of an arm": (
         "ebr_core/training/arm_config.py",
         "trial_arms or [self",

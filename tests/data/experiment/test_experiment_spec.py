@@ -101,6 +101,17 @@ colour: red
         ("logs: tables", "logs: got 'tables'; expected keys and values, as in {key: value}"),
         (LOGS + "evaluation: {ks: 10}", "evaluation.ks: got 10; expected a list"),
         (LOGS + "evaluation: {ks: [0]}", "1 problem\n  evaluation.ks.0: got 0"),
+        (LOGS + "evaluation: {main_k: 0}", "evaluation.main_k: got 0"),
+        (
+            LOGS + "arms: {a: {}}\nquestions: {q: {baseline: a, arms: [b+bm25]}}",
+            "questions.q.arms: no arm 'b'; allowed: a",
+        ),
+        (LOGS + "arms: {a: {}}\nquestions: {q: {baseline: a, arms: [memory+bm25]}}", "no arm 'memory'; allowed: a"),
+        (
+            LOGS
+            + "evaluation: {main_k: 5}\narms: {a: {}}\nquestions: {q: {baseline: a, arms: [bm25], metric: recall@3}}",
+            "expected a K of evaluation.ks, [1, 5, 10, 100]",
+        ),
         (LOGS + "arms: {a: random}", "arms.a: got 'random'; expected keys and values"),
         (LOGS + "arms: {'A b': {}}", "arms.A b: got 'A b'"),
         (LOGS + "arms: {base: {loss: {margin: 1}}, a: {loss: {margin: .inf}}}", "arms.a.loss.margin: got inf"),
@@ -243,3 +254,16 @@ def test_a_question_gives_all_arms_the_same_cap_and_patience(
     else:
         with pytest.raises(InputError, match=message):
             _load(tmp_path, content)
+
+
+def test_the_main_k_is_measured_and_answers_questions_without_a_metric(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    questions = "arms: {a: {}}\nquestions: {p: {baseline: a, arms: [a+bm25, a+bm25-weighted@exact]}, q: {baseline: a, "
+    path.write_text(LOGS + "evaluation: {main_k: 5, ks: [1, 20]}\n" + questions + "arms: [bm25], metric: mrr}}")
+    experiment = load_experiment(path)
+    assert experiment.evaluation.ks == (1, 5, 20)
+    assert {name: question.metric for name, question in experiment.questions.items()} == {"p": "recall@5", "q": "mrr"}
+    path.write_text(LOGS + questions + "arms: [bm25]}}")
+    assert load_experiment(path).questions["q"].metric == "recall@10"
+    path.write_text(LOGS + "evaluation: {ks: [1, 5]}")
+    assert load_experiment(path).evaluation.ks == (1, 5, 10)

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from ebr_core.errors import InputError
 from ebr_core.search.ensemble_vectors import concat_documents, concat_queries
 from ebr_core.serving.model_bundle import WEIGHTS, Bundle, EnsembleParts, as_rows, embed_query_table, open_bundle, seal
-from ebr_core.serving.query_answer import SearchQuery, answer, queries_as_table
+from ebr_core.serving.query_answer import answer
+from ebr_core.serving.search_query import SearchQuery, queries_as_table
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.checkpoint import Checkpoint
 from ebr_core.towers.feature_config import Features, TextFeatures
@@ -25,7 +26,7 @@ from ebr_core.towers.ngram_tower import new_ngram_tower
 from ebr_core.towers.tower import query_vectors
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.tower_inputs import text_inputs, with_views
-from tests.bundles import CITIES, KINDS, TITLES, make_bundle
+from tests.bundles import CITIES, KINDS, SERVED, TITLES, make_bundle
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +58,55 @@ def test_ebr_ranks_all_by_cosine(bundle: Bundle) -> None:
 def test_boolean_needs_every_word_and_hybrid_handles_misspellings(bundle: Bundle) -> None:
     assert ask(bundle, "smith anna", mode="boolean") == ["Anna Smith"]
     assert ask(bundle, "smiht ana", mode="boolean") == []
-    assert ask(bundle, "smiht ana", mode="hybrid", k=3) == ask(bundle, "smiht ana", mode="ebr", k=3)
+    assert ask(bundle, "smiht anna", mode="hybrid", k=2)[0] in ("Anna Smith", "Anna Schmidt")
     first = answer(bundle, SearchQuery(query="smith anna", k=9))[0]
     assert (first.title, first.terms_rank, first.words) == ("Anna Smith", 1, ["smith", "anna"])
     assert first.score == pytest.approx(1 / 61 + 1 / (60 + (first.near_rank or 0)))
 
 
-@pytest.mark.parametrize("mode", ["ebr", "hybrid", "boolean"])
+def test_the_weighted_sum_is_that_of_both_scores(bundle: Bundle) -> None:
+    """The best document by terms has all of their half; the others have as much as their scores are of the best."""
+    hits = answer(bundle, SearchQuery(query="chess club", mode="weighted", k=9))
+    assert sorted(hit.title for hit in hits) == sorted(TITLES)
+    nearest = max(hit.cosine for hit in hits)
+    for hit in hits:
+        near = (1 + hit.cosine) / (1 + nearest)
+        if hit.title == "Chess Club Bonn":
+            assert hit.score == pytest.approx(0.5 + near / 2, abs=1e-5)
+        elif not hit.words:
+            assert hit.score == pytest.approx(near / 2, abs=1e-5)
+        else:
+            assert near / 2 < hit.score < 0.5 + near / 2
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_the_mode_of_the_bundle_answers_unless_a_query_names_one(bundle: Bundle) -> None:
+    for mode in ("ebr", "hybrid", "weighted"):
+        assert ask(bundle._replace(mode=mode), "smiht chess") == ask(bundle, "smiht chess", mode=mode)
+
+
+def test_fields_are_texts_as_a_log_has_them() -> None:
+    query = SearchQuery.model_validate_json('{"query": "x", "fields": {"a": 3, "b": 0.5, "c": true, "d": ["u", 7]}}')
+    row = queries_as_table([query], ("a", "b", "c", "d", "e")).to_pylist()[0]
+    assert {name: row[name] for name in "abcde"} == {
+        "a": ["3"],
+        "b": ["0.5"],
+        "c": ["true"],
+        "d": ["u", "7"],
+        "e": None,
+    }
+
+
+def test_a_field_that_the_model_does_not_read_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(InputError, match=r"fields: hand reads no device; it reads no field of its own"):
+        ask(bundle, "chess", fields={"device": "phone"})
+    with pytest.raises(InputError, match=r"the fields are device, shop"):
+        ask(bundle._replace(fields=("device", "shop")), "chess", fields={"colour": "red"})
+    with pytest.raises(ValidationError, match="no JSON"):
+        SearchQuery.model_validate({"query": "x", "fields": "device=phone"})
+
+
+@pytest.mark.parametrize("mode", ["ebr", "hybrid", "weighted", "boolean"])
 def test_every_document_meets_the_condition(bundle: Bundle, mode: str) -> None:
     titles = ask(bundle, "chess club", mode=mode, where="kind = group AND NOT city = Lyon")
     assert set(titles) == {t for t, k, c in zip(TITLES, KINDS, CITIES, strict=True) if k == "group" and c != "Lyon"}
@@ -134,7 +177,7 @@ def test_moved_canaries_are_refused(folder: Path, tmp_path: Path) -> None:
     pq.write_table(canaries.drop_columns("vector").append_column("vector", column), moved / "canaries.parquet")
     for name in ("manifest.json", "index.json"):
         (moved / name).unlink()
-    seal(moved, {"arm": "hand", "seed": 0})
+    seal(moved, {"arm": "hand", "seed": 0, **SERVED})
     with pytest.raises(InputError, match=r"canary queries come out 1\.0e-04 from their stored vectors"):
         open_bundle(moved)
 
@@ -155,8 +198,8 @@ def test_no_bundle_or_a_later_format_is_refused(folder: Path, tmp_path: Path) ->
         open_bundle(tmp_path)
     later = _copy(folder, tmp_path / "later")
     manifest = json.loads((later / "manifest.json").read_text())
-    (later / "manifest.json").write_text(json.dumps(manifest | {"format": 3}))
-    with pytest.raises(InputError, match="format 3, this version reads 2"):
+    (later / "manifest.json").write_text(json.dumps(manifest | {"format": 4}))
+    with pytest.raises(InputError, match="format 4, this version reads 3"):
         open_bundle(later)
 
 
@@ -223,7 +266,7 @@ def ensemble_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vectors_of_canaries = concat_queries([embed_query_table(model, canaries) for model in models], (1, 0.5))
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors_of_canaries.ravel()), 40)
     pq.write_table(canaries.append_column("vector", column), ensemble / "canaries.parquet")
-    seal(ensemble, {"arm": "both", "seed": 0})
+    seal(ensemble, {"arm": "both", "seed": 0, **SERVED})
     return ensemble
 
 
@@ -252,6 +295,6 @@ def test_an_ensemble_with_another_weight_or_part_does_not_open(
         shutil.copyfile(folder / "towers" / "0" / "towers.safetensors", folder / "towers" / changed)
     with pytest.raises(InputError, match="the index belongs to towers"):
         open_bundle(folder)
-    seal(folder, {"arm": "both", "seed": 0})  # sealed again, it has moved canaries or wrong sizes
+    seal(folder, {"arm": "both", "seed": 0, **SERVED})  # sealed again, it has moved canaries or wrong sizes
     with pytest.raises(InputError, match=r"canary queries come out|do not belong together"):
         open_bundle(folder)

@@ -120,8 +120,9 @@ def test_both_requests_and_the_command_line_give_the_same_answer(home: Path, url
         ({"query": "x", "k": 99}, 422, "this model holds 9 documents"),
         ({"query": "x", "k": 3, "colour": "red"}, 422, "Extra inputs"),
         ({"query": "x", "k": 3, "where": "colour = red"}, 422, "expected an attribute"),
-        ({"query": "x", "k": 3, "mode": "magic"}, 422, "'hybrid', 'ebr' or 'boolean'"),
+        ({"query": "x", "k": 3, "mode": "magic"}, 422, "'weighted' or 'boolean'"),
         ({"query": "x", "k": 3, "searcher_id": "nobody"}, 422, "no searcher 'nobody'"),
+        ({"query": "x", "k": 3, "fields": '{"device": "tv"}'}, 422, "reads no device"),
         ({"query": "x", "k": 3, "model": "none"}, 404, "there are left, right"),
     ],
 )
@@ -272,7 +273,8 @@ def test_exported_vectors_rank_as_the_model_does(home: Path, tmp_path: Path) -> 
     import numpy as np
 
     from ebr_core.serving.model_bundle import open_bundle
-    from ebr_core.serving.query_answer import SearchQuery, answer
+    from ebr_core.serving.query_answer import answer
+    from ebr_core.serving.search_query import SearchQuery
 
     pq.write_table(pa.table({"query": ["walks"]}), tmp_path / "q.parquet")
     done = _ebr(home, "export", str(tmp_path / "out"), "--queries", str(tmp_path / "q.parquet"))

@@ -1,0 +1,36 @@
+"""The ways in which a model and BM25 answer a query together, and the names of their rows in the results."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Mode = Literal["ebr", "hybrid", "weighted"]
+MODES: tuple[Mode, ...] = ("ebr", "hybrid", "weighted")
+SUFFIXES: dict[Mode, str] = {"ebr": "", "hybrid": "+bm25", "weighted": "+bm25-weighted"}
+FUSION_DEPTH = 100  # documents of each list that are fused, at least
+
+
+def row_of(arm: str, mode: Mode) -> str:
+    """The name of the row of an arm that answers in this mode.
+
+    >>> row_of("softmax", "weighted")
+    'softmax+bm25-weighted'
+    """
+    return arm + SUFFIXES[mode]
+
+
+def arm_of_row(row: str) -> tuple[str, Mode]:
+    """(the arm, its mode) of a row's name.
+
+    >>> arm_of_row("softmax+bm25"), arm_of_row("softmax")
+    (('softmax', 'hybrid'), ('softmax', 'ebr'))
+    """
+    for mode in ("weighted", "hybrid"):
+        if row.endswith(SUFFIXES[mode]):
+            return row.removesuffix(SUFFIXES[mode]), mode
+    return row, "ebr"
+
+
+def is_hybrid(row: str) -> bool:
+    """True for the name of a row in which BM25 has a part."""
+    return arm_of_row(row)[1] != "ebr"

@@ -1,0 +1,100 @@
+"""A query to a bundle: its text, searcher, context, fields and mode."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from ebr_core.frozen import Frozen
+from ebr_core.search.conditions import parse
+from ebr_core.search.modes import Mode
+from ebr_core.serving.model_bundle import QUERY_SCHEMA, query_schema
+
+AnswerMode = Mode | Literal["boolean"]
+Scalar = bool | int | float | str
+FieldValue = Scalar | list[Scalar]
+
+
+class SearchQuery(Frozen):
+    """A query to a bundle, with its searcher, context and mode."""
+
+    query: str = Field(min_length=1, max_length=500, description="the text as typed")
+    searcher_id: str | None = Field(None, max_length=200, description="the searcher's id in the logs")
+    city: str | None = Field(None, max_length=200)
+    region: str | None = Field(None, max_length=200)
+    country: str | None = Field(None, max_length=200)
+    language: str | None = Field(None, max_length=200)
+    k: int = Field(10, ge=1, le=1000, description="number of documents; by default fewer if the model holds fewer")
+    fields: dict[str, FieldValue] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="values of the other columns of a search that the model reads; in an address as JSON",
+    )
+    mode: AnswerMode | None = Field(
+        None,
+        description="ebr: nearest by the embedding; hybrid: this and BM25, by summed reciprocal ranks; weighted: by a "
+        "weighted sum of BM25 and cosine; boolean: documents with every word, by BM25. Default: the model's own, which "
+        "won on the validation",
+    )
+    radius: float | Literal["none", "model", "query"] = Field(
+        "none",
+        description="cosine distance within which the embedding retrieves; model, query: as calibrated; none: no limit",
+    )
+    where: str | None = Field(None, max_length=2000, description="a condition on documents (see docs/indexes.md)")
+
+    @field_validator("query")
+    @classmethod
+    def _check_query(cls, query: str) -> str:
+        if not query.strip():
+            raise ValueError("the query is empty")
+        return query
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _read_fields(cls, fields: object) -> object:
+        if not isinstance(fields, str):
+            return fields
+        try:
+            return json.loads(fields)
+        except ValueError as error:
+            raise ValueError('no JSON; expected an object such as {"device": "phone"}') from error
+
+    @field_validator("where")
+    @classmethod
+    def _check_where(cls, where: str | None) -> str | None:
+        if where is not None and where.strip():
+            parse(where)
+            return where
+        return None
+
+    @field_validator("radius")
+    @classmethod
+    def _check_radius(cls, radius: float | str) -> float | str:
+        if isinstance(radius, float | int) and not 0 <= radius <= 2:
+            raise ValueError("a cosine distance lies between 0 and 2")
+        return radius
+
+
+def queries_as_table(queries: list[SearchQuery], fields: Iterable[str] = ()) -> pa.Table:
+    """A table with query_schema(fields) of the queries' texts, contexts and fields."""
+    rows = [
+        {name: getattr(query, name) for name in QUERY_SCHEMA.names}
+        | {name: _as_texts(query.fields.get(name)) for name in fields}
+        for query in queries
+    ]
+    return pa.Table.from_pylist(rows, query_schema(fields))
+
+
+def _as_texts(value: FieldValue | None) -> list[str] | None:
+    if value is None:
+        return None
+    return [_as_text(part) for part in (value if isinstance(value, list) else [value])]
+
+
+def _as_text(value: Scalar) -> str:
+    """The value as a log's column of that type has it: true, 3, 0.5."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
