@@ -43,7 +43,7 @@ from tasks.feature_stages import featurise  # noqa: E402
 from tasks.graph_stage import embed_graph  # noqa: E402
 from tasks.kinds import Log  # noqa: E402
 from tasks.log_stages import contents_of, extract, sample, simulate_log  # noqa: E402
-from tasks.training_inputs import read_corpus, read_pairs  # noqa: E402
+from tasks.training_inputs import read_corpus, read_pairs, with_own_pairs  # noqa: E402
 
 KS = (1, 10)
 PLACES = ["city", "region", "country", "language"]
@@ -115,7 +115,8 @@ def measure(case: NoiseCase, arm: Arm, columns: int, side: str, values: int, see
     """Recalls on the test of the arm with noise columns, from the epoch that is best on validation."""
     use_threads(1)
     graphs = {name: embed_graph.fn(case.log, graph) for name, graph in arm.features.graphs.items()}
-    corpus = read_corpus(case.log, featurise.fn(case.log, arm.features, graphs), arm)
+    features = featurise.fn(case.log, arm.features, graphs)
+    corpus = with_own_pairs(read_corpus(case.log, features, arm), case.log, features)
     inputs = plant(corpus.inputs, columns, side, values, seed)
     pairs, known_positives = read_pairs(case.log, arm.positives, arm.mask, seed)
 
