@@ -141,4 +141,6 @@ def _outcome(digest: str) -> Outcome:
         mlflow_experiment_id="0",
         mlflow_run_id="0",
         failures={},
+        served=None,
+        looks=1,
     )
