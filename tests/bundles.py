@@ -92,9 +92,11 @@ def _untrained(seed: int, d: int) -> tuple[Checkpoint, Float32]:
     no_city = group_bags("place", "searches", {"city": cities["city"][:0]}, 0, fitted)
     places = group_bags("place", "documents", cities, len(CITIES), fitted)
     inputs.groups["place"] = bag_group(no_city, places, fitted.group_rows("place"), True)
-    encoder = new_ngram_tower(inputs, NgramTowerConfig(dimensions=d), False, np.random.default_rng(seed))
+    encoder = new_ngram_tower(
+        inputs, NgramTowerConfig(start_weight=1, dimensions=d), False, np.random.default_rng(seed)
+    )
     vectors = encoder.over(inputs).encode(inputs.rows_of(np.arange(len(TITLES), dtype=np.int32)))
-    return Checkpoint(encoder, fitted, NgramTowerConfig(dimensions=d), {}, np.empty(0, "S1")), vectors
+    return Checkpoint(encoder, fitted, NgramTowerConfig(start_weight=1, dimensions=d), {}, np.empty(0, "S1")), vectors
 
 
 def publish_bundles(home: Path, experiment: str, folders: dict[str, Path], champion: str) -> None:

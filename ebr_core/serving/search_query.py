@@ -11,10 +11,9 @@ from pydantic import Field, field_validator
 
 from ebr_core.frozen import Frozen
 from ebr_core.search.conditions import parse
-from ebr_core.search.modes import Mode
 from ebr_core.serving.model_bundle import QUERY_SCHEMA, query_schema
 
-AnswerMode = Mode | Literal["boolean"]
+AnswerMode = Literal["ebr", "hybrid", "weighted", "boolean"]
 Scalar = bool | int | float | str
 FieldValue = Scalar | list[Scalar]
 

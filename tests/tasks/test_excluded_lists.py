@@ -138,7 +138,7 @@ def test_lists_are_cut_before_they_are_fused_or_reordered(world: SmallRun) -> No
     near = np.array(_without(world, whole))
     documents, queries = (np.load(world.vectors.folder / f"{side}.npy") for side in ("documents", "queries"))
     near[(queries[:, None] * documents[near]).sum(2) < 0.1 - 1e-6] = -1
-    expected = fuse(np.array(_without(world, by_terms), np.int32), near.astype(np.int32), "rrf", K)
+    expected = fuse([np.array(_without(world, by_terms), np.int32), near.astype(np.int32)], "rrf", K)
     assert fused.tolist() == expected.tolist()
     cascade = Cascade(first="a", then="b", depth=4)
     flipped = Vectors(Artifact(stage="embed_texts", digest=f"{world.vectors.digest}-flipped"))

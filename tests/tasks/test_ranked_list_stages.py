@@ -163,7 +163,7 @@ def test_such_a_list_decides_no_claim_on_its_clicks_at_any_k_that_holds_them(sma
         metric: Comparison(baseline="other", arms=("engine",), metric=metric, claim="gain")
         for metric in ("recall@1", "recall@3", "mrr")
     }
-    results = evaluate.fn(small.test, evaluated, questions, Evaluation(ks=(1, 3), resamples=200))
+    results = evaluate.fn(small.test, evaluated, questions, Evaluation(ks=(1, 3), main_k=3, resamples=200))
     answers = {
         (row["question"], row["targets"]): (row["verdict"], row["open_because"] is None)
         for row in pq.read_table(results.folder / "results.parquet").to_pylist()

@@ -262,7 +262,8 @@ def test_the_main_k_is_measured_and_answers_questions_without_a_metric(tmp_path:
     path.write_text(LOGS + "evaluation: {main_k: 5, ks: [1, 20]}\n" + questions + "arms: [bm25], metric: mrr}}")
     experiment = load_experiment(path)
     assert experiment.evaluation.ks == (1, 5, 20)
-    assert {name: question.metric for name, question in experiment.questions.items()} == {"p": "recall@5", "q": "mrr"}
+    metrics = {name: question.metric for name, question in experiment.questions.items()}
+    assert metrics == {"p": "recall@5", "q": "mrr", "bm25": "recall@5"}
     path.write_text(LOGS + questions + "arms: [bm25]}}")
     assert load_experiment(path).questions["q"].metric == "recall@10"
     path.write_text(LOGS + "evaluation: {ks: [1, 5]}")
