@@ -13,7 +13,7 @@ from ebr_core.measure.promotion import ChampionComparison
 from ebr_core.search.index_specs import EXACT, Exact
 from ebr_core.training.arm_config import Arm
 from flows.arms import ArmRun, restrict_to_arm, train_run
-from flows.hybrids import choose_served, fuse_run
+from flows.hybrids import ModelLists, choose_served, fuse_runs
 from flows.sources import EvalSets, Source, featurize, tune_terms
 from flows.submit import result, submit
 from flows.vectors import served_index
@@ -193,7 +193,7 @@ def _choose_mode(
     index = submit(build_index, (*run, EXACT), vectors, validation, Exact(), threads)
     terms = submit(rank_terms, ("validation",), source.log, validation, bm25, fusion_depth(spec.evaluation.ks))
     own = submit(retrieve, (*run, "validation"), vectors, index, validation, k, threads)
-    modes = fuse_run(spec, run, validation, terms, vectors, index, threads)
+    modes = fuse_runs(spec, {run: ModelLists(vectors, index, own)}, validation, terms, {run: threads})[run]
     return modes.weights, choose_served(spec, run, validation, own, modes)
 
 

@@ -67,7 +67,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     validation = retrieve_validation(spec, source, vectors, radii, rerankers, searches, bm25, own_lists)
     fusions = fuse_validation(spec, source, vectors, validation, searches, bm25)  # chooses weights and modes
     test = retrieve_test(spec, source, vectors, indexes, radii, rerankers, searches, bm25, own_lists)
-    fused = fuse_test(spec, source, vectors, indexes, fusions, searches, bm25)
+    fused = fuse_test(spec, source, vectors, test, fusions, searches, bm25)
     ranks = rank_all_targets(spec, vectors, searches)
     bundles = build_bundles(spec, source, columns, arms, vectors, indexes, radii, fusions, searches, bm25)
     refit = refit_champion(spec, source, columns, arms, vectors, indexes, radii, fusions, bundles, searches, bm25)
@@ -75,8 +75,8 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
         spec, features, arms, vectors, indexes, rerankers, validation, test, fusions, fused, ranks, bundles, refit
     )
     evaluated = [*evaluated_lists(spec, source, run.test, run.towers), *refit_lists(spec, run.refit)]
-    results = evaluate_run(spec, source, searches, run, evaluated)
     served = select_champion(spec, name, run)
+    results = evaluate_run(spec, source, searches, run, evaluated, served)
     audit = audit_run(spec, source, searches, run)
     finished_run = finish_run(spec, name, source, searches, bm25, run, evaluated, results, served)
     page = report(finished_run, results, audit)

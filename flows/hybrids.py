@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from data.experiment.experiment_spec import BM25, Experiment, arm_of
@@ -11,7 +12,7 @@ from flows.arms import ArmRun
 from flows.lists import Lists
 from flows.sources import EvalSets, Source
 from flows.submit import submit
-from flows.vectors import ArmVectors, Indexes, evaluated_runs, served_index
+from flows.vectors import ArmVectors, evaluated_runs, served_index
 from tasks.fusion_stages import choose_mode, choose_weights_of_fusion, fusion_depth, rank_terms, retrieve_fused
 from tasks.kinds import BuiltIndex, ChosenFusion, EvalSet, RetrievedList, ServedMode, TermLists, TunedBm25, Vectors
 
@@ -24,6 +25,14 @@ class Fusions(NamedTuple):
     lists: FusedLists
     weights: dict[ArmRun, ChosenFusion]
     modes: dict[ArmRun, ServedMode]  # of the first seed, which is served
+
+
+class ModelLists(NamedTuple):
+    """A model on the validation: its vectors, their exact index and what they retrieve through it."""
+
+    vectors: Vectors
+    exact_index: BuiltIndex
+    own: RetrievedList
 
 
 class ModesOfRun(NamedTuple):
@@ -46,35 +55,59 @@ def fuse_validation(
         return fusions
     depth = fusion_depth(spec.evaluation.ks)
     terms = submit(rank_terms, ("validation",), source.log, searches.validation, bm25, depth)
-    for run in hybrid_runs(spec, vectors):
-        threads, arm_vectors, index = vectors.threads[run], vectors.validation[run], lists.indexes[run, EXACT]
-        modes = fuse_run(spec, run, searches.validation, terms, arm_vectors, index, threads)
+    models = {
+        run: ModelLists(vectors.validation[run], lists.indexes[run, EXACT], lists.indexed[run, EXACT])
+        for run in hybrid_runs(spec, vectors)
+    }
+    for run, modes in fuse_runs(spec, models, searches.validation, terms, vectors.threads).items():
         fusions.weights[run] = modes.weights
         fusions.lists[_row(run, "hybrid"), EXACT] = modes.hybrid
         fusions.lists[_row(run, "weighted"), EXACT] = modes.weighted
         if run[1] == spec.seeds[0]:
-            own = lists.indexed[run, EXACT]
-            fusions.modes[run] = choose_served(spec, run, searches.validation, own, modes)
+            fusions.modes[run] = choose_served(spec, run, searches.validation, models[run].own, modes)
     return fusions
 
 
-def fuse_run(
+def fuse_runs(
     spec: Experiment,
-    run: ArmRun,
+    models: Mapping[ArmRun, ModelLists],
     validation: EvalSet,
     terms: TermLists,
-    vectors: Vectors,
-    index: BuiltIndex,
-    threads: int,
-) -> ModesOfRun:
-    """The hybrids of one model for the searches of the validation, with the weights that it chooses."""
-    k, main_k, label = max(spec.evaluation.ks), spec.evaluation.main_k, (*run, "validation")
-    weights = submit(choose_weights_of_fusion, run, validation, terms, vectors, index, main_k, threads)
-    hybrid = submit(retrieve_fused, (*label, "hybrid"), validation, terms, vectors, index, k, threads)
-    weighted = submit(
-        retrieve_fused, (*label, "weighted"), validation, terms, vectors, index, k, threads, weights, True
-    )
-    return ModesOfRun(weights, hybrid, weighted)
+    threads: Mapping[ArmRun, int],
+) -> dict[ArmRun, ModesOfRun]:
+    """The hybrids of models for the searches of the validation, with the weights that it chooses.
+
+    Stages that wait for nothing are submitted first: one that waits for another keeps a worker busy.
+    """
+    k, main_k = max(spec.evaluation.ks), spec.evaluation.main_k
+    weights = {
+        run: submit(
+            choose_weights_of_fusion,
+            run,
+            validation,
+            terms,
+            model.vectors,
+            model.exact_index,
+            main_k,
+            threads[run],
+            own=model.own,
+        )
+        for run, model in models.items()
+    }
+    inputs = {
+        run: (validation, terms, model.vectors, model.exact_index, k, threads[run]) for run, model in models.items()
+    }
+    hybrids = {
+        run: submit(retrieve_fused, (*run, "validation", "hybrid"), *inputs[run], own=model.own)
+        for run, model in models.items()
+    }
+    weighted = {
+        run: submit(
+            retrieve_fused, (*run, "validation", "weighted"), *inputs[run], weights[run], held_out=True, own=model.own
+        )
+        for run, model in models.items()
+    }
+    return {run: ModesOfRun(weights[run], hybrids[run], weighted[run]) for run in models}
 
 
 def choose_served(
@@ -89,27 +122,29 @@ def fuse_test(
     spec: Experiment,
     source: Source,
     vectors: ArmVectors,
-    indexes: Indexes,
+    lists: Lists,
     fusions: Fusions,
     searches: EvalSets,
     bm25: TunedBm25,
 ) -> FusedLists:
     """The hybrids for the searches of the test: through exact search, and those of the first seed also through the
-    index that is served."""
-    lists: FusedLists = {}
+    index that is served. lists: of the test."""
+    fused: FusedLists = {}
     if not fusions.weights:
-        return lists
+        return fused
     terms = submit(rank_terms, ("test",), source.log, searches.test, bm25, fusion_depth(spec.evaluation.ks))
     for run, weights in fusions.weights.items():
         names = [EXACT, *([served_index(spec)] if run[1] == spec.seeds[0] else [])]
         for name in dict.fromkeys(names):
-            inputs = searches.test, terms, vectors.test[run], indexes[run, name]
-            k, threads = max(spec.evaluation.ks), vectors.threads[run]
-            lists[_row(run, "hybrid"), name] = submit(retrieve_fused, (*run, name, "hybrid"), *inputs, k, threads)
-            lists[_row(run, "weighted"), name] = submit(
-                retrieve_fused, (*run, name, "weighted"), *inputs, k, threads, weights
+            inputs = searches.test, terms, vectors.test[run], lists.indexes[run, name]
+            k, threads, own = max(spec.evaluation.ks), vectors.threads[run], lists.indexed[run, name]
+            fused[_row(run, "hybrid"), name] = submit(
+                retrieve_fused, (*run, name, "hybrid"), *inputs, k, threads, own=own
             )
-    return lists
+            fused[_row(run, "weighted"), name] = submit(
+                retrieve_fused, (*run, name, "weighted"), *inputs, k, threads, weights, own=own
+            )
+    return fused
 
 
 def hybrid_runs(spec: Experiment, vectors: ArmVectors) -> list[ArmRun]:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from data.experiment.experiment_spec import REFIT, Experiment
+from data.experiment.experiment_file import against_bm25
+from data.experiment.experiment_spec import BM25, LOGGED, REFIT, Comparison, Experiment
 from ebr_core.search.index_specs import NO_INDEX
 from ebr_core.search.modes import arm_of_row
 from flows.arms import ArmRun, TrainedArms
@@ -170,11 +171,29 @@ def _failed_ensembles(
 
 
 def evaluate_run(
-    spec: Experiment, source: Source, searches: EvalSets, run: SettledRun, lists: list[EvaluatedList]
+    spec: Experiment,
+    source: Source,
+    searches: EvalSets,
+    run: SettledRun,
+    lists: list[EvaluatedList],
+    served: ServedRow | None,
 ) -> RunResults:
     """The results of all lists, on the validation and, these lists, on the test."""
     validation = evaluate_on_validation(spec, source, searches, run.validation, run.towers)
-    return evaluate(result(searches.test), lists, spec.questions, spec.evaluation, validation)
+    return evaluate(result(searches.test), lists, questions_of_run(spec, served), spec.evaluation, validation)
+
+
+def questions_of_run(spec: Experiment, served: ServedRow | None) -> dict[str, Comparison]:
+    """The questions of the file, and those of the report's first line: the row that is served against BM25, beside the
+    arms, and against the engine of today. A file's own question on BM25 stays as it is."""
+    if served is None:
+        return spec.questions
+    questions, generated = dict(spec.questions), against_bm25(spec).get(BM25)
+    if generated and questions.get(BM25) == generated:
+        arms = tuple(dict.fromkeys([*generated.arms, served.row]))
+        questions[BM25] = generated.model_copy(update={"arms": arms})
+    title, metric = "what is served against the engine of today", f"recall@{spec.evaluation.main_k}"
+    return questions | {LOGGED: Comparison(title=title, baseline=LOGGED, arms=(served.row,), metric=metric)}
 
 
 def evaluate_on_validation(

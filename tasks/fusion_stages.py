@@ -86,12 +86,19 @@ def _read_ranks(term_lists: TermLists, candidates: int) -> _TermRanks:
 
 @stage(ChosenFusion)
 def choose_weights_of_fusion(
-    folder: Path, eval_set: EvalSet, term_lists: TermLists, vectors: Vectors, index: BuiltIndex, k: int, threads: int
+    folder: Path,
+    eval_set: EvalSet,
+    term_lists: TermLists,
+    vectors: Vectors,
+    index: BuiltIndex,
+    k: int,
+    threads: int,
+    own: RetrievedList | None = None,
 ) -> None:
     """Write fusion.json: the weights of BM25 with the highest recall@K of clicks, and what was tried; and held_out.npy
     (S,), for each search the weight that was chosen without it and its like.
 
-    eval_set: of the validation.
+    eval_set: of the validation; own: as for retrieve_fused.
     """
     use_threads(threads)
     sample = read_sample(eval_set)
@@ -100,7 +107,7 @@ def choose_weights_of_fusion(
     searches, targets = sample.for_targets("clicked")
     ranks, at = _read_ranks(term_lists, len(sample.candidates)), searches["at"]
     with show_progress("weigh", 1):
-        pool, _ = _pool(sample, ranks, vectors, index, at)
+        pool, _ = _pool(sample, ranks, vectors, index, own, at)
         recalls = recalls_by_weight(
             pool, k, lambda rows: recall_at_k(hits(as_document_rows(rows, sample.candidates), targets), targets, k)
         )
@@ -129,11 +136,13 @@ def retrieve_fused(
     threads: int,
     fusion: ChosenFusion | None = None,
     held_out: bool = False,
+    own: RetrievedList | None = None,
 ) -> None:
     """Write a list: what the vectors retrieve through their index and BM25's list, fused by the weighted sum, or
     without weights by reciprocal ranks.
 
-    held_out: for the validation that chose the weights, each search with the weight that was chosen without it.
+    held_out: for the validation that chose the weights, each search with the weight that was chosen without it. own:
+    what the same vectors retrieve for these searches through the same index, which then is not searched again.
     """
     use_threads(threads)
     sample = read_sample(eval_set)
@@ -142,10 +151,10 @@ def retrieve_fused(
     started = time.perf_counter()
     with show_progress("fuse", 1):
         if fusion is None:
-            both, compared = _both_lists(sample, ranks, vectors, index, everything)
+            both, compared = _both_lists(sample, ranks, vectors, index, own, everything)
             rows = reciprocal_rank_fusion(both, k)
         else:
-            pool, compared = _pool(sample, ranks, vectors, index, everything)
+            pool, compared = _pool(sample, ranks, vectors, index, own, everything)
             weights = read_fusion(fusion).of(ranks.kinds[ranks.query_pos])
             rows, _ = fuse_weighted(pool, np.load(fusion.folder / "held_out.npy") if held_out else weights, k)
     seconds = time.perf_counter() - started
@@ -154,23 +163,41 @@ def retrieve_fused(
 
 
 def _both_lists(
-    sample: SampledSearches, ranks: _TermRanks, vectors: Vectors, index: BuiltIndex, at: Int64
+    sample: SampledSearches,
+    ranks: _TermRanks,
+    vectors: Vectors,
+    index: BuiltIndex,
+    own: RetrievedList | None,
+    at: Int64,
 ) -> tuple[list[Int32], Int64]:
     """([BM25's list, what the index retrieves], each (s, depth), (s,) documents scanned) for the searches at (s,),
     without excluded documents."""
     depth, excluded = ranks.rows.shape[1], sample.excluded.take(at)
+    by_terms = first_allowed(ranks.rows[ranks.query_pos[at]], excluded, depth)
+    outcome = None if own is None else load_retrieved(own)
+    if isinstance(outcome, Retrieved) and outcome.rows.shape[1] == depth and outcome.scanned is not None:
+        return [by_terms, _positions(outcome.rows[at], sample.candidates)], outcome.scanned[at]
     queries = np.load(vectors.folder / "queries.npy")[..., at, :]
     deduped_index = load(index.folder)
     near, _ = search_index(deduped_index, queries, depth)
-    lists = [first_allowed(rows, excluded, depth) for rows in (ranks.rows[ranks.query_pos[at]], near)]
-    return lists, search_cost(deduped_index, queries, depth)[0]
+    return [by_terms, first_allowed(near, excluded, depth)], search_cost(deduped_index, queries, depth)[0]
+
+
+def _positions(rows: Int32, candidates: Int32) -> Int32:
+    """(s, K) the positions among the candidates, which are in order, of document rows; −1 stays."""
+    return np.where(rows >= 0, np.searchsorted(candidates, rows), -1).astype(np.int32)
 
 
 def _pool(
-    sample: SampledSearches, ranks: _TermRanks, vectors: Vectors, index: BuiltIndex, at: Int64
+    sample: SampledSearches,
+    ranks: _TermRanks,
+    vectors: Vectors,
+    index: BuiltIndex,
+    own: RetrievedList | None,
+    at: Int64,
 ) -> tuple[Pool, Int64]:
     """(the documents of both lists with their scores, (s,) documents scanned) for the searches at (s,)."""
-    both, compared = _both_lists(sample, ranks, vectors, index, at)
+    both, compared = _both_lists(sample, ranks, vectors, index, own, at)
     query_pos, rows = ranks.query_pos[at], pool_rows(both)
     owner, pos = np.nonzero(rows >= 0)
     bm25 = np.zeros(rows.shape, np.float32)

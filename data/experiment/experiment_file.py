@@ -12,7 +12,6 @@ from data.experiment.experiment_problems import name_problems, settings_problems
 from data.experiment.experiment_spec import BM25, AnyLogs, Comparison, Experiment
 from data.experiment.file_errors import explain_errors
 from ebr_core.errors import InputError
-from ebr_core.search.modes import MODES, row_of
 
 
 class _NoRepeats(yaml.SafeLoader):
@@ -81,13 +80,14 @@ def load_experiment(path: Path) -> Experiment:
         "feedback": experiment.feedback.model_copy(update={"imported": imported}),
     }
     if asks_bm25:
-        resolved["questions"] = experiment.questions | _against_bm25(experiment)
+        resolved["questions"] = experiment.questions | against_bm25(experiment)
     return experiment.model_copy(update=resolved)
 
 
-def _against_bm25(experiment: Experiment) -> dict[str, Comparison]:
-    """The question of every run that no file has to ask, of arms, ensembles and their hybrids; none without arms."""
-    arms = tuple(row_of(arm, mode) for arm in (*experiment.arms, *experiment.ensembles) for mode in MODES)
+def against_bm25(experiment: Experiment) -> dict[str, Comparison]:
+    """The question of every run that no file has to ask, of arms and ensembles; none without arms. The run adds the row
+    that is served."""
+    arms = (*experiment.arms, *experiment.ensembles)
     metric = f"recall@{experiment.evaluation.main_k}"
     return {BM25: Comparison(title="every arm against BM25", baseline=BM25, arms=arms, metric=metric)} if arms else {}
 
