@@ -19,7 +19,7 @@ import pytest
 
 import tasks.artifacts
 from tasks.home import ROOT
-from tasks.provenance.modules import PACKAGES
+from tasks.provenance.modules import PACKAGES, parse
 from tasks.provenance.source import MACHINERY, PARSE_LOCK, reach_of
 
 _ROOMS = tuple(f"{ROOT / room}/" for room in PACKAGES)
@@ -117,7 +117,7 @@ def _definitions(file: str) -> list[tuple[int, int, str]]:
     """(first line, last line, name) of each function, class and assignment at the top of a module."""
     definitions = []
     with PARSE_LOCK:
-        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+        tree = parse(Path(file).read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])

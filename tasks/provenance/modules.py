@@ -16,6 +16,7 @@ from typing import NamedTuple
 from tasks.home import ROOT as ROOT
 from tasks.provenance.mentions import Import, Mentions, imports_of, mentions_of
 
+PARSES = 5  # attempts
 PACKAGES = ("flows", "tasks", "data", "ebr_core")
 MODULE_BODY = "<module>"  # the statements that are no definitions: they run whichever definition is used
 
@@ -61,12 +62,26 @@ def is_package(module: str) -> bool:
     return module.split(".")[0] in PACKAGES and ROOT.joinpath(*module.split(".")).is_dir()
 
 
+def parse(text: str) -> ast.Module:
+    """The syntax tree of a source.
+
+    Python 3.11 counts the depth of a parse for all threads together, and raises SystemError if another thread, of a
+    library, parses meanwhile; so the parse is repeated.
+    """
+    for _ in range(PARSES - 1):
+        try:
+            return ast.parse(text)
+        except SystemError:
+            continue
+    return ast.parse(text)
+
+
 @functools.cache
 def read_module(module: str) -> Module:
     """The module, parsed; empty for a package without `__init__.py` and for a module of another project."""
     path = path_of(module)
     text = path.read_text(encoding="utf-8") if path else ""
-    tree = ast.parse(text)
+    tree = parse(text)
     _drop_docstrings(tree)
     package = module if path is None or path.name == "__init__.py" else module.rpartition(".")[0]
     imports, stars = imports_of(_outside_definitions(tree), package)

@@ -65,7 +65,8 @@ def recall_by_k(curves: Curves, styles: Mapping[str, LineStyle], title: str) -> 
     for arm, points in curves.items():
         line = np.array(points)
         axes.plot(line[:, 0], line[:, 1], marker="o", markersize=3, lw=1.4, **styles[arm]._asdict())
-    lowest, highest = (choose(value for points in curves.values() for _, value in points) for choose in (min, max))
+    values = [value for points in curves.values() for _, value in points] or [0.0, 1.0]
+    lowest, highest = min(values), max(values)
     axes.set(xscale="log", ylim=(np.floor(lowest * 10) / 10, np.ceil(highest * 10) / 10 + 0.01))
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xticks(ks := sorted({k for points in curves.values() for k, _ in points}), [str(k) for k in ks])

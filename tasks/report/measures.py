@@ -32,7 +32,7 @@ class Measure(NamedTuple):
 
 MEASURES = (
     Measure("recall", "recall", on_page=share, on_terminal=three_digits, in_mlflow=True),
-    Measure("mrr", "MRR", has_k=False, on_page=share, on_terminal=three_digits, in_mlflow=True),
+    Measure("mrr", "MRR", has_k=False, on_page=share, in_mlflow=True),
     Measure("ndcg", "nDCG", on_page=share, in_mlflow=True),
     Measure("success", "success", on_page=share),
     Measure("precision", "precision", in_mlflow=True),

@@ -82,7 +82,7 @@ def recall_grid(
         title=TARGETS[counts["targets"]],
         rows=[*grid.rows, *missing, ceiling],
         left=2,
-        unwrapped=(AGAINST,),
+        unwrapped=("arm", AGAINST),
         breaks=frozenset(
             at for at, run in enumerate(order) if run[0] == ORACLES[-1]
         ),  # above the best oracle, which is the first

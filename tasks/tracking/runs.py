@@ -201,9 +201,10 @@ def _log_training(towers: TrainedTowers) -> None:
 
 
 def _log_curves(arm: str, rows: list[ResultRow]) -> None:
-    """Log the recall by K of one run as a picture, a line for each target set."""
+    """Log the recall by K of one run as a picture, a line for each target set; nothing for a run whose lists failed."""
     by_targets = {targets: curve for targets, curves in recall_panels(rows).items() for curve in curves.values()}
-    mlflow.log_figure(recall_by_k(by_targets, line_styles(by_targets), arm), "plots/recall_by_k.png")
+    if by_targets:
+        mlflow.log_figure(recall_by_k(by_targets, line_styles(by_targets), arm), "plots/recall_by_k.png")
 
 
 def _read(artifact: Artifact, name: str) -> Any:

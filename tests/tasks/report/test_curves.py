@@ -38,6 +38,10 @@ def test_every_arm_is_named_at_its_line() -> None:
     assert all(f">{arm}</text>" in picture for arm in ARMS)
 
 
+def test_a_picture_without_lines_is_an_empty_one() -> None:
+    assert recall_by_k({}, {}, "truth").axes[0].lines[:] == []
+
+
 def test_a_training_that_the_cap_ended_is_red() -> None:
     courses = {
         "rising": [ValidationCurve([1, 2, 3], [0.1, 0.2, 0.3], True)],
