@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from proofs.fuzz import FuzzVerdict, format_table, fuzz, try_input
 
+pytestmark = pytest.mark.more
+
 VERDICTS: Counter[str] = Counter()
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytestmark = pytest.mark.more
+
 PROJECT = Path(__file__).parent.parent.parent.parent
 SMALL = {
     "logs": {"layout": "simulated", "world": {"documents": 200, "searches": 1500, "days": 6}},
