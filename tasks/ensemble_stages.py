@@ -96,11 +96,6 @@ def read_weights(weights: EnsembleWeights) -> dict[str, Any]:
     return summary
 
 
-def weighted_recall(weights: EnsembleWeights) -> float:
-    """The validation recall with the weights; for an arm, see best_recall."""
-    return float(read_weights(weights)["recall"])
-
-
 @stage(Vectors)
 def concat_vectors(folder: Path, parts: list[Vectors], weights: EnsembleWeights) -> None:
     """Write documents.npy (N, ΣD) and queries.npy (S, ΣD) of an ensemble, as embed_texts does for an arm. [EBR §6.2]"""
