@@ -1,9 +1,8 @@
 """From the unit vectors of the feature groups to one embedding, and the gradient in the other direction.
 
 Additive: e = x / ‖x‖ with x = Σ_g w_g û_g, so that the cosine of a query and a document is a sum over pairs of
-groups. Each side has weights of its own, w = exp(θ). The text starts at 1 and the other groups far below it, so that a
-group that carries nothing takes no room from the text while the weights are learned (LOG.md). The alternative is one
-network over the concatenated groups. [EBR §2.3]
+groups. Each side has weights of its own, w = exp(θ). The alternative is one network over the concatenated groups.
+[EBR §2.3]
 """
 
 from __future__ import annotations

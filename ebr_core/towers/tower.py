@@ -58,9 +58,9 @@ class Tower(Protocol):
         """True if the tower learns how much each of its groups counts, by `step_weights`."""
 
     def step_weights(self, forward: Any, gradient: Float32) -> None:
-        """Take one step on the groups' weights alone, from pairs that `step` never sees.
+        """Take one step on the groups' weights alone, after the `step` of the same batch, if its pairs are new.
 
-        The arguments are those of `step`.
+        The arguments are those of `step`, with the gradient as it was before.
         """
 
     def state(self) -> dict[str, Array]:

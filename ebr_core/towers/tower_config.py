@@ -54,13 +54,17 @@ class NgramTowerConfig(_AnyTower):
         0.01, gt=0, le=100, description="learning rate of the row-wise Adagrad over the projections of given vectors"
     )
     start_weight: float = Field(
-        0.3,
+        1,
         gt=0,
         le=10,
         description="weight at which a group besides the text, which starts at 1, starts in fusion: additive",
     )
     weight_rate: float = Field(
-        0.2, gt=0, le=100, description="learning rate of the Adagrad over the groups' weights of fusion: additive"
+        0.5,
+        gt=0,
+        le=100,
+        description="learning rate of the Adagrad over the groups' weights of fusion: additive, which learn from each "
+        "pair once, while it is new to the tables",
     )
     network_rate: float = Field(1e-3, gt=0, le=100, description="learning rate of the Adam of fusion: mlp")
 

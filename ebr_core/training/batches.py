@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     allowed: Bool  # (B, B + R + M) columns: the batch's documents, the pool, the memory; False: a known positive
     mix: NegativeMix
     twice: bool = False  # True if the batch's documents are embedded a second time, in full, as negatives of the others
-    is_for_weights: bool = False  # the weights of the tower's groups learn from it, and nothing else
+    is_new: bool = False  # True if no step has seen its pairs, so that the weights of the tower's groups learn from it
 
 
 @parallel("groups")

@@ -86,10 +86,6 @@ class NegativeMix(Frozen):
         """True if the documents of other positives of the batch are negatives."""
         return bool(self.in_batch or self.in_batch_hard)
 
-    def without_memory(self) -> NegativeMix:
-        """The same mix with all documents of the batch in place of those of earlier batches."""
-        return self.model_copy(update={"memory": 0, "in_batch": "all"}) if self.memory else self
-
     def interpolate(self, last: NegativeMix, share: float) -> NegativeMix:
         """The mix at `share` of the way from this one to the last, with rounded counts.
 

@@ -17,9 +17,8 @@ from ebr_core.towers.tower_inputs import Inputs
 from ebr_core.towers.tower_kinds import new_tower
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batch_inputs import BatchRows, forward_batch
-from ebr_core.training.batches import Batch, NegativeSource, positive_frequencies, sampling_probabilities
+from ebr_core.training.batches import Batch, NegativeSource, batches, positive_frequencies, sampling_probabilities
 from ebr_core.training.hard_negatives import MinedBlock, MiningCorpus, MiningQueries, mine
-from ebr_core.training.held_out import learning_batches
 from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
 from ebr_core.training.own_pairs import OwnPairs
 from ebr_core.training.pair_config import Mining, NegativeMix
@@ -118,10 +117,12 @@ def train(
             learnt = add_titles(pairs, known_positives, source, corpus.titles, arm.mask, corpus.scratch)
         mix, stats, memory_bank = _mix_of(arm, number), [], memory_bank[:0]
         training_data = *learnt, mix, arm.mask, arm.training.batch_size, next(orders), rng
-        for batch in learning_batches(*training_data, tower.weighs_groups):
+        for batch in batches(*training_data):
+            # From the second round on, the tables know the pairs by heart, by the values of a column of noise if need
+            # be. Weights that learned from them would rise for such a column.
+            batch = batch._replace(is_new=start.tower is None and pairs_seen < len(pairs.search_rows))
             batch_stats, memory_bank = _step(corpus, batch, arm, tower, log_q, memory_bank, rng, device)
-            if not batch.is_for_weights:
-                stats.append(batch_stats)
+            stats.append(batch_stats)
             pairs_seen += len(batch.search_rows)
             yield Progress(pairs_seen), tower
         epoch = _epoch(number, stats, _spread(corpus, tower), recall and recall(tower))
@@ -237,8 +238,8 @@ def _step(
     rng: np.random.Generator,
     device: str,
 ) -> tuple[StepStats, Float32]:
-    """Train the tower, or the weights of its groups alone, on one batch, in place. (The figures to report, the memory
-    bank for the next batch.)"""
+    """Train the tower on one batch, in place, the weights of its groups only if the pairs are new. (The figures to
+    report, the memory bank for the next batch.)"""
     b = len(batch.search_rows)
     inputs, searches = corpus.inputs, batch.search_rows
     misspelt = np.zeros(b, bool)
@@ -260,10 +261,10 @@ def _step(
     if batch.mix.memory:
         first = (len(inputs.views) + batch.twice) * b
         memory_bank = np.concatenate([memory_bank, forward.vectors[first : first + b]])[-batch.mix.memory :]
-    if batch.is_for_weights:
-        learner.step_weights(forward, by_vectors)
-    else:
-        learner.step(forward, by_vectors, arm.training.learning_rate)
+    by_weights = by_vectors.copy() if batch.is_new and learner.weighs_groups else None
+    learner.step(forward, by_vectors, arm.training.learning_rate)
+    if by_weights is not None:
+        learner.step_weights(forward, by_weights)
     return stats, memory_bank
 
 

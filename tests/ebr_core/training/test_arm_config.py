@@ -233,12 +233,12 @@ def test_keys_that_an_older_version_did_not_write_take_their_defaults() -> None:
     }  # fmt: skip
     config = read_tower_config(settings)
     assert config == NgramTowerConfig(dimensions=16, shared=False, prefixes=(4,), fusion="mlp", hidden=32)
-    assert (config.projection_rate, config.weight_rate, config.network_rate) == (0.01, 0.2, 0.001)
-    assert config.start_weight == 0.3
+    assert (config.projection_rate, config.weight_rate, config.network_rate) == (0.01, 0.5, 0.001)
+    assert config.start_weight == 1
 
 
 def test_towers_with_other_learning_rates_or_another_start_have_the_same_shape() -> None:
-    slow = NgramTowerConfig(dimensions=16, projection_rate=1e-4, weight_rate=1e-4, network_rate=1e-4, start_weight=1)
+    slow = NgramTowerConfig(dimensions=16, projection_rate=1e-4, weight_rate=1e-4, network_rate=1e-4, start_weight=0.3)
     assert slow.shape() == NgramTowerConfig(dimensions=16).shape()
     assert slow.shape() != NgramTowerConfig(dimensions=17).shape()
     assert NgramTowerConfig(fusion="mlp").shape() != NgramTowerConfig().shape()

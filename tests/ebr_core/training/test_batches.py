@@ -20,7 +20,6 @@ from ebr_core.training.batches import (
     sampling_probabilities,
     shuffle_pairs,
 )
-from ebr_core.training.held_out import HELD_OUT, hold_out, learning_batches
 from ebr_core.training.pair_config import NegativeMix, Positives
 from ebr_core.training.positives import KnownPositives, Pairs, RecoveredPairs, ShownResults, select_pairs
 
@@ -242,36 +241,6 @@ def test_rounds_of_pairs_go_on_over_epochs() -> None:
         drawn_pairs += order.tolist()
     for first in range(0, 21, 7):
         assert sorted(drawn_pairs[first : first + 7]) == list(range(7))
-
-
-@given(st.lists(st.integers(-50, 200), max_size=60), st.integers(0, 10_000))
-def test_all_pairs_of_a_search_are_held_out_or_none_and_titles_never(search_rows: list[int], seed: int) -> None:
-    rows = np.array(search_rows, np.int32)
-    pairs = Pairs(rows, rows, rows, rows.astype(np.int64), rows.astype(np.int64), rows, len(rows))
-    order = np.random.default_rng(seed).permutation(len(rows)).astype(np.int32)
-    kept, held_out = hold_out(order, pairs)
-    expected = [pair for pair in order.tolist() if search_rows[pair] >= 0 and search_rows[pair] % HELD_OUT == 0]
-    assert held_out.tolist() == expected
-    assert kept.tolist() == [pair for pair in order.tolist() if pair not in set(expected)]
-
-
-@pytest.mark.parametrize("weighs_groups", [True, False])
-def test_tables_and_weights_share_the_pairs_of_an_epoch(weighs_groups: bool) -> None:
-    pairs, known_positives = select_pairs(log_of(1, 400).shown, NONE, Positives(), "pair", 0)
-    order, mix = np.arange(len(pairs.search_rows), dtype=np.int32), NegativeMix(random=2, memory=8)
-    arguments = pairs, known_positives, source_of(pairs), mix, "pair", 16, order
-    drawn = list(learning_batches(*arguments, np.random.default_rng(0), weighs_groups))
-    for is_for_weights in (True, False):
-        rows = [row for batch in drawn if batch.is_for_weights == is_for_weights for row in batch.search_rows.tolist()]
-        all_rows = pairs.search_rows[order].tolist()
-        expected = [row for row in all_rows if (weighs_groups and row % HELD_OUT == 0) == is_for_weights]
-        assert rows == expected[: len(rows)]
-        assert len(rows) == len(expected) or is_for_weights
-        assert rows or not (weighs_groups and is_for_weights)
-    assert all(len(batch.search_rows) <= (4 if batch.is_for_weights else 16) for batch in drawn)
-    if not weighs_groups:  # the same batches as without weights
-        for batch, plain in zip(drawn, batches(*arguments, np.random.default_rng(0)), strict=True):
-            assert batch.pool.tobytes() == plain.pool.tobytes()
 
 
 def test_a_window_keeps_neighbours_together() -> None:

@@ -10,14 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ebr_core.arrays import Float32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.measure.metrics import Targets, hits, recall_at_k
 from ebr_core.parallel import use_threads
 from ebr_core.search.nearest import search_exact
 from ebr_core.text.ngram_bags import Bags, fit_vocabulary, keep_known
 from ebr_core.text.ngram_hashing import hash_texts
-from ebr_core.towers.bag_tables import Table
 from ebr_core.towers.fusion import Additive
 from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower, restore_ngram_tower
 from ebr_core.towers.tower import copied_state, query_vectors
@@ -25,7 +24,6 @@ from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.tower_inputs import BagGroup, text_inputs, with_copies, with_views
 from ebr_core.training.arm_config import Arm, TextFeatures, Training, training_end
 from ebr_core.training.batches import NegativeSource
-from ebr_core.training.held_out import HELD_OUT
 from ebr_core.training.loss_config import Softmax, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix, TypoCopies
 from ebr_core.training.positives import RecoveredPairs, ShownResults, select_pairs
@@ -140,35 +138,63 @@ def test_training_finds_the_clusters_that_an_untrained_model_cannot(
     assert world.recall(best) == max(epoch.validation_recall for epoch in epochs)
 
 
-@pytest.mark.parametrize("mix", [NegativeMix(random=10), NegativeMix(random=0, memory=40)], ids=str)
-def test_tables_never_see_the_pairs_from_which_weights_learn(mix: NegativeMix) -> None:
-    world = planted()
-    inputs, searches = world.corpus.inputs, world.corpus.inputs.searches
-    rows = np.arange(inputs.rows, dtype=np.int32)
-    one_each = Bags(np.minimum(np.arange(searches + 2), searches), rows[:searches], np.ones(searches, np.float32))
-    column = BagGroup(one_each, np.minimum(rows, searches).astype(np.int32), searches)  # a value for each search
-    with_column = inputs._replace(groups=inputs.groups | {"column": column})
-    _, tower, _ = trained(world._replace(corpus=world.corpus._replace(inputs=with_column)), arm_of(mix))
-    table = tower.groups["column"]
-    assert isinstance(table, Table)
-    assert isinstance(tower.fusion, Additive)
-    assert np.array_equal(table.squares == 0, rows[:searches] % HELD_OUT == 0)
-    assert tower.fusion.squares[0].all()  # the weights of queries have learned
+def with_columns(world: Planted, **value_of: Int32) -> Planted:
+    """The same world, in which each row also has a value of each column."""
+    inputs = world.corpus.inputs
+    groups = {}
+    for name, values in value_of.items():
+        count = int(values.max()) + 1
+        bags = Bags(np.arange(count + 1), np.arange(count, dtype=np.int32), np.ones(count, np.float32))
+        groups[name] = BagGroup(bags, values.astype(np.int32), count)
+    return world._replace(corpus=world.corpus._replace(inputs=inputs._replace(groups=inputs.groups | groups)))
+
+
+class Change(NamedTuple):
+    """What a batch changed."""
+
+    pairs_before: int
+    weights: bool  # of the groups
+    vectors: bool
+
+
+def changes(world: Planted, arm: Arm, pairs_per_epoch: int, start: Start | None) -> tuple[list[Change], NgramTower]:
+    """(what each batch but the first changed, the tower afterwards)."""
+    pairs, known_positives = select_pairs(world.shown, NONE, arm.positives, arm.mask, 0)
+    pairs, result, before = pairs._replace(pairs_per_epoch=pairs_per_epoch), [], 0
+    weights, vectors = np.empty(0), np.empty(0)
+    for progress, tower in train(world.corpus, pairs, known_positives, arm, 0, None, start):
+        assert isinstance(tower.fusion, Additive)
+        if progress.epoch is None:
+            moved = not np.array_equal(tower.fusion.logs, weights), not np.array_equal(tower.table, vectors)
+            result.append(Change(before, *moved))
+            before = progress.pairs
+        weights, vectors = tower.fusion.logs.copy(), tower.table.copy()
+    return result[1:], tower
+
+
+@pytest.mark.parametrize("per_epoch", [60, 144, 200])
+@pytest.mark.parametrize("mix", [NegativeMix(random=10), NegativeMix(random=0, in_batch="all")], ids=str)
+def test_weights_of_groups_learn_from_pairs_while_they_are_new_to_the_tables(mix: NegativeMix, per_epoch: int) -> None:
+    world, arm = planted(), arm_of(mix, epochs=4).model_copy(update={"loss": Softmax()})  # its gradient is never zero
+    world = with_columns(world, column=np.arange(world.corpus.inputs.rows) % 3)
+    batches, tower = changes(world, arm, per_epoch, None)
+    assert {batch.weights for batch in batches} == {True, False}
+    for batch in batches:
+        assert batch.weights == (batch.pairs_before < 144)  # the pairs of this world
+        assert batch.vectors
+    batches, _ = changes(world, arm, per_epoch, Start(tower))  # its tables know the pairs
+    assert [batch[1:] for batch in batches] == [(False, True)] * len(batches)
 
 
 @pytest.mark.parametrize("loss", [Triplet(), Softmax()], ids=["triplet", "softmax"])
 def test_a_column_that_carries_the_answer_outgrows_one_that_carries_nothing(loss: Triplet | Softmax) -> None:
     world, rng = planted(), np.random.default_rng(2)
-    inputs = world.corpus.inputs
-    cluster = np.arange(inputs.rows, dtype=np.int32) // EACH % CLUSTERS
-    values = Bags(np.arange(CLUSTERS + 1), np.arange(CLUSTERS, dtype=np.int32), np.ones(CLUSTERS, np.float32))
-    noise = rng.integers(3, size=inputs.rows).astype(np.int32)
-    groups = {"answer": BagGroup(values, cluster, CLUSTERS), "noise": BagGroup(values, noise, CLUSTERS)}
-    with_columns = inputs._replace(groups=inputs.groups | groups)
+    rows = world.corpus.inputs.rows
+    world = with_columns(world, answer=np.arange(rows) // EACH % CLUSTERS, noise=rng.integers(3, size=rows))
     towers = NgramTowerConfig(dimensions=64)
     arm = arm_of(NegativeMix(random=10), epochs=30, patience=30)
     arm = arm.model_copy(update={"loss": loss, "mask": "query", "towers": towers})
-    _, tower, _ = trained(world._replace(corpus=world.corpus._replace(inputs=with_columns)), arm)
+    _, tower, _ = trained(world, arm)
     weights = tower.weights()
     for side in ("query", "document"):
         start = 1 / (2 + 1 / arm.towers.start_weight)  # the share of a group before training
