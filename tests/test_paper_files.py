@@ -1,4 +1,4 @@
-"""The experiment files of the paper: each question is put to the full model and to text alone, with nothing else changed."""
+"""The paper's experiment files: questions are put to the full model and to text alone, with nothing else changed."""
 
 import pytest
 import yaml
