@@ -32,6 +32,7 @@ def _groups(searches: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, Boo
     yield "(query, searcher)", _two(searches["pair_seen"], "seen", "new")
     yield "spelling", _two(searches["misspelt"], "misspelt", "right")
     yield "words", _two(searches["shares_no_word"], "none shared", "shared")
+    yield "title", _two(searches["shares_title"], "shared", "unique")
     yield "place", [(name, searches["place"] == name) for name in ("same city", "same country", "elsewhere")]
     position = searches["position"]
     yield (

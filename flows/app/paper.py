@@ -33,17 +33,20 @@ def run_paper(experiments: list[Path], out: Path) -> list[str]:
         experiments = sorted((ROOT / "experiments").glob("paper-*.yaml"))
         absent = {name: reason for name in REAL if (reason := _missing(ROOT / "experiments" / name))}
         experiments += [ROOT / "experiments" / name for name in REAL if name not in absent]
-    started, runs, failures = time.monotonic(), {}, []
+    minutes: dict[str, float] = {}
+    runs, failures = {}, []
     for path in experiments:
+        started = time.monotonic()
         state = ebr(str(path), return_state=True)
         outcome: Any = state.result(raise_on_failure=False)
+        minutes[path.name] = (time.monotonic() - started) / 60
         if isinstance(outcome, BaseException):
             failures.append(f"{path}: {outcome}")
             continue
         runs[path.stem] = outcome.report.folder
         if state.is_failed():
             failures.append(f"{path}: {state.message}")
-    page = describe_paper(read_claims(CLAIMS), runs, _facts(experiments, time.monotonic() - started), absent)
+    page = describe_paper(read_claims(CLAIMS), runs, _facts(minutes), absent)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(as_markdown("The paper, question by question", page), encoding="utf-8")
     return failures
@@ -60,9 +63,9 @@ def _missing(path: Path) -> str | None:
     return None
 
 
-def _facts(experiments: list[Path], seconds: float) -> str:
-    names = ", ".join(f"`{path.name}`" for path in experiments)
+def _facts(minutes: dict[str, float]) -> str:
+    names = ", ".join(f"`{name}` ({taken:.0f} minutes)" for name, taken in minutes.items())
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, `make paper`: {names}; {seconds / 60:.0f} minutes on {os.cpu_count()} cores "
-        f"({platform.machine()}); existing artifacts were reused."
+        f"{datetime.now(UTC):%Y-%m-%d}, `make paper` on {os.cpu_count()} cores ({platform.machine()}); artifacts that "
+        f"were there were reused: {names}."
     )

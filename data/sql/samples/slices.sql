@@ -1,7 +1,8 @@
 -- One row for each target set and sampled search, with the columns that its slices need. The main target of a search represents all: the
 -- highest grade, then the best logged position, then the lowest row. Popularity is counted in the training window: the head is the most
 -- clicked documents with half of all clicks, the torso the next documents with four tenths of them, the tail all others. A target is
--- new if it was created after the last training search; if its date is unknown, if no training search showed it.
+-- new if it was created after the last training search; if its date is unknown, if no training search showed it. A title is shared
+-- if another candidate has the same words in it, in any order: the name alone cannot tell the two apart.
 WITH clicks AS (
     SELECT document_row, count(*) FILTER (WHERE clicked) AS clicks
     FROM results SEMI JOIN (SELECT search_row FROM searches WHERE split = 'train') USING (search_row)
@@ -24,12 +25,17 @@ main AS (
     QUALIFY row_number() OVER (
         PARTITION BY wanted.targets, wanted.search_row ORDER BY wanted.grade DESC, results.position NULLS LAST, wanted.document_row
     ) = 1
+),
+namesakes AS (
+    SELECT document_row, count(*) OVER (PARTITION BY list_sort(words(title))) > 1 AS shares_title
+    FROM documents SEMI JOIN candidates USING (document_row)
 )
 SELECT
     main.targets, main.search_row, main.document_row, documents.kind, coalesce(tiers.tier, 'tail') AS popularity,
     coalesce(documents.created_at > (SELECT max(searched_at) FROM searches WHERE split = 'train'), clicks.document_row IS NULL)
         AS target_new,
     NOT list_has_any(words(query), words(concat_ws(' ', title, body))) AS shares_no_word,
+    coalesce(namesakes.shares_title, false) AS shares_title,
     CASE
         WHEN searches.city = documents.city AND coalesce(searches.country = documents.country, true) THEN 'same city'
         WHEN searches.country = documents.country THEN 'same country'
@@ -47,4 +53,5 @@ JOIN queries USING (query_row)
 JOIN documents USING (document_row)
 LEFT JOIN clicks USING (document_row)
 LEFT JOIN tiers USING (document_row)
+LEFT JOIN namesakes USING (document_row)
 ORDER BY main.targets, main.search_row

@@ -12,7 +12,7 @@ from test_report_stage import a_run
 from ebr_core.errors import InputError
 from flows.app.paper import CLAIMS
 from tasks.report.page import as_markdown
-from tasks.report.paper_page import describe_paper, read_claims
+from tasks.report.paper_page import describe_paper, model_of, read_claims
 
 
 def test_every_question_of_the_paper_has_its_claim() -> None:
@@ -48,3 +48,31 @@ def test_a_question_that_the_paper_does_not_ask_is_refused(tmp_path: Path) -> No
     run = a_run(tmp_path, "paperunknown", 0.1)
     with pytest.raises(InputError, match="P01 are not among"):
         describe_paper({}, {"world": run}, "today")
+
+
+def test_the_full_model_and_text_alone_are_columns_of_one_line(tmp_path: Path) -> None:
+    full, text = a_run(tmp_path, "paperfull", 0.3), a_run(tmp_path, "papertext", -0.3)
+    spec = yaml.safe_load((full / "experiment.yaml").read_text())
+    place = {"kind": "values", "searches": ["city"], "documents": ["city"]}
+    spec["arms"] = {arm: {"groups": {"place": place}} for arm in ("plain", "other")}
+    (full / "experiment.yaml").write_text(yaml.safe_dump(spec))
+    page = as_markdown("The paper", describe_paper(read_claims(CLAIMS), {"w": full, "w-text": text}, "today"))
+    (line,) = [line for line in page.splitlines() if "| other − plain |" in line and "; holds" in line]
+    cells = [cell.strip() for cell in line.split("|")]
+    header = next(row for row in page.splitlines() if "asks" in row)
+    columns = [cell.strip() for cell in header.split("|")]
+    assert cells[columns.index("logs")] == "w"
+    assert cells[columns.index("clicked, full model")].endswith("holds")
+    assert cells[columns.index("clicked, text alone")].endswith("contradicted")
+
+
+def test_a_list_reads_what_its_arms_read() -> None:
+    spec = {
+        "arms": {"text": {"groups": {}}, "all": {"groups": {"place": {}}}},
+        "ensembles": {"both": {"parts": ["text", "all"]}, "twice": {"parts": ["text", "text"]}},
+        "cascades": {"then": {"first": "text", "then": "twice"}, "last": {"first": "text", "then": "both"}},
+        "retrievals": {"hybrid": {"arm": "text"}, "boolean": {"arm": None}},
+    }
+    assert model_of(spec, "text@pq32") == model_of(spec, "then") == model_of(spec, "hybrid") == "text alone"
+    assert model_of(spec, "all+bm25") == model_of(spec, "both") == model_of(spec, "last") == "full model"
+    assert model_of(spec, "boolean") == "text alone"

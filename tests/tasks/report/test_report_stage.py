@@ -57,6 +57,7 @@ def a_run(home: Path, digest: str, better: float, seeds: int = 1, undecidable: d
         "popularity": ["head" if row % 2 else "tail" for row in rows],
         "target_new": rows % 50 == 0,
         "shares_no_word": rows % 9 == 0,
+        "shares_title": rows % 4 == 0,
         "place": pa.nulls(SEARCHES, pa.string()),
         "position": pa.array(1 + rows % 5, pa.int32()),
         "outcome": ["clicked"] * SEARCHES,
