@@ -19,7 +19,7 @@ from ebr_core.scratch import IN_RAM, Scratch
 from ebr_core.text.ngram_bags import Bags, take, with_queries
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.checkpoint import load_towers
-from ebr_core.towers.feature_config import SIDES, Features, Graph, Numbers, Side, Values
+from ebr_core.towers.feature_config import SIDES, Features, Graph, Location, Numbers, Side, Values
 from ebr_core.towers.fitted_features import (
     ColumnData,
     FittedFeatures,
@@ -241,7 +241,7 @@ def read_inputs(features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN
         match group:
             case Graph():
                 groups[name] = _dense(searcher_vectors[name], document_vectors[name], searcher_of)
-            case Values() | Numbers():
+            case Values() | Numbers() | Location():
                 sides = _sides(features, name)
                 groups[name] = bag_group(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
             case _:

