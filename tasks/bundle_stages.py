@@ -19,19 +19,15 @@ from data import extracted_log
 from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import index_files
 from ebr_core.search.modes import Mode
-from ebr_core.serving.model_bundle import (
+from ebr_core.serving.model_bundle import FUSION, open_bundle, seal, write_terms, write_training_queries
+from ebr_core.serving.query_towers import (
     CONTEXT,
-    FUSION,
     QUERY_SCHEMA,
     WEIGHTS,
     as_rows,
     fields_of,
     load_query_towers,
-    open_bundle,
     query_schema,
-    seal,
-    write_terms,
-    write_training_queries,
 )
 from tasks.artifacts import link, stage
 from tasks.bm25_stages import index_documents, read_bm25, read_documents

@@ -17,14 +17,8 @@ from ebr_core.search.hybrid_search import Radius
 from ebr_core.search.index_specs import Ivf
 from ebr_core.search.query_kinds import training_queries
 from ebr_core.search.weighted_fusion import FusionWeights
-from ebr_core.serving.model_bundle import (
-    FUSION,
-    QUERY_SCHEMA,
-    embed_query_table,
-    seal,
-    write_terms,
-    write_training_queries,
-)
+from ebr_core.serving.model_bundle import FUSION, seal, write_terms, write_training_queries
+from ebr_core.serving.query_towers import QUERY_SCHEMA, embed_query_table
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.text.terms import index_terms
 from ebr_core.towers.checkpoint import Checkpoint, save_towers

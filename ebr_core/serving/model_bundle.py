@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, assert_never
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,31 +14,25 @@ import pyarrow.parquet as pq
 from ebr_core.arrays import Float32
 from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import DedupedIndex, load
-from ebr_core.search.ensemble_vectors import concat_queries
 from ebr_core.search.hybrid_search import Radius
 from ebr_core.search.modes import Mode
 from ebr_core.search.nearest import search_cost
 from ebr_core.search.query_kinds import TrainingQueries
 from ebr_core.search.weighted_fusion import FusionWeights
+from ebr_core.serving.query_towers import (
+    WEIGHTS,
+    EnsembleParts,
+    check_canaries,
+    dimensions_of,
+    fields_of,
+    load_query_towers,
+)
 from ebr_core.text.terms import Terms
-from ebr_core.towers.checkpoint import Checkpoint, embed_queries, load_towers, query_columns, searcher_rows
+from ebr_core.towers.checkpoint import Checkpoint
 
 FORMAT = 3
-WEIGHTS = "ensemble.json"  # next to the folders 0, 1, … of an ensemble's towers
-TOLERANCE = 1e-5  # largest difference in a canary's vector
 FUSION = "fusion.json"  # the weights of BM25 and cosine
-QUERY_SCHEMA = pa.schema(  # a query with its searcher and context; all but the query may be null
-    [(name, pa.string()) for name in ("query", "searcher_id", "city", "region", "country", "language")]
-)
-CONTEXT = tuple(QUERY_SCHEMA.names[1:])
 _CHUNK_BYTES = 1 << 20
-
-
-class EnsembleParts(NamedTuple):
-    """The towers of an ensemble, whose weighted query vectors are concatenated."""
-
-    models: tuple[Checkpoint, ...]
-    weights: tuple[float, ...]
 
 
 class Bundle(NamedTuple):
@@ -63,43 +56,6 @@ class Bundle(NamedTuple):
     known: TrainingQueries
 
 
-def query_schema(fields: Iterable[str]) -> pa.Schema:
-    """The columns of a query to a model that reads these fields; each field is a list of texts, or null."""
-    return pa.schema([*QUERY_SCHEMA, *(pa.field(name, pa.list_(pa.string())) for name in fields)])
-
-
-def fields_of(towers: Checkpoint | EnsembleParts) -> tuple[str, ...]:
-    """The columns of a search that the towers read besides QUERY_SCHEMA, in order."""
-    models = towers.models if isinstance(towers, EnsembleParts) else (towers,)
-    return tuple(sorted({name for model in models for name in query_columns(model)} - set(QUERY_SCHEMA.names)))
-
-
-def embed_query_table(towers: Checkpoint | EnsembleParts, queries: pa.Table) -> Float32:
-    """(Q, D) unit vectors of queries with their context, a table with query_schema of the fields that the towers read.
-
-    (h, Q, D) if the towers give a query several vectors. A query without any known feature has the zero vector.
-    """
-    match towers:
-        case EnsembleParts():
-            return concat_queries([embed_query_table(model, queries) for model in towers.models], towers.weights)
-        case Checkpoint():
-            return _embed(towers, queries)
-        case _:
-            assert_never(towers)
-
-
-def _embed(towers: Checkpoint, queries: pa.Table) -> Float32:
-    columns = {name: queries[name].combine_chunks() for name in queries.column_names}
-    ids = np.array([(searcher_id or "").encode() for searcher_id in columns["searcher_id"].to_pylist()], np.bytes_)
-    return embed_queries(towers, columns["query"], searcher_rows(towers, ids), columns)
-
-
-def as_rows(vectors: Float32) -> Float32:
-    """(Q, h · D): a row for each query, with its vectors concatenated."""
-    views = vectors if vectors.ndim == 3 else vectors[None]
-    return np.ascontiguousarray(views.transpose(1, 0, 2).reshape(views.shape[1], -1))
-
-
 def file_digest(path: Path) -> str:
     """The SHA-256 digest of a file, in hexadecimal."""
     digest = hashlib.sha256()
@@ -107,24 +63,6 @@ def file_digest(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def load_query_towers(folder: Path) -> Checkpoint | EnsembleParts:
-    """The towers in a bundle's folder `towers`: those of an arm, or of all parts of an ensemble."""
-    if not (folder / WEIGHTS).exists():
-        return load_towers(folder)
-    weights = tuple(json.loads((folder / WEIGHTS).read_text())["weights"])
-    return EnsembleParts(tuple(load_towers(folder / str(part)) for part in range(len(weights))), weights)
-
-
-def _dimensions(towers: Checkpoint | EnsembleParts) -> int:
-    match towers:
-        case EnsembleParts():
-            return sum(model.tower.dimensions for model in towers.models)
-        case Checkpoint():
-            return towers.tower.dimensions
-        case _:
-            assert_never(towers)
 
 
 def _towers_digest(digests: dict[str, str]) -> str:
@@ -166,13 +104,13 @@ def open_bundle(folder: Path) -> Bundle:
     index = load(folder)
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
     documents = pq.read_table(folder / "documents.parquet").combine_chunks()
-    if not index.documents == len(vectors) == documents.num_rows or index.index.d != _dimensions(towers):
+    if not index.documents == len(vectors) == documents.num_rows or index.index.d != dimensions_of(towers):
         raise InputError(
             f"{folder}: index of {index.documents} × {index.index.d}, {len(vectors)} vectors, "
-            f"{documents.num_rows} documents and towers of {_dimensions(towers)} dimensions do not belong together; "
+            f"{documents.num_rows} documents and towers of {dimensions_of(towers)} dimensions do not belong together; "
             "make the bundle again"
         )
-    canaries = _check_canaries(folder, towers)
+    canaries = check_canaries(folder, towers)
     radius = folder / "radius.json"
     return Bundle(
         manifest["arm"],
@@ -209,21 +147,6 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
     changed = [name for name, digest in manifest["files"].items() if actual[name] != digest]
     if changed:
         raise InputError(f"{folder}: {', '.join(changed)} changed since it was made; make the bundle again")
-
-
-def _check_canaries(folder: Path, towers: Checkpoint | EnsembleParts) -> Float32:
-    """The vectors of the canary queries. Raises InputError if they differ from those stored with the model."""
-    canaries = pq.read_table(folder / "canaries.parquet")
-    stored = np.asarray(canaries["vector"].combine_chunks().flatten(), np.float32).reshape(canaries.num_rows, -1)
-    vectors = embed_query_table(towers, canaries)
-    rows = as_rows(vectors)
-    difference = np.abs(rows - stored).max(initial=0) if rows.shape == stored.shape else np.inf
-    if difference > TOLERANCE:
-        raise InputError(
-            f"{folder}: canary queries come out {difference:.1e} from their stored vectors, at most {TOLERANCE} is "
-            "allowed: this code or these libraries embed differently; use the versions in the manifest"
-        )
-    return vectors
 
 
 def write_training_queries(known: TrainingQueries, folder: Path) -> None:

@@ -19,7 +19,8 @@ from ebr_core.search.conditions import Mask, Near, condition_mask, contains_nn, 
 from ebr_core.search.hybrid_search import RRF, reciprocal_rank_fusion, search_within, within_radius
 from ebr_core.search.query_kinds import query_kinds
 from ebr_core.search.weighted_fusion import cosines_of, fuse_weighted, normalise, pool_rows
-from ebr_core.serving.model_bundle import CONTEXT, Bundle, embed_query_table
+from ebr_core.serving.model_bundle import Bundle
+from ebr_core.serving.query_towers import CONTEXT, embed_query_table
 from ebr_core.serving.search_query import AnswerMode, SearchQuery, queries_as_table
 from ebr_core.text.terms import QueryWord, match_query, words_in_documents, words_of
 

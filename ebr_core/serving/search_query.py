@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from ebr_core.frozen import Frozen
 from ebr_core.search.conditions import parse
-from ebr_core.serving.model_bundle import QUERY_SCHEMA, query_schema
+from ebr_core.serving.query_towers import QUERY_SCHEMA, query_schema
 
 AnswerMode = Literal["ebr", "hybrid", "weighted", "boolean"]
 Scalar = bool | int | float | str

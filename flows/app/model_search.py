@@ -16,8 +16,9 @@ from rich.table import Table
 
 from data.damaged import refuse_brotli_file
 from ebr_core.errors import InputError
-from ebr_core.serving.model_bundle import QUERY_SCHEMA, Bundle, embed_query_table, open_bundle, query_schema
+from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.serving.query_answer import Hit, answer
+from ebr_core.serving.query_towers import QUERY_SCHEMA, embed_query_table, query_schema
 from ebr_core.serving.search_query import SearchQuery
 from tasks.bundle_stages import bundle_of, models_of
 

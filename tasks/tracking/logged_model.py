@@ -16,7 +16,7 @@ from mlflow.types.schema import Array
 from prefect import task
 
 import ebr_core
-from ebr_core.serving.model_bundle import QUERY_SCHEMA, fields_of, load_query_towers
+from ebr_core.serving.query_towers import QUERY_SCHEMA, fields_of, load_query_towers
 from tasks.kinds import ModelBundle
 from tasks.nights.night_records import Champion
 from tasks.tracking.mlflow_store import night_run

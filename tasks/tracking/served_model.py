@@ -12,8 +12,9 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ebr_core.errors import InputError
-from ebr_core.serving.model_bundle import QUERY_SCHEMA, as_rows, embed_query_table, open_bundle
+from ebr_core.serving.model_bundle import open_bundle
 from ebr_core.serving.query_answer import answer
+from ebr_core.serving.query_towers import QUERY_SCHEMA, as_rows, embed_query_table
 from ebr_core.serving.search_query import SearchQuery, queries_as_table
 
 

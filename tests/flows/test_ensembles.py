@@ -19,8 +19,9 @@ from data.experiment.experiment_spec import REFIT, Experiment
 from ebr_core.errors import InputError
 from ebr_core.search.ensemble_vectors import concat_queries
 from ebr_core.search.nearest import search_index
-from ebr_core.serving.model_bundle import EnsembleParts, embed_query_table, open_bundle
+from ebr_core.serving.model_bundle import open_bundle
 from ebr_core.serving.query_answer import answer
+from ebr_core.serving.query_towers import EnsembleParts, embed_query_table
 from ebr_core.serving.search_query import SearchQuery
 from flows.app.check import describe_experiment
 from flows.arms import refit_runs, train_run

@@ -19,8 +19,9 @@ from data.experiment.experiment_spec import Experiment
 from data.experiment.log_config import Simulated, Split, Tables
 from ebr_core.errors import InputError
 from ebr_core.search.index_specs import Exact
-from ebr_core.serving.model_bundle import embed_query_table, open_bundle
+from ebr_core.serving.model_bundle import open_bundle
 from ebr_core.serving.query_answer import answer
+from ebr_core.serving.query_towers import embed_query_table
 from ebr_core.serving.search_query import SearchQuery, queries_as_table
 from ebr_core.text.bm25_config import Bm25
 from ebr_core.towers.checkpoint import embed_queries, load_towers, query_columns, searcher_rows

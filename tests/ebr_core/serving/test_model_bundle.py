@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from ebr_core.errors import InputError
 from ebr_core.search.ensemble_vectors import concat_documents, concat_queries
-from ebr_core.serving.model_bundle import WEIGHTS, Bundle, EnsembleParts, as_rows, embed_query_table, open_bundle, seal
+from ebr_core.serving.model_bundle import Bundle, open_bundle, seal
 from ebr_core.serving.query_answer import answer
+from ebr_core.serving.query_towers import WEIGHTS, EnsembleParts, as_rows, embed_query_table
 from ebr_core.serving.search_query import SearchQuery, queries_as_table
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.checkpoint import Checkpoint
