@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 import pyarrow.parquet as pq
 
-from tasks.bundle_stages import bundle_of, models_of
+from tasks.served_models import bundle_of, models_of
 
 SINGLE_REQUESTS = 1_000  # requests one after the other
 CONNECTIONS = 64

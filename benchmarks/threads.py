@@ -100,7 +100,7 @@ def batch_times() -> Iterator[float]:
     from rich.console import Console
 
     from flows.app.model_search import answer_file, open_model
-    from tasks.bundle_stages import bundle_of, models_of
+    from tasks.served_models import bundle_of, models_of
 
     bundle = open_model(None, None, None)
     canaries = pq.read_table(bundle_of(models_of(None), None) / "canaries.parquet").drop_columns("vector")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from data.experiment.experiment_spec import Experiment
-from ebr_core.search.modes import Mode
 from flows.arms import ArmRun, TrainedArms
 from flows.hybrids import Fusions
 from flows.sources import ColumnSets, EvalSets, Source
-from flows.submit import settle, submit
+from flows.submit import submit
 from flows.vectors import ArmVectors, Indexes, Radii, served_index
-from tasks.bundle_stages import bundle, champion_of, tabulate
+from tasks.bundle_stages import bundle, tabulate
 from tasks.kinds import ModelBundle, TunedBm25
 
 
@@ -57,11 +54,3 @@ def build_bundles(
 def parts_of_run(spec: Experiment, run: ArmRun) -> list[ArmRun]:
     """The arms and seeds of an ensemble; for an arm, its own run."""
     return spec.ensembles[run[0]].runs(run[1], spec.seeds) if run[0] in spec.ensembles else [run]
-
-
-def served_arm(fusions: Fusions, bundles: Mapping[str, ModelBundle]) -> tuple[str, Mode] | None:
-    """The champion and its mode: the highest validation recall among those with a bundle; None without bundles. Waits
-    for them."""
-    modes, _ = settle({name: mode for (name, _), mode in fusions.modes.items()})
-    champion = champion_of(settle(bundles)[0], modes)
-    return champion and champion[:2]

@@ -10,22 +10,16 @@ from prefect.client.schemas.objects import State
 from data.experiment.experiment_file import load_experiment
 from flows.arms import train_arms
 from flows.bundles import build_bundles
+from flows.evaluated_lists import audit_run, evaluate_run, evaluated_lists, refit_lists
 from flows.hybrids import fuse_test, fuse_validation
 from flows.lists import rank_all_targets, retrieve_test, retrieve_validation
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.refit import refit_champion
 from flows.rerankers import train_rerankers
-from flows.run import (
-    audit_run,
-    conclude,
-    evaluate_run,
-    evaluated_lists,
-    finish_run,
-    refit_lists,
-    select_champion,
-    settle_run,
-)
+from flows.run import conclude, finish_run, select_champion
+from flows.served import bundle_reranked, measure_reranked
+from flows.settled_run import Stages, settle_run
 from flows.sources import (
     extract_log,
     extract_named_columns,
@@ -70,10 +64,11 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     fused = fuse_test(spec, source, vectors, test, fusions, searches, bm25)
     ranks = rank_all_targets(spec, vectors, searches)
     bundles = build_bundles(spec, source, columns, arms, vectors, indexes, radii, fusions, searches, bm25)
+    bundles |= bundle_reranked(spec, source, searches, indexes, rerankers, bundles)
+    reranked = measure_reranked(spec, validation, searches)
     refit = refit_champion(spec, source, columns, arms, vectors, indexes, radii, fusions, bundles, searches, bm25)
-    run = settle_run(
-        spec, features, arms, vectors, indexes, rerankers, validation, test, fusions, fused, ranks, bundles, refit
-    )
+    trained = features, arms, vectors, indexes, rerankers
+    run = settle_run(spec, Stages(*trained, validation, test, fusions, fused, ranks, reranked, bundles, refit))
     evaluated = [*evaluated_lists(spec, source, run.test, run.towers), *refit_lists(spec, run.refit)]
     served = select_champion(spec, name, run)
     results = evaluate_run(spec, source, searches, run, evaluated, served)

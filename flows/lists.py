@@ -48,6 +48,7 @@ class Lists(NamedTuple):
     indexed: dict[tuple[ArmRun, str], RetrievedList]  # arms and ensembles; for the test with each index
     combined: dict[ListRun, RetrievedList]  # retrievals, cascades, rankers, filters
     indexes: Indexes  # over the documents of the part
+    exact: dict[ArmRun, RetrievedList]  # cascades and rankers by exact search, of the seed that is served
 
 
 class _ListInputs(NamedTuple):
@@ -85,7 +86,7 @@ def retrieve_test(
     inputs = _ListInputs(
         *(spec, source, "test", searches.test, vectors.test, vectors, indexes, radii, rerankers, bm25, baselines), k
     )
-    return Lists(baselines, _indexed(inputs, list(indexes)), _combined(inputs), indexes)
+    return Lists(baselines, _indexed(inputs, list(indexes)), _combined(inputs), indexes, {})
 
 
 def retrieve_validation(
@@ -103,14 +104,15 @@ def retrieve_validation(
     validation."""
     validation, k = searches.validation, max(spec.evaluation.ks)
     if validation is None:
-        return Lists({}, {}, {}, {})
+        return Lists({}, {}, {}, {}, {})
     baselines = _baselines(spec, source, bm25, own_lists, validation, k, ("validation",))
     inputs = _ListInputs(
         *(spec, source, "validation", validation, vectors.validation, vectors, {}, radii, rerankers, bm25, baselines),
         k,
     )
     runs = [(run, EXACT) for run in evaluated_runs(spec, vectors)]
-    return Lists(baselines, _indexed(inputs, runs), _combined(inputs), inputs.indexes)
+    indexed, combined = _indexed(inputs, runs), _combined(inputs)
+    return Lists(baselines, indexed, combined, inputs.indexes, _exact(inputs, combined))
 
 
 def rank_all_targets(spec: Experiment, vectors: ArmVectors, searches: EvalSets) -> dict[ArmRun, TargetRanks]:
@@ -170,6 +172,17 @@ def _combined(inputs: _ListInputs) -> dict[ListRun, RetrievedList]:
         for name, settings in inputs.spec.combined_lists.items()
         for seed in _seeds_of(inputs, settings)
     }
+
+
+def _exact(inputs: _ListInputs, combined: dict[ListRun, RetrievedList]) -> dict[ArmRun, RetrievedList]:
+    """The cascades and rankers of the seed that is served, by exact search: what is served is chosen by these."""
+    lists, seed = {}, inputs.spec.seeds[0]
+    reordered: dict[str, Cascade | Ranker] = {**inputs.spec.cascades, **inputs.spec.rankers}
+    for name, settings in reordered.items():
+        by_exact = settings.model_copy(update={"index": EXACT})
+        is_exact = settings.index == EXACT
+        lists[name, seed] = combined[name, seed] if is_exact else _combined_list(inputs, name, by_exact, seed)
+    return lists
 
 
 def _part(inputs: _ListInputs) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ from data.experiment.experiment_spec import Experiment
 from ebr_core.arrays import Float64
 from ebr_core.errors import InputError
 from flows.challenger import NightPlan
-from tasks.bundle_stages import models_of
 from tasks.kinds import DayRecall
 from tasks.nights.day_checks import fits, has_drifted
 from tasks.nights.night_records import Night, champions_of
+from tasks.served_models import models_of
 
 
 def choose_days(log_days: list[date], day: date | None, first: date | None, last: date | None) -> list[date]:
@@ -50,7 +50,7 @@ def choose_arm(experiment: str, spec: Experiment, nights: list[Night]) -> str:
     if name is None and champions and champions[-1].arm in arms:
         name = champions[-1].arm
     if name is None:
-        name = next(iter(arms)) if len(arms) == 1 else _run_champion(experiment)
+        name = next(iter(arms)) if len(arms) == 1 else _run_champion(experiment, spec)
     if name not in arms:
         raise InputError(
             f"{experiment} has several arms ({', '.join(arms)}) and no champion yet: name one in nightly.arm, or let "
@@ -59,12 +59,32 @@ def choose_arm(experiment: str, spec: Experiment, nights: list[Night]) -> str:
     return name
 
 
-def _run_champion(experiment: str) -> str:
-    """The champion of `ebr run`, which validation chose; an empty text if there is none."""
+def _run_champion(experiment: str, spec: Experiment) -> str:
+    """The champion of `ebr run`, which validation chose; of a cascade or ranker, the arm whose lists it reorders; an
+    empty text if there is none."""
     try:
-        return str(models_of(experiment)["champion"])
+        champion = str(models_of(experiment)["champion"])
     except InputError:
         return ""
+    return _reordered(spec).get(champion, champion)
+
+
+def _reordered(spec: Experiment) -> dict[str, str]:
+    """Cascade or ranker → the arm or ensemble whose lists it reorders."""
+    return {name: lists.vector_sources[0] for name, lists in {**spec.cascades, **spec.rankers}.items()}
+
+
+def describe_unrenewed(spec: Experiment, arm: str, mode: str | None) -> str:
+    """A sentence on the cascades and rankers of the arm, which nights do not renew; empty without any.
+
+    mode: that of the champion after the night; None without a champion.
+    """
+    names = [name for name, reordered in _reordered(spec).items() if reordered == arm]
+    if not names:
+        return ""
+    listed, verb = ", ".join(names), "is" if len(names) == 1 else "are"
+    sentence = f"{listed} {verb} not renewed at night: a night trains one arm, on all clicks but the newest"
+    return sentence + (f"; the champion answers in mode {mode}" if mode else "")
 
 
 def choose_training(

@@ -26,7 +26,7 @@ from flows.challenger import (
     train_challenger,
 )
 from flows.ebr import DEFAULT
-from flows.night_choices import choose_arm, choose_days, choose_training, recalls_of
+from flows.night_choices import choose_arm, choose_days, choose_training, describe_unrenewed, recalls_of
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER
 from flows.raw_files import partitions_of
@@ -49,6 +49,7 @@ from tasks.nights.night_records import (
 )
 from tasks.nights.notice import notify
 from tasks.partition_stage import days_of
+from tasks.served_models import mode_of_bundle
 from tasks.tracking.mlflow_store import track_night
 
 
@@ -216,6 +217,7 @@ def judge_day(plan: NightPlan, nights: list[Night], draft: Night, name: str) -> 
             "champion_recall": float(recalls_of(champion_recall).mean()) if champion_recall else None,
             "against": comparisons,
             "champion": champion,
+            "unrenewed": describe_unrenewed(plan.spec, name, mode_of_bundle(champion.bundle) if champion else None),
         }
     )
 

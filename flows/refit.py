@@ -9,8 +9,9 @@ from data.experiment.experiment_spec import REFIT, Experiment
 from ebr_core.search.index_specs import EXACT
 from ebr_core.search.modes import row_of
 from flows.arms import ArmRun, TrainedArms, refit_runs
-from flows.bundles import parts_of_run, served_arm
+from flows.bundles import parts_of_run
 from flows.hybrids import Fusions
+from flows.served import served_arm
 from flows.sources import ColumnSets, EvalSets, FeatureSets, Source, featurize
 from flows.submit import failure_reason, result, settle, submit
 from flows.vectors import ArmVectors, Indexes, Radii, served_index

@@ -13,12 +13,13 @@ from data.experiment.experiment_spec import Experiment
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from flows.arms import TrainedArms, train_arms
+from flows.evaluated_lists import evaluate_on_validation
 from flows.hybrids import Fusions, fuse_validation
 from flows.lists import Lists, retrieve_validation
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.rerankers import train_rerankers
-from flows.run import evaluate_on_validation, settle_lists
+from flows.settled_run import settle_lists
 from flows.sources import (
     EvalSets,
     Source,

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from prefect import task
 
 from data import extracted_log
-from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import index_files
-from ebr_core.search.modes import Mode
 from ebr_core.serving.model_bundle import FUSION, open_bundle, seal, write_terms, write_training_queries
 from ebr_core.serving.query_towers import (
     CONTEXT,
@@ -33,7 +27,6 @@ from tasks.artifacts import link, stage
 from tasks.bm25_stages import index_documents, read_bm25, read_documents
 from tasks.eval_sets import read_sample
 from tasks.fusion_stages import fusion_depth, read_mode, training_queries_of
-from tasks.home import artifacts, home
 from tasks.kinds import (
     BuiltIndex,
     BundleTables,
@@ -123,15 +116,11 @@ def bundle(
     if manifest["vectors"] != vectors.digest:
         raise ValueError(f"this index belongs to vectors {manifest['vectors']}, not to {vectors.digest}")
     digests = [part.digest for part in towers]
-    facts = {"arm": arm, "seed": seed, "towers": digests, "index": manifest["spec"], "setting": manifest["setting"]}
+    facts = {"arm": arm, "seed": seed, "towers": digests, "vectors": vectors.digest}
+    facts |= {"index": manifest["spec"], "setting": manifest["setting"]}
     seal(folder, facts | {"mode": read_mode(served)[0], "k": max(ks), "depth": fusion_depth(ks)})
     with show_progress(f"bundle {arm}", 1):
         open_bundle(folder)
-
-
-def mode_of_bundle(bundle: ModelBundle) -> str:
-    """The mode in which a bundle answers; "hybrid" for one of an earlier version."""
-    return str(json.loads((bundle.folder / "manifest.json").read_text()).get("mode", "hybrid"))
 
 
 def _with_fields(canaries: pa.Table, columns: list[ExtraColumns], fields: Iterable[str]) -> pa.Table:
@@ -143,75 +132,3 @@ def _with_fields(canaries: pa.Table, columns: list[ExtraColumns], fields: Iterab
     for name, column in values.items():
         canaries = canaries.append_column(name, column)
     return canaries.select(query_schema(fields).names).cast(query_schema(fields))
-
-
-def champion_of(bundles: Mapping[str, ModelBundle], modes: Mapping[str, ServedMode]) -> tuple[str, Mode, float] | None:
-    """(the champion, its mode, their validation recall): the highest (never by the test); None without bundles.
-
-    modes: the mode of each bundle.
-    """
-    chosen = {arm: read_mode(modes[arm]) for arm in sorted(bundles)}
-    champion = max(chosen, key=lambda arm: chosen[arm][1], default=None)
-    return None if champion is None else (champion, *chosen[champion])
-
-
-@task(name="publish_champion")
-def publish_champion(
-    experiment: str, bundles: dict[str, ModelBundle], modes: dict[str, ServedMode]
-) -> tuple[str, Mode, float] | None:
-    """The champion, see champion_of; None without bundles.
-
-    Write it, with the places of all bundles, to EBR_HOME/models/<experiment>.json, which the pages and the command
-    line read. The file is replaced in one step.
-    """
-    champion = champion_of(bundles, modes)
-    if champion is None:
-        return None
-    chosen = {arm: read_mode(modes[arm]) for arm in bundles}
-    content = {
-        "experiment": experiment,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "champion": champion[0],
-        "models": {
-            arm: {"bundle": bundles[arm].folder.name, "mode": mode, "validation_recall": recall}
-            for arm, (mode, recall) in sorted(chosen.items(), key=lambda item: -item[1][1])
-        },
-    }
-    publish(experiment, content)
-    return champion
-
-
-def publish(experiment: str, content: dict[str, Any]) -> None:
-    """Replace EBR_HOME/models/<experiment>.json by this content, in one step."""
-    folder = home() / "models"
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".{experiment}.{os.getpid()}"
-    unfinished.write_text(json.dumps(content, indent=1))
-    unfinished.replace(folder / f"{experiment}.json")
-
-
-def models_of(experiment: str | None) -> dict[str, Any]:
-    """The content that publish_champion wrote for an experiment, by default for the one that ran last.
-
-    Raises InputError if no such experiment has run.
-    """
-    folder = home() / "models"
-    files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
-    if experiment is not None:
-        files = [path for path in files if path.stem == experiment]
-    if not files:
-        experiments = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none yet"
-        missing = f"no model of experiment {experiment!r}" if experiment else "no model"
-        raise InputError(
-            f"{missing} under {home()} (there are: {experiments}); run an experiment with arms first: ebr run …"
-        )
-    content: dict[str, Any] = json.loads(files[-1].read_text())
-    return content
-
-
-def bundle_of(content: dict[str, Any], arm: str | None) -> Path:
-    """The folder of an arm's bundle, by default the champion's. Raises InputError if there is no such arm."""
-    arm = arm or content["champion"]
-    if arm not in content["models"]:
-        raise InputError(f"no model {arm!r} of {content['experiment']}; there are {', '.join(content['models'])}")
-    return artifacts() / str(content["models"][arm]["bundle"])

@@ -19,6 +19,7 @@ from ebr_core.arrays import Bool, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.parallel import use_threads
+from ebr_core.rerank.pair_features import feature_matrix
 from ebr_core.rerank.relevance_filter import fit, held_out_mask, probabilities
 from ebr_core.search.deduped_index import load
 from ebr_core.search.exclusions import first_allowed
@@ -46,7 +47,7 @@ from tasks.kinds import (
     Vectors,
 )
 from tasks.progress import show_progress
-from tasks.ranker_inputs import lists_of, matrix, read_lists
+from tasks.ranker_inputs import lists_of, read_lists
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 from tasks.training_inputs import read_corpus
 
@@ -197,7 +198,7 @@ def fit_filter(
         query_vectors(tower, corpus.inputs, unique_searches),
         vectors,
     )
-    names, rows = matrix(lists, "cosine", "none", search_pos, documents, np.ones_like(search_pos))
+    names, rows = feature_matrix(lists.pairs, "cosine", "none", search_pos, documents, np.ones_like(search_pos))
     if "popularity" in names:
         popularity = rows[:, names.index("popularity")]
         # An example's own click must not give it away.
@@ -262,14 +263,16 @@ def retrieve_filtered(
     threshold = json.loads((relevance_filter.folder / "filter.json").read_text())["threshold"]
     started = time.perf_counter()
     with show_progress("filter", 1):
-        nearest, _ = search_index(deduped_index, lists.queries, lists.sample.depth(k))
+        nearest, _ = search_index(deduped_index, lists.pairs.queries, lists.sample.depth(k))
         rows = as_document_rows(first_allowed(nearest, lists.sample.excluded, k), candidates)
         search_pos, pos = (part.astype(np.int32) for part in np.nonzero(rows >= 0))
-        names, features = matrix(lists, "cosine", "none", search_pos, rows[search_pos, pos], np.ones_like(search_pos))
+        names, features = feature_matrix(
+            lists.pairs, "cosine", "none", search_pos, rows[search_pos, pos], np.ones_like(search_pos)
+        )
         assert names == model.feature_name(), "a filter reads the features that it was fitted on"
         is_bad = probabilities(model, features, threads) < threshold
         rows[search_pos[is_bad], pos[is_bad]] = -1
     rows = pack_left(rows)
     seconds = time.perf_counter() - started
-    compared = search_cost(deduped_index, lists.queries, k)[0]
+    compared = search_cost(deduped_index, lists.pairs.queries, k)[0]
     save_retrieved(Retrieved(rows, compared, count_returned(rows), seconds), folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from data.experiment.experiment_spec import Experiment
 from ebr_core.frozen import Frozen
 from ebr_core.search.modes import Mode, row_of
@@ -43,14 +45,15 @@ class CostSource(Frozen):
 class ServedRow(Frozen):
     """The row of the results by which the champion answers: chosen on the validation."""
 
-    arm: str  # or ensemble
+    arm: str  # or ensemble, cascade, ranker
     mode: Mode
     index: str
     recall: float  # on the validation, at the main K
+    refused: dict[str, str] = Field(default_factory=dict)  # cascade or ranker → the reason why no bundle holds it
 
     @property
     def row(self) -> str:
-        """The name of the row: the arm, or its hybrid with BM25."""
+        """The name of the row: the arm, its hybrid with BM25, the cascade or the ranker."""
         return row_of(self.arm, self.mode)
 
 
@@ -69,7 +72,7 @@ class FinishedRun(Frozen):
     feedback: tuple[FeedbackResult, ...]
     costs: tuple[CostSource, ...]
     indexes: dict[str, dict[str, BuiltIndex]]  # arm-seed → name → index
-    bundles: dict[str, ModelBundle]  # arm or ensemble → bundle
+    bundles: dict[str, ModelBundle]  # arm, ensemble, cascade or ranker → bundle
     lists: tuple[EvaluatedList, ...]  # what was evaluated on the test
     champion: str | None  # the row that validation chose, and that is served
     failures: dict[str, str]  # label of a stage → error

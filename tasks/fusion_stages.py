@@ -19,7 +19,7 @@ from ebr_core.parallel import use_threads
 from ebr_core.search.deduped_index import load
 from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.hybrid_search import reciprocal_rank_fusion
-from ebr_core.search.modes import FUSION_DEPTH, MODES, Mode
+from ebr_core.search.modes import FUSION_DEPTH, MODES, RERANKED, Mode
 from ebr_core.search.nearest import search_cost, search_index
 from ebr_core.search.query_kinds import KINDS, TrainingQueries, query_kinds, training_queries
 from ebr_core.search.weighted_fusion import (
@@ -211,17 +211,18 @@ def _pool(
 def choose_mode(folder: Path, eval_set: EvalSet, lists: dict[str, RetrievedList], k: int) -> None:
     """Write mode.json: the mode whose list has the highest recall@K on clicks, and the recall of each.
 
-    eval_set: of the validation; lists: by mode. Equal modes are taken in the order of MODES, the simplest first.
+    eval_set: of the validation; lists: by mode, of an arm or, in mode reranked alone, of a cascade or ranker. Equal
+    modes are taken in the order of MODES, the simplest first.
     """
     sample = read_sample(eval_set)
     searches, targets = sample.for_targets("clicked")
     recalls = {}
     for mode, retrieved in lists.items():
         outcome = load_retrieved(retrieved)
-        assert not isinstance(outcome, str), "an arm has a list in every mode"
+        assert not isinstance(outcome, str), "what is made of arms has a list"
         recall: Float64 = recall_at_k(hits(outcome.rows[searches["at"]], targets), targets, k)
         recalls[mode] = float(recall.mean())
-    chosen = max((mode for mode in MODES if mode in recalls), key=lambda mode: recalls[mode])
+    chosen = max((mode for mode in (*MODES, RERANKED) if mode in recalls), key=lambda mode: recalls[mode])
     (folder / "mode.json").write_text(json.dumps({"mode": chosen, "recalls": recalls}, indent=1))
 
 

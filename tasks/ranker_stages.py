@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 
 from data import extracted_log
@@ -17,6 +16,7 @@ from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.parallel import use_threads
 from ebr_core.rerank.examination import FEWEST_CLICKS, Examination, fit_examination, inverse_propensities
+from ebr_core.rerank.pair_features import feature_matrix, rank_lists, read_ranker
 from ebr_core.rerank.ranker_features import (
     Examples,
     Ranker,
@@ -26,7 +26,6 @@ from ebr_core.rerank.ranker_features import (
     feature_group,
     sample_unshown,
     select_results,
-    sort_lists,
 )
 from ebr_core.rerank.trees import NDCG_K, grow
 from ebr_core.search.deduped_index import DedupedIndex, load
@@ -36,10 +35,9 @@ from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import BuiltIndex, EvalSet, ExaminationRates, Log, RetrievedList, TrainedRanker, TunedBm25, Vectors
 from tasks.progress import show_progress
-from tasks.ranker_inputs import RankerLists, matrix, read_lists
+from tasks.ranker_inputs import RankerLists, read_lists
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
 
-CELLS = 2**25  # feature values at a time
 BIAS = {
     "propensities": "clicks are weighted by inverse propensities from shuffled lists",
     "position": "the position is a feature, fixed at 1 when scoring: some position bias remains",
@@ -106,10 +104,10 @@ def train_ranker(
     with show_progress("train ranker", 1):
         retrieved = _retrieve(lists, load(index.folder), spec.depth)
         training, held_out, bias = _examples(log, lists, retrieved, spec, seed, examination_rates)
-        names, rows = matrix(lists, spec.embedding, bias, training.searches, training.documents, training.positions)
-        _, held_rows = matrix(
-            lists, spec.embedding, bias, held_out.searches, held_out.documents, np.ones_like(held_out.positions)
-        )
+        pairs = training.searches, training.documents, training.positions
+        names, rows = feature_matrix(lists.pairs, spec.embedding, bias, *pairs)
+        held_pairs = held_out.searches, held_out.documents, np.ones_like(held_out.positions)
+        _, held_rows = feature_matrix(lists.pairs, spec.embedding, bias, *held_pairs)
         trees = grow(rows, training, held_rows, held_out, names, spec, seed, threads)
     (folder / "ranker.txt").write_text(trees.text)
     gains: dict[str, float] = {}
@@ -148,43 +146,26 @@ def retrieve_ranked(
     """Write a list: the documents that the vectors retrieve through their index, the first `depth` of them ordered by
     the ranker. Documents compared or scored count as scanned."""
     use_threads(threads)
-    lists, summary, deduped_index = (
+    lists, model, deduped_index = (
         read_lists(log, eval_set, bm25, vectors),
-        read_ranker_summary(ranker),
+        read_ranker(ranker.folder),
         load(index.folder),
     )
-    booster = lightgbm.Booster(model_str=(ranker.folder / "ranker.txt").read_text())
     started = time.perf_counter()
     with show_progress("rank", 1):
         retrieved = _retrieve(lists, deduped_index, max(spec.depth, k))
         head = retrieved[:, : spec.depth]
-        for first, part in _blocks(head, len(summary["features"])):
-            search, pos = np.nonzero(part >= 0)
-            ones = np.ones(len(search), np.int32)
-            names, rows = matrix(
-                lists, spec.embedding, summary["bias"], (first + search).astype(np.int32), part[search, pos], ones
-            )
-            assert names == summary["features"], "a ranker reads the features that it was trained on"
-            scores = np.full(part.shape, -np.inf, np.float32)
-            scores[search, pos] = booster.predict(rows, num_threads=threads)
-            retrieved[first : first + len(part), : spec.depth] = sort_lists(scores, part)
+        retrieved[:, : spec.depth] = rank_lists(model, spec.embedding, lists.pairs, head, threads)[0]
     seconds = time.perf_counter() - started
-    compared = search_cost(deduped_index, lists.queries, retrieved.shape[1])[0] + (head >= 0).sum(1)
+    compared = search_cost(deduped_index, lists.pairs.queries, retrieved.shape[1])[0] + (head >= 0).sum(1)
     save_retrieved(Retrieved(retrieved[:, :k], compared, count_returned(retrieved[:, :k]), seconds), folder)
-
-
-def _blocks(lists: Int32, features: int) -> Iterator[tuple[int, Int32]]:
-    """(first, lists from there on), as many at a time as have CELLS feature values."""
-    step = max(1, CELLS // max(1, lists.shape[1] * features))
-    for first in range(0, len(lists), step):
-        yield first, lists[first : first + step].copy()
 
 
 def _retrieve(lists: RankerLists, deduped_index: DedupedIndex, depth: int) -> Int32:
     """(S, depth) document rows, fewer columns if fewer documents are candidates."""
     candidates = lists.sample.candidates
     depth = min(depth, len(candidates))
-    rows, _ = search_index(deduped_index, lists.queries, lists.sample.depth(depth))
+    rows, _ = search_index(deduped_index, lists.pairs.queries, lists.sample.depth(depth))
     return as_document_rows(first_allowed(rows, lists.sample.excluded, depth), candidates)
 
 
@@ -193,7 +174,7 @@ def _examples(
 ) -> tuple[Examples, Examples, str]:
     """(the training examples, the held-out examples, the treatment of bias)."""
     shown, clicked = _shown(log, lists)
-    bias, n = _bias(spec, examination, shown.positions), len(lists.query_pos)
+    bias, n = _bias(spec, examination, shown.positions), len(lists.pairs.query_pos)
     if bias == "propensities":
         weights = inverse_propensities(shown.positions.astype(np.int64), examination, spec.clip)
         shown = shown._replace(weights=weights.astype(np.float32))
@@ -215,9 +196,11 @@ def _shown(log: Log, lists: RankerLists) -> tuple[SearchResults, Bool]:
     searches = lists.sample.searches["search_row"]
     table = extracted_log.read(log.folder, "lists", {"split": "ranking"}, halved=True)
     rows, documents = extracted_log.row_numbers(table, "search_row"), extracted_log.row_numbers(table, "document_row")
-    is_candidate = np.isin(rows, searches) & (lists.candidate_pos[documents] >= 0)
+    is_candidate = np.isin(rows, searches) & (lists.pairs.candidate_pos[documents] >= 0)
     excluded = lists.sample.excluded.take(np.searchsorted(searches, rows[is_candidate]))
-    is_candidate[is_candidate] = ~is_excluded(lists.candidate_pos[documents[is_candidate]][:, None], excluded)[:, 0]
+    is_candidate[is_candidate] = ~is_excluded(lists.pairs.candidate_pos[documents[is_candidate]][:, None], excluded)[
+        :, 0
+    ]
     clicked: Bool = table["clicked"].to_numpy()[is_candidate]
     if not clicked.any():
         raise InputError(

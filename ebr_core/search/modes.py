@@ -1,17 +1,18 @@
-"""The ways in which a model and BM25 answer a query together, and the names of their rows in the results."""
+"""The ways in which a model can answer, alone, with BM25 or reordered, and the names of their rows in the results."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-Mode = Literal["ebr", "hybrid", "weighted"]
-MODES: tuple[Mode, ...] = ("ebr", "hybrid", "weighted")
-SUFFIXES: dict[Mode, str] = {"ebr": "", "hybrid": "+bm25", "weighted": "+bm25-weighted"}
+Mode = Literal["ebr", "hybrid", "weighted", "reranked"]
+MODES: tuple[Mode, ...] = ("ebr", "hybrid", "weighted")  # of every arm
+RERANKED: Mode = "reranked"  # of a cascade or a ranker, whose row has its own name
+SUFFIXES: dict[Mode, str] = {"ebr": "", "hybrid": "+bm25", "weighted": "+bm25-weighted", "reranked": ""}
 FUSION_DEPTH = 100  # documents of each list that are fused, at least
 
 
 def row_of(arm: str, mode: Mode) -> str:
-    """The name of the row of an arm that answers in this mode.
+    """The name of the row of an arm, a cascade or a ranker that answers in this mode.
 
     >>> row_of("softmax", "weighted")
     'softmax+bm25-weighted'

@@ -15,7 +15,7 @@ from ebr_core.arrays import Float32
 from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import DedupedIndex, load
 from ebr_core.search.hybrid_search import Radius
-from ebr_core.search.modes import Mode
+from ebr_core.search.modes import MODES, RERANKED, Mode
 from ebr_core.search.nearest import search_cost
 from ebr_core.search.query_kinds import TrainingQueries
 from ebr_core.search.weighted_fusion import FusionWeights
@@ -27,6 +27,7 @@ from ebr_core.serving.query_towers import (
     fields_of,
     load_query_towers,
 )
+from ebr_core.serving.second_stage import SECOND, SecondStage, read_second_stage
 from ebr_core.text.terms import Terms
 from ebr_core.towers.checkpoint import Checkpoint
 
@@ -48,12 +49,18 @@ class Bundle(NamedTuple):
     terms: Terms
     radius: Radius | None
     typical: float  # documents scanned per query, mean over the canaries
-    fields: tuple[str, ...]  # columns of a search that the towers read besides QUERY_SCHEMA
+    fields: tuple[str, ...]  # columns of a search that all its towers read besides QUERY_SCHEMA
     mode: Mode  # by which it answers unless a query names another: the one that won on the validation
     k: int  # the documents that the run retrieved for each search in mode ebr
     depth: int  # the documents of each list that are fused
     fusion: FusionWeights
     known: TrainingQueries
+    second: SecondStage | None = None  # what reorders in mode reranked
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes in which it can answer."""
+        return (*MODES, *((RERANKED,) if self.second else ()), "boolean")
 
 
 def file_digest(path: Path) -> str:
@@ -111,7 +118,7 @@ def open_bundle(folder: Path) -> Bundle:
             "make the bundle again"
         )
     canaries = check_canaries(folder, towers)
-    radius = folder / "radius.json"
+    radius, second = folder / "radius.json", read_second_stage(folder, manifest, documents)
     return Bundle(
         manifest["arm"],
         manifest,
@@ -123,13 +130,20 @@ def open_bundle(folder: Path) -> Bundle:
         read_terms(folder, documents.num_rows),
         Radius.model_validate_json(radius.read_text()) if radius.exists() else None,
         float(search_cost(index, canaries, 10)[0].mean()),
-        fields_of(towers),
+        fields_of_bundle(folder),
         manifest["mode"],
         manifest["k"],
         manifest["depth"],
         FusionWeights.model_validate(json.loads((folder / FUSION).read_text())["weights"]),
         read_training_queries(folder),
+        second,
     )
+
+
+def fields_of_bundle(folder: Path) -> tuple[str, ...]:
+    """The columns of a search that the towers in a bundle's folder read besides QUERY_SCHEMA, in order."""
+    towers = [path / "towers" for path in (folder, folder / SECOND) if (path / "towers").exists()]
+    return tuple(sorted({name for part in towers for name in fields_of(load_query_towers(part))}))
 
 
 def _check_files(folder: Path, manifest: dict[str, Any]) -> None:

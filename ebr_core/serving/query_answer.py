@@ -17,11 +17,13 @@ from ebr_core.frozen import Frozen
 from ebr_core.parallel import use_threads
 from ebr_core.search.conditions import Mask, Near, condition_mask, contains_nn, parse
 from ebr_core.search.hybrid_search import RRF, reciprocal_rank_fusion, search_within, within_radius
+from ebr_core.search.modes import RERANKED
 from ebr_core.search.query_kinds import query_kinds
 from ebr_core.search.weighted_fusion import cosines_of, fuse_weighted, normalise, pool_rows
 from ebr_core.serving.model_bundle import Bundle
 from ebr_core.serving.query_towers import CONTEXT, embed_query_table
 from ebr_core.serving.search_query import AnswerMode, SearchQuery, queries_as_table
+from ebr_core.serving.second_stage import reorder
 from ebr_core.text.terms import QueryWord, match_query, words_in_documents, words_of
 
 HIT_COLUMNS = ["document_id", "title", "kind", "city", "country"]
@@ -34,7 +36,10 @@ class Hit(Frozen):
     rank: int
     document_id: str
     title: str
-    score: float = Field(description="score that ranks it: cosine, BM25, or the sum of both lists'")
+    score: float = Field(
+        description="score that ranks it: cosine, BM25, the sum of both lists', the cascade's or ranker's; behind the "
+        "depth of these, the cosine that retrieved it"
+    )
     cosine: float = Field(description="cosine of query and document")
     near_rank: int | None = Field(description="rank by the embedding only")
     terms_rank: int | None = Field(description="rank by terms only")
@@ -75,6 +80,8 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
         raise InputError(f"k: got {query.k}; this model holds {total} documents")
     refuse_unknown_fields(bundle, query.fields)
     query, mode = add_searcher_context(bundle, query), query.mode or bundle.mode
+    if mode not in bundle.modes:
+        raise InputError(f"mode: {bundle.name} has no {mode}; its modes are {', '.join(bundle.modes)}")
     vector = embed_query_table(bundle.towers, queries_as_table([query], bundle.fields))
     allowed = None if query.where is None else _allowed_documents(bundle, query.where, vector)
     near, cosines = _search_vectors(bundle, query, mode, vector, allowed)
@@ -91,6 +98,10 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
             rows, score = _fuse_ranks(by_terms[:depth], near, query.k, ranks)
         case "weighted":
             rows, score = _fuse_scores(bundle, query, vector, (by_terms, scores), near)
+        case "reranked":
+            assert bundle.second is not None, "a bundle without a second stage has no such mode"
+            rows, score = reorder(bundle.second, bundle.terms, bundle.vectors, query, vector, near)
+            rows, score = rows[: query.k], score[: query.k]
         case _:
             assert_never(mode)
     return _hits(bundle, vector, rows, score, words, ranks)
@@ -178,13 +189,20 @@ def _search_vectors(
     """
     if mode == "boolean":
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    depth = max(query.k, bundle.k if mode == "ebr" else bundle.depth)
+    depth = max(query.k, _run_depth(bundle, mode))
     retrieved = search_within(bundle.built_index, bundle.vectors, vector, depth, allowed, bundle.typical)
     rows = retrieved.rows
     if query.radius != "none":
         rows = within_radius(rows, retrieved.similarities, _radius(bundle, query.radius, retrieved.similarities))
     valid = rows[0] >= 0
     return rows[0, valid], retrieved.similarities[0, valid]
+
+
+def _run_depth(bundle: Bundle, mode: AnswerMode) -> int:
+    """The documents that the run retrieved by the embedding for each search."""
+    if mode == RERANKED and bundle.second is not None:
+        return min(max(bundle.k, bundle.second.settings.depth), len(bundle.vectors))
+    return bundle.k if mode == "ebr" else bundle.depth
 
 
 def _radius(bundle: Bundle, radius: float | Literal["model", "query"], similarities: Float32) -> Float32 | float:
@@ -199,7 +217,7 @@ def _search_terms(
     bundle: Bundle, mode: AnswerMode, words: dict[str, QueryWord], allowed: npt.NDArray[np.bool_] | None
 ) -> tuple[Int32, Float32]:
     """(rows, scores) of all allowed documents with a word of the query, in mode boolean with every word, by BM25."""
-    if mode == "ebr":
+    if mode in ("ebr", RERANKED):
         return np.empty(0, np.int32), np.empty(0, np.float32)
     rows, scores = match_query(bundle.terms, words, all_words=mode == "boolean")
     return (rows, scores) if allowed is None else (rows[allowed[rows]], scores[allowed[rows]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Literal
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from ebr_core.frozen import Frozen
 from ebr_core.search.conditions import parse
 from ebr_core.serving.query_towers import QUERY_SCHEMA, query_schema
 
-AnswerMode = Literal["ebr", "hybrid", "weighted", "boolean"]
+AnswerMode = Literal["ebr", "hybrid", "weighted", "reranked", "boolean"]
 Scalar = bool | int | float | str
 FieldValue = Scalar | list[Scalar]
 
@@ -36,12 +37,15 @@ class SearchQuery(Frozen):
     mode: AnswerMode | None = Field(
         None,
         description="ebr: nearest by the embedding; hybrid: this and BM25, by summed reciprocal ranks; weighted: by a "
-        "weighted sum of BM25 and cosine; boolean: documents with every word, by BM25. Default: the model's own, which "
-        "won on the validation",
+        "weighted sum of BM25 and cosine; reranked: the first documents of ebr in the order of the model's cascade or "
+        "ranker; boolean: documents with every word, by BM25. Default: the model's own, which won on the validation",
     )
     radius: float | Literal["none", "model", "query"] = Field(
         "none",
         description="cosine distance within which the embedding retrieves; model, query: as calibrated; none: no limit",
+    )
+    searched_at: datetime | None = Field(
+        None, description="the time of the search, from which rankers count the age of documents; default: now (UTC)"
     )
     where: str | None = Field(None, max_length=2000, description="a condition on documents (see docs/indexes.md)")
 
@@ -61,6 +65,14 @@ class SearchQuery(Frozen):
             return json.loads(fields)
         except ValueError as error:
             raise ValueError('no JSON; expected an object such as {"device": "phone"}') from error
+
+    @field_validator("searched_at")
+    @classmethod
+    def _as_utc(cls, searched_at: datetime | None) -> datetime | None:
+        """A time without a zone is UTC, as in logs."""
+        if searched_at is None:
+            return None
+        return searched_at.replace(tzinfo=UTC) if searched_at.tzinfo is None else searched_at.astimezone(UTC)
 
     @field_validator("where")
     @classmethod

@@ -148,23 +148,29 @@ def scores_of(terms: Terms, queries: list[str], at: Int32, rows: Int32) -> tuple
     A query without a word gets 0 and 0.
     """
     words = _distinct_words(terms, queries)
-    holders = np.repeat(np.arange(len(terms.words), dtype=np.int64), np.diff(terms.starts))
-    keys = holders * terms.total + terms.documents  # ascending: by word, then by document
     scores, shares = np.zeros(len(at), np.float32), np.zeros(len(at), np.float32)
-    if not len(keys):
-        return scores, shares
     for first in range(0, len(at), PAIRS):
-        q, d = at[first : first + PAIRS], rows[first : first + PAIRS].astype(np.int64)
+        q, d = at[first : first + PAIRS], rows[first : first + PAIRS]
         counts = np.diff(words.offsets)[q]
         owner = np.repeat(np.arange(len(q)), counts)
         pos = words.offsets[q][owner] + np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
-        pair_keys = words.ids[pos] * np.int64(terms.total) + d[owner]
-        entries = np.minimum(np.searchsorted(keys, pair_keys), len(keys) - 1)
-        hit = keys[entries] == pair_keys
+        entries = _find_postings(terms.starts, terms.documents, words.ids[pos], d[owner])
+        hit = entries >= 0
         weights = words.times[pos[hit]] * terms.weights[entries[hit]]
         scores[first : first + PAIRS] = np.bincount(owner[hit], weights, len(q))
         shares[first : first + PAIRS] = np.bincount(owner[hit], minlength=len(q)) / np.maximum(words.needed[q], 1)
     return scores, shares
+
+
+@njit(cache=True, nogil=True)
+def _find_postings(starts, documents, ids, rows):  # type: ignore[no-untyped-def]
+    """(P,) the entry of word ids[p] and document rows[p] in the index, −1 if the document does not hold the word."""
+    entries = np.empty(len(ids), np.int64)
+    for p in range(len(ids)):
+        first, last = starts[ids[p]], starts[ids[p] + 1]
+        entry = first + np.searchsorted(documents[first:last], rows[p])
+        entries[p] = entry if entry < last and documents[entry] == rows[p] else -1
+    return entries
 
 
 def words_of(terms: Terms, query: str) -> dict[str, QueryWord]:

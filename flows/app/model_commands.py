@@ -13,14 +13,18 @@ from flows.app.session import open_console
 EXPERIMENT = Annotated[
     str | None, typer.Option(help="The experiment whose models answer; default: the one that ran last.")
 ]
-MODEL = Annotated[str | None, typer.Option(help="The arm that answers; default: the champion, by validation recall.")]
+MODEL = Annotated[
+    str | None,
+    typer.Option(help="The arm, cascade or ranker that answers; default: the champion, by validation recall."),
+]
 BUNDLE = Annotated[Path | None, typer.Option(help="The folder of a bundle, in place of an experiment and a model.")]
 TOP = Annotated[int | None, typer.Option(help="The number of documents to return; default: 10.")]
 MODE = Annotated[
     str | None,
     typer.Option(
-        help="ebr (nearest embeddings), hybrid (these and BM25, by ranks), weighted (by a weighted sum) or boolean "
-        "(documents with every word); default: the model's own, which won on the validation."
+        help="ebr (nearest embeddings), hybrid (these and BM25, by ranks), weighted (by a weighted sum), reranked (in "
+        "the order of the model's cascade or ranker) or boolean (documents with every word); default: the model's own, "
+        "which won on the validation."
     ),
 ]
 FIELD = Annotated[
@@ -42,6 +46,10 @@ def search(
     region: Annotated[str | None, typer.Option(help="The searcher's region.")] = None,
     country: Annotated[str | None, typer.Option(help="The searcher's country.")] = None,
     language: Annotated[str | None, typer.Option(help="The searcher's language.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="The time of the search, for models that read the age of documents; default: now (UTC)."),
+    ] = None,
     field: FIELD = None,
     where: WHERE = None,
     k: TOP = None,
@@ -56,7 +64,7 @@ def search(
 
     place = {"city": city, "region": region, "country": country, "language": language}
     fields = {"query": query, "searcher_id": searcher, "where": where, "k": k, "mode": mode, "radius": radius} | place
-    search_query = validate_query(fields | {"fields": read_fields(field or [])})
+    search_query = validate_query(fields | {"searched_at": at, "fields": read_fields(field or [])})
     show_hits(open_model(experiment, model, bundle), search_query, open_console())
 
 
@@ -64,7 +72,8 @@ def batch(
     queries: Annotated[
         Path,
         typer.Argument(
-            help="A Parquet file with the column query; optional columns: searcher_id, city, …, and the model's fields."
+            help="A Parquet file with the column query; optional columns: searcher_id, city, …, searched_at, and the "
+            "model's fields."
         ),
     ],
     out: Annotated[
@@ -107,7 +116,7 @@ def export(
 def serve(
     experiment: EXPERIMENT = None,
     models: Annotated[
-        str, typer.Option(help="Arms to serve beside the champion, separated by commas; default: the next best.")
+        str, typer.Option(help="Models to serve beside the champion, separated by commas; default: the next best.")
     ] = "",
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,

@@ -16,11 +16,12 @@ from rich.table import Table
 
 from data.damaged import refuse_brotli_file
 from ebr_core.errors import InputError
+from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.serving.query_answer import Hit, answer
 from ebr_core.serving.query_towers import QUERY_SCHEMA, embed_query_table, query_schema
 from ebr_core.serving.search_query import SearchQuery
-from tasks.bundle_stages import bundle_of, models_of
+from tasks.served_models import bundle_of, models_of
 
 ANSWERS = pa.schema(
     [
@@ -63,7 +64,7 @@ def read_fields(assignments: list[str]) -> dict[str, str]:
 
 
 def show_hits(bundle: Bundle, query: SearchQuery, console: Console) -> None:
-    """Print the ranked titles with scores and reasons."""
+    """Print the ranked titles with scores and reasons, and what of the query's context the log does not know."""
     hits = answer(bundle, query)
     table = Table(title=f"{query.query!r} by {bundle.name}, {query.mode or bundle.mode}", title_justify="left")
     for heading in ("", "title", "kind", "place", "score", "cosine", "why"):
@@ -74,6 +75,8 @@ def show_hits(bundle: Bundle, query: SearchQuery, console: Console) -> None:
             str(hit.rank), hit.title, hit.kind, place, f"{hit.score:.4f}", f"{hit.cosine:.3f}", explain_rank(hit)
         )
     console.print(table if hits else f"{query.query!r}: nothing found; try --mode ebr or a wider --where")
+    for remark in unknown_context(bundle, query):
+        console.print(remark, markup=False, soft_wrap=True)
 
 
 def explain_rank(hit: Hit) -> str:
@@ -87,11 +90,11 @@ def explain_rank(hit: Hit) -> str:
 def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any], console: Console) -> int:
     """Answer every row of a Parquet file and write the answers to another; returns the number of rows.
 
-    source: the column query, and any columns of the context and of the fields that the model reads; other columns are
-    ignored. settings: the other fields of the queries.
+    source: the column query, and any columns of the context, searched_at, and the fields that the model reads; other
+    columns are ignored. settings: the other fields of the queries.
     """
     queries = _read_queries(source)
-    known = (*QUERY_SCHEMA.names, *bundle.fields)
+    known = (*QUERY_SCHEMA.names, "searched_at", *bundle.fields)
     queries = queries.select([name for name in known if name in queries.column_names])
     unfinished = out.with_name(f".{out.name}.unfinished")
     try:

@@ -25,7 +25,7 @@ from ebr_core.frozen import Frozen
 from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.serving.query_answer import Hit, answer
 from ebr_core.serving.search_query import SearchQuery
-from tasks.bundle_stages import bundle_of, models_of
+from tasks.served_models import bundle_of, models_of
 
 LARGEST_BODY_BYTES = 16 * 1024
 LARGEST_HEAD_BYTES = 16 * 1024  # the address with its query, and the headers

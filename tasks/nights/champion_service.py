@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from ebr_core.errors import InputError
-from tasks.bundle_stages import mode_of_bundle, publish
 from tasks.nights.night_records import (
     ROLLED_BACK,
     Champion,
@@ -16,6 +15,7 @@ from tasks.nights.night_records import (
     read_nights,
     write_night,
 )
+from tasks.served_models import mode_of_bundle, publish
 from tasks.tracking.logged_model import point_at, register
 from tasks.training_stages import best_recall
 

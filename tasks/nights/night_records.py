@@ -72,6 +72,7 @@ class Night(Frozen):
         (), description="comparisons with the champion, then with earlier ones if they were made"
     )
     champion: Champion | None = Field(None, description="the champion after this night")
+    unrenewed: str = Field("", description="what reorders the arm's lists in `ebr run`, but is not renewed at night")
 
 
 def folder_of(experiment: str) -> Path:
@@ -157,6 +158,7 @@ def describe_night(night: Night) -> str:
         recall = f"  recall@{night.k} on {night.searches:,} searches of the day: challenger {night.recall:.4f}"
         recall += f" ({night.training})" + (f", champion {night.champion_recall:.4f}" if night.champion_recall else "")
         lines.append(recall)
+    lines += [f"  {night.unrenewed}"] if night.unrenewed else []
     lines += [
         f"  {c.figure}: {c.value:.4g}, expected {c.low:.4g} to {c.high:.4g}, typical {c.typical:.4g}"
         for c in night.checks

@@ -19,14 +19,20 @@ def describe_served(served: ServedRow, validation: Iterable[ResultRow], k: int, 
     lists: the names of the experiment's combined lists.
     """
     measured = [row for row in validation if (row.targets, row.slice, row.measure) == ("clicked", WHOLE, f"recall@{k}")]
-    better = {row.arm: row.value for row in measured if row.arm in set(lists) and row.value > served.recall}
+    names, reasons = set(lists), served.refused
+    better = {row.arm: row.value for row in measured if row.arm in names and row.value > served.recall}
+    unserved = {name: value for name, value in better.items() if name not in reasons and name != served.arm}
     sentence = (
         f"search, serve, batch, export and nights answer with `{served.row}` through the index {served.index}: of all "
-        f"that a bundle can serve it has the highest recall@{k} on the validation, {share(served.recall)}."
+        f"that a bundle can serve it has the highest recall@{k} on the validation, {share(served.recall)} by exact "
+        "search."
     )
-    if better:
-        names = ", ".join(f"`{name}` {share(value)}" for name, value in better.items())
-        sentence += f" Higher there, but not served, because bundles hold no such list: {names}."
+    if unserved:
+        values = ", ".join(f"`{name}` {share(value)}" for name, value in unserved.items())
+        sentence += f" Higher there, but not served, because bundles hold no such list: {values}."
+    for name, reason in reasons.items():
+        value = f", {share(better[name])} there," if name in better else ""
+        sentence += f" Not served: `{name}`{value} because {reason}."
     return sentence
 
 

@@ -16,16 +16,18 @@ from mlflow.types.schema import Array
 from prefect import task
 
 import ebr_core
-from ebr_core.serving.query_towers import QUERY_SCHEMA, fields_of, load_query_towers
+from ebr_core.serving.model_bundle import fields_of_bundle
+from ebr_core.serving.query_towers import QUERY_SCHEMA
 from tasks.kinds import ModelBundle
 from tasks.nights.night_records import Champion
 from tasks.tracking.mlflow_store import night_run
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
 MODEL_NEEDS = (
-    *("bm25s", "faiss-cpu", "mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "PyStemmer"),
+    *("bm25s", "faiss-cpu", "lightgbm", "mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "PyStemmer"),
     *("safetensors", "scipy", "torch"),
 )
+TIME = "searched_at"  # as ISO 8601; without one, now
 MODEL_PARAMS = {"mode": "", "radius": "none", "where": "", "output": "documents"}
 
 
@@ -38,7 +40,7 @@ def log_model(bundle: ModelBundle) -> str | None:
         python_model=str(MODEL_CODE),
         artifacts={"bundle": str(bundle.folder)},
         code_paths=[str(Path(ebr_core.__file__).parent)],
-        signature=_signature(fields_of(load_query_towers(bundle.folder / "towers"))),
+        signature=_signature(fields_of_bundle(bundle.folder)),
         input_example=pd.DataFrame({"query": ["an example"]}),
         pip_requirements=[f"{need}=={importlib.metadata.version(need).split('+')[0]}" for need in MODEL_NEEDS],
     )
@@ -48,7 +50,7 @@ def log_model(bundle: ModelBundle) -> str | None:
 def _signature(fields: Iterable[str]) -> ModelSignature:
     """The columns of a query with the fields that the model reads, and of an answer."""
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, name, required=name == "query") for name in (*QUERY_SCHEMA.names, *fields)
+        ColSpec(DataType.string, name, required=name == "query") for name in (*QUERY_SCHEMA.names, TIME, *fields)
     ]
     texts = [ParamSpec(name, DataType.string, value) for name, value in MODEL_PARAMS.items()]
     lists = {"document_ids": DataType.string, "titles": DataType.string, "scores": DataType.double}

@@ -17,6 +17,8 @@ from tasks.home import home
 from tasks.nights.night_records import Night
 from tasks.process_identity import is_gone, own_identity
 
+GENERATIONS = 2  # an experiment's run, those of arms in it, those of hybrids in these
+
 
 def make_database() -> None:
     """Make MLflow's database, complete or not at all, if it belongs into EBR_HOME and does not exist.
@@ -66,13 +68,15 @@ def _experiment(name: str) -> str:
 
 
 def close_dead(experiment_id: str) -> None:
-    """Mark runs of dead processes, and their children, as KILLED; the next run logs everything again."""
+    """Mark runs of dead processes, and the runs inside them, as KILLED; the next run logs everything again."""
     client = mlflow.MlflowClient()
     running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
     dead = {run.info.run_id for run in running if _is_of_dead_process(run)}
-    for run in running:
-        if dead & {run.info.run_id, run.data.tags.get("mlflow.parentRunId")}:
-            client.set_terminated(run.info.run_id, "KILLED")
+    parents = {run.info.run_id: run.data.tags.get("mlflow.parentRunId") for run in running}
+    for _ in range(GENERATIONS):
+        dead |= {run for run, parent in parents.items() if parent in dead}
+    for run_id in dead:
+        client.set_terminated(run_id, "KILLED")
 
 
 def _is_of_dead_process(run: Run) -> bool:

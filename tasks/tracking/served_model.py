@@ -29,7 +29,7 @@ class Retriever(PythonModel):
     def _query(self, row: dict[Any, Any]) -> dict[str, Any]:
         """The row as SearchQuery has it: the model's own columns are its fields, and others are ignored."""
         fields = {name: row[name] for name in self.bundle.fields if row.get(name) is not None}
-        return {name: row.get(name) for name in QUERY_SCHEMA.names} | {"fields": fields}
+        return {name: row.get(name) for name in (*QUERY_SCHEMA.names, "searched_at")} | {"fields": fields}
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -11,8 +11,6 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -23,8 +21,8 @@ from prefect.client.schemas.sorting import TaskRunSort
 from rich.console import Console
 
 from data.experiment.experiment_file import load_experiment
+from ebr_core.errors import InputError
 from ebr_core.measure.intervals import FEW_CLUSTERS
-from ebr_core.measure.metrics import hits, recall_at_k
 from ebr_core.measure.verdicts import verdict
 from ebr_core.search.modes import MODES, Mode, arm_of_row, row_of
 from ebr_core.serving.model_bundle import open_bundle
@@ -34,14 +32,15 @@ from flows.app.results_table import show, show_tuning
 from flows.ebr import ebr
 from flows.tune import tune
 from tasks.artifacts import Artifact
-from tasks.bundle_stages import bundle_of, models_of
 from tasks.eval_sets import read_sample
 from tasks.home import home
 from tasks.kinds import EvalSet, Log, RunResults
 from tasks.looks import count_look
 from tasks.retrieval_stages import retrieve_baseline
 from tasks.retrieved import Retrieved, load_retrieved
+from tasks.served_models import bundle_of, models_of
 from tasks.tracking.runs import Outcome
+from tests.flows.served_answers import check_answers
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 
@@ -93,6 +92,7 @@ def first(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> tup
     path = _write(
         folder,
         lists={"production": "production.run"},
+        cascades={"second-look": {"first": "random", "then": "impressions", "index": "tuned", "depth": 6}},
         retrievals=smoke["retrievals"] | {"both": {"arm": "random", "lists": ["logged", "production"]}},
         questions=smoke["questions"] | {"E1": engine | {"arms": ["logged", "production", "both", "bm25"]}},
     )
@@ -105,7 +105,7 @@ def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> 
     rows = _rows(first[1])
     plain = [row for row in rows if row["question"] is None and row["targets"] == "clicked" and row["slice"] == "all"]
     oracles = {"oracle-text", "oracle-place", "oracle-everything"}
-    lists = {"boolean", "ebr", "hybrid", "pages", "recent", "triggered", "both"}
+    lists = {"boolean", "ebr", "hybrid", "pages", "recent", "triggered", "both", "second-look"}
     hybrids = {row_of(arm, mode) for arm in ("random", "impressions") for mode in MODES}
     assert {row["arm"] for row in plain} == {
         "popularity",
@@ -236,30 +236,22 @@ def test_every_row_but_the_oracles_has_its_validation_recall(first: tuple[Path, 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_bundle_answers_with_the_list_of_its_row(first: tuple[Path, Outcome], arm: str, mode: Mode) -> None:
     """Through the served index, ties included: the recall of its answers is that of the row, and so are the hits."""
-    outcome = first[1]
-    bundle, sample = open_bundle(bundle_of(models_of("experiment"), arm)), read_sample(outcome.sample)
-    searches, targets = sample.for_targets("clicked")
-    queries = pq.read_table(outcome.log.folder / "queries.parquet")["query"].take(searches["query_row"]).to_pylist()
-    documents = pq.read_table(outcome.log.folder / "documents.parquet")["document_id"]
-    answers = {}
-    for query in set(queries):
-        ids = [hit.document_id for hit in answer(bundle, SearchQuery(query=query, k=10, mode=mode))]
-        rows = pc.index_in(pa.array(ids, pa.string()), documents).to_pylist()
-        answers[query] = rows + [-1] * (10 - len(rows))
-    answered = np.array([answers[query] for query in queries], np.int32)
-    lists = [
-        np.load(path)[searches["at"], :10]
-        for path in outcome.log.folder.parent.glob("retrieve*/retrieved.npy")
-        if len(np.load(path, mmap_mode="r")) == len(sample.searches["search_row"])
-    ]
-    assert any(np.array_equal(answered, rows) for rows in lists)
-    value = next(
-        row["value"]
-        for row in _rows(outcome)
-        if (row["arm"], row["index"], row["targets"], row["slice"], row["metric"], row["k"], row["question"])
-        == (row_of(arm, mode), "tuned", "clicked", "all", "recall", 10, None)
-    )
-    assert recall_at_k(hits(answered, targets), targets, 10).mean() == pytest.approx(value)
+    bundle = open_bundle(bundle_of(models_of("experiment"), arm))
+    check_answers(first[1], bundle, mode, row_of(arm, mode), "tuned")
+
+
+def test_the_bundle_of_a_cascade_answers_with_the_list_of_its_row(first: tuple[Path, Outcome]) -> None:
+    """Behind its depth, too: it reorders fewer documents than are compared."""
+    bundle = open_bundle(bundle_of(models_of("experiment"), "second-look"))
+    assert (bundle.mode, bundle.modes) == ("reranked", ("ebr", "hybrid", "weighted", "reranked", "boolean"))
+    check_answers(first[1], bundle, None, "second-look", "tuned")
+    check_answers(first[1], bundle, "ebr", "random", "tuned")  # the list that it reorders
+    hits = answer(bundle, SearchQuery(query="walks", k=20))
+    scores = [hit.score for hit in hits]
+    assert scores[:6] == sorted(scores[:6], reverse=True)
+    assert scores[6:] == pytest.approx([hit.cosine for hit in hits[6:]], abs=1e-6)
+    with pytest.raises(InputError, match="mode: random has no reranked; its modes are ebr, hybrid, weighted, boolean"):
+        answer(open_bundle(bundle_of(models_of("experiment"), "random")), SearchQuery(query="walks", mode="reranked"))
 
 
 def test_the_row_with_the_best_validation_recall_is_served(first: tuple[Path, Outcome]) -> None:
@@ -267,8 +259,8 @@ def test_the_row_with_the_best_validation_recall_is_served(first: tuple[Path, Ou
     recalls = {
         row["arm"]: row["value"]
         for row in _rows(outcome, "validation")
-        if (row["metric"], row["k"], row["targets"], row["index"]) == ("recall", 10, "clicked", "exact")
-        if arm_of_row(row["arm"])[0] in ("random", "impressions")
+        if (row["metric"], row["k"], row["targets"]) == ("recall", 10, "clicked")
+        if arm_of_row(row["arm"])[0] in ("random", "impressions", "second-look")
     }
     assert outcome.served is not None
     assert recalls[outcome.served.row] == pytest.approx(max(recalls.values()))

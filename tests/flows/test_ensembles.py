@@ -28,10 +28,10 @@ from flows.arms import refit_runs, train_run
 from flows.ebr import ebr
 from flows.sources import extract_log, featurize, sample_searches
 from tasks.artifacts import Artifact, artifacts
-from tasks.bundle_stages import bundle_of, models_of
 from tasks.eval_sets import read_sample
 from tasks.kinds import Log
 from tasks.log_stages import join_validation
+from tasks.served_models import bundle_of, models_of
 from tasks.tracking.runs import Outcome
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"

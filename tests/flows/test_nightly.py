@@ -19,19 +19,20 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from data.experiment.experiment_file import load_experiment
 from data.experiment.night_config import Notice
 from data.world.simulate import simulate
 from data.world.world_config import World
 from ebr_core.errors import InputError
 from ebr_core.serving.model_bundle import open_bundle
 from flows.app.status import describe_status
-from flows.night_choices import choose_days
+from flows.night_choices import choose_arm, choose_days
 from flows.nightly import retrain
-from tasks.bundle_stages import bundle_of, models_of
 from tasks.home import home
 from tasks.nights.champion_service import roll_back
-from tasks.nights.night_records import Night, champions_of, folder_of, read_nights
+from tasks.nights.night_records import Night, champions_of, describe_night, folder_of, read_nights
 from tasks.nights.notice import notify
+from tasks.served_models import bundle_of, models_of, publish
 from tasks.tracking.logged_model import register
 
 WORLD = World(searches=4000, documents=500, days=8, seed=1)
@@ -112,6 +113,7 @@ def _experiment(logs: Path, folder: Path, **nightly: Any) -> Path:
                 "training": {"batch_size": 256, "epochs": 2},
             }
         },
+        "rankers": {"ranked": {"of": "softmax", "depth": 50}},  # which a night does not train
         "nightly": {"checks": {"fewest": 3}} | nightly,
     }
     path = folder / "tiny.yaml"
@@ -152,6 +154,26 @@ def test_three_nights_and_a_poisoned_one(experiment: tuple[Path, list[Night]]) -
     assert nights[3].decision == "refused"
     assert "click_rate" in nights[3].reason
     assert nights == read_nights("tiny")
+    champion = nights[2].champion
+    assert champion is not None
+    mode = open_bundle(champion.bundle.folder).mode
+    assert mode != "reranked"
+    assert nights[2].unrenewed.startswith("ranked is not renewed at night")
+    assert nights[2].unrenewed.endswith(f"the champion answers in mode {mode}")
+    assert nights[2].unrenewed in describe_night(nights[2])
+    assert nights[3].unrenewed == ""  # refused before anything was trained
+
+
+def test_the_night_takes_the_arm_that_the_ranker_of_a_run_reorders(
+    experiment: tuple[Path, list[Night]],
+) -> None:
+    spec = load_experiment(experiment[0])
+    spec = spec.model_copy(update={"arms": spec.arms | {"other": spec.arms["softmax"]}})
+    publish("reordered", {"experiment": "reordered", "champion": "ranked", "models": {}})
+    assert choose_arm("reordered", spec, []) == "softmax"
+    (home() / "models" / "reordered.json").unlink()
+    with pytest.raises(InputError, match="several arms"):
+        choose_arm("reordered", spec, [])
 
 
 def test_a_challenger_never_sees_the_newest_day(experiment: tuple[Path, list[Night]]) -> None:

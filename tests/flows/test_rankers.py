@@ -15,8 +15,10 @@ from rich.console import Console
 
 from data.experiment.experiment_file import load_experiment
 from ebr_core.errors import InputError
+from ebr_core.measure.metrics import hits, recall_at_k
 from ebr_core.rerank.ranker_features import Ranker
 from ebr_core.search.index_specs import Exact
+from ebr_core.serving.model_bundle import open_bundle
 from ebr_core.text.bm25_config import Bm25
 from flows.app.audit import run_audit
 from flows.app.check import describe_experiment
@@ -30,7 +32,9 @@ from tasks.eval_sets import read_sample
 from tasks.log_stages import sample
 from tasks.ranker_stages import estimate_examination, read_examination, train_ranker
 from tasks.retrieval_stages import build_index
+from tasks.served_models import bundle_of, models_of
 from tasks.tracking.runs import Outcome
+from tests.flows.served_answers import check_answers
 
 TEST = [("split", "=", "test")]
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
@@ -107,6 +111,34 @@ def test_rankers_have_rows_and_questions_like_arms(outcome: Outcome) -> None:
         )
     scanned = {row["arm"]: row["value"] for row in rows if row["metric"] == "scanned" and row["slice"] == "all"}
     assert scanned["plain"] == scanned["one"] + 49
+
+
+@pytest.mark.parametrize("name", RANKERS)
+def test_the_bundle_of_a_ranker_answers_with_the_list_of_its_row(outcome: Outcome, name: str) -> None:
+    """With the place and the time of each search, through the index of the ranker, ties included."""
+    bundle = open_bundle(bundle_of(models_of("ranking"), name))
+    assert (bundle.name, bundle.mode) == (name, "reranked")
+    check_answers(outcome, bundle, None, name, RANKERS[name].get("index", "exact"))
+
+
+def test_modes_are_compared_on_the_same_searches(outcome: Outcome, tmp_path: Path) -> None:
+    """The validation recall of every model is measured on the earlier half, by exact search."""
+    searches, targets = read_sample(_validation_samples(outcome, tmp_path)[0]).for_targets("clicked")
+    lists = [np.load(path) for path in artifacts().glob("retrieve*/retrieved.npy")]
+    n = len(read_sample(_validation_samples(outcome, tmp_path)[0]).searches["search_row"])
+    recalls = {
+        round(float(recall_at_k(hits(rows[searches["at"]], targets), targets, 10).mean()), 9)
+        for rows in lists
+        if len(rows) == n
+    }
+    listing = models_of("ranking")
+    assert set(listing["models"]) == {"random", "both", *RANKERS}
+    for model in listing["models"].values():
+        assert round(model["validation_recall"], 9) in recalls
+    best = max(model["validation_recall"] for model in listing["models"].values())
+    assert listing["models"][listing["champion"]]["validation_recall"] == best
+    assert outcome.served is not None
+    assert (outcome.served.arm, outcome.served.recall) == (listing["champion"], best)
 
 
 def test_a_depth_of_1_orders_nothing(outcome: Outcome) -> None:

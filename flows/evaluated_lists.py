@@ -1,0 +1,139 @@
+"""What is evaluated: the lists of the validation and of the test, those of a refit, and the questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from data.experiment.experiment_file import against_bm25
+from data.experiment.experiment_spec import BM25, LOGGED, REFIT, Comparison, Experiment
+from ebr_core.search.index_specs import NO_INDEX
+from ebr_core.search.modes import arm_of_row
+from flows.arms import ArmRun
+from flows.refit import Refit
+from flows.settled_run import SettledLists, SettledRun, label_of
+from flows.sources import EvalSets, Source
+from flows.submit import result
+from tasks.audit_stage import RankedArm, audit
+from tasks.evaluation_stage import EvaluatedList, evaluate, evaluate_validation
+from tasks.finished_run import ServedRow
+from tasks.graph_stage import leak_remark
+from tasks.kinds import (
+    RunAudit,
+    RunResults,
+    TrainedTowers,
+)
+from tasks.list_measures import EVERY_SET
+from tasks.ranked_list_stages import engine_reasons
+from tasks.training_stages import training_remark
+
+
+def evaluate_run(
+    spec: Experiment,
+    source: Source,
+    searches: EvalSets,
+    run: SettledRun,
+    lists: list[EvaluatedList],
+    served: ServedRow | None,
+) -> RunResults:
+    """The results of all lists, on the validation and, these lists, on the test."""
+    validation = evaluate_on_validation(spec, source, searches, run.validation, run.towers)
+    return evaluate(result(searches.test), lists, questions_of_run(spec, served), spec.evaluation, validation)
+
+
+def questions_of_run(spec: Experiment, served: ServedRow | None) -> dict[str, Comparison]:
+    """The questions of the file, and those of the report's first line: the row that is served against BM25, beside the
+    arms, and against the engine of today. A file's own question on BM25 stays as it is."""
+    if served is None:
+        return spec.questions
+    questions, generated = dict(spec.questions), against_bm25(spec).get(BM25)
+    if generated and questions.get(BM25) == generated:
+        arms = tuple(dict.fromkeys([*generated.arms, served.row]))
+        questions[BM25] = generated.model_copy(update={"arms": arms})
+    title, metric = "what is served against the engine of today", f"recall@{spec.evaluation.main_k}"
+    return questions | {LOGGED: Comparison(title=title, baseline=LOGGED, arms=(served.row,), metric=metric)}
+
+
+def evaluate_on_validation(
+    spec: Experiment,
+    source: Source,
+    searches: EvalSets,
+    lists: SettledLists,
+    towers: dict[ArmRun, TrainedTowers],
+) -> RunResults | None:
+    """The levels of all lists on the validation; None where nothing needs one."""
+    if searches.validation is None:
+        return None
+    lists_to_evaluate = evaluated_lists(spec, source, lists, towers)
+    return evaluate_validation(result(searches.validation), lists_to_evaluate, spec.evaluation)
+
+
+def evaluated_lists(
+    spec: Experiment, source: Source, settled: SettledLists, towers: dict[ArmRun, TrainedTowers]
+) -> list[EvaluatedList]:
+    """The lists of one part to evaluate: those of baselines, of arms through their indexes, and those made of arms."""
+    made_by_engine = {name: engine_reasons(name, rows) for name, rows in settled.baselines.items()}
+    lists = [
+        EvaluatedList(arm=name, seed=None, index=NO_INDEX, rows=rows, undecidable=made_by_engine[name])
+        for name, rows in settled.baselines.items()
+    ]
+    leaks = {arm: _leak_of(spec, source, arm) for arm in {arm_of_row(name)[0] for (name, _), _ in settled.indexed}}
+    for ((name, seed), index), rows in settled.indexed.items():
+        arm = arm_of_row(name)[0]
+        leak, undecidable = leaks[arm], _undecidable(spec, towers, (arm,), seed)
+        lists.append(EvaluatedList(arm=name, seed=seed, index=index, rows=rows, leak=leak, undecidable=undecidable))
+    for (name, list_seed), rows in settled.combined.items():
+        undecidable = _undecidable(spec, towers, spec.combined_lists[name].vector_sources, list_seed)
+        for fused in spec.retrievals[name].lists if name in spec.retrievals else ():
+            undecidable |= made_by_engine[fused]
+        index = spec.index_of_list(name)
+        lists.append(EvaluatedList(arm=name, seed=list_seed, index=index, rows=rows, undecidable=undecidable))
+    return lists
+
+
+def _leak_of(spec: Experiment, source: Source, name: str) -> str | None:
+    """The reason why the training of an arm, or of a part of an ensemble, may have seen the test; None without one."""
+    remarks = (leak_remark(source.log, spec.arms[part].features) for part in spec.parts_of(name))
+    return next((remark for remark in remarks if remark), None)
+
+
+def _undecidable(
+    spec: Experiment, towers: dict[ArmRun, TrainedTowers], names: Iterable[str], seed: int | None
+) -> dict[str, str]:
+    """The reason why nothing is decided about a list that these arms and ensembles make: a training that ended by the
+    cap. Empty without one."""
+    if seed is None:
+        return {}
+    parts = [
+        part
+        for name in names
+        for part in (spec.ensembles[name].runs(seed, spec.seeds) if name in spec.ensembles else [(name, seed)])
+    ]
+    for part in parts:
+        if part in towers and (remark := training_remark(towers[part])):
+            return {EVERY_SET: f"{label_of(part)}: {remark}"}
+    return {}
+
+
+def refit_lists(spec: Experiment, refit: Refit | None) -> list[EvaluatedList]:
+    """The lists of what was trained on the validation, too; empty without a refit."""
+    if refit is None:
+        return []
+    leaks = (leak_remark(refit.log, spec.arms[part].features) for part in spec.parts_of(refit.run[0]))
+    leak = next((message for message in leaks if message), None)
+    return [
+        *(
+            EvaluatedList(arm=name + REFIT, seed=None, index=NO_INDEX, rows=rows)
+            for name, rows in refit.baselines.items()
+        ),
+        *(
+            EvaluatedList(arm=name, seed=refit.run[1], index=index, rows=rows, leak=leak)
+            for (name, index), rows in refit.lists.items()
+        ),
+    ]
+
+
+def audit_run(spec: Experiment, source: Source, searches: EvalSets, run: SettledRun) -> RunAudit:
+    """The findings of the checks for leaks and for sampled evaluations."""
+    ranked = [RankedArm(arm=arm, seed=seed, ranks=ranks) for (arm, seed), ranks in run.target_ranks.items()]
+    refit_log, refit_features = (run.refit.log, run.refit.features) if run.refit else (None, None)
+    return audit(source.log, result(searches.test), run.features, ranked, spec.evaluation, refit_log, refit_features)
