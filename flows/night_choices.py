@@ -71,7 +71,8 @@ def _run_champion(experiment: str, spec: Experiment) -> str:
 
 def _reordered(spec: Experiment) -> dict[str, str]:
     """Cascade or ranker → the arm or ensemble whose lists it reorders."""
-    return {name: lists.vector_sources[0] for name, lists in {**spec.cascades, **spec.rankers}.items()}
+    cascades = {name: cascade.first for name, cascade in spec.cascades.items()}
+    return cascades | {name: ranker.of for name, ranker in spec.rankers.items()}
 
 
 def describe_unrenewed(spec: Experiment, arm: str, mode: str | None) -> str:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from data.experiment.experiment_spec import Experiment
 from ebr_core.search.modes import arm_of_row
 from flows.arms import ArmRun, TrainedArms
+from flows.combined_lists import ListRun
 from flows.hybrids import FusedLists, Fusions
-from flows.lists import ListRun, Lists
+from flows.lists import Lists
 from flows.refit import Refit, settle_refit
 from flows.rerankers import Rerankers
 from flows.served import refusals
