@@ -360,6 +360,31 @@ def test_mlflow_mirrors_the_files(first: tuple[Path, Outcome]) -> None:
     assert parent.inputs.dataset_inputs[0].dataset.digest == outcome.log.digest
 
 
+def test_a_hybrid_has_its_figures_in_a_run_inside_that_of_its_arm(first: tuple[Path, Outcome]) -> None:
+    outcome, client = first[1], MlflowClient()
+    runs = client.search_runs([outcome.mlflow_experiment_id], "tags.kind = 'hybrid'")
+    inside = f"tags.kind = 'arm' and tags.`mlflow.parentRunId` = '{outcome.mlflow_run_id}'"
+    arms = {run.info.run_id: run for run in client.search_runs([outcome.mlflow_experiment_id], inside)}
+    hybrids = [run for run in runs if run.data.tags["mlflow.parentRunId"] in arms]  # of this run of the flow
+    assert sorted(run.data.tags["arm"] for run in hybrids) == sorted(
+        row_of(arm, mode) for arm in ("random", "impressions") for mode in MODES if mode != "ebr"
+    )
+    recalls = {
+        row["arm"]: row["value"]
+        for row in _rows(outcome)
+        if (row["question"], row["targets"], row["slice"], row["metric"], row["k"], row["index"])
+        == (None, "clicked", "all", "recall", 10, "exact")
+    }
+    for run in hybrids:
+        arm, mode = arm_of_row(run.data.tags["arm"])
+        assert arms[run.data.tags["mlflow.parentRunId"]].data.tags["arm"] == run.data.tags["of"] == arm
+        assert run.data.params == {"mode": mode, "seed": "0"}
+        assert run.data.metrics["recall_at_10"] == pytest.approx(recalls[run.data.tags["arm"]])
+        assert client.list_artifacts(run.info.run_id) == []
+    note = client.get_run(outcome.mlflow_run_id).data.tags["mlflow.note.content"]
+    assert "searchFilter=tags.kind%20!%3D%20%27hybrid%27" in note
+
+
 def test_the_report_shows_searches_that_the_champion_won_and_lost(first: tuple[Path, Outcome]) -> None:
     outcome = first[1]
     examples = json.loads((outcome.report.folder / "examples.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,15 @@ from flows.app.explain import explain_arms
 from flows.app.negatives import inspect_negatives
 from flows.app.ratings import export_ratings
 from flows.ebr import ebr
+from flows.served import refusals
 from tasks.artifacts import Artifact, artifacts
 from tasks.bm25_stages import tune_bm25
 from tasks.eval_sets import read_sample
+from tasks.kinds import BuiltIndex, ModelBundle, TrainedRanker
 from tasks.log_stages import sample
 from tasks.ranker_stages import estimate_examination, read_examination, train_ranker
+from tasks.report.served_row import describe_served
+from tasks.reranked_bundles import bundle_ranker
 from tasks.retrieval_stages import build_index
 from tasks.served_models import bundle_of, models_of
 from tasks.tracking.runs import Outcome
@@ -119,6 +124,29 @@ def test_the_bundle_of_a_ranker_answers_with_the_list_of_its_row(outcome: Outcom
     bundle = open_bundle(bundle_of(models_of("ranking"), name))
     assert (bundle.name, bundle.mode) == (name, "reranked")
     check_answers(outcome, bundle, None, name, RANKERS[name].get("index", "exact"))
+
+
+def test_a_ranker_that_reads_what_nobody_can_know_is_refused_with_the_reason(outcome: Outcome, tmp_path: Path) -> None:
+    """Its bundle is none, so it is neither published nor chosen; the others are as they were."""
+    trained = next(artifacts().glob("train_ranker-*"))
+    peeking = TrainedRanker(Artifact(stage="train_ranker", digest="peeking"))
+    shutil.copytree(trained, peeking.folder)
+    summary = json.loads((trained / "ranker.json").read_text())
+    (peeking.folder / "ranker.json").write_text(
+        json.dumps(summary | {"features": [*summary["features"], "dwell_time"]})
+    )
+    listing, ranker = models_of("ranking"), Ranker.model_validate(RANKERS["plain"])
+    bundled = Artifact(stage="bundle", digest=bundle_of(listing, "random").name.removeprefix("bundle-"))
+    base, index = ModelBundle(bundled), BuiltIndex(bundled)
+    made = bundle_ranker.fn(base, peeking, index, ranker, "peeking", outcome.log, outcome.sample)
+    spec = load_experiment(_write(tmp_path))
+    reason = "it reads dwell_time, which a bundle cannot know when a query comes"
+    assert refusals(spec, {"random": base, "peeking": made}) == {"peeking": reason}
+    with_refit = spec.model_copy(update={"refit": True})
+    assert set(refusals(with_refit, {})) == set(RANKERS)
+    assert outcome.served is not None
+    served = outcome.served.model_copy(update={"refused": {"peeking": reason}})
+    assert f"Not served: `peeking` because {reason}." in describe_served(served, [], 10, [*RANKERS, "peeking"])
 
 
 def test_modes_are_compared_on_the_same_searches(outcome: Outcome, tmp_path: Path) -> None:
