@@ -60,13 +60,15 @@ def test_runs_of_a_killed_process_are_marked_as_killed() -> None:
     host = socket.gethostname()
     dead = begin_run(process=f"{os.getpid()}:1", host=host)
     child = begin_run(**{"mlflow.parentRunId": dead})
+    inside = begin_run(**{"mlflow.parentRunId": child})  # as a hybrid is inside its arm
     running = [
         begin_run(process=own_identity(), host=host),
         begin_run(process=f"{os.getpid()}:1", host="elsewhere"),
         begin_run(),
     ]
     close_dead(experiment)
-    assert [client.get_run(run).info.status for run in (dead, child, *running)] == ["KILLED"] * 2 + ["RUNNING"] * 3
+    statuses = [client.get_run(run).info.status for run in (dead, child, inside, *running)]
+    assert statuses == ["KILLED"] * 3 + ["RUNNING"] * 3
 
 
 def test_runs_of_a_killed_night_are_marked_or_logged_again(tmp_path: Path) -> None:
