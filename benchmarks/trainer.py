@@ -44,7 +44,8 @@ from ebr_core.training.arm_config import Arm, Training  # noqa: E402
 from ebr_core.training.loss_config import Softmax  # noqa: E402
 from ebr_core.training.pair_config import NegativeMix  # noqa: E402
 from ebr_core.training.positives import KnownPositives, Pairs  # noqa: E402
-from ebr_core.training.train_loop import Corpus, train  # noqa: E402
+from ebr_core.training.train_loop import train  # noqa: E402
+from ebr_core.training.training_corpus import Corpus  # noqa: E402
 from tasks.artifacts import Artifact  # noqa: E402
 from tasks.eval_sets import read_sample  # noqa: E402
 from tasks.feature_stages import featurise  # noqa: E402

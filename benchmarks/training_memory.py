@@ -26,7 +26,8 @@ from ebr_core.towers.tower_inputs import Inputs, bag_group
 from ebr_core.training.arm_config import Arm, Training
 from ebr_core.training.pair_config import NegativeMix, Positives
 from ebr_core.training.positives import RecoveredPairs, ShownResults, select_pairs
-from ebr_core.training.train_loop import Corpus, train
+from ebr_core.training.train_loop import train
+from ebr_core.training.training_corpus import Corpus
 
 STEPS = 300
 SHOWN = 3  # results of a search, one of them clicked

@@ -28,7 +28,7 @@ from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.tower import query_vectors
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.rated_results import Feedback, Filter, Rater, add_noise, first_valid, pack_left, pair_keys
-from ebr_core.training.train_loop import Corpus
+from ebr_core.training.training_corpus import Corpus
 from tasks.artifacts import Artifact, stage
 from tasks.eval_sets import SampledSearches
 from tasks.imported_ratings import imported_folder

@@ -22,7 +22,7 @@ from ebr_core.training.pair_config import Positives, Ratings, TypoCopies
 from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs, select_pairs
 from ebr_core.training.rated_results import shuffle_ratings
 from ebr_core.training.title_pairs import TitlePairs
-from ebr_core.training.train_loop import Corpus, MisspeltCopies
+from ebr_core.training.training_corpus import Corpus, MisspeltCopies
 from tasks.feature_stages import read_fitted, read_graph_artifacts, read_inputs
 from tasks.graph_stage import read_own_edges
 from tasks.kinds import FeatureSet, Log, RatedResults

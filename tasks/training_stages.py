@@ -28,7 +28,8 @@ from ebr_core.training.hard_negatives import MinedBlock
 from ebr_core.training.pair_config import Mining, Positives, Ratings
 from ebr_core.training.positives import KnownPositives, Pairs
 from ebr_core.training.rated_results import documents_rated_bad, pack_left
-from ebr_core.training.train_loop import Corpus, Start, mine_pairs, train
+from ebr_core.training.train_loop import Start, mine_pairs, train
+from ebr_core.training.training_corpus import Corpus
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_fitted, read_graphs

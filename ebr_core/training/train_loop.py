@@ -7,46 +7,25 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, assert_never
 
 import numpy as np
-import torch
 
-from ebr_core.arrays import Bool, Float32, Int32, Int64
+from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
-from ebr_core.scratch import IN_RAM, Scratch, expect_random
+from ebr_core.scratch import expect_random
 from ebr_core.towers.tower import Tower
 from ebr_core.towers.tower_inputs import Inputs
 from ebr_core.towers.tower_kinds import new_tower
 from ebr_core.training.arm_config import Arm
-from ebr_core.training.batch_inputs import BatchRows, forward_batch
-from ebr_core.training.batches import Batch, NegativeSource, batches, positive_frequencies, sampling_probabilities
+from ebr_core.training.batches import NegativeSource, batches, positive_frequencies, sampling_probabilities
 from ebr_core.training.hard_negatives import MinedBlock, MiningCorpus, MiningQueries, mine
 from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
-from ebr_core.training.own_pairs import OwnPairs
 from ebr_core.training.pair_config import Mining, NegativeMix
 from ebr_core.training.positives import KnownPositives, Pairs
-from ebr_core.training.similarity import StepStats, nested_step
-from ebr_core.training.title_pairs import TitlePairs, add_titles, epoch_orders, mix_frequencies, title_queries
+from ebr_core.training.similarity import StepStats
+from ebr_core.training.title_pairs import TitlePairs, add_titles, epoch_orders, mix_frequencies
+from ebr_core.training.train_step import train_step
+from ebr_core.training.training_corpus import Corpus
 
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
-
-
-class MisspeltCopies(NamedTuple):
-    """The rows of misspelt copies of searches among the inputs: copy c of searches[t] is row first + c · T + t."""
-
-    first: int
-    per_search: int  # copies of each search
-    searches: Int32  # (T,) increasing
-
-
-class Corpus(NamedTuple):
-    """The data that an arm reads."""
-
-    inputs: Inputs
-    trainable: Int32  # document rows that existed in the training window
-    clicks: Int64  # (N,) clicks of each document in the training window
-    copies: MisspeltCopies | None = None  # of the training searches
-    titles: TitlePairs | None = None  # None if the arm takes no titles for queries
-    own: OwnPairs | None = None  # what the pairs know of themselves, which is left out; None if they know nothing
-    scratch: Scratch = IN_RAM  # holds arrays over all pairs
 
 
 class Start(NamedTuple):
@@ -121,7 +100,7 @@ def train(
             # From the second round on, the tables know the pairs by heart, by the values of a column of noise if need
             # be. Weights that learned from them would rise for such a column.
             batch = batch._replace(is_new=start.tower is None and pairs_seen < len(pairs.search_rows))
-            batch_stats, memory_bank = _step(corpus, batch, arm, tower, log_q, memory_bank, rng, device)
+            batch_stats, memory_bank = train_step(corpus, batch, arm, tower, log_q, memory_bank, rng, device)
             stats.append(batch_stats)
             pairs_seen += len(batch.search_rows)
             yield Progress(pairs_seen), tower
@@ -226,60 +205,3 @@ def _spread(corpus: Corpus, tower: Tower, sample_size: int = 10_000) -> float:
     documents = corpus.trainable[:: max(1, len(corpus.trainable) // sample_size)]
     vectors = tower.encode(corpus.inputs.rows_of(documents))
     return 1 - float(np.linalg.norm(vectors.mean(0)))
-
-
-def _step(
-    corpus: Corpus,
-    batch: Batch,
-    arm: Arm,
-    tower: Tower,
-    log_q: Float32 | None,
-    memory_bank: Float32,
-    rng: np.random.Generator,
-    device: str,
-) -> tuple[StepStats, Float32]:
-    """Train the tower on one batch, in place, the weights of its groups only if the pairs are new. (The figures to
-    report, the memory bank for the next batch.)"""
-    b = len(batch.search_rows)
-    inputs, searches = corpus.inputs, batch.search_rows
-    misspelt = np.zeros(b, bool)
-    if corpus.copies is not None:
-        searches, misspelt = _with_typos(batch.search_rows, corpus.copies, arm.typos.share, rng)
-    # What a pair knows of itself is left out of its own vectors, not of those that are negatives of the others.
-    batch = batch._replace(twice=corpus.own is not None and bool(batch.mix.compares_batch or batch.mix.memory))
-    documents = [batch.document_rows] * (1 + batch.twice) + [batch.pool, batch.pair_negatives.ravel()]
-    rows = BatchRows(batch.search_rows, inputs.queries_of(searches), np.concatenate(documents))
-    titles = None if corpus.titles is None else title_queries(corpus.titles, batch.search_rows, rng)
-    learner, forward = forward_batch(tower, inputs, rows, corpus.own, titles)
-    vectors = torch.from_numpy(forward.vectors).to(device)
-    memory = torch.from_numpy(memory_bank[: len(batch.memory_rows)]).to(device)
-    gradient, stats = nested_step(vectors, memory, batch, arm, log_q)
-    by_vectors = gradient.to("cpu").numpy()
-    if arm.typos.teaching and misspelt.any():
-        clean = _clean(tower, corpus, batch.search_rows[misspelt], batch.document_rows[misspelt])
-        by_vectors[:b][misspelt] -= np.float32(arm.typos.teaching / b) * clean
-    if batch.mix.memory:
-        first = (len(inputs.views) + batch.twice) * b
-        memory_bank = np.concatenate([memory_bank, forward.vectors[first : first + b]])[-batch.mix.memory :]
-    by_weights = by_vectors.copy() if batch.is_new and learner.weighs_groups else None
-    learner.step(forward, by_vectors, arm.training.learning_rate)
-    if by_weights is not None:
-        learner.step_weights(forward, by_weights)
-    return stats, memory_bank
-
-
-def _clean(tower: Tower, corpus: Corpus, searches: Int32, documents: Int32) -> Float32:
-    """(n, D) the vectors of the searches of pairs, as they were typed."""
-    if corpus.own is None:
-        return tower.encode(searches)
-    rows = BatchRows(searches, searches, documents)
-    _, forward = forward_batch(tower, corpus.inputs, rows, corpus.own, None)
-    return forward.vectors[: len(searches)]
-
-
-def _with_typos(searches: Int32, copies: MisspeltCopies, share: float, rng: np.random.Generator) -> tuple[Int32, Bool]:
-    """((B,) the rows of the searches, a share of them replaced by misspelt copies, (B,) True for the copies)."""
-    is_copy = (rng.random(len(searches)) < share) & (searches >= 0)  # no copies of titles
-    copy = rng.integers(copies.per_search, size=len(searches))
-    copy_rows = copies.first + copy * len(copies.searches) + np.searchsorted(copies.searches, searches)
-    return np.where(is_copy, copy_rows, searches).astype(np.int32), is_copy

@@ -27,16 +27,8 @@ from ebr_core.training.batches import NegativeSource
 from ebr_core.training.loss_config import Softmax, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix, TypoCopies
 from ebr_core.training.positives import RecoveredPairs, ShownResults, select_pairs
-from ebr_core.training.train_loop import (
-    Corpus,
-    Epoch,
-    MisspeltCopies,
-    Start,
-    _mix_of,
-    log_sampling_probabilities,
-    mine_pairs,
-    train,
-)
+from ebr_core.training.train_loop import Epoch, Start, _mix_of, log_sampling_probabilities, mine_pairs, train
+from ebr_core.training.training_corpus import Corpus, MisspeltCopies
 
 CLUSTERS = 8
 EACH = 6  # documents, and queries, per cluster
