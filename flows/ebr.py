@@ -12,7 +12,7 @@ from flows.arms import train_arms
 from flows.bundles import build_bundles
 from flows.evaluated_lists import audit_run, evaluate_run, evaluated_lists, refit_lists
 from flows.hybrids import fuse_test, fuse_validation
-from flows.lists import rank_all_targets, retrieve_test, retrieve_validation
+from flows.lists import rank_all_targets, retrieve_exact, retrieve_test, retrieve_validation
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.refit import refit_champion
@@ -65,7 +65,8 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     ranks = rank_all_targets(spec, vectors, searches)
     bundles = build_bundles(spec, source, columns, arms, vectors, indexes, radii, fusions, searches, bm25)
     bundles |= bundle_reranked(spec, source, searches, indexes, rerankers, bundles)
-    reranked = measure_reranked(spec, validation, searches)
+    exact = retrieve_exact(spec, source, vectors, radii, rerankers, searches, bm25, validation)
+    reranked = measure_reranked(spec, exact, searches)
     refit = refit_champion(spec, source, columns, arms, vectors, indexes, radii, fusions, bundles, searches, bm25)
     trained = features, arms, vectors, indexes, rerankers
     run = settle_run(spec, Stages(*trained, validation, test, fusions, fused, ranks, reranked, bundles, refit))

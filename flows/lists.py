@@ -32,7 +32,6 @@ class Lists(NamedTuple):
     indexed: dict[tuple[ArmRun, str], RetrievedList]  # arms and ensembles; for the test with each index
     combined: dict[ListRun, RetrievedList]  # retrievals, cascades, rankers, filters
     indexes: Indexes  # over the documents of the part
-    exact: dict[ArmRun, RetrievedList]  # cascades and rankers by exact search, of the seed that is served
 
 
 def retrieve_test(
@@ -53,7 +52,7 @@ def retrieve_test(
     inputs = ListInputs(
         *(spec, source, "test", searches.test, vectors.test, vectors, indexes, radii, rerankers, bm25, baselines), k
     )
-    return Lists(baselines, _indexed(inputs, list(indexes)), combined_lists(inputs), indexes, {})
+    return Lists(baselines, _indexed(inputs, list(indexes)), combined_lists(inputs), indexes)
 
 
 def retrieve_validation(
@@ -71,15 +70,33 @@ def retrieve_validation(
     validation."""
     validation, k = searches.validation, max(spec.evaluation.ks)
     if validation is None:
-        return Lists({}, {}, {}, {}, {})
+        return Lists({}, {}, {}, {})
     baselines = _baselines(spec, source, bm25, own_lists, validation, k, ("validation",))
     inputs = ListInputs(
         *(spec, source, "validation", validation, vectors.validation, vectors, {}, radii, rerankers, bm25, baselines),
         k,
     )
     runs = [(run, EXACT) for run in evaluated_runs(spec, vectors)]
-    indexed, combined = _indexed(inputs, runs), combined_lists(inputs)
-    return Lists(baselines, indexed, combined, inputs.indexes, exact_lists(inputs, combined))
+    return Lists(baselines, _indexed(inputs, runs), combined_lists(inputs), inputs.indexes)
+
+
+def retrieve_exact(
+    spec: Experiment,
+    source: Source,
+    vectors: ArmVectors,
+    radii: Radii,
+    rerankers: Rerankers,
+    searches: EvalSets,
+    bm25: TunedBm25,
+    lists: Lists,
+) -> dict[ArmRun, RetrievedList]:
+    """The cascades and rankers by exact search for the searches of the validation, of the seed that is served: it is
+    chosen by these. lists: of the validation. Empty without a validation."""
+    if searches.validation is None:
+        return {}
+    part = vectors.validation, vectors, lists.indexes, radii, rerankers, bm25, lists.baselines
+    inputs = ListInputs(spec, source, "validation", searches.validation, *part, max(spec.evaluation.ks))
+    return exact_lists(inputs, lists.combined)
 
 
 def rank_all_targets(spec: Experiment, vectors: ArmVectors, searches: EvalSets) -> dict[ArmRun, TargetRanks]:

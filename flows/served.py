@@ -8,13 +8,12 @@ from data.experiment.experiment_spec import Experiment
 from ebr_core.search.modes import RERANKED, Mode
 from flows.arms import ArmRun
 from flows.hybrids import Fusions
-from flows.lists import Lists
 from flows.rerankers import Rerankers
 from flows.sources import EvalSets, Source
 from flows.submit import settle, submit
 from flows.vectors import Indexes
 from tasks.fusion_stages import choose_mode
-from tasks.kinds import ModelBundle, ServedMode
+from tasks.kinds import ModelBundle, RetrievedList, ServedMode
 from tasks.reranked_bundles import bundle_cascade, bundle_ranker, refusal_of
 from tasks.served_models import champion_of
 
@@ -46,13 +45,15 @@ def bundle_reranked(
     return reranked
 
 
-def measure_reranked(spec: Experiment, lists: Lists, searches: EvalSets) -> dict[ArmRun, ServedMode]:
-    """The validation recall of each cascade and ranker, on the searches and by the exact search by which modes of arms
-    are compared. lists: of the validation."""
+def measure_reranked(
+    spec: Experiment, exact: Mapping[ArmRun, RetrievedList], searches: EvalSets
+) -> dict[ArmRun, ServedMode]:
+    """The validation recall of each cascade and ranker, on the searches on which modes of arms are compared. exact:
+    their lists by exact search, see retrieve_exact."""
     if searches.validation is None:
         return {}
     validation, k = searches.validation, spec.evaluation.main_k
-    return {run: submit(choose_mode, run, validation, {RERANKED: rows}, k) for run, rows in lists.exact.items()}
+    return {run: submit(choose_mode, run, validation, {RERANKED: rows}, k) for run, rows in exact.items()}
 
 
 def refusals(spec: Experiment, bundles: Mapping[str, ModelBundle]) -> dict[str, str]:

@@ -126,6 +126,8 @@ def _failures(spec: Experiment, stages: Stages, untrained: dict[ArmRun, str]) ->
     }
     reranker_failures = settle(stages.rerankers.rankers)[1] | settle(stages.rerankers.filters)[1]
     failures |= {name: reason for (name, _), reason in (combined | reranker_failures).items()}
+    for (name, _), reason in settle(stages.reranked)[1].items():
+        failures.setdefault(name, f"not compared with other models: {reason}")
     bundle_failures = settle(stages.bundles)[1]
     failures |= {f"{arm}, bundle": reason for arm, reason in bundle_failures.items() if has_run(stages.bundles[arm])}
     return failures | settle_refit(stages.refit)[1]
