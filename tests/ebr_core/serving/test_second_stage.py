@@ -158,6 +158,11 @@ def test_without_a_time_a_search_is_of_now(ranker_folder: Path) -> None:
         SearchQuery.model_validate({"query": "x", "searched_at": "yesterday"})
 
 
+def test_a_query_without_a_known_n_gram_finds_nothing(cascade_folder: Path, ranker_folder: Path) -> None:
+    for folder in (cascade_folder, ranker_folder):
+        assert answer(open_bundle(folder), SearchQuery(query="☃☃☃")) == []
+
+
 def test_a_bundle_without_a_second_stage_has_no_such_mode(tmp_path: Path) -> None:
     bundle = open_bundle(make_bundle(tmp_path / "one"))
     with pytest.raises(InputError, match="mode: hand has no reranked; its modes are ebr, hybrid, weighted, boolean"):
