@@ -310,7 +310,7 @@ def test_a_second_night_at_the_same_time_is_refused(experiment: tuple[Path, list
 
 def test_an_experiment_that_cannot_be_retrained_is_refused(prefect_server: None, logs: Path, tmp_path: Path) -> None:
     path = _experiment(logs, tmp_path)
-    content = yaml.safe_load(path.read_text())
+    content = yaml.safe_load(path.read_text()) | {"rankers": {}}
     several = content | {"arms": content["arms"] | {"other": content["arms"]["softmax"]}}
     beir = {"layout": "beir", "corpus": "c.jsonl", "queries": "q.jsonl", "test_qrels": "t.tsv"}
     wrong = {

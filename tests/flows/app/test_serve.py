@@ -108,6 +108,9 @@ def test_both_requests_and_the_command_line_give_the_same_answer(home: Path, url
         line.split("│")[2].strip() for line in output.stdout.splitlines() if line.startswith("│")
     ]
     assert _get(f"{url}/search", query="walks", k=2, model="right", searcher_id="s1")["model"] == "right"
+    output = _ebr(home, "search", "smiht ana", "--city", "Atlantis", "--k", "3")
+    assert "city: no document and no searcher of this log has 'Atlantis', so it counts as unknown" in output.stdout
+    assert "counts as unknown" not in _ebr(home, "search", "smiht ana", "--city", "Lyon", "--k", "3").stdout
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,9 @@ def test_both_requests_and_the_command_line_give_the_same_answer(home: Path, url
         ({"query": "x", "k": 99}, 422, "this model holds 9 documents"),
         ({"query": "x", "k": 3, "colour": "red"}, 422, "Extra inputs"),
         ({"query": "x", "k": 3, "where": "colour = red"}, 422, "expected an attribute"),
-        ({"query": "x", "k": 3, "mode": "magic"}, 422, "'weighted' or 'boolean'"),
+        ({"query": "x", "k": 3, "mode": "magic"}, 422, "'reranked' or 'boolean'"),
+        ({"query": "x", "k": 3, "mode": "reranked"}, 422, "mode: left has no reranked; its modes are ebr, hybrid"),
+        ({"query": "x", "k": 3, "searched_at": "yesterday"}, 422, "valid datetime"),
         ({"query": "x", "k": 3, "searcher_id": "nobody"}, 422, "no searcher 'nobody'"),
         ({"query": "x", "k": 3, "fields": '{"device": "tv"}'}, 422, "reads no device"),
         ({"query": "x", "k": 3, "model": "none"}, 404, "there are left, right"),
@@ -171,7 +176,18 @@ def test_the_description_of_the_service(url: str) -> None:
     description = _get(f"{url}/openapi.json")
     assert {"/search", "/health", "/choices"} <= set(description["paths"])
     names = {parameter["name"] for parameter in description["paths"]["/search"]["get"]["parameters"]}
-    assert {"query", "searcher_id", "city", "region", "country", "language", "where", "k", "model"} <= names
+    assert {
+        "query",
+        "searcher_id",
+        "city",
+        "region",
+        "country",
+        "language",
+        "searched_at",
+        "where",
+        "k",
+        "model",
+    } <= names
     health = _get(f"{url}/health")
     assert (health["status"], health["champion"], health["reload_failed"]) == ("ok", "left", "")
     choices = _get(f"{url}/choices")
