@@ -129,7 +129,7 @@ def _quoting(con: duckdb.DuckDBPyConnection, file: _CsvFile) -> Quoting:
 
 def _count_rows(con: duckdb.DuckDBPyConnection, file: _CsvFile, quoting: Quoting) -> int:
     reader = statement("read/csv", files=file_list([file.path]), options=_options(file.separator, file.names, quoting))
-    row = con.execute(statement("read/check", checks="", reader=reader)).fetchone()
+    row = con.execute(statement("read/check", checks="", odd="", reader=reader)).fetchone()
     assert row is not None  # an aggregate
     return int(row[0])
 

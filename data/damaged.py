@@ -34,6 +34,12 @@ _OPTIONS = ("Possible Solution", "Try increasing")
 _LONGEST_LINE = 300
 
 
+_UNTIMED = (
+    " Searches without times need split: {by: COLUMN}, a column that holds train, validation and test, or split: "
+    "{kind: random}, which leaks: training then sees the test's days."
+)
+
+
 def refuse_brotli_file(path: Path) -> None:
     """Raises InputError if a Parquet file outside the logs is compressed by Brotli, or is not Parquet at all."""
     with closing(duckdb.connect()) as con:
@@ -112,6 +118,7 @@ def refuse_missing(table: str, path: str, required: Columns, names: list[str]) -
         if column.lower() not in lowered:
             near = get_close_matches(column.lower(), lowered, n=1, cutoff=0.5)
             hint = f" If {lowered[near[0]]!r} is meant, rename it to {column!r}." if near else ""
+            hint += _UNTIMED if column == "searched_at" else ""
             raise InputError(
                 f"{table}: {path} has no column {column!r}. Its columns are {', '.join(names)}. "
                 f"Expected {', '.join(required)}.{hint}"

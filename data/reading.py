@@ -12,7 +12,7 @@ from data.csv_dialects import group_by_dialect
 from data.damaged import is_unreadable, refuse_brotli, refuse_missing, refuse_no_records, unreadable_message
 from data.layouts import TYPES, Columns
 from data.statements import file_list, identifier, literal, statement
-from data.typed_columns import column_sql, count_rows
+from data.typed_columns import column_sql, read_values, refuse_nested
 from ebr_core.errors import InputError
 
 _READERS = {
@@ -157,9 +157,9 @@ def _suffix(name: str) -> str:
     return name.lower().removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
 
 
-def _reader(form: str, files: list[str], columns: Columns, options: str) -> str:
+def _reader(form: str, files: list[str], columns: Columns, options: str, json_type: str = "VARCHAR") -> str:
     if form == "json":
-        types = "{" + ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns) + "}"
+        types = "{" + ", ".join(f"{literal(column)}: {literal(json_type)}" for column in columns) + "}"
         return statement("read/json", files=file_list(files), columns=types, options=options)
     return statement("read/csv" if form == "tsv" else f"read/{form}", files=file_list(files), options=options)
 
@@ -177,13 +177,14 @@ def _group_alike(
 
 
 def _group_by_types(con: duckdb.DuckDBPyConnection, form: str, files: list[str], columns: Columns) -> list[list[str]]:
-    """The files in groups of equal types of identities and texts.
+    """The files in groups of equal types of the layout's columns.
 
-    If a file with the identity 12.0 were read together with one that has '007', 12.0 would become '12.0' and not 12.
+    If a file with the identity 12.0 were read together with one that has '007', 12.0 would become '12.0' and not 12;
+    times with a zone and times without one would become times of the machine's zone.
     """
     if form != "parquet" or (len(files) == 1 and "://" not in files[0]):
         return [files]
-    exact = [column.lower() for column, kind in columns.items() if kind in ("id", "text")]
+    exact = [column.lower() for column in columns]
     groups = con.execute(statement("read/alike", files=file_list(files)), [exact]).fetchall()
     return [group for (group,) in groups] if len(groups) > 1 else [files]
 
@@ -247,6 +248,9 @@ def _select(
     present = {
         c: (columns[c], file_columns[c.lower()][0], v) for c, v in values.items() if not v.startswith("CAST(NULL")
     }
-    rows = count_rows(con, table, path, reader, present)
-    select_list = ", ".join(f"{value} AS {identifier(column)}" for column, value in values.items())
+    if form == "json":
+        as_json = _reader(form, files, names, options, "JSON")
+        refuse_nested(con, table, path, (reader, as_json), {c: (kind, name) for c, (kind, name, _) in present.items()})
+    rows, read = read_values(con, table, path, reader, present)
+    select_list = ", ".join(f"{value} AS {identifier(column)}" for column, value in {**values, **read}.items())
     return statement("read/select", columns=select_list, reader=reader), rows

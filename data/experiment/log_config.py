@@ -128,7 +128,8 @@ Logs = Annotated[Tables | Ubi | Esci | Beir | Simulated, Field(discriminator="la
 class Split(Frozen):
     """Global cuts in time, at session starts: the newest searches are the test, those before them the validation.
 
-    Either shares of the searches, or two dates. Layouts with their own split (esci, beir) take neither.
+    Shares of the searches, two dates, or a column that gives the part. Layouts with their own split (esci, beir) take
+    none of them.
     """
 
     validation: float = Field(0.1, gt=0, lt=1, description="share of the searches")
@@ -138,7 +139,13 @@ class Split(Frozen):
     kind: Literal["time", "random", "last_click"] = Field(
         "time",
         description="random: sessions at random; last_click: each searcher's last clicked session. Both leak, and are "
-        "for `ebr audit` alone",
+        "for `ebr audit`, and random for logs without times",
+    )
+    by: str | None = Field(
+        None,
+        min_length=1,
+        description="a column of the searches (layout tables) that holds train, validation or test; for logs without "
+        "times, or with a split of their own",
     )
     train_share: float = Field(1, gt=0, le=1, description="share of the training sessions to keep, for `ebr audit`")
     until: datetime | None = Field(
@@ -159,6 +166,8 @@ class Split(Frozen):
             raise ValueError(f"validation_from {self.validation_from} is not before test_from {self.test_from}")
         if self.kind != "time" and self.validation_from:
             raise ValueError(f"kind: {self.kind} takes no dates; leave out validation_from and test_from")
+        if self.by and (self.kind != "time" or self.validation_from or self.until or self.without):
+            raise ValueError("by takes no kind, dates, until or without: the column gives every search its part")
         if self.validation + self.test >= 1:
             raise ValueError(
                 f"validation {self.validation} + test {self.test} leave nothing to train on; expected a sum below 1"

@@ -1,5 +1,8 @@
 CREATE TABLE dropped (table_name VARCHAR, reason VARCHAR, rows BIGINT, examples VARCHAR[]);
 CREATE TABLE counted (table_name VARCHAR, read BIGINT, kept BIGINT);
+-- Reasons that lose nothing: another row says the same, or says it newer.
+CREATE TABLE harmless (reason VARCHAR);
+INSERT INTO harmless VALUES ('an earlier version of the document');
 
 -- For layouts without edges.
 CREATE VIEW no_edges AS
@@ -14,6 +17,10 @@ CREATE MACRO part_of(split) AS CASE
     WHEN lower(trim(split)) IN ('valid', 'val', 'dev') THEN 'validation'
     ELSE lower(trim(split))
 END;
+
+-- Programs that have no date write an instant before 1970, or in the first hours of it, whatever their zone.
+CREATE MACRO first_instant() AS TIMESTAMP '1970-01-02';
+CREATE MACRO since_1970(x) AS CASE WHEN x >= first_instant() THEN x END;
 
 -- The longest length: a value may be bytes in the wrong column, or a whole page in the search field.
 CREATE MACRO longest(a, b, c, d, e, f) AS

@@ -127,13 +127,18 @@ def test_check_names_the_arm_that_the_logs_do_not_allow(tmp_path: Path) -> None:
     content = {
         "logs": {"layout": "tables", **{table: f"{table}.csv" for table in ("searches", "results", "documents")}},
         "arms": {"random": {}, "shown": {"negatives": {"impressions": 1}}},
+        "evaluation": {"ks": [1, 10]},
         "questions": {"P02": {"baseline": "random", "arms": ["shown"]}},
     }
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(content))
     done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr  # as that of a run in which an arm fails
     assert "shown cannot be trained: negatives.impressions needs results that were shown and not clicked" in done.stdout
     assert "P02 (no title): cannot be answered without shown" in done.stdout
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(content | {"evaluation": {"ks": [100]}}))
+    done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"))
+    assert done.returncode == 2
+    assert "a run would be refused:" in done.stdout
 
 
 @pytest.mark.parametrize(
