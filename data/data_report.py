@@ -15,8 +15,9 @@ def build_report(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
 
     `tables`: rows read, kept and dropped with reasons; `time` and `cuts`: null if the layout has no time; `split`: its
     kind, or the column that gives it; `splits`: the contents of each part; `positions`: clicks by position, 1–10;
-    `columns`: for each optional column the number of kept rows with a value, 0 if the column is absent; `notes`: see
-    `data.data_notes`; `cannot`: what is missing, and what cannot be answered without it.
+    `columns`: for each optional column the number of kept rows with a value, 0 if the column is absent;
+    `unread_columns`: the user's other columns of each table; `notes`: see `data.data_notes`; `cannot`: what is missing,
+    and what cannot be answered without it.
     """
     totals = _rows(con, "report/totals")[0]
     has_time = layout not in ("esci", "beir") and not totals["untimed"]
@@ -35,9 +36,18 @@ def build_report(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
         "signed_in": totals["signed_in"],
         "several_clicks": totals["several_clicks"],
         "columns": columns,
+        "unread_columns": _unread_columns(con),
         "notes": notes_of(con, has_time),
         "cannot": _unanswered(has_time, tables, columns, filled, "train" in splits),
     }
+
+
+def _unread_columns(con: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """The user's table → its columns that the layout does not read."""
+    columns: dict[str, list[str]] = {}
+    for row in _rows(con, "report/unread_columns"):
+        columns.setdefault(row["table_name"], []).append(row["column_name"])
+    return columns
 
 
 def _rows(con: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:

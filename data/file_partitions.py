@@ -22,7 +22,7 @@ from data.damaged import is_unreadable, refuse_missing, unreadable_message
 from data.experiment.log_config import Tables, Ubi, escape_glob
 from data.file_digests import DigestCache, Stat, digest_of, stat_of
 from data.layouts import LAYOUTS, TYPES, Columns, paths
-from data.reading import folder_columns_of, format_of, match_files, open_file, share_folder_columns
+from data.reading import folder_columns_of, format_of, match_files, note_unread, open_file, share_folder_columns
 from data.statements import file_list, identifier, literal, statement
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
@@ -188,7 +188,9 @@ def open_partitions(
         con.execute(statement("read/null_text"), [table, column, text, count])
     if not any(part["rows"] for part in facts):
         raise InputError(f"{table}: {path} holds no rows. Expected at least one")
-    refuse_missing(table, path, required, sorted({name for part in facts for name in part["columns"]}))
+    names = sorted({name for part in facts for name in part["columns"]})
+    refuse_missing(table, path, required, names)
+    note_unread(con, table, {**required, **optional}, names)
     columns = ", ".join(
         f"CAST({identifier(column)} AS {TYPES[kind]}) AS {identifier(column)}"
         for column, kind in {**required, **optional}.items()

@@ -73,6 +73,7 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
         if form == "json":
             refuse_no_records(table, path, names, next(iter(required)))
         refuse_missing(table, path, required, names)
+        note_unread(con, table, columns, names)
         selects = [
             _select(con, table, path, form, group, columns, _with_json_keys(form, file_columns, optional), options)
             for (group, options), file_columns in zip(groups, columns_of_groups, strict=True)
@@ -116,6 +117,14 @@ def open_file(
             raise
         raise InputError(unreadable_message(table, file, error)) from error
     return names, rows
+
+
+def note_unread(con: duckdb.DuckDBPyConnection, table: str, columns: Columns, names: Iterable[str]) -> None:
+    """Keep the names of the files' columns that the layout does not read in the table unread_columns."""
+    read = {column.lower() for column in columns}
+    for name in names:
+        if name.lower() not in read:
+            con.execute(statement("read/unread_column"), [table, name])
 
 
 def _view(con: duckdb.DuckDBPyConnection, table: str, selects: list[str]) -> None:

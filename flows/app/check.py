@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment, trained_arm
+from data.layouts import SIDES
 from data.log_fingerprint import refuse_absent
 from data.ranked_lists import RankedFile
 from data.report_text import describe
 from ebr_core.errors import InputError
 from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_difference
+from ebr_core.towers.feature_config import SIDES as FEATURE_SIDES
 from flows.sources import world_log
 from flows.submit import submit
 from tasks.feature_stages import check_features, extract_columns, needs_columns
@@ -24,6 +26,8 @@ from tasks.ranker_stages import refuse_deep
 from tasks.report.result import MAIN
 from tasks.retrieval_stages import refuse_impossible
 from tasks.tracking.mlflow_store import refuse_untrackable
+
+PLACES = ("city", "region", "country", "language", "kind")  # columns of layouts that groups may read
 
 
 class Checked(NamedTuple):
@@ -76,6 +80,8 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         missing = [arm for arm in dict.fromkeys(parts) if arm in reasons]
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
+    if unused := _unused_columns(spec, report):
+        lines.append(f"  columns that no arm reads, and groups can: {'; '.join(unused)}.")
     if spec.combined_lists:
         names = ", ".join(spec.combined_lists)
         lines.append(
@@ -92,6 +98,19 @@ def arms_behind(spec: Experiment, name: str) -> list[str]:
         return list(dict.fromkeys(spec.ensembles[name].parts))
     sources = spec.combined_lists[name].sources.values() if name in spec.combined_lists else ()
     return list(dict.fromkeys(part for arm in sources for part in (arms_behind(spec, arm) or [arm])))
+
+
+def _unused_columns(spec: Experiment, report: dict[str, Any]) -> list[str]:
+    """For each side with such columns: its table, and the columns with values that no arm reads."""
+    unused = []
+    for side in FEATURE_SIDES:
+        table = SIDES[report["layout"]][side][0]
+        known = [name for name in PLACES if report["columns"][side].get(name)]
+        read = {column.lower() for arm in spec.arms.values() for column in arm.features.columns(side)}
+        given = [*known, *report["unread_columns"].get(table, ())]
+        if columns := [column for column in given if column.lower() not in {*read, str(spec.split.by).lower()}]:
+            unused.append(f"{table}: {', '.join(columns)}")
+    return unused
 
 
 def _own_lists(spec: Experiment, log: Log) -> tuple[list[str], list[str]]:
