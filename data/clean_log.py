@@ -13,6 +13,7 @@ from data.layouts import paths
 from data.statements import set_variable, single_row, statement
 from ebr_core.errors import InputError
 
+_BLANK = "query is blank"
 MOST_LISTED = 8  # names that a message lists
 
 # The user's tables behind the raw tables, where they have other names.
@@ -79,6 +80,8 @@ def refuse_dropped(
         if kept
         else ", all of them. Correct the logs"
     )
+    if any(reason == _BLANK for reason, _, _ in reasons):
+        way_out += ". Searches without a query are kept if an arm has a group that reads something else of them"
     message = f"{source_of(logs, table)}: {lost:,} of {read:,} {table} would be dropped{way_out}"
     raise InputError("\n".join([message, *_reason_lines(reasons)]))
 

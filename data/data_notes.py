@@ -30,6 +30,11 @@ def _null_texts(con: duckdb.DuckDBPyConnection) -> Iterator[str]:
 def _other_readings(findings: dict[str, Any]) -> Iterator[str]:
     if findings["shift"]:
         yield f"results.position: all {findings['lists']:,} lists begin at 0, so 1 is added to every position."
+    if findings["blank_queries"]:
+        yield (
+            f"searches.query: {findings['blank_queries']:,} of {findings['searches']:,} searches have no query. They "
+            "count as a query of their searcher, and only groups can learn from them."
+        )
     if findings["shared_sessions"]:
         yield (
             f"searches.session_id: {findings['shared_sessions']:,} of {findings['session_ids']:,} identities come with "

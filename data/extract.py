@@ -123,6 +123,7 @@ def _read(
         else:
             open_absent(con, table, required, optional)
     set_variable(con, "first_time", datetime(1970, 1, 1 if isinstance(logs, Esci | Beir) else 2))
+    set_variable(con, "keep_blank", logs.blank_queries == "kept")
     match logs:
         case Ubi():
             set_variable(con, "click_actions", list(logs.click_actions))

@@ -46,6 +46,11 @@ class _Reading(Frozen):
     )
     threads: int = Field(2, ge=1, le=256, description="threads of DuckDB; the output has the same bytes for any number")
     judged_from: float = Field(1, ge=0, description="lowest grade at which a judged document is a target")
+    blank_queries: Literal["dropped", "kept"] | None = Field(
+        None,
+        description="searches without a query, such as a page of categories; by default kept if an arm reads something "
+        "else of a search, a group of columns or of the searcher",
+    )
 
     @field_validator("*")
     @classmethod
@@ -60,7 +65,8 @@ class _Reading(Frozen):
         keys = {"layout", "max_dropped", "click_actions", "version", "locales"} | (
             {"judged_from"} if isinstance(self, Beir) else set()
         )
-        return {key: value for key, value in self.model_dump(mode="json").items() if key in keys}
+        settings = {key: value for key, value in self.model_dump(mode="json").items() if key in keys}
+        return settings | ({"blank_queries": "kept"} if self.blank_queries == "kept" else {})
 
 
 class Tables(_Reading):

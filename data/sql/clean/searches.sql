@@ -1,14 +1,14 @@
 -- Every search that was read, with the first reason to drop it, or null.
 CREATE TABLE looked_at_searches AS
-SELECT search_id, searched_at, trimmed(query) AS query, searcher_id, session_id, filled(topic) AS topic,
+SELECT search_id, searched_at, coalesce(trimmed(query), '') AS query, searcher_id, session_id, filled(topic) AS topic,
     filled(city) AS city, filled(region) AS region, filled(country) AS country, filled(language) AS language, split,
     CASE
         WHEN search_id IS NULL THEN 'search_id is missing'
         WHEN searched_at IS NULL THEN 'searched_at is missing'
         WHEN searched_at NOT BETWEEN coalesce(getvariable('first_time'), TIMESTAMP '1970-01-01') AND TIMESTAMP '2100-01-01'
             THEN 'searched_at is before 1970 or after 2100'
-        WHEN query IS NULL THEN coalesce(getvariable('null_query'), 'query is blank')
-        WHEN trimmed(query) = '' THEN 'query is blank'
+        WHEN query IS NULL AND getvariable('null_query') IS NOT NULL THEN getvariable('null_query')
+        WHEN NOT getvariable('keep_blank') AND coalesce(trimmed(query), '') = '' THEN 'query is blank'
         WHEN length(query) > getvariable('longest_query') THEN 'query is too long'
         WHEN greatest(longest(search_id, searcher_id, session_id, topic, city, region), longest(country, language,
             split, NULL, NULL, NULL)) > getvariable('longest_id') THEN 'an identity or a place is too long'

@@ -22,6 +22,10 @@ END;
 CREATE MACRO first_instant() AS TIMESTAMP '1970-01-02';
 CREATE MACRO since_1970(x) AS CASE WHEN x >= first_instant() THEN x END;
 
+-- The text that stands for a query that is blank, until it is written.
+CREATE MACRO blank_query(name) AS chr(31) || 'blank' || chr(31) || name;
+CREATE MACRO is_blank_query(x) AS starts_with(x, blank_query(''));
+
 -- The longest length: a value may be bytes in the wrong column, or a whole page in the search field.
 CREATE MACRO longest(a, b, c, d, e, f) AS
     coalesce(greatest(length(a), length(b), length(c), length(d), length(e), length(f)), 0);

@@ -2,6 +2,8 @@
 SELECT
     coalesce(getvariable('shift'), 0) AS shift,
     (SELECT count(DISTINCT search_row) FROM merged_results WHERE position IS NOT NULL) AS lists,
+    (SELECT count(*) FROM numbered_searches) AS searches,
+    (SELECT count(*) FROM numbered_searches WHERE is_blank_query(query)) AS blank_queries,
     (SELECT count(*) FROM session_owners WHERE shared) AS shared_sessions,
     (SELECT count(DISTINCT session_id) FROM numbered_searches) AS session_ids,
     (SELECT count(*) FROM checked_documents WHERE reason = 'an earlier version of the document') AS versions,

@@ -9,7 +9,7 @@ largest AS (
     FROM sessions JOIN numbered_searches USING (search_row) GROUP BY session_row
     UNION ALL
     SELECT 'query', shortened(query), count(*), (SELECT count(*) FROM numbered_searches), 'searches'
-    FROM numbered_searches GROUP BY query
+    FROM numbered_searches WHERE NOT is_blank_query(query) GROUP BY query
     UNION ALL
     SELECT 'document', shortened(document_id), clicks, (SELECT count(*) FROM merged_results WHERE clicked), 'clicks'
     FROM (SELECT document_row, count(*) AS clicks FROM merged_results WHERE clicked GROUP BY document_row)
