@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from contextlib import closing
 from difflib import get_close_matches
@@ -11,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from data.layouts import Columns
-from data.statements import file_list, literal, statement
+from data.statements import file_list, statement
 from ebr_core.errors import InputError
 
 # The errors that DuckDB raises, beside a plain Error, for a file that is damaged, missing, too large or out of reach.
@@ -35,7 +34,10 @@ _OPTIONS = ("Possible Solution", "Try increasing")
 _LONGEST_LINE = 300
 
 
-_LONGEST_HEADER = 100_000
+_UNTIMED = (
+    " Searches without times need split: {by: COLUMN}, a column that holds train, validation and test, or split: "
+    "{kind: random}, which leaks: training then sees the test's days."
+)
 
 
 def refuse_brotli_file(path: Path) -> None:
@@ -73,6 +75,13 @@ def unreadable_message(table: str, path: str, error: Exception) -> str:
         way_out = "Save it as UTF-8"
     elif "Expected Number of Columns" in message:
         way_out = "Give every line as many fields as the header, and put fields that contain the separator in quotes"
+    elif "unterminated quote" in message:
+        way_out = "Put the field in quotes and write each quote in it twice, or write the file as Parquet"
+    elif "invalid state" in message:
+        way_out = (
+            "Some of its lines end in \\n and others in \\r\\n, and some fields are in quotes. Write the file again "
+            "with one kind of line end, or as Parquet"
+        )
     elif "maximum_object_size" in message or "Maximum line size" in message:
         way_out = "Shorten its longest text (at most 2 MB in a line of CSV, 16 MB in a record of JSON), or use Parquet"
     return "\n".join(
@@ -102,30 +111,6 @@ def refuse_no_records(table: str, path: str, names: list[str], example: str) -> 
         )
 
 
-def refuse_ragged(con: duckdb.DuckDBPyConnection, reader: str, files: list[str]) -> None:
-    """Make DuckDB raise an error that names the line with more or fewer fields than the header.
-
-    Without this check DuckDB reads whole lines as the only field, or rejects the file without naming the line.
-    """
-    try:
-        described = con.execute(statement("read/columns", reader=reader)).fetchall()
-    except UNREADABLE_ERRORS:
-        described = []
-    if len(described) > 1 or "://" in files[0] or files[0].endswith((".gz", ".zst")):
-        return
-    try:
-        with Path(files[0]).open(encoding="utf-8", newline="") as lines:
-            header = lines.readline(_LONGEST_HEADER)
-    except UnicodeDecodeError:
-        return  # DuckDB reports this itself
-    delimiter = max(",;|\t", key=header.count)
-    names = list(dict.fromkeys(name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])))
-    if len(names) > 1:
-        columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
-        check = statement("read/ragged", files=file_list(files[:1]), between=literal(delimiter), columns=columns)
-        con.execute(check).fetchall()
-
-
 def refuse_missing(table: str, path: str, required: Columns, names: list[str]) -> None:
     """Raises InputError if a required column is not among the names of the file's columns, whatever their case."""
     lowered = {name.lower(): name for name in names}
@@ -133,6 +118,7 @@ def refuse_missing(table: str, path: str, required: Columns, names: list[str]) -
         if column.lower() not in lowered:
             near = get_close_matches(column.lower(), lowered, n=1, cutoff=0.5)
             hint = f" If {lowered[near[0]]!r} is meant, rename it to {column!r}." if near else ""
+            hint += _UNTIMED if column == "searched_at" else ""
             raise InputError(
                 f"{table}: {path} has no column {column!r}. Its columns are {', '.join(names)}. "
                 f"Expected {', '.join(required)}.{hint}"

@@ -6,18 +6,21 @@ from typing import Any
 
 import duckdb
 
+from data.data_notes import notes_of
 from data.statements import statement
 
 
 def build_report(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
     """The report of a finished extraction, ready for JSON: counts are rows, shares lie in [0, 1], times are UTC.
 
-    `tables`: rows read, kept and dropped with reasons; `time` and `cuts`: null if the layout has no time; `splits`: the
-    contents of each part; `positions`: clicks by position, 1–10; `columns`: for each optional column the number of kept
-    rows with a value, 0 if the column is absent; `cannot`: what is missing, and what cannot be answered without it.
+    `tables`: rows read, kept and dropped with reasons; `time` and `cuts`: null if the layout has no time; `split`: its
+    kind, or the column that gives it; `splits`: the contents of each part; `positions`: clicks by position, 1–10;
+    `columns`: for each optional column the number of kept rows with a value, 0 if the column is absent;
+    `unread_columns`: the user's other columns of each table; `notes`: see `data.data_notes`; `cannot`: what is missing,
+    and what cannot be answered without it.
     """
     totals = _rows(con, "report/totals")[0]
-    has_time = layout not in ("esci", "beir")
+    has_time = layout not in ("esci", "beir") and not totals["untimed"]
     splits = {row.pop("split"): row for row in _rows(con, "report/splits")}
     filled = _rows(con, "report/filled")[0]
     columns = {table: filled.pop(table) for table in ("searches", "results", "documents", "edges")}
@@ -26,14 +29,25 @@ def build_report(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
         "layout": layout,
         "tables": tables,
         "time": {"first": _iso(totals["first_search"]), "last": _iso(totals["last_search"])} if has_time else None,
+        "split": totals["split_by"],
         "cuts": {name: _iso(totals[name]) for name in ("validation_from", "test_from")} if has_time else None,
         "splits": {name: splits[name] for name in ("train", "validation", "test") if name in splits},
         "positions": _rows(con, "report/positions"),
         "signed_in": totals["signed_in"],
         "several_clicks": totals["several_clicks"],
         "columns": columns,
+        "unread_columns": _unread_columns(con),
+        "notes": notes_of(con, has_time),
         "cannot": _unanswered(has_time, tables, columns, filled, "train" in splits),
     }
+
+
+def _unread_columns(con: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """The user's table → its columns that the layout does not read."""
+    columns: dict[str, list[str]] = {}
+    for row in _rows(con, "report/unread_columns"):
+        columns.setdefault(row["table_name"], []).append(row["column_name"])
+    return columns
 
 
 def _rows(con: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Extract search logs of any layout into one folder: Parquet files with the schemas of `data.schemas`, and a report.
 
 The SQL is in `data/sql`: `layouts` turns each layout into the same five raw tables; all layouts share `clean`, `split`
-and `write`. DuckDB works on disk, so the logs may be larger than memory.
+and `write`. DuckDB spills to disk, so the logs may be larger than memory.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import assert_never
@@ -18,15 +19,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data import schemas
+from data.clean_log import clean
 from data.damaged import is_unreadable, unreadable_message
 from data.data_report import build_report
 from data.experiment.log_config import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Beir, Esci, Split, Tables, Ubi
 from data.file_partitions import open_partitions, refuse_damaged
-from data.judged_grades import refuse_unreached
-from data.layouts import LAYOUTS, paths
+from data.layouts import paths
 from data.reading import open_absent, open_table
+from data.split_column import columns_for, open_untimed
 from data.split_log import check_given_split, split_searches
-from data.statements import set_variable, single_row, statement
+from data.statements import set_variable, statement
 from ebr_core.errors import InputError
 from ebr_core.text.folding import fold_queries
 
@@ -56,17 +58,19 @@ def extract(
     and give the same bytes.
 
     Raises InputError if a file is missing or damaged, a column is missing or holds other values than expected, more
-    than `max_dropped` of a table would be dropped, nothing was clicked, or a part of the split would be empty.
+    than `max_dropped` of a table, of the clicks or of a part's clicked searches would be dropped, more than that share
+    of a part's clicks contradicts the documents' dates, only some lists begin at position 0, nothing was clicked, or a
+    part of the split would be empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".extract-", dir=folder) as scratch, closing(_database(logs, Path(scratch))) as con:
         try:
-            _read(con, logs, partitions or {})
+            _read(con, logs, split, partitions or {})
             if split.until or split.without:
                 _narrow(con, logs, split)
             if isinstance(logs, Esci | Beir):
                 check_given_split(con, logs, split)
-            _clean(con, logs)
+            clean(con, logs)
             split_searches(con, logs, split)
             _fold_queries(con)
             con.execute(statement("write/number"))
@@ -91,7 +95,7 @@ def extract(
 def _database(logs: Tables | Ubi | Esci | Beir, scratch: Path) -> duckdb.DuckDBPyConnection:
     remote = any("://" in path for path in paths(logs).values())
     return duckdb.connect(
-        str(scratch / "logs.duckdb"),
+        ":memory:",  # tables in a file cost a third more time; these go to temp_directory above memory_limit
         config={
             "memory_limit": logs.memory_limit,
             "threads": str(logs.threads),
@@ -102,20 +106,24 @@ def _database(logs: Tables | Ubi | Esci | Beir, scratch: Path) -> duckdb.DuckDBP
     )
 
 
-def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, partitions: TablePartitions) -> None:
+def _read(
+    con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split, partitions: TablePartitions
+) -> None:
     """Create the five raw tables of the layout."""
     con.execute(statement("read/macros"))
     con.execute(statement("clean/start"))
     for name, limit in (("longest_id", LONGEST_ID), ("longest_query", LONGEST_QUERY), ("longest_text", LONGEST_TEXT)):
         set_variable(con, name, limit)
     table_paths = paths(logs)
-    for table, (required, optional) in LAYOUTS[logs.layout].items():
+    for table, (required, optional) in columns_for(logs, split).items():
         if table in partitions:
             open_partitions(con, table, table_paths[table], partitions[table], required, optional)
         elif table in table_paths:
             open_table(con, table, table_paths[table], required, optional)
         else:
             open_absent(con, table, required, optional)
+    set_variable(con, "first_time", datetime(1970, 1, 1 if isinstance(logs, Esci | Beir) else 2))
+    set_variable(con, "keep_blank", logs.blank_queries == "kept")
     match logs:
         case Ubi():
             set_variable(con, "click_actions", list(logs.click_actions))
@@ -124,11 +132,13 @@ def _read(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, part
             set_variable(con, "locales", list(logs.locales))
         case Beir():
             set_variable(con, "judged_from", logs.judged_from)
+            set_variable(con, "null_query", "judged, but not in queries")
         case Tables():
             pass
         case _:
             assert_never(logs)
     con.execute(statement(f"layouts/{logs.layout}"))
+    open_untimed(con, logs, split)
 
 
 def _narrow(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
@@ -159,47 +169,6 @@ def _failing_table(con: duckdb.DuckDBPyConnection, table_paths: dict[str, str], 
         except duckdb.Error:
             return table, path
     return "logs", ", ".join(table_paths.values())
-
-
-def _clean(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> None:
-    """Drop and count the rows that cannot be used.
-
-    Raises InputError if too many rows would be dropped, or nothing useful is left.
-    """
-    for table in ("searches", "documents", "results"):
-        con.execute(statement(f"clean/{table}"))
-        _refuse_dropped(con, table, logs.max_dropped)
-    if single_row(con, "clean/clicks")[0] == 0:
-        if isinstance(logs, Beir):
-            refuse_unreached(logs.judged_from, single_row(con, "clean/grades")[0] or [])
-        raise InputError(
-            "results: nothing was clicked. Expected clicks: models are trained on them and measured by them"
-        )
-    table_paths = paths(logs)
-    untyped, shared = single_row(con, "clean/shared_ids")
-    if untyped and shared:
-        raise InputError(
-            f"edges: {table_paths['edges']}: {untyped:,} edges lack source_type or target_type, and searchers and "
-            f"documents share identities such as {', '.join(shared)}. Set both columns to searcher or document"
-        )
-    for table in ("edges", "judgements"):
-        con.execute(statement(f"clean/{table}"))
-        if table in table_paths:
-            _refuse_dropped(con, table, 1.0)
-
-
-def _refuse_dropped(con: duckdb.DuckDBPyConnection, table: str, allowed: float) -> None:
-    read, kept = con.execute(statement("clean/kept"), [table]).fetchall()[0]
-    if kept > 0 and (read - kept) / read <= allowed:
-        return
-    reasons = con.execute(statement("clean/reasons"), [table]).fetchall()
-    lines = [f"  {reason}: {rows:,} ({', '.join(examples)})" for reason, rows, examples in reasons]
-    way_out = (
-        f", above logs.max_dropped = {allowed:g}. Correct the logs, or raise it"
-        if kept
-        else ", all of them. Correct the logs"
-    )
-    raise InputError("\n".join([f"{table}: {read - kept:,} of {read:,} rows would be dropped{way_out}", *lines]))
 
 
 def _fold_queries(con: duckdb.DuckDBPyConnection) -> None:

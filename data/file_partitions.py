@@ -22,7 +22,7 @@ from data.damaged import is_unreadable, refuse_missing, unreadable_message
 from data.experiment.log_config import Tables, Ubi, escape_glob
 from data.file_digests import DigestCache, Stat, digest_of, stat_of
 from data.layouts import LAYOUTS, TYPES, Columns, paths
-from data.reading import folder_columns_of, format_of, match_files, open_file, share_folder_columns
+from data.reading import folder_columns_of, format_of, match_files, note_unread, open_file, share_folder_columns
 from data.statements import file_list, identifier, literal, statement
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
@@ -41,6 +41,7 @@ class PartitionFacts(TypedDict, total=False):
     columns: list[str]  # of the file, as written
     rows: int
     days: dict[str, int]  # only if the table has times
+    null_texts: list[list[str | int]]  # column, text, rows
 
 
 class RawFile(Frozen):
@@ -153,7 +154,8 @@ def _read(con: duckdb.DuckDBPyConnection, raw: RawFile, out: Path) -> PartitionF
     con.execute(statement("read/macros"))
     names, rows = open_file(con, raw.table, raw.path, raw.form, _columns(raw.layout, raw.table), raw.placed)
     con.execute(statement("write/rows", table=raw.table, out=literal(str(out))))
-    facts = PartitionFacts(columns=names, rows=rows)
+    nulls = con.execute(statement("read/list_null_texts")).fetchall()
+    facts = PartitionFacts(columns=names, rows=rows, null_texts=[list(row) for row in nulls])
     if times := GROWING[raw.layout][raw.table]:
         columns = dict(zip(("identity", "time"), map(identifier, times), strict=True))
         days = con.execute(statement("read/days", rows=literal(escape_glob(str(out))), **columns)).fetchall()
@@ -182,9 +184,13 @@ def open_partitions(
     path: the path of the files, for messages. Raises InputError if no file has rows, or none has a required column.
     """
     facts = [_facts(folder) for folder in folders]
+    for column, text, count in (row for part in facts for row in part["null_texts"]):
+        con.execute(statement("read/null_text"), [table, column, text, count])
     if not any(part["rows"] for part in facts):
         raise InputError(f"{table}: {path} holds no rows. Expected at least one")
-    refuse_missing(table, path, required, sorted({name for part in facts for name in part["columns"]}))
+    names = sorted({name for part in facts for name in part["columns"]})
+    refuse_missing(table, path, required, names)
+    note_unread(con, table, {**required, **optional}, names)
     columns = ", ".join(
         f"CAST({identifier(column)} AS {TYPES[kind]}) AS {identifier(column)}"
         for column, kind in {**required, **optional}.items()

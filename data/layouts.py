@@ -9,13 +9,14 @@ from typing import Literal
 
 from data.experiment.log_config import Beir, Esci, Tables, Ubi
 
-Kind = Literal["id", "text", "time", "flag", "whole", "number", "object", "list", "type", "values"]
+Kind = Literal["id", "text", "label", "time", "flag", "whole", "number", "object", "list", "type", "values"]
 Columns = dict[str, Kind]
 
 # The DuckDB type of each kind.
 TYPES: dict[Kind, str] = {
     "id": "VARCHAR",
     "text": "VARCHAR",
+    "label": "VARCHAR",  # a short text that is compared, such as a place
     "time": "TIMESTAMP",
     "flag": "BOOLEAN",
     "whole": "BIGINT",
@@ -28,9 +29,12 @@ TYPES: dict[Kind, str] = {
 
 # The values of each kind, as error messages describe them.
 EXPECTED: dict[Kind, str] = {
-    "id": "an integer or text",
+    "id": "an integer or text; a float from 2⁵³ on (2²⁴ in single precision), or a number in powers of ten, has lost "
+    "digits",
     "text": "text",
-    "time": "a timestamp such as 2020-12-31 23:59:59, UTC unless it carries an offset such as +02:00",
+    "label": "text",
+    "time": "a timestamp such as 2020-12-31 23:59:59, UTC unless it carries an offset such as +02:00, or seconds, "
+    "milliseconds, microseconds or nanoseconds since 1970",
     "flag": "true or false, 1 or 0",
     "whole": "a whole number",
     "number": "a finite number",
@@ -61,15 +65,15 @@ SIDES: dict[str, dict[str, tuple[str, str, Columns]]] = {
     "beir": {"searches": ("queries", "_id", {"_id": "id"}), "documents": ("corpus", "_id", {"_id": "id"})},
 }
 
-_PLACE: Columns = {"city": "text", "region": "text", "country": "text", "language": "text"}
+_PLACE: Columns = {"city": "label", "region": "label", "country": "label", "language": "label"}
 
 _DOCUMENTS: tuple[Columns, Columns] = (
     {"document_id": "id", "title": "text"},
-    {"body": "text", "kind": "text", **_PLACE, "created_at": "time", "removed_at": "time"},
+    {"body": "text", "kind": "label", **_PLACE, "created_at": "time", "removed_at": "time"},
 )
 _JUDGEMENTS: tuple[Columns, Columns] = (
     {"document_id": "id", "grade": "number"},
-    {"search_id": "id", "topic": "text", "query": "text"},
+    {"search_id": "id", "topic": "label", "query": "text"},
 )
 _QRELS: tuple[Columns, Columns] = ({"query-id": "id", "corpus-id": "id", "score": "number"}, {})
 
@@ -78,7 +82,7 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
     "tables": {
         "searches": (
             {"search_id": "id", "searched_at": "time", "query": "text"},
-            {"searcher_id": "id", "session_id": "id", "topic": "text", **_PLACE},
+            {"searcher_id": "id", "session_id": "id", "topic": "label", **_PLACE},
         ),
         "results": (
             {"search_id": "id", "document_id": "id", "clicked": "flag"},
@@ -87,7 +91,7 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
         "documents": _DOCUMENTS,
         "edges": (
             {"source_id": "id", "target_id": "id"},
-            {"source_type": "type", "target_type": "type", "kind": "text", "weight": "number", "created_at": "time"},
+            {"source_type": "type", "target_type": "type", "kind": "label", "weight": "number", "created_at": "time"},
         ),
         "judgements": _JUDGEMENTS,
     },

@@ -8,17 +8,11 @@ from pathlib import Path
 
 import duckdb
 
-from data.damaged import (
-    is_unreadable,
-    refuse_brotli,
-    refuse_missing,
-    refuse_no_records,
-    refuse_ragged,
-    unreadable_message,
-)
+from data.csv_dialects import group_by_dialect
+from data.damaged import is_unreadable, refuse_brotli, refuse_missing, refuse_no_records, unreadable_message
 from data.layouts import TYPES, Columns
 from data.statements import file_list, identifier, literal, statement
-from data.typed_columns import column_sql, count_rows
+from data.typed_columns import column_sql, read_values, refuse_nested
 from ebr_core.errors import InputError
 
 _READERS = {
@@ -68,20 +62,21 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
     form = format_of(table, path, files)
     columns = {**required, **optional}
     try:
-        groups = _group_by_types(con, form, files, columns)
-        options = _folder_option(groups)
-        readers = [_reader(form, group, columns, options) for group in groups]
-        _refuse_unsound(con, table, form, readers[0], files)
+        if form == "parquet":
+            refuse_brotli(con, table, files)
+        groups = _group_alike(con, table, form, files, columns)
+        readers = [_reader(form, group, columns, options) for group, options in groups]
         if all(con.execute(statement("read/first", reader=reader)).fetchone() is None for reader in readers):
             raise InputError(f"{table}: {path} holds no rows. Expected at least one")
-        columns_of_groups = [_file_columns(con, form, group, options) for group in groups]
+        columns_of_groups = [_file_columns(con, form, group, options) for group, options in groups]
         names = sorted({name for file_columns in columns_of_groups for name, _ in file_columns.values()})
         if form == "json":
             refuse_no_records(table, path, names, next(iter(required)))
         refuse_missing(table, path, required, names)
+        note_unread(con, table, columns, names)
         selects = [
             _select(con, table, path, form, group, columns, _with_json_keys(form, file_columns, optional), options)
-            for group, file_columns in zip(groups, columns_of_groups, strict=True)
+            for (group, options), file_columns in zip(groups, columns_of_groups, strict=True)
         ]
         _view(con, table, [select for select, _ in selects])
     except duckdb.Error as error:
@@ -101,10 +96,12 @@ def open_file(
 
     Raises InputError if the file is damaged, or a value cannot be read as its column's kind.
     """
-    options = "" if folder_columns else _NO_FOLDER_COLUMNS
     try:
+        if form == "parquet":
+            refuse_brotli(con, table, [file])
+        [(_, options)] = _group_alike(con, table, form, [file], columns)
+        options += "" if folder_columns else _NO_FOLDER_COLUMNS
         reader = _reader(form, [file], columns, options)
-        _refuse_unsound(con, table, form, reader, [file])
         file_columns = _file_columns(con, form, [file], options)
         names = sorted(name for name, _ in file_columns.values())
         if form == "json" and con.execute(statement("read/first", reader=reader)).fetchone() is None:
@@ -120,6 +117,14 @@ def open_file(
             raise
         raise InputError(unreadable_message(table, file, error)) from error
     return names, rows
+
+
+def note_unread(con: duckdb.DuckDBPyConnection, table: str, columns: Columns, names: Iterable[str]) -> None:
+    """Keep the names of the files' columns that the layout does not read in the table unread_columns."""
+    read = {column.lower() for column in columns}
+    for name in names:
+        if name.lower() not in read:
+            con.execute(statement("read/unread_column"), [table, name])
 
 
 def _view(con: duckdb.DuckDBPyConnection, table: str, selects: list[str]) -> None:
@@ -161,21 +166,34 @@ def _suffix(name: str) -> str:
     return name.lower().removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
 
 
-def _reader(form: str, files: list[str], columns: Columns, options: str) -> str:
+def _reader(form: str, files: list[str], columns: Columns, options: str, json_type: str = "VARCHAR") -> str:
     if form == "json":
-        types = "{" + ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns) + "}"
+        types = "{" + ", ".join(f"{literal(column)}: {literal(json_type)}" for column in columns) + "}"
         return statement("read/json", files=file_list(files), columns=types, options=options)
-    return statement(f"read/{form}", files=file_list(files), options=options)
+    return statement("read/csv" if form == "tsv" else f"read/{form}", files=file_list(files), options=options)
+
+
+def _group_alike(
+    con: duckdb.DuckDBPyConnection, table: str, form: str, files: list[str], columns: Columns
+) -> list[tuple[list[str], str]]:
+    """(files, options of the reader) of each group of files that can be read together."""
+    if form in ("csv", "tsv"):
+        groups = group_by_dialect(con, table, files, form, columns)
+    else:
+        groups = [(group, "") for group in _group_by_types(con, form, files, columns)]
+    folders = _folder_option([group for group, _ in groups])
+    return [(group, options + folders) for group, options in groups]
 
 
 def _group_by_types(con: duckdb.DuckDBPyConnection, form: str, files: list[str], columns: Columns) -> list[list[str]]:
-    """The files in groups of equal types of identities and texts.
+    """The files in groups of equal types of the layout's columns.
 
-    If a file with the identity 12.0 were read together with one that has '007', 12.0 would become '12.0' and not 12.
+    If a file with the identity 12.0 were read together with one that has '007', 12.0 would become '12.0' and not 12;
+    times with a zone and times without one would become times of the machine's zone.
     """
     if form != "parquet" or (len(files) == 1 and "://" not in files[0]):
         return [files]
-    exact = [column.lower() for column, kind in columns.items() if kind in ("id", "text")]
+    exact = [column.lower() for column in columns]
     groups = con.execute(statement("read/alike", files=file_list(files)), [exact]).fetchall()
     return [group for (group,) in groups] if len(groups) > 1 else [files]
 
@@ -210,14 +228,6 @@ def _file_columns(
     return {row[0].lower(): (row[0], row[1]) for row in described}
 
 
-def _refuse_unsound(con: duckdb.DuckDBPyConnection, table: str, form: str, reader: str, files: list[str]) -> None:
-    """Raises InputError, or a DuckDB error that names the line, if rows would be read wrongly."""
-    if form == "csv":
-        refuse_ragged(con, reader, files)
-    if form == "parquet":
-        refuse_brotli(con, table, files)
-
-
 def _with_json_keys(
     form: str, file_columns: dict[str, tuple[str, str]], columns: Columns
 ) -> dict[str, tuple[str, str]]:
@@ -247,6 +257,9 @@ def _select(
     present = {
         c: (columns[c], file_columns[c.lower()][0], v) for c, v in values.items() if not v.startswith("CAST(NULL")
     }
-    rows = count_rows(con, table, path, reader, present)
-    select_list = ", ".join(f"{value} AS {identifier(column)}" for column, value in values.items())
+    if form == "json":
+        as_json = _reader(form, files, names, options, "JSON")
+        refuse_nested(con, table, path, (reader, as_json), {c: (kind, name) for c, (kind, name, _) in present.items()})
+    rows, read = read_values(con, table, path, reader, present)
+    select_list = ", ".join(f"{value} AS {identifier(column)}" for column, value in {**values, **read}.items())
     return statement("read/select", columns=select_list, reader=reader), rows

@@ -10,6 +10,7 @@ def describe(report: dict[str, Any]) -> str:
     parts = [
         _tables(report["tables"]),
         _dropped(report["tables"]),
+        _notes(report["notes"]),
         _time(report),
         _splits(report["splits"]),
         _habits(report),
@@ -52,12 +53,26 @@ def _dropped(tables: dict[str, Any]) -> str:
     return "\n".join(["Dropped", *lines]) if lines else "Nothing was dropped."
 
 
+def _notes(notes: list[dict[str, str | None]]) -> str:
+    lines = [f"  {note['note']}" + (f" It is {note['example']}." if note["example"] else "") for note in notes]
+    return "\n".join(["Notes", *lines]) if lines else ""
+
+
 def _instant(text: str) -> str:
     return text.replace("T", " ").removesuffix("Z").split(".")[0].removesuffix(" 00:00:00")
 
 
 def _time(report: dict[str, Any]) -> str:
     time, cuts = report["time"], report["cuts"]
+    split = report.get("split", "time")
+    if time is None and split == "random":
+        return (
+            "These logs carry no times, and the split is at random: training holds searches of the test's days and "
+            "sessions, so the figures are better than those of a model that is used after its training."
+        )
+    if split not in ("time", "random", "last_click"):
+        leak = "" if time is None else " It is not by time: training may see the test's future."
+        return f"The split is that of column {split}.{leak}"
     if time is None:
         return "These logs carry no times: their own split is used."
     if cuts["test_from"] is None:

@@ -12,8 +12,18 @@ from ebr_core.errors import InputError
 def split_searches(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
     """Assign every search to train, validation or test."""
     con.execute(statement("split/sessions"))
+    set_variable(con, "split_by", split.by or split.kind)
     if isinstance(logs, Esci | Beir):
         _split_as_given(con)
+        return
+    if split.by:
+        con.execute(statement("split/as_given"))
+        _refuse_contradictions(con, logs)
+        _refuse_lost_searches(con, logs)
+        if not all(clicked for _, _, clicked in con.execute(statement("split/parts")).fetchall()):
+            raise InputError(
+                f"split.by: a part of column {split.by!r} has no clicked search. Expected some in each part"
+            )
         return
     set_variable(con, "validation", split.validation)
     set_variable(con, "test", split.test)
@@ -27,7 +37,8 @@ def split_searches(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | B
         set_variable(con, "train_share", split.train_share)
         con.execute(statement("split/thin"))
     _refuse_empty_parts(con, split)
-    _refuse_dead_parts(con)
+    _refuse_contradictions(con, logs)
+    _refuse_lost_searches(con, logs)
 
 
 def _split_by_time(con: duckdb.DuckDBPyConnection, split: Split) -> None:
@@ -65,23 +76,49 @@ def _refuse_empty_parts(con: duckdb.DuckDBPyConnection, split: Split) -> None:
         )
 
 
-def _refuse_dead_parts(con: duckdb.DuckDBPyConnection) -> None:
-    """Raises InputError if none of the clicked documents of a part existed in its period: nothing could be found."""
-    for name, clicks, alive in con.execute(statement("split/alive")).fetchall():
+def _refuse_contradictions(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi) -> None:
+    """Note the clicks on documents that did not exist at the time. Raises InputError if none of a part's clicked
+    documents existed in its period, or more than max_dropped of its clicks contradict the dates."""
+    con.execute(statement("split/alive"))
+    parts = con.execute(statement("split/contradictions")).fetchall()
+    for part, clicks, alive, _, _ in parts:
         if not alive:
             raise InputError(
-                f"documents: there are {clicks:,} clicks in {name}, but by created_at and removed_at none of their "
+                f"documents: there are {clicks:,} clicks in {part}, but by created_at and removed_at none of their "
                 "documents existed in that period. Correct the dates, or leave the columns out: a document without "
                 "dates always exists"
+            )
+    above = [row for row in parts if row[3] / row[1] > logs.max_dropped]
+    if above:
+        counts = ", ".join(f"{part} {contradicting:,} of {clicks:,}" for part, clicks, _, contradicting, _ in parts)
+        example = above[0][4]
+        created, removed, searched = (example[name] for name in ("created_at", "removed_at", "searched_at"))
+        date = f"created {created}" if created and created > searched else f"removed {removed}"
+        raise InputError(
+            "documents: clicks are on documents that did not exist then by created_at and removed_at: "
+            f"{counts}; more than logs.max_dropped = {logs.max_dropped:g} of a part. {example['document']} was {date} "
+            f"and clicked in a search of {searched} (UTC). Correct the dates (is one of them the time of the last "
+            "indexing?), or leave the columns out: a document without dates always exists"
+        )
+
+
+def _refuse_lost_searches(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi) -> None:
+    """Raises InputError if more than max_dropped of a part's clicked searches have no click left."""
+    for part, searches, lost, examples in con.execute(statement("split/lost_searches")).fetchall():
+        if lost / searches > logs.max_dropped:
+            raise InputError(
+                f"results: {lost:,} of {searches:,} clicked searches in {part} would have no click left, above "
+                f"logs.max_dropped = {logs.max_dropped:g}: their clicked results would be dropped "
+                f"({', '.join(examples)}). `ebr check` with a higher max_dropped lists the reasons. Correct the logs"
             )
 
 
 def check_given_split(con: duckdb.DuckDBPyConnection, logs: Esci | Beir, split: Split) -> None:
     """Raises InputError if a collection's own split is not the only one, has unknown parts, or a query in two parts."""
-    if split.validation_from or split.kind != "time" or split.train_share < 1:
+    if split.validation_from or split.kind != "time" or split.train_share < 1 or split.by:
         raise InputError(
-            f"split: the {logs.layout} layout brings its own split. Leave out validation_from, test_from, kind and "
-            "train_share"
+            f"split: the {logs.layout} layout brings its own split. Leave out validation_from, test_from, kind, by "
+            "and train_share"
         )
     twice, names = single_row(con, "split/two_parts")
     if twice:

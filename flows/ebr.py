@@ -31,6 +31,7 @@ from flows.sources import (
 )
 from flows.vectors import build_indexes, calibrate_radii, embed_arms, join_ensembles
 from tasks.report.report_stage import report
+from tasks.tracking.mlflow_store import refuse_untrackable
 from tasks.tracking.runs import Outcome, track
 
 DEFAULT = "experiments/default.yaml"
@@ -42,6 +43,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     the others."""
     begin()
     spec, name = load_experiment(Path(experiment)), Path(experiment).stem
+    refuse_untrackable(name)  # before anything is trained
     cluster = cluster_of(spec.runner)
     if cluster is not None:
         return run_on(cluster, ebr, experiment)

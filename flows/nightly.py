@@ -50,7 +50,7 @@ from tasks.nights.night_records import (
 from tasks.nights.notice import notify
 from tasks.partition_stage import days_of
 from tasks.served_models import mode_of_bundle
-from tasks.tracking.mlflow_store import track_night
+from tasks.tracking.mlflow_store import refuse_untrackable, track_night
 
 
 @flow(name="retrain", task_runner=RUNNER, flow_run_name="{experiment}")
@@ -68,6 +68,7 @@ def retrain(
     """
     begin()
     spec, name = load_experiment(Path(experiment)), Path(experiment).stem
+    refuse_untrackable(name, registers=True)  # before anything is trained
     with exclusive(name):
         choose_arm(name, spec, read_nights(name))  # before anything starts
         world = world_log(spec)

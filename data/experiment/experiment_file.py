@@ -75,7 +75,7 @@ def load_experiment(path: Path) -> Experiment:
     imported = experiment.feedback.imported or path.stem
     start = path.parent.resolve()
     resolved: dict[str, Any] = {
-        "logs": _resolve(experiment.logs, start),
+        "logs": _with_blank_queries(_resolve(experiment.logs, start), experiment),
         "lists": {name: _full_path(file, start) for name, file in experiment.lists.items()},
         "feedback": experiment.feedback.model_copy(update={"imported": imported}),
     }
@@ -90,6 +90,12 @@ def against_bm25(experiment: Experiment) -> dict[str, Comparison]:
     arms = (*experiment.arms, *experiment.ensembles)
     metric = f"recall@{experiment.evaluation.main_k}"
     return {BM25: Comparison(title="every arm against BM25", baseline=BM25, arms=arms, metric=metric)} if arms else {}
+
+
+def _with_blank_queries(logs: AnyLogs, experiment: Experiment) -> AnyLogs:
+    """The logs with the default of blank_queries: kept if some arm reads more of a search than its text."""
+    reads_more = any(arm.features.query_columns for arm in experiment.arms.values())
+    return logs.model_copy(update={"blank_queries": "kept"}) if logs.blank_queries is None and reads_more else logs
 
 
 def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, Evaluation, Experiment, trained_arm
+from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, Evaluation, Experiment, metric_of, trained_arm
 from data.experiment.log_config import Simulated
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.index_specs import EXACT, AnyIndex, Exact, Ivf, Scan, problem
@@ -173,7 +173,7 @@ def name_problems(content: dict[str, Any]) -> list[str]:
             problems.append(
                 f"questions.{name}.arms: {question['baseline']!r} is the baseline; it cannot be compared with itself"
             )
-        metric = str(question.get("metric", f"recall@{main_k}"))
+        metric = metric_of(str(question.get("metric", f"recall@{main_k}")))
         problems += [
             f"questions.{name}: {message}" for message in _unmeasured(metric, [question.get("baseline"), *compared])
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -90,6 +91,20 @@ class Comparison(Frozen):
     margin: float = Field(
         0.01, gt=0, lt=1, description="the difference that still counts as equal, fixed before the run"
     )
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _as_in_mlflow(cls, metric: Any) -> Any:
+        return metric_of(metric) if isinstance(metric, str) else metric
+
+
+def metric_of(name: str) -> str:
+    """A metric as questions name it; MLflow, which refuses the sign @, has _at_ in its place.
+
+    >>> metric_of("recall_at_10")
+    'recall@10'
+    """
+    return re.sub(r"_at_(\d+)$", r"@\1", name.removeprefix("clicked/"))
 
 
 def arm_of(label: str) -> str:

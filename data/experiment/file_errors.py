@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 _LONGEST_VALUE = 200
+_DEEPEST = 5  # levels of a file
 KeyPath = tuple[int | str, ...]
 
 
@@ -53,8 +55,7 @@ def _explain(problem: ErrorDetails, content: dict[str, Any], schema: dict[str, A
         return f"{path}.{key}: got {got!r}{hint}; allowed: {', '.join(allowed)}"
     if kind == "extra_forbidden":
         allowed = _keys_at(problem["loc"][:-1], schema)
-        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        hint = _key_hint(key_path, allowed, schema)
         return f"{path}: unknown key{hint}; allowed here: {', '.join(allowed)}"
     message = _SHAPES.get(kind, problem["msg"].removeprefix("Value error, "))
     if kind == "missing":
@@ -62,6 +63,61 @@ def _explain(problem: ErrorDetails, content: dict[str, Any], schema: dict[str, A
     if kind == "value_error":
         return f"{path}: {message}"
     return f"{path}: got {_shortened(got)}; {message[0].lower()}{message[1:]}"
+
+
+# Keys that no hint proposes: nobody misspells them, and they would change what is learnt.
+_NEVER_PROPOSED = ("train_share", "until", "without", "kind")
+_ALIKE = 0.75  # similarity of a misspelt key
+
+
+def _key_hint(key_path: KeyPath, allowed: list[str], schema: dict[str, Any]) -> str:
+    """The hint behind an unknown key: its place, if it is a key of another section, or the key that it resembles."""
+    *parents, key = map(str, key_path)
+    if parents == ["split"] and key.startswith("train"):
+        return " (training gets what validation and test leave)"
+    homes = [home for home in key_homes(schema, key) if home != tuple(parents)]
+    if homes:
+        best = max(homes, key=lambda home: (_shared_length(home, parents), -len(home)))
+        shared = _shared_length(best, parents)
+        names = [parents[i] if i < shared else "NAME" if part == "*" else part for i, part in enumerate(best)]
+        section = ".".join(names)
+        return f" (it belongs under {section})" if section else " (it belongs at the top level of the file)"
+    near = difflib.get_close_matches(key, [name for name in allowed if name not in _NEVER_PROPOSED], 1, _ALIKE)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _shared_length(home: tuple[str, ...], parents: list[str]) -> int:
+    """The number of first parts that two paths share; a star stands for any name."""
+    shared = 0
+    for part, parent in zip(home, parents, strict=False):
+        if part not in ("*", parent):
+            break
+        shared += 1
+    return shared
+
+
+def key_homes(schema: dict[str, Any], key: str) -> list[tuple[str, ...]]:
+    """The paths of all sections that know a key; a star stands for a name that the user chooses."""
+    return list(dict.fromkeys(path for path, keys in _sections(schema, schema, ()) if key in keys))
+
+
+def _sections(
+    schema: dict[str, Any], node: dict[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+    """(path, keys) of each section below a node of the schema, each variant of a section by itself."""
+    node = _deref(schema, node)
+    if len(path) > _DEEPEST:
+        return
+    for variant in (*node.get("oneOf", ()), *node.get("anyOf", ())):
+        yield from _sections(schema, variant, path)
+    properties = node.get("properties", {})
+    if properties:
+        yield path, set(properties)
+    for name, below in properties.items():
+        yield from _sections(schema, below, (*path, name))
+    extra = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), None)
+    if isinstance(extra, dict):
+        yield from _sections(schema, extra, (*path, "*"))
 
 
 def _shortened(got: Any) -> str:

@@ -46,6 +46,11 @@ class _Reading(Frozen):
     )
     threads: int = Field(2, ge=1, le=256, description="threads of DuckDB; the output has the same bytes for any number")
     judged_from: float = Field(1, ge=0, description="lowest grade at which a judged document is a target")
+    blank_queries: Literal["dropped", "kept"] | None = Field(
+        None,
+        description="searches without a query, such as a page of categories; by default kept if an arm reads something "
+        "else of a search, a group of columns or of the searcher",
+    )
 
     @field_validator("*")
     @classmethod
@@ -60,7 +65,8 @@ class _Reading(Frozen):
         keys = {"layout", "max_dropped", "click_actions", "version", "locales"} | (
             {"judged_from"} if isinstance(self, Beir) else set()
         )
-        return {key: value for key, value in self.model_dump(mode="json").items() if key in keys}
+        settings = {key: value for key, value in self.model_dump(mode="json").items() if key in keys}
+        return settings | ({"blank_queries": "kept"} if self.blank_queries == "kept" else {})
 
 
 class Tables(_Reading):
@@ -128,7 +134,8 @@ Logs = Annotated[Tables | Ubi | Esci | Beir | Simulated, Field(discriminator="la
 class Split(Frozen):
     """Global cuts in time, at session starts: the newest searches are the test, those before them the validation.
 
-    Either shares of the searches, or two dates. Layouts with their own split (esci, beir) take neither.
+    Shares of the searches, two dates, or a column that gives the part. Layouts with their own split (esci, beir) take
+    none of them.
     """
 
     validation: float = Field(0.1, gt=0, lt=1, description="share of the searches")
@@ -138,7 +145,13 @@ class Split(Frozen):
     kind: Literal["time", "random", "last_click"] = Field(
         "time",
         description="random: sessions at random; last_click: each searcher's last clicked session. Both leak, and are "
-        "for `ebr audit` alone",
+        "for `ebr audit`, and random for logs without times",
+    )
+    by: str | None = Field(
+        None,
+        min_length=1,
+        description="a column of the searches (layout tables) that holds train, validation or test; for logs without "
+        "times, or with a split of their own",
     )
     train_share: float = Field(1, gt=0, le=1, description="share of the training sessions to keep, for `ebr audit`")
     until: datetime | None = Field(
@@ -159,6 +172,8 @@ class Split(Frozen):
             raise ValueError(f"validation_from {self.validation_from} is not before test_from {self.test_from}")
         if self.kind != "time" and self.validation_from:
             raise ValueError(f"kind: {self.kind} takes no dates; leave out validation_from and test_from")
+        if self.by and (self.kind != "time" or self.validation_from or self.until or self.without):
+            raise ValueError("by takes no kind, dates, until or without: the column gives every search its part")
         if self.validation + self.test >= 1:
             raise ValueError(
                 f"validation {self.validation} + test {self.test} leave nothing to train on; expected a sum below 1"

@@ -17,6 +17,7 @@ MIN_VARIANCE_SHARE = (
     1 / 16
 )  # of the variance, at least: a resample without the few clusters that differ would have none
 POWER = 0.8  # of the test for the smallest detectable difference
+DIFFERING = 0.2  # share of the searches on which two arms are taken to differ before anything is measured
 
 
 class Interval(NamedTuple):
@@ -126,6 +127,19 @@ def compare(
         groups,
         freedom,
     )
+
+
+def smallest_difference(searches: int, differing: float = DIFFERING) -> float:
+    """(z(.975) + z(POWER)) · √(differing / searches), the true difference in recall that a paired comparison of two
+    arms on so many independent searches detects.
+
+    differing: the share of the searches in which one of the arms finds the target and the other does not.
+
+    >>> round(smallest_difference(1_000), 3)
+    0.04
+    """
+    quantiles = stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER)
+    return float(quantiles * np.sqrt(differing / searches))
 
 
 def lower_bound(differences: Float64, clusters: Int64, resamples: int = 2000, seed: int = 0) -> Interval:

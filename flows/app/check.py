@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment, trained_arm
+from data.layouts import SIDES
 from data.log_fingerprint import refuse_absent
 from data.ranked_lists import RankedFile
 from data.report_text import describe
 from ebr_core.errors import InputError
-from ebr_core.measure.intervals import FEW_CLUSTERS
-from ebr_core.search.index_specs import problem
+from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_difference
+from ebr_core.towers.feature_config import SIDES as FEATURE_SIDES
 from flows.sources import world_log
 from flows.submit import submit
 from tasks.feature_stages import check_features, extract_columns, needs_columns
@@ -23,21 +23,42 @@ from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
 from tasks.ranked_list_stages import content_of, describe_match, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
+from tasks.report.result import MAIN
 from tasks.retrieval_stages import refuse_impossible
+from tasks.tracking.mlflow_store import refuse_untrackable
+
+PLACES = ("city", "region", "country", "language", "kind")  # columns of layouts that groups may read
+
+
+class Checked(NamedTuple):
+    """What `ebr check` found."""
+
+    text: str
+    refusals: list[str]  # the errors that would stop a run
+    failures: list[str]  # arms and lists that a run would report as failed
 
 
 def describe_experiment(path: Path) -> str:
-    """The description of an experiment's logs and plan. Extracts the log as a run does; trains nothing."""
+    """The description of an experiment's logs and plan, as `check_experiment` gives it."""
+    return check_experiment(path).text
+
+
+def check_experiment(path: Path) -> Checked:
+    """The description of an experiment's logs and plan, and what a run would refuse. Extracts the log as a run does;
+    trains nothing."""
     spec = load_experiment(path)
+    refuse_untrackable(path.stem)
     logs = files_of(spec.logs, world_log(spec))
     refuse_absent(logs, spec.lists)
     log: Log = submit(extract, (), logs, spec.split, contents_of(logs))
     report = json.loads((log.folder / "report.json").read_text())
-    return f"{path}: the file is valid.\n\n{describe(report)}\n{_plan(spec, report, log, logs)}"
+    lines, refusals, failures = _plan(spec, report, log, logs)
+    text = "\n".join([*lines, *(f"  a run would be refused: {reason}." for reason in refusals)])
+    return Checked(f"{path}: the file is valid.\n\n{describe(report)}\n{text}", refusals, failures)
 
 
-def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) -> str:
-    """The arms, questions and indexes of the experiment, each with the reason if these logs do not allow it."""
+def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) -> tuple[list[str], list[str], list[str]]:
+    """(lines on the arms, questions and lists of the experiment, refusals, failures)."""
     lines = [f"A run trains {len(spec.arms)} arms × {len(spec.seeds)} seeds: {', '.join(spec.arms) or 'none'}."]
     ensembles, seeds = spec.ensembles.values(), spec.seeds
     runs = {run for ensemble in ensembles for seed in seeds for run in ensemble.runs(seed, seeds)}
@@ -59,13 +80,16 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         missing = [arm for arm in dict.fromkeys(parts) if arm in reasons]
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
-    lines += [f"  index {name} cannot be built: {reason}." for name, reason in _impossible_indexes(spec, report)]
-    lines += list(_own_lists(spec, log))
-    lines += [f"  a run would be refused: {reason}." for reason in _refusals(spec, log)]
-    searchers = report["splits"].get("test", {}).get("searchers", 0)
-    if report["signed_in"] and searchers < FEW_CLUSTERS:
-        lines.append(f"  the test has {searchers} searchers: too few for intervals, which need {FEW_CLUSTERS}.")
-    return "\n".join(lines)
+    if unused := _unused_columns(spec, report):
+        lines.append(f"  columns that no arm reads, and groups can: {'; '.join(unused)}.")
+    if spec.combined_lists:
+        names = ", ".join(spec.combined_lists)
+        lines.append(
+            f"  {names}: measured, not served. Models answer with arms, ensembles and their hybrids with BM25."
+        )
+    own_lines, refusals = _own_lists(spec, log)
+    test, test_refusals = _test_searches(spec, log, report)
+    return [*lines, *own_lines, *test], [*refusals, *test_refusals], list(reasons)
 
 
 def arms_behind(spec: Experiment, name: str) -> list[str]:
@@ -76,41 +100,77 @@ def arms_behind(spec: Experiment, name: str) -> list[str]:
     return list(dict.fromkeys(part for arm in sources for part in (arms_behind(spec, arm) or [arm])))
 
 
-def _impossible_indexes(spec: Experiment, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(index, reason) for each index that the corpus is too small for."""
-    documents = report["tables"]["documents"]["kept"]
-    for name, index in spec.indexes.items():
-        reasons = [reason for d in spec.dimensions if (reason := problem(index, documents, d))]
-        if reasons:
-            yield name, reasons[0]
+def _unused_columns(spec: Experiment, report: dict[str, Any]) -> list[str]:
+    """For each side with such columns: its table, and the columns with values that no arm reads."""
+    unused = []
+    for side in FEATURE_SIDES:
+        table = SIDES[report["layout"]][side][0]
+        known = [name for name in PLACES if report["columns"][side].get(name)]
+        read = {column.lower() for arm in spec.arms.values() for column in arm.features.columns(side)}
+        given = [*known, *report["unread_columns"].get(table, ())]
+        if columns := [column for column in given if column.lower() not in {*read, str(spec.split.by).lower()}]:
+            unused.append(f"{table}: {', '.join(columns)}")
+    return unused
 
 
-def _own_lists(spec: Experiment, log: Log) -> Iterator[str]:
-    """A line for each ranked list of the user: what of it matches the log, and the searches that it covers."""
-    test = submit(sample, (), log, "test", spec.evaluation.searches, spec.logs.judged_from)
+def _own_lists(spec: Experiment, log: Log) -> tuple[list[str], list[str]]:
+    """(a line for each ranked list of the user: what of it matches the log, the searches that it covers; refusals)."""
+    lines, refusals = [], []
     ks = spec.evaluation.ks
     for name, path in spec.lists.items():
         file = RankedFile(name=name, path=path)
         try:
+            test = submit(sample, (), log, "test", spec.evaluation.searches, spec.logs.judged_from)
             ranked = submit(match_file, (name,), log, file, content_of(file))
             rows = submit(retrieve_listed, (name,), ranked, log, test, max(ks), ks)
             refuse_uncovered(file, rows)
         except InputError as error:
-            yield f"  a run would be refused: {str(error).rstrip('.')}."
+            refusals.append(str(error).rstrip("."))
             continue
-        yield f"  list {name}: {describe_match(rows)}."
+        lines.append(f"  list {name}: {describe_match(rows)}.")
+    return lines, refusals
 
 
-def _refusals(spec: Experiment, log: Log) -> Iterator[str]:
-    """The errors of a run that depend on the documents alive in the test."""
+def _test_searches(spec: Experiment, log: Log, report: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """(lines on what the test can show, the errors of a run that depend on the sampled searches)."""
+    evaluation, judged_from, halved = spec.evaluation, spec.logs.judged_from, bool(spec.rankers)
+    lines, refusals = [], []
+    searchers = report["splits"].get("test", {}).get("searchers", 0)
+    if report["signed_in"] and searchers < FEW_CLUSTERS:
+        lines.append(f"  the test has {searchers} searchers: too few for intervals, which need {FEW_CLUSTERS}.")
     try:
-        test = submit(
-            sample, (), log, "test", spec.evaluation.searches, spec.logs.judged_from, exclude=spec.evaluation.exclude
-        )
-        refuse_impossible(test, (), (), max(spec.evaluation.ks))
+        test = submit(sample, (), log, "test", evaluation.searches, judged_from, exclude=evaluation.exclude)
+        lines += _smallest_difference(spec, json.loads((test.folder / "counts.json").read_text()))
+        refuse_impossible(test, spec.indexes.values(), spec.dimensions, max(evaluation.ks))
         refuse_deep(test, spec.rankers)
+        if spec.arms:
+            submit(
+                sample,
+                (),
+                log,
+                "validation",
+                evaluation.validation_searches,
+                judged_from,
+                halved=halved,
+                exclude=evaluation.exclude,
+            )
     except InputError as error:
-        yield str(error).rstrip(".")
+        refusals.append(str(error).rstrip("."))
+    return lines, refusals
+
+
+def _smallest_difference(spec: Experiment, counts: list[dict[str, Any]]) -> list[str]:
+    """A line on the smallest difference of recall that the main target set of the test can show."""
+    measured = {row["targets"]: row["sampled"] for row in counts if row["sampled"]}
+    targets = next((name for name in MAIN if name in measured), None)
+    if targets is None:
+        return []
+    n, metric = measured[targets], f"recall@{spec.evaluation.main_k}"
+    return [
+        f"  the test measures {n:,} {targets} searches. Where two arms differ on one search in {round(1 / DIFFERING)}, "
+        f"it shows a difference in {metric} of {smallest_difference(n):.3f} four times out of five; half of that takes "
+        f"{4 * n:,} such searches."
+    ]
 
 
 def _missing_features(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> str | None:

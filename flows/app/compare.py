@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from data.experiment.experiment_spec import metric_of
 from ebr_core.errors import InputError
 from flows.app.results_table import as_table
 from tasks.report.answers import SETS
@@ -27,6 +28,7 @@ COLUMNS: Columns[ArmComparison] = [
 
 def show_comparison(run_a: str, run_b: str, metric: str, console: Console) -> None:
     """Print each shared arm's metric in both runs with the paired difference, a table for each target set."""
+    metric = metric_of(metric)
     runs = find_run(run_a), find_run(run_b)
     comparisons = compare_runs(*runs)
     rows = [row for row in comparisons if row.metric == metric]

@@ -90,10 +90,14 @@ def _progress_bars() -> Progress:
 
 
 def check(experiment: EXPERIMENT_FILE) -> None:
-    """Check an experiment file and its logs without training: counts, dropped rows, split, unanswerable questions."""
-    from flows.app.check import describe_experiment
+    """Check an experiment file and its logs without training: counts, dropped rows, split, unanswerable questions. The
+    exit code is 2 if a run would be refused, 1 if a part of it would fail."""
+    from flows.app.check import check_experiment
 
-    Console().print(describe_experiment(experiment), markup=False, soft_wrap=True, highlight=False)
+    checked = check_experiment(experiment)
+    Console().print(checked.text, markup=False, soft_wrap=True, highlight=False)
+    if checked.refusals or checked.failures:
+        raise typer.Exit(2 if checked.refusals else 1)
 
 
 def report(

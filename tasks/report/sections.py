@@ -139,6 +139,8 @@ def _data(result: Result) -> list[Block]:
     headers = ["targets", "test searches", "with a target", "sampled", "targets not alive, left out"]
     page.append(Grid([*headers, "clicked before by their searcher, left out"], sets))
     page += list_blocks(result)
+    if data.get("notes"):  # runs of earlier versions have none
+        page += [Heading("How these logs were read", 3), Bullets([note["note"] for note in data["notes"]])]
     if data["cannot"]:
         lacks = [f"{lack['needs']}: {lack['so']}." for lack in data["cannot"]]
         page += [Heading("What these logs cannot answer", 3), Bullets(lacks)]

@@ -41,7 +41,8 @@ def refused(logs: Tables, folder: Path, split: Split = SPLIT) -> str:
             "last spring",
             ["searches.csv", "searched_at", "'last spring'", "timestamp"],
         ),
-        ("searches", "2020-01-03 10:00:00", "1578045600", ["searched_at", "'1578045600'", "timestamp"]),
+        ("searches", "2020-01-03 10:00:00", "20200103", ["searched_at", "'20200103'", "timestamp"]),
+        ("searches", "2020-01-03 10:00:00", "2020-01-03 10:00:00 -5", ["searched_at", "00 -5'", "an offset such as"]),
         ("searches", "2020-01-03 10:00:00", "2020-01-03 10:00:00 Mars", ["searched_at", "Mars"]),
     ],
 )
@@ -77,7 +78,8 @@ def test_columns_and_values(tmp_path: Path, table: str, old: str, new: str, word
             {"searches": SEARCHES.replace("2020-01-05", "2999-01-05").replace("2020-01-04", "0001-01-01")},
             ["searches", "2 of 6", "searched_at is before 1970 or after 2100: 2 (5, 6)"],
         ),
-        ({"searches": SEARCHES + "6,2020-01-09,hat,\n"}, ["searches", "1 of 7", "search_id seen before", "(6)"]),
+        ({"searches": SEARCHES + "6,2020-01-05,Boots,\n"}, ["searches", "1 of 7", "search_id seen before", "(6)"]),
+        ({"searches": SEARCHES + "6,2020-01-09,hat,\n"}, ["2 of 7 searches", "search_id of different searches: 2 (6)"]),
         ({"documents": DOCUMENTS + "hat,Hat\n"}, ["documents", "1 of 4", "document_id seen before", "(hat)"]),
     ],
 )
@@ -228,7 +230,12 @@ def test_types_that_cannot_be_read(tmp_path: Path) -> None:
     message = refused(
         small_log(tmp_path / "in").model_copy(update={"searches": str(tmp_path / "s.parquet")}), tmp_path / "out"
     )
-    assert "'searched_at' is of type BIGINT" in message
+    assert "'searched_at' holds '1'. Expected a timestamp" in message
+    pq.write_table(pa.table({"search_id": [1], "searched_at": [True], "query": ["q"]}), tmp_path / "s.parquet")
+    message = refused(
+        small_log(tmp_path / "in").model_copy(update={"searches": str(tmp_path / "s.parquet")}), tmp_path / "out"
+    )
+    assert "'searched_at' is of type BOOLEAN" in message
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ def test_rows_read_are_kept_or_dropped_for_a_reason(tmp_path_factory: Any, **mut
         + "".join(f"{i},hat,1,1\n{i},shoe,2,0\n" for i in range(1, 7))
         + lines["results"],
         edges="source_id,target_id,weight\nann,hat,1\n" + lines["edges"],
-        judgements="search_id,document_id,grade\n1,hat,1\n" + lines["judgements"],
+        judgements="search_id,document_id,grade\n4,hat,1\n"  # no other search has this identity
+        + lines["judgements"],
         max_dropped=1,
     )
     tables = extract_rows(logs, folder / "out")

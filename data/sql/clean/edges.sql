@@ -1,7 +1,7 @@
 -- An edge without types: an identity that only documents have is a document, one that only searchers have is a searcher.
 CREATE TABLE typed_edges AS
 WITH searcher_ids AS (SELECT DISTINCT searcher_id FROM numbered_searches WHERE searcher_id IS NOT NULL)
-SELECT edge.* EXCLUDE (source_type, target_type),
+SELECT edge.* EXCLUDE (source_type, target_type) REPLACE (since_1970(edge.created_at) AS created_at),
     coalesce(source_type, CASE
         WHEN source_document.document_id IS NOT NULL THEN 'document'
         WHEN source_searcher.searcher_id IS NOT NULL THEN 'searcher'
@@ -39,13 +39,16 @@ INSERT INTO counted
 SELECT 'edges', count(*), count(*) FILTER (WHERE reason IS NULL)
 FROM checked_edges;
 
+CREATE TABLE edge_searchers AS
+SELECT source_id AS searcher_id FROM checked_edges WHERE reason IS NULL AND source_type = 'searcher'
+UNION
+SELECT target_id FROM checked_edges WHERE reason IS NULL AND target_type = 'searcher';
+
 -- A searcher who never searched may still be the target of an edge.
 CREATE TABLE numbered_searchers AS
 SELECT CAST(row_number() OVER (ORDER BY searcher_id) - 1 AS INTEGER) AS searcher_row, searcher_id
 FROM (
     SELECT searcher_id FROM numbered_searches WHERE searcher_id IS NOT NULL
     UNION
-    SELECT source_id FROM checked_edges WHERE reason IS NULL AND source_type = 'searcher'
-    UNION
-    SELECT target_id FROM checked_edges WHERE reason IS NULL AND target_type = 'searcher'
+    SELECT searcher_id FROM edge_searchers
 );

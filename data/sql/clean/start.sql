@@ -1,5 +1,8 @@
 CREATE TABLE dropped (table_name VARCHAR, reason VARCHAR, rows BIGINT, examples VARCHAR[]);
 CREATE TABLE counted (table_name VARCHAR, read BIGINT, kept BIGINT);
+-- Reasons that lose nothing: another row says the same, or says it newer.
+CREATE TABLE harmless (reason VARCHAR);
+INSERT INTO harmless VALUES ('an earlier version of the document');
 
 -- For layouts without edges.
 CREATE VIEW no_edges AS
@@ -14,6 +17,14 @@ CREATE MACRO part_of(split) AS CASE
     WHEN lower(trim(split)) IN ('valid', 'val', 'dev') THEN 'validation'
     ELSE lower(trim(split))
 END;
+
+-- Programs that have no date write an instant before 1970, or in the first hours of it, whatever their zone.
+CREATE MACRO first_instant() AS TIMESTAMP '1970-01-02';
+CREATE MACRO since_1970(x) AS CASE WHEN x >= first_instant() THEN x END;
+
+-- The text that stands for a query that is blank, until it is written.
+CREATE MACRO blank_query(name) AS chr(31) || 'blank' || chr(31) || name;
+CREATE MACRO is_blank_query(x) AS starts_with(x, blank_query(''));
 
 -- The longest length: a value may be bytes in the wrong column, or a whole page in the search field.
 CREATE MACRO longest(a, b, c, d, e, f) AS

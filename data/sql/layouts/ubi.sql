@@ -1,7 +1,7 @@
 -- Events that belong to a query. Actions other than clicks and impressions still give the session.
 CREATE TABLE query_events AS
 SELECT query_id, session_id,
-    nullif(event_attributes ->> '$.object.object_id', '') AS document_id,
+    id_from_text(event_attributes ->> '$.object.object_id') AS document_id,
     whole_from_text(event_attributes ->> '$.position.ordinal') AS ordinal,
     CASE
         WHEN list_contains(CAST(getvariable('click_actions') AS VARCHAR[]), action_name) THEN 'click'
@@ -45,10 +45,25 @@ SELECT query_id AS search_id, timestamp AS searched_at, user_query AS query, cli
 FROM read_queries
 LEFT JOIN (SELECT query_id, min(session_id) AS session_id FROM query_events GROUP BY query_id) USING (query_id);
 
+-- 1 if positions of events start at 0: every list of impressions does, or, without such lists, every click is one before its place.
+SET VARIABLE shift = (
+    SELECT coalesce(
+        (SELECT bool_and(first = 0) FROM (
+            SELECT min(ordinal) AS first FROM query_events WHERE action = 'impression' AND ordinal IS NOT NULL GROUP BY query_id
+        )),
+        (SELECT bool_and(ordinal = place - 1) FROM query_events JOIN (
+            SELECT query_id, unnest(json_extract_string(query_response_hit_ids, '$[*]')) AS document_id,
+                generate_subscripts(json_extract_string(query_response_hit_ids, '$[*]'), 1) AS place
+            FROM read_queries
+        ) USING (query_id, document_id) WHERE action = 'click' AND ordinal IS NOT NULL),
+        false
+    )::INTEGER
+);
+
 -- Documents that the engine returned, or that the page reported as seen, were shown. A click on another document has no position.
 CREATE TABLE raw_results AS
 WITH hits AS (
-    SELECT query_id, unnest(json_extract_string(query_response_hit_ids, '$[*]')) AS document_id,
+    SELECT query_id, id_from_text(unnest(json_extract_string(query_response_hit_ids, '$[*]'))) AS document_id,
         generate_subscripts(json_extract_string(query_response_hit_ids, '$[*]'), 1) AS place
     FROM read_queries
 ),
@@ -57,8 +72,8 @@ seen AS (
         true AS shown, false AS clicked
     FROM hits
     UNION ALL
-    SELECT query_id, document_id, NULL, CASE WHEN action = 'impression' THEN ordinal END,
-        CASE WHEN action = 'click' THEN ordinal END, action = 'impression', action = 'click'
+    SELECT query_id, document_id, NULL, CASE WHEN action = 'impression' THEN ordinal + getvariable('shift') END,
+        CASE WHEN action = 'click' THEN ordinal + getvariable('shift') END, action = 'impression', action = 'click'
     FROM query_events
     WHERE action IS NOT NULL AND document_id IS NOT NULL
 )

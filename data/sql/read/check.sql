@@ -1,1 +1,1 @@
-SELECT count(*), [$checks]::VARCHAR[][] FROM $reader
+SELECT count(*), [$checks]::VARCHAR[][], [$odd]::BOOLEAN[] FROM $reader

@@ -4,6 +4,8 @@ WITH per_search AS (
     GROUP BY search_row
 )
 SELECT
+    coalesce(getvariable('untimed'), false) AS untimed,
+    getvariable('split_by') AS split_by,
     (SELECT min(searched_at) FROM numbered_searches) AS first_search,
     (SELECT max(searched_at) FROM numbered_searches) AS last_search,
     (SELECT validation_from FROM cuts) AS validation_from,

@@ -1,3 +1,3 @@
+-- The table is in the order of its keys.
 SELECT search_row, document_row, position, clicked, randomised
 FROM merged_results
-ORDER BY search_row, document_row

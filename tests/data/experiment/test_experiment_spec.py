@@ -100,6 +100,26 @@ colour: red
         ("logs: {searches: a.csv}", "logs.layout: missing; allowed: tables, ubi, esci, beir"),
         ("logs: tables", "logs: got 'tables'; expected keys and values, as in {key: value}"),
         (LOGS + "evaluation: {ks: 10}", "evaluation.ks: got 10; expected a list"),
+        (
+            LOGS + "split: {train: 0.8}",
+            "split.train: unknown key (training gets what validation and test leave)",
+        ),
+        (LOGS + "split: {test_share: 0.1}", "split.test_share: unknown key; allowed here"),
+        (
+            LOGS + "arms: {a: {batch_size: 9}}",
+            "arms.a.batch_size: unknown key (it belongs under arms.a.training)",
+        ),
+        (
+            LOGS + "arms: {a: {loss: {negatives: {}}}}",
+            "arms.a.loss.negatives: unknown key (it belongs under arms.a); all",
+        ),
+        (
+            LOGS + "arms: {base: {random: 9}, a: {}}",
+            "arms.base.random: unknown key (it belongs under arms.base.negatives)",
+        ),
+        (LOGS + "max_dropped: 0.1", "max_dropped: unknown key (it belongs under logs); allowed"),
+        (LOGS + "evaluation: {seeds: [1]}", "evaluation.seeds: unknown key (it belongs at the top level of the file)"),
+        (LOGS + "nprobe: 3", "nprobe: unknown key (it belongs under indexes.NAME); allowed"),
         (LOGS + "evaluation: {ks: [0]}", "1 problem\n  evaluation.ks.0: got 0"),
         (LOGS + "evaluation: {main_k: 0}", "evaluation.main_k: got 0"),
         (
@@ -268,3 +288,9 @@ def test_the_main_k_is_measured_and_answers_questions_without_a_metric(tmp_path:
     assert load_experiment(path).questions["q"].metric == "recall@10"
     path.write_text(LOGS + "evaluation: {ks: [1, 5]}")
     assert load_experiment(path).evaluation.ks == (1, 5, 10)
+
+
+def test_a_metric_may_be_written_as_mlflow_shows_it(tmp_path: Path) -> None:
+    questions = "arms: {a: {}, b: {}}\nquestions: {q: {baseline: a, arms: [b], metric: METRIC}}"
+    for metric in ("recall@10", "recall_at_10", "clicked/recall_at_10"):
+        assert _load(tmp_path, LOGS + questions.replace("METRIC", metric)).questions["q"].metric == "recall@10"

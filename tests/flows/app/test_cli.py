@@ -118,7 +118,7 @@ def test_the_pages_come_up_after_a_kill_and_all_end_together(tmp_path: Path) -> 
 
 def test_check_names_the_arm_that_the_logs_do_not_allow(tmp_path: Path) -> None:
     (tmp_path / "searches.csv").write_text(
-        "search_id,searched_at,query\n" + "".join(f"{i},2024-01-{1 + i:02},word{i}\n" for i in range(20))
+        "search_id,searched_at,query,device\n" + "".join(f"{i},2024-01-{1 + i:02},word{i},x\n" for i in range(20))
     )
     (tmp_path / "results.csv").write_text(
         "search_id,document_id,clicked\n" + "".join(f"{i},d{i},true\n" for i in range(20))
@@ -127,13 +127,21 @@ def test_check_names_the_arm_that_the_logs_do_not_allow(tmp_path: Path) -> None:
     content = {
         "logs": {"layout": "tables", **{table: f"{table}.csv" for table in ("searches", "results", "documents")}},
         "arms": {"random": {}, "shown": {"negatives": {"impressions": 1}}},
+        "evaluation": {"ks": [1, 10]},
         "questions": {"P02": {"baseline": "random", "arms": ["shown"]}},
     }
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(content))
     done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr  # as that of a run in which an arm fails
     assert "shown cannot be trained: negatives.impressions needs results that were shown and not clicked" in done.stdout
     assert "P02 (no title): cannot be answered without shown" in done.stdout
+    assert "columns that no arm reads, and groups can: searches: device." in done.stdout
+    assert "the test measures 2 clicked searches" in done.stdout
+    assert "half of that takes 8 such searches" in done.stdout
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(content | {"evaluation": {"ks": [100]}}))
+    done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"))
+    assert done.returncode == 2
+    assert "a run would be refused:" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from ebr_core.errors import InputError
 from tasks.nights.night_records import Night
 from tasks.process_identity import own_identity
 from tasks.report.result import ResultRow
-from tasks.tracking.mlflow_store import close_dead, make_database, track_night
+from tasks.tracking.mlflow_store import close_dead, make_database, open_experiment, refuse_untrackable, track_night
 from tasks.tracking.run_metrics import recall_panels
 
 
@@ -86,6 +87,27 @@ def test_runs_of_a_killed_night_are_marked_or_logged_again(tmp_path: Path) -> No
     assert [client.get_run(run).info.status for run in (not_repeated, repeated)] == ["KILLED", "FINISHED"]
     assert client.get_run(repeated).data.tags["process"] == own_identity()
     assert len(client.search_runs([experiment])) == 2
+
+
+def test_an_experiment_that_was_deleted_is_refused_with_the_way_out() -> None:
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    client = mlflow.MlflowClient()
+    refuse_untrackable("deleted")  # which does not exist yet
+    experiment = open_experiment("deleted")
+    refuse_untrackable("deleted")
+    client.delete_experiment(experiment)
+    for refuse in (refuse_untrackable, open_experiment):
+        with pytest.raises(InputError, match=f"mlflow experiments restore --experiment-id {experiment}"):
+            refuse("deleted")
+    client.restore_experiment(experiment)
+    assert open_experiment("deleted") == experiment
+
+
+@pytest.mark.parametrize("name", ["a:b", "Ann's"])
+def test_names_that_the_registry_refuses_are_refused_for_nights(name: str) -> None:
+    refuse_untrackable(name)
+    with pytest.raises(InputError, match="Rename the file"):
+        refuse_untrackable(name, registers=True)
 
 
 def test_a_process_killed_while_it_makes_the_database_leaves_no_partial_one(

@@ -1,0 +1,144 @@
+"""Drop and count the rows of a log that cannot be used, and refuse the log if that would lose too much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from data.experiment.log_config import Beir, Esci, Tables, Ubi
+from data.judged_grades import refuse_unreached
+from data.layouts import paths
+from data.statements import set_variable, single_row, statement
+from ebr_core.errors import InputError
+
+_BLANK = "query is blank"
+MOST_LISTED = 8  # names that a message lists
+
+# The user's tables behind the raw tables, where they have other names.
+_SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
+    "ubi": {"searches": ("queries",), "results": ("queries", "events")},
+    "esci": {"searches": ("examples",), "results": ("examples",), "documents": ("products",)},
+    "beir": {
+        "searches": ("queries",),
+        "results": ("train_qrels", "validation_qrels", "test_qrels"),
+        "documents": ("corpus",),
+    },
+}
+
+
+def clean(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> None:
+    """Create the numbered and checked tables of all raw tables.
+
+    Raises InputError if too many rows or clicks would be dropped, only some lists begin at position 0, or nothing
+    useful is left.
+    """
+    for table in ("searches", "documents", "results"):
+        con.execute(statement(f"clean/{table}"))
+        if table == "results":
+            _shift_positions(con, logs)
+            con.execute(statement("clean/merged_results"))
+        refuse_dropped(con, logs, table, logs.max_dropped)
+    _refuse_lost_clicks(con, logs)
+    if single_row(con, "clean/clicks")[0] == 0:
+        if isinstance(logs, Beir):
+            refuse_unreached(logs.judged_from, single_row(con, "clean/grades")[0] or [])
+        raise InputError(_nothing_clicked(con, logs))
+    table_paths = paths(logs)
+    untyped, shared = single_row(con, "clean/shared_ids")
+    if untyped and shared:
+        raise InputError(
+            f"edges: {table_paths['edges']}: {untyped:,} edges lack source_type or target_type, and searchers and "
+            f"documents share identities such as {', '.join(shared)}. Set both columns to searcher or document"
+        )
+    for table in ("edges", "judgements"):
+        con.execute(statement(f"clean/{table}"))
+        if table in table_paths:
+            refuse_dropped(con, logs, table, 1.0)
+
+
+def source_of(logs: Tables | Ubi | Esci | Beir, table: str) -> str:
+    """The user's tables that a raw table is made of, with their paths, for messages."""
+    table_paths = paths(logs)
+    names = [name for name in _SOURCES.get(logs.layout, {}).get(table, (table,)) if name in table_paths]
+    return ", ".join(f"{name}: {table_paths[name]}" for name in names)
+
+
+def refuse_dropped(
+    con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, table: str, allowed: float
+) -> None:
+    """Raises InputError if more than a share of a table's rows is dropped, or all are. Earlier versions of a document
+    do not count, because nothing is lost with them."""
+    read, kept, harmless = con.execute(statement("clean/kept"), [table]).fetchall()[0]
+    lost = read - kept - harmless
+    if kept > 0 and lost / read <= allowed:
+        return
+    reasons = con.execute(statement("clean/reasons"), [table]).fetchall()
+    way_out = (
+        f", above logs.max_dropped = {allowed:g}. Correct the logs, or raise it"
+        if kept
+        else ", all of them. Correct the logs"
+    )
+    if any(reason == _BLANK for reason, _, _ in reasons):
+        way_out += ". Searches without a query are kept if an arm has a group that reads something else of them"
+    message = f"{source_of(logs, table)}: {lost:,} of {read:,} {table} would be dropped{way_out}"
+    raise InputError("\n".join([message, *_reason_lines(reasons)]))
+
+
+def _reason_lines(reasons: Sequence[Sequence[Any]]) -> list[str]:
+    """A line for each (reason, number, examples)."""
+    return [f"  {reason}: {rows:,} ({', '.join(examples or ())})" for reason, rows, examples in reasons]
+
+
+def _shift_positions(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> None:
+    """Positions that begin at 0 in every list become positions from 1; of up to max_dropped of the lists, rows at 0 are
+    dropped. Raises InputError if more lists begin at 0, but not all."""
+    if not single_row(con, "clean/has_zero")[0]:
+        return
+    lists, from_zero, zero, other, rows = single_row(con, "clean/zero_positions")
+    if from_zero < lists and from_zero <= logs.max_dropped * lists:
+        con.execute(statement("clean/drop_zero_positions"))
+        return
+    if from_zero < lists:
+        raise InputError(
+            f"{source_of(logs, 'results')}: {from_zero:,} of {lists:,} lists begin at position 0, such as that of "
+            f"search {zero}, the others at 1 or later, such as that of {other}; {rows:,} rows have position 0. Number "
+            "all lists from 0 or all from 1, and leave the position empty where it is unknown"
+        )
+    con.execute(statement("clean/shift_positions"))
+    set_variable(con, "shift", 1)
+
+
+def _refuse_lost_clicks(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> None:
+    """Raises InputError if more than max_dropped of the clicks would be dropped."""
+    read, lost, reasons = single_row(con, "clean/lost_clicks")
+    if lost and lost / read > logs.max_dropped:
+        message = (
+            f"{source_of(logs, 'results')}: {lost:,} of {read:,} clicks would be dropped, above logs.max_dropped = "
+            f"{logs.max_dropped:g}. Correct the logs, or raise it"
+        )
+        raise InputError("\n".join([message, *_reason_lines([tuple(reason.values()) for reason in reasons])]))
+
+
+def _nothing_clicked(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> str:
+    """The message for logs without a click, with the actions or labels that they have."""
+    need = "Expected clicks: models are trained on them and measured by them"
+    if not isinstance(logs, Ubi | Esci):
+        return f"{source_of(logs, 'results')}: nothing was clicked: clicked is false in every row that is kept. {need}"
+    values = con.execute(statement("clean/actions" if isinstance(logs, Ubi) else "clean/labels")).fetchall()
+    listed = ", ".join(f"{value} {rows:,}" for value, rows in values[:MOST_LISTED]) + (
+        ", …" if len(values) > MOST_LISTED else ""
+    )
+    if isinstance(logs, Esci):
+        return f"{source_of(logs, 'results')}: no label is E, which stands for a click. The labels are {listed}. {need}"
+    if any(value in logs.click_actions for value, _ in values):
+        return (
+            f"{source_of(logs, 'results')}: nothing was clicked: no event with an action of logs.click_actions "
+            f"({', '.join(logs.click_actions)}) names a document and a query of these logs. The actions are {listed}. "
+            f"{need}"
+        )
+    return (
+        f"{source_of(logs, 'results')}: nothing was clicked: logs.click_actions is {', '.join(logs.click_actions)}, "
+        f"and the actions are {listed}. Name those that are clicks in logs.click_actions"
+    )

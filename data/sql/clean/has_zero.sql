@@ -1,0 +1,1 @@
+SELECT count(*) FROM (SELECT 1 FROM checked_results WHERE position = 0 LIMIT 1)

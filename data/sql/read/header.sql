@@ -1,0 +1,1 @@
+SELECT line FROM $lines WHERE line <> '' LIMIT 1

@@ -1,0 +1,1 @@
+SELECT [$checks] FROM $reader

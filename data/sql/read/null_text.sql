@@ -1,0 +1,1 @@
+INSERT INTO null_texts VALUES (?, ?, ?, ?)

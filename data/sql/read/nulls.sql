@@ -1,0 +1,1 @@
+SELECT [$checks]::VARCHAR[][], [$nulls] FROM $reader

@@ -1,0 +1,1 @@
+INSERT INTO unread_columns VALUES (?, ?)

@@ -1,0 +1,12 @@
+-- One row of counts for the notes.
+SELECT
+    coalesce(getvariable('shift'), 0) AS shift,
+    (SELECT count(DISTINCT search_row) FROM merged_results WHERE position IS NOT NULL) AS lists,
+    (SELECT count(*) FROM numbered_searches) AS searches,
+    (SELECT count(*) FROM numbered_searches WHERE is_blank_query(query)) AS blank_queries,
+    (SELECT count(*) FROM session_owners WHERE shared) AS shared_sessions,
+    (SELECT count(DISTINCT session_id) FROM numbered_searches) AS session_ids,
+    (SELECT count(*) FROM checked_documents WHERE reason = 'an earlier version of the document') AS versions,
+    (SELECT count(*) FROM checked_documents WHERE zero_date) AS zero_dates,
+    (SELECT count(*) FROM edge_searchers) AS friends,
+    (SELECT count(*) FROM edge_searchers SEMI JOIN numbered_searches USING (searcher_id)) AS known_friends

@@ -1,0 +1,1 @@
+SELECT split, clicks, alive, contradicting, example FROM contradictions ORDER BY split

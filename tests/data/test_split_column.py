@@ -1,0 +1,105 @@
+"""Logs without times, and logs whose split is a column."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from small_logs import RESULTS, SEARCHES, extract_rows, small_log
+
+from data import extracted_log
+from data.experiment.log_config import Split, Tables
+from data.extract import extract
+from data.report_text import describe
+from ebr_core.errors import InputError
+
+PARTS = ("train", "Train", " train", "train", "dev", "test")  # of the six searches of the small log
+
+
+def with_parts(folder: Path, timed: bool, parts: tuple[str, ...] = PARTS, **tables: Any) -> Tables:
+    """The small log with a column `fold`, in one session, with or without the times of the searches."""
+    lines = ["search_id,query,searcher_id,session_id,fold" + (",searched_at" if timed else "")]
+    for row, part in zip(SEARCHES.splitlines()[1:], parts, strict=True):
+        search, time, query, searcher = row.split(",")
+        lines.append(",".join([search, query, searcher, "s", part, *([time] if timed else [])]))
+    return small_log(folder, searches="\n".join(lines), **tables)
+
+
+def parts_of(rows: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+    return {row["search_id"]: row["split"] for row in rows["searches"]}
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_column_gives_the_split(tmp_path: Path, timed: bool) -> None:
+    rows = extract_rows(with_parts(tmp_path / "in", timed), tmp_path / "log", Split(by="fold"))
+    assert parts_of(rows) == dict(zip("1234", ["train"] * 4, strict=True)) | {"5": "validation", "6": "test"}
+    sessions = {row["session_row"]: row["split"] for row in rows["searches"]}
+    assert len(sessions) == (5 if timed else 6), "a session lies in one part; without times nothing is before or after"
+    report = json.loads((tmp_path / "log" / "report.json").read_text())
+    assert (report["time"] is not None) == timed
+    text = describe(report)
+    assert "The split is that of column fold." in text
+    assert ("training may see the test's future" in text) == timed
+    assert {rule["what"]: rule["broken"] for rule in extracted_log.find_leaks(tmp_path / "log")}["sessions"] == 0
+
+
+def test_without_times_no_date_counts(tmp_path: Path) -> None:
+    """Of a document, or of an edge."""
+    logs = with_parts(
+        tmp_path / "in",
+        False,
+        documents="document_id,title,created_at\nshoe,Shoe,2030-01-01\nboot,Boot,\nhat,Hat,2010-01-01\n",
+        edges="source_id,target_id,created_at\nann,bob,2010-01-01\n",
+    )
+    rows = extract_rows(logs, tmp_path / "log", Split(by="fold"))
+    assert {row["created_at"] for row in rows["documents"] + rows["edges"]} == {None}
+
+
+def test_a_random_split_of_a_log_without_times_names_the_leak(tmp_path: Path) -> None:
+    lines = "".join(f"{i},query {i},p{i % 5}\n" for i in range(40))
+    results = "".join(f"{i},hat,1,true\n" for i in range(40))
+    logs = small_log(
+        tmp_path / "in",
+        searches="search_id,query,searcher_id\n" + lines,
+        results="search_id,document_id,position,clicked\n" + results,
+    )
+    rows = extract_rows(logs, tmp_path / "log", Split(kind="random"))
+    assert sorted(parts_of(rows).values()) == ["test"] * 4 + ["train"] * 32 + ["validation"] * 4
+    text = describe(json.loads((tmp_path / "log" / "report.json").read_text()))
+    assert "carry no times, and the split is at random: training holds searches of the test's days" in text
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (
+            ("train", "train", "train", "train", "out", "test"),
+            ["'fold'", "'out' in 1 rows", "validation, test"],
+        ),
+        (("train", "train", "train", "train", "", "test"), ["'fold'", "nothing in 1 rows"]),
+        (("train", "train", "train", "train", "test", "test"), ["'fold'", "never holds validation"]),
+    ],
+)
+def test_other_parts_are_refused(tmp_path: Path, parts: tuple[str, ...], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        extract(with_parts(tmp_path / "in", False, parts), Split(by="fold"), tmp_path / "log")
+    for word in ["searches.csv", *words]:
+        assert word in str(caught.value)
+
+
+def test_logs_without_times_are_told_the_ways_out(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'searched_at'.*split: \{by: COLUMN\}.*kind: random.*leaks"):
+        extract(with_parts(tmp_path / "in", False), Split(), tmp_path / "log")
+    with pytest.raises(InputError, match="no column 'part'"):
+        extract(with_parts(tmp_path / "in", False), Split(by="part"), tmp_path / "log")
+    with pytest.raises(ValidationError, match="by takes no kind"):
+        Split(by="fold", kind="random")
+
+
+def test_a_part_without_clicks_is_refused(tmp_path: Path) -> None:
+    logs = with_parts(tmp_path / "in", True, results=RESULTS.replace("6,boot,1,true", "6,boot,1,false"))
+    with pytest.raises(InputError, match="a part of column 'fold' has no clicked search"):
+        extract(logs, Split(by="fold"), tmp_path / "log")
