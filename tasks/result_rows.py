@@ -94,8 +94,10 @@ class MetricTable(NamedTuple):
 
 
 def tabulate_metrics(measured: MetricsByRun) -> MetricTable:
-    """The metrics of at least one run side by side."""
+    """The metrics of all runs side by side."""
     columns = [(run, metric) for run, metrics_of_run in measured.items() for metric in metrics_of_run]
+    if not columns:
+        return MetricTable([], np.empty((0, 0)))
     return MetricTable(columns, np.column_stack([measured[run][metric] for run, metric in columns]))
 
 
