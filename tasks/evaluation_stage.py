@@ -25,13 +25,14 @@ from tasks.list_measures import (
     EvaluatedRun,
     MetricsByRun,
     add_counts,
-    add_index_recall,
     add_unseen,
     clusters_of,
+    index_recalls,
     measure_list,
+    prepare_targets,
 )
 from tasks.progress import show_progress
-from tasks.result_rows import Part, coverage_rows, level_rows, rows_of_targets
+from tasks.result_rows import Part, coverage_rows, level_rows, rows_of_targets, tabulate_metrics
 from tasks.retrieved import Retrieved, load_match, load_retrieved
 from tasks.slices import WHOLE
 
@@ -68,6 +69,7 @@ def evaluate(
     unavailable = {run.arm: reason for run, reason in outcomes.items() if isinstance(reason, str)}
     rows_by_run = {run: outcome.rows for run, outcome in lists.items()}
     _refuse_excluded(sample, rows_by_run)
+    recalls_of_indexes = index_recalls(lists, evaluation.ks)
     results: list[dict[str, Any]] = []
     per_search: list[pa.Table] = []
     leaks = {run.arm: run.leak for run in evaluated_lists if run.leak}
@@ -78,13 +80,14 @@ def evaluate(
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
         for name in sample.names:
             searches, targets = sample.for_targets(name)
+            target_set = prepare_targets(targets, sample, evaluation.ks)
             measured = {
-                run: measure_list(rows[searches["at"]], targets, sample, evaluation.ks)
-                for run, rows in rows_by_run.items()
+                run: measure_list(rows[searches["at"]], target_set, evaluation.ks) for run, rows in rows_by_run.items()
             }
             add_unseen(measured, lists, searches, seen, evaluation.main_k)
             add_counts(measured, lists, searches)
-            add_index_recall(measured, lists, searches, evaluation.ks)
+            for run, recalls in recalls_of_indexes.items():
+                measured[run] |= {metric: values[searches["at"]] for metric, values in recalls.items()}
             with show_progress(f"evaluate, {name} targets", 1):
                 results += coverage_rows(name, searches, rows_by_run, sample, evaluation.ks)
                 results += rows_of_targets(name, searches, measured, questions, evaluation, undecidable)
@@ -124,13 +127,14 @@ def evaluate_validation(
     with threadpool_limits(1), show_progress("evaluate, validation", 1):
         for name in sample.names if lists else ():
             searches, targets = sample.for_targets(name)
+            target_set = prepare_targets(targets, sample, evaluation.ks)
             measured = {
-                run: measure_list(outcome.rows[searches["at"]], targets, sample, evaluation.ks)
+                run: measure_list(outcome.rows[searches["at"]], target_set, evaluation.ks)
                 for run, outcome in lists.items()
             }
             add_counts(measured, lists, searches)
             part = Part("validation", name, WHOLE, np.ones(len(searches["at"]), bool), clusters_of(searches))
-            results += level_rows(part, measured, evaluation.resamples)
+            results += level_rows(part, tabulate_metrics(measured), evaluation.resamples)
     pq.write_table(pa.Table.from_pylist(results, RESULTS_OF_RUN), folder / "results.parquet")
     leaks = {run.arm: run.leak for run in evaluated_lists if run.leak}
     undecidable = {run.arm: run.undecidable for run in evaluated_lists if run.undecidable}

@@ -38,12 +38,25 @@ class EvaluatedRun(NamedTuple):
 MetricsByRun = dict[EvaluatedRun, dict[str, Float64]]  # metric → (S,) of each run
 
 
-def measure_list(rows: Any, targets: Targets, sample: SampledSearches, ks: tuple[int, ...]) -> dict[str, Float64]:
-    """Metric → (S,) its values for the list of a run, rows (S, K). [EBR §2.1]"""
-    hit, grades = metrics.hits(rows, targets), metrics.grades_of(rows, targets)
-    best = metrics.best_grades(targets, max(ks))
+class TargetSet(NamedTuple):
+    """The targets of S searches, and what the metrics of every list need of them."""
+
+    targets: Targets
+    best: Float64  # (S, K) the highest grades of each search
+    standing: Float64  # the click percentile of each document row
+
+
+def prepare_targets(targets: Targets, sample: SampledSearches, ks: tuple[int, ...]) -> TargetSet:
+    """The target set of these targets, for lists as deep as the largest K."""
     standing = np.zeros(1 + max(int(sample.candidates.max()), int(targets.documents.max())))
     standing[sample.candidates] = metrics.click_percentile(sample.clicks)
+    return TargetSet(targets, metrics.best_grades(targets, max(ks)), standing)
+
+
+def measure_list(rows: Any, target_set: TargetSet, ks: tuple[int, ...]) -> dict[str, Float64]:
+    """Metric → (S,) its values for the list of a run, rows (S, K). [EBR §2.1]"""
+    targets, best, standing = target_set
+    hit, grades = metrics.hits(rows, targets), metrics.grades_of(rows, targets)
     measured = {"mrr": metrics.reciprocal_rank(hit)}
     for k in ks:
         measured[f"recall@{k}"] = metrics.recall_at_k(hit, targets, k)
@@ -71,34 +84,27 @@ def add_unseen(
         measured[run][f"unseen@{k}"] = metrics.unseen_at_k(rows, searches["query_row"], seen, k)
 
 
-def add_index_recall(
-    measured: MetricsByRun, lists: dict[EvaluatedRun, Retrieved], searches: dict[str, Any], ks: tuple[int, ...]
-) -> None:
-    """Add the recall of each index: the share of the K exactly nearest documents that are among its first K, and
-    1-recall@K, which is 1 if the nearest one is among them. [EBR §4.1]
+def index_recalls(lists: dict[EvaluatedRun, Retrieved], ks: tuple[int, ...]) -> MetricsByRun:
+    """The recall of each index for every sampled search: the share of the K exactly nearest documents that are among
+    its first K, and 1-recall@K, which is 1 if the nearest one is among them. [EBR §4.1]
 
     At the K for which an index was tuned, the recall is that of a search for K documents in which documents of equal
-    similarity count as one, as in the tuning.
+    similarity count as one, as in the tuning. Runs without an index, or without a list by exact search, are left out.
     """
-    for run, metrics_of_run in measured.items():
+    recalls: MetricsByRun = {}
+    for run, retrieved in lists.items():
         exact_run = run._replace(index_name=EXACT)
         if run.is_exact or exact_run not in lists:
             continue
-        approximate, exact = lists[run].rows[searches["at"]], lists[exact_run].rows[searches["at"]]
-        promised_k, promised = lists[run].promised or (0, np.empty(0))
+        approximate, exact = retrieved.rows, lists[exact_run].rows
+        promised_k, promised = retrieved.promised or (0, np.empty(0))
+        recalls[run] = {}
         for k in ks:
-            nearest = exact[:, :k]
-            counts = (nearest >= 0).sum(1)
-            offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-            targets = Targets(offsets, nearest[nearest >= 0])
-            metrics_of_run[f"index_recall@{k}"] = metrics.hits(approximate[:, :k], targets).sum(1) / np.maximum(
-                counts, 1
-            )
-            if k == promised_k:
-                metrics_of_run[f"index_recall@{k}"] = promised[searches["at"]]
-            metrics_of_run[f"one_recall@{k}"] = (
-                ((approximate[:, :k] == exact[:, :1]) & (exact[:, :1] >= 0)).any(1).astype(np.float64)
-            )
+            counts = (exact[:, :k] >= 0).sum(1)
+            recall = promised if k == promised_k else metrics.shared_at_k(approximate, exact, k) / np.maximum(counts, 1)
+            has_nearest = ((approximate[:, :k] == exact[:, :1]) & (exact[:, :1] >= 0)).any(1)
+            recalls[run] |= {f"index_recall@{k}": recall, f"one_recall@{k}": has_nearest.astype(np.float64)}
+    return recalls
 
 
 def clusters_of(searches: dict[str, Any]) -> Int64:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.experiment.experiment_spec import Comparison, Evaluation, arm_of
-from ebr_core.arrays import Bool, Int64
+from ebr_core.arrays import Bool, Float64, Int64
 from ebr_core.measure import metrics
 from ebr_core.measure.intervals import (
     FEW_CLUSTERS,
@@ -75,33 +75,48 @@ def rows_of_targets(
 
     undecidable: arm → its EvaluatedList.undecidable.
     """
-    rows, clusters = [], clusters_of(searches)
+    rows, clusters, table = [], clusters_of(searches), tabulate_metrics(measured)
+    exact = _columns(table, [run.is_exact for run, _ in table.columns])
     for slice_name, inside in slices_of(searches):
         part = Part("test", name, slice_name, inside, clusters[inside])
-        rows += level_rows(part, measured, evaluation.resamples)
+        rows += level_rows(part, table if slice_name == WHOLE else exact, evaluation.resamples)
         for question_name, question in sorted(questions.items()):
             reasons = _reasons(undecidable, name, question.metric, max(evaluation.ks))
             rows += _question_rows(question_name, question, part, measured, evaluation.resamples, reasons)
     return rows
 
 
-def level_rows(part: Part, measured: MetricsByRun, resamples: int) -> list[dict[str, Any]]:
-    """Rows of every run by itself; in slices, only of those that depend on the arm alone."""
-    whole = part.slice == WHOLE
-    columns = [
-        (run, metric, values)
-        for run, metrics_of_run in measured.items()
-        for metric, values in metrics_of_run.items()
-        if whole or run.is_exact
-    ]
+class MetricTable(NamedTuple):
+    """The metrics of several runs side by side."""
+
+    columns: list[tuple[EvaluatedRun, str]]  # run and metric
+    values: Float64  # (S, columns)
+
+
+def tabulate_metrics(measured: MetricsByRun) -> MetricTable:
+    """The metrics of all runs side by side."""
+    columns = [(run, metric) for run, metrics_of_run in measured.items() for metric in metrics_of_run]
     if not columns:
+        return MetricTable([], np.empty((0, 0)))
+    return MetricTable(columns, np.column_stack([measured[run][metric] for run, metric in columns]))
+
+
+def _columns(table: MetricTable, chosen: list[bool]) -> MetricTable:
+    """The table of the chosen columns alone."""
+    columns = [column for column, is_chosen in zip(table.columns, chosen, strict=True) if is_chosen]
+    return MetricTable(columns, np.ascontiguousarray(table.values[:, chosen]))
+
+
+def level_rows(part: Part, table: MetricTable, resamples: int) -> list[dict[str, Any]]:
+    """Rows of every run of the table by itself, with bootstrapped intervals unless the part is a slice."""
+    if not table.columns:
         return []
-    table = np.column_stack([values for *_, values in columns])[part.inside]
-    intervals = bootstrap(table, part.clusters, resamples) if whole else cluster_robust(table, part.clusters)
+    values, whole = table.values[part.inside], part.slice == WHOLE
+    intervals = bootstrap(values, part.clusters, resamples) if whole else cluster_robust(values, part.clusters)
     shared = part.row
     return [
         _row(shared, run, metric, _inside_bounds(metric, interval))
-        for (run, metric, _), interval in zip(columns, intervals, strict=True)
+        for (run, metric), interval in zip(table.columns, intervals, strict=True)
     ]
 
 
@@ -109,8 +124,9 @@ def _inside_bounds(metric: str, interval: Interval) -> Interval:
     """The interval, cut to the values that a share can take, which ± t · s may exceed; NaN stays."""
     if metric in COUNTS:
         return interval
-    lowest = -1 if metric.startswith("popularity_lift") else 0
-    return interval._replace(low=float(np.clip(interval.low, lowest, 1)), high=float(np.clip(interval.high, lowest, 1)))
+    lowest = -1.0 if metric.startswith("popularity_lift") else 0.0
+    low, high = (max(min(end, 1.0), lowest) for end in (interval.low, interval.high))
+    return interval._replace(low=low, high=high)
 
 
 def _question_rows(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from data.world.subroutine import subroutine
+
 
 @numba.njit(cache=True, inline="always")
 def mix(x: np.uint64) -> np.uint64:
@@ -15,20 +17,20 @@ def mix(x: np.uint64) -> np.uint64:
     return np.uint64(x ^ (x >> np.uint64(31)))
 
 
-@numba.njit(cache=True)
+@subroutine
 def draw(state: np.ndarray) -> float:
     """The next uniform of [0, 1) from a stream, whose one 64-bit counter moves on."""
     state[0] = np.uint64(state[0] + np.uint64(0x9E3779B97F4A7C15))
     return float(mix(state[0]) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@numba.njit(cache=True)
+@subroutine
 def open_stream(state: np.ndarray, seed: np.uint64, day: np.uint64, number: np.uint64) -> None:
     """Point a stream at session `number` of `day`."""
     state[0] = mix(np.uint64(mix(np.uint64(mix(seed) ^ day)) ^ number))
 
 
-@numba.njit(cache=True)
+@subroutine
 def choose(cumulative: np.ndarray, start: int, stop: int, u: float) -> int:
     """Index i of start … stop − 1 with probability ∝ its weight, or −1 if they sum to 0.
 

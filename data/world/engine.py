@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from data.world.documents import Documents, Language
 from data.world.places import Places
+from data.world.subroutine import subroutine
 from data.world.words import LONGEST
 
 MAX_RESULTS = 20  # of a search
@@ -52,7 +52,7 @@ def build(documents: Documents, language: Language, places: Places) -> Engine:
     )  # fmt: skip
 
 
-@numba.njit(cache=True)
+@subroutine
 def _compare(term: np.ndarray, word: np.ndarray, n: int, prefix: bool) -> int:
     """−1, 0, 1 if a term sorts before, matches, or sorts after a word of n letters (or all words that start so)."""
     for i in range(n):
@@ -63,7 +63,7 @@ def _compare(term: np.ndarray, word: np.ndarray, n: int, prefix: bool) -> int:
     return 1 if not prefix and n < LONGEST and term[n] > 0 else 0
 
 
-@numba.njit(cache=True)
+@subroutine
 def term_range(terms: np.ndarray, word: np.ndarray, n: int, prefix: bool) -> tuple[int, int]:
     """The first of the terms that match, and one past the last."""
     left, right = 0, len(terms)
@@ -83,7 +83,7 @@ def term_range(terms: np.ndarray, word: np.ndarray, n: int, prefix: bool) -> tup
     return start, left
 
 
-@numba.njit(cache=True)
+@subroutine
 def search(e: Engine, alive: np.ndarray, text: np.ndarray, ends: np.ndarray, n: int, city: int, out: np.ndarray) -> int:
     """The number of documents that match all n words, up to MAX_RESULTS; `out` (MAX_RESULTS,) has the best first.
 
@@ -122,7 +122,7 @@ def search(e: Engine, alive: np.ndarray, text: np.ndarray, ends: np.ndarray, n: 
     return count
 
 
-@numba.njit(cache=True)
+@subroutine
 def match_words(terms: np.ndarray, low: np.ndarray, high: np.ndarray, n: int, whole_term: int) -> int:
     """−1 if a word is not in the title; 1 if the title has the last word as a whole, 0 if only as a prefix."""
     whole_match = 0
@@ -140,7 +140,7 @@ def match_words(terms: np.ndarray, low: np.ndarray, high: np.ndarray, n: int, wh
     return whole_match
 
 
-@numba.njit(cache=True)
+@subroutine
 def _insert(out: np.ndarray, scores: np.ndarray, count: int, document: int, score: float) -> int:
     """The number of results after a document is inserted among the best MAX_RESULTS; each document stays once."""
     if count == MAX_RESULTS and (

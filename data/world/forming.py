@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from data.world.documents import CITY, OPTIONAL, TOPIC, TYPE, WIDTH
+from data.world.subroutine import subroutine
 from data.world.world_config import World
 
 FORMS = ("full", "words", "prefix", "reordered", "short", "translated", "topic")
@@ -61,7 +61,7 @@ def new_form_list() -> FormList:
     )
 
 
-@numba.njit(cache=True)
+@subroutine
 def _put(out: FormList, k: int, tokens: np.ndarray, n: int, p: float) -> int:
     """k + 1, after form k is written with whole words. (Loops, because slices take long to compile.)"""
     for j in range(WIDTH):
@@ -70,14 +70,14 @@ def _put(out: FormList, k: int, tokens: np.ndarray, n: int, p: float) -> int:
     return k + 1
 
 
-@numba.njit(cache=True)
+@subroutine
 def _label(out: FormList, start: int, stop: int, form: int) -> None:
     """Label rows start … stop − 1 with their form."""
     for k in range(start, stop):
         out.form[k] = form
 
 
-@numba.njit(cache=True)
+@subroutine
 def list_forms(
     f: FormTables,
     words: np.ndarray,
@@ -160,7 +160,7 @@ def list_forms(
     return k
 
 
-@numba.njit(cache=True)
+@subroutine
 def _list_words(content: np.ndarray, role: np.ndarray, m: int, mass: float, out: FormList, k: int) -> int:
     """k after one content word, two in order, and all are listed; words of cities and types weigh COMMON_WEIGHT."""
     one_share, two_share, all_share = ONE_WORD, (TWO_WORDS if m >= 2 else 0.0), (ALL_WORDS if m >= 3 else 0.0)
@@ -183,7 +183,7 @@ def _list_words(content: np.ndarray, role: np.ndarray, m: int, mass: float, out:
     return k
 
 
-@numba.njit(cache=True)
+@subroutine
 def _list_prefixes(f: FormTables, content: np.ndarray, m: int, mass: float, out: FormList, k: int) -> int:
     """k after the prefixes: the first j content words, the last cut to 3 … length − 1 letters, all equally likely."""
     for j in range(m):
@@ -198,7 +198,7 @@ def _list_prefixes(f: FormTables, content: np.ndarray, m: int, mass: float, out:
     return k
 
 
-@numba.njit(cache=True)
+@subroutine
 def list_topic_forms(f: FormTables, topic: int, city: int, searcher_language: int, out: FormList) -> int:
     """The number of forms of a search for a topic: its word alone ½, before the city's name ¼, after it ¼; assumed."""
     name = np.empty(WIDTH, np.int64)
@@ -220,7 +220,7 @@ def list_topic_forms(f: FormTables, topic: int, city: int, searcher_language: in
     return k
 
 
-@numba.njit(cache=True)
+@subroutine
 def spell(f: FormTables, out: FormList, k: int, plain: bool, text: np.ndarray, ends: np.ndarray) -> int:
     """The number of words of form k; its letters are written to `text` without spaces, word j up to `ends[j]`."""
     at, n = 0, 0

@@ -19,6 +19,7 @@ from data.world.forming import FormList, FormTables, list_forms, list_topic_form
 from data.world.misspelling import MAX_LETTERS, Edits, EditShares, chance_of_words, list_edits, new_edits
 from data.world.places import LANGUAGES
 from data.world.sessions import MAX_QUERY_BYTES, Titles
+from data.world.subroutine import subroutine
 from ebr_core.text.typos import SHORTEST
 
 Ints = npt.NDArray[np.int64]
@@ -52,7 +53,7 @@ class WordCandidates(NamedTuple):
     p: Floats  # P(typed | meant, one edit)
 
 
-@numba.njit(cache=True)
+@subroutine
 def hash_word(text: np.ndarray, start: int, stop: int, skip: int) -> np.uint64:
     """The hash of letters start … stop − 1 without the letter at `skip` (−1: of all letters)."""
     h = np.uint64(1469598103934665603)
@@ -62,7 +63,7 @@ def hash_word(text: np.ndarray, start: int, stop: int, skip: int) -> np.uint64:
     return h
 
 
-@numba.njit(cache=True)
+@subroutine
 def join(h: np.uint64, word: np.uint64) -> np.uint64:
     """The hash of a query after one more word."""
     return mix(np.uint64(h * np.uint64(31)) ^ word)
@@ -120,7 +121,7 @@ def _hash_all(letters: np.ndarray, length: np.ndarray) -> np.ndarray:
     return out
 
 
-@numba.njit(cache=True)
+@subroutine
 def _language_count(titles: Titles, d: int) -> int:
     """The number of searcher languages that change the forms of a title: all if it has a word to translate, else 0."""
     for j in range(WIDTH):
@@ -170,7 +171,7 @@ def _fill(
                     at += 1
 
 
-@numba.njit(cache=True)
+@subroutine
 def _hash_form(f: FormTables, out: FormList, i: int, plain: bool, text: np.ndarray, ends: np.ndarray) -> np.uint64:
     """The hash of form i of a list. text, ends: scratch arrays."""
     words = spell(f, out, i, plain, text, ends)
@@ -263,7 +264,7 @@ def _match_words(
     return offsets, np.array(word)[1:], np.array(size)[1:], np.array(same)[1:], np.array(p)[1:]
 
 
-@numba.njit(cache=True)
+@subroutine
 def _chance_of_edit(t: EditShares, word: np.ndarray, n: int, typed_word: np.ndarray, m: int, edits: Edits) -> float:
     """P(typed | word, one edit), summed over the edits that give it; 0 for words too short to be misspelt."""
     if n < SHORTEST or abs(n - m) > 1:
@@ -275,7 +276,7 @@ def _chance_of_edit(t: EditShares, word: np.ndarray, n: int, typed_word: np.ndar
     return total
 
 
-@numba.njit(cache=True)
+@subroutine
 def chance_of_query(n: int, lengths: np.ndarray, same: np.ndarray, p: np.ndarray, rate: float, second: float) -> float:
     """P(n words typed | n words meant), summed over no misspelt word, one, and two, and over which ones they are.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from data.world.subroutine import subroutine
 from data.world.words import fold_table
 from data.world.world_config import Misspelling
 from ebr_core.text.typos import INSERTION, OMISSION, SHORTEST, SUBSTITUTION, TRANSPOSITION, keys_beside
@@ -67,7 +67,7 @@ def neighbours() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     return beside, beside_count
 
 
-@numba.njit(cache=True)
+@subroutine
 def _put(out: Edits, k: int, word: np.ndarray, n: int, at: int, remove: int, new: int, p: float) -> int:
     """k + 1, after edit k is written: `word` with `remove` letters at `at` replaced by letter `new` (0: none)."""
     length = 0
@@ -85,7 +85,7 @@ def _put(out: Edits, k: int, word: np.ndarray, n: int, at: int, remove: int, new
     return k + 1
 
 
-@numba.njit(cache=True)
+@subroutine
 def list_edits(t: EditShares, word: np.ndarray, n: int, out: Edits) -> int:
     """The number of single edits of a word of n ≥ 2 letters, written to `out` with probabilities that sum to 1.
 
@@ -113,7 +113,7 @@ def list_edits(t: EditShares, word: np.ndarray, n: int, out: Edits) -> int:
     return k
 
 
-@numba.njit(cache=True)
+@subroutine
 def draw_misspelt_words(lengths: np.ndarray, n: int, edits: int, u: float, v: float, picks: np.ndarray) -> int:
     """The number of misspelt words, up to `edits`; `picks` has them. Long enough words are drawn ∝ their length."""
     total = 0.0
@@ -139,7 +139,7 @@ def draw_misspelt_words(lengths: np.ndarray, n: int, edits: int, u: float, v: fl
     return count
 
 
-@numba.njit(cache=True)
+@subroutine
 def chance_of_words(lengths: np.ndarray, n: int, i: int, j: int) -> float:
     """P(words i and j are the two misspelt words), in either order; with j = −1, P(i is the only one)."""
     total = 0.0

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from data.world import prior
 from data.world.documents import WIDTH
 from data.world.likelihood import ANY_LANGUAGE, Meanings, WordCandidates, chance_of_query, join
+from data.world.subroutine import subroutine
 
 Ints = npt.NDArray[np.int64]
 
@@ -62,7 +63,7 @@ def answer_queries(
         scratch.size[0], scratch.total[0] = 0, 0
 
 
-@numba.njit(cache=True)
+@subroutine
 def _keep_best(scratch: PosteriorScratch, rows: np.ndarray, expected: np.ndarray) -> None:
     """Write the documents of the largest scores; of equal scores, the lower document comes first."""
     count = 0
@@ -83,7 +84,7 @@ def _keep_best(scratch: PosteriorScratch, rows: np.ndarray, expected: np.ndarray
         expected[:count] /= scratch.total[0]
 
 
-@numba.njit(cache=True)
+@subroutine
 def _interpret(
     words: np.ndarray, rate: float, second: float, catalogue: Meanings, candidates: WordCandidates,
     facts: prior.DayFacts, belief: prior.Belief, scratch: PosteriorScratch,
@@ -120,7 +121,7 @@ def _interpret(
         choice[i] = same[i]
 
 
-@numba.njit(cache=True)
+@subroutine
 def _add_meaning(
     choice: np.ndarray, rate: float, second: float, catalogue: Meanings, candidates: WordCandidates,
     facts: prior.DayFacts, belief: prior.Belief, scratch: PosteriorScratch,
@@ -157,7 +158,7 @@ def _add_meaning(
         topic_row += 1
 
 
-@numba.njit(cache=True)
+@subroutine
 def _touch(scratch: PosteriorScratch, d: int) -> None:
     """List document d, once."""
     if not scratch.is_listed[d]:
@@ -166,7 +167,7 @@ def _touch(scratch: PosteriorScratch, d: int) -> None:
         scratch.size[0] += 1
 
 
-@numba.njit(cache=True)
+@subroutine
 def _add_topic(
     topic: int, city: int, g: int, chance: float, facts: prior.DayFacts, belief: prior.Belief, scratch: PosteriorScratch
 ) -> None:

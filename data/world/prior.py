@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from data.world.documents import Documents
 from data.world.society import TASTE
+from data.world.subroutine import subroutine
 from data.world.wants import LANGUAGE_SLOTS, MAX_ANSWERS, Day, WantTables, count_earlier, right_answers
 
 Floats = npt.NDArray[np.float64]
@@ -91,7 +92,7 @@ def set_belief(
             _add_searcher(w, d, f, b, group, members[i], weights[i])
 
 
-@numba.njit(cache=True)
+@subroutine
 def _add_searcher(w: WantTables, d: Day, f: DayFacts, b: Belief, group: int, s: int, weight: float) -> None:
     """Add the wants of searcher s on that day; their masses sum to `weight`."""
     home, period = w.home[s], 1 if d.day >= w.switches[s] else 0
@@ -116,7 +117,7 @@ def _add_searcher(w: WantTables, d: Day, f: DayFacts, b: Belief, group: int, s: 
     b.rest[group] += weight - mass_used
 
 
-@numba.njit(cache=True)
+@subroutine
 def _add_graph(w: WantTables, d: Day, graph: np.ndarray, s: int, weight: float) -> float:
     """Add the wants from the graph; return the part of `weight` that fell on documents that are alive."""
     mass_used = _add_links(w, d, graph, s, weight * (1 - w.second_hand))
@@ -127,7 +128,7 @@ def _add_graph(w: WantTables, d: Day, graph: np.ndarray, s: int, weight: float) 
     return mass_used
 
 
-@numba.njit(cache=True)
+@subroutine
 def _add_links(w: WantTables, d: Day, graph: np.ndarray, node: int, weight: float) -> float:
     """Add the wants one step from a node; return the part of `weight` that fell on documents that are alive."""
     start = w.link_offsets[node]
@@ -140,7 +141,7 @@ def _add_links(w: WantTables, d: Day, graph: np.ndarray, node: int, weight: floa
     return mass_used
 
 
-@numba.njit(cache=True)
+@subroutine
 def document_mass(f: DayFacts, b: Belief, group: int, d: int) -> float:
     """The mass of d as the one document that a group wants."""
     p = f.p[d]

@@ -13,6 +13,7 @@ from data.world.documents import WIDTH, Documents
 from data.world.engine import MAX_RESULTS, Engine, search
 from data.world.forming import FormList, FormTables, list_forms, list_topic_forms, new_form_list, spell
 from data.world.misspelling import Edits, EditShares, draw_misspelt_words, list_edits, new_edits
+from data.world.subroutine import subroutine
 from data.world.wants import MAX_ANSWERS, Day, WantTables, draw_document, pick_taste, right_answers
 from data.world.world_config import World
 
@@ -117,7 +118,7 @@ def _run(
     """The number of searches of the sessions, which are written to `log`."""
     state = np.zeros(1, np.uint64)
     answers = np.empty(MAX_ANSWERS, np.int64)
-    n = 0
+    n = int(np.int64(0))  # a literal 0 would compile every function that n is given to twice
     for session in range(first, stop):
         open_stream(state, seed, np.uint64(day.day), np.uint64(session))
         searcher = choose(activity_sums, 0, len(activity_sums) - 1, draw(state))
@@ -149,7 +150,7 @@ def _run(
     return n
 
 
-@numba.njit(cache=True)
+@subroutine
 def _write_query(
     n: int, searcher: int, city: int, topic: int, rate: float, want: WantTables, forming: FormTables, typos: EditShares,
     titles: Titles, habits: Habits, listing: FormList, edits: Edits, log: Log, state: np.ndarray,
@@ -205,7 +206,7 @@ def _write_query(
         at += length
 
 
-@numba.njit(cache=True)
+@subroutine
 def _write_results(
     n: int, day: Day, city: int, forming: FormTables, engine: Engine, habits: Habits, log: Log, state: np.ndarray
 ) -> None:
@@ -233,7 +234,7 @@ def _write_results(
         log.results[n, i] = results[i]
 
 
-@numba.njit(cache=True)
+@subroutine
 def _same_words(a: np.ndarray, b: np.ndarray) -> bool:
     """True if two titles have the same words."""
     j = 0
@@ -242,7 +243,7 @@ def _same_words(a: np.ndarray, b: np.ndarray) -> bool:
     return j == WIDTH
 
 
-@numba.njit(cache=True)
+@subroutine
 def _write_clicks(n: int, answer_count: int, titles: Titles, habits: Habits, log: Log, state: np.ndarray) -> bool:
     """Write the clicks of row n from the top; True if one of them was on a right answer."""
     has_answer = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +11,7 @@ from data.world.chance import choose, draw
 from data.world.documents import EVENT, FOREVER, PERSON, TOPIC, Documents
 from data.world.places import Places
 from data.world.society import TASTE, Society
+from data.world.subroutine import subroutine
 from data.world.world_config import World
 
 Ints = npt.NDArray[np.int64]
@@ -130,7 +130,7 @@ def day_of(want: WantTables, popularity: Floats, day: int) -> Day:
     )
 
 
-@numba.njit(cache=True)
+@subroutine
 def count_earlier(day: np.ndarray, start: int, stop: int, today: int) -> int:
     """The number of edges start … stop − 1, the oldest first, that are older than today."""
     left, right = start, stop
@@ -143,7 +143,7 @@ def count_earlier(day: np.ndarray, start: int, stop: int, today: int) -> int:
     return left - start
 
 
-@numba.njit(cache=True)
+@subroutine
 def pick_taste(w: WantTables, searcher: int, day: int, u: float) -> int:
     """A topic from the searcher's interests on that day."""
     period = 1 if day >= w.switches[searcher] else 0
@@ -151,7 +151,7 @@ def pick_taste(w: WantTables, searcher: int, day: int, u: float) -> int:
     return int(w.interests[searcher, period, rank])
 
 
-@numba.njit(cache=True)
+@subroutine
 def draw_document(w: WantTables, d: Day, searcher: int, state: np.ndarray) -> int:
     """One wanted document. A draw that fails (no friend, a document that is not alive) becomes a want by popularity."""
     u = draw(state)
@@ -171,7 +171,7 @@ def draw_document(w: WantTables, d: Day, searcher: int, state: np.ndarray) -> in
     return choose(d.overall, 0, len(d.overall) - 1, draw(state))
 
 
-@numba.njit(cache=True)
+@subroutine
 def _from_graph(w: WantTables, d: Day, searcher: int, state: np.ndarray) -> int:
     """A document one step away, or one step away from a friend, drawn uniformly from the edges so far; −1 if none."""
     node = searcher
@@ -186,7 +186,7 @@ def _from_graph(w: WantTables, d: Day, searcher: int, state: np.ndarray) -> int:
     return w.link[start + int(draw(state) * count)] if count > 0 else -1
 
 
-@numba.njit(cache=True)
+@subroutine
 def right_answers(w: WantTables, alive: np.ndarray, topic: int, city: int, out: np.ndarray) -> int:
     """The number of documents that answer a search for a topic from a city; they are written to `out` (MAX_ANSWERS,).
 
@@ -200,7 +200,7 @@ def right_answers(w: WantTables, alive: np.ndarray, topic: int, city: int, out: 
     return _first_alive(w.wide_answers, w.wide_starts[cell], w.wide_starts[cell + 1], alive, out)
 
 
-@numba.njit(cache=True)
+@subroutine
 def _first_alive(documents: np.ndarray, start: int, stop: int, alive: np.ndarray, out: np.ndarray) -> int:
     """The number of documents written to `out`: the first MAX_ANSWERS of start … stop − 1 that are alive."""
     n = 0

@@ -133,8 +133,23 @@ def coverage_at_k(retrieved: Int32, candidates: int, k: int) -> float:
     >>> coverage_at_k(np.array([[3, 1], [3, -1]], np.int32), 10, 2)
     0.2
     """
-    shown = np.unique(retrieved[:, :k])
-    return float((shown >= 0).sum() / candidates)
+    documents = retrieved[:, :k]
+    is_shown = np.zeros(documents.max(initial=-1) + 2, bool)
+    is_shown[documents + 1] = True
+    return float(is_shown[1:].sum() / candidates)
+
+
+def shared_at_k(retrieved: Int32, others: Int32, k: int) -> Int64:
+    """(S,) how many documents two lists of each search, both (S, K'), have in common among their first K.
+
+    A list has each document once.
+
+    >>> shared_at_k(np.array([[3, 1, 2], [3, -1, -1]], np.int32), np.array([[2, 3, 4], [-1, -1, -1]], np.int32), 3)
+    array([2, 0])
+    """
+    both = np.sort(np.concatenate([retrieved[:, :k], others[:, :k]], axis=1), axis=1)
+    shared: Int64 = ((both[:, 1:] == both[:, :-1]) & (both[:, 1:] >= 0)).sum(1)
+    return shared
 
 
 def pair_keys(queries: npt.NDArray[np.integer], documents: npt.NDArray[np.integer]) -> Int64:

@@ -19,7 +19,6 @@ from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact
 REFINE_FACTORS = (1, 2, 4, 8, 16)  # candidates reordered for each document returned
 ONE_SIDED = 1.645  # standard errors below the mean: the one-sided 95% bound
 STEPS = 4  # per doubling of the setting, near the target
-MAX_COST_RATIO = 2  # a setting that computes this many times the best one's distances is not searched
 
 
 class Point(NamedTuple):
@@ -49,8 +48,9 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuning
     The lower bound over the queries must reach the target, so that it also holds for other queries; if no setting's
     bound does, the mean must. Recall is measured against exact search, and equal documents are interchangeable, which
     faiss's own IntersectionCriterion does not support. OperatingPoints keeps the settings that no other setting beats
-    in both recall and distances. Raises InputError if no setting reaches the target, or if there are too few queries
-    or documents.
+    in both recall and distances. Settings that cannot be chosen are not measured: those that compute more distances
+    than one that reaches the target, and those that miss it even with more second looks. Raises InputError if no
+    setting reaches the target, or if there are too few queries or documents.
     """
     queries = queries[queries.any(axis=1)]  # a zero query retrieves nothing from any index
     target = spec.target or 0.0
@@ -66,8 +66,9 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuning
     best = float("inf")
     for variant in variants(spec):
         index = build(documents, variant)
+        highest: dict[int, float] = {}
         for second_looks in reversed(REFINE_FACTORS) if isinstance(index.index, faiss.IndexRefine) else (1,):
-            for point in _explore(index, variant, second_looks, documents, queries, nearest, best):
+            for point in _explore(index, variant, second_looks, documents, queries, nearest, best, highest):
                 operating_points.add(point.surely, point.distances, point.parameters, len(points))
                 points.append(point)
                 indexes.append(index)
@@ -94,27 +95,31 @@ def _explore(
     queries: Float32,
     nearest: Float32,
     best: float,
+    highest: dict[int, float],
 ) -> Iterator[Point]:
-    """Measured points: settings that double while they may help, then finer steps around the target.
+    """Measured points: settings that double until one reaches the target, then finer steps before it.
 
-    The finer steps lie between the last setting below the target and the first that reaches it. best is the smallest
-    number of distances of a setting that has reached the target so far.
+    best is the smallest number of distances of a setting that has reached the target so far: what computes more is not
+    searched, and ends the doubling, too. highest: setting → its recall with more second looks, which fewer do not
+    exceed because they reorder a part of the same documents; it is updated.
     """
-    last_missed, first_reached = 0, None
+    target, last_missed, end = spec.target or 0.0, 0, 0
     first, last = (spec.at, max(spec.at, 1024)) if isinstance(spec, Hnsw) else (1, innermost(index.index).nlist)
-    for setting in _steps(first, last, 1):  # faiss's own range of nprobe ends before the last cell
-        point = _measure(index, spec, setting, second_looks, documents, queries, nearest, MAX_COST_RATIO * best)
-        if point is None:
-            break
-        yield point
-        if point.surely >= (spec.target or 0):
-            best, first_reached = min(best, point.distances), first_reached or setting
-        last_missed = last_missed if first_reached else setting
-    if first_reached and last_missed:
-        for setting in _steps(last_missed, first_reached, STEPS)[1:-1]:
-            point = _measure(index, spec, setting, second_looks, documents, queries, nearest, MAX_COST_RATIO * best)
-            if point is not None:
+    steps = _steps(first, last, 1)  # faiss's own range of nprobe ends before the last cell
+    for per_doubling in (1, STEPS):
+        for setting in steps:
+            if highest.get(setting, 1.0) >= target:
+                point = _measure(index, spec, setting, second_looks, documents, queries, nearest, best)
+                if point is None:
+                    end = setting
+                    break
                 yield point
+                highest[setting] = point.recall
+                if point.surely >= target:
+                    end = setting
+                    break
+            last_missed = setting
+        steps = _steps(last_missed, end, STEPS)[1:-1] if per_doubling == 1 and last_missed and end else []
 
 
 def _steps(first: int, last: int, per_doubling: int) -> list[int]:

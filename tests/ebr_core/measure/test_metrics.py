@@ -25,6 +25,7 @@ from ebr_core.measure.metrics import (
     recall_at_k,
     recall_ceiling,
     reciprocal_rank,
+    shared_at_k,
     success_at_k,
     unseen_at_k,
 )
@@ -45,6 +46,17 @@ def to_arrays(given_searches: list[tuple[list[int], list[int], int]]) -> tuple[I
     counts = [len(targets) for targets, _, _ in given_searches]
     documents = [document for targets, _, _ in given_searches for document in targets]
     return np.array(retrieved, np.int32), Targets(np.cumsum([0, *counts]), np.array(documents, np.int32))
+
+
+@settings(max_examples=60, deadline=None)
+@given(searches, st.permutations(range(N)), st.integers(0, N), st.integers(1, N + 3))
+def test_documents_in_common(
+    given_searches: list[tuple[list[int], list[int], int]], ranked: list[int], size: int, k: int
+) -> None:
+    retrieved, _ = to_arrays(given_searches)
+    others = np.tile(np.array([*ranked[:size], *[-1] * (N - size)], np.int32), (len(retrieved), 1))
+    expected = [len(set(results[:n][:k]) & set(ranked[:size][:k])) for _, results, n in given_searches]
+    assert shared_at_k(retrieved, others, k).tolist() == expected
 
 
 @settings(max_examples=60, deadline=None)

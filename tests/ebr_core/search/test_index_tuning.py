@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from oracles import near, units
 
 from ebr_core.errors import InputError
-from ebr_core.search.faiss_index import build
+from ebr_core.search.faiss_index import build, set_parameters
 from ebr_core.search.index_specs import Hnsw, Imi, Ivf
-from ebr_core.search.index_tuning import recall_of, tune
+from ebr_core.search.index_tuning import ONE_SIDED, REFINE_FACTORS, recall_of, tune
 from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact, search_index
 
 
@@ -36,6 +38,19 @@ def test_the_cheapest_setting_that_reaches_the_target_is_chosen(spec: Ivf | Imi 
         search_index(tuned.built_index, nonzero, 5, slack=0)[0], search_exact(documents, nonzero, 5)[0]
     ) == pytest.approx(tuned.chosen.recall)
     assert search_cost(tuned.built_index, nonzero, 5)[1].mean() == pytest.approx(tuned.chosen.distances)
+
+
+@pytest.mark.parametrize("target", [0.5, 0.8, 0.95])
+def test_no_setting_left_out_is_cheaper(target: float) -> None:
+    documents = units(1200, 16, 0)
+    queries, spec = near(documents, 100), Ivf(code="pq4", nlist=32, refine=True, target=target, at=5)
+    tuned = tune(documents, queries, spec)
+    exact, index = search_exact(documents, queries, 5)[1], build(documents, spec)
+    for nprobe, second_looks in product((1, 2, 4, 8, 16, 32), REFINE_FACTORS):
+        set_parameters(index.index, f"nprobe={nprobe},k_factor_rf={second_looks}")
+        recalls = recall_up_to_ties(documents, queries, search_index(index, queries, 5, slack=0)[0], exact)
+        if recalls.mean() - ONE_SIDED * recalls.std() / 10 >= target:
+            assert search_cost(index, queries, 5)[1].mean() >= tuned.chosen.distances
 
 
 def test_the_mean_decides_if_no_bound_reaches_the_target() -> None:
