@@ -8,6 +8,8 @@ from data.experiment.log_config import Beir, Esci, Split, Tables, Ubi
 from data.statements import set_variable, single_row, statement
 from ebr_core.errors import InputError
 
+_LEAST_CONTRADICTIONS = 10  # clicks; fewer say nothing about the dates
+
 
 def split_searches(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
     """Assign every search to train, validation or test."""
@@ -78,7 +80,7 @@ def _refuse_empty_parts(con: duckdb.DuckDBPyConnection, split: Split) -> None:
 
 def _refuse_contradictions(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi) -> None:
     """Note the clicks on documents that did not exist at the time. Raises InputError if none of a part's clicked
-    documents existed in its period, or more than max_dropped of its clicks contradict the dates."""
+    documents existed in its period, or ten clicks and more than max_dropped of its clicks contradict the dates."""
     con.execute(statement("split/alive"))
     parts = con.execute(statement("split/contradictions")).fetchall()
     for part, clicks, alive, _, _ in parts:
@@ -88,7 +90,7 @@ def _refuse_contradictions(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi) -
                 "documents existed in that period. Correct the dates, or leave the columns out: a document without "
                 "dates always exists"
             )
-    above = [row for row in parts if row[3] / row[1] > logs.max_dropped]
+    above = [row for row in parts if row[3] >= _LEAST_CONTRADICTIONS and row[3] / row[1] > logs.max_dropped]
     if above:
         counts = ", ".join(f"{part} {contradicting:,} of {clicks:,}" for part, clicks, _, contradicting, _ in parts)
         example = above[0][4]

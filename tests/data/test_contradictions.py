@@ -208,36 +208,47 @@ def test_the_end_of_time_is_no_end(tmp_path: Path) -> None:
     assert {row["removed_at"].year for row in rows} == {9999}
 
 
+def busy_log(folder: Path, documents: str, **settings: Any) -> Any:
+    """200 searches, ten an hour from 10 to 19 on each of 20 days; two of three click the hat, the others the shoe."""
+    searches = "".join(
+        f"{i},2020-01-{1 + i // 10:02} {i % 10 + 10}:00,q{i},{'bot' if i % 2 else f'p{i}'}\n" for i in range(200)
+    )
+    return small_log(
+        folder,
+        searches="search_id,searched_at,query,searcher_id\n" + searches,
+        results="search_id,document_id,position,clicked\n"
+        + "".join(f"{i},{'hat' if i % 3 else 'shoe'},1,true\n" for i in range(200)),
+        documents=documents,
+        **settings,
+    )
+
+
 @pytest.mark.parametrize(
-    ("rows", "words"),
+    ("rows", "clicks", "words"),
     [
-        ("shoe,Shoe,,\nhat,Hat,2020-01-02 12:00:00,\n", "hat was created 2020-01-02 12:00:00"),
-        ("shoe,Shoe,,2020-01-01 09:00:00\nhat,Hat,,\n", "shoe was removed 2020-01-01 09:00:00"),
+        ("shoe,Shoe,,\nhat,Hat,2020-01-03 10:30,\n", 14, "hat was created 2020-01-03 10:30:00"),
+        ("shoe,Shoe,,2020-01-15\nhat,Hat,,\n", 7, ""),  # few, in each part
+        ("shoe,Shoe,,2020-01-13\nhat,Hat,,\n", 14, "shoe was removed 2020-01-13 00:00:00"),
     ],
 )
-def test_clicks_on_documents_that_did_not_exist_are_counted_and_refused(tmp_path: Path, rows: str, words: str) -> None:
-    """The training has four clicks, of the shoe on the first day at 10 and of the hat on the second at 10."""
+def test_clicks_on_documents_that_did_not_exist_are_counted_and_refused(
+    tmp_path: Path, rows: str, clicks: int, words: str
+) -> None:
+    """The training is the first 16 days."""
     documents = f"{DATED}boot,Boot,,\n{rows}"
-    message = refused(small_log(tmp_path / "in", documents=documents, max_dropped=0.2), tmp_path / "log")
-    for part in ("documents", "train 1 of 4, validation 0 of 1", "max_dropped = 0.2", words, " 10:00:00 (UTC)"):
-        assert part in message
-    extract(small_log(tmp_path / "b", documents=documents, max_dropped=0.25), SPLIT, tmp_path / "c")
-    assert "1 of 4 clicks in train are on documents that did not exist then" in notes_of(tmp_path / "c")
+    if words:
+        message = refused(busy_log(tmp_path / "in", documents), tmp_path / "log", Split())
+        for part in ("documents", f"train {clicks} of 160", "max_dropped = 0.05", words, "(UTC)"):
+            assert part in message
+    extract(busy_log(tmp_path / "b", documents, max_dropped=0.4 if words else 0.05), Split(), tmp_path / "c")
+    assert f"{clicks} of 160 clicks in train are on documents that did not exist then" in notes_of(tmp_path / "c")
 
 
 # Shares
 
 
 def test_whoever_has_a_large_share_is_named(tmp_path: Path) -> None:
-    searches = "".join(
-        f"{i},2020-01-{1 + i // 10:02} {i % 10 + 10}:00,q{i},{'bot' if i % 2 else f'p{i}'}\n" for i in range(200)
-    )
-    results = "".join(f"{i},{'hat' if i % 3 else 'shoe'},1,true\n" for i in range(200))
-    logs = small_log(
-        tmp_path / "in",
-        searches="search_id,searched_at,query,searcher_id\n" + searches,
-        results="search_id,document_id,position,clicked\n" + results,
-    )
+    logs = busy_log(tmp_path / "in", "document_id,title\nshoe,Shoe\nhat,Hat\n")
     extract(logs, Split(), tmp_path / "log")
     assert [(note["note"], note["example"]) for note in report_of(tmp_path / "log")["notes"]] == [
         ("One searcher has 50% of the searches, 100 of 200.", "bot"),
