@@ -239,6 +239,7 @@ def test_slices_on_a_log_that_a_reader_checks_by_eye(tmp_path: Path) -> None:
 """,
         "documents": """document_id,title,kind,city,country,created_at
 J,John Smith,person,Lyon,FR,2020-01-01
+K,"Smith, JOHN",person,Nice,FR,2020-01-01
 M,Mary,person,Nice,FR,2020-01-01
 N,Mary's bakery,page,Rome,IT,2024-01-08
 """,
@@ -261,15 +262,16 @@ N,Mary's bakery,page,Rome,IT,2024-01-08
         row["document_row"] = _ids(tmp_path / "log", [row["document_row"]])[0]
         slices[row["targets"], search] = tuple(value for key, value in row.items() if key != "targets")
     assert slices == {
-        # document, kind, popularity, new, no word shared, place, position, outcome
-        ("clicked", "5"): ("J", "person", "head", False, False, "same city", 3, "clicked"),
-        ("clicked", "6"): ("J", "person", "head", False, False, "same country", 2, "clicked"),
-        ("clicked", "8"): ("N", "page", "tail", True, False, "same city", 1, "clicked"),
-        ("recovered", "7"): ("N", "page", "tail", True, True, "same city", None, "recovered"),
+        # document, kind, popularity, new, no word shared, title shared, place, position, outcome
+        ("clicked", "5"): ("J", "person", "head", False, False, True, "same city", 3, "clicked"),
+        ("clicked", "6"): ("J", "person", "head", False, False, True, "same country", 2, "clicked"),
+        ("clicked", "8"): ("N", "page", "tail", True, False, False, "same city", 1, "clicked"),
+        ("recovered", "7"): ("N", "page", "tail", True, True, False, "same city", None, "recovered"),
     }
     candidates = pq.read_table(tmp_path / "candidates.parquet").to_pylist()
     assert {_ids(tmp_path / "log", [row["document_row"]])[0]: row["clicks"] for row in candidates} == {
         "J": 2,
+        "K": 0,
         "M": 1,
         "N": 0,
     }
