@@ -46,12 +46,11 @@ class Profile(NamedTuple):
         return not self.type.endswith("]") and not self.type.startswith(("STRUCT", "MAP"))
 
     @property
-    def epoch_unit(self) -> int | None:
-        """Microseconds in a unit of these whole numbers, if they look like instants since 1970 (years 2000 to 2100)."""
+    def is_epoch(self) -> bool:
+        """True for whole numbers that look like instants since 1970: the years 2000 to 2100, in any unit."""
         if not self.nearly_all(self.wholes) or self.low is None or self.high is None:
-            return None
-        units = (1_000_000, 1_000, 1)
-        return next((u for u in units if self.low * u >= 9.4e14 and self.high * u <= 4.2e15), None)
+            return False
+        return any(self.low * unit >= 9.4e14 and self.high * unit <= 4.2e15 for unit in (1e6, 1e3, 1, 1e-3))
 
     @property
     def separator(self) -> str | None:

@@ -41,7 +41,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "topic": ("topic", "topicid"),
 }  # fmt: skip
 _FITS: dict[str, tuple[str, Callable[[Profile], bool]]] = {
-    "searched_at": ("times", lambda p: p.nearly_all(p.times) or p.epoch_unit is not None),
+    "searched_at": ("times", lambda p: p.nearly_all(p.times) or p.is_epoch),
     "created_at": ("times", lambda p: p.nearly_all(p.times)),
     "removed_at": ("times", lambda p: p.nearly_all(p.times) or not p.filled),
     "query": ("texts", lambda p: p.is_flat and not p.nearly_all(p.numbers) and not p.nearly_all(p.times)),

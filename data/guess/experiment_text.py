@@ -11,7 +11,6 @@ from data.guess.column_groups import FoundGroups
 from data.guess.column_profiles import GivenTable
 from data.guess.column_roles import Choice
 from data.guess.layout_guess import GuessedTable, LayoutGuess
-from data.statements import identifier, literal
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _NO_TABLE = GuessedTable(GivenTable("", "", "", {}), {})
@@ -32,7 +31,7 @@ def experiment_text(guess: LayoutGuess, found: FoundGroups, folder: Path) -> str
     lines += ["#", "# Unsure:", *(f"#   {doubt}" for doubt in doubts)] if doubts else []
     lines += ["logs:", f"  layout: {guess.layout}"]
     for name, table in guess.tables.items():
-        lines.append(f"  {name}: {_source(table, folder)}")
+        lines.append(f"  {name}: {_scalar(_relative(table.given.path, folder))}")
     lines += _columns(guess)
     lines += ["", *_arms(guess, found), *_questions(found)]
     return "\n".join(lines) + "\n"
@@ -45,22 +44,6 @@ def _doubts(guess: LayoutGuess) -> list[str]:
         for role, choice in table.roles.items()
         if not choice.is_sure
     ]
-
-
-def _source(table: GuessedTable, folder: Path) -> str:
-    """The path of a table, or SQL where numbers stand for times."""
-    path = _relative(table.given.path, folder)
-    times = [
-        (choice.column, unit)
-        for role, choice in table.roles.items()
-        if role == "searched_at" and (unit := table.given.columns[choice.column].epoch_unit)
-    ]
-    if not times:
-        return _scalar(path)
-    column, unit = times[0]
-    reader = f"read_csv({literal(path)}, all_varchar = true)" if table.given.form in ("csv", "tsv") else literal(path)
-    value = f"make_timestamp(CAST(CAST({identifier(column)} AS DOUBLE) * {unit} AS BIGINT)) AS {identifier(column)}"
-    return "{sql: " + json.dumps(f"SELECT * REPLACE ({value}) FROM {reader}", ensure_ascii=False) + "}  # epochs"
 
 
 def _relative(path: str, folder: Path) -> str:

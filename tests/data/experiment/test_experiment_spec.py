@@ -70,7 +70,7 @@ colour: red
     lines = str(error.value).splitlines()
     assert lines[0] == f"{tmp_path / 'my.yaml'}: 11 problems"
     for expected in (
-        "logs.sesions: unknown key; allowed here: columns, documents, edges",
+        "logs.sesions: unknown key; allowed here: blank_queries, columns, documents, edges",
         "split.validation: got 1.5; input should be less than 1",
         "arms.soft.loss.temprature: unknown key (did you mean temperature?)",
         "arms.soft.positives.source: got 'klicks'; input should be 'clicks', 'impressions', 'both' or 'none'",

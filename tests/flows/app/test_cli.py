@@ -60,7 +60,7 @@ def test_init_writes_an_experiment_and_checks_it(tmp_path: Path) -> None:
     shown = [f"{at},{query},u{i % 5},p{(i + rank) % 9},{rank},{int(rank == 1)}"
              for i, (at, query) in enumerate(searches) for rank in (1, 2)]  # fmt: skip
     (tmp_path / "log.csv").write_text("\n".join(["ts,q,user,sku,rank,is_click", *shown]) + "\n")
-    titles = [f"p{i},{'Red' if i % 2 else 'Blue'} shoe {i},{'Acme' if i % 3 else 'Zen'}" for i in range(9)]
+    titles = [f"p{i},{'Red' if i % 2 else 'Blue'} shoe {i},{'Acme' if i % 3 else 'Zen'}" for i in range(120)]
     (tmp_path / "shop.csv").write_text("\n".join(["sku,name,brand", *titles]) + "\n")
     out = tmp_path / "mine.yaml"
     files = [str(tmp_path / name) for name in ("log.csv", "shop.csv")]
