@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 
-from data.experiment.log_config import Beir, Esci, Tables, Ubi
+from data.experiment.log_config import AnyFiles, Beir, Esci, Ubi
 from data.judged_grades import refuse_unreached
-from data.layouts import paths
+from data.layouts import labels
 from data.statements import set_variable, single_row, statement
 from ebr_core.errors import InputError
 
@@ -19,6 +19,11 @@ MOST_LISTED = 8  # names that a message lists
 # The user's tables behind the raw tables, where they have other names.
 _SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
     "ubi": {"searches": ("queries",), "results": ("queries", "events")},
+    "impressions": {
+        "searches": ("impressions",),
+        "results": ("impressions",),
+        "documents": ("documents",),
+    },
     "esci": {"searches": ("examples",), "results": ("examples",), "documents": ("products",)},
     "beir": {
         "searches": ("queries",),
@@ -28,7 +33,7 @@ _SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def clean(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> None:
+def clean(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
     """Create the numbered and checked tables of all raw tables.
 
     Raises InputError if too many rows or clicks would be dropped, only some lists begin at position 0, or nothing
@@ -45,7 +50,7 @@ def clean(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> N
         if isinstance(logs, Beir):
             refuse_unreached(logs.judged_from, single_row(con, "clean/grades")[0] or [])
         raise InputError(_nothing_clicked(con, logs))
-    table_paths = paths(logs)
+    table_paths = labels(logs)
     untyped, shared = single_row(con, "clean/shared_ids")
     if untyped and shared:
         raise InputError(
@@ -58,16 +63,15 @@ def clean(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> N
             refuse_dropped(con, logs, table, 1.0)
 
 
-def source_of(logs: Tables | Ubi | Esci | Beir, table: str) -> str:
+def source_of(logs: AnyFiles, table: str) -> str:
     """The user's tables that a raw table is made of, with their paths, for messages."""
-    table_paths = paths(logs)
+    table_paths = labels(logs)
     names = [name for name in _SOURCES.get(logs.layout, {}).get(table, (table,)) if name in table_paths]
+    names = names or list(table_paths)[:1]  # documents without a catalogue are those of the log
     return ", ".join(f"{name}: {table_paths[name]}" for name in names)
 
 
-def refuse_dropped(
-    con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, table: str, allowed: float
-) -> None:
+def refuse_dropped(con: duckdb.DuckDBPyConnection, logs: AnyFiles, table: str, allowed: float) -> None:
     """Raises InputError if more than a share of a table's rows is dropped, or all are. Earlier versions of a document
     do not count, because nothing is lost with them."""
     read, kept, harmless = con.execute(statement("clean/kept"), [table]).fetchall()[0]
@@ -91,7 +95,7 @@ def _reason_lines(reasons: Sequence[Sequence[Any]]) -> list[str]:
     return [f"  {reason}: {rows:,} ({', '.join(examples or ())})" for reason, rows, examples in reasons]
 
 
-def _shift_positions(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> None:
+def _shift_positions(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
     """Positions that begin at 0 in every list become positions from 1; of up to max_dropped of the lists, rows at 0 are
     dropped. Raises InputError if more lists begin at 0, but not all."""
     if not single_row(con, "clean/has_zero")[0]:
@@ -110,7 +114,7 @@ def _shift_positions(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci |
     set_variable(con, "shift", 1)
 
 
-def _refuse_lost_clicks(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> None:
+def _refuse_lost_clicks(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
     """Raises InputError if more than max_dropped of the clicks would be dropped."""
     read, lost, reasons = single_row(con, "clean/lost_clicks")
     if lost and lost / read > logs.max_dropped:
@@ -121,7 +125,7 @@ def _refuse_lost_clicks(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esc
         raise InputError("\n".join([message, *_reason_lines([tuple(reason.values()) for reason in reasons])]))
 
 
-def _nothing_clicked(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir) -> str:
+def _nothing_clicked(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> str:
     """The message for logs without a click, with the actions or labels that they have."""
     need = "Expected clicks: models are trained on them and measured by them"
     if not isinstance(logs, Ubi | Esci):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
-from difflib import get_close_matches
 from pathlib import Path
 
 import duckdb
 
-from data.layouts import Columns
 from data.statements import file_list, statement
 from ebr_core.errors import InputError
 
@@ -32,12 +30,6 @@ _OPTIONS = ("Possible Solution", "Try increasing")
 
 
 _LONGEST_LINE = 300
-
-
-_UNTIMED = (
-    " Searches without times need split: {by: COLUMN}, a column that holds train, validation and test, or split: "
-    "{kind: random}, which leaks: training then sees the test's days."
-)
 
 
 def refuse_brotli_file(path: Path) -> None:
@@ -109,17 +101,3 @@ def refuse_no_records(table: str, path: str, names: list[str], example: str) -> 
         raise InputError(
             f'{table}: {path} does not hold records. Expected one record on each line, such as {{"{example}": …}}'
         )
-
-
-def refuse_missing(table: str, path: str, required: Columns, names: list[str]) -> None:
-    """Raises InputError if a required column is not among the names of the file's columns, whatever their case."""
-    lowered = {name.lower(): name for name in names}
-    for column in required:
-        if column.lower() not in lowered:
-            near = get_close_matches(column.lower(), lowered, n=1, cutoff=0.5)
-            hint = f" If {lowered[near[0]]!r} is meant, rename it to {column!r}." if near else ""
-            hint += _UNTIMED if column == "searched_at" else ""
-            raise InputError(
-                f"{table}: {path} has no column {column!r}. Its columns are {', '.join(names)}. "
-                f"Expected {', '.join(required)}.{hint}"
-            )

@@ -4,40 +4,51 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.experiment.log_config import LONGEST_ID, Beir, Esci, Tables, Ubi, escape_glob
-from data.layouts import SIDES, Columns, Kind, paths
+from data.experiment.log_config import LONGEST_ID, AnyFiles, Impressions, escape_glob
+from data.layouts import LAYOUTS, SIDES, Columns, Kind, sources
 from data.reading import open_table
-from data.statements import identifier, literal, statement
+from data.renamed_columns import renames_of
+from data.sql_result import read_path
+from data.statements import identifier, literal, set_variable, statement
 from ebr_core.errors import InputError
 
 
-def read_columns(logs: Tables | Ubi | Esci | Beir, log: Path, names: dict[str, list[str]], folder: Path) -> None:
+def read_columns(logs: AnyFiles, log: Path, names: dict[str, list[str]], folder: Path) -> None:
     """Write `<side>.parquet`: the named columns of "searches" or "documents", a list of texts or null for each row.
 
     log: the folder of the extracted log, whose rows define the order. Raises InputError if a column is missing.
     """
-    with closing(duckdb.connect()) as con:
+    with TemporaryDirectory(prefix=".columns-", dir=folder) as scratch, closing(duckdb.connect()) as con:
         con.execute(statement("read/macros"))
         for side, columns in names.items():
             if columns:
-                pq.write_table(_read_side(con, logs, log, side, columns), folder / f"{side}.parquet")
+                pq.write_table(_read_side(con, logs, log, side, columns, Path(scratch)), folder / f"{side}.parquet")
 
 
 def _read_side(
-    con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, log: Path, side: str, columns: list[str]
+    con: duckdb.DuckDBPyConnection, logs: AnyFiles, log: Path, side: str, columns: list[str], scratch: Path
 ) -> pa.Table:
-    table, identity, keys = SIDES[logs.layout][side]
+    table, identity, keys = _table_of(logs, side)
+    known, _ = LAYOUTS[logs.layout][table]
     extra: dict[str, Kind] = dict.fromkeys((column for column in columns if column.lower() not in keys), "values")
+    required = {**{key: kind for key, kind in keys.items() if key in known}, **extra}
     try:
-        open_table(con, table, paths(logs)[table], {**keys, **extra}, {})
+        renames = renames_of(logs, table).among(keys)
+        with read_path(table, sources(logs)[table], logs.memory_limit, scratch) as path:
+            open_table(con, table, path, required, keys, renames)
     except InputError as error:
         raise InputError(f"groups name a column of the {side} that cannot be read. {error}") from error
+    if isinstance(logs, Impressions) and side == "searches":
+        set_variable(con, "search_gap", logs.search_gap_minutes)
+        con.execute(statement("layouts/impression_searches"))
+        table = "searched"  # the view of the same rows with the searches that they belong to
     singular = side.removesuffix("s") if side == "documents" else "search"
     values = con.sql(
         statement(
@@ -58,6 +69,13 @@ def _read_side(
                 "a group takes short values, not texts"
             )
     return values
+
+
+def _table_of(logs: AnyFiles, side: str) -> tuple[str, str, Columns]:
+    """The table with the columns of a side, its identity in SQL, and the columns that this is made of."""
+    if isinstance(logs, Impressions) and side == "documents" and logs.documents is None:
+        return "impressions", "document_id", {"document_id": "id"}
+    return SIDES[logs.layout][side]
 
 
 def _as_list(column: str, keys: Columns) -> str:

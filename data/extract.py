@@ -22,12 +22,26 @@ from data import schemas
 from data.clean_log import clean
 from data.damaged import is_unreadable, unreadable_message
 from data.data_report import build_report
-from data.experiment.log_config import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, Beir, Esci, Split, Tables, Ubi
+from data.experiment.log_config import (
+    LONGEST_ID,
+    LONGEST_QUERY,
+    LONGEST_TEXT,
+    AnyFiles,
+    Beir,
+    DatedFiles,
+    Esci,
+    Impressions,
+    Split,
+    Tables,
+    Ubi,
+)
 from data.file_partitions import open_partitions, refuse_damaged
-from data.layouts import paths
+from data.layouts import labels, sources
 from data.reading import open_absent, open_table
+from data.renamed_columns import has_column, refuse_unused, renames_of
 from data.split_column import columns_for, open_untimed
 from data.split_log import check_given_split, split_searches
+from data.sql_result import read_path
 from data.statements import set_variable, statement
 from ebr_core.errors import InputError
 from ebr_core.text.folding import fold_queries
@@ -47,9 +61,7 @@ OUTPUTS = {
 TablePartitions = Mapping[str, Sequence[Path]]  # table → its partitions, written by data.file_partitions
 
 
-def extract(
-    logs: Tables | Ubi | Esci | Beir, split: Split, folder: Path, partitions: TablePartitions | None = None
-) -> None:
+def extract(logs: AnyFiles, split: Split, folder: Path, partitions: TablePartitions | None = None) -> None:
     """Write documents, queries, searches, searchers, results, edges and judgements `.parquet` and `report.json`.
 
     The schemas are those of `data.schemas`; edges and judgements are empty if the logs have none. The same logs and
@@ -65,7 +77,7 @@ def extract(
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".extract-", dir=folder) as scratch, closing(_database(logs, Path(scratch))) as con:
         try:
-            _read(con, logs, split, partitions or {})
+            _read(con, logs, split, partitions or {}, Path(scratch))
             if split.until or split.without:
                 _narrow(con, logs, split)
             if isinstance(logs, Esci | Beir):
@@ -85,15 +97,15 @@ def extract(
         except duckdb.Error as error:
             if not is_unreadable(error):
                 raise
-            table, path = _failing_table(con, paths(logs), error)
+            table, path = _failing_table(con, labels(logs), error)
             refuse_damaged(con, table, (partitions or {}).get(table, ()))
             raise InputError(unreadable_message(table, path, error)) from error
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
 
 
-def _database(logs: Tables | Ubi | Esci | Beir, scratch: Path) -> duckdb.DuckDBPyConnection:
-    remote = any("://" in path for path in paths(logs).values())
+def _database(logs: AnyFiles, scratch: Path) -> duckdb.DuckDBPyConnection:
+    remote = any("://" in source for source in sources(logs).values() if isinstance(source, str))
     return duckdb.connect(
         ":memory:",  # tables in a file cost a third more time; these go to temp_directory above memory_limit
         config={
@@ -107,24 +119,19 @@ def _database(logs: Tables | Ubi | Esci | Beir, scratch: Path) -> duckdb.DuckDBP
 
 
 def _read(
-    con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split, partitions: TablePartitions
+    con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split, partitions: TablePartitions, scratch: Path
 ) -> None:
     """Create the five raw tables of the layout."""
     con.execute(statement("read/macros"))
     con.execute(statement("clean/start"))
     for name, limit in (("longest_id", LONGEST_ID), ("longest_query", LONGEST_QUERY), ("longest_text", LONGEST_TEXT)):
         set_variable(con, name, limit)
-    table_paths = paths(logs)
-    for table, (required, optional) in columns_for(logs, split).items():
-        if table in partitions:
-            open_partitions(con, table, table_paths[table], partitions[table], required, optional)
-        elif table in table_paths:
-            open_table(con, table, table_paths[table], required, optional)
-        else:
-            open_absent(con, table, required, optional)
+    names = _open_tables(con, logs, split, partitions, scratch)
     set_variable(con, "first_time", datetime(1970, 1, 1 if isinstance(logs, Esci | Beir) else 2))
     set_variable(con, "keep_blank", logs.blank_queries == "kept")
     match logs:
+        case Impressions():
+            _describe_impressions(con, logs, names)
         case Ubi():
             set_variable(con, "click_actions", list(logs.click_actions))
         case Esci():
@@ -141,7 +148,44 @@ def _read(
     open_untimed(con, logs, split)
 
 
-def _narrow(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
+def _open_tables(
+    con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split, partitions: TablePartitions, scratch: Path
+) -> dict[str, list[str]]:
+    """Create the view `read_<table>` of each table of the layout, without rows for those that the user lacks.
+
+    Returns the columns of the files of each table that the user has, as written.
+    """
+    given, names = sources(logs), {}
+    for table, (required, optional) in columns_for(logs, split).items():
+        if table not in given:
+            open_absent(con, table, required, optional)
+            continue
+        renames = renames_of(logs, table)
+        if table in partitions:
+            label = labels(logs)[table]
+            names[table] = open_partitions(con, table, label, partitions[table], required, optional, renames)
+            continue
+        with read_path(table, given[table], logs.memory_limit, scratch) as path:
+            names[table], _ = open_table(con, table, path, required, optional, renames)
+    refuse_unused(logs, names)
+    return names
+
+
+def _describe_impressions(con: duckdb.DuckDBPyConnection, logs: Impressions, names: dict[str, list[str]]) -> None:
+    """Tell the layout's SQL what its tables have. Raises InputError if no table has titles of documents."""
+    renames = renames_of(logs, "impressions")
+    if logs.documents is None and not has_column("title", names["impressions"], renames):
+        raise InputError(
+            f"impressions: {labels(logs)['impressions']} has no column 'title', and there is no table documents. Name "
+            "a catalogue with document_id and title as logs.documents, or the column with the title of each result"
+        )
+    set_variable(con, "has_documents", logs.documents is not None)
+    set_variable(con, "has_clicked", has_column("clicked", names["impressions"], renames))
+    set_variable(con, "search_gap", logs.search_gap_minutes)
+    con.execute(statement("layouts/impression_searches"))
+
+
+def _narrow(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split) -> None:
     """Hide the searches that the split leaves out, and their results."""
     require_times(logs)
     set_variable(con, "until", split.until)
@@ -149,11 +193,12 @@ def _narrow(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, sp
     con.execute(statement("read/narrow"))
 
 
-def require_times(logs: Tables | Ubi | Esci | Beir) -> Tables | Ubi:
+def require_times(logs: AnyFiles) -> DatedFiles:
     """The logs, unchanged. Raises InputError if their layout carries no times, and so has no days."""
     if isinstance(logs, Esci | Beir):
         raise InputError(
-            f"logs: the {logs.layout} layout carries no times, so it has no days. Use the layout tables or ubi"
+            f"logs: the {logs.layout} layout carries no times, so it has no days. Use the layout tables, ubi or "
+            "impressions"
         )
     return logs
 

@@ -18,11 +18,14 @@ from typing import TypedDict
 
 import duckdb
 
-from data.damaged import is_unreadable, refuse_missing, unreadable_message
-from data.experiment.log_config import Tables, Ubi, escape_glob
+from data.damaged import is_unreadable, unreadable_message
+from data.experiment.log_config import DatedFiles, Sql, escape_glob
 from data.file_digests import DigestCache, Stat, digest_of, stat_of
-from data.layouts import LAYOUTS, TYPES, Columns, paths
+from data.layouts import LAYOUTS, TYPES, Columns, sources
+from data.log_fingerprint import digest_source
 from data.reading import folder_columns_of, format_of, match_files, note_unread, open_file, share_folder_columns
+from data.renamed_columns import NO_RENAMES, Renames, refuse_missing, renames_of
+from data.sql_result import read_path
 from data.statements import file_list, identifier, literal, statement
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
@@ -30,6 +33,7 @@ from ebr_core.frozen import Frozen
 # layout → its tables that grow → the columns of identity and time, or None for a table without times.
 GROWING: dict[str, dict[str, tuple[str, str] | None]] = {
     "tables": {"searches": ("search_id", "searched_at"), "results": None},
+    "impressions": {"impressions": ("query", "searched_at")},
     "ubi": {"queries": ("query_id", "timestamp"), "events": None},
 }
 ROWS, FACTS = "rows.parquet", "facts.json"
@@ -55,6 +59,8 @@ class RawFile(Frozen):
     places: dict[str, str]  # columns given by its folders, such as city=rome
     placed: bool  # True if folders may give columns
     path: str
+    renames: Renames  # of the columns of its table
+    sql: Sql | None = None  # whose result these rows are
     stat: Stat | None  # when the digest was computed; None: a URL
     threads: int
     memory_limit: str
@@ -62,10 +68,11 @@ class RawFile(Frozen):
     def identity_settings(self) -> dict[str, object]:
         """The settings that decide the rows: not the location of the file, nor the speed at which it is read."""
         fields = {"layout", "table", "digest", "form", "packed", "places"}
-        return {key: value for key, value in self.model_dump(mode="json").items() if key in fields}
+        settings = {key: value for key, value in self.model_dump(mode="json").items() if key in fields}
+        return settings | ({"columns": self.renames.names} if self.renames.names else {})
 
 
-def list_files(logs: Tables | Ubi, cache: DigestCache) -> list[RawFile]:
+def list_files(logs: DatedFiles, cache: DigestCache) -> list[RawFile]:
     """All raw files of the tables that grow. cache: digests that are known already; new ones are added.
 
     Raises InputError if a file is missing, cannot be read, or is of another kind than the other files of its table.
@@ -74,9 +81,12 @@ def list_files(logs: Tables | Ubi, cache: DigestCache) -> list[RawFile]:
         return [file for table in GROWING[logs.layout] for file in _list_table(con, logs, table, cache)]
 
 
-def _list_table(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi, table: str, cache: DigestCache) -> list[RawFile]:
-    path = paths(logs)[table]
-    columns = _columns(logs.layout, table)
+def _list_table(con: duckdb.DuckDBPyConnection, logs: DatedFiles, table: str, cache: DigestCache) -> list[RawFile]:
+    path = sources(logs)[table]
+    if isinstance(path, Sql):
+        return [_sql_file(logs, table, path, cache)]
+    renames = renames_of(logs, table)
+    columns = {*_columns(logs.layout, table), *(name.lower() for name in renames.names.values())}
     try:
         entries = _file_entries(con, table, path, cache)
     except (duckdb.Error, OSError) as error:
@@ -94,6 +104,7 @@ def _list_table(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi, table: str, 
             packed=next((end for end in ("gz", "zst") if file.lower().endswith(f".{end}")), ""),
             places={name: value for name, value in folder_columns_of(file).items() if placed and name in columns},
             placed=placed,
+            renames=renames,
             path=file,
             stat=stat,
             threads=logs.threads,
@@ -101,6 +112,25 @@ def _list_table(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi, table: str, 
         )
         for file, digest, stat in entries
     ]
+
+
+def _sql_file(logs: DatedFiles, table: str, sql: Sql, cache: DigestCache) -> RawFile:
+    """The result of a table's SQL as one file, which is read anew when one of the files that it reads has changed."""
+    return RawFile(
+        layout=logs.layout,
+        table=table,
+        digest=digest_source(table, sql, cache),
+        form="parquet",
+        packed="",
+        places={},
+        placed=False,
+        renames=renames_of(logs, table),
+        path=f"the result of logs.{table}.sql",
+        sql=sql,
+        stat=None,
+        threads=logs.threads,
+        memory_limit=logs.memory_limit,
+    )
 
 
 def _file_entries(
@@ -135,7 +165,8 @@ def read_file(raw: RawFile, folder: Path) -> None:
         }
         with closing(duckdb.connect(config=config)) as con:
             try:
-                facts = _read(con, raw, folder / ROWS)
+                with read_path(raw.table, raw.sql or raw.path, raw.memory_limit, Path(scratch)) as path:
+                    facts = _read(con, raw, path, folder / ROWS)
             except duckdb.OutOfMemoryException as error:
                 raise InputError(
                     f"{raw.table}: {raw.path} needs more memory than logs.memory_limit, {raw.memory_limit}: "
@@ -145,14 +176,22 @@ def read_file(raw: RawFile, folder: Path) -> None:
                 if not is_unreadable(error):
                     raise
                 raise InputError(unreadable_message(raw.table, raw.path, error)) from error
-    if raw.stat and (not Path(raw.path).exists() or stat_of(Path(raw.path)) != raw.stat):
+    if _has_changed(raw):
         raise InputError(f"{raw.table}: {raw.path} changed while it was read. Start again when the file is complete")
     (folder / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _read(con: duckdb.DuckDBPyConnection, raw: RawFile, out: Path) -> PartitionFacts:
+def _has_changed(raw: RawFile) -> bool:
+    """True if the file, or one that its SQL reads, has changed since its digest was computed."""
+    if raw.sql:
+        return digest_source(raw.table, raw.sql, {}) != raw.digest
+    return raw.stat is not None and (not Path(raw.path).exists() or stat_of(Path(raw.path)) != raw.stat)
+
+
+def _read(con: duckdb.DuckDBPyConnection, raw: RawFile, path: str, out: Path) -> PartitionFacts:
     con.execute(statement("read/macros"))
-    names, rows = open_file(con, raw.table, raw.path, raw.form, _columns(raw.layout, raw.table), raw.placed)
+    kinds = _columns(raw.layout, raw.table)
+    names, rows = open_file(con, raw.table, path, raw.form, kinds, raw.placed, raw.renames)
     con.execute(statement("write/rows", table=raw.table, out=literal(str(out))))
     nulls = con.execute(statement("read/list_null_texts")).fetchall()
     facts = PartitionFacts(columns=names, rows=rows, null_texts=[list(row) for row in nulls])
@@ -178,10 +217,12 @@ def open_partitions(
     folders: Sequence[Path],
     required: Columns,
     optional: Columns,
-) -> None:
+    renames: Renames = NO_RENAMES,
+) -> list[str]:
     """Create the view `read_<table>` over partitions, as `open_table` does over the files that they were read from.
 
-    path: the path of the files, for messages. Raises InputError if no file has rows, or none has a required column.
+    Returns the columns of those files, as written. path: the path of the files, for messages. Raises InputError if no
+    file has rows, or none has a required column.
     """
     facts = [_facts(folder) for folder in folders]
     for column, text, count in (row for part in facts for row in part["null_texts"]):
@@ -189,15 +230,32 @@ def open_partitions(
     if not any(part["rows"] for part in facts):
         raise InputError(f"{table}: {path} holds no rows. Expected at least one")
     names = sorted({name for part in facts for name in part["columns"]})
-    refuse_missing(table, path, required, names)
-    note_unread(con, table, {**required, **optional}, names)
-    columns = ", ".join(
-        f"CAST({identifier(column)} AS {TYPES[kind]}) AS {identifier(column)}"
-        for column, kind in {**required, **optional}.items()
+    refuse_missing(table, path, required, names, renames)
+    note_unread(con, table, [*required, *optional, *renames.names.values()], names)
+    groups: dict[frozenset[str], list[Path]] = {}  # columns that these files have under a name that does not count
+    for folder, part in zip(folders, facts, strict=True):
+        groups.setdefault(_unused(renames, part["columns"], names), []).append(folder)
+    selects = [_select(group, {**required, **optional}, unused) for unused, group in groups.items()]
+    con.execute(statement("read/view", table=table, selects="\nUNION ALL\n".join(selects)))
+    return names
+
+
+def _unused(renames: Renames, file_columns: list[str], names: list[str]) -> frozenset[str]:
+    """The columns that a file was read for under the layout's name, although other files have the name of `columns`."""
+    own, present = set(map(str.lower, file_columns)), set(map(str.lower, names))
+    return frozenset(
+        column for column, name in renames.names.items() if name.lower() in present and name.lower() not in own
+    )
+
+
+def _select(folders: list[Path], columns: Columns, unused: frozenset[str]) -> str:
+    """The SQL of the partitions' rows, null in the unused columns."""
+    values = {column: "NULL" if column in unused else identifier(column) for column in columns}
+    select_list = ", ".join(
+        f"CAST({value} AS {TYPES[columns[column]]}) AS {identifier(column)}" for column, value in values.items()
     )
     reader = statement("read/partitions", files=file_list([str(folder / ROWS) for folder in folders]))
-    select = statement("read/select", columns=columns, reader=reader)
-    con.execute(statement("read/view", table=table, selects=select))
+    return statement("read/select", columns=select_list, reader=reader)
 
 
 def refuse_damaged(con: duckdb.DuckDBPyConnection, table: str, folders: Iterable[Path]) -> None:

@@ -1,13 +1,13 @@
 """The columns of each layout's tables: required or optional, and the kind of value that each holds.
 
-A table of a layout has the name of the field in `data.experiment.log_config` that holds its path.
+A table of a layout has the name of the field in `data.experiment.log_config` that holds its path or its SQL.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from data.experiment.log_config import Beir, Esci, Tables, Ubi
+from data.experiment.log_config import AnyFiles, Source
 
 Kind = Literal["id", "text", "label", "time", "flag", "whole", "number", "object", "list", "type", "values"]
 Columns = dict[str, Kind]
@@ -54,6 +54,20 @@ SIDES: dict[str, dict[str, tuple[str, str, Columns]]] = {
         "searches": ("queries", "query_id", {"query_id": "id"}),
         "documents": ("documents", "document_id", {"document_id": "id"}),
     },
+    "impressions": {
+        "searches": (
+            "impressions",
+            "search_id",
+            {
+                "search_id": "id",
+                "searched_at": "time",
+                "query": "text",
+                "searcher_id": "id",
+                "session_id": "id",
+            },
+        ),
+        "documents": ("documents", "document_id", {"document_id": "id"}),
+    },
     "esci": {
         "searches": ("examples", "query_id", {"query_id": "id"}),
         "documents": (
@@ -70,6 +84,10 @@ _PLACE: Columns = {"city": "label", "region": "label", "country": "label", "lang
 _DOCUMENTS: tuple[Columns, Columns] = (
     {"document_id": "id", "title": "text"},
     {"body": "text", "kind": "label", **_PLACE, "created_at": "time", "removed_at": "time"},
+)
+_EDGES: tuple[Columns, Columns] = (
+    {"source_id": "id", "target_id": "id"},
+    {"source_type": "type", "target_type": "type", "kind": "label", "weight": "number", "created_at": "time"},
 )
 _JUDGEMENTS: tuple[Columns, Columns] = (
     {"document_id": "id", "grade": "number"},
@@ -89,10 +107,7 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
             {"position": "whole", "randomised": "flag"},
         ),
         "documents": _DOCUMENTS,
-        "edges": (
-            {"source_id": "id", "target_id": "id"},
-            {"source_type": "type", "target_type": "type", "kind": "label", "weight": "number", "created_at": "time"},
-        ),
+        "edges": _EDGES,
         "judgements": _JUDGEMENTS,
     },
     "ubi": {
@@ -105,6 +120,25 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
             {"session_id": "id"},
         ),
         "documents": _DOCUMENTS,
+        "judgements": _JUDGEMENTS,
+    },
+    "impressions": {
+        "impressions": (
+            {"searched_at": "time", "query": "text", "document_id": "id"},
+            {
+                "search_id": "id",
+                "searcher_id": "id",
+                "session_id": "id",
+                "position": "whole",
+                "clicked": "flag",
+                "randomised": "flag",
+                "title": "text",
+                "topic": "label",
+                **_PLACE,
+            },
+        ),
+        "documents": _DOCUMENTS,
+        "edges": _EDGES,
         "judgements": _JUDGEMENTS,
     },
     "esci": {
@@ -134,7 +168,15 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
 }
 
 
-def paths(logs: Tables | Ubi | Esci | Beir) -> dict[str, str]:
-    """Table → its path, as written, for the tables that the user has."""
+def sources(logs: AnyFiles) -> dict[str, Source]:
+    """Table → its path, as written, or its SQL, for the tables that the user has."""
     fields = {table: getattr(logs, table) for table in LAYOUTS[logs.layout]}
-    return {table: path for table, path in fields.items() if path is not None}
+    return {table: source for table, source in fields.items() if source is not None}
+
+
+def labels(logs: AnyFiles) -> dict[str, str]:
+    """Table → its path, or the key of its SQL, as messages name it."""
+    return {
+        table: source if isinstance(source, str) else f"the result of logs.{table}.sql"
+        for table, source in sources(logs).items()
+    }

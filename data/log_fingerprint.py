@@ -11,18 +11,19 @@ from pathlib import Path
 import duckdb
 
 from data.damaged import is_unreadable, unreadable_message
-from data.experiment.log_config import Beir, Esci, Tables, Ubi
+from data.experiment.log_config import AnyFiles, Source
 from data.file_digests import DigestCache, digest_of
-from data.layouts import paths
-from data.reading import match_files
+from data.layouts import sources
+from data.reading import folder_columns_of, match_files
+from data.sql_result import files_of_sql, text_of_sql
 from data.statements import statement
 from ebr_core.errors import InputError
 
 
 def fingerprint(
-    logs: Tables | Ubi | Esci | Beir, cache: DigestCache | None = None, skipped_tables: Collection[str] = ()
+    logs: AnyFiles, cache: DigestCache | None = None, skipped_tables: Collection[str] = ()
 ) -> dict[str, str]:
-    """Path of the logs, as written → SHA-256 of the files that it matches; skipped tables are left out.
+    """Table → SHA-256 of its files and, if an SQL statement reads them, of that; skipped tables are left out.
 
     Local files: names and contents in the order of the names. Names are relative to the folder that the files share, so
     a moved folder keeps its fingerprint. URLs: name, size and time of change, because contents would be a download.
@@ -31,9 +32,20 @@ def fingerprint(
     Raises InputError if a file is missing or cannot be read.
     """
     cache = {} if cache is None else cache
-    table_paths = {table: path for table, path in paths(logs).items() if table not in skipped_tables}
+    read = {table: source for table, source in sources(logs).items() if table not in skipped_tables}
+    return {table: digest_source(table, source, cache) for table, source in read.items()}
+
+
+def digest_source(table: str, source: Source, cache: DigestCache) -> str:
+    """SHA-256 of a table's files, as `fingerprint` computes it. Raises InputError as that does."""
+    if isinstance(source, str):
+        return digest_files(table, source, cache)
     with closing(duckdb.connect()) as con:
-        return {path: _digest(con, table, path, cache) for table, path in table_paths.items()}
+        digest = hashlib.sha256(text_of_sql(con, table, source).encode())
+        for path, files in files_of_sql(con, table, source).items():
+            digest.update(repr([folder_columns_of(file) for file in files]).encode())
+            digest.update(_digest(con, f"logs.{table}.sql", path, cache).encode())
+    return digest.hexdigest()
 
 
 def digest_files(table: str, path: str, cache: DigestCache) -> str:
@@ -42,21 +54,28 @@ def digest_files(table: str, path: str, cache: DigestCache) -> str:
         return _digest(con, table, path, cache)
 
 
-def refuse_absent(logs: Tables | Ubi | Esci | Beir | None, lists: Mapping[str, str] | None = None) -> None:
+def refuse_absent(logs: AnyFiles | None, lists: Mapping[str, str] | None = None) -> None:
     """Raises InputError, which names all such paths, if a path of the logs or of the user's lists matches no file.
 
     This check is quick, so that it can run before anything else starts.
     """
-    table_paths = {**(paths(logs) if logs else {}), **{f"lists.{name}": path for name, path in (lists or {}).items()}}
+    given = {**(sources(logs) if logs else {}), **{f"lists.{name}": path for name, path in (lists or {}).items()}}
     problems = []
     with closing(duckdb.connect()) as con:
-        for table, path in table_paths.items():
+        for table, source in given.items():
             try:
-                match_files(con, table, path)
+                _match(con, table, source)
             except InputError as error:
                 problems.append(str(error))
     if problems:
         raise InputError("\n".join(problems))
+
+
+def _match(con: duckdb.DuckDBPyConnection, table: str, source: Source) -> None:
+    if isinstance(source, str):
+        match_files(con, table, source)
+    else:
+        files_of_sql(con, table, source)
 
 
 def _digest(con: duckdb.DuckDBPyConnection, table: str, path: str, cache: DigestCache) -> str:

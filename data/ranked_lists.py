@@ -95,7 +95,7 @@ def read_list(file: RankedFile, log: Path, out: Path) -> None:
         con.execute(statement("read/macros"))
         try:
             rows = (
-                open_table(con, file.key, file.path, REQUIRED, OPTIONAL)
+                open_table(con, file.key, file.path, REQUIRED, OPTIONAL)[1]
                 if is_table(file.path)
                 else _open_trec(con, file)
             )

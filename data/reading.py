@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import duckdb
 
 from data.csv_dialects import group_by_dialect
-from data.damaged import is_unreadable, refuse_brotli, refuse_missing, refuse_no_records, unreadable_message
+from data.damaged import is_unreadable, refuse_brotli, refuse_no_records, unreadable_message
 from data.layouts import TYPES, Columns
+from data.renamed_columns import NO_RENAMES, FileColumns, Renames, as_layout, refuse_missing
 from data.statements import file_list, identifier, literal, statement
 from data.typed_columns import column_sql, read_values, refuse_nested
 from ebr_core.errors import InputError
@@ -52,8 +53,15 @@ def match_files(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[s
     return files
 
 
-def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: Columns, optional: Columns) -> int:
-    """Create the view `read_<table>` over `path`. Returns its number of rows.
+def open_table(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    path: str,
+    required: Columns,
+    optional: Columns,
+    renames: Renames = NO_RENAMES,
+) -> tuple[list[str], int]:
+    """Create the view `read_<table>` over `path`. Returns the columns of its files, as written, and its number of rows.
 
     Raises InputError if a file is missing, damaged or empty, a required column is missing, or a value cannot be read as
     its column's kind.
@@ -64,7 +72,7 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
     try:
         if form == "parquet":
             refuse_brotli(con, table, files)
-        groups = _group_alike(con, table, form, files, columns)
+        groups = _group_alike(con, table, form, files, [*columns, *renames.names.values()])
         readers = [_reader(form, group, columns, options) for group, options in groups]
         if all(con.execute(statement("read/first", reader=reader)).fetchone() is None for reader in readers):
             raise InputError(f"{table}: {path} holds no rows. Expected at least one")
@@ -72,8 +80,9 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
         names = sorted({name for file_columns in columns_of_groups for name, _ in file_columns.values()})
         if form == "json":
             refuse_no_records(table, path, names, next(iter(required)))
-        refuse_missing(table, path, required, names)
-        note_unread(con, table, columns, names)
+        refuse_missing(table, path, required, names, renames)
+        note_unread(con, table, [*columns, *renames.names.values()], names)
+        columns_of_groups = [as_layout(renames, file_columns, names, form) for file_columns in columns_of_groups]
         selects = [
             _select(con, table, path, form, group, columns, _with_json_keys(form, file_columns, optional), options)
             for (group, options), file_columns in zip(groups, columns_of_groups, strict=True)
@@ -83,11 +92,17 @@ def open_table(con: duckdb.DuckDBPyConnection, table: str, path: str, required: 
         if not is_unreadable(error):
             raise
         raise InputError(unreadable_message(table, path, error)) from error
-    return sum(rows for _, rows in selects)
+    return names, sum(rows for _, rows in selects)
 
 
 def open_file(
-    con: duckdb.DuckDBPyConnection, table: str, file: str, form: str, columns: Columns, folder_columns: bool
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    file: str,
+    form: str,
+    columns: Columns,
+    folder_columns: bool,
+    renames: Renames = NO_RENAMES,
 ) -> tuple[list[str], int]:
     """Create the view `read_<table>` over one file of many. Returns the file's columns and its number of rows.
 
@@ -99,7 +114,7 @@ def open_file(
     try:
         if form == "parquet":
             refuse_brotli(con, table, [file])
-        [(_, options)] = _group_alike(con, table, form, [file], columns)
+        [(_, options)] = _group_alike(con, table, form, [file], [*columns, *renames.names.values()])
         options += "" if folder_columns else _NO_FOLDER_COLUMNS
         reader = _reader(form, [file], columns, options)
         file_columns = _file_columns(con, form, [file], options)
@@ -108,6 +123,7 @@ def open_file(
             file_columns, names = {}, []
         elif form == "json":
             refuse_no_records(table, file, names, next(iter(columns)))
+        file_columns = as_layout(renames, file_columns, names, form)
         select, rows = _select(
             con, table, file, form, [file], columns, _with_json_keys(form, file_columns, columns), options
         )
@@ -119,7 +135,7 @@ def open_file(
     return names, rows
 
 
-def note_unread(con: duckdb.DuckDBPyConnection, table: str, columns: Columns, names: Iterable[str]) -> None:
+def note_unread(con: duckdb.DuckDBPyConnection, table: str, columns: Iterable[str], names: Iterable[str]) -> None:
     """Keep the names of the files' columns that the layout does not read in the table unread_columns."""
     read = {column.lower() for column in columns}
     for name in names:
@@ -174,7 +190,7 @@ def _reader(form: str, files: list[str], columns: Columns, options: str, json_ty
 
 
 def _group_alike(
-    con: duckdb.DuckDBPyConnection, table: str, form: str, files: list[str], columns: Columns
+    con: duckdb.DuckDBPyConnection, table: str, form: str, files: list[str], columns: Collection[str]
 ) -> list[tuple[list[str], str]]:
     """(files, options of the reader) of each group of files that can be read together."""
     if form in ("csv", "tsv"):
@@ -185,8 +201,10 @@ def _group_alike(
     return [(group, options + folders) for group, options in groups]
 
 
-def _group_by_types(con: duckdb.DuckDBPyConnection, form: str, files: list[str], columns: Columns) -> list[list[str]]:
-    """The files in groups of equal types of the layout's columns.
+def _group_by_types(
+    con: duckdb.DuckDBPyConnection, form: str, files: list[str], columns: Collection[str]
+) -> list[list[str]]:
+    """The files in groups of equal types of the columns that are read.
 
     If a file with the identity 12.0 were read together with one that has '007', 12.0 would become '12.0' and not 12;
     times with a zone and times without one would become times of the machine's zone.
@@ -217,9 +235,7 @@ def _folder_option(groups: list[list[str]]) -> str:
     )
 
 
-def _file_columns(
-    con: duckdb.DuckDBPyConnection, form: str, files: list[str], options: str
-) -> dict[str, tuple[str, str]]:
+def _file_columns(con: duckdb.DuckDBPyConnection, form: str, files: list[str], options: str) -> FileColumns:
     """Lower-case name → (name as written, DuckDB type)."""
     if form == "json":
         names = con.execute(statement("read/json_names", files=file_list(files), options=options)).fetchall()
@@ -228,9 +244,7 @@ def _file_columns(
     return {row[0].lower(): (row[0], row[1]) for row in described}
 
 
-def _with_json_keys(
-    form: str, file_columns: dict[str, tuple[str, str]], columns: Columns
-) -> dict[str, tuple[str, str]]:
+def _with_json_keys(form: str, file_columns: FileColumns, columns: Columns) -> FileColumns:
     """The columns of the files; in JSON all other columns too, because a key may first appear after the sample."""
     return {**{name.lower(): (name, "VARCHAR") for name in columns}, **file_columns} if form == "json" else file_columns
 
@@ -242,7 +256,7 @@ def _select(
     form: str,
     files: list[str],
     columns: Columns,
-    file_columns: dict[str, tuple[str, str]],
+    file_columns: FileColumns,
     options: str,
 ) -> tuple[str, int]:
     """(SQL that reads the files' columns as their kinds, number of rows)."""

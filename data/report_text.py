@@ -34,7 +34,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> str:
 
 
 def _tables(tables: dict[str, Any]) -> str:
-    order = ("searches", "results", "documents", "edges", "judgements", "events")
+    order = ("searches", "results", "documents", "edges", "judgements", "events", "impressions")
     rows: list[tuple[str, ...]] = [("table", "read", "kept", "dropped")]
     for name in order:
         if name in tables and tables[name]["read"]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import duckdb
 
-from data.experiment.log_config import Beir, Esci, Split, Tables, Ubi
-from data.layouts import LAYOUTS, Columns
+from data.experiment.log_config import AnyFiles, Split, Tables
+from data.layouts import LAYOUTS, Columns, labels
 from data.statements import identifier, set_variable, single_row, statement
 from ebr_core.errors import InputError
 
@@ -13,7 +13,7 @@ TIMES = ("searches", "searched_at")  # the table and the column of times
 PARTS = ("train", "validation", "test")
 
 
-def columns_for(logs: Tables | Ubi | Esci | Beir, split: Split) -> dict[str, tuple[Columns, Columns]]:
+def columns_for(logs: AnyFiles, split: Split) -> dict[str, tuple[Columns, Columns]]:
     """Table → (required columns, optional columns): those of the layout, with the column of `split.by`; times are
     optional if no split by time needs them.
 
@@ -33,7 +33,7 @@ def columns_for(logs: Tables | Ubi | Esci | Beir, split: Split) -> dict[str, tup
     return columns | {table: ({**untimed, **by}, {time: "time", **optional})}
 
 
-def open_untimed(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
+def open_untimed(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split) -> None:
     """Give every search the part that its column holds. If no search has a time, all have the same instant, each is a
     session by itself, and dates of documents and edges do not count.
 
@@ -54,14 +54,13 @@ def open_untimed(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Bei
 
 
 def _refuse_other_parts(con: duckdb.DuckDBPyConnection, logs: Tables, column: str) -> None:
+    path = labels(logs)["searches"]
     parts = dict(con.execute(statement("read/parts")).fetchall())
     if unknown := [part for part in parts if part not in PARTS]:
         got = ", ".join(f"{'nothing' if part is None else repr(part)} in {parts[part]:,} rows" for part in unknown)
-        raise InputError(
-            f"searches: {logs.searches}: column {column!r}, the split, holds {got}. Expected {', '.join(PARTS)}"
-        )
+        raise InputError(f"searches: {path}: column {column!r}, the split, holds {got}. Expected {', '.join(PARTS)}")
     if missing := [part for part in PARTS if part not in parts]:
         raise InputError(
-            f"searches: {logs.searches}: column {column!r}, the split, never holds {' or '.join(missing)}. Expected "
+            f"searches: {path}: column {column!r}, the split, never holds {' or '.join(missing)}. Expected "
             f"each of {', '.join(PARTS)}"
         )

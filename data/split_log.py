@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import duckdb
 
-from data.experiment.log_config import Beir, Esci, Split, Tables, Ubi
+from data.experiment.log_config import AnyFiles, Beir, DatedFiles, Esci, Split
 from data.statements import set_variable, single_row, statement
 from ebr_core.errors import InputError
 
 _LEAST_CONTRADICTIONS = 10  # clicks; fewer say nothing about the dates
 
 
-def split_searches(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi | Esci | Beir, split: Split) -> None:
+def split_searches(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split) -> None:
     """Assign every search to train, validation or test."""
     con.execute(statement("split/sessions"))
     set_variable(con, "split_by", split.by or split.kind)
@@ -78,7 +78,7 @@ def _refuse_empty_parts(con: duckdb.DuckDBPyConnection, split: Split) -> None:
         )
 
 
-def _refuse_contradictions(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi) -> None:
+def _refuse_contradictions(con: duckdb.DuckDBPyConnection, logs: DatedFiles) -> None:
     """Note the clicks on documents that did not exist at the time. Raises InputError if none of a part's clicked
     documents existed in its period, or ten clicks and more than max_dropped of its clicks contradict the dates."""
     con.execute(statement("split/alive"))
@@ -104,7 +104,7 @@ def _refuse_contradictions(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi) -
         )
 
 
-def _refuse_lost_searches(con: duckdb.DuckDBPyConnection, logs: Tables | Ubi) -> None:
+def _refuse_lost_searches(con: duckdb.DuckDBPyConnection, logs: DatedFiles) -> None:
     """Raises InputError if more than max_dropped of a part's clicked searches have no click left."""
     for part, searches, lost, examples in con.execute(statement("split/lost_searches")).fetchall():
         if lost / searches > logs.max_dropped:

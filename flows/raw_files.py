@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.experiment.log_config import Tables, Ubi
+from data.experiment.log_config import DatedFiles
 from data.file_partitions import GROWING, list_files
 from tasks.kinds import Partition
 from tasks.log_stages import digest_cache
@@ -10,7 +10,7 @@ from tasks.partition_stage import partition
 from tasks.progress import show_progress
 
 
-def partitions_of(logs: Tables | Ubi) -> dict[str, list[Partition]]:
+def partitions_of(logs: DatedFiles) -> dict[str, list[Partition]]:
     """{growing table: the partition of each of its files}; new files are read now, and a copy of a file has a partition
     of its own in the list.
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data import extracted_log
-from data.experiment.log_config import Beir, Esci, Simulated, Split, Tables, Ubi
+from data.experiment.log_config import AnyFiles, Simulated, Split
 from data.extract import extract as extract_logs
 from data.file_digests import DigestCache, extend_digest_cache, read_digest_cache
-from data.layouts import paths
+from data.layouts import labels, sources
 from data.log_fingerprint import fingerprint
 from data.world.simulate import simulate
 from data.world.world_config import World
@@ -20,7 +20,7 @@ from tasks.home import home
 from tasks.kinds import EvalSet, Log, Partition, SimulatedLog
 from tasks.progress import show_progress
 
-ReadLogs = Tables | Ubi | Esci | Beir
+ReadLogs = AnyFiles
 
 
 def files_of(logs: ReadLogs | Simulated, world: SimulatedLog | None) -> ReadLogs:
@@ -34,8 +34,7 @@ def files_of(logs: ReadLogs | Simulated, world: SimulatedLog | None) -> ReadLogs
 def contents_of(logs: ReadLogs, without: Collection[str] = ()) -> dict[str, str]:
     """The current digest of each table's files, except for the tables in without."""
     with digest_cache() as cache:
-        digests = fingerprint(logs, cache, without)
-    return {table: digests[path] for table, path in paths(logs).items() if table not in without}
+        return fingerprint(logs, cache, without)
 
 
 @contextmanager
@@ -64,8 +63,8 @@ def refuse_changes(logs: ReadLogs, contents: dict[str, str]) -> Iterator[None]:
 
 
 def _refuse_changed(logs: ReadLogs, contents: dict[str, str]) -> None:
-    current = contents_of(logs, [table for table in paths(logs) if table not in contents])
-    if changed := [paths(logs)[table] for table, digest in contents.items() if current[table] != digest]:
+    current = contents_of(logs, [table for table in sources(logs) if table not in contents])
+    if changed := [labels(logs)[table] for table, digest in contents.items() if current[table] != digest]:
         raise InputError(
             f"{', '.join(changed)}: changed while it was read, so the result is discarded; run the same command "
             "again once no process writes there"

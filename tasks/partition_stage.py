@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
-from data.experiment.log_config import Tables, Ubi
+from data.experiment.log_config import DatedFiles
 from data.file_partitions import GROWING, RawFile, count_days, read_file
 from tasks.artifacts import stage
 from tasks.kinds import Partition
@@ -18,7 +18,7 @@ def partition(folder: Path, file: RawFile) -> None:
     read_file(file, folder)
 
 
-def days_of(logs: Tables | Ubi, parts: Mapping[str, Sequence[Partition]]) -> dict[date, int]:
+def days_of(logs: DatedFiles, parts: Mapping[str, Sequence[Partition]]) -> dict[date, int]:
     """Each day (UTC) that has searches → their number, in order; null and absurd times are left out."""
     timed = [table for table, times in GROWING[logs.layout].items() if times]
     return count_days(part.folder for table in timed for part in parts[table])

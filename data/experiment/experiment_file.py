@@ -11,6 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from data.experiment.experiment_problems import name_problems, settings_problems
 from data.experiment.experiment_spec import BM25, AnyLogs, Comparison, Experiment
 from data.experiment.file_errors import explain_errors
+from data.experiment.log_config import Simulated, Source
+from data.layouts import sources
 from ebr_core.errors import InputError
 
 
@@ -100,9 +102,16 @@ def _with_blank_queries(logs: AnyLogs, experiment: Experiment) -> AnyLogs:
 
 def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:
     """The logs with relative paths made absolute, from the folder of the experiment file; ~ is the user's home."""
-    keys = [key for key, field in type(logs).model_fields.items() if field.annotation in (str, str | None)]
-    paths = {key: getattr(logs, key) for key in keys if key != "memory_limit" and getattr(logs, key)}
-    return logs.model_copy(update={key: _full_path(path, start) for key, path in paths.items()})
+    if isinstance(logs, Simulated):
+        return logs
+    return logs.model_copy(update={table: _full_source(source, start) for table, source in sources(logs).items()})
+
+
+def _full_source(source: Source, start: Path) -> Source:
+    """A path made absolute; the folder of SQL made absolute."""
+    if isinstance(source, str):
+        return _full_path(source, start)
+    return source.model_copy(update={"folder": _full_path(source.folder, start)})
 
 
 def _full_path(path: str, start: Path) -> str:

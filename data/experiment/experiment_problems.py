@@ -8,6 +8,7 @@ from typing import Any
 
 from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, Evaluation, Experiment, metric_of, trained_arm
 from data.experiment.log_config import Simulated
+from data.renamed_columns import column_problems
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.index_specs import EXACT, AnyIndex, Exact, Ivf, Scan, problem
 from ebr_core.search.modes import arm_of_row, is_hybrid
@@ -22,6 +23,8 @@ def settings_problems(experiment: Experiment) -> list[str]:
     """The problems of a file whose sections are all valid by themselves."""
     problems = ensemble_problems(experiment.ensembles, experiment.arms)
     problems = problems or _index_problems(experiment)  # the dimensions of an ensemble need valid parts
+    if not isinstance(experiment.logs, Simulated):
+        problems += column_problems(experiment.logs)
     return [*problems, *_reference_problems(experiment), *_effort_problems(experiment)]
 
 

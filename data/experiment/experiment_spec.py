@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationInfo, field_validator
 
-from data.experiment.log_config import Beir, Esci, Logs, Simulated, Split, Tables, Ubi, refuse_secret
+from data.experiment.log_config import AnyFiles, Logs, Simulated, Split, refuse_secret
 from data.experiment.night_config import Nightly
 from data.experiment.runner_config import Dask
 from ebr_core.frozen import Frozen
@@ -24,7 +24,7 @@ from ebr_core.text.bm25_config import Bm25
 from ebr_core.training.arm_config import Arm, overlay
 from ebr_core.training.rated_results import Feedback, Filter
 
-AnyLogs = Tables | Ubi | Esci | Beir | Simulated
+AnyLogs = AnyFiles | Simulated
 BM25 = "bm25"
 LOGGED = "logged"  # the order that the log shows
 BASELINES = ("popularity", BM25, "memory", LOGGED)

@@ -11,13 +11,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from data.world.world_config import World
 from ebr_core.frozen import Frozen
 
 # Addresses that are refused: a user or a query in an address may hold a password or a key.
 _SECRET = re.compile(r"^[a-z0-9+.-]+://([^/]*@|.*\?.*=)", re.IGNORECASE)
+_ADDRESS = re.compile(r"[A-Za-z0-9+.-]+://[^'\"\s]*")
 LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT = 1_000, 5_000, 1_000_000  # characters; a row that holds more is dropped
 
 
@@ -30,6 +31,32 @@ def refuse_secret(address: str | None, way_out: str) -> None:
     """Raises ValueError, without the address, if an address holds a user or a query."""
     if address and _SECRET.match(address):
         raise ValueError(f"an address with a user or a query may hold a secret, and this file is stored; {way_out}")
+
+
+class Sql(Frozen):
+    """One SELECT over files, run by DuckDB, in place of a path."""
+
+    sql: str = Field(min_length=1, description="as in SELECT id AS document_id, name AS title FROM 'shop/*.parquet'")
+    folder: str = Field("", description="the folder that its relative paths start from; default: that of this file")
+
+    @field_validator("sql")
+    @classmethod
+    def _no_secret(cls, sql: str) -> str:
+        for address in _ADDRESS.findall(sql):
+            refuse_secret(address, "store the secret in DuckDB (CREATE PERSISTENT SECRET), see docs/security.md")
+        return sql
+
+
+def _path_or_sql(value: object) -> object:
+    """The value, its keys read as SQL. Raises ValueError if it is neither text nor keys and values."""
+    if isinstance(value, str | Sql) or value is None:
+        return value
+    if isinstance(value, dict):
+        return Sql.model_validate(value)
+    raise ValueError(f"got {value!r}; expected a path, or {{sql: SELECT …}}")
+
+
+Source = Annotated[str | Sql, BeforeValidator(_path_or_sql)]
 
 
 class _Reading(Frozen):
@@ -62,56 +89,88 @@ class _Reading(Frozen):
     def identity_settings(self) -> dict[str, object]:
         """The settings that decide the extracted tables, apart from the files' contents: not their location, nor the
         speed at which they are read."""
-        keys = {"layout", "max_dropped", "click_actions", "version", "locales"} | (
+        keys = {"layout", "max_dropped", "click_actions", "version", "locales", "search_gap_minutes"} | (
             {"judged_from"} if isinstance(self, Beir) else set()
         )
         settings = {key: value for key, value in self.model_dump(mode="json").items() if key in keys}
         return settings | ({"blank_queries": "kept"} if self.blank_queries == "kept" else {})
 
 
-class Tables(_Reading):
+class _Files(_Reading):
+    """Settings that all layouts of the user's files share."""
+
+    columns: dict[str, str | dict[str, str]] = Field(
+        {},
+        description="the names that columns have in your files, for every table, as in {searched_at: ts, query: q}, or "
+        "for one, as in {results: {document_id: sku}}",
+    )
+
+    def identity_settings(self) -> dict[str, object]:
+        """The settings that decide the extracted tables, among them the names of columns."""
+        columns = self.model_dump(mode="json")["columns"]
+        return super().identity_settings() | ({"columns": columns} if columns else {})
+
+
+class Tables(_Files):
     """Five plain tables: searches, results, documents and, optionally, edges and judgements."""
 
     layout: Literal["tables"]
-    searches: str
-    results: str
-    documents: str
-    edges: str | None = None
-    judgements: str | None = None
+    searches: Source
+    results: Source
+    documents: Source
+    edges: Source | None = None
+    judgements: Source | None = None
 
 
-class Ubi(_Reading):
+class Ubi(_Files):
     """OpenSearch User Behavior Insights."""
 
     layout: Literal["ubi"]
-    queries: str = Field(description="ubi_queries")
-    events: str = Field(description="ubi_events")
-    documents: str
-    judgements: str | None = None
+    queries: Source = Field(description="ubi_queries")
+    events: Source = Field(description="ubi_events")
+    documents: Source
+    judgements: Source | None = None
     click_actions: tuple[str, ...] = Field(
         ("click",), min_length=1, description="the action_names that count as clicks"
     )
 
 
-class Esci(_Reading):
+class Impressions(_Files):
+    """One flat table with a row for each result that was shown, or clicked, and the catalogue beside it."""
+
+    layout: Literal["impressions"]
+    impressions: Source = Field(description="searched_at, query, document_id and, optionally, searcher_id, clicked …")
+    documents: Source | None = Field(None, description="null: the documents of the log, with its column title")
+    edges: Source | None = None
+    judgements: Source | None = None
+    search_gap_minutes: float = Field(
+        30,
+        ge=0,
+        le=1440,
+        description="without a search_id: a searcher's rows with the same query are one search while none follows the "
+        "one before it by more than this",
+    )
+
+
+class Esci(_Files):
     """Amazon Shopping Queries: E is a click; S, C and I are shown and not clicked; the split column gives the split."""
 
     layout: Literal["esci"]
-    examples: str
-    products: str
+    examples: Source
+    products: Source
     version: Literal["small", "large"] = "small"
     locales: tuple[str, ...] = Field((), description="product_locales to read; [] for all")
 
 
-class Beir(_Reading):
+class Beir(_Files):
     """A judged collection: judged positives replace clicks, and the qrels files give the split."""
 
     layout: Literal["beir"]
-    corpus: str
-    queries: str
-    train_qrels: str | None = None
-    validation_qrels: str | None = None
-    test_qrels: str
+    corpus: Source
+    queries: Source
+    train_qrels: Source | None = None
+    validation_qrels: Source | None = None
+    test_qrels: Source
 
 
 class Simulated(_Reading):
@@ -128,7 +187,9 @@ class Simulated(_Reading):
         return Tables(layout="tables", **days, **plain, **settings)
 
 
-Logs = Annotated[Tables | Ubi | Esci | Beir | Simulated, Field(discriminator="layout")]
+DatedFiles = Tables | Ubi | Impressions  # the layouts with times
+AnyFiles = DatedFiles | Esci | Beir  # the layouts of the user's files
+Logs = Annotated[Tables | Ubi | Impressions | Esci | Beir | Simulated, Field(discriminator="layout")]
 
 
 class Split(Frozen):

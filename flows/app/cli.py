@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 from flows.app.arm_commands import explain, negatives, ratings
+from flows.app.init_commands import init
 from flows.app.model_commands import batch, export, search, serve
 from flows.app.night_commands import nightly, rollback, status
 from flows.app.run_commands import audit, check, compare, paper, report, run, schema, simulate, ui
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS: tuple[Callable[..., None], ...] = (  # as `ebr --help` lists them
-    *(run, check, report, compare, negatives, explain, audit),
+    *(init, run, check, report, compare, negatives, explain, audit),
     *(nightly, rollback, status),
     *(paper, simulate, ui),
     *(search, batch, export, serve),

@@ -30,7 +30,7 @@ def refused(logs: Tables, folder: Path, split: Split = SPLIT) -> str:
 @pytest.mark.parametrize(
     ("table", "old", "new", "words"),
     [
-        ("searches", "searched_at", "search_at", ["searches", "'searched_at'", "'search_at'", "rename", "query"]),
+        ("searches", "searched_at", "search_at", ["searches", "'searched_at'", "searched_at: search_at", "query"]),
         ("results", "clicked", "was_it", ["results", "'clicked'", "was_it", "position"]),
         ("results", "4,hat,1,true", "4,hat,1,maybe", ["results.csv", "clicked", "'maybe'", "true or false"]),
         ("results", "4,hat,1,", "4,hat,first,", ["results.csv", "position", "'first'", "whole number"]),

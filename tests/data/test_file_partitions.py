@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from both_readings import extract_both, write_partitions
 from small_logs import SPLIT, small_log, write_text
 
 from data.experiment.log_config import Split, Tables, Ubi
@@ -30,30 +31,6 @@ SPLITS = {
     "until": Split(validation_from="2020-01-13", test_from="2020-01-15", until="2020-01-17"),
     "without": Split(validation_from="2020-01-13", test_from="2020-01-15", until="2020-01-17", without=["2020-01-12"]),
 }
-
-
-def write_partitions(logs: Tables | Ubi, folder: Path) -> dict[str, list[Path]]:
-    """Table → the partitions of its files, each in a folder of its own."""
-    partitions: dict[str, list[Path]] = {}
-    for i, file in enumerate(list_files(logs, {})):
-        partition = folder / str(i)
-        partition.mkdir(parents=True)
-        read_file(file, partition)
-        partitions.setdefault(file.table, []).append(partition)
-    return partitions
-
-
-def extract_both(logs: Tables | Ubi, split: Split, folder: Path) -> list[dict[str, bytes | str]]:
-    """[outputs of extraction from the files, from the partitions]: the bytes of each file, or the error message."""
-    partitions = write_partitions(logs, folder / "kept")
-    outputs = []
-    for name, source in (("raw", None), ("parts", partitions)):
-        try:
-            extract(logs, split, folder / name, source)
-            outputs.append({path.name: path.read_bytes() for path in (folder / name).iterdir()})
-        except InputError as error:
-            outputs.append({"refused": str(error)})
-    return outputs
 
 
 def write(path: Path, rows: Rows) -> None:

@@ -70,7 +70,7 @@ colour: red
     lines = str(error.value).splitlines()
     assert lines[0] == f"{tmp_path / 'my.yaml'}: 11 problems"
     for expected in (
-        "logs.sesions: unknown key; allowed here: documents, edges",
+        "logs.sesions: unknown key; allowed here: blank_queries, columns, documents, edges",
         "split.validation: got 1.5; input should be less than 1",
         "arms.soft.loss.temprature: unknown key (did you mean temperature?)",
         "arms.soft.positives.source: got 'klicks'; input should be 'clicks', 'impressions', 'both' or 'none'",
@@ -97,7 +97,7 @@ colour: red
         ("x: !<tag:yaml.org,2002:map> 3", "expected a mapping node"),
         ("x: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
         ("", "got an empty file"),
-        ("logs: {searches: a.csv}", "logs.layout: missing; allowed: tables, ubi, esci, beir"),
+        ("logs: {searches: a.csv}", "logs.layout: missing; allowed: tables, ubi, impressions, esci, beir"),
         ("logs: tables", "logs: got 'tables'; expected keys and values, as in {key: value}"),
         (LOGS + "evaluation: {ks: 10}", "evaluation.ks: got 10; expected a list"),
         (
@@ -138,7 +138,7 @@ colour: red
         (LOGS + "arms: {base: {loss: {margin: 9}}, a: {}}", "arms.base.loss.margin: got 9"),
         ("just words", "expected sections such as logs"),
         ("arms: {}", "logs: missing"),
-        ("logs: {layout: parquet}", "logs.layout: got 'parquet'; allowed: tables, ubi, esci, beir"),
+        ("logs: {layout: parquet}", "logs.layout: got 'parquet'; allowed: tables, ubi, impressions, esci, beir"),
         (LOGS + "arms: 3", "arms: got 3"),
         (LOGS + "seeds: []", "seeds: got []"),
         (LOGS + "split: {test: 0.5, validation: 0.5}", "leave nothing to train on"),

@@ -53,6 +53,32 @@ def test_every_command_is_documented_in_help_and_readme(tmp_path: Path) -> None:
         assert f"ebr {command.callback.__name__}" in readme or f"make {command.callback.__name__}" in readme
 
 
+def test_init_writes_an_experiment_and_checks_it(tmp_path: Path) -> None:
+    searches = [
+        (f"2020-01-0{1 + i // 8}T{10 + i % 8}:00:00", f"{'red' if i % 2 else 'blue'} shoe {i}") for i in range(40)
+    ]
+    shown = [f"{at},{query},u{i % 5},p{(i + rank) % 9},{rank},{int(rank == 1)}"
+             for i, (at, query) in enumerate(searches) for rank in (1, 2)]  # fmt: skip
+    (tmp_path / "log.csv").write_text("\n".join(["ts,q,user,sku,rank,is_click", *shown]) + "\n")
+    titles = [f"p{i},{'Red' if i % 2 else 'Blue'} shoe {i},{'Acme' if i % 3 else 'Zen'}" for i in range(120)]
+    (tmp_path / "shop.csv").write_text("\n".join(["sku,name,brand", *titles]) + "\n")
+    out = tmp_path / "mine.yaml"
+    files = [str(tmp_path / name) for name in ("log.csv", "shop.csv")]
+    first = _ebr(tmp_path / "home", "init", *files, "--out", str(out))
+    assert first.returncode == 0, first.stderr
+    for words in (
+        "layout: impressions",
+        "query: q",
+        "brand: {kind: values",
+        "A run trains 3 arms",
+        f"Next: ebr run {out}",
+    ):
+        assert words in first.stdout
+    again = _ebr(tmp_path / "home", "init", *files, "--out", str(out))
+    assert (again.returncode, "--overwrite" in again.stderr) == (2, True)
+    assert "Traceback" not in again.stderr
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,0 +1,1 @@
+read_json($files, union_by_name = true)

@@ -1,0 +1,52 @@
+-- A row is a result that was shown, or clicked; read_searched gives its search. Rows of the same result in a search become one.
+CREATE TABLE shown AS SELECT * FROM read_searched;
+
+CREATE VIEW raw_searches AS
+SELECT search_id, first.searched_at, first.query, first.searcher_id, first.session_id, first.topic, first.city,
+    first.region, first.country, first.language, CAST(NULL AS VARCHAR) AS split
+FROM (
+    SELECT search_id, min(struct_pack(searched_at, query, searcher_id, session_id, topic, city, region, country, language))
+        AS first
+    FROM shown
+    GROUP BY search_id, searcher_id, lower(trimmed(query))
+);
+
+CREATE TABLE raw_results AS
+SELECT search_id, document_id,
+    coalesce(min(position) FILTER (WHERE clicked), min(position)) AS position,
+    bool_or(clicked) AS clicked,
+    bool_and(randomised) AS randomised,
+    count(*) AS copies
+FROM (
+    SELECT * REPLACE (CASE WHEN getvariable('has_clicked') THEN clicked ELSE true END AS clicked)
+    FROM shown
+    WHERE document_id IS NOT NULL
+)
+GROUP BY search_id, document_id;
+
+INSERT INTO dropped
+SELECT 'impressions', 'document_id is missing: a search without results', count(*), min(shortened(query), 3)
+FROM shown
+WHERE document_id IS NULL;
+
+INSERT INTO dropped
+SELECT 'impressions', 'the same result again: on another page, or shown and then clicked', sum(copies - 1),
+    min(shortened(document_id), 3)
+FROM raw_results
+WHERE copies > 1
+HAVING count(*) > 0;
+
+INSERT INTO counted
+SELECT 'impressions', (SELECT count(*) FROM shown), (SELECT count(*) FROM raw_results);
+
+-- Without a catalogue the documents are those of the log, with their newest title.
+CREATE VIEW raw_documents AS
+SELECT * FROM read_documents
+UNION ALL BY NAME
+SELECT document_id, max(struct_pack(searched_at, title)).title AS title
+FROM shown
+WHERE NOT getvariable('has_documents') AND document_id IS NOT NULL
+GROUP BY document_id;
+
+CREATE VIEW raw_edges AS SELECT * FROM read_edges;
+CREATE VIEW raw_judgements AS SELECT * FROM read_judgements;

@@ -1,0 +1,1 @@
+COPY (SELECT * $casts FROM ($query)) TO $out (FORMAT parquet)

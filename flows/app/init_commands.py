@@ -1,0 +1,33 @@
+"""The command that writes a first experiment file: `ebr init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def init(
+    files: Annotated[
+        list[str], typer.Argument(help="The files of the log, or globs in quotes: Parquet, CSV or NDJSON.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The experiment file to write; default: experiments/NAME.yaml, after the log.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+) -> None:
+    """Look at files, guess their layout and columns, write an experiment with three arms, and check it.
+
+    The exit code is that of `ebr check`.
+    """
+    from data.guess.first_experiment import write_experiment
+    from flows.app.run_commands import check
+
+    console = Console()
+    path = write_experiment(files, out, overwrite)
+    console.print(path.read_text(encoding="utf-8"), markup=False, soft_wrap=True, highlight=False)
+    console.print(f"Written: {path}. Correct it where it is wrong.\n", markup=False, soft_wrap=True, highlight=False)
+    check(path)
+    console.print(f"\nNext: ebr run {path}", markup=False, soft_wrap=True, highlight=False)

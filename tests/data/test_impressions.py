@@ -1,0 +1,176 @@
+"""The layout of one flat table: which rows are one search, and what becomes of rows, pages and repeats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from both_readings import extract_both
+from small_logs import DOCUMENTS, extract_rows, write_text
+
+from data.experiment.log_config import Impressions, Split
+from data.extra_columns import read_columns
+from data.extract import extract
+from ebr_core.errors import InputError
+
+SHOWN = """\
+ts,q,user,sku,rank,is_click,device
+2020-01-01 10:00:00,red shoes,ann,shoe,1,0,phone
+2020-01-01 10:00:00,red shoes,ann,boot,2,0,phone
+2020-01-01 10:02:00,Red shoes ,ann,hat,3,1,phone
+2020-01-01 10:45:00,red shoes,ann,shoe,1,1,desk
+2020-01-01 10:01:00,red shoes,bob,boot,1,1,phone
+2020-01-01 10:05:00,hat,ann,hat,1,0,phone
+2020-01-01 10:05:30,hat,ann,hat,1,1,phone
+2020-01-02 10:00:00,boots,,boot,1,1,phone
+2020-01-02 10:00:00,boots,,shoe,2,0,phone
+2020-01-02 10:00:01,boots,,boot,1,0,desk
+2020-01-03 10:00:00,blue hat,bob,,,0,phone
+2020-01-03 10:00:00,hat,bob,hat,1,1,phone
+2020-01-04 10:00:00,shoe,bob,shoe,1,1,phone
+"""
+COLUMNS: dict[str, Any] = {"searched_at": "ts", "query": "q", "document_id": "sku", "searcher_id": "user"}
+COLUMNS |= {"position": "rank", "clicked": "is_click"}
+BY_DAY = Split(validation_from="2020-01-03", test_from="2020-01-04")
+
+
+def flat(folder: Path, shown: str = SHOWN, documents: str = DOCUMENTS, **settings: Any) -> Impressions:
+    paths = {"impressions": write_text(folder, "shown.csv", shown)}
+    if documents:
+        paths["documents"] = write_text(folder, "documents.csv", documents)
+    return Impressions(layout="impressions", **paths, **{"columns": COLUMNS, "max_dropped": 0.2} | settings)
+
+
+def searches_of(tables: dict[str, list[dict[str, Any]]]) -> list[tuple[Any, ...]]:
+    """(searcher, query, time, its documents with position and click) of each search, in order of time."""
+    shown: dict[str, list[tuple[Any, ...]]] = {}
+    for row in tables["results"]:
+        shown.setdefault(row["search"], []).append((row["document"], row["position"], row["clicked"]))
+    return sorted(
+        (str(row["searched_at"])[5:16], row["searcher"] or "", row["query"], sorted(shown.get(row["search_id"], [])))
+        for row in tables["searches"]
+    )
+
+
+def test_pages_are_one_search_and_repeats_are_another(tmp_path: Path) -> None:
+    assert searches_of(extract_rows(flat(tmp_path / "in"), tmp_path / "out", BY_DAY)) == [
+        ("01-01 10:00", "ann", "red shoes", [("boot", 2, False), ("hat", 3, True), ("shoe", 1, False)]),
+        ("01-01 10:01", "bob", "red shoes", [("boot", 1, True)]),
+        ("01-01 10:05", "ann", "hat", [("hat", 1, True)]),
+        ("01-01 10:45", "ann", "red shoes", [("shoe", 1, True)]),
+        ("01-02 10:00", "", "boots", [("boot", 1, False)]),
+        ("01-02 10:00", "", "boots", [("boot", 1, True), ("shoe", 2, False)]),
+        ("01-03 10:00", "bob", "blue hat", []),
+        ("01-03 10:00", "bob", "hat", [("hat", 1, True)]),
+        ("01-04 10:00", "bob", "shoe", [("shoe", 1, True)]),
+    ]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())["tables"]
+    assert (report["impressions"]["read"], report["impressions"]["kept"]) == (13, 11)
+    assert {part["reason"]: part["rows"] for part in report["impressions"]["dropped"]} == {
+        "document_id is missing: a search without results": 1,
+        "the same result again: on another page, or shown and then clicked": 1,
+    }
+    assert (report["results"]["read"], report["results"]["dropped"]) == (11, [])
+
+
+def by_hand(rows: list[tuple[str, str, str]], minutes: float) -> set[frozenset[int]]:
+    """The rows of each search, found row by row: (time, searcher, query) in order of time."""
+    searches: list[list[int]] = []
+    for i, (at, who, query) in enumerate(rows):
+        for search in searches:
+            last = rows[search[-1]]
+            seconds = (int(at[3:5]) - int(last[0][3:5])) * 60 + (int(at[:2]) - int(last[0][:2])) * 3600
+            if last[1:] == (who, query) and seconds <= minutes * 60:
+                search.append(i)
+                break
+        else:
+            searches.append([i])
+    return {frozenset(search) for search in searches}
+
+
+@pytest.mark.parametrize("minutes", [0, 5, 30, 61])
+def test_the_gap_is_that_of_a_loop(tmp_path: Path, minutes: float) -> None:
+    rows = [(f"{10 + i * 7 // 60}:{i * 7 % 60:02}", "ab"[i * i % 5 % 2], "xyz"[i * 3 % 7 % 3]) for i in range(60)]
+    lines = [f"2020-01-0{1 + i // 20} {at}:00,{q},{who},d{i},1" for i, (at, who, q) in enumerate(rows)]
+    shown = "\n".join(["searched_at,query,searcher_id,document_id,clicked", *lines]) + "\n"
+    documents = "document_id,title\n" + "".join(f"d{i},t\n" for i in range(60))
+    logs = flat(tmp_path / "in", shown, documents, columns={}, search_gap_minutes=minutes)
+    tables = extract_rows(logs, tmp_path / "out", Split(validation_from="2020-01-02", test_from="2020-01-03"))
+    found: dict[str, set[int]] = {}
+    for row in tables["results"]:
+        found.setdefault(row["search"], set()).add(int(row["document"][1:]))
+    expected = {frozenset(i + 20 * day for i in s) for day in range(3)
+                for s in by_hand(rows[20 * day:20 * day + 20], minutes)}  # fmt: skip
+    assert {frozenset(search) for search in found.values()} == expected
+
+
+def test_a_search_id_of_the_log_stays(tmp_path: Path) -> None:
+    """It joins rows that are far apart, and parts rows of the same instant; rows without one get a derived one."""
+    ids = ["7", "7", "7", "7", "8", "9", "10", "", "", "", "11", "12", "13"]
+    header, *lines = SHOWN.splitlines()
+    shown = "\n".join([f"search_id,{header}", *(f"{i},{line}" for i, line in zip(ids, lines, strict=True))])
+    tables = extract_rows(flat(tmp_path / "in", shown + "\n"), tmp_path / "out", BY_DAY)
+    found = [row["search_id"] for row in tables["searches"]]
+    assert {row for row in found if len(row) < 3} == {"7", "8", "9", "10", "11", "12", "13"}
+    assert len(found) == 9
+    rows = [row for row in tables["results"] if row["search"] == "7" and row["document"] == "shoe"]
+    assert [(row["position"], row["clicked"]) for row in rows] == [(1, True)]
+
+
+def test_only_clicks_are_logged(tmp_path: Path) -> None:
+    """Without a column of clicks each row is one."""
+    rows = [line.rsplit(",", 2)[0] for line in SHOWN.splitlines() if ",1,phone" in line or line.startswith("ts")]
+    columns = {column: name for column, name in COLUMNS.items() if column != "clicked"}
+    tables = extract_rows(flat(tmp_path / "in", "\n".join(rows) + "\n", columns=columns), tmp_path / "out", BY_DAY)
+    assert [row["clicked"] for row in tables["results"]] == [True] * 6
+    assert len(tables["searches"]) == 6
+
+
+def test_documents_of_the_log(tmp_path: Path) -> None:
+    """Without a catalogue the documents are those of the log, with their newest title."""
+    titles = {"shoe": "Red shoe", "boot": "Boot", "hat": "Hat"}
+    lines = [
+        f"{line},{'title' if i == 0 else titles.get(line.split(',')[3], '')}"
+        for i, line in enumerate(SHOWN.splitlines())
+    ]
+    lines[-1] = lines[-1].replace("Red shoe", "New shoe")
+    logs = flat(tmp_path / "in", "\n".join(lines) + "\n", "")
+    tables = extract_rows(logs, tmp_path / "out", BY_DAY)
+    assert {row["document_id"]: row["title"] for row in tables["documents"]} == {
+        "shoe": "New shoe",
+        "boot": "Boot",
+        "hat": "Hat",
+    }
+    with pytest.raises(InputError, match=r"has no column 'title', and there is no table documents"):
+        extract(flat(tmp_path / "in2", documents=""), BY_DAY, tmp_path / "out2")
+
+
+def test_nights_give_the_same_bytes(tmp_path: Path) -> None:
+    """A search that runs past the end of a file is one search."""
+    logs = flat(tmp_path / "in")
+    header, *lines = SHOWN.splitlines(keepends=True)
+    for part in range(3):
+        write_text(tmp_path / "in", f"part-{part}.csv", "".join([header, *lines[part::3]]))
+    parts = logs.model_copy(update={"impressions": str(tmp_path / "in" / "part-*.csv")})
+    split = BY_DAY.model_copy(update={"until": None})
+    whole = extract_both(logs, split, tmp_path / "a")
+    assert len(whole[0]) == 8
+    assert extract_both(parts, split, tmp_path / "b") == whole
+    assert whole[0] == whole[1]
+
+
+def test_columns_of_either_side_are_features(tmp_path: Path) -> None:
+    logs = flat(tmp_path / "in", documents="document_id,title,brand\nshoe,Red,Acme\nboot,B,Zen\nhat,,Zen\n")
+    tables = extract_rows(logs, tmp_path / "log", BY_DAY)
+    (out := tmp_path / "out").mkdir()
+    read_columns(logs, tmp_path / "log", {"searches": ["device"], "documents": ["brand"]}, out)
+    devices = pq.read_table(out / "searches.parquet")["device"].to_pylist()
+    found = {(str(row["searched_at"])[5:19], row["searcher"]): device[0]
+             for row, device in zip(tables["searches"], devices, strict=True)}  # fmt: skip
+    assert found[("01-01 10:45:00", "ann")] == "desk"
+    assert found[("01-02 10:00:01", None)] == "desk"
+    assert [device[0] for device in devices].count("phone") == 7
+    assert sorted(pq.read_table(out / "documents.parquet")["brand"].to_pylist()) == [["Acme"], ["Zen"], ["Zen"]]
