@@ -13,18 +13,21 @@ Finding = Literal["better", "worse", "equal", "unclear", "too few"]
 def verdict(claim: Claim, low: float, high: float, margin: float) -> Verdict:
     """The verdict on a claim, given the simultaneous interval [low, high] of the difference to the baseline.
 
-    A gain holds if the interval lies above 0 and is contradicted below 0; worse is the reverse. Equal holds if the
-    interval lies inside ± margin and is contradicted if all of it lies outside. In all other cases the claim is
-    undecided.
+    A gain holds if the interval lies above 0, and is contradicted if it lies below 0 or if the two are equal: if it
+    contains 0 and lies inside ± margin. Worse is the reverse. Equal holds if the interval lies inside ± margin and is
+    contradicted if all of it lies outside. In all other cases the claim is undecided.
 
     >>> verdict("gain", 0.01, 0.03, 0.01), verdict("gain", -0.01, 0.03, 0.01), verdict("equal", 0.02, 0.03, 0.01)
     ('holds', 'undecided', 'contradicted')
+    >>> verdict("gain", -0.002, 0.004, 0.01), verdict("gain", 0.001, 0.004, 0.01)
+    ('contradicted', 'holds')
     """
     if math.isnan(low) or math.isnan(high):
         return "too few"
     above, below, inside, outside = _positions(low, high, margin)
+    tie = inside and not above and not below
     holds = {"gain": above, "equal": inside, "worse": below}[claim]
-    opposite = {"gain": below, "equal": outside, "worse": above}[claim]
+    opposite = {"gain": below or tie, "equal": outside, "worse": above or tie}[claim]
     return "holds" if holds else "contradicted" if opposite else "undecided"
 
 
@@ -33,8 +36,8 @@ def classify_difference(low: float, high: float, margin: float) -> Finding:
 
     It is better or worse if the interval excludes 0, else equal if it lies inside ± margin, else unclear.
 
-    >>> find(0.001, 0.004, 0.01), find(-0.001, 0.004, 0.01), find(-0.02, 0.004, 0.01)
-    ('better', 'equal', 'unclear')
+    >>> [classify_difference(low, 0.004, 0.01) for low in (0.001, -0.001, -0.02)]
+    ['better', 'equal', 'unclear']
     """
     if math.isnan(low) or math.isnan(high):
         return "too few"

@@ -110,15 +110,14 @@ def _of_claim(row: ResultRow) -> str:
     if row.verdict == "holds":
         return f"{claimed}, which **holds**."
     if row.verdict == "contradicted":
-        return f"{claimed}, which is **contradicted**."
+        bound = f": if there is one, it is smaller than {share(row.margin)}" if row.finding == "equal" else ""
+        return f"{claimed}, which is **contradicted**{bound}."
     return f"{claimed}; {_not_shown(row)}."
 
 
 def _not_shown(row: ResultRow) -> str:
     """What is left of a claim that is neither shown nor contradicted, and what this sample could have shown."""
     margin = share(row.margin)
-    if row.claim != "equal" and row.finding == "equal":
-        return f"if there is one, it is smaller than {margin}"
     if row.claim == "equal" and row.finding in ("better", "worse"):
         return f"the difference may be smaller or larger than {margin}"
     if row.claim == "equal" and (reach := (row.family_high - row.family_low) / 2) >= row.margin:

@@ -17,7 +17,7 @@ from ebr_core.measure.verdicts import classify_difference, verdict
         (0.02, 0.03, "holds", "contradicted", "contradicted", "better"),
         (0.001, 0.005, "holds", "holds", "contradicted", "better"),
         (0.001, 0.03, "holds", "undecided", "contradicted", "better"),
-        (-0.005, 0.005, "undecided", "holds", "undecided", "equal"),
+        (-0.005, 0.005, "contradicted", "holds", "contradicted", "equal"),
         (-0.005, 0.03, "undecided", "undecided", "undecided", "unclear"),
         (-0.03, -0.001, "contradicted", "undecided", "holds", "worse"),
         (-0.03, -0.02, "contradicted", "contradicted", "holds", "worse"),

@@ -16,6 +16,7 @@ BETTER = "is better than `old`: +.012 recall@10 [+.004, +.020]."
 WORSE = "is worse than `old`: −.012 recall@10 [−.020, −.004]."
 TIE = "ties with `old`, within ± .010: +.001 recall@10 [−.002, +.004]."
 UNCLEAR = "cannot be told from `old`: +.005 recall@10 [−.020, +.030]."
+BOUND = "which is **contradicted**: if there is one, it is smaller than .010"
 TIED = "Claimed: a tie within ± .010"
 COULD = "neither shown nor ruled out (a true difference of .020 would have been shown four times out of five)"
 
@@ -29,7 +30,7 @@ COULD = "neither shown nor ruled out (a true difference of .020 would have been 
         ((0.004, 0.02), "equal", BETTER, f" {TIED}; the difference may be smaller or larger than .010."),
         ((-0.02, -0.004), "worse", WORSE, " Claimed: a loss, which **holds**."),
         ((-0.002, 0.004), None, TIE, ""),
-        ((-0.002, 0.004), "gain", TIE, " Claimed: a gain; if there is one, it is smaller than .010."),
+        ((-0.002, 0.004), "gain", TIE, f" Claimed: a gain, {BOUND}."),
         ((-0.002, 0.004), "equal", TIE, f" {TIED}, which **holds**."),
         ((-0.02, 0.03), "gain", UNCLEAR, f" Claimed: a gain; {COULD}."),
         ((-0.02, 0.03), "equal", UNCLEAR, f" {TIED}; the interval reaches ± .025, too wide to show one."),
