@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 
 import mlflow
+from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
@@ -119,12 +120,21 @@ def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str, k:
     by_recall = f"compareRunsMode=CHART&orderByKey=metrics.%60recall_at_{k}%60&orderByAsc=false"
     by_recall += "&searchFilter=tags.kind%20!%3D%20%27hybrid%27"  # which lie near their arms
     charts = f"[Charts of all arms, side by side](#/experiments/{experiment_id}/runs?{by_recall})"
-    tags = {"mlflow.note.content": f"{charts}\n\n{answers}", "report": report.folder.name}
+    note = shorten_note(f"{charts}\n\n{answers}")
+    tags = {"mlflow.note.content": note, "report": report.folder.name}
     mlflow.set_tags(tags | verdict_tags(rows))
     address = (report.folder / "report.html").as_uri()
     page = f"{answers}\n\nThe whole report: {address}\n"
     create_markdown_artifact(page, key="report", description="The answers of the run")
     create_link_artifact(address, "report.html", key="report-page", description="The report as a page of its own")
+
+
+def shorten_note(text: str) -> str:
+    """The text, cut after the last line that fits if it is longer than a tag of MLflow may be; its end says so."""
+    if len(text) <= MAX_TAG_VAL_LENGTH:
+        return text
+    rest = "\n\nThe rest is in report/report.md, among the artifacts."
+    return text[: MAX_TAG_VAL_LENGTH - len(rest)].rpartition("\n")[0] + rest
 
 
 def _log_tuning(indexes: dict[str, dict[str, BuiltIndex]]) -> None:

@@ -20,6 +20,7 @@ from tasks.process_identity import own_identity
 from tasks.report.result import ResultRow
 from tasks.tracking.mlflow_store import close_dead, make_database, open_experiment, refuse_untrackable, track_night
 from tasks.tracking.run_metrics import recall_panels
+from tasks.tracking.runs import shorten_note
 
 
 def test_each_target_set_has_its_own_curve() -> None:
@@ -48,6 +49,16 @@ def test_each_target_set_has_its_own_curve() -> None:
         "clicked": {"random": [(1, 0.2), (10, 0.5)]},
         "truth": {"random": [(1, 0.1), (10, 0.4)]},
     }
+
+
+def test_a_long_note_is_cut_at_a_line_and_says_where_the_rest_is() -> None:
+    lines = [f"answer {number}" for number in range(2_000)]
+    note = shorten_note("\n".join(lines))
+    assert 7_900 < len(note) <= 8_000
+    *kept, _, end = note.split("\n")
+    assert kept == lines[: len(kept)]
+    assert "report/report.md" in end
+    assert shorten_note("short") == "short"
 
 
 def test_runs_of_a_killed_process_are_marked_as_killed() -> None:
