@@ -102,6 +102,15 @@ def epoch_orders(
         yield order
 
 
+def first_round(pairs: int, titles: TitlePairs | None, share: float) -> int:
+    """The number of pairs, titles among them, that epochs draw before one of them is drawn a second time; with titles,
+    which lie at random places of an epoch, on average.
+
+    share: of titles among the pairs of an epoch.
+    """
+    return pairs if titles is None or not share else min(pairs, round(len(titles.documents) / share))
+
+
 def mix_frequencies(frequencies: Float64, titles: TitlePairs, share: float) -> Float64:
     """(N,) how often each document is the positive of a pair, a share of the pairs being titles.
 

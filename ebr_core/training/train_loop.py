@@ -21,7 +21,7 @@ from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix
 from ebr_core.training.positives import KnownPositives, Pairs
 from ebr_core.training.similarity import StepStats
-from ebr_core.training.title_pairs import TitlePairs, add_titles, epoch_orders, mix_frequencies
+from ebr_core.training.title_pairs import TitlePairs, add_titles, epoch_orders, first_round, mix_frequencies
 from ebr_core.training.train_step import train_step
 from ebr_core.training.training_corpus import Corpus
 
@@ -84,6 +84,7 @@ def train(
     _expect_random_reads(corpus.inputs, *learnt)
     memory_bank = np.zeros((0, tower.dimensions), np.float32)
     best, stale_epochs, pairs_seen = -1.0, 0, 0
+    new_pairs = 0 if start.tower else first_round(len(pairs.search_rows), corpus.titles, arm.positives.titles)
     orders = epoch_orders(
         len(pairs.search_rows), len(learnt[0].search_rows) - len(pairs.search_rows), pairs.pairs_per_epoch,
         arm.positives.titles, arm.training.window, rng,
@@ -99,7 +100,7 @@ def train(
         for batch in batches(*training_data):
             # From the second round on, the tables know the pairs by heart, by the values of a column of noise if need
             # be. Weights that learned from them would rise for such a column.
-            batch = batch._replace(is_new=start.tower is None and pairs_seen < len(pairs.search_rows))
+            batch = batch._replace(is_new=pairs_seen < new_pairs)
             batch_stats, memory_bank = train_step(corpus, batch, arm, tower, log_q, memory_bank, rng, device)
             stats.append(batch_stats)
             pairs_seen += len(batch.search_rows)

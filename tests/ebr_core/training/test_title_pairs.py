@@ -15,10 +15,11 @@ from ebr_core.towers.tower_inputs import Inputs, VectorGroup, bag_group
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batch_inputs import BatchRows, batch_inputs
 from ebr_core.training.batches import NegativeSource, batches
+from ebr_core.training.loss_config import Softmax
 from ebr_core.training.pair_config import NegativeMix, Positives
 from ebr_core.training.positives import select_pairs
-from ebr_core.training.title_pairs import TitlePairs, add_titles, epoch_orders, mix_frequencies
-from tests.ebr_core.training.test_train_loop import NONE, Planted, arm_of, planted, trained
+from ebr_core.training.title_pairs import TitlePairs, add_titles, epoch_orders, first_round, mix_frequencies
+from tests.ebr_core.training.test_train_loop import NONE, Planted, arm_of, changes, planted, trained, with_columns
 
 
 def titles_of(world: Planted, documents: list[int], groups: list[int]) -> TitlePairs:
@@ -66,6 +67,31 @@ def test_an_epoch_keeps_its_number_of_pairs(pairs: int, titles: int, size: int, 
         rounds = [row for order in drawn for row in order if low <= row < high]
         for first in range(0, len(rounds) - (high - low) + 1, high - low):
             assert sorted(rounds[first : first + high - low]) == list(range(low, high))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(200, 3_000), st.integers(200, 3_000), st.sampled_from([0.1, 0.5]), st.integers(0, 1000))
+def test_pairs_of_the_first_round_are_drawn_once(pairs: int, titles: int, share: float, seed: int) -> None:
+    documents = np.arange(titles, dtype=np.int32)
+    queries = Bags(np.zeros(titles + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    count = first_round(pairs, TitlePairs(documents, documents, lambda *_: queries), share)
+    orders = epoch_orders(pairs, titles, 2 * pairs, share, None, np.random.default_rng(seed))
+    drawn = np.concatenate(list(islice(orders, 2)))[:count]
+    # Titles lie at random places, so a few come again: six standard deviations of their number at most.
+    assert count - len(np.unique(drawn)) <= 6 * np.sqrt(count * share * (1 - share))
+    assert first_round(pairs, None, 0) == pairs
+
+
+def test_weights_of_groups_do_not_learn_from_titles_that_come_again() -> None:
+    world, mix = planted(), NegativeMix(random=10)
+    titles = titles_of(world, list(range(48)), list(range(48)))
+    world = world._replace(corpus=world.corpus._replace(titles=titles))
+    world = with_columns(world, column=np.arange(world.corpus.inputs.rows) % 3)
+    updates = {"loss": Softmax(), "positives": Positives(titles=0.5)}  # the gradient of this loss is never zero
+    batches_, _ = changes(world, arm_of(mix, epochs=2).model_copy(update=updates), 144, None)
+    for batch in batches_:
+        assert batch.weights == (batch.pairs_before < 48 / 0.5 < 144)
+    assert {batch.weights for batch in batches_} == {True, False}
 
 
 def test_without_titles_epochs_are_as_before() -> None:
