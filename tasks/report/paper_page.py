@@ -92,16 +92,23 @@ def _by_question(results: dict[str, Result]) -> dict[str, list[Entry]]:
     """The comparisons of each of the paper's questions in all runs, in the order of the runs."""
     entries: dict[str, dict[tuple[str, str, str], Entry]] = {}
     for run, result in results.items():
-        leaks, log = result.checks.get("leaks", {}), run.removesuffix("-text")
+        leaks, log = result.checks.get("leaks", {}), _log_of(run)
         for row in result.rows:
             match = re.match(r"[A-Z]\d\d", row.question or "")
             if match is None or row.baseline is None or row.slice not in (WHOLE, *NAMESAKES):
                 continue
             key = log, f"{row.arm} − {row.baseline}", row.measure
-            new = Entry(log, row.arm + _mark(leaks.get(row.arm)), {})
-            entry = entries.setdefault(match[0], {}).setdefault(key, new)
+            found = entries.setdefault(match[0], {})
+            entry = found.setdefault(key, Entry(log, row.arm, {}))
+            if row.arm in leaks:
+                found[key] = entry._replace(arm=row.arm + _mark(leaks[row.arm]))
             entry.rows[row.targets, model_of(result.spec, row.arm), row.slice] = row
     return {name: list(found.values()) for name, found in sorted(entries.items())}
+
+
+def _log_of(run: str) -> str:
+    """The log of a run: two runs share it, of which one has `-text` behind its name."""
+    return run.removesuffix("-text")
 
 
 def model_of(spec: dict[str, Any], label: str) -> str:
@@ -121,9 +128,9 @@ def parts_of_list(body: dict[str, Any]) -> list[str]:
     return [name for value in named if value for name in (value if isinstance(value, list) else [value])]
 
 
-def _mark(leak: str | None) -> str:
+def _mark(leak: str) -> str:
     """The mark after the name of an arm that the test may have helped."""
-    return "" if leak is None else " (leaks)" if leak.startswith("leaks") else " (may leak)"
+    return " (leaks)" if leak.startswith("leaks") else " (may leak)"
 
 
 def _lines(by_question: dict[str, list[Entry]], prefix_cells: Callable[[str], list[str]]) -> list[list[str]]:
@@ -224,7 +231,7 @@ def _real_log(run: str, result: Result, claims: dict[str, Claim], by_question: d
     for name, lacking in needs.items():
         if lacking:
             lacks.setdefault(", ".join(lacking), []).append(name)
-    answered = [name for name, entries in by_question.items() if any(entry.log == run for entry in entries)]
+    answered = [name for name, entries in by_question.items() if any(entry.log == _log_of(run) for entry in entries)]
     unasked = [name for name in claims if name not in answered and not needs[name]]
     searches = result.data["tables"].get("searches", {}).get("kept", 0)
     page: list[Block] = [

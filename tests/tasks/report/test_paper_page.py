@@ -66,6 +66,21 @@ def test_the_full_model_and_text_alone_are_columns_of_one_line(tmp_path: Path) -
     assert cells[columns.index("clicked, text alone")].endswith("contradicted")
 
 
+@pytest.mark.parametrize("leaking", ["full", "text"])
+def test_an_arm_is_marked_if_either_of_its_runs_leaks(tmp_path: Path, leaking: str) -> None:
+    runs = {kind: a_run(tmp_path, f"papermark{leaking}{kind}", 0.3) for kind in ("full", "text")}
+    checks = json.loads((runs[leaking] / "checks.json").read_text())
+    (runs[leaking] / "checks.json").write_text(json.dumps(checks | {"leaks": {"other": "leaks: it saw the test"}}))
+    spec = yaml.safe_load((runs["text"] / "experiment.yaml").read_text())
+    (runs["text"] / "experiment.yaml").write_text(yaml.safe_dump(spec | {"logs": {"layout": "ubi"}}))
+    page = as_markdown(
+        "The paper", describe_paper(read_claims(CLAIMS), {"w": runs["full"], "w-text": runs["text"]}, "")
+    )
+    assert "| other (leaks) − plain |" in page
+    assert "| other − plain |" not in page
+    assert "Answered: P01." in page[page.index("### w-text") :]
+
+
 def test_a_list_reads_what_its_arms_read() -> None:
     spec = {
         "arms": {"text": {"groups": {}}, "all": {"groups": {"place": {}}}},
