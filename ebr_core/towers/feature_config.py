@@ -137,8 +137,8 @@ class Location(Frozen):
     documents: tuple[ColumnName, ColumnName] = Field(("lat", "lon"), description="the same columns of the documents")
     names: bool = Field(
         False,
-        description="true: the columns hold a city and its country (a name or a code of two letters), which are looked "
-        "up among the cities of GeoNames; of several of one name, the largest",
+        description="true: the columns hold a city and its country (a name or a code of two or three letters), which "
+        "are looked up among the cities of GeoNames; of several of one name, the largest",
     )
     scales: tuple[Annotated[float, Field(ge=1, le=10_000)], ...] = Field(
         (30, 100, 300, 1000, 3000), min_length=1, max_length=12, description="widths of the cells, in kilometres"

@@ -125,6 +125,13 @@ def test_cities_are_found_by_name() -> None:
     assert latitude[6] == pytest.approx(48.85, abs=0.1)
 
 
+def test_a_country_has_a_name_with_or_without_its_article_and_two_codes() -> None:
+    names = ["Netherlands", "the Netherlands", "NL", "NLD", "nl"]
+    latitude, longitude = locate_cities(["Amsterdam"] * len(names), names)
+    assert latitude == pytest.approx(52.37, abs=0.1)
+    assert longitude == pytest.approx(4.89, abs=0.1)
+
+
 def test_names_and_coordinates_give_the_same_cells() -> None:
     by_name = Location(searches=("city", "country"), documents=("city", "country"), names=True)
     column = {"city": texts("Berlin"), "country": texts("DE")}
