@@ -164,8 +164,8 @@ def embedding_features(
 def feature_group(feature: str) -> str:
     """The group under which a feature's gain is reported: all dimensions of a vector are one group.
 
-    >>> group_of("hadamard_12"), group_of("query_3"), group_of("query_length")
-    ('hadamard', 'query vector', 'query_length')
+    >>> [feature_group(feature) for feature in ("hadamard_12", "query_3", "query_length")]
+    ['hadamard', 'query vector', 'query_length']
     """
     name, _, dimension = feature.rpartition("_")
     if not dimension.isdigit():
