@@ -22,7 +22,7 @@ FieldValue = Scalar | list[Scalar]
 class SearchQuery(Frozen):
     """A query to a bundle, with its searcher, context and mode."""
 
-    query: str = Field(min_length=1, max_length=500, description="the text as typed")
+    query: str = Field(min_length=1, max_length=500, description="the text as typed, without blanks around it")
     searcher_id: str | None = Field(None, max_length=200, description="the searcher's id in the logs")
     city: str | None = Field(None, max_length=200)
     region: str | None = Field(None, max_length=200)
@@ -52,9 +52,16 @@ class SearchQuery(Frozen):
     @field_validator("query")
     @classmethod
     def _check_query(cls, query: str) -> str:
+        """The text without blanks around it, as in logs."""
         if not query.strip():
             raise ValueError("the query is empty")
-        return query
+        return query.strip()
+
+    @field_validator("city", "region", "country", "language")
+    @classmethod
+    def _read_context(cls, value: str | None) -> str | None:
+        """The value as logs have it: without blanks around it, and none if nothing is left."""
+        return (value and value.strip()) or None
 
     @field_validator("fields", mode="before")
     @classmethod

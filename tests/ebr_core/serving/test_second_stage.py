@@ -132,6 +132,14 @@ def test_a_ranker_orders_by_the_features_of_the_query_its_place_and_its_time(
     assert [hit.score for hit in hits[:6]] == pytest.approx([scores[title] for title in expected])
 
 
+def test_blanks_around_a_query_and_its_place_change_nothing(ranker_folder: Path) -> None:
+    bundle, day = _open_exact(ranker_folder), datetime(2024, 1, 2, tzinfo=UTC)
+    places: dict[str, dict[str, Any]] = {"": {}, " ": {}, " Lyon ": {"city": "Lyon"}}
+    for city, clean in places.items():
+        blank = SearchQuery(query="  chess lyon ", k=9, searched_at=day, city=city)
+        assert answer(bundle, blank) == answer(bundle, SearchQuery(query="chess lyon", k=9, searched_at=day, **clean))
+
+
 def _same(of_document: str | None, of_query: str | None) -> float:
     return float("nan") if of_document is None or of_query is None else float(of_document == of_query)
 
