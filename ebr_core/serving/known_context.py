@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import pyarrow.compute as pc
 
 from ebr_core.serving.model_bundle import Bundle
-from ebr_core.serving.query_towers import CONTEXT
+from ebr_core.serving.query_towers import CONTEXT, EnsembleParts
 from ebr_core.serving.search_query import SearchQuery
+from ebr_core.towers.city_names import locate_cities
+from ebr_core.towers.feature_config import Location
 
 
 def unknown_context(bundle: Bundle, query: SearchQuery) -> list[str]:
-    """A sentence for each value of the query's place and language that no document and no searcher of the log has."""
+    """A sentence for each value of the query's place and language that no document and no searcher of the log has.
+
+    A city that a group of the model looks up by its name, with its country, is known if it is found there.
+    """
     values = {name: getattr(query, name) for name in CONTEXT[1:]}
+    located = {name for names in _city_columns(bundle) if _is_located(values, names) for name in names}
     return [
         f"{name}: no document and no searcher of this log has {value!r}, so it counts as unknown"
         for name, value in values.items()
         if value is not None
+        and name not in located
         and not any(pc.index(table[name], value).as_py() >= 0 for table in (bundle.documents, bundle.searchers))
     ]
+
+
+def _city_columns(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    """The columns of a city and its country of each group that looks cities up by name."""
+    models = bundle.towers.models if isinstance(bundle.towers, EnsembleParts) else (bundle.towers,)
+    for model in models:
+        for group in model.fitted.features.groups.values():
+            if isinstance(group, Location) and group.names:
+                yield group.searches
+
+
+def _is_located(values: dict[str, str | None], names: tuple[str, str]) -> bool:
+    """True if the query's city is found."""
+    latitude, _ = locate_cities([values.get(names[0])], [values.get(names[1])])
+    return bool(np.isfinite(latitude[0]))

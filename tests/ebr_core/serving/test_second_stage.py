@@ -28,6 +28,7 @@ from ebr_core.serving.second_stage import (
     unknown_features,
     write_ranked_documents,
 )
+from ebr_core.towers.feature_config import Location
 from tests.bundles import CITIES, TITLES, make_bundle
 
 DEPTH = 4
@@ -189,3 +190,13 @@ def test_an_unknown_place_is_named(tmp_path: Path) -> None:
         "city: no document and no searcher of this log has 'Atlantis', so it counts as unknown"
     ]
     assert unknown_context(bundle, SearchQuery(query="x", city="Bonn", language="fr")) == []
+
+
+def test_a_city_that_a_group_looks_up_by_name_is_known_without_the_log(tmp_path: Path) -> None:
+    bundle = open_bundle(make_bundle(tmp_path / "one"))
+    places = Location(searches=("city", "country"), documents=("city", "country"), names=True)
+    towers: Any = bundle.towers
+    features = towers.fitted.features.model_copy(update={"groups": {"place": places}})
+    bundle = bundle._replace(towers=towers._replace(fitted=towers.fitted._replace(features=features)))
+    assert unknown_context(bundle, SearchQuery(query="x", city="Potsdam", country="DE")) == []
+    assert len(unknown_context(bundle, SearchQuery(query="x", city="Atlantis", country="DE"))) == 2
