@@ -37,13 +37,20 @@ def open_untimed(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split) -
     """Give every search the part that its column holds. If no search has a time, all have the same instant, each is a
     session by itself, and dates of documents and edges do not count.
 
-    Raises InputError if the column holds anything but parts.
+    Raises InputError if the column holds anything but parts, or searches without times are to be left out by time.
     """
     if not isinstance(logs, Tables) or not (split.by or split.kind == "random"):
         return
     untimed = not single_row(con, "read/has_times")[0]
     set_variable(con, "untimed", untimed)
+    if not (untimed or split.by):
+        return
     if untimed:
+        if split.until or split.without:
+            raise InputError(
+                "split: until and without leave out searches by their time, but no search of "
+                f"{labels(logs)['searches']} has one. Leave them out"
+            )
         set_variable(con, "first_time", None)
         con.execute(statement("read/undated"))
     part = f"part_of({identifier(split.by)})" if split.by else "CAST(NULL AS VARCHAR)"

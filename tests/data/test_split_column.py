@@ -72,6 +72,25 @@ def test_a_random_split_of_a_log_without_times_names_the_leak(tmp_path: Path) ->
     assert "carry no times, and the split is at random: training holds searches of the test's days" in text
 
 
+def test_a_random_split_leaves_out_days_of_a_log_with_times_alone(tmp_path: Path) -> None:
+    searches = [f"{i},2024-01-{1 + i % 20:02} 10:00:00,query {i},p{i % 5}" for i in range(60)]
+    results = "".join(f"{i},hat,1,true\n" for i in range(60))
+    timed, untimed = (
+        small_log(
+            tmp_path / name,
+            searches="\n".join([f"search_id,{time},query,searcher_id", *searches]),
+            results="search_id,document_id,position,clicked\n" + results,
+        )
+        for name, time in (("timed", "searched_at"), ("untimed", "other"))
+    )
+    split = Split.model_validate({"kind": "random", "until": "2024-01-16", "without": ["2024-01-03"]})
+    rows = extract_rows(timed, tmp_path / "log", split)
+    assert sorted({row["searched_at"].day for row in rows["searches"]}) == [1, 2, *range(4, 16)]
+    assert len(rows["results"]) == len(rows["searches"]) == 42
+    with pytest.raises(InputError, match=r"until and without leave out searches by their time, but no search of .*csv"):
+        extract(untimed, split, tmp_path / "other")
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
