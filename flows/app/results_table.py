@@ -37,7 +37,8 @@ def show(outcome: Outcome, spec: Experiment, console: Console) -> None:
         names = ", ".join(f"{name} ({result.every_set[name]})" for name in result.few_sets)
         console.print(f"Target sets of fewer than {FEW} searches are in the report alone: {names}.\n", soft_wrap=True)
     if result.served:
-        console.print(describe_served(result.served, result.validation, result.k, spec.combined_lists), soft_wrap=True)
+        served = describe_served(result.served, result.validation, result.k, result.unserved_lists)
+        console.print(served, soft_wrap=True)
     console.print(describe_looks(outcome.looks), soft_wrap=True)
     _show_failures(outcome.failures, console)
 

@@ -36,7 +36,7 @@ def opening_blocks(result: Result) -> list[Block]:
         why = "; ".join(dict.fromkeys(open_arms.values()))
         page.append(Paragraph(f"**Nothing is decided about {', '.join(open_arms)}**: {why}.", "bad"))
     if result.served:
-        served = describe_served(result.served, result.validation, result.k, result.combined_lists)
+        served = describe_served(result.served, result.validation, result.k, result.unserved_lists)
         page.append(Paragraph(served, "note"))
     if "looks" in result.run:
         page.append(Paragraph(describe_looks(result.run["looks"]), "note"))

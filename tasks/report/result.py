@@ -184,9 +184,9 @@ class Result:
         return ServedRow.model_validate(served) if served else None
 
     @property
-    def combined_lists(self) -> list[str]:
-        """The names of the lists made of arms."""
-        return [name for section in LISTS for name in self.spec.get(section, {})]
+    def unserved_lists(self) -> list[str]:
+        """The names of the lists that no bundle holds."""
+        return [name for section in ("retrievals", "filters") for name in self.spec.get(section, {})]
 
     @property
     def recall(self) -> str:

@@ -16,12 +16,12 @@ SERVED = " (served)"  # the mark of the row
 def describe_served(served: ServedRow, validation: Iterable[ResultRow], k: int, lists: Iterable[str]) -> str:
     """What `ebr search` and the others answer with, and the lists that the validation prefers but no bundle holds.
 
-    lists: the names of the experiment's combined lists.
+    lists: the names of the lists that no bundle holds: retrievals and filters.
     """
     measured = [row for row in validation if (row.targets, row.slice, row.measure) == ("clicked", WHOLE, f"recall@{k}")]
     names, reasons = set(lists), served.refused
-    better = {row.arm: row.value for row in measured if row.arm in names and row.value > served.recall}
-    unserved = {name: value for name, value in better.items() if name not in reasons and name != served.arm}
+    better = {row.arm: row.value for row in measured if row.arm in {*names, *reasons} and row.value > served.recall}
+    unserved = {name: value for name, value in better.items() if name in names}
     readers = (
         "search, serve, batch and export" if served.mode == RERANKED else "search, serve, batch, export and nights"
     )

@@ -8,7 +8,7 @@ from tasks.finished_run import ServedRow
 from tasks.report.served_row import describe_served, is_served
 
 VALIDATION = [a_level("soft", 0.8), a_level("ranked", 0.85), a_level("within", 0.9), a_level("worse", 0.7)]
-LISTS = ["ranked", "within", "worse"]
+LISTS = ["within", "worse"]
 
 
 def test_what_is_better_but_not_served_is_named_with_the_reason() -> None:
@@ -29,3 +29,9 @@ def test_a_ranker_that_is_served_is_not_called_better_and_nights_are_left_out() 
     )
     assert is_served(served, "ranked", "tuned")
     assert not is_served(served, "ranked", "exact")
+
+
+def test_a_ranker_with_a_bundle_is_not_called_a_list_that_no_bundle_holds() -> None:
+    """Through its index it has more than what is served, by exact search, by which is chosen, less."""
+    served = ServedRow(arm="soft", mode="ebr", index="tuned", recall=0.8)
+    assert "ranked" not in describe_served(served, VALIDATION, 10, LISTS)
