@@ -61,7 +61,7 @@ def describe_paper(
     page += [Paragraph(f"`{name}` was left out: {why}.") for name, why in (absent or {}).items()]
     missing = [f"{name} ({claims[name].asks})" for name in claims if name not in by_question]
     if missing:
-        page += [Heading("Not built"), Paragraph("; ".join(missing) + ".")]
+        page += [Heading("Not in these runs"), Paragraph("; ".join(missing) + ".")]
     return page
 
 

@@ -41,7 +41,7 @@ def test_a_line_for_each_question_and_the_features_that_real_logs_lack(tmp_path:
     assert "because it is planted" in text
     assert "`other` was left out: no file." in text
     assert "| P06, P08 | edges |" in text
-    assert "P02 (not-clicked impressions" in text[text.index("## Not built") :]
+    assert "P02 (not-clicked impressions" in text[text.index("## Not in these runs") :]
 
 
 def test_a_question_that_the_paper_does_not_ask_is_refused(tmp_path: Path) -> None:
