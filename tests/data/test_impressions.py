@@ -129,6 +129,17 @@ def test_only_clicks_are_logged(tmp_path: Path) -> None:
     assert len(tables["searches"]) == 6
 
 
+def test_a_click_without_a_document_is_a_lost_click(tmp_path: Path) -> None:
+    """It is no search without results: above max_dropped the log is refused."""
+    shown = SHOWN.replace("boot,1,1,phone", ",1,1,phone")
+    with pytest.raises(InputError, match=r"2 of 7 clicks would be dropped.*\n  document_id is missing: 2"):
+        extract_rows(flat(tmp_path / "in", shown), tmp_path / "out", BY_DAY)
+    extract_rows(flat(tmp_path / "in", shown, max_dropped=0.9), tmp_path / "lax", BY_DAY)
+    tables = json.loads((tmp_path / "lax" / "report.json").read_text())["tables"]
+    assert [(part["reason"], part["rows"]) for part in tables["results"]["dropped"]] == [("document_id is missing", 2)]
+    assert [part["rows"] for part in tables["impressions"]["dropped"]] == [1, 1]
+
+
 def test_documents_of_the_log(tmp_path: Path) -> None:
     """Without a catalogue the documents are those of the log, with their newest title."""
     titles = {"shoe": "Red shoe", "boot": "Boot", "hat": "Hat"}

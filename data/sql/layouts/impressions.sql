@@ -20,14 +20,14 @@ SELECT search_id, document_id,
 FROM (
     SELECT * REPLACE (CASE WHEN getvariable('has_clicked') THEN clicked ELSE true END AS clicked)
     FROM shown
-    WHERE document_id IS NOT NULL
+    WHERE document_id IS NOT NULL OR (getvariable('has_clicked') AND clicked)  -- a click on nothing is dropped as a click
 )
 GROUP BY search_id, document_id;
 
 INSERT INTO dropped
 SELECT 'impressions', 'document_id is missing: a search without results', count(*), min(shortened(query), 3)
 FROM shown
-WHERE document_id IS NULL;
+WHERE document_id IS NULL AND NOT (getvariable('has_clicked') AND coalesce(clicked, false));
 
 INSERT INTO dropped
 SELECT 'impressions', 'the same result again: on another page, or shown and then clicked', sum(copies - 1),
