@@ -171,6 +171,7 @@ def _flat(log: GivenTable, roles: Roles, catalogue: _Catalogue | None) -> Layout
     tables = {"impressions": GuessedTable(log, roles)}
     reasons = [f"impressions: {log.path} has a time, a query and a document in each row"]
     doubts = []
+    _refuse_unread_clicks(log, roles)
     if catalogue:
         roles.pop("title", None)
         tables["documents"] = catalogue.table
@@ -185,6 +186,17 @@ def _flat(log: GivenTable, roles: Roles, catalogue: _Catalogue | None) -> Layout
             "another by more than 30 minutes (search_gap_minutes)"
         )
     return LayoutGuess("impressions", tables, reasons, doubts)
+
+
+def _refuse_unread_clicks(log: GivenTable, roles: Roles) -> None:
+    """Raises InputError if a column is named as clicks and its values are none: each row, or another column, would
+    count as the clicks."""
+    named = [column for column in log.columns if folded(column) in NAMES["clicked"]]
+    if named and ("clicked" not in roles or roles["clicked"].column not in named):
+        raise InputError(
+            f"ebr init: column {named[0]!r} of {log.path} is named as clicks, and its values are not true and false, "
+            "or 1 and 0. Write it as such, or leave the column out if each row is a click"
+        )
 
 
 def _three_tables(

@@ -231,3 +231,16 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         write_text(tmp_path, "a.txt", "x")
         with pytest.raises(InputError, match=words):
             write_experiment([str(tmp_path / name)], tmp_path / "mine.yaml", False)
+
+
+@pytest.mark.parametrize("values", [("no", "yes"), (0, 3)])
+def test_a_column_of_clicks_with_other_values_is_refused(tmp_path: Path, values: tuple[Any, Any]) -> None:
+    """Otherwise each row, or the only other column of two values, would count as the clicks."""
+    shown = [row | {"is_click": values[row["is_click"]], "in_app": row["rank"] % 2} for row in log_rows()]
+    files = [
+        write_rows(tmp_path / "log.parquet", shown),
+        write_rows(tmp_path / "catalogue.parquet", catalogue_rows()),
+    ]
+    with pytest.raises(InputError, match=r"column 'is_click' of .*log\.parquet is named as clicks, and its values are"):
+        write_experiment(files, tmp_path / "mine.yaml", overwrite=False)
+    assert not (tmp_path / "mine.yaml").exists()
