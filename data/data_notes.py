@@ -30,6 +30,18 @@ def _null_texts(con: duckdb.DuckDBPyConnection) -> Iterator[str]:
 def _other_readings(findings: dict[str, Any]) -> Iterator[str]:
     if findings["shift"]:
         yield f"results.position: all {findings['lists']:,} lists begin at 0, so 1 is added to every position."
+    if findings["shared_positions"]:
+        yield (
+            f"results.position: {findings['shared_positions']:,} of {findings['lists']:,} lists have several documents "
+            "at one position, as where each page counts from 1. Such positions say nothing about the order of a list."
+        )
+    if findings["all_clicked"]:
+        yield "impressions: there is no column clicked, so each row is a click."
+    if findings["by_instant"]:
+        yield (
+            f"impressions: {findings['by_instant']:,} searches have no search_id, searcher_id or session_id. Only rows "
+            "of the same time are one search: later pages and clicks are searches of their own."
+        )
     if findings["blank_queries"]:
         yield (
             f"searches.query: {findings['blank_queries']:,} of {findings['searches']:,} searches have no query. They "

@@ -140,6 +140,23 @@ def test_a_click_without_a_document_is_a_lost_click(tmp_path: Path) -> None:
     assert [part["rows"] for part in tables["impressions"]["dropped"]] == [1, 1]
 
 
+def test_what_a_flat_log_lacks_is_noted(tmp_path: Path) -> None:
+    """Pages that count from 1 again, rows that only their time joins, and no column of clicks."""
+
+    def notes(name: str, shown: str, **settings: Any) -> str:
+        extract(flat(tmp_path / name, shown, **settings), BY_DAY, tmp_path / name / "log")
+        report = json.loads((tmp_path / name / "log" / "report.json").read_text())
+        return "\n".join(note["note"] for note in report["notes"])
+
+    plain, by_time = notes("plain", SHOWN.replace("boots,,", "boots,cay,")), "no search_id, searcher_id or session_id"
+    assert not any(words in plain for words in ("at one position", by_time, "each row is a click"))
+    assert f"impressions: 2 searches have {by_time}" in notes("nobody", SHOWN)
+    pages = SHOWN.replace("ann,hat,3", "ann,hat,1")
+    assert "1 of 8 lists have several documents at one position" in notes("pages", pages)
+    unclicked = {column: name for column, name in COLUMNS.items() if column != "clicked"}
+    assert "there is no column clicked, so each row is a click" in notes("clicks", SHOWN, columns=unclicked)
+
+
 def test_documents_of_the_log(tmp_path: Path) -> None:
     """Without a catalogue the documents are those of the log, with their newest title."""
     titles = {"shoe": "Red shoe", "boot": "Boot", "hat": "Hat"}

@@ -1,5 +1,6 @@
 -- A row is a result that was shown, or clicked; read_searched gives its search. Rows of the same result in a search become one.
 CREATE TABLE shown AS SELECT * FROM read_searched;
+SET VARIABLE by_instant = (SELECT count(DISTINCT search_id) FROM shown WHERE by_instant);
 
 CREATE VIEW raw_searches AS
 SELECT search_id, first.searched_at, first.query, first.searcher_id, first.session_id, first.topic, first.city,

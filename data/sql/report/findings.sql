@@ -2,6 +2,12 @@
 SELECT
     coalesce(getvariable('shift'), 0) AS shift,
     (SELECT count(DISTINCT search_row) FROM merged_results WHERE position IS NOT NULL) AS lists,
+    (
+        SELECT count(DISTINCT search_row)
+        FROM (SELECT search_row FROM merged_results WHERE position IS NOT NULL GROUP BY search_row, position HAVING count(*) > 1)
+    ) AS shared_positions,
+    coalesce(getvariable('by_instant'), 0) AS by_instant,
+    coalesce(NOT getvariable('has_clicked'), false) AS all_clicked,
     (SELECT count(*) FROM numbered_searches) AS searches,
     (SELECT count(*) FROM numbered_searches WHERE is_blank_query(query)) AS blank_queries,
     (SELECT count(*) FROM session_owners WHERE shared) AS shared_sessions,
