@@ -127,6 +127,8 @@ def _refuse_inconstant(con: duckdb.DuckDBPyConnection, where: str, nodes: list[N
                 f"{where}: {node['function_name']}() has another value each time. The result must be decided by the "
                 "files: derive the value from their columns, for example with hash()"
             )
+        if node.get("class") == "FUNCTION" and node["function_name"] == "age" and len(node["arguments"]) == 1:
+            raise InputError(f"{where}: age() of one time counts from today. Name both times, as in age(TIMESTAMP, ts)")
         if node.get("class") == "COLUMN_REF" and node["column_names"][-1].lower() in _CLOCKS:
             raise InputError(
                 f"{where}: {node['column_names'][-1]} has another value each time. The result must be decided by the "
