@@ -49,7 +49,7 @@ def band(figures: Sequence[float], mads: float, floor: float, searches: float = 
 def share_band(figures: Sequence[float], share: float) -> Band:
     """The band median · (1 ± share).
 
-    >>> around([90, 100, 120], share=0.5)
+    >>> share_band([90, 100, 120], share=0.5)
     Band(low=50.0, high=150.0, typical=100.0)
     """
     typical = float(np.median(figures))

@@ -38,8 +38,8 @@ def fit_examination(counts: ShuffledCounts) -> Examination:
     and have no low positions, hence an attraction for each length. The two steps alternate and each has a closed form;
     that of examined(p) is the isotonic regression of clicks per attraction shown. Empty if no such list was clicked.
 
-    >>> twice = Shuffled(np.array([1, 2]), np.array([2, 2]), np.array([10, 10]), np.array([8, 4]))
-    >>> estimate(twice).rates.tolist()
+    >>> twice = ShuffledCounts(np.array([1, 2]), np.array([2, 2]), np.array([10, 10]), np.array([8, 4]))
+    >>> fit_examination(twice).rates.tolist()
     [1.0, 0.5]
     """
     last = int(counts.positions.max(initial=0))

@@ -193,7 +193,7 @@ class Arm(Frozen):
 def overlay(base: Any, override: Any) -> Any:
     """base with override's values, key by key; an override of another `kind` replaces base as a whole.
 
-    >>> laid_over({"loss": {"kind": "triplet", "margin": 0.1}}, {"loss": {"margin": 0.3}})
+    >>> overlay({"loss": {"kind": "triplet", "margin": 0.1}}, {"loss": {"margin": 0.3}})
     {'loss': {'kind': 'triplet', 'margin': 0.3}}
     """
     if not isinstance(base, dict) or not isinstance(override, dict):
