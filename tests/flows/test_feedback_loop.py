@@ -24,6 +24,7 @@ from tasks.artifacts import artifacts
 from tasks.imported_ratings import imported_folder
 from tasks.tracking.runs import Outcome
 
+pytestmark = pytest.mark.more
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 HARD = {"random": 20, "offline_hard": 2}
 CHANGES: dict[str, Any] = {

@@ -42,6 +42,7 @@ from tasks.tracking.runs import Outcome
 from tests.flows.served_answers import check_answers
 
 TEST = [("split", "=", "test")]
+pytestmark = pytest.mark.more
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 RANKERS: dict[str, Any] = {
     "plain": {"of": "random", "depth": 50, "trees": 30, "leaf_rows": 20},
