@@ -21,7 +21,7 @@ import duckdb
 from data.damaged import is_unreadable, unreadable_message
 from data.experiment.log_config import DatedFiles, Sql, escape_glob
 from data.file_digests import DigestCache, Stat, digest_of, stat_of
-from data.layouts import LAYOUTS, TYPES, Columns, sources
+from data.layouts import TYPES, Columns, columns_of, sources
 from data.log_fingerprint import digest_source
 from data.reading import folder_columns_of, format_of, match_files, note_unread, open_file, share_folder_columns
 from data.renamed_columns import NO_RENAMES, Renames, refuse_missing, renames_of
@@ -86,7 +86,7 @@ def _list_table(con: duckdb.DuckDBPyConnection, logs: DatedFiles, table: str, ca
     if isinstance(path, Sql):
         return [_sql_file(logs, table, path, cache)]
     renames = renames_of(logs, table)
-    columns = {*_columns(logs.layout, table), *(name.lower() for name in renames.names.values())}
+    columns = {*columns_of(logs.layout, table), *(name.lower() for name in renames.names.values())}
     try:
         entries = _file_entries(con, table, path, cache)
     except (duckdb.Error, OSError) as error:
@@ -144,11 +144,6 @@ def _file_entries(
     return [(file, entry.digest, entry.stat) for file, entry in entries]
 
 
-def _columns(layout: str, table: str) -> Columns:
-    required, optional = LAYOUTS[layout][table]
-    return {**required, **optional}
-
-
 def read_file(raw: RawFile, folder: Path) -> None:
     """Write `rows.parquet`, the rows of the view `read_<table>` that come from the file, in order, and `facts.json`.
 
@@ -190,7 +185,7 @@ def _has_changed(raw: RawFile) -> bool:
 
 def _read(con: duckdb.DuckDBPyConnection, raw: RawFile, path: str, out: Path) -> PartitionFacts:
     con.execute(statement("read/macros"))
-    kinds = _columns(raw.layout, raw.table)
+    kinds = columns_of(raw.layout, raw.table)
     names, rows = open_file(con, raw.table, path, raw.form, kinds, raw.placed, raw.renames)
     con.execute(statement("write/rows", table=raw.table, out=literal(str(out))))
     nulls = con.execute(statement("read/list_null_texts")).fetchall()

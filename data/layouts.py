@@ -180,3 +180,9 @@ def labels(logs: AnyFiles) -> dict[str, str]:
         table: source if isinstance(source, str) else f"the result of logs.{table}.sql"
         for table, source in sources(logs).items()
     }
+
+
+def columns_of(layout: str, table: str) -> Columns:
+    """The columns of a table of a layout, the required ones first."""
+    required, optional = LAYOUTS[layout][table]
+    return {**required, **optional}
