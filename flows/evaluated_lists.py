@@ -41,16 +41,16 @@ def evaluate_run(
 
 
 def questions_of_run(spec: Experiment, served: ServedRow | None) -> dict[str, Comparison]:
-    """The questions of the file, and those of the report's first line: the row that is served against BM25, beside the
-    arms, and against the engine of today. A file's own question on BM25 stays as it is."""
+    """The questions of the file, and those of the report's first line: the row that is served, through its index, against
+    BM25, beside the arms, and against the engine of today. A file's own question on BM25 stays as it is."""
     if served is None:
         return spec.questions
     questions, generated = dict(spec.questions), against_bm25(spec).get(BM25)
     if generated and questions.get(BM25) == generated:
-        arms = tuple(dict.fromkeys([*generated.arms, served.row]))
+        arms = tuple(dict.fromkeys([*generated.arms, served.row, served.label]))
         questions[BM25] = generated.model_copy(update={"arms": arms})
     title, metric = "what is served against the engine of today", f"recall@{spec.evaluation.main_k}"
-    return questions | {LOGGED: Comparison(title=title, baseline=LOGGED, arms=(served.row,), metric=metric)}
+    return questions | {LOGGED: Comparison(title=title, baseline=LOGGED, arms=(served.label,), metric=metric)}
 
 
 def evaluate_on_validation(

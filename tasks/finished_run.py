@@ -6,7 +6,8 @@ from pydantic import Field
 
 from data.experiment.experiment_spec import Experiment
 from ebr_core.frozen import Frozen
-from ebr_core.search.modes import Mode, row_of
+from ebr_core.search.index_specs import OWN_INDEXES
+from ebr_core.search.modes import RERANKED, Mode, row_of
 from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun
 from tasks.evaluation_stage import EvaluatedList
@@ -55,6 +56,12 @@ class ServedRow(Frozen):
     def row(self) -> str:
         """The name of the row: the arm, its hybrid with BM25, the cascade or the ranker."""
         return row_of(self.arm, self.mode)
+
+    @property
+    def label(self) -> str:
+        """The row in a question, through the index that answers: everything@tuned."""
+        named = self.mode == RERANKED or self.index in OWN_INDEXES
+        return self.row if named else f"{self.row}@{self.index}"
 
 
 class FinishedRun(Frozen):

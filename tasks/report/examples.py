@@ -29,7 +29,8 @@ def find_examples(run: FinishedRun, results: RunResults) -> dict[str, Any]:
     Nothing is won or lost without a champion, or without BM25 to compare it with. Of several seeds the first is shown.
     """
     unanswered = extracted_log.read(run.log.folder, "unanswered", {"split": "test", "most": EXAMPLES}).to_pylist()
-    champion, reference = (_first_list(run, name) for name in (run.champion, REFERENCE))
+    champion = _first_list(run, run.champion, run.served.index if run.served else None)
+    reference = _first_list(run, REFERENCE)
     if champion is None or reference is None or champion == reference:
         return {"unanswered": unanswered}
     targets = main_targets(read_rows(results.folder / "results.parquet"))
@@ -50,11 +51,12 @@ def find_examples(run: FinishedRun, results: RunResults) -> dict[str, Any]:
     }
 
 
-def _first_list(run: FinishedRun, name: str | None) -> EvaluatedList | None:
-    """The list of a row with the first seed: that of an arm by exact search. None if it has none."""
+def _first_list(run: FinishedRun, name: str | None, index: str | None = None) -> EvaluatedList | None:
+    """The list of a row with the first seed: through this index, or else by exact search. None if it has none."""
     lists = [listed for listed in run.lists if listed.arm == name]
     lists = [listed for listed in lists if isinstance(load_retrieved(listed.rows), Retrieved)]
-    return min(lists, key=lambda listed: (listed.index not in OWN_INDEXES, listed.seed or 0), default=None)
+    preferred = [listed for listed in lists if listed.index == index] or lists
+    return min(preferred, key=lambda listed: (listed.index not in OWN_INDEXES, listed.seed or 0), default=None)
 
 
 def _paired(

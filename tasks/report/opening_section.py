@@ -11,8 +11,8 @@ from tasks.looks import describe_looks
 from tasks.report.answers import SETS, answers_to, for_whom, noise, widest
 from tasks.report.formats import share
 from tasks.report.page import Block, Bullets, Heading, Paragraph
-from tasks.report.recommendation import certainty, main_recalls, recommendation
-from tasks.report.result import Result, means
+from tasks.report.recommendation import certainty, recommendation, served_levels
+from tasks.report.result import Result
 from tasks.report.served_row import describe_served
 
 
@@ -58,7 +58,7 @@ def _source(result: Result) -> str:
 
 def _beside(result: Result) -> str:
     """The baselines, and the share of the oracle's recall that the champion reaches; empty without any of them."""
-    mean = means(main_recalls(result))
+    mean = served_levels(result)
     baselines = ", ".join(f"`{name}` {share(mean[name])}" for name in result.baselines if name in mean)
     sentences = [f"{result.recall.capitalize()} of the baselines: {baselines}."] if baselines else []
     best = mean.get(ORACLES[-1])

@@ -20,35 +20,37 @@ TOP = {1: "as the first result", 10: "among the first ten", 100: "among the firs
 
 
 def recommendation(result: Result) -> str:
-    """Use `everything`: it finds .871 of what searchers wanted among the first ten, .214 more than BM25 [+.190, +.238].
+    """Use `everything` through the index `tuned`: it finds .871 of what searchers wanted among the first ten, .214 more
+    than BM25 [+.190, +.238].
 
-    The champion, which validation chose, is recommended unless it is worse than BM25 or ties with it. Empty if no level
-    was measured.
+    The champion, which validation chose, is recommended unless it is worse than BM25 or ties with it. Its figures are
+    those of the lists that it answers with, through its index. Empty if no level was measured.
     """
-    levels = means(main_recalls(result))
+    levels = served_levels(result)
     champion = result.champion
     if champion == REFERENCE or champion not in levels:
         return _bm25_alone(result, levels)
     against = [_more(result, levels, name) for name in _yardsticks(result, levels)]
     found = f"finds {share(levels[champion])} of {_what(result)}" + "".join(f", {text}" for text in against[:1])
     found += "".join(f" and {text}" for text in against[1:])
-    row = difference_row(result, champion, REFERENCE)
+    row, label = champion_difference(result, REFERENCE), result.champion_label
+    used = f"`{champion}`" if label == champion else f"`{champion}` through the index `{str(label).partition('@')[2]}`"
     finding = row.finding if row else "better" if levels[champion] >= levels.get(REFERENCE, 0) else "worse"
     if finding == "better":
-        return f"Use `{champion}`: it {found}."
+        return f"Use {used}: it {found}."
     if finding == "worse":
         return f"Use BM25: `{champion}`, the best on validation, {found}."
     if finding == "equal":
         return f"Use BM25, which needs no training: `{champion}` ties with it; it {found}."
     few = "there are too few searchers for an interval"
     why = few if finding == "too few" else (row and row.open_because) or "the interval leaves open which is better"
-    return f"Use `{champion}`, but BM25 may do as well: it {found}; {why}."
+    return f"Use {used}, but BM25 may do as well: it {found}; {why}."
 
 
 def certainty(result: Result) -> str:
     """A sentence on the intervals of the first line; empty without any."""
     champion = result.champion
-    row = difference_row(result, champion, REFERENCE) if champion else None
+    row = champion_difference(result, REFERENCE)
     if champion is None or row is None:
         return ""
     return (
@@ -62,6 +64,23 @@ def difference_row(result: Result, arm: str, baseline: str) -> ResultRow | None:
     wanted = (arm, baseline, result.main, result.recall, WHOLE)
     rows = (row for row in result.rows if row.question is not None)
     return next((r for r in rows if (r.arm, r.baseline, r.targets, r.measure, r.slice) == wanted), None)
+
+
+def champion_difference(result: Result, baseline: str) -> ResultRow | None:
+    """The champion's difference to a baseline in the main recall, through the index that answers; None without one."""
+    label = result.champion_label
+    return difference_row(result, label, baseline) if label else None
+
+
+def served_levels(result: Result) -> dict[str, float]:
+    """The main recall of every row, the mean over seeds: of the champion through the index that answers, of an arm
+    otherwise by exact search, of a list through the index it has."""
+    levels, served = means(main_recalls(result)), result.served
+    if served and served.row in levels:
+        wanted = (None, result.main, result.recall, WHOLE, served.row, served.index)
+        rows = [r for r in result.rows if (r.question, r.targets, r.measure, r.slice, r.arm, r.index) == wanted]
+        levels |= means(rows) if rows else {}
+    return levels
 
 
 def main_recalls(result: Result) -> list[ResultRow]:
@@ -88,9 +107,8 @@ def _what(result: Result) -> str:
 
 def _more(result: Result, levels: dict[str, float], name: str) -> str:
     """.214 more than BM25 [+.190, +.238]: the champion's difference to another row, with the interval of a question."""
-    champion = str(result.champion)
-    row = difference_row(result, champion, name)
-    difference = row.difference if row else levels[champion] - levels[name]
+    row = champion_difference(result, name)
+    difference = row.difference if row else levels[str(result.champion)] - levels[name]
     sure = ends(row.family_low, row.family_high) if row else "(without an interval: no question compares them)"
     reasons = result.checks.get("undecidable", {}).get(name, {})
     if reason := reasons.get(result.main) or reasons.get(EVERY_SET):  # such as the clicks that the engine made itself

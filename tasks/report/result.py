@@ -159,6 +159,11 @@ class Result:
         name: str | None = self.run.get("champion")
         return name
 
+    @property
+    def champion_label(self) -> str | None:
+        """The champion in questions: with the index that answers, where it is served through one."""
+        return self.served.label if self.served else self.champion
+
     @cached_property
     def compared(self) -> dict[str, list[ResultRow]]:
         """The differences of each question over all searches, in the order of the experiment file, then the questions

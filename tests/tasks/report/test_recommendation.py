@@ -80,3 +80,14 @@ def test_a_list_through_an_index_of_its_own_can_be_the_champion() -> None:
     rows = [*LEVELS, a_level("hybrid", 0.9, index="tuned"), a_level("new", 0.7, index="tuned")]
     assert recommendation(a_result(rows, "hybrid")).startswith("Use `hybrid`: it finds .900")
     assert recommendation(a_result(rows)).startswith("Use `new`: it finds .871")  # by exact search
+
+
+def test_the_figures_are_those_of_the_index_that_answers() -> None:
+    run = {"champion": "new", "served": {"arm": "new", "mode": "ebr", "index": "tuned", "recall": 0.9}}
+    exact = a_difference(0.214, 0.19, 0.238, "better", question="bm25", baseline="bm25")
+    through = a_difference(0.203, 0.18, 0.226, "better", arm="new@tuned", question="bm25", baseline="bm25")
+    rows = [*LEVELS, a_level("new", 0.86, index="tuned"), a_level("new", 0.5, index="other"), exact, through]
+    assert recommendation(a_result(rows, run=run)) == (
+        "Use `new` through the index `tuned`: it finds .860 of what was clicked among the first ten, .203 more than BM25 "
+        "[+.180, +.226]."
+    )
