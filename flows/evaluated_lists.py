@@ -41,8 +41,8 @@ def evaluate_run(
 
 
 def questions_of_run(spec: Experiment, served: ServedRow | None) -> dict[str, Comparison]:
-    """The questions of the file, and those of the report's first line: the row that is served, through its index, against
-    BM25, beside the arms, and against the engine of today. A file's own question on BM25 stays as it is."""
+    """The questions of the file, and those of the report's first line: the row that is served, through its index,
+    against BM25, beside the arms, and against the engine of today. A file's own question on BM25 stays as it is."""
     if served is None:
         return spec.questions
     questions, generated = dict(spec.questions), against_bm25(spec).get(BM25)

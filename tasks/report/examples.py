@@ -33,7 +33,7 @@ def find_examples(run: FinishedRun, results: RunResults) -> dict[str, Any]:
     reference = _first_list(run, REFERENCE)
     if champion is None or reference is None or champion == reference:
         return {"unanswered": unanswered}
-    targets = main_targets(read_rows(results.folder / "results.parquet"))
+    targets = main_targets(read_rows(results.folder / "results.parquet", with_slices=False))
     paired = _paired(run, (champion, reference), targets, results)
     drawn = _draw(paired)
     shown = _describe(run, (champion, reference), targets, np.unique(np.concatenate(list(drawn.values()))))

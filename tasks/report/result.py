@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from functools import cached_property
 from math import isnan, nan
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
@@ -211,10 +212,23 @@ def read(run: Path) -> Result:
     )
 
 
-def read_rows(file: Path, split: str = "test") -> list[ResultRow]:
-    """The rows of a results.parquet on the test, or on another split; a null becomes the default of its field."""
-    lines = pq.read_table(file, filters=pc.field("split") == split).to_pylist()
-    return [ResultRow(**{name: value for name, value in line.items() if value is not None}) for line in lines]
+def read_rows(file: Path, split: str = "test", with_slices: bool = True) -> list[ResultRow]:
+    """The rows of a results.parquet on the test, or on another split; a null becomes the default of its field.
+
+    with_slices: False for the rows over all searches alone, which are few.
+    """
+    wanted = pc.field("split") == split
+    table = pq.read_table(file, filters=wanted if with_slices else wanted & (pc.field("slice") == WHOLE))
+    columns = [_filled(table, of_row) for of_row in fields(ResultRow)]
+    return [ResultRow(*line) for line in zip(*columns, strict=True)]
+
+
+def _filled(table: pa.Table, of_row: Field[Any]) -> list[Any]:
+    """The values of a column, or of one that an earlier version did not write, with the field's default for nulls."""
+    if of_row.name not in table.column_names:
+        return [of_row.default] * len(table)
+    values = table[of_row.name].to_pylist()
+    return values if of_row.default is None else [of_row.default if value is None else value for value in values]
 
 
 def main_targets(rows: list[ResultRow]) -> str:

@@ -92,11 +92,18 @@ def log_refit(run: RefitRun, experiment: Experiment, log: Log, rows: list[Result
 
 
 def _log_training(towers: TrainedTowers) -> None:
-    epochs = read_json(towers, "epochs.json")
+    epochs, parent = read_json(towers, "epochs.json"), mlflow.active_run()
+    assert parent is not None, "metrics need a run that is open"
     mlflow.set_tag("training_ended", read_json(towers, "trials.json")["ended"])
-    for epoch in epochs:
-        metrics = {f"epoch/{key}": value for key, value in epoch.items() if key != "epoch"}
-        mlflow.log_metrics(metrics, step=epoch["epoch"])
+    now = int(time.time() * 1000)
+    course = [
+        Metric(f"epoch/{key}", value, now, epoch["epoch"])
+        for epoch in epochs
+        for key, value in epoch.items()
+        if key != "epoch"
+    ]
+    for first in range(0, len(course), MOST_METRICS):
+        mlflow.MlflowClient().log_batch(parent.info.run_id, course[first : first + MOST_METRICS])
     mlflow.log_metrics({f"cost/{key}": value for key, value in read_json(towers, "costs.json").items()})
     mlflow.log_metrics({f"weight.{key}": value for key, value in read_json(towers, "weights.json").items()})
     mlflow.log_figure(plots.by_epoch(epochs), "plots/by_epoch.png")

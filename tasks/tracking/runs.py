@@ -53,7 +53,7 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
     """Write a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
     experiment_id, spec = open_experiment(run.experiment), run.spec
-    rows = read_rows(results.folder / "results.parquet")
+    rows = read_rows(results.folder / "results.parquet", with_slices=False)
     measured_arms = {row.arm for row in rows}
     champion, bundles = run.served.arm if run.served else None, {}
     if champion in run.bundles and not run.refit:

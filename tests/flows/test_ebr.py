@@ -407,7 +407,7 @@ def test_the_report_shows_searches_that_the_champion_won_and_lost(first: tuple[P
                 assert bool(hits) == (recall_of_list > 0)
                 assert all(title in search["targets"] for title in hits) or search["more_targets"]
     page = (outcome.report.folder / "report.html").read_text()
-    assert f"<strong>Use <code>{run['champion']}</code>: it finds" in page
+    assert f"<strong>Use <code>{run['champion']}</code> through the index <code>tuned</code>: it finds" in page
     client = MlflowClient()
     note = client.get_run(outcome.mlflow_run_id).data.tags["mlflow.note.content"]
     assert "Searches to look at" not in note  # the words of searchers are in the report alone

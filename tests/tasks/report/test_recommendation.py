@@ -88,6 +88,6 @@ def test_the_figures_are_those_of_the_index_that_answers() -> None:
     through = a_difference(0.203, 0.18, 0.226, "better", arm="new@tuned", question="bm25", baseline="bm25")
     rows = [*LEVELS, a_level("new", 0.86, index="tuned"), a_level("new", 0.5, index="other"), exact, through]
     assert recommendation(a_result(rows, run=run)) == (
-        "Use `new` through the index `tuned`: it finds .860 of what was clicked among the first ten, .203 more than BM25 "
-        "[+.180, +.226]."
+        "Use `new` through the index `tuned`: it finds .860 of what was clicked among the first ten, .203 more than "
+        "BM25 [+.180, +.226]."
     )
