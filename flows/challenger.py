@@ -10,35 +10,24 @@ from data.experiment.experiment_spec import Experiment
 from data.experiment.log_config import Split
 from ebr_core.errors import InputError
 from ebr_core.measure.promotion import ChampionComparison
-from ebr_core.search.index_specs import EXACT, Exact
 from ebr_core.training.arm_config import Arm
-from flows.arms import ArmRun, restrict_to_arm, train_run
-from flows.hybrids import ModelLists, choose_served, fuse_runs
-from flows.sources import EvalSets, Source, featurize, tune_terms
+from flows.arms import restrict_to_arm, train_run
+from flows.sources import EvalSets, Source, featurize
 from flows.submit import result, submit
-from flows.vectors import served_index
-from tasks.bundle_stages import bundle, tabulate
 from tasks.feature_stages import extract_columns, featurise_as, needs_columns, read_fitted
-from tasks.fusion_stages import fusion_depth, rank_terms
-from tasks.hybrid_stages import calibrate_radius
 from tasks.kinds import (
-    ChosenFusion,
     DayRecall,
     EvalSet,
-    ExtraColumns,
     FeatureSet,
-    ModelBundle,
     Partition,
-    ServedMode,
     SimulatedLog,
     TrainedTowers,
-    TunedBm25,
     Vectors,
 )
 from tasks.log_stages import contents_of, extract, files_of, sample
 from tasks.nights.day_checks import align_graph, compare_on_day, graphs_of, measure, warm_start
 from tasks.nights.night_records import Champion
-from tasks.retrieval_stages import build_index, embed_texts, retrieve
+from tasks.retrieval_stages import embed_texts
 
 
 class NightPlan(NamedTuple):
@@ -62,11 +51,11 @@ class Challenger(NamedTuple):
     vectors: Vectors  # of every document and the newest day's searches
 
 
-def read_day(plan: NightPlan, refused: tuple[date, ...]) -> tuple[Source, EvalSets]:
+def read_day(plan: NightPlan, refused: tuple[date, ...], arm: str) -> tuple[Source, EvalSets]:
     """The log up to the end of the newest day, without the refused days, and its sampled searches.
 
-    The newest day is the test; the validation days before it choose the epoch. Raises InputError if there are too few
-    days.
+    The newest day is the test; the validation days before it choose the epoch: their earlier half, if a ranker of the
+    arm learns from the later one. Raises InputError if there are too few days.
     """
     earlier_days = [day for day in plan.days if day < plan.day and day not in refused]
     validation_days = plan.spec.nightly.validation_days
@@ -89,11 +78,17 @@ def read_day(plan: NightPlan, refused: tuple[date, ...]) -> tuple[Source, EvalSe
     )
     log = result(submit(extract, (), files, split, contents_of(files, plan.parts), plan.parts))
     sizes = {"test": evaluation.searches, "validation": evaluation.validation_searches}
-    test, validation = (
-        result(submit(sample, (), log, part, size, judged_from, exclude=evaluation.exclude))
+    halved = any(ranker.of == arm for ranker in plan.spec.rankers.values())
+    if halved:
+        sizes["ranking"] = sizes["test"]
+    exclude = evaluation.exclude
+    searches = {
+        part: result(
+            submit(sample, (), log, part, size, judged_from, halved=halved and part != "test", exclude=exclude)
+        )
         for part, size in sizes.items()
-    )
-    return Source(log, plan.world, files), EvalSets(test, validation, None)
+    }
+    return Source(log, plan.world, files), EvalSets(searches["test"], searches["validation"], searches.get("ranking"))
 
 
 def train_challenger(
@@ -160,45 +155,3 @@ def compare_with_champions(
         for earlier_champion in earlier_champions
     ]
     return (comparison, *earlier_comparisons)
-
-
-def bundle_challenger(plan: NightPlan, source: Source, searches: EvalSets, challenger: Challenger) -> ModelBundle:
-    """The challenger as a bundle that answers queries over the documents of the newest day, with the served index, in
-    the mode that won on the validation days."""
-    arm, seed = plan.spec.arms[challenger.arm], plan.spec.seeds[0]
-    threads, index_spec, test = arm.training.threads, plan.spec.all_indexes[served_index(plan.spec)], searches.test
-    assert searches.validation is not None, "a night has validation days"
-    validation = submit(embed_texts, (), challenger.features, challenger.towers, searches.validation, threads)
-    index = submit(build_index, (), challenger.vectors, test, index_spec, threads, validation)
-    radius = submit(calibrate_radius, (), validation, searches.validation, threads)
-    bm25 = tune_terms(plan.spec, source, searches)
-    tables = submit(tabulate, (), source.log, test, bm25)
-    towers, vectors = [challenger.towers], challenger.vectors
-    fusion, mode = _choose_mode(plan, source, searches.validation, bm25, (challenger.arm, seed), validation, threads)
-    columns, facts = _columns_of(source, arm), (challenger.arm, seed, plan.spec.evaluation.ks)
-    return result(submit(bundle, (), tables, test, towers, vectors, index, radius, None, columns, fusion, mode, *facts))
-
-
-def _choose_mode(
-    plan: NightPlan,
-    source: Source,
-    validation: EvalSet,
-    bm25: TunedBm25,
-    run: ArmRun,
-    vectors: Vectors,
-    threads: int,
-) -> tuple[ChosenFusion, ServedMode]:
-    """(the weights of terms and embedding, the mode) that win on the validation days."""
-    spec, k = plan.spec, max(plan.spec.evaluation.ks)
-    index = submit(build_index, (*run, EXACT), vectors, validation, Exact(), threads)
-    terms = submit(rank_terms, ("validation",), source.log, validation, bm25, fusion_depth(spec.evaluation.ks))
-    own = submit(retrieve, (*run, "validation"), vectors, index, validation, k, threads)
-    modes = fuse_runs(spec, {run: ModelLists(vectors, index, own)}, validation, terms, {run: threads})[run]
-    return modes.weights, choose_served(spec, run, validation, own, modes)
-
-
-def _columns_of(source: Source, arm: Arm) -> list[ExtraColumns]:
-    """The columns of searches that the arm reads and no layout knows, if it reads any."""
-    if not needs_columns(arm.features):
-        return []
-    return [submit(extract_columns, (), source.files, source.log, contents_of(source.files), arm.features)]

@@ -67,8 +67,8 @@ def exact_lists(inputs: ListInputs, combined: dict[ListRun, RetrievedList]) -> d
     reordered: dict[str, Cascade | Ranker] = {**inputs.spec.cascades, **inputs.spec.rankers}
     for name, settings in reordered.items():
         by_exact = settings.model_copy(update={"index": EXACT})
-        is_exact = settings.index == EXACT
-        lists[name, seed] = combined[name, seed] if is_exact else _combined_list(inputs, name, by_exact, seed)
+        known = combined.get((name, seed)) if settings.index == EXACT else None
+        lists[name, seed] = known or _combined_list(inputs, name, by_exact, seed)
     return lists
 
 

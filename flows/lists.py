@@ -52,7 +52,7 @@ def retrieve_test(
     inputs = ListInputs(
         *(spec, source, "test", searches.test, vectors.test, vectors, indexes, radii, rerankers, bm25, baselines), k
     )
-    return Lists(baselines, _indexed(inputs, list(indexes)), combined_lists(inputs), indexes)
+    return Lists(baselines, indexed_lists(inputs, list(indexes)), combined_lists(inputs), indexes)
 
 
 def retrieve_validation(
@@ -77,7 +77,7 @@ def retrieve_validation(
         k,
     )
     runs = [(run, EXACT) for run in evaluated_runs(spec, vectors)]
-    return Lists(baselines, _indexed(inputs, runs), combined_lists(inputs), inputs.indexes)
+    return Lists(baselines, indexed_lists(inputs, runs), combined_lists(inputs), inputs.indexes)
 
 
 def retrieve_exact(
@@ -133,7 +133,7 @@ def _oracles(spec: Experiment, source: Source, test: EvalSet, k: int) -> dict[st
     return lists
 
 
-def _indexed(inputs: ListInputs, runs: list[tuple[ArmRun, str]]) -> dict[tuple[ArmRun, str], RetrievedList]:
+def indexed_lists(inputs: ListInputs, runs: list[tuple[ArmRun, str]]) -> dict[tuple[ArmRun, str], RetrievedList]:
     """Arms and ensembles, each through an index."""
     return {
         (run, name): submit(

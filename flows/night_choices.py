@@ -75,19 +75,6 @@ def _reordered(spec: Experiment) -> dict[str, str]:
     return cascades | {name: ranker.of for name, ranker in spec.rankers.items()}
 
 
-def describe_unrenewed(spec: Experiment, arm: str, mode: str | None) -> str:
-    """A sentence on the cascades and rankers of the arm, which nights do not renew; empty without any.
-
-    mode: that of the champion after the night; None without a champion.
-    """
-    names = [name for name, reordered in _reordered(spec).items() if reordered == arm]
-    if not names:
-        return ""
-    listed, verb = ", ".join(names), "is" if len(names) == 1 else "are"
-    sentence = f"{listed} {verb} not renewed at night: a night trains one arm, on all clicks but the newest"
-    return sentence + (f"; the champion answers in mode {mode}" if mode else "")
-
-
 def choose_training(
     plan: NightPlan, nights: list[Night], draft: Night, name: str, champion_recall: DayRecall | None
 ) -> str:

@@ -18,7 +18,6 @@ from ebr_core.errors import InputError
 from ebr_core.measure.promotion import promote
 from flows.challenger import (
     NightPlan,
-    bundle_challenger,
     compare_with_champions,
     measure_challenger,
     measure_champion,
@@ -26,7 +25,8 @@ from flows.challenger import (
     train_challenger,
 )
 from flows.ebr import DEFAULT
-from flows.night_choices import choose_arm, choose_days, choose_training, describe_unrenewed, recalls_of
+from flows.night_bundle import bundle_challenger
+from flows.night_choices import choose_arm, choose_days, choose_training, recalls_of
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER
 from flows.raw_files import partitions_of
@@ -49,7 +49,6 @@ from tasks.nights.night_records import (
 )
 from tasks.nights.notice import notify
 from tasks.partition_stage import days_of
-from tasks.served_models import mode_of_bundle
 from tasks.tracking.mlflow_store import refuse_untrackable, track_night
 
 
@@ -192,7 +191,7 @@ def _final_night(plan: NightPlan, nights: list[Night]) -> Night | None:
 def judge_day(plan: NightPlan, nights: list[Night], draft: Night, name: str) -> Night:
     """The night with its checks, measurements and decision; only artifacts are written."""
     champion, champions = draft.champion, champions_of(nights)
-    source, searches = read_day(plan, refused_days([night for night in nights if night.day != plan.day]))
+    source, searches = read_day(plan, refused_days([night for night in nights if night.day != plan.day]), name)
     night = check_figures(plan, source, draft)
     if night.decision == "refused":
         return _earlier_refusal(night, nights) or night
@@ -202,8 +201,10 @@ def judge_day(plan: NightPlan, nights: list[Night], draft: Night, name: str) -> 
     recall = measure_challenger(plan, searches.test, challenger)
     comparisons = compare_with_champions(plan, source, searches.test, recall, champion_recall, champions)
     promoted, reason = promote(comparisons[0] if comparisons else None, comparisons[1:], plan.spec.nightly.tolerance)
+    unrenewed = ""
     if promoted:
-        bundle = bundle_challenger(plan, source, searches, challenger)
+        bundle, reasons = bundle_challenger(plan, source, searches, challenger)
+        unrenewed = "; ".join(f"{name} was not renewed: {reason}" for name, reason in reasons.items())
         parts = {"log": source.log, "features": challenger.features, "towers": challenger.towers, "bundle": bundle}
         champion = Champion(day=plan.day, arm=name, **parts)
     return night.model_copy(
@@ -218,7 +219,7 @@ def judge_day(plan: NightPlan, nights: list[Night], draft: Night, name: str) -> 
             "champion_recall": float(recalls_of(champion_recall).mean()) if champion_recall else None,
             "against": comparisons,
             "champion": champion,
-            "unrenewed": describe_unrenewed(plan.spec, name, mode_of_bundle(champion.bundle) if champion else None),
+            "unrenewed": unrenewed,
         }
     )
 

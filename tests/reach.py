@@ -6,7 +6,9 @@ A digest that misses code is worse than one that holds too much: the stage would
 from __future__ import annotations
 
 import ast
+import dis
 import functools
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -54,6 +56,13 @@ def watched_stages() -> Iterator[None]:
         yield
 
 
+def _continues(frame: FrameType) -> bool:
+    """True for a generator that goes on, or is closed, as that of another stage is where garbage is collected."""
+    code, at = frame.f_code, frame.f_lasti
+    starts = (code.co_code[at], code.co_code[at + 1]) == (dis.opmap["RESUME"], 0)
+    return bool(code.co_flags & inspect.CO_GENERATOR) and not starts
+
+
 @contextmanager
 def recorded() -> Iterator[tuple[set[CodeType], set[str]]]:
     """(calls, files) of this thread and of threads that it starts in the block: the code objects of this project that
@@ -63,7 +72,8 @@ def recorded() -> Iterator[tuple[set[CodeType], set[str]]]:
 
     def record(frame: FrameType, _event: str, _value: object) -> None:  # for calls alone, because it returns None
         file = frame.f_code.co_filename
-        if file.startswith(_ROOMS) and file.endswith(".py"):  # a compiled template has its own path as file
+        is_ours = file.startswith(_ROOMS) and file.endswith(".py")  # a compiled template has its own path as file
+        if is_ours and not _continues(frame):
             calls.add(frame.f_code)
 
     _listen()

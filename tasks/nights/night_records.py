@@ -72,7 +72,9 @@ class Night(Frozen):
         (), description="comparisons with the champion, then with earlier ones if they were made"
     )
     champion: Champion | None = Field(None, description="the champion after this night")
-    unrenewed: str = Field("", description="what reorders the arm's lists in `ebr run`, but is not renewed at night")
+    unrenewed: str = Field(
+        "", description="cascades and rankers over the arm's lists that could not be renewed, and why"
+    )
 
 
 def folder_of(experiment: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ebr_core.search.modes import RERANKED, is_hybrid
+from ebr_core.search.modes import is_hybrid
 from tasks.finished_run import ServedRow
 from tasks.report.formats import share
 from tasks.report.result import ResultRow
@@ -22,16 +22,11 @@ def describe_served(served: ServedRow, validation: Iterable[ResultRow], k: int, 
     names, reasons = set(lists), served.refused
     better = {row.arm: row.value for row in measured if row.arm in {*names, *reasons} and row.value > served.recall}
     unserved = {name: value for name, value in better.items() if name in names}
-    readers = (
-        "search, serve, batch and export" if served.mode == RERANKED else "search, serve, batch, export and nights"
-    )
     sentence = (
-        f"{readers} answer with `{served.row}` through the index {served.index}: of all "
+        f"search, serve, batch, export and nights answer with `{served.row}` through the index {served.index}: of all "
         f"that a bundle can serve it has the highest recall@{k} on the validation, {share(served.recall)} by exact "
         "search."
     )
-    if served.mode == RERANKED:
-        sentence += " Nights renew one arm and answer with that."
     if unserved:
         values = ", ".join(f"`{name}` {share(value)}" for name, value in unserved.items())
         sentence += f" Higher there, but not served, because bundles hold no such list: {values}."

@@ -20,12 +20,12 @@ def test_what_is_better_but_not_served_is_named_with_the_reason() -> None:
     )
 
 
-def test_a_ranker_that_is_served_is_not_called_better_and_nights_are_left_out() -> None:
+def test_a_ranker_that_is_served_is_not_called_better() -> None:
     served = ServedRow(arm="ranked", mode="reranked", index="tuned", recall=0.84)  # by exact search
     assert describe_served(served, VALIDATION, 10, LISTS) == (
-        "search, serve, batch and export answer with `ranked` through the index tuned: of all that a bundle can serve "
-        "it has the highest recall@10 on the validation, .840 by exact search. Nights renew one arm and answer with "
-        "that. Higher there, but not served, because bundles hold no such list: `within` .900."
+        "search, serve, batch, export and nights answer with `ranked` through the index tuned: of all that a bundle "
+        "can serve it has the highest recall@10 on the validation, .840 by exact search. Higher there, but not served, "
+        "because bundles hold no such list: `within` .900."
     )
     assert is_served(served, "ranked", "tuned")
     assert not is_served(served, "ranked", "exact")
