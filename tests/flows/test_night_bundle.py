@@ -33,8 +33,8 @@ ARM: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def experiment(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An arm that has learned nothing, and what reorders its lists: a cascade with an arm that knows the places, one with
-    an ensemble, and a ranker."""
+    """An arm that has learned nothing, and what reorders its lists: a cascade with an arm that knows the places, one
+    with an ensemble, and a ranker."""
     folder = tmp_path_factory.mktemp("world")
     for _ in simulate(WORLD, folder / "log"):
         pass
