@@ -11,6 +11,7 @@ from data.experiment.log_config import AnyFiles, Beir, Esci, Ubi
 from data.judged_grades import refuse_unreached
 from data.layouts import labels
 from data.statements import set_variable, single_row, statement
+from data.weighted_actions import listed_actions, weights_of
 from ebr_core.errors import InputError
 
 _BLANK = "query is blank"
@@ -128,12 +129,12 @@ def _refuse_lost_clicks(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
 def _nothing_clicked(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> str:
     """The message for logs without a click, with the actions or labels that they have."""
     need = "Expected clicks: models are trained on them and measured by them"
+    if weights := weights_of(logs):
+        return _nothing_weighed(con, logs, list(weights))
     if not isinstance(logs, Ubi | Esci):
         return f"{source_of(logs, 'results')}: nothing was clicked: clicked is false in every row that is kept. {need}"
     values = con.execute(statement("clean/actions" if isinstance(logs, Ubi) else "clean/labels")).fetchall()
-    listed = ", ".join(f"{value} {rows:,}" for value, rows in values[:MOST_LISTED]) + (
-        ", …" if len(values) > MOST_LISTED else ""
-    )
+    listed = _listed(values)
     if isinstance(logs, Esci):
         return f"{source_of(logs, 'results')}: no label is E, which stands for a click. The labels are {listed}. {need}"
     if any(value in logs.click_actions for value, _ in values):
@@ -146,3 +147,23 @@ def _nothing_clicked(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> str:
         f"{source_of(logs, 'results')}: nothing was clicked: logs.click_actions is {', '.join(logs.click_actions)}, "
         f"and the actions are {listed}. Name those that are clicks in logs.click_actions"
     )
+
+
+def _nothing_weighed(con: duckdb.DuckDBPyConnection, logs: AnyFiles, weighed: list[str]) -> str:
+    """The message for logs without an action that has a weight, with the actions that they have."""
+    given = listed_actions(con)
+    message = f"{source_of(logs, 'results')}: logs.actions gives weights to {', '.join(weighed)}, "
+    if not given:
+        return message + "and no row has an action. Expected actions on results, or clicks without logs.actions"
+    if any(action in weighed for action, _ in given):
+        return (
+            message + f"and none of these is on a result that is kept. The actions are {_listed(given)}. Expected "
+            "actions on documents and searches of these logs"
+        )
+    return message + f"and the actions are {_listed(given)}. Give those that count a weight in logs.actions"
+
+
+def _listed(values: list[tuple[str, int]]) -> str:
+    """Values with their numbers of rows, as messages list them."""
+    text = ", ".join(f"{value} {rows:,}" for value, rows in values[:MOST_LISTED])
+    return text + (", …" if len(values) > MOST_LISTED else "")

@@ -7,19 +7,23 @@ from typing import Any
 import duckdb
 
 from data.data_notes import notes_of
+from data.experiment.log_config import AnyFiles
 from data.statements import statement
+from data.weighted_actions import count_actions
 
 
-def build_report(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
+def build_report(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> dict[str, Any]:
     """The report of a finished extraction, ready for JSON: counts are rows, shares lie in [0, 1], times are UTC.
 
     `tables`: rows read, kept and dropped with reasons; `time` and `cuts`: null if the layout has no time; `split`: its
     kind, or the column that gives it; `splits`: the contents of each part; `positions`: clicks by position, 1–10;
     `columns`: for each optional column the number of kept rows with a value, 0 if the column is absent;
-    `unread_columns`: the user's other columns of each table; `notes`: see `data.data_notes`; `cannot`: what is missing,
+    `actions`: see `data.weighted_actions.count_actions`, absent where no action has a weight; `unread_columns`: the
+    user's other columns of each table; `notes`: see `data.data_notes`; `cannot`: what is missing,
     and what cannot be answered without it.
     """
     totals = _rows(con, "report/totals")[0]
+    layout = logs.layout
     has_time = layout not in ("esci", "beir") and not totals["untimed"]
     splits = {row.pop("split"): row for row in _rows(con, "report/splits")}
     filled = _rows(con, "report/filled")[0]
@@ -36,6 +40,7 @@ def build_report(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
         "signed_in": totals["signed_in"],
         "several_clicks": totals["several_clicks"],
         "columns": columns,
+        **({"actions": actions} if (actions := count_actions(con, logs)) else {}),
         "unread_columns": _unread_columns(con),
         "notes": notes_of(con, has_time),
         "cannot": _unanswered(has_time, tables, columns, filled, "train" in splits),

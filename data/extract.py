@@ -43,6 +43,7 @@ from data.split_column import columns_for, open_untimed
 from data.split_log import check_given_split, split_searches
 from data.sql_result import read_path
 from data.statements import set_variable, statement
+from data.weighted_actions import keep_actions, name_actions, open_actions, weights_of
 from ebr_core.errors import InputError
 from ebr_core.text.folding import fold_queries
 
@@ -64,7 +65,8 @@ TablePartitions = Mapping[str, Sequence[Path]]  # table → its partitions, writ
 def extract(logs: AnyFiles, split: Split, folder: Path, partitions: TablePartitions | None = None) -> None:
     """Write documents, queries, searches, searchers, results, edges and judgements `.parquet` and `report.json`.
 
-    The schemas are those of `data.schemas`; edges and judgements are empty if the logs have none. The same logs and
+    The schemas are those of `data.schemas`; edges and judgements are empty if the logs have none. Where `logs.actions`
+    gives weights, `actions.parquet` has the actions on the clicked results. The same logs and
     split give the same bytes, whatever the order of rows and files and the number of threads. Relative paths start from
     the working directory. partitions: the partitions of all files of some tables, which are read in place of the files
     and give the same bytes.
@@ -83,12 +85,15 @@ def extract(logs: AnyFiles, split: Split, folder: Path, partitions: TablePartiti
             if isinstance(logs, Esci | Beir):
                 check_given_split(con, logs, split)
             clean(con, logs)
+            keep_actions(con, logs)
             split_searches(con, logs, split)
             _fold_queries(con)
             con.execute(statement("write/number"))
             for name, schema in OUTPUTS.items():
-                _write(con, name, schema, folder / f"{name}.parquet")
-            report = build_report(con, logs.layout)
+                _write(con, f"write/{name}", schema, folder / f"{name}.parquet")
+            if weights_of(logs):
+                _write(con, "actions/rows", schemas.ACTIONS, folder / schemas.ACTIONS_FILE)
+            report = build_report(con, logs)
         except duckdb.OutOfMemoryException as error:
             raise InputError(
                 f"extraction needs more memory than logs.memory_limit, {logs.memory_limit}: {error}\n"
@@ -127,13 +132,14 @@ def _read(
     for name, limit in (("longest_id", LONGEST_ID), ("longest_query", LONGEST_QUERY), ("longest_text", LONGEST_TEXT)):
         set_variable(con, name, limit)
     names = _open_tables(con, logs, split, partitions, scratch)
+    open_actions(con, logs)
     set_variable(con, "first_time", datetime(1970, 1, 1 if isinstance(logs, Esci | Beir) else 2))
     set_variable(con, "keep_blank", logs.blank_queries == "kept")
     match logs:
         case Impressions():
             _describe_impressions(con, logs, names)
         case Ubi():
-            set_variable(con, "click_actions", list(logs.click_actions))
+            set_variable(con, "click_actions", list(logs.actions or logs.click_actions))
         case Esci():
             set_variable(con, "version", logs.version)
             set_variable(con, "locales", list(logs.locales))
@@ -145,6 +151,7 @@ def _read(
         case _:
             assert_never(logs)
     con.execute(statement(f"layouts/{logs.layout}"))
+    name_actions(con, logs)
     open_untimed(con, logs, split)
 
 
@@ -180,7 +187,7 @@ def _describe_impressions(con: duckdb.DuckDBPyConnection, logs: Impressions, nam
             "a catalogue with document_id and title as logs.documents, or the column with the title of each result"
         )
     set_variable(con, "has_documents", logs.documents is not None)
-    set_variable(con, "has_clicked", has_column("clicked", names["impressions"], renames))
+    set_variable(con, "has_clicked", bool(logs.actions) or has_column("clicked", names["impressions"], renames))
     set_variable(con, "search_gap", logs.search_gap_minutes)
     con.execute(statement("layouts/impression_searches"))
 
@@ -191,6 +198,8 @@ def _narrow(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split) -> Non
     set_variable(con, "until", split.until)
     set_variable(con, "without", list(split.without))
     con.execute(statement("read/narrow"))
+    if weights_of(logs):
+        con.execute(statement("actions/narrow"))
 
 
 def require_times(logs: AnyFiles) -> DatedFiles:
@@ -226,9 +235,9 @@ def _fold_queries(con: duckdb.DuckDBPyConnection) -> None:
             con.from_arrow(folded).insert_into("query_forms")
 
 
-def _write(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, path: Path) -> None:
+def _write(con: duckdb.DuckDBPyConnection, query: str, schema: pa.Schema, path: Path) -> None:
     # Not DuckDB's COPY, which declares every column nullable and chooses the row groups itself.
-    batches = con.sql(statement(f"write/{name}")).to_arrow_reader(ROWS_PER_GROUP)
+    batches = con.sql(statement(query)).to_arrow_reader(ROWS_PER_GROUP)
     with pq.ParquetWriter(path, schema) as writer:
         for batch in batches:
             table = pa.Table.from_batches([batch]).cast(schema)

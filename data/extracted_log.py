@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 
 from data.experiment.log_config import escape_glob
 from data.judged_grades import refuse_unreached
-from ebr_core.arrays import Int32, Int64
+from data.schemas import ACTIONS_FILE
+from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.rerank.examination import ShuffledCounts
-from ebr_core.scratch import BLOCK_ROWS, IN_RAM, Scratch
+from ebr_core.scratch import BLOCK_ROWS, IN_RAM, Scratch, pieces
 from ebr_core.text.spelling import near_known
 from ebr_core.training.positives import RecoveredPairs, ShownResults
 
@@ -45,6 +46,11 @@ def connect(folder: Path, halved: bool = False, scratch: Scratch = IN_RAM) -> du
     for table in TABLES:
         connection.from_parquet(escape_glob(str(folder / f"{table}.parquet"))).create_view(table)
     connection.from_parquet(escape_glob(str(folder / "searches.parquet"))).create_view("every_search")
+    if (folder / ACTIONS_FILE).exists():
+        connection.from_parquet(escape_glob(str(folder / ACTIONS_FILE))).create_view("actions")
+        connection.execute(_sql("weighted_clicks"))
+    else:
+        connection.execute(_sql("clicks_alone"))
     connection.execute(_sql("usable_searches"))
     if halved:
         connection.execute(_sql("halves"))
@@ -85,6 +91,27 @@ def read_shown(folder: Path, scratch: Scratch = IN_RAM) -> ShownResults:
         return ShownResults(*scratch.columns(parts, np.int32, np.int32, np.bool_, np.int32, np.int32))
 
 
+def read_weights(folder: Path, actions: tuple[str, ...], scratch: Scratch = IN_RAM) -> Float32 | None:
+    """(R,) the weight of each result of `read_shown`: the largest of its actions, or of those that are named, 0 without
+    one. None if the log has clicks alone.
+
+    Raises InputError, which lists the actions, if no result of the training window has one that is named.
+    """
+    if not (folder / ACTIONS_FILE).exists():
+        return None
+    with connect(folder, scratch=scratch) as connection:
+        batches = connection.sql(_sql("shown_weights"), params={"actions": list(actions)}).to_arrow_reader(BLOCK_ROWS)
+        weights = scratch.column((batch["weight"].to_numpy() for batch in batches), np.float32)
+        if actions and not any(part.any() for part in pieces(weights)):
+            given = run_query(connection, "training_actions").to_pylist()
+            listed = ", ".join(f"{row['action']} {row['results']:,}" for row in given)
+            raise InputError(
+                f"positives.actions: no result of the training window has the action {' or '.join(actions)}; the "
+                f"actions there are {listed or 'none'}. Name some of these, or leave positives.actions out"
+            )
+    return weights
+
+
 def read_clicks(folder: Path, documents: int) -> Int64:
     """(N,) clicks of each document in the training window."""
     table = read(folder, "clicks")
@@ -96,9 +123,9 @@ def read_clicks(folder: Path, documents: int) -> Int64:
 def read_recovered(folder: Path) -> RecoveredPairs:
     """The failed searches of the training window and the clicks that followed them, of the extracted log in folder."""
     table = read(folder, "recovered")
-    return RecoveredPairs(
-        *(row_numbers(table, column) for column in ("search_row", "document_row", "query_row", "searcher_row"))
-    )
+    weights = table["weight"].to_numpy() if (folder / ACTIONS_FILE).exists() else None
+    names = ("search_row", "document_row", "query_row", "searcher_row")
+    return RecoveredPairs(*(row_numbers(table, column) for column in names), weights)
 
 
 def read_shuffled(folder: Path) -> ShuffledCounts:

@@ -21,7 +21,7 @@ import duckdb
 from data.damaged import is_unreadable, unreadable_message
 from data.experiment.log_config import DatedFiles, Sql, escape_glob
 from data.file_digests import DigestCache, Stat, digest_of, stat_of
-from data.layouts import TYPES, Columns, columns_of, sources
+from data.layouts import TYPES, Columns, acted_table, columns_of, sources, table_columns
 from data.log_fingerprint import digest_source
 from data.reading import folder_columns_of, format_of, match_files, note_unread, open_file, share_folder_columns
 from data.renamed_columns import NO_RENAMES, Renames, refuse_missing, renames_of
@@ -61,6 +61,7 @@ class RawFile(Frozen):
     path: str
     renames: Renames  # of the columns of its table
     sql: Sql | None = None  # whose result these rows are
+    acted: bool = False  # True if its column `action` is read, because actions have weights
     stat: Stat | None  # when the digest was computed; None: a URL
     threads: int
     memory_limit: str
@@ -69,6 +70,7 @@ class RawFile(Frozen):
         """The settings that decide the rows: not the location of the file, nor the speed at which it is read."""
         fields = {"layout", "table", "digest", "form", "packed", "places"}
         settings = {key: value for key, value in self.model_dump(mode="json").items() if key in fields}
+        settings |= {"acted": True} if self.acted else {}
         return settings | ({"columns": self.renames.names} if self.renames.names else {})
 
 
@@ -86,7 +88,7 @@ def _list_table(con: duckdb.DuckDBPyConnection, logs: DatedFiles, table: str, ca
     if isinstance(path, Sql):
         return [_sql_file(logs, table, path, cache)]
     renames = renames_of(logs, table)
-    columns = {*columns_of(logs.layout, table), *(name.lower() for name in renames.names.values())}
+    columns = {*columns_of(logs, table), *(name.lower() for name in renames.names.values())}
     try:
         entries = _file_entries(con, table, path, cache)
     except (duckdb.Error, OSError) as error:
@@ -107,6 +109,7 @@ def _list_table(con: duckdb.DuckDBPyConnection, logs: DatedFiles, table: str, ca
             renames=renames,
             path=file,
             stat=stat,
+            acted=table == acted_table(logs),
             threads=logs.threads,
             memory_limit=logs.memory_limit,
         )
@@ -128,6 +131,7 @@ def _sql_file(logs: DatedFiles, table: str, sql: Sql, cache: DigestCache) -> Raw
         path=f"the result of logs.{table}.sql",
         sql=sql,
         stat=None,
+        acted=table == acted_table(logs),
         threads=logs.threads,
         memory_limit=logs.memory_limit,
     )
@@ -185,7 +189,8 @@ def _has_changed(raw: RawFile) -> bool:
 
 def _read(con: duckdb.DuckDBPyConnection, raw: RawFile, path: str, out: Path) -> PartitionFacts:
     con.execute(statement("read/macros"))
-    kinds = columns_of(raw.layout, raw.table)
+    required, optional = table_columns(raw.layout, raw.table, raw.acted)
+    kinds = {**required, **optional}
     names, rows = open_file(con, raw.table, path, raw.form, kinds, raw.placed, raw.renames)
     con.execute(statement("write/rows", table=raw.table, out=literal(str(out))))
     nulls = con.execute(statement("read/list_null_texts")).fetchall()

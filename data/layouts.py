@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from data.experiment.log_config import AnyFiles, Source
+from data.experiment.log_config import AnyFiles, DatedFiles, Source
 
 Kind = Literal["id", "text", "label", "time", "flag", "whole", "number", "object", "list", "type", "values"]
 Columns = dict[str, Kind]
@@ -168,6 +168,29 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
 }
 
 
+# The table with the column of actions; in UBI it is there anyway.
+ACTED: dict[str, str] = {"tables": "results", "impressions": "impressions"}
+
+
+def acted_table(logs: AnyFiles) -> str | None:
+    """The table whose column `action` is read, because `actions` gives weights; None if none is."""
+    return ACTED.get(logs.layout) if isinstance(logs, DatedFiles) and logs.actions else None
+
+
+def table_columns(layout: str, table: str, acted: bool) -> tuple[Columns, Columns]:
+    """(required columns, optional columns) of a table. acted: `action` is required in place of `clicked`."""
+    required, optional = LAYOUTS[layout][table]
+    if not acted:
+        return required, optional
+    others = {column: kind for column, kind in required.items() if column != "clicked"}
+    return {**others, "action": "label"}, {"clicked": "flag", **optional}
+
+
+def tables_of(logs: AnyFiles) -> dict[str, tuple[Columns, Columns]]:
+    """Table → (required columns, optional columns), with the column of actions where these have weights."""
+    return {table: table_columns(logs.layout, table, table == acted_table(logs)) for table in LAYOUTS[logs.layout]}
+
+
 def sources(logs: AnyFiles) -> dict[str, Source]:
     """Table → its path, as written, or its SQL, for the tables that the user has."""
     fields = {table: getattr(logs, table) for table in LAYOUTS[logs.layout]}
@@ -182,7 +205,7 @@ def labels(logs: AnyFiles) -> dict[str, str]:
     }
 
 
-def columns_of(layout: str, table: str) -> Columns:
-    """The columns of a table of a layout, the required ones first."""
-    required, optional = LAYOUTS[layout][table]
+def columns_of(logs: AnyFiles, table: str) -> Columns:
+    """The columns of a table, the required ones first."""
+    required, optional = tables_of(logs)[table]
     return {**required, **optional}

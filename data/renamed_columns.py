@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from data.experiment.log_config import AnyFiles
-from data.layouts import LAYOUTS, Columns, columns_of
+from data.layouts import Columns, columns_of, tables_of
 from ebr_core.errors import InputError
 
 FileColumns = dict[str, tuple[str, str]]  # name in lower case → (name as written, DuckDB type)
@@ -43,7 +43,7 @@ def renames_of(logs: AnyFiles, table: str) -> Renames:
     """The names of a table's columns. A name given for the table comes before one given for every table."""
     if not logs.columns:
         return NO_RENAMES
-    columns = columns_of(logs.layout, table)
+    columns = columns_of(logs, table)
     of_table = logs.columns.get(table, {})
     own = dict(of_table) if isinstance(of_table, dict) else {}
     shared = {
@@ -120,7 +120,7 @@ def refuse_unused(logs: AnyFiles, names: Mapping[str, Collection[str]]) -> None:
     names: table → the columns of its files.
     """
     for column, name in logs.columns.items():
-        tables = [table for table in names if column in columns_of(logs.layout, table)]
+        tables = [table for table in names if column in columns_of(logs, table)]
         if isinstance(name, str) and not any(name.lower() in map(str.lower, names[table]) for table in tables):
             columns = "; ".join(f"{table}: {', '.join(names[table])}" for table in tables)
             raise InputError(
@@ -130,8 +130,8 @@ def refuse_unused(logs: AnyFiles, names: Mapping[str, Collection[str]]) -> None:
 
 def column_problems(logs: AnyFiles) -> list[str]:
     """The keys of `columns` that are neither columns nor tables of the layout, or tables that the logs do not have."""
-    tables = LAYOUTS[logs.layout]
-    known = list(dict.fromkeys(column for table in tables for column in columns_of(logs.layout, table)))
+    tables = tables_of(logs)
+    known = list(dict.fromkeys(column for table in tables for column in columns_of(logs, table)))
     problems = []
     for key, name in logs.columns.items():
         if isinstance(name, str):
@@ -140,7 +140,7 @@ def column_problems(logs: AnyFiles) -> list[str]:
             given = [table for table in tables if getattr(logs, table) is not None]
             problems.append(f"logs.columns.{key}: these logs have no table {key!r}; allowed: {', '.join(given)}")
         else:
-            columns = list(columns_of(logs.layout, key))
+            columns = list(columns_of(logs, key))
             for column, own in name.items():
                 problems += _unknown(f"logs.columns.{key}.{column}", column, own, columns)
     return problems

@@ -10,6 +10,7 @@ def describe(report: dict[str, Any]) -> str:
     parts = [
         _tables(report["tables"]),
         _dropped(report["tables"]),
+        _actions(report.get("actions", [])),
         _notes(report["notes"]),
         _time(report),
         _splits(report["splits"]),
@@ -34,7 +35,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> str:
 
 
 def _tables(tables: dict[str, Any]) -> str:
-    order = ("searches", "results", "documents", "edges", "judgements", "events", "impressions")
+    order = ("searches", "results", "documents", "edges", "judgements", "events", "impressions", "actions")
     rows: list[tuple[str, ...]] = [("table", "read", "kept", "dropped")]
     for name in order:
         if name in tables and tables[name]["read"]:
@@ -51,6 +52,18 @@ def _dropped(tables: dict[str, Any]) -> str:
         for dropped in table["dropped"]
     ]
     return "\n".join(["Dropped", *lines]) if lines else "Nothing was dropped."
+
+
+def _actions(actions: list[dict[str, Any]]) -> str:
+    """A line for each action: its weight, its rows in the logs, the results that have it, the target set."""
+    if not actions:
+        return ""
+    rows: list[tuple[str, ...]] = [("action", "weight", "rows", "results", "targets")]
+    for action in actions:
+        weight = f"{action['weight']:g}" if action["weight"] is not None else "none: left out"
+        results = f"{action['results']:,}" if action["weight"] is not None else "–"
+        rows.append((action["action"], weight, f"{action['rows']:,}", results, action["targets"] or "–"))
+    return _aligned(rows)
 
 
 def _notes(notes: list[dict[str, str | None]]) -> str:

@@ -65,6 +65,17 @@ RESULTS = pa.schema(
     ]
 )
 
+ACTIONS_FILE = "actions.parquet"  # only where logs.actions gives weights
+ACTIONS = pa.schema(
+    [
+        pa.field("search_row", pa.int32(), nullable=False),  # of a clicked result
+        pa.field("document_row", pa.int32(), nullable=False),
+        pa.field("action", pa.string(), nullable=False),
+        pa.field("target_set", pa.string(), nullable=False),
+        pa.field("weight", pa.float64(), nullable=False),
+    ]
+)
+
 EDGES = pa.schema(
     [
         pa.field("source_row", pa.int32(), nullable=False),  # into searchers or documents, by source_type

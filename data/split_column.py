@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from data.experiment.log_config import AnyFiles, Split, Tables
-from data.layouts import LAYOUTS, Columns, labels
+from data.layouts import Columns, labels, tables_of
 from data.statements import identifier, set_variable, single_row, statement
 from ebr_core.errors import InputError
 
@@ -19,7 +19,7 @@ def columns_for(logs: AnyFiles, split: Split) -> dict[str, tuple[Columns, Column
 
     Raises InputError if the layout has no searches table, of which `split.by` is a column.
     """
-    columns = LAYOUTS[logs.layout]
+    columns = tables_of(logs)
     if split.by and not isinstance(logs, Tables):
         raise InputError(
             f"split.by: the layout is {logs.layout}. Only searches of the layout tables have such a column"

@@ -12,6 +12,7 @@ from data.extract import extract as extract_logs
 from data.file_digests import DigestCache, extend_digest_cache, read_digest_cache
 from data.layouts import labels, sources
 from data.log_fingerprint import fingerprint
+from data.schemas import ACTIONS_FILE
 from data.world.simulate import simulate
 from data.world.world_config import World
 from ebr_core.errors import InputError
@@ -107,6 +108,8 @@ def join_validation(folder: Path, log: Log) -> None:
     for table in extracted_log.TABLES:
         if table != "searches":
             link(log.folder / f"{table}.parquet", folder / f"{table}.parquet")
+    if (log.folder / ACTIONS_FILE).exists():
+        link(log.folder / ACTIONS_FILE, folder / ACTIONS_FILE)
     extracted_log.join_validation(log.folder, folder)
 
 

@@ -113,8 +113,10 @@ def read_pairs(
     scratch: Scratch = IN_RAM,
 ) -> tuple[Pairs, KnownPositives]:
     """(the training pairs, the documents that must not be their negatives); both lie in scratch."""
-    logged = extracted_log.read_shown(log.folder, scratch), extracted_log.read_recovered(log.folder)
-    return select_pairs(*logged, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
+    weights = extracted_log.read_weights(log.folder, positives.actions, scratch)
+    shown = extracted_log.read_shown(log.folder, scratch)._replace(weights=weights)
+    recovered = extracted_log.read_recovered(log.folder)
+    return select_pairs(shown, recovered, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
 
 
 def read_rated(log: Log, rated: list[RatedResults], ratings: Ratings | None, seed: int) -> RatedPairs | None:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from data.experiment.action_weights import ActionWeight, refuse_names
 from data.world.world_config import World
 from ebr_core.frozen import Frozen
 
@@ -111,7 +112,27 @@ class _Files(_Reading):
         return super().identity_settings() | ({"columns": columns} if columns else {})
 
 
-class Tables(_Files):
+class _Acted(_Files):
+    """Settings of layouts whose logs may hold several actions."""
+
+    actions: dict[str, ActionWeight] = Field(
+        {},
+        description="the weight of each action on a result, as in {click: 1, cart: 3, purchase: 5}, named as in the "
+        "column action (in UBI action_name); actions without a weight are counted and left out; {}: clicks alone",
+    )
+
+    @field_validator("actions")
+    @classmethod
+    def _no_other_meaning(cls, actions: dict[str, float]) -> dict[str, float]:
+        refuse_names(actions)
+        return actions
+
+    def identity_settings(self) -> dict[str, object]:
+        """The settings that decide the extracted tables, among them the weights of actions."""
+        return super().identity_settings() | ({"actions": dict(sorted(self.actions.items()))} if self.actions else {})
+
+
+class Tables(_Acted):
     """Five plain tables: searches, results, documents and, optionally, edges and judgements."""
 
     layout: Literal["tables"]
@@ -122,7 +143,7 @@ class Tables(_Files):
     judgements: Source | None = None
 
 
-class Ubi(_Files):
+class Ubi(_Acted):
     """OpenSearch User Behavior Insights."""
 
     layout: Literal["ubi"]
@@ -131,11 +152,17 @@ class Ubi(_Files):
     documents: Source
     judgements: Source | None = None
     click_actions: tuple[str, ...] = Field(
-        ("click",), min_length=1, description="the action_names that count as clicks"
+        ("click",), min_length=1, description="the action_names that count as clicks, if actions gives no weights"
     )
 
+    @model_validator(mode="after")
+    def _one_way(self) -> Ubi:
+        if self.actions and "click_actions" in self.model_fields_set:
+            raise ValueError("click_actions and actions both say which actions count; leave click_actions out")
+        return self
 
-class Impressions(_Files):
+
+class Impressions(_Acted):
     """One flat table with a row for each result that was shown, or clicked, and the catalogue beside it."""
 
     layout: Literal["impressions"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from ebr_core.arrays import Bool, Float64, Int32, Int64
+from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
 from ebr_core.parallel import parallel
 from ebr_core.scratch import count_values
 from ebr_core.training.pair_config import NegativeMix
@@ -37,6 +37,7 @@ class Batch(NamedTuple):
     allowed: Bool  # (B, B + R + M) columns: the batch's documents, the pool, the memory; False: a known positive
     mix: NegativeMix
     twice: bool = False  # True if the batch's documents are embedded a second time, in full, as negatives of the others
+    weights: Float32 | None = None  # (B,) of the pairs; None: all 1
     is_new: bool = False  # True if no step has seen its pairs, so that the weights of the tower's groups learn from it
 
 
@@ -132,7 +133,7 @@ def batches(
         pair_negatives, pair_negative_mask = _draw_pair_negatives(pairs, source, rows, mix, rng)
         yield Batch(
             pairs.search_rows[rows], pairs.document_rows[rows], pool, memory_rows, pair_negatives, pair_negative_mask,
-            allowed, mix,
+            allowed, mix, weights=None if pairs.weights is None else pairs.weights[rows],
         )  # fmt: skip
         memory_rows = (
             np.concatenate([memory_rows, pairs.document_rows[rows]])[-mix.memory :] if mix.memory else memory_rows

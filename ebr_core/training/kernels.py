@@ -27,7 +27,7 @@ _SPAN = np.float32(80)  # within this range, the greatest possible logit serves 
 class FusedLoss(NamedTuple):
     """A loss and its gradient; ∂loss/∂(negatives' similarities) has overwritten the similarities."""
 
-    loss: float  # mean over the batch
+    loss: float  # mean over the batch, each pair's times its weight
     active: float  # share of the counted negatives that are active
     negative_cosine: float  # mean over the counted negatives
     by_positive: Float32  # (B,) ∂loss/∂(positive's similarity)
@@ -51,9 +51,16 @@ def _exp(x):  # type: ignore[no-untyped-def]
     return series * np.int32(exponent << np.int32(23)).view(np.float32)
 
 
+@njit(cache=True)
+def _times(value, weight):  # type: ignore[no-untyped-def]
+    """value · weight, rounded as one product, because a weight of 1 must change no byte: sums in any order could join
+    the weight to other factors."""
+    return value * weight
+
+
 @parallel("similarity", fastmath=_FAST)
 def _softmax(  # type: ignore[no-untyped-def]
-    similarity, positive, negative_mask, negative_logit_shift, positive_logit_shift, scale, stats, by_positive
+    similarity, positive, negative_mask, negative_logit_shift, positive_logit_shift, scale, weights, stats, by_positive
 ):
     """Fill stats (B, 4) with each row's loss, active negatives, counted negatives and sum of their similarities."""
     b, m = similarity.shape
@@ -71,11 +78,12 @@ def _softmax(  # type: ignore[no-untyped-def]
             row[j] = value
             total += value
         normaliser = total + _exp(positive_logit - top)
-        step, bound, active = scale / (normaliser * np.float32(b)), np.float32(0.01) * normaliser, np.float32(0)
+        step = _times(scale / (normaliser * np.float32(b)), weights[i])
+        bound, active = np.float32(0.01) * normaliser, np.float32(0)
         for j in range(m):
             active += np.float32(1) if row[j] > bound else np.float32(0)
             row[j] *= step
-        stats[i, 0] = np.log(normaliser) + top - positive_logit
+        stats[i, 0] = _times(np.log(normaliser) + top - positive_logit, weights[i])
         stats[i, 1], stats[i, 2], stats[i, 3] = active, negative_count, cosine_sum
         by_positive[i] = -total * step
 
@@ -103,10 +111,10 @@ def _near_top(row, mask, negative_logit_shift, scale, positive_logit):  # type: 
 
 
 @parallel("similarity", fastmath=_FAST)
-def _triplet(similarity, positive, negative_mask, margin, stats, by_positive):  # type: ignore[no-untyped-def]
+def _triplet(similarity, positive, negative_mask, margin, weights, stats, by_positive):  # type: ignore[no-untyped-def]
     b, m = similarity.shape
-    step = np.float32(1) / np.float32(b)
     for i in prange(b):
+        step = _times(np.float32(1) / np.float32(b), weights[i])
         row, mask, bound = similarity[i], negative_mask[i], positive[i] - margin
         loss, active, negative_count, cosine_sum = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
         for j in range(m):
@@ -118,7 +126,8 @@ def _triplet(similarity, positive, negative_mask, margin, stats, by_positive):  
             loss += is_active * violation
             active += is_active
             row[j] = is_active * step
-        stats[i, 0], stats[i, 1], stats[i, 2], stats[i, 3] = loss, active, negative_count, cosine_sum
+        stats[i, 0] = _times(loss, weights[i])
+        stats[i, 1], stats[i, 2], stats[i, 3] = active, negative_count, cosine_sum
         by_positive[i] = -active * step
 
 
@@ -129,25 +138,33 @@ def softmax_in_place(
     temperature: float,
     negative_logit_shift: Float32,
     positive_logit_shift: Float32,
+    weights: Float32 | None = None,
 ) -> FusedLoss:
     """The result of `losses.softmax` for logits similarity / temperature + shift; the matrix becomes its gradient.
 
     similarity (B, M), positive (B,), negative_mask (B, M) True for negatives that count; negative_logit_shift (M,) and
-    positive_logit_shift (B,) are added to the logits: zeros, or −α log q [Yi et al. 2019].
+    positive_logit_shift (B,) are added to the logits: zeros, or −α log q [Yi et al. 2019]. weights (B,): of the pairs.
     """
     stats, by_positive = np.empty((len(positive), 4), np.float32), np.empty(len(positive), np.float32)
     _softmax(
         similarity, positive, negative_mask, negative_logit_shift, positive_logit_shift, np.float32(1 / temperature),
-        stats, by_positive,
+        _given(weights, len(positive)), stats, by_positive,
     )  # fmt: skip
     return _mean_loss(stats, by_positive)
 
 
-def triplet_in_place(similarity: Float32, positive: Float32, negative_mask: Bool, margin: float) -> FusedLoss:
-    """The result of `losses.triplet`; the matrix (B, M) becomes its gradient."""
+def triplet_in_place(
+    similarity: Float32, positive: Float32, negative_mask: Bool, margin: float, weights: Float32 | None = None
+) -> FusedLoss:
+    """The result of `losses.triplet`; the matrix (B, M) becomes its gradient. weights (B,): of the pairs."""
     stats, by_positive = np.empty((len(positive), 4), np.float32), np.empty(len(positive), np.float32)
-    _triplet(similarity, positive, negative_mask, np.float32(margin), stats, by_positive)
+    _triplet(similarity, positive, negative_mask, np.float32(margin), _given(weights, len(positive)), stats, by_positive)
     return _mean_loss(stats, by_positive)
+
+
+def _given(weights: Float32 | None, pairs: int) -> Float32:
+    """The weights, or weights of 1: a kernel that is compiled once has one rounding."""
+    return np.ones(pairs, np.float32) if weights is None else weights
 
 
 def _mean_loss(stats: Float32, by_positive: Float32) -> FusedLoss:

@@ -1,8 +1,9 @@
 """Losses over cosine similarities, with their gradients in closed form.
 
 Each takes the positive's similarity (B,), the negatives' similarities (B, M) and the mask of those that count (B, M),
-and returns the mean loss over the batch with its gradients by both kinds of similarities. No autograd, because at
-B × M similarities these lines take most of the time of a step.
+and returns the mean loss over the batch with its gradients by both kinds of similarities. With weights (B,), each
+pair's loss is multiplied by its weight before the mean is taken. No autograd, because at B × M similarities these lines
+take most of the time of a step.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ebr_core.training.loss_config import ThreePart
 class LossAndGradient(NamedTuple):
     """A loss and its gradient."""
 
-    loss: float  # mean over the batch
+    loss: float  # mean over the batch, each pair's times its weight
     active: float  # share of the counted negatives that are active
     by_positive: Tensor  # (B,) ∂loss/∂(positive's similarity)
     by_negative: Tensor  # (B, M) ∂loss/∂(negative's similarity)
@@ -31,19 +32,26 @@ class Correction(NamedTuple):
     negative: Tensor  # (B, M), or (1, M) if it is the same for all pairs
 
 
-def triplet(positive: Tensor, negative: Tensor, negative_mask: Tensor, margin: float) -> LossAndGradient:
+def triplet(
+    positive: Tensor, negative: Tensor, negative_mask: Tensor, margin: float, weights: Tensor | None = None
+) -> LossAndGradient:
     """Σ max(0, D(q, d⁺) − D(q, d⁻) + margin), D = 1 − cosine, over the negatives; mean over the batch. [EBR §2.2]"""
     violation = negative - positive[:, None]  # (B, M)
     violation += margin
     active = (violation > 0).logical_and_(negative_mask)
-    loss = violation.mul_(active).sum() / len(positive)
-    by_negative = active.to(positive.dtype) / len(positive)
+    loss = _weigh(violation.mul_(active), weights).sum() / len(positive)
+    by_negative = _weigh(active.to(positive.dtype) / len(positive), weights)
     share = active.count_nonzero() / negative_mask.count_nonzero().clamp(min=1)
     return LossAndGradient(float(loss), float(share), -by_negative.sum(1), by_negative)
 
 
 def softmax(
-    positive: Tensor, negative: Tensor, negative_mask: Tensor, temperature: float, correction: Correction | None = None
+    positive: Tensor,
+    negative: Tensor,
+    negative_mask: Tensor,
+    temperature: float,
+    correction: Correction | None = None,
+    weights: Tensor | None = None,
 ) -> LossAndGradient:
     """−log softmax of the positive among itself and its negatives, logits cosine / temperature; mean over the batch.
 
@@ -58,10 +66,10 @@ def softmax(
     top = torch.maximum(positive_logit, logits.amax(1)) if logits.shape[1] else positive_logit
     exponents = logits.sub_(top[:, None]).exp_()
     total = exponents.sum(1) + (positive_logit - top).exp()
-    loss = (total.log() + top - positive_logit).mean()
+    loss = _weigh(total.log() + top - positive_logit, weights).mean()
     probability = exponents.div_(total[:, None])
     share = (probability > 0.01).count_nonzero() / negative_mask.count_nonzero().clamp(min=1)
-    by_negative = probability.div_(temperature * len(positive))
+    by_negative = _weigh(probability.div_(temperature * len(positive)), weights)
     return LossAndGradient(float(loss), float(share), -by_negative.sum(1), by_negative)
 
 
@@ -83,7 +91,12 @@ def logq_correction(
 
 
 def three_part(
-    positive: Tensor, negative: Tensor, negative_mask: Tensor, impressions: slice, bounds: ThreePart
+    positive: Tensor,
+    negative: Tensor,
+    negative_mask: Tensor,
+    impressions: slice,
+    bounds: ThreePart,
+    weights: Tensor | None = None,
 ) -> LossAndGradient:
     """Squared hinges: max(0, ε₊ − s⁺)² + mean max(0, s⁰ − ε₀)² + mean max(0, s⁻ − ε₋)²; mean over the batch.
 
@@ -96,9 +109,17 @@ def three_part(
     is_impression[:, impressions] = True
     impression_count = (negative_mask & is_impression).sum(1, keepdim=True).clamp(min=1).to(positive.dtype)
     other_count = (negative_mask & ~is_impression).sum(1, keepdim=True).clamp(min=1).to(positive.dtype)
-    weight = torch.where(is_impression, 1 / impression_count, 1 / other_count)  # (B, M)
+    share_of_mean = torch.where(is_impression, 1 / impression_count, 1 / other_count)  # (B, M)
     under = (bounds.positive - positive).clamp(min=0)
-    loss = (under.square() + (over.square() * weight).sum(1)).mean()
+    loss = _weigh(under.square() + (over.square() * share_of_mean).sum(1), weights).mean()
     share = (over > 0).count_nonzero() / negative_mask.count_nonzero().clamp(min=1)
-    by_negative = over.mul_(weight).mul_(2 / len(positive))
-    return LossAndGradient(float(loss), float(share), under.mul(-2 / len(positive)), by_negative)
+    by_negative = _weigh(over.mul_(share_of_mean).mul_(2 / len(positive)), weights)
+    by_positive = _weigh(under.mul(-2 / len(positive)), weights)
+    return LossAndGradient(float(loss), float(share), by_positive, by_negative)
+
+
+def _weigh(values: Tensor, weights: Tensor | None) -> Tensor:
+    """The values (B,) or (B, M), in place, each row times the weight of its pair."""
+    if weights is None:
+        return values
+    return values.mul_(weights if values.ndim == 1 else weights[:, None])

@@ -18,6 +18,11 @@ class Positives(Frozen):
         description="clicked results, every shown result, every shown result with clicks counted twice, or none of "
         "these, which leaves the hard positives alone",
     )
+    actions: tuple[str, ...] = Field(
+        (),
+        description="the actions of logs.actions that make a clicked result a pair, as in [purchase], with their "
+        "weights; []: all. Results with other actions are no pairs, and no negatives of their search",
+    )
     equal_volume: bool = Field(False, description="draw only as many pairs from the source as there are clicks")
     hard_share: float = Field(
         0,
@@ -39,6 +44,8 @@ class Positives(Frozen):
     def _some_pair(self) -> Positives:
         if self.source == "none" and not self.hard_share:
             raise ValueError("source: none needs hard_share above 0, otherwise there would be no pair")
+        if self.actions and self.source != "clicks":
+            raise ValueError(f"actions choose among clicked results; got source: {self.source}, expected clicks")
         return self
 
 

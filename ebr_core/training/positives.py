@@ -8,7 +8,7 @@ from typing import NamedTuple, assert_never
 import numpy as np
 import numpy.typing as npt
 
-from ebr_core.arrays import Int32, Int64
+from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.scratch import IN_RAM, Array, Scratch, pieces, slices
 from ebr_core.training.pair_config import Positives
@@ -22,6 +22,7 @@ class ShownResults(NamedTuple):
     clicked: npt.NDArray[np.bool_]  # (R,)
     query_rows: Int32  # (R,) the query of the search
     searcher_rows: Int32  # (R,) the searcher, −1 if not signed in
+    weights: Float32 | None = None  # (R,) of the actions that make positives, 0 without one; None: clicks alone
 
 
 class RecoveredPairs(NamedTuple):
@@ -31,6 +32,7 @@ class RecoveredPairs(NamedTuple):
     document_rows: Int32  # (F,)
     query_rows: Int32  # (F,)
     searcher_rows: Int32  # (F,)
+    weights: Float32 | None = None  # (F,) of the actions that followed; None: clicks alone
 
 
 class RatedPairs(NamedTuple):
@@ -53,6 +55,7 @@ class Pairs(NamedTuple):
     shown_to: Int64  # (P,)
     not_clicked: Int32  # (I,) document rows
     pairs_per_epoch: int  # as many as there are clicks, in every arm
+    weights: Float32 | None = None  # (P,) with mean 1, of each pair in the loss; None: all 1
 
 
 class KnownPositives(NamedTuple):
@@ -80,11 +83,15 @@ def select_pairs(
     themselves: of the same (query, searcher) with mask "pair" (of the query alone if the searcher is unknown), of the
     same query text with "query", of the pair alone with "document".
 
+    Where actions have weights, the clicked results are those with a weight, and so are the pairs' weights; see
+    `_weights`. Results that were clicked and have weight 0 are known positives and no pairs.
+
     Arrays over all results are in scratch, not in memory. Raises InputError if there is no pair, or if there are fewer
     hard positives than hard_share needs.
     """
     rng, clicks = np.random.default_rng([seed, 1]), _true_rows(shown.clicked, scratch)
-    chosen = _from_source(shown, clicks, positives, rng, scratch)
+    acted = clicks if shown.weights is None else clicks[shown.weights[clicks] > 0]
+    chosen = _from_source(shown, acted, positives, rng, scratch)
     hard = _hard_rows(recovered, positives.hard_share, len(clicks), rng)
     if len(chosen) + len(hard) == 0:
         raise InputError(
@@ -95,6 +102,7 @@ def select_pairs(
     results = _join(shown, recovered, rated, scratch)
     rated_rows = len(shown.clicked) + len(recovered.search_rows) + np.arange(rated.good.sum() if rated else 0)
     extra = [len(shown.clicked) + hard, *([rated_rows] if rated_good else [])]
+    weights = _weights(shown, recovered, chosen, hard, len(rated_rows) if rated_good else 0, scratch)
     chosen = scratch.column([*pieces(chosen), *extra], np.int64)
     group_of = _groups(results, mask, scratch)
     width = int(results.document_rows.max(initial=0)) + 1
@@ -107,9 +115,37 @@ def select_pairs(
     pairs = Pairs(
         search, _take(results.document_rows, chosen, scratch), _take(group_of, chosen, scratch),
         _take(offsets[:-1], search, scratch), _take(offsets[1:], search, scratch), not_clicked,
-        len(clicks) or len(chosen),
+        len(clicks) or len(chosen), weights,
     )  # fmt: skip
     return pairs, known_positives
+
+
+def _weights(
+    shown: ShownResults, recovered: RecoveredPairs, chosen: Int64, hard: Int64, rated: int, scratch: Scratch
+) -> Float32 | None:
+    """(P,) the weights of the chosen rows of shown, the hard rows of recovered, and the results rated good; None if all
+    are equal.
+
+    They are divided by the mean over the logged pairs, so that a learning rate means the same as without weights. A
+    shown result without an action has the least weight of those with one; a result rated good has weight 1, the mean.
+    """
+    if shown.weights is None or recovered.weights is None:
+        return None
+    acted = [part[part > 0] for part in map(shown.weights.__getitem__, slices(len(shown.weights)))]
+    least = min((float(part.min()) for part in acted if len(part)), default=1.0)
+    given = shown.weights
+
+    def of_shown(part: slice) -> Array:
+        weights = given[chosen[part]]
+        return np.where(weights > 0, weights, least)
+
+    logged = scratch.concat_blocks(len(chosen), of_shown, np.float32)
+    followed = recovered.weights[hard]
+    both = [*pieces(logged), followed] if len(followed) else list(pieces(logged))
+    if min(float(part.min()) for part in both) == max(float(part.max()) for part in both):
+        return None
+    mean = sum(float(part.sum(dtype=np.float64)) for part in both) / (len(logged) + len(followed))
+    return scratch.column([*(part / mean for part in both), np.ones(rated)], np.float32)
 
 
 def _take(values: Array, rows: Array, scratch: Scratch) -> Array:
@@ -124,9 +160,11 @@ def _true_rows(flags: Array, scratch: Scratch) -> Int64:
 
 def _join(shown: ShownResults, recovered: RecoveredPairs, rated: RatedPairs | None, scratch: Scratch) -> RecoveredPairs:
     """All results: the shown ones, then the recovered ones, then those rated good."""
-    good = [] if rated is None else [[getattr(rated, name)[rated.good] for name in RecoveredPairs._fields]]
-    logged = ([getattr(shown, name)[part] for name in RecoveredPairs._fields] for part in slices(len(shown.clicked)))
-    return RecoveredPairs(*scratch.columns([*logged, recovered, *good], *[np.int32] * len(RecoveredPairs._fields)))
+    names = [name for name in RecoveredPairs._fields if name != "weights"]
+    logged = ([getattr(shown, name)[part] for name in names] for part in slices(len(shown.clicked)))
+    followed = [getattr(recovered, name) for name in names]
+    good = [] if rated is None else [[getattr(rated, name)[rated.good] for name in names]]
+    return RecoveredPairs(*scratch.columns([*logged, followed, *good], *[np.int32] * len(names)))
 
 
 def _from_source(

@@ -141,28 +141,30 @@ def _loss_and_grad(
 
     On a CPU a kernel does both in one pass, if the loss has one.
     """
-    on_cpu = negative.device.type == "cpu"
+    on_cpu, weights = negative.device.type == "cpu", batch.weights
+    of_pairs = None if weights is None else torch.from_numpy(weights).to(negative.device)
     match arm.loss:
         case Triplet() as loss:
             if on_cpu:
-                fused_loss = triplet_in_place(negative.numpy(), positive.numpy(), negative_mask.numpy(), loss.margin)
+                arrays = negative.numpy(), positive.numpy(), negative_mask.numpy()
+                fused_loss = triplet_in_place(*arrays, loss.margin, weights)
                 return _from_kernel(fused_loss, negative)
             mean = _mean_cosine(negative, negative_mask)
-            return triplet(positive, negative, negative_mask, loss.margin), mean
+            return triplet(positive, negative, negative_mask, loss.margin, of_pairs), mean
         case Softmax() as loss:
             if on_cpu and (log_q is None or not batch.mix.pair_negatives):
                 similarities, shifts = negative.numpy(), _logit_shifts(negative_mask, batch, loss, log_q)
                 fused_loss = softmax_in_place(
-                    similarities, positive.numpy(), negative_mask.numpy(), loss.temperature, *shifts
+                    similarities, positive.numpy(), negative_mask.numpy(), loss.temperature, *shifts, weights
                 )
                 return _from_kernel(fused_loss, negative)
             mean = _mean_cosine(negative, negative_mask)
             correction = None if log_q is None else _correction(negative_mask, batch, loss, log_q)
-            return softmax(positive, negative, negative_mask, loss.temperature, correction), mean
+            return softmax(positive, negative, negative_mask, loss.temperature, correction, of_pairs), mean
         case ThreePart() as loss:
             mean, shared = _mean_cosine(negative, negative_mask), negative.shape[1] - batch.pair_negatives.shape[1]
             impressions = slice(shared, shared + batch.mix.impressions)
-            return three_part(positive, negative, negative_mask, impressions, loss), mean
+            return three_part(positive, negative, negative_mask, impressions, loss, of_pairs), mean
         case _:
             assert_never(arm.loss)
 

@@ -66,6 +66,7 @@ def add_title_pairs(
         _extend(pairs.shown_to, nothing_shown, scratch),
         pairs.not_clicked,
         pairs.pairs_per_epoch,
+        None if pairs.weights is None else _extend(pairs.weights, np.ones(count), scratch),
     )
     return more_pairs, KnownPositives(
         _extend(known.offsets, ends, scratch), _extend(known.documents, titles.documents[order], scratch)

@@ -44,7 +44,8 @@ def train_step(
     by_vectors = gradient.to("cpu").numpy()
     if arm.typos.teaching and misspelt.any():
         clean = _clean(tower, corpus, batch.search_rows[misspelt], batch.document_rows[misspelt])
-        by_vectors[:b][misspelt] -= np.float32(arm.typos.teaching / b) * clean
+        taught = np.float32(arm.typos.teaching / b) * clean
+        by_vectors[:b][misspelt] -= taught if batch.weights is None else batch.weights[misspelt, None] * taught
     if batch.mix.memory:
         first = (len(inputs.views) + batch.twice) * b
         memory_bank = np.concatenate([memory_bank, forward.vectors[first : first + b]])[-batch.mix.memory :]

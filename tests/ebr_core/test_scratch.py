@@ -80,12 +80,15 @@ def test_pairs_are_the_same_in_memory_and_on_disk(disk: Scratch, source: str, ma
         rng = np.random.default_rng(seed)
         query, person = rng.integers(6, size=30).astype(np.int32), rng.integers(-1, 5, size=30).astype(np.int32)
         search, document = (side.astype(np.int32) for side in np.divmod(np.flatnonzero(rng.random(600) < 0.3), 20))
-        shown = ShownResults(search, document, rng.random(len(search)) < 0.3, query[search], person[search])
+        clicked = rng.random(len(search)) < 0.3
+        weights = rng.choice([1, 3, 5], len(search)) * clicked.astype(np.float32) if seed % 2 else None
+        shown = ShownResults(search, document, clicked, query[search], person[search], weights)
         rows = rng.integers(30, size=9)
         recovered = RecoveredPairs(
-            rows.astype(np.int32), rng.integers(25, size=9).astype(np.int32), query[rows], person[rows]
-        )
-        rated = RatedPairs(*recovered, rng.random(9) < 0.5)
+            rows.astype(np.int32), rng.integers(25, size=9).astype(np.int32), query[rows], person[rows],
+            None if weights is None else np.full(9, 3, np.float32),
+        )  # fmt: skip
+        rated = RatedPairs(*recovered[:4], rng.random(9) < 0.5)
         in_memory, stored = (
             select_pairs(shown, recovered, positives, mask, seed, rated, True, place) for place in (IN_RAM, disk)
         )

@@ -6,7 +6,8 @@ SELECT query_id, session_id,
     CASE
         WHEN list_contains(CAST(getvariable('click_actions') AS VARCHAR[]), action_name) THEN 'click'
         WHEN action_name = 'impression' THEN 'impression'
-    END AS action
+    END AS action,
+    CASE WHEN list_contains(CAST(getvariable('weighed_actions') AS VARCHAR[]), action_name) THEN action_name END AS weighed
 FROM read_events
 WHERE query_id IS NOT NULL;
 
@@ -14,7 +15,10 @@ INSERT INTO dropped
 SELECT 'events', 'query_id is missing', count(*), [] FROM read_events WHERE query_id IS NULL;
 
 INSERT INTO dropped
-SELECT 'events', 'neither a click nor an impression', count(*), min(shortened(query_id), 3) FROM query_events WHERE action IS NULL;
+SELECT 'events', CASE
+    WHEN getvariable('weighed_actions') IS NULL THEN 'neither a click nor an impression'
+    ELSE 'neither an impression nor an action with a weight'
+END, count(*), min(shortened(query_id), 3) FROM query_events WHERE action IS NULL;
 
 INSERT INTO dropped
 SELECT 'events', 'object_id is missing', count(*), min(shortened(query_id), 3)
@@ -27,13 +31,13 @@ FROM (
     SELECT query_id, document_id, count(*) AS times
     FROM query_events
     WHERE action IS NOT NULL AND document_id IS NOT NULL
-    GROUP BY query_id, document_id, action
+    GROUP BY query_id, document_id, action, weighed
 )
 WHERE times > 1
 HAVING count(*) > 0;
 
 INSERT INTO counted
-SELECT 'events', (SELECT count(*) FROM read_events), count(DISTINCT (query_id, document_id, action))
+SELECT 'events', (SELECT count(*) FROM read_events), count(DISTINCT (query_id, document_id, action, weighed))
 FROM query_events
 WHERE action IS NOT NULL AND document_id IS NOT NULL;
 

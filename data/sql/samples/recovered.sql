@@ -1,8 +1,6 @@
 -- Hard positives: a search of the training window without a click, with the documents clicked in the next search of its session that
 -- has a click. Both lie in the training window: `searches` leaves out searches of long sessions after the cut.
-WITH clicks AS (
-    SELECT search_row, document_row FROM results WHERE clicked
-),
+WITH clicks AS (FROM click_weights),
 training AS (
     SELECT search_row, session_row, query_row, searcher_row, searched_at,
         search_row IN (SELECT search_row FROM clicks) AS clicked
@@ -16,6 +14,6 @@ followed AS (
     GROUP BY failed.search_row
 )
 SELECT followed.search_row, clicks.document_row, training.query_row,
-    coalesce(training.searcher_row, -1)::INTEGER AS searcher_row
+    coalesce(training.searcher_row, -1)::INTEGER AS searcher_row, clicks.weight::REAL AS weight
 FROM followed JOIN clicks ON clicks.search_row = later_row JOIN training ON training.search_row = followed.search_row
 ORDER BY ALL

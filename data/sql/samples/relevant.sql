@@ -1,4 +1,4 @@
--- All target sets. clicked: the documents clicked. judged: the documents rated at least $judged_from. recovered: for a search without a
+-- All target sets. clicked: the documents clicked, graded by the weight of the action, and a set for each other action. judged: the documents rated at least $judged_from. recovered: for a search without a
 -- click, the documents clicked in the next search of its session that has a click. randomised: the documents clicked in lists that were
 -- shown in random order as a whole. truth: the documents that the searcher of a simulated world wanted; empty for other logs.
 CREATE OR REPLACE TEMP TABLE relevant AS
@@ -11,7 +11,9 @@ followed AS (
         AND later.search_row IN (SELECT search_row FROM clicks)
     GROUP BY failed.search_row
 )
-SELECT 'clicked' AS targets, search_row, document_row, 1.0::DOUBLE AS grade FROM clicks
+SELECT 'clicked' AS targets, search_row, document_row, weight::DOUBLE AS grade FROM click_weights
+UNION ALL
+SELECT DISTINCT target_set, search_row, document_row, 1.0 FROM actions WHERE target_set <> 'clicked'
 UNION ALL
 SELECT 'judged', search_row, document_row, grade FROM judgements WHERE grade >= $judged_from
 UNION ALL

@@ -19,26 +19,32 @@ def random_case(b: int, m: int, density: float, seed: int) -> tuple[np.ndarray, 
     return similarity.astype(np.float32), positive.astype(np.float32), rng.random((b, m)) < density
 
 
+def weights_of_pairs(b: int, rng: np.random.Generator) -> np.ndarray:
+    return rng.uniform(0.1, 3, b).astype(np.float32)
+
+
 shapes = (st.integers(1, 6), st.integers(0, 70), st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 9999))
 
 
 @settings(max_examples=80, deadline=None)
-@given(*shapes, st.sampled_from([0.01, 0.05, 1.0]), st.booleans())
+@given(*shapes, st.sampled_from([0.01, 0.05, 1.0]), st.booleans(), st.booleans())
 def test_softmax_in_place_is_softmax(
-    b: int, m: int, density: float, seed: int, temperature: float, corrected: bool
+    b: int, m: int, density: float, seed: int, temperature: float, corrected: bool, weighted: bool
 ) -> None:
     """A logit shift equals a similarity that is greater by temperature · shift."""
     similarity, positive, negative_mask = random_case(b, m, density, seed)
     rng = np.random.default_rng(seed)
+    weights = weights_of_pairs(b, rng) if weighted else None
     negative_shift, positive_shift = (corrected * rng.uniform(0, 8, n).astype(np.float32) for n in (m, b))
     expected = softmax(
         torch.from_numpy(positive.astype(float) + temperature * positive_shift),
         torch.from_numpy(similarity.astype(float) + temperature * negative_shift),
         torch.from_numpy(negative_mask),
         temperature,
+        weights=None if weights is None else torch.from_numpy(weights),
     )
-    similarities = similarity.copy()
-    loss = softmax_in_place(similarities, positive, negative_mask, temperature, negative_shift, positive_shift)
+    similarities, shifts = similarity.copy(), (negative_shift, positive_shift)
+    loss = softmax_in_place(similarities, positive, negative_mask, temperature, *shifts, weights)
     assert loss.loss == pytest.approx(expected.loss, rel=1e-5, abs=1e-5)
     assert loss.active == pytest.approx(
         expected.active, abs=1.5 / max(1, negative_mask.sum())
@@ -65,12 +71,14 @@ def test_a_masked_negative_has_no_effect_however_great(offset: float) -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(*shapes, st.sampled_from([0.05, 0.5, 2.0]))
-def test_triplet_in_place_is_triplet(b: int, m: int, density: float, seed: int, margin: float) -> None:
+@given(*shapes, st.sampled_from([0.05, 0.5, 2.0]), st.booleans())
+def test_triplet_in_place_is_triplet(b: int, m: int, density: float, seed: int, margin: float, weighted: bool) -> None:
     similarity, positive, negative_mask = random_case(b, m, density, seed)
-    expected = triplet(*(torch.from_numpy(a) for a in (positive, similarity, negative_mask)), margin)
+    weights = weights_of_pairs(b, np.random.default_rng(seed)) if weighted else None
+    arrays = [torch.from_numpy(array) for array in (positive, similarity, negative_mask)]
+    expected = triplet(*arrays, margin, None if weights is None else torch.from_numpy(weights))
     similarities = similarity.copy()
-    loss = triplet_in_place(similarities, positive, negative_mask, margin)
+    loss = triplet_in_place(similarities, positive, negative_mask, margin, weights)
     assert loss.loss == pytest.approx(expected.loss, rel=1e-5, abs=1e-6)
     assert loss.active == pytest.approx(expected.active, abs=1e-6)
     assert loss.negative_cosine == pytest.approx(

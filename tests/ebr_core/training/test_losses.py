@@ -15,21 +15,32 @@ MIDDLE = slice(1, 3)  # the columns that are impressions, in these tests
 
 
 def loss_and_gradient(
-    loss: Loss, positive: Tensor, negative: Tensor, negative_mask: Tensor, corr: Correction | None = None
+    loss: Loss,
+    positive: Tensor,
+    negative: Tensor,
+    negative_mask: Tensor,
+    corr: Correction | None = None,
+    weights: Tensor | None = None,
 ) -> LossAndGradient:
     if isinstance(loss, Triplet):
-        return triplet(positive, negative, negative_mask, loss.margin)
+        return triplet(positive, negative, negative_mask, loss.margin, weights)
     if isinstance(loss, ThreePart):
-        return three_part(positive, negative, negative_mask, MIDDLE, loss)
-    return softmax(positive, negative, negative_mask, loss.temperature, corr)
+        return three_part(positive, negative, negative_mask, MIDDLE, loss, weights)
+    return softmax(positive, negative, negative_mask, loss.temperature, corr, weights)
 
 
 def naive(
-    loss: Loss, positive: Tensor, negative: Tensor, negative_mask: Tensor, corr: Correction | None
+    loss: Loss,
+    positive: Tensor,
+    negative: Tensor,
+    negative_mask: Tensor,
+    corr: Correction | None,
+    weights: Tensor | None,
 ) -> tuple[Tensor, float]:
     """(loss, active share), pair by pair and negative by negative."""
     total, active, negative_count = torch.zeros((), dtype=positive.dtype), 0, 0
     for b in range(len(positive)):
+        before = total
         negatives = [m for m in range(negative.shape[1]) if negative_mask[b, m]]
         negative_count += len(negatives)
         if isinstance(loss, Triplet):
@@ -55,6 +66,8 @@ def naive(
                 for m in columns:
                     total = total + torch.relu(negative[b, m] - bound) ** 2 / len(columns)
                     active += int(negative[b, m] > bound)
+        if weights is not None:
+            total = before + weights[b] * (total - before)
     return total / len(positive), active / max(1, negative_count)
 
 
@@ -66,9 +79,9 @@ losses = st.one_of(
 
 
 @settings(max_examples=100, deadline=None)
-@given(losses, st.integers(1, 5), st.integers(0, 6), st.floats(0, 1), st.integers(0, 10_000), st.booleans())
+@given(losses, st.integers(1, 5), st.integers(0, 6), st.floats(0, 1), st.integers(0, 10_000), *[st.booleans()] * 2)
 def test_value_and_gradients_are_those_of_autograd(
-    loss: Loss, b: int, m: int, density: float, seed: int, corrected: bool
+    loss: Loss, b: int, m: int, density: float, seed: int, corrected: bool, weighted: bool
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     positive = (torch.rand(b, generator=generator, dtype=torch.float64) * 2 - 1).requires_grad_()
@@ -78,10 +91,11 @@ def test_value_and_gradients_are_those_of_autograd(
     if corrected:
         shifts = torch.randn(b, 1 + m, generator=generator, dtype=torch.float64)
         corr = Correction(shifts[:, 0], shifts[:, 1:])
-    expected, active = naive(loss, positive, negative, negative_mask, corr)
+    weights = 5 * torch.rand(b, generator=generator, dtype=torch.float64) if weighted else None
+    expected, active = naive(loss, positive, negative, negative_mask, corr, weights)
     expected.backward() if expected.requires_grad else None
     before = negative.detach().clone(), negative_mask.clone()
-    result = loss_and_gradient(loss, positive.detach(), negative.detach(), negative_mask, corr)
+    result = loss_and_gradient(loss, positive.detach(), negative.detach(), negative_mask, corr, weights)
     assert result.loss == pytest.approx(expected.item(), abs=1e-12)
     assert result.active == pytest.approx(active, abs=1e-6)
     for gradient, leaf in ((result.by_positive, positive), (result.by_negative, negative)):

@@ -39,13 +39,14 @@ LOSSES: list[Loss] = [
 DOCUMENTS = 9
 
 
-def batch_of(mix: NegativeMix, b: int, rng: np.random.Generator, allowed_share: float) -> Batch:
+def batch_of(mix: NegativeMix, b: int, rng: np.random.Generator, allowed_share: float, weighted: bool = False) -> Batch:
     h, r, m = mix.pair_negatives, mix.random, mix.memory
     allowed = rng.random((b, b + r + m)) < allowed_share
     np.fill_diagonal(allowed[:, :b], False)
     rows = [rng.integers(DOCUMENTS, size=size).astype(np.int32) for size in (b, r, m, (b, h))]
     return Batch(
-        np.arange(b, dtype=np.int32), rows[0], rows[1], rows[2], rows[3], rng.random((b, h)) < 0.7, allowed, mix
+        np.arange(b, dtype=np.int32), rows[0], rows[1], rows[2], rows[3], rng.random((b, h)) < 0.7, allowed, mix,
+        weights=rng.uniform(0.2, 5, b).astype(np.float32) if weighted else None,
     )  # fmt: skip
 
 
@@ -93,7 +94,9 @@ def naive_loss(
         rows, document_rows = negatives_of(in_batch, batch, i)
         similarities = [near(i, row) for row in rows]
         cosines += [float(similarity) for similarity in similarities]
-        total = total + _naive_of_pair(nearest(i, own[i]), similarities, rows, document_rows, i, batch, arm, log_q)
+        weight = 1.0 if batch.weights is None else float(batch.weights[i])
+        of_pair = _naive_of_pair(nearest(i, own[i]), similarities, rows, document_rows, i, batch, arm, log_q)
+        total = total + weight * of_pair
     return total / b, cosines, [float(nearest(i, own[i])) for i in range(b)]
 
 
@@ -148,12 +151,13 @@ def _naive_of_pair(
     allowed_share=st.sampled_from([0.0, 0.6, 1.0]),
     views=st.sampled_from([1, 1, 3]),
     twice=st.booleans(),
+    weighted=st.booleans(),
 )
 def test_the_gradient_of_a_step_is_that_of_autograd(
-    mix: NegativeMix, loss: Loss, b: int, seed: int, allowed_share: float, views: int, twice: bool
+    mix: NegativeMix, loss: Loss, b: int, seed: int, allowed_share: float, views: int, twice: bool, weighted: bool
 ) -> None:
     rng = np.random.default_rng(seed)
-    batch = batch_of(mix, b, rng, allowed_share)._replace(twice=twice)
+    batch = batch_of(mix, b, rng, allowed_share, weighted)._replace(twice=twice)
     arm = Arm.model_construct(negatives=mix, loss=loss, towers=NgramTowerConfig(query_vectors=views))
     log_q = np.log(rng.dirichlet(np.ones(DOCUMENTS))).clip(-6).astype(np.float32)
     memory_vectors = rng.standard_normal((mix.memory, 8))
@@ -182,10 +186,10 @@ def test_the_gradient_of_a_step_is_that_of_autograd(
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 @settings(max_examples=8, deadline=None)
-@given(mix=st.sampled_from(MIXES), b=st.integers(2, 5), seed=st.integers(0, 10_000))
-def test_prefixes_count_as_much_as_the_whole(loss: Loss, mix: NegativeMix, b: int, seed: int) -> None:
+@given(mix=st.sampled_from(MIXES), b=st.integers(2, 5), seed=st.integers(0, 10_000), weighted=st.booleans())
+def test_prefixes_count_as_much_as_the_whole(loss: Loss, mix: NegativeMix, b: int, seed: int, weighted: bool) -> None:
     rng = np.random.default_rng(seed)
-    batch = batch_of(mix, b, rng, 1.0)
+    batch = batch_of(mix, b, rng, 1.0, weighted)
     arm = Arm.model_construct(negatives=mix, loss=loss, towers=NgramTowerConfig(prefixes=(2, 5)))
     log_q = np.log(rng.dirichlet(np.ones(DOCUMENTS))).clip(-6).astype(np.float32)
     memory_bank = torch.from_numpy(rng.standard_normal((mix.memory, 8)))
@@ -208,6 +212,32 @@ def test_prefixes_count_as_much_as_the_whole(loss: Loss, mix: NegativeMix, b: in
     normalize_backward(by_vectors, units, norms)
     np.testing.assert_allclose(by_vectors, leaf.grad.numpy(), atol=1e-3, rtol=5e-3)
     assert stats.loss == pytest.approx(nested[0][0].item(), rel=1e-4, abs=1e-5)  # the figures of the whole embeddings
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@settings(max_examples=30, deadline=None)
+@given(
+    mix=st.sampled_from(MIXES),
+    b=st.integers(1, 40),
+    seed=st.integers(0, 10_000),
+    prefixes=st.sampled_from([(), (2, 5)]),
+)
+def test_weights_of_1_change_no_byte(
+    loss: Loss, mix: NegativeMix, b: int, seed: int, prefixes: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(seed)
+    batch = batch_of(mix, b, rng, 0.8)
+    arm = Arm.model_construct(negatives=mix, loss=loss, towers=NgramTowerConfig(prefixes=prefixes))
+    log_q = np.log(rng.dirichlet(np.ones(DOCUMENTS))).clip(-6).astype(np.float32)
+    memory = torch.nn.functional.normalize(torch.from_numpy(rng.standard_normal((mix.memory, 8))).float(), dim=1)
+    vectors = rng.standard_normal((2 * b + mix.random + b * mix.pair_negatives, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = []
+    for weights in (None, np.ones(b, np.float32)):
+        arguments = memory, batch._replace(weights=weights), arm, log_q if isinstance(loss, Softmax) else None
+        gradient, stats = nested_step(torch.from_numpy(vectors), *arguments)
+        found.append((gradient.numpy().tobytes(), stats))
+    assert found[0] == found[1]
 
 
 @settings(max_examples=60, deadline=None)

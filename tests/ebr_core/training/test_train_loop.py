@@ -262,7 +262,7 @@ def test_a_validation_that_measures_nothing_is_an_error() -> None:
 
 def test_not_clicked_impressions_that_do_not_exist_are_an_error() -> None:
     world = planted()
-    shown = ShownResults(*(column[world.shown.clicked] for column in world.shown))
+    shown = ShownResults(*(column[world.shown.clicked] for column in world.shown if column is not None))
     with pytest.raises(InputError, match=r"negatives\.impressions"):
         trained(world._replace(shown=shown), arm_of(NegativeMix(random=0, impressions=1)))
 

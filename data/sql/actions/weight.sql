@@ -1,0 +1,1 @@
+INSERT INTO action_weights VALUES (?, ?, ?)
