@@ -124,8 +124,8 @@ def read_recovered(folder: Path) -> RecoveredPairs:
     """The failed searches of the training window and the clicks that followed them, of the extracted log in folder."""
     table = read(folder, "recovered")
     weights = table["weight"].to_numpy() if (folder / ACTIONS_FILE).exists() else None
-    names = ("search_row", "document_row", "query_row", "searcher_row")
-    return RecoveredPairs(*(row_numbers(table, column) for column in names), weights)
+    rows = [row_numbers(table, column) for column in ("search_row", "document_row", "query_row", "searcher_row")]
+    return RecoveredPairs(rows[0], rows[1], rows[2], rows[3], weights)
 
 
 def read_shuffled(folder: Path) -> ShuffledCounts:

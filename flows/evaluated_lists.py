@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from data.experiment.action_weights import action_sets
 from data.experiment.experiment_file import against_bm25
 from data.experiment.experiment_spec import BM25, LOGGED, REFIT, Comparison, Experiment
+from data.weighted_actions import weights_of
 from ebr_core.search.index_specs import NO_INDEX
 from ebr_core.search.modes import arm_of_row
 from flows.arms import ArmRun
@@ -71,7 +73,8 @@ def evaluated_lists(
     spec: Experiment, source: Source, settled: SettledLists, towers: dict[ArmRun, TrainedTowers]
 ) -> list[EvaluatedList]:
     """The lists of one part to evaluate: those of baselines, of arms through their indexes, and those made of arms."""
-    made_by_engine = {name: engine_reasons(name, rows) for name, rows in settled.baselines.items()}
+    sets = action_sets(weights_of(spec.logs))
+    made_by_engine = {name: engine_reasons(name, rows, sets) for name, rows in settled.baselines.items()}
     lists = [
         EvaluatedList(arm=name, seed=None, index=NO_INDEX, rows=rows, undecidable=made_by_engine[name])
         for name, rows in settled.baselines.items()

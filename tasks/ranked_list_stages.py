@@ -75,9 +75,12 @@ def describe_match(rows: RetrievedList) -> str:
     return "; ".join(parts) + (f"; left out: {'; '.join(left_out)}" if left_out else "")
 
 
-def engine_reasons(name: str, rows: RetrievedList) -> dict[str, str]:
+def engine_reasons(name: str, rows: RetrievedList, action_sets: Sequence[str] = ()) -> dict[str, str]:
     """Target set, or set@K → the reason why it decides no claim about this list: its engine made the lists that were
-    clicked in, so that it is right by construction. Empty for a list of another engine."""
+    clicked in, so that it is right by construction. Empty for a list of another engine.
+
+    action_sets: the target sets of actions beside clicks, about which it decides as little.
+    """
     match = load_match(rows)
     if match is None or not match.covered:
         return {}
@@ -85,11 +88,12 @@ def engine_reasons(name: str, rows: RetrievedList) -> dict[str, str]:
     if name == LOGGED:
         clicked = f"`{name}` is the list that was shown, so what was clicked is in it by construction"
         shuffled = f"`{name}` has these results in random order, which is not the order of the engine"
-        return {"clicked": clicked, "recovered": recovered, "randomised": shuffled}
+        by_set = dict.fromkeys(("clicked", *action_sets), clicked)
+        return by_set | {"recovered": recovered, "randomised": shuffled}
     if match.shown is None or match.shown < SAME_ENGINE:
         return {}
     clicked = f"`{name}` has {match.shown:.0%} of what was shown, so what was clicked is in it by construction"
-    return {"clicked": clicked, "recovered": recovered} | _held(name, match)
+    return dict.fromkeys(("clicked", *action_sets), clicked) | {"recovered": recovered} | _held(name, match)
 
 
 def _held(name: str, match: ListMatch) -> dict[str, str]:

@@ -32,6 +32,15 @@ def target_set_of(action: str) -> str:
     return past or re.sub(r"[^a-z0-9_.-]+", "_", action.lower())
 
 
+def action_sets(actions: Mapping[str, float]) -> list[str]:
+    """The target sets of single actions, beside that of clicks.
+
+    >>> action_sets({"click": 1, "purchase": 5})
+    ['purchased']
+    """
+    return sorted({target_set_of(action) for action in actions} - {CLICKED})
+
+
 def click_action(actions: Mapping[str, float]) -> str:
     """The action that a true value in the column `clicked` stands for."""
     return next((action for action in actions if target_set_of(action) == CLICKED), "click")

@@ -158,7 +158,9 @@ def triplet_in_place(
 ) -> FusedLoss:
     """The result of `losses.triplet`; the matrix (B, M) becomes its gradient. weights (B,): of the pairs."""
     stats, by_positive = np.empty((len(positive), 4), np.float32), np.empty(len(positive), np.float32)
-    _triplet(similarity, positive, negative_mask, np.float32(margin), _given(weights, len(positive)), stats, by_positive)
+    _triplet(
+        similarity, positive, negative_mask, np.float32(margin), _given(weights, len(positive)), stats, by_positive
+    )
     return _mean_loss(stats, by_positive)
 
 

@@ -23,7 +23,7 @@ from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
 from tasks.ranked_list_stages import content_of, describe_match, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
-from tasks.report.result import MAIN
+from tasks.report.target_sets import MAIN
 from tasks.retrieval_stages import refuse_impossible
 from tasks.tracking.mlflow_store import refuse_untrackable
 

@@ -8,11 +8,10 @@ from rich.text import Text
 from data.experiment.experiment_spec import metric_of
 from ebr_core.errors import InputError
 from flows.app.results_table import as_table
-from tasks.report.answers import SETS
 from tasks.report.comparison import ArmComparison, compare_runs, find_run
 from tasks.report.formats import count, ends, share, signed
 from tasks.report.page import Columns, tabulate
-from tasks.report.result import MAIN
+from tasks.report.target_sets import in_order, set_words
 
 COLUMNS: Columns[ArmComparison] = [
     ("arm", lambda row: row.arm),
@@ -36,9 +35,9 @@ def show_comparison(run_a: str, run_b: str, metric: str, console: Console) -> No
         metrics = ", ".join(sorted({row.metric for row in comparisons}))
         raise InputError(f"--metric: got {metric}; both runs have {metrics}")
     console.print(f"A: {runs[0]}\nB: {runs[1]}\n", soft_wrap=True, highlight=False)
-    for targets in (name for name in MAIN if any(row.targets == name for row in rows)):
+    for targets in in_order(row.targets for row in rows):
         best_first = sorted((row for row in rows if row.targets == targets), key=lambda row: -row.b)
-        grid = tabulate(COLUMNS, best_first)._replace(title=f"{metric}, targets: {SETS[targets]}")
+        grid = tabulate(COLUMNS, best_first)._replace(title=f"{metric}, targets: {set_words(targets)}")
         console.print(as_table(grid), Text(""))
     if not any(row.training_noise for row in rows):
         console.print("The intervals do not include training noise: both runs have only one seed for each arm.")

@@ -9,13 +9,6 @@ from tasks.report.formats import ends, share, signed
 from tasks.report.result import ResultRow, main_targets, questions
 from tasks.slices import WHOLE
 
-SETS = {
-    "clicked": "what was clicked",
-    "judged": "what was judged relevant",
-    "recovered": "what a failed search's session clicked later",
-    "randomised": "what was clicked in lists shown in random order",
-    "truth": "what the searcher wanted",
-}
 FINDINGS = {
     "better": "is better than",
     "worse": "is worse than",

@@ -10,10 +10,10 @@ import numpy as np
 from data.experiment.experiment_spec import LISTS, Experiment
 from ebr_core.errors import InputError
 from ebr_core.measure.sampled_recall import agreement
-from tasks.report.answers import SETS
 from tasks.report.formats import DASH, count, share, signed, tau
 from tasks.report.page import Block, Bullets, Columns, Heading, Paragraph, tabulate
 from tasks.report.result import Result, ResultRow, read
+from tasks.report.target_sets import set_words
 
 WHOLE_LOG = "split by time, whole log"
 NOT_AUDITED = {*("audit", "questions", "indexes", "screening", "ensembles", *LISTS)}
@@ -48,7 +48,9 @@ def describe_audit(arms: tuple[str, ...], runs: dict[str, Path]) -> list[Block]:
     columns: Columns[tuple[str, RecallByArm]] = [("", lambda line: line[0])]
     columns += [(arm, lambda line, arm=arm: _level(line[1].get(arm))) for arm in arms]  # type: ignore[misc]
     columns += [("n", lambda line: count(next((row.n for row in line[1].values()), 0)))]
-    caption = f"{first.recall}, targets: {SETS[first.main]}; one seed; intervals over searchers, no training noise."
+    caption = (
+        f"{first.recall}, targets: {set_words(first.main)}; one seed; intervals over searchers, no training noise."
+    )
     return [
         tabulate(columns, values.items(), caption),
         Heading("Findings"),

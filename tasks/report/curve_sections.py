@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ebr_core.search.modes import is_hybrid
-from tasks.report.answers import SETS
 from tasks.report.curves import Curves, ValidationCurve, line_styles, recall_by_k, training_courses
 from tasks.report.page import Block, Heading, Paragraph, Picture
 from tasks.report.plots import svg
 from tasks.report.result import Result, pivot, without_oracles
+from tasks.report.target_sets import set_words
 
 FAR_BELOW = ("popularity", "memory")
 
@@ -19,8 +19,8 @@ def curve_blocks(result: Result) -> list[Block]:
     pictures = [
         Picture(
             f"recall-by-k-{targets}",
-            svg(recall_by_k(curves, styles, f"{targets}: {SETS[targets]}")),
-            f"Recall by K of every arm, targets: {SETS[targets]}",
+            svg(recall_by_k(curves, styles, f"{targets}: {set_words(targets)}")),
+            f"Recall by K of every arm, targets: {set_words(targets)}",
         )
         for targets, curves in panels.items()
     ]

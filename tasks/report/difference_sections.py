@@ -7,10 +7,11 @@ from math import isnan
 
 from data.experiment.experiment_spec import ORACLES
 from tasks.report import plots
-from tasks.report.answers import CLAIMS, SETS, outcome_cell, widest
+from tasks.report.answers import CLAIMS, outcome_cell, widest
 from tasks.report.formats import DASH, count, share
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, Picture, tabulate, without_markup
 from tasks.report.result import FEW, REFERENCE, Result, ResultRow, cells, pivot, written
+from tasks.report.target_sets import set_words
 from tasks.slices import FEW_SEARCHES
 
 PANELS = 4  # of slices, side by side
@@ -89,7 +90,7 @@ def _difference_grid(result: Result, rows: list[ResultRow], sets: list[str], fol
 
     columns += [(name, lambda row, name=name: on(name, row)) for name in sets]  # type: ignore[misc]
     columns.append(("code", lambda row: f"*{row.question}*"))
-    explained = "; ".join(f"{name}: {SETS[name]}" for name in sets)
+    explained = "; ".join(f"{name}: {set_words(name)}" for name in sets)
     return tabulate(columns, [last[key] for key in by_arm], f"Targets: {explained}.", folded)
 
 
@@ -157,7 +158,7 @@ def _slice_grid(result: Result, targets: str) -> Grid:
     ]
     arms = [arm for arm in result.arms if arm in values]
     columns += [(arm, written(values[arm], share)) for arm in arms]
-    return tabulate(columns, values.index, f"{result.recall} by slice, targets: {SETS[targets]}", folded=True)
+    return tabulate(columns, values.index, f"{result.recall} by slice, targets: {set_words(targets)}", folded=True)
 
 
 def _line(row: ResultRow, label: str, finding: str) -> plots.Line:

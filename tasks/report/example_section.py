@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.report.answers import SETS
 from tasks.report.formats import count, share
 from tasks.report.page import Block, Heading, LogTable, LogText, Paragraph, plain_text
+from tasks.report.target_sets import set_words
 
 LONGEST = 90  # letters of a text
 UNANSWERED = {
@@ -26,7 +26,7 @@ def example_blocks(examples: dict[str, Any]) -> list[Block]:
             Paragraph(
                 f"Of {count(examples['searches'])} test searches `{arm}`{seed} finds more targets than `{baseline}` "
                 f"for {count(examples['won'])}, fewer for {count(examples['lost'])}, as many for {count(tied)}. "
-                f"Targets: {SETS[examples['targets']]}; they are green."
+                f"Targets: {set_words(examples['targets'])}; they are green."
             )
         )
         page += [_searches(name, lists[name], (arm, baseline)) for name in lists if lists[name]]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import OWN_INDEXES
-from tasks.report.answers import SETS
 from tasks.report.formats import DASH, optional, share
 from tasks.report.measures import measure_columns
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, tabulate
 from tasks.report.result import Result, ResultRow, cells, pivot, written
 from tasks.report.seed_means import over_seeds, validation_recalls
 from tasks.report.served_row import is_served
+from tasks.report.target_sets import set_words
 from tasks.slices import WHOLE
 
 KIND = "kind: "
@@ -57,7 +57,7 @@ def _level_grid(result: Result, targets: str) -> Grid:
     if (on_validation := validation_recalls(result.validation, k)) and targets == result.main:
         columns.append((f"validation recall@{k}", lambda arm: _interval(on_validation.get(arm))))
     columns += measure_columns(arms, ks, k, lambda measure: measure.on_page)
-    about = f"Targets: {SETS[targets]} ({result.every_set[targets]:,} searches)."
+    about = f"Targets: {set_words(targets)} ({result.every_set[targets]:,} searches)."
     if targets != result.main:
         return tabulate(columns, order, about, folded=True)
     caption = (
@@ -80,7 +80,7 @@ def _seed_grids(result: Result) -> list[Grid]:
         return []
     columns: Columns[str] = [("arm", str)]
     columns += [(f"seed {seed}", written(values[seed], share)) for seed in values.columns]
-    return [tabulate(columns, values.index, f"{result.recall} by seed, targets: {SETS[result.main]}", folded=True)]
+    return [tabulate(columns, values.index, f"{result.recall} by seed, targets: {set_words(result.main)}", folded=True)]
 
 
 def index_blocks(result: Result) -> list[Block]:

@@ -8,12 +8,13 @@ from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.modes import is_hybrid
 from tasks.list_measures import EVERY_SET
 from tasks.looks import describe_looks
-from tasks.report.answers import SETS, answers_to, for_whom, noise, widest
+from tasks.report.answers import answers_to, for_whom, noise, widest
 from tasks.report.formats import share
 from tasks.report.page import Block, Bullets, Heading, Paragraph
 from tasks.report.recommendation import certainty, recommendation, served_levels
 from tasks.report.result import Result
 from tasks.report.served_row import describe_served
+from tasks.report.target_sets import set_words
 
 
 def opening_blocks(result: Result) -> list[Block]:
@@ -53,7 +54,7 @@ def _source(result: Result) -> str:
     if counts:
         searches = f"{counts['sampled']:,} of {counts['searches']:,} test searches"
     date = result.run["made_at"].replace("T", " ").replace("+00:00", " UTC")
-    return f"Made {date} from {result.spec['logs']['layout']} logs; {searches}; targets: {SETS[result.main]}."
+    return f"Made {date} from {result.spec['logs']['layout']} logs; {searches}; targets: {set_words(result.main)}."
 
 
 def _beside(result: Result) -> str:

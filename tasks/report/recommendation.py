@@ -7,15 +7,9 @@ from tasks.list_measures import EVERY_SET
 from tasks.report.answers import noise
 from tasks.report.formats import count, ends, share
 from tasks.report.result import REFERENCE, Result, ResultRow, means
+from tasks.report.target_sets import found_words
 from tasks.slices import WHOLE
 
-FOUND = {
-    "clicked": "what was clicked",
-    "judged": "what was judged relevant",
-    "recovered": "what failed searches led to later",
-    "randomised": "what was clicked in lists shown in random order",
-    "truth": "what searchers wanted",
-}
 TOP = {1: "as the first result", 10: "among the first ten", 100: "among the first hundred"}
 
 
@@ -102,7 +96,7 @@ def _named(name: str) -> str:
 
 
 def _what(result: Result) -> str:
-    return f"{FOUND[result.main]} {TOP.get(result.k, f'among the first {result.k}')}"
+    return f"{found_words(result.main)} {TOP.get(result.k, f'among the first {result.k}')}"
 
 
 def _more(result: Result, levels: dict[str, float], name: str) -> str:

@@ -6,10 +6,10 @@ from math import nan
 from typing import Any
 
 from data.experiment.experiment_spec import REFIT
-from tasks.report.answers import SETS
 from tasks.report.formats import ends, signed
 from tasks.report.page import Block, Columns, Heading, Paragraph, tabulate
 from tasks.report.result import Result
+from tasks.report.target_sets import set_words
 
 REMARK = f"{REFIT}: trained on the validation's days, too, with the trial and for the epochs that validation chose"
 
@@ -21,7 +21,7 @@ def refit_blocks(result: Result) -> list[Block]:
         return []
     columns: Columns[dict[str, Any]] = [
         ("refit − first training", lambda refit: f"{refit['arm']} − {refit['of']}"),
-        ("targets", lambda refit: SETS[refit["targets"]]),
+        ("targets", lambda refit: set_words(refit["targets"])),
         (result.recall, lambda refit: _interval(refit)),
     ]
     caption = "95% intervals over searchers on the same test searches, one seed: training noise is not included."

@@ -20,15 +20,9 @@ from data.experiment.experiment_spec import BASELINES, BM25, LISTS, ORACLES
 from ebr_core.search.index_specs import EXACT, OWN_INDEXES
 from tasks.finished_run import ServedRow
 from tasks.report.formats import DASH
+from tasks.report.target_sets import MAIN, in_order
 from tasks.slices import WHOLE
 
-MAIN = (
-    "truth",
-    "clicked",
-    "judged",
-    "recovered",
-    "randomised",
-)  # the target set that answers: the first that the rows have
 FILES = ("checks", "audit", "data", "counts", "run", "bm25", "ensembles", "rankers", "feedback", "courses", "examples")
 FEW = 30  # target sets of fewer searches are folded away
 REFERENCE = BM25  # what a model is to beat
@@ -127,7 +121,7 @@ class Result:
     def every_set(self) -> dict[str, int]:
         """The target sets of the levels with their searches, the main one first."""
         searches = {row.targets: row.n for row in self.plain}
-        return {name: searches[name] for name in MAIN if name in searches}
+        return {name: searches[name] for name in in_order(searches)}
 
     @cached_property
     def sets(self) -> list[str]:

@@ -16,7 +16,6 @@ from tasks.report.page import Columns, Grid, tabulate
 from tasks.report.refit_section import REMARK
 from tasks.report.result import (
     FEW,
-    MAIN,
     REFERENCE,
     ResultRow,
     cells,
@@ -27,15 +26,9 @@ from tasks.report.result import (
 )
 from tasks.report.seed_means import over_seeds, validation_recalls
 from tasks.report.served_row import SERVED, is_served, is_shown
+from tasks.report.target_sets import in_order, set_title
 from tasks.slices import WHOLE
 
-TARGETS = {
-    "clicked": "targets: clicked documents (or what stands in for clicks)",
-    "judged": "targets: judged documents",
-    "recovered": "targets: what a failed search's session clicked later",
-    "randomised": "targets: what was clicked in lists shown in random order",
-    "truth": "targets: what the searcher wanted, clicked or not",
-}
 SLICES = (WHOLE, "misspelt")
 UNAVAILABLE = "not available"
 AGAINST = f"against {REFERENCE}"
@@ -79,7 +72,7 @@ def recall_grid(
     grid = tabulate(columns, order, _caption(counts, checks, spec))
     styles = ["dim" if arm in spec.baselines else "italic" if arm in ORACLES else "" for arm, _ in order]
     return grid._replace(
-        title=TARGETS[counts["targets"]],
+        title=set_title(counts["targets"]),
         rows=[*grid.rows, *missing, ceiling],
         left=2,
         unwrapped=("arm", AGAINST),
@@ -107,7 +100,7 @@ def _against_reference(rows: list[ResultRow], measure: str) -> dict[RunKey, Resu
 def validation_grids(rows: list[ResultRow], checks: dict[str, Any], spec: Experiment) -> list[Grid]:
     """For each target set, a line for each arm and index with its figures on the validation searches alone."""
     ks, k, grids = sorted(spec.evaluation.ks), spec.evaluation.main_k, []
-    for targets in (name for name in MAIN if any(row.targets == name for row in rows)):
+    for targets in in_order(row.targets for row in rows):
         of_set = [row for row in over_seeds(rows) if row.targets == targets]
         runs = cells(of_set, lambda row: (row.arm, row.index), lambda row: row.measure)
         columns: Columns[RunKey] = [
@@ -117,7 +110,7 @@ def validation_grids(rows: list[ResultRow], checks: dict[str, Any], spec: Experi
         ]
         caption = [f"{max(row.n for row in of_set):,} validation searches. 95% intervals over searchers."]
         grid = tabulate(columns, _order(runs, f"recall@{k}"), "\n".join([*caption, *_remarks(checks, targets)]))
-        grids.append(grid._replace(title=f"validation, {TARGETS[targets]}", left=2))
+        grids.append(grid._replace(title=f"validation, {set_title(targets)}", left=2))
     return grids
 
 
@@ -217,7 +210,7 @@ def question_grid(rows: list[ResultRow], spec: Experiment) -> Grid | None:
     metrics = {question.metric for question in asked.values()}
     if len(metrics) > 1:
         columns.append(("metric", lambda line: spec.questions[line[0]].metric))
-    sets = [name for name in MAIN if any(row.targets == name and row.n >= FEW for row in compared)]
+    sets = in_order(row.targets for row in compared if row.n >= FEW)
     columns += [(name, lambda line, name=name: on(name, *line[:2])) for name in sets]  # type: ignore[misc]
     columns.append(("code", lambda line: line[0] if line[2] else ""))
     return tabulate(columns, lines, "\n".join([_how_sure(rows), *_undecided(compared)]))._replace(

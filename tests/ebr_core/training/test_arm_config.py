@@ -73,6 +73,7 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (NgramTowerConfig, "shared", [True, False], ["perhaps"]),
     (NgramTowerConfig, "prefixes", [[], [1], [127, 16]], [[0], [128], [3.5]]),
     (Positives, "source", ["clicks", "impressions", "both"], ["click", "", None]),
+    (Positives, "actions", [[], ["purchase", "add to cart"]], ["purchase", [1], None]),
     (Positives, "equal_volume", [True, False], [2]),
     (Positives, "hard_share", [0, 1], [-0.1, 1.1, float("nan")]),
     (Positives, "titles", [0, 1], [-0.1, 1.1, float("nan")]),

@@ -128,7 +128,7 @@ def test_pair_negatives_are_distinct_unmasked_documents_of_the_pairs_search(
     log = log_of(seed)
     pairs, known_positives = select_pairs(log.shown, NONE, Positives(), mask, seed)
     not_clicked = defaultdict(set)
-    for search, document, clicked, query, searcher in zip(*log.shown, strict=True):
+    for search, document, clicked, query, searcher in zip(*log.shown[:5], strict=True):
         masked = {"pair": log.clicks[query, searcher], "query": log.by_query[query]}.get(mask, set())
         if not clicked and document not in masked:
             not_clicked[int(search)].add(int(document))

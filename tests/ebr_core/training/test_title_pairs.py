@@ -137,7 +137,7 @@ def test_titles_teach_documents_that_nobody_clicked() -> None:
     world = planted(titles=names)
     shown = world.shown
     even = shown.document_rows % 2 == 0
-    shown = shown._replace(**{name: values[even] for name, values in shown._asdict().items()})
+    shown = shown._replace(**{name: values[even] for name, values in shown._asdict().items() if values is not None})
     separate = planted(titles=names, shared=False)
     corpus = separate.corpus._replace(titles=_queries_over(separate, names))
 
