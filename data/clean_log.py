@@ -7,11 +7,11 @@ from typing import Any
 
 import duckdb
 
-from data.experiment.log_config import AnyFiles, Beir, Esci, Ubi
+from data.experiment.log_config import AnyFiles, Beir, Esci, Ubi, weights_of
 from data.judged_grades import refuse_unreached
 from data.layouts import labels
 from data.statements import set_variable, single_row, statement
-from data.weighted_actions import listed_actions, weights_of
+from data.weighted_actions import listed_actions
 from ebr_core.errors import InputError
 
 _BLANK = "query is blank"

@@ -34,6 +34,7 @@ from data.experiment.log_config import (
     Split,
     Tables,
     Ubi,
+    weights_of,
 )
 from data.file_partitions import open_partitions, refuse_damaged
 from data.layouts import labels, sources
@@ -43,7 +44,7 @@ from data.split_column import columns_for, open_untimed
 from data.split_log import check_given_split, split_searches
 from data.sql_result import read_path
 from data.statements import set_variable, statement
-from data.weighted_actions import keep_actions, name_actions, open_actions, weights_of
+from data.weighted_actions import keep_actions, name_actions, open_actions
 from ebr_core.errors import InputError
 from ebr_core.text.folding import fold_queries
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from data.experiment.log_config import AnyFiles, DatedFiles, Source
+from data.experiment.log_config import AnyFiles, Source, weights_of
 
 Kind = Literal["id", "text", "label", "time", "flag", "whole", "number", "object", "list", "type", "values"]
 Columns = dict[str, Kind]
@@ -174,7 +174,7 @@ ACTED: dict[str, str] = {"tables": "results", "impressions": "impressions"}
 
 def acted_table(logs: AnyFiles) -> str | None:
     """The table whose column `action` is read, because `actions` gives weights; None if none is."""
-    return ACTED.get(logs.layout) if isinstance(logs, DatedFiles) and logs.actions else None
+    return ACTED.get(logs.layout) if weights_of(logs) else None
 
 
 def table_columns(layout: str, table: str, acted: bool) -> tuple[Columns, Columns]:

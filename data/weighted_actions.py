@@ -7,14 +7,9 @@ from typing import Any
 import duckdb
 
 from data.experiment.action_weights import click_action, target_set_of
-from data.experiment.log_config import AnyFiles, DatedFiles, Simulated
+from data.experiment.log_config import AnyFiles, weights_of
 from data.layouts import acted_table
 from data.statements import set_variable, statement
-
-
-def weights_of(logs: AnyFiles | Simulated) -> dict[str, float]:
-    """Action → weight; empty if clicks are the only action."""
-    return dict(logs.actions) if isinstance(logs, DatedFiles) else {}
 
 
 def open_actions(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from data.experiment.action_weights import action_sets
 from data.experiment.experiment_file import against_bm25
 from data.experiment.experiment_spec import BM25, LOGGED, REFIT, Comparison, Experiment
-from data.weighted_actions import weights_of
+from data.experiment.log_config import weights_of
 from ebr_core.search.index_specs import NO_INDEX
 from ebr_core.search.modes import arm_of_row
 from flows.arms import ArmRun

@@ -177,7 +177,7 @@ def _examples(
     bias, n = _bias(spec, examination, shown.positions), len(lists.pairs.query_pos)
     if bias == "propensities":
         weights = inverse_propensities(shown.positions.astype(np.int64), examination, spec.clip)
-        shown = shown._replace(weights=weights.astype(np.float32))
+        shown = shown._replace(weights=shown.weights * weights.astype(np.float32))
     clicks, not_clicked = select_results(shown, clicked), select_results(shown, ~clicked)
     is_newest = _newest(lists.sample, spec.held_out)
     searches, documents = sample_unshown(
@@ -192,7 +192,8 @@ def _examples(
 
 
 def _shown(log: Log, lists: RankerLists) -> tuple[SearchResults, Bool]:
-    """(the results that sampled searches showed, if alive; True if clicked). Raises InputError if none was clicked."""
+    """(the results that sampled searches showed, if alive; True if clicked). Clicks have the weights of their actions,
+    with mean 1. Raises InputError if none was clicked."""
     searches = lists.sample.searches["search_row"]
     table = extracted_log.read(log.folder, "lists", {"split": "ranking"}, halved=True)
     rows, documents = extracted_log.row_numbers(table, "search_row"), extracted_log.row_numbers(table, "document_row")
@@ -209,7 +210,9 @@ def _shown(log: Log, lists: RankerLists) -> tuple[SearchResults, Bool]:
         )
     search_pos = np.searchsorted(searches, rows[is_candidate]).astype(np.int32)
     positions = extracted_log.row_numbers(table, "position")[is_candidate]
-    return SearchResults(search_pos, documents[is_candidate], positions, np.ones(len(search_pos), np.float32)), clicked
+    weights = table["weight"].to_numpy()[is_candidate]
+    weights = np.where(clicked, weights / weights[clicked].mean(dtype=np.float64), 1).astype(np.float32)
+    return SearchResults(search_pos, documents[is_candidate], positions, weights), clicked
 
 
 def _bias(spec: Ranker, examination: Examination, positions: Int32) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, Evaluation, Experiment, metric_of, trained_arm
-from data.experiment.log_config import Simulated
+from data.experiment.log_config import Simulated, weights_of
 from data.renamed_columns import column_problems
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.index_specs import EXACT, AnyIndex, Exact, Ivf, Scan, problem
@@ -25,7 +25,20 @@ def settings_problems(experiment: Experiment) -> list[str]:
     problems = problems or _index_problems(experiment)  # the dimensions of an ensemble need valid parts
     if not isinstance(experiment.logs, Simulated):
         problems += column_problems(experiment.logs)
+    problems += _action_problems(experiment)
     return [*problems, *_reference_problems(experiment), *_effort_problems(experiment)]
+
+
+def _action_problems(experiment: Experiment) -> list[str]:
+    """Positives of actions that have no weight."""
+    weights = weights_of(experiment.logs)
+    return [
+        f"arms.{name}.positives.actions: {action!r} has no weight; "
+        + (f"logs.actions has {', '.join(weights)}" if weights else "give weights in logs.actions")
+        for name, arm in experiment.arms.items()
+        for action in arm.positives.actions
+        if action not in weights
+    ]
 
 
 def _index_problems(experiment: Experiment) -> list[str]:

@@ -219,6 +219,11 @@ AnyFiles = DatedFiles | Esci | Beir  # the layouts of the user's files
 Logs = Annotated[Tables | Ubi | Impressions | Esci | Beir | Simulated, Field(discriminator="layout")]
 
 
+def weights_of(logs: AnyFiles | Simulated) -> dict[str, float]:
+    """Action → weight; empty where clicks are the only action."""
+    return logs.actions if isinstance(logs, DatedFiles) else {}
+
+
 class Split(Frozen):
     """Global cuts in time, at session starts: the newest searches are the test, those before them the validation.
 

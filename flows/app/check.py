@@ -201,6 +201,11 @@ def _missing_data(spec: Experiment, name: str, report: dict[str, Any]) -> str | 
         return "these logs have no training part"
     if arm.negatives.impressions and not not_clicked:
         return "negatives.impressions needs results that were shown and not clicked, and results.clicked is always true"
+    if chosen := arm.positives.actions:
+        rows = {action["action"]: action["results"] for action in report["actions"]}
+        if not any(rows[action] for action in chosen):
+            listed = ", ".join(f"{action} {results:,}" for action, results in rows.items() if results)
+            return f"positives.actions: no result has the action {' or '.join(chosen)}; the actions are {listed}"
     if arm.positives.source != "clicks" and not not_clicked:
         return f"positives.source: {arm.positives.source} needs results that were shown and not clicked"
     return None

@@ -128,6 +128,7 @@ def _data(result: Result) -> list[Block]:
     page: list[Block] = [
         Heading("Data"),
         Grid(["table", "read", "kept", "dropped"], tables),
+        *_actions(data.get("actions", [])),
         Grid(["part", "searches", "clicks", "impressions", "distinct queries", "searchers"], parts),
     ]
     if cuts and cuts["test_from"]:
@@ -145,6 +146,18 @@ def _data(result: Result) -> list[Block]:
         lacks = [f"{lack['needs']}: {lack['so']}." for lack in data["cannot"]]
         page += [Heading("What these logs cannot answer", 3), Bullets(lacks)]
     return page
+
+
+def _actions(actions: list[dict[str, Any]]) -> list[Block]:
+    """A line for each action of the log; empty for a log with clicks alone."""
+    lines = [
+        [action["action"], DASH, f"{action['rows']:,}", DASH, DASH]
+        if action["weight"] is None
+        else [action["action"], f"{action['weight']:g}", *_counts(action, "rows", "results"), action["targets"]]
+        for action in actions
+    ]
+    left_out = "Actions without a weight are left out; what they were made on counts as shown."
+    return [Grid(["action", "weight", "rows", "results", "targets"], lines, left_out)] if lines else []
 
 
 def _bm25(chosen: dict[str, Any]) -> str:

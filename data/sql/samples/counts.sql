@@ -1,4 +1,4 @@
--- For each target set with a target: the searches of the period, those with a target, those sampled, the targets not alive, and the
+-- For each target set with a target, those of single actions last: the searches of the period, those with a target, those sampled, the targets not alive, and the
 -- targets that their searcher already has.
 WITH period AS (SELECT search_row, searcher_row FROM searches WHERE split = $split)
 SELECT
@@ -13,4 +13,4 @@ SELECT
     ))::BIGINT AS targets_excluded
 FROM relevant JOIN period USING (search_row)
 GROUP BY targets
-ORDER BY targets
+ORDER BY targets <> 'clicked' AND targets IN (SELECT target_set FROM actions), targets
