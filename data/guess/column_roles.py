@@ -23,6 +23,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "position": ("position", "rank", "pos", "itemrank", "ordinal", "slot", "index"),
     "clicked": ("clicked", "isclick", "isclicked", "click", "wasclicked", "hasclick", "clicks"),
     "randomised": ("randomised", "randomized", "israndom", "shuffled"),
+    "action": ("action", "actionname", "actiontype", "event", "eventname", "eventtype", "interaction"),
     "title": ("title", "name", "productname", "producttitle", "itemname", "headline", "label", "displayname"),
     "body": ("body", "description", "productdescription", "summary", "abstract", "content", "longdescription"),
     "kind": ("kind", "vertical", "doctype", "documenttype"),
@@ -48,6 +49,7 @@ _FITS: dict[str, tuple[str, Callable[[Profile], bool]]] = {
     "title": ("texts", lambda p: p.is_flat and not p.nearly_all(p.numbers) and not p.nearly_all(p.times)),
     "clicked": ("0 and 1, or true and false", lambda p: p.nearly_all(p.flags)),
     "randomised": ("0 and 1, or true and false", lambda p: p.nearly_all(p.flags)),
+    "action": ("a few texts", lambda p: p.is_flat and p.distinct <= 100 and not p.nearly_all(p.numbers)),
     "position": ("whole numbers", lambda p: p.nearly_all(p.wholes) and (p.low or 0) >= 0),
     "grade": ("numbers", lambda p: p.nearly_all(p.numbers)),
 }

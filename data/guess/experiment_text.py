@@ -32,6 +32,9 @@ def experiment_text(guess: LayoutGuess, found: FoundGroups, folder: Path) -> str
     lines += ["logs:", f"  layout: {guess.layout}"]
     for name, table in guess.tables.items():
         lines.append(f"  {name}: {_scalar(_relative(table.given.path, folder))}")
+    if guess.actions:
+        weights = ", ".join(f"{_scalar(action)}: {weight:g}" for action, weight in guess.actions.weights.items())
+        lines.append(f"  actions: {{{weights}}}  # what each action counts for, in training and in nDCG")
     lines += _columns(guess)
     lines += ["", *_arms(guess, found), *_questions(found)]
     return "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from data.guess.action_guess import GuessedActions, actions_of, take_actions
 from data.guess.column_profiles import GivenTable
 from data.guess.column_roles import NAMES, Choice, Roles, folded, role_by_values, roles_by_name
 from data.layouts import LAYOUTS
@@ -35,13 +36,14 @@ class LayoutGuess(NamedTuple):
     tables: dict[str, GuessedTable]
     reasons: list[str]
     doubts: list[str]
+    actions: GuessedActions | None = None  # None where clicks are the only action
 
 
 def guess_layout(con: duckdb.DuckDBPyConnection, tables: list[GivenTable]) -> LayoutGuess:
     """The layout of these tables. Raises InputError, which says what was found, if no layout fits."""
     for layout in ("ubi", "esci", "beir"):
         if (exact := _exact(layout, tables)) is not None:
-            return exact
+            return _with_events(con, exact) if layout == "ubi" else exact
     rest, found = list(tables), {}
     for name, roles in (("edges", ("source_id", "target_id", "source_type", "target_type", "kind", "weight",
                                    "created_at")),
@@ -77,6 +79,16 @@ def _exact(layout: str, tables: list[GivenTable]) -> LayoutGuess | None:
     return LayoutGuess(layout, found, [f"the columns are those of the layout {layout}"], [])
 
 
+def _with_events(con: duckdb.DuckDBPyConnection, guess: LayoutGuess) -> LayoutGuess:
+    """The layout ubi with the weights of its events' actions, if there are others than clicks."""
+    events = guess.tables["events"].given
+    column = next(column for column in events.columns if column.lower() == "action_name")
+    actions = actions_of(con, events, column)
+    if actions is None or list(actions.weights) == ["click"]:
+        return guess
+    return guess._replace(actions=actions, doubts=[*guess.doubts, actions.doubt])
+
+
 def _guess_log(con: duckdb.DuckDBPyConnection, tables: list[GivenTable]) -> LayoutGuess:
     """The layout impressions or tables."""
     searches = [table for table in tables if _finds(table, ("searched_at", "query"))]
@@ -88,7 +100,7 @@ def _guess_log(con: duckdb.DuckDBPyConnection, tables: list[GivenTable]) -> Layo
         if catalogue:
             roles["document_id"] = catalogue.log_choice
         if "document_id" in roles and (catalogue or "title" in roles):
-            return _flat(log, roles, catalogue)
+            return _flat(log, roles, catalogue, take_actions(con, log, roles))
         results = next((table for table in rest if {"search_id", "document_id"} <= roles_by_name(
             table, _RESULT_ROLES).keys()), None)  # fmt: skip
         if results is not None and "search_id" in roles:
@@ -167,10 +179,10 @@ def _overlap(con: duckdb.DuckDBPyConnection, log: GivenTable, column: str, catal
     return float(row[0] or 0) if row else 0.0
 
 
-def _flat(log: GivenTable, roles: Roles, catalogue: _Catalogue | None) -> LayoutGuess:
+def _flat(log: GivenTable, roles: Roles, catalogue: _Catalogue | None, actions: GuessedActions | None) -> LayoutGuess:
     tables = {"impressions": GuessedTable(log, roles)}
     reasons = [f"impressions: {log.path} has a time, a query and a document in each row"]
-    doubts = []
+    doubts = [actions.doubt] if actions else []
     _refuse_unread_clicks(log, roles)
     if catalogue:
         roles.pop("title", None)
@@ -178,14 +190,14 @@ def _flat(log: GivenTable, roles: Roles, catalogue: _Catalogue | None) -> Layout
         reasons.append(f"documents: {catalogue.table.given.path} knows {catalogue.share:.0%} of the log's documents")
     else:
         reasons.append("no catalogue was given: the documents are those of the log, with their newest title")
-    if "clicked" not in roles:
+    if "clicked" not in roles and not actions:
         doubts.append("no column says what was clicked, so each row counts as a click")
     if "search_id" not in roles:
         reasons.append(
             "no column identifies a search: rows of one searcher and query are one search while none follows "
             "another by more than 30 minutes (search_gap_minutes)"
         )
-    return LayoutGuess("impressions", tables, reasons, doubts)
+    return LayoutGuess("impressions", tables, reasons, doubts, actions)
 
 
 def _refuse_unread_clicks(log: GivenTable, roles: Roles) -> None:
@@ -207,15 +219,16 @@ def _three_tables(
         raise InputError(f"ebr init: no table has titles and the documents of {results.path}. Give the catalogue, too")
     roles = _fill(results, _RESULT_ROLES)
     roles["document_id"] = catalogue.log_choice
+    actions = take_actions(con, results, roles)
     tables = {
         "searches": GuessedTable(searches, _fill(searches, _SEARCH_ROLES)),
         "results": GuessedTable(results, roles),
         "documents": catalogue.table,
     }
-    if "clicked" not in roles:
+    if "clicked" not in roles and not actions:
         raise InputError(
             f"ebr init: no column of {results.path} says what was clicked; its columns are "
             f"{', '.join(results.columns)}. If every row is a click, write it by SQL: SELECT *, true AS clicked FROM …"
         )
     reasons = [f"{name}: {table.given.path}" for name, table in tables.items()]
-    return LayoutGuess("tables", tables, reasons, [])
+    return LayoutGuess("tables", tables, reasons, [actions.doubt] if actions else [], actions)

@@ -213,6 +213,43 @@ def test_ubi_is_known_by_its_columns(tmp_path: Path) -> None:
     assert (logs.events, logs.queries, logs.documents) == (*files, str(tmp_path / "d.csv"))
 
 
+def test_a_column_of_actions_gets_weights(tmp_path: Path) -> None:
+    """Each action is a row of its own. What was hovered over has no weight, and a removal speaks against a result."""
+    given = {0: "", 1: "click", 2: "click"}
+    rows = [row | {"event": given[row.pop("is_click") + (row["rank"] > 2)]} for row in log_rows()]
+    for action, share in (("add_to_cart", 2), ("purchase", 4), ("hover", 3), ("remove_from_cart", 5)):
+        rows += [row | {"event": action} for row in rows[::share] if row["event"] == "click"]
+    files = [write_rows(tmp_path / "log.csv", rows), write_rows(tmp_path / "c.csv", catalogue_rows())]
+    path = write_experiment(files, tmp_path / "mine.yaml", False)
+    text = path.read_text()
+    assert "actions: {click: 1, add_to_cart: 3, purchase: 5}" in text
+    assert "and so left out: hover, remove_from_cart" in text
+    assert "each row counts as a click" not in text
+    logs = load_experiment(path).logs
+    assert isinstance(logs, Impressions)
+    assert logs.columns["action"] == "event"
+    extract(logs, Split(), tmp_path / "log")
+    assert set(pq.read_table(tmp_path / "log/actions.parquet")["target_set"].to_pylist()) == {
+        *("clicked", "carted", "purchased"),
+    }
+
+
+def test_events_of_ubi_get_weights_if_there_are_others_than_clicks(tmp_path: Path) -> None:
+    queries = [{"query_id": "q1", "user_query": "a", "timestamp": "2020-01-01", "client_id": "c"}]
+    texts = {}
+    for last in ("impression", "purchase"):
+        events = [
+            {"action_name": action, "query_id": "q1", "event_attributes": {"object": {"object_id": "shoe"}}}
+            for action in ("click", "scroll", last)
+        ]
+        files = [write_rows(tmp_path / last / "e.ndjson", events), write_rows(tmp_path / last / "q.ndjson", queries)]
+        documents = write_text(tmp_path / last, "d.csv", DOCUMENTS)
+        texts[last] = write_experiment([*files, documents], tmp_path / last / "mine.yaml", False).read_text()
+    assert "actions:" not in texts["impression"]
+    assert "actions: {click: 1, purchase: 5}" in texts["purchase"]
+    assert "left out: scroll" in texts["purchase"]
+
+
 def test_a_file_is_not_replaced_by_accident(tmp_path: Path) -> None:
     files = [write_rows(tmp_path / "log.csv", log_rows()), write_rows(tmp_path / "c.csv", catalogue_rows())]
     path = write_experiment(files, tmp_path / "mine.yaml", False)

@@ -199,3 +199,65 @@ def test_results_rated_good_can_be_known_without_being_positives() -> None:
     pairs, known_positives = select_pairs(shown(), NONE, Positives(), "pair", 0, RATED, rated_good=False)
     assert pairs_of(pairs) == [(0, 1), (0, 2), (0, 2), (0, 3), (0, 5)]
     assert known_of(pairs, known_positives)[0] == {1, 2, 4}
+
+
+# Ann bought 1 and put 2 into the cart; all else was clicked and no more.
+WEIGHTS = np.array([5, 0, 0, 0, 1, 3, 0, 0, 1, 0, 1], np.float32)
+
+
+def weighted(weights: np.ndarray = WEIGHTS) -> ShownResults:
+    return shown()._replace(weights=weights)
+
+
+def weights_of(pairs: Pairs) -> list[tuple[tuple[int, int], float]]:
+    assert pairs.weights is not None
+    keys = zip(pairs.search_rows.tolist(), pairs.document_rows.tolist(), strict=True)
+    return sorted(zip(keys, pairs.weights.tolist(), strict=True))
+
+
+def test_a_pair_has_the_weight_of_its_action_and_the_mean_is_1() -> None:
+    pairs, _ = select_pairs(weighted(), NONE, Positives(), "pair", 0)
+    expected = {(0, 1): 5, (1, 2): 1, (2, 2): 3, (4, 3): 1, (5, 5): 1}
+    mean = sum(expected.values()) / 5
+    assert weights_of(pairs) == [(key, pytest.approx(weight / mean)) for key, weight in sorted(expected.items())]
+
+
+def test_a_click_without_weight_is_known_and_no_pair() -> None:
+    """As where purchases alone are positives: what was clicked is then no negative of the same query and searcher."""
+    only_bought = weighted(np.where(WEIGHTS == 5, WEIGHTS, 0).astype(np.float32))
+    pairs, known_positives = select_pairs(only_bought, NONE, Positives(), "pair", 0)
+    assert pairs_of(pairs) == [(0, 1)]
+    assert known_of(pairs, known_positives) == [{1, 2}]
+    assert not_clicked_of(pairs) == [[3]]
+    assert pairs.weights is None  # all are equal
+    assert pairs.pairs_per_epoch == 5  # as many steps as any other arm takes
+
+
+@pytest.mark.parametrize("weight", [1, 0.3, 7])
+def test_equal_weights_are_none(weight: float) -> None:
+    given = (np.float32(weight) * shown().clicked).astype(np.float32)
+    same, plain = (select_pairs(log, NONE, Positives(), "pair", 0)[0] for log in (weighted(given), shown()))
+    assert same.weights is None
+    for name in Pairs._fields:
+        assert np.array_equal(getattr(same, name), getattr(plain, name)), name
+
+
+def test_a_shown_result_has_the_least_weight() -> None:
+    pairs, _ = select_pairs(weighted(WEIGHTS * 2), NONE, Positives(source="impressions"), "pair", 0)
+    raw = {(search, document): 2.0 for search, document, *_ in LOG} | {(0, 1): 10.0, (2, 2): 6.0}
+    mean = sum(raw.values()) / len(raw)
+    assert weights_of(pairs) == [(key, pytest.approx(weight / mean)) for key, weight in sorted(raw.items())]
+
+
+def test_hard_positives_have_the_weight_of_what_followed_and_ratings_have_1() -> None:
+    failed = FAILED._replace(weights=np.array([5, 3], np.float32))
+    pairs, _ = select_pairs(weighted(), failed, Positives(hard_share=0.4), "pair", 0, RATED)
+    raw = {(0, 1): 5, (1, 2): 1, (2, 2): 3, (4, 3): 1, (5, 5): 1, (3, 6): 5, (6, 1): 3}
+    mean = sum(raw.values()) / len(raw)
+    assert pairs.weights is not None
+    found = [
+        (search, document, pytest.approx(weight))
+        for search, document, weight in zip(pairs.search_rows, pairs.document_rows, pairs.weights, strict=True)
+    ]
+    assert found[:7] == [(*key, weight / mean) for key, weight in raw.items()]
+    assert found[7:] == [(0, 4, 1), (3, 6, 1)]  # rated good
