@@ -131,9 +131,8 @@ def _weights(
     """
     if shown.weights is None or recovered.weights is None:
         return None
-    acted = [part[part > 0] for part in map(shown.weights.__getitem__, slices(len(shown.weights)))]
-    least = min((float(part.min()) for part in acted if len(part)), default=1.0)
     given = shown.weights
+    least = min(float(part[part > 0].min(initial=np.inf)) for part in pieces(given))
 
     def of_shown(part: slice) -> Array:
         weights = given[chosen[part]]

@@ -1,4 +1,5 @@
-"""Two nights on the ubi layout, with NDJSON files for each day; the second night reads only the files of its day."""
+"""Two nights on the ubi layout, with clicks and purchases in NDJSON files for each day; the second night reads only the
+files of its day."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from tasks.nights.night_records import Night, champions_of, read_nights
 
 WORLD = World(searches=900, documents=150, days=5, seed=2)
 DAYS = [date(2026, 1, 5 + at) for at in range(5)]
+WEIGHTS = {"click": 1, "purchase": 5}
 PATHS = {"queries": "queries-*.ndjson", "events": "events-*.ndjson", "documents": "documents.parquet"}
 
 
@@ -44,8 +46,9 @@ def simulate_as_ubi(folder: Path) -> None:
             shown.setdefault(row["search_id"], []).append(row["document_id"])
         write(folder / f"queries-{day}.ndjson", (query(row, shown.get(row["search_id"], [])) for row in searches))
         sessions = {row["search_id"]: row["session_id"] for row in searches}
-        clicks = (event(row, sessions[row["search_id"]]) for row in results if row["clicked"])
-        write(folder / f"events-{day}.ndjson", clicks)
+        clicks = [event(row, sessions[row["search_id"]]) for row in results if row["clicked"]]
+        bought = [click | {"action_name": "purchase"} for click in clicks[::3]]
+        write(folder / f"events-{day}.ndjson", [*clicks, *bought])
 
 
 def query(search: dict[str, Any], shown: list[str]) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def nights(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     whole, folder = (tmp_path_factory.mktemp(name) for name in ("whole", "log"))
     simulate_as_ubi(whole)
     content = {
-        "logs": {"layout": "ubi"} | {table: str(folder / name) for table, name in PATHS.items()},
+        "logs": {"layout": "ubi", "actions": WEIGHTS} | {table: str(folder / name) for table, name in PATHS.items()},
         "evaluation": {"resamples": 100, "ks": [1, 10]},
         "arms": {
             "softmax": {
@@ -122,11 +125,11 @@ def test_two_nights_on_ubi(nights: tuple[Path, Path, list[Night]]) -> None:
 def test_the_second_night_reads_only_its_own_day(nights: tuple[Path, Path, list[Night]], tmp_path: Path) -> None:
     """Its log has the same bytes as the log before the old files were spoilt."""
     whole, _, (_, second) = nights
-    logs = Ubi(layout="ubi", **{table: str(whole / name) for table, name in PATHS.items()})
+    logs = Ubi(layout="ubi", actions=WEIGHTS, **{table: str(whole / name) for table, name in PATHS.items()})
     split = Split(validation_from=str(DAYS[3]), test_from=str(DAYS[4]), until="2026-01-10")
     extract(logs, split, tmp_path)
     assert second.log is not None
-    assert len(list(tmp_path.iterdir())) == 8
+    assert len(list(tmp_path.iterdir())) == 9
     for path in tmp_path.iterdir():
         assert (second.log.folder / path.name).read_bytes() == path.read_bytes(), path.name
     assert len(list(artifacts().glob("partition-*"))) == 2 * len(DAYS)
