@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data import extracted_log
-from ebr_core.arrays import Bool, Int32
+from ebr_core.arrays import Bool, Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.parallel import use_threads
@@ -210,9 +210,17 @@ def _shown(log: Log, lists: RankerLists) -> tuple[SearchResults, Bool]:
         )
     search_pos = np.searchsorted(searches, rows[is_candidate]).astype(np.int32)
     positions = extracted_log.row_numbers(table, "position")[is_candidate]
-    weights = table["weight"].to_numpy()[is_candidate]
-    weights = np.where(clicked, weights / weights[clicked].mean(dtype=np.float64), 1).astype(np.float32)
+    weights = click_weights(table["weight"].to_numpy()[is_candidate], clicked)
     return SearchResults(search_pos, documents[is_candidate], positions, weights), clicked
+
+
+def click_weights(weights: Float32, clicked: Bool) -> Float32:
+    """(R,) the weights of the clicks' actions with mean 1, and 1 for results that were not clicked.
+
+    >>> click_weights(np.array([3, 0, 1], np.float32), np.array([True, False, True])).tolist()
+    [1.5, 1.0, 0.5]
+    """
+    return np.where(clicked, weights / weights[clicked].mean(dtype=np.float64), 1).astype(np.float32)
 
 
 def _bias(spec: Ranker, examination: Examination, positions: Int32) -> str:

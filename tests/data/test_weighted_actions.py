@@ -274,6 +274,13 @@ def test_weights_of_the_training_window(tmp_path: Path) -> None:
         extracted_log.read_weights(tmp_path / "log", ("hug",))
 
 
+def test_weights_of_the_lists_that_rankers_learn_from(tmp_path: Path) -> None:
+    extract(acted(tmp_path / "in"), SPLIT, tmp_path / "log")
+    lists = extracted_log.read(tmp_path / "log", "lists", {"split": "train"}).to_pylist()
+    assert sorted(row["weight"] for row in lists) == [0, 0, 1, 3, 5, 5]
+    assert all(row["clicked"] == (row["weight"] > 0) for row in lists)
+
+
 def test_without_weights_all_clicks_count_the_same(tmp_path: Path) -> None:
     extract(small_log(tmp_path / "in"), SPLIT, tmp_path / "log")
     assert extracted_log.read_weights(tmp_path / "log", ()) is None

@@ -149,6 +149,9 @@ def test_a_list_with_most_of_what_was_shown_is_one_of_the_engine(small: Small, t
     assert load_match(retrieve_baseline.fn(small.log, small.test, "popularity", 4)) is None
     logged = retrieve_baseline.fn(small.log, small.test, "logged", 4)
     assert set(engine_reasons("logged", logged)) == {"clicked", "recovered", "randomised"}
+    for name, rows in (("engine", engine), ("logged", logged)):  # what was bought was clicked in these lists, too
+        reasons = engine_reasons(name, rows, ["purchased"])
+        assert reasons["purchased"] == reasons["clicked"]
 
 
 def test_such_a_list_decides_no_claim_on_its_clicks_at_any_k_that_holds_them(small: Small, tmp_path: Path) -> None:

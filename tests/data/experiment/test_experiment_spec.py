@@ -70,7 +70,7 @@ colour: red
     lines = str(error.value).splitlines()
     assert lines[0] == f"{tmp_path / 'my.yaml'}: 11 problems"
     for expected in (
-        "logs.sesions: unknown key; allowed here: blank_queries, columns, documents, edges",
+        "logs.sesions: unknown key; allowed here: actions, blank_queries, columns, documents",
         "split.validation: got 1.5; input should be less than 1",
         "arms.soft.loss.temprature: unknown key (did you mean temperature?)",
         "arms.soft.positives.source: got 'klicks'; input should be 'clicks', 'impressions', 'both' or 'none'",
@@ -248,6 +248,28 @@ questions:
         "arms.tried: trials.0.loss.triplet.margn: Extra inputs are not permitted",
     ):
         assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("logs", "message"),
+    [
+        (LOGS, "arms.a.positives.actions: 'purchase' has no weight; give weights in logs.actions"),
+        (
+            LOGS.replace("}", ", actions: {click: 1, cart: 3}}", 1),
+            "arms.a.positives.actions: 'purchase' has no weight; logs.actions has click, cart",
+        ),
+    ],
+)
+def test_positives_need_actions_with_weights(tmp_path: Path, logs: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        _load(tmp_path, logs + "arms: {a: {positives: {actions: [purchase]}}, b: {positives: {actions: [click]}}}")
+    assert message in str(error.value)
+    assert ("arms.b" in str(error.value)) == ("cart" not in logs)
+
+
+def test_positives_of_actions_are_clicked_results(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="got source: impressions, expected clicks"):
+        _load(tmp_path, LOGS + "arms: {a: {positives: {actions: [click], source: impressions}}}")
 
 
 def test_a_question_gives_all_arms_the_same_number_of_trials(tmp_path: Path) -> None:
