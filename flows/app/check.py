@@ -23,7 +23,7 @@ from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
 from tasks.ranked_list_stages import content_of, describe_match, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
-from tasks.report.target_sets import MAIN
+from tasks.report.target_sets import MAIN, in_order
 from tasks.retrieval_stages import refuse_impossible
 from tasks.tracking.mlflow_store import refuse_untrackable
 
@@ -166,8 +166,10 @@ def _smallest_difference(spec: Experiment, counts: list[dict[str, Any]]) -> list
     if targets is None:
         return []
     n, metric = measured[targets], f"recall@{spec.evaluation.main_k}"
+    of_actions = ", ".join(f"{measured[name]:,} {name}" for name in in_order(measured) if name not in MAIN)
+    beside = f", and apart {of_actions}" if of_actions else ""
     return [
-        f"  the test measures {n:,} {targets} searches. Where two arms differ on one search in {round(1 / DIFFERING)}, "
+        f"  the test measures {n:,} {targets} searches{beside}. Where two arms differ on one search in {round(1 / DIFFERING)}, "
         f"it shows a difference in {metric} of {smallest_difference(n):.3f} four times out of five; half of that takes "
         f"{4 * n:,} such searches."
     ]

@@ -111,6 +111,7 @@ def test_the_report_says_what_was_left_out(outcome: Outcome, experiment: Path) -
 def test_the_check_counts_actions(experiment: Path, prefect_server: None) -> None:
     text = describe_experiment(experiment)
     assert "none: left out" in text
+    assert "clicked searches, and apart" in text
     assert "purchased" in text
     rare = experiment.with_name("rare.yaml")
     content = yaml.safe_load(experiment.read_text())
