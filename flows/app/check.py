@@ -169,8 +169,8 @@ def _smallest_difference(spec: Experiment, counts: list[dict[str, Any]]) -> list
     of_actions = ", ".join(f"{measured[name]:,} {name}" for name in in_order(measured) if name not in MAIN)
     beside = f", and apart {of_actions}" if of_actions else ""
     return [
-        f"  the test measures {n:,} {targets} searches{beside}. Where two arms differ on one search in {round(1 / DIFFERING)}, "
-        f"it shows a difference in {metric} of {smallest_difference(n):.3f} four times out of five; half of that takes "
+        f"  the test measures {n:,} {targets} searches{beside}. Where two arms differ on one search in "
+        f"{round(1 / DIFFERING)}, it shows a difference in {metric} of {smallest_difference(n):.3f} four times out of five; half of that takes "
         f"{4 * n:,} such searches."
     ]
 
