@@ -170,8 +170,8 @@ def _smallest_difference(spec: Experiment, counts: list[dict[str, Any]]) -> list
     beside = f", and apart {of_actions}" if of_actions else ""
     return [
         f"  the test measures {n:,} {targets} searches{beside}. Where two arms differ on one search in "
-        f"{round(1 / DIFFERING)}, it shows a difference in {metric} of {smallest_difference(n):.3f} four times out of five; half of that takes "
-        f"{4 * n:,} such searches."
+        f"{round(1 / DIFFERING)}, it shows a difference in {metric} of {smallest_difference(n):.3f} four times out of "
+        f"five; half of that takes {4 * n:,} such searches."
     ]
 
 
