@@ -19,7 +19,8 @@ from ebr_core.scratch import IN_RAM, Scratch
 from ebr_core.text.ngram_bags import Bags, take, with_queries
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.checkpoint import load_towers
-from ebr_core.towers.feature_config import SIDES, Features, Graph, Location, Numbers, Side, Values
+from ebr_core.towers.column_config import SIDES, Side
+from ebr_core.towers.feature_config import Features, Graph, Location, Numbers, Values
 from ebr_core.towers.fitted_features import (
     ColumnData,
     FittedFeatures,
@@ -31,10 +32,12 @@ from ebr_core.towers.fitted_features import (
     text_bags,
 )
 from ebr_core.towers.graph_vectors import check_graph
+from ebr_core.towers.history_config import History
 from ebr_core.towers.tower_config import TowerConfig
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, bag_group, with_views
 from tasks.artifacts import Artifact, stage
 from tasks.graph_stage import read_graph
+from tasks.histories import fit_histories, save_histories
 from tasks.kinds import ExtraColumns, FeatureSet, GraphVectors, Log, TrainedTowers
 from tasks.log_stages import ReadLogs, refuse_changes
 from tasks.progress import show_progress
@@ -100,6 +103,7 @@ def _write(
     for name in features.column_groups:
         for side in SIDES:
             _save(folder, f"{name}.{side}", group_bags(name, side, data[side], _rows(log, side), fitted))
+    save_histories(folder, log, fitted, data["searches"])
     searches = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"])
     np.save(folder / "query_of.npy", extracted_log.row_numbers(searches, "query_row"))
     np.save(folder / "searcher_of.npy", pc.fill_null(searches["searcher_row"], -1).to_numpy().astype(np.int32))
@@ -137,7 +141,7 @@ def _fit_groups(log: Log, features: Features, data: dict[Side, ColumnData]) -> d
             {key: column.take(pa.array(training_rows[side])) for key, column in data[side].items()} for side in SIDES
         ]
         fitted[name] = fit_group(name, group, *columns)
-    return fitted
+    return fitted | fit_histories(log, features.histories, data["searches"])
 
 
 @stage(ExtraColumns)
@@ -227,8 +231,13 @@ def read_graphs(features: FeatureSet, side: str) -> dict[str, Float32]:
     }
 
 
-def read_inputs(features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN_RAM) -> Inputs:
-    """The inputs of both towers: every search and document of the log; bags lie in scratch."""
+def read_inputs(
+    features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN_RAM, histories: str = "searches"
+) -> Inputs:
+    """The inputs of both towers: every search and document of the log; bags lie in scratch.
+
+    histories: "searches" for clicks that end with the training window, or LATEST for those up to each evaluated search.
+    """
     fitted = read_fitted(features)
     query_of, searcher_of = (
         np.load(features.folder / f"{name}.npy", mmap_mode="r") for name in ("query_of", "searcher_of")
@@ -241,6 +250,10 @@ def read_inputs(features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN
         match group:
             case Graph():
                 groups[name] = _dense(searcher_vectors[name], document_vectors[name], searcher_of)
+            case History():
+                searches = read_bags(features, name, "searches" if group.column is not None else histories)
+                sides = searches, read_bags(features, name, "documents")
+                groups[name] = bag_group(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
             case Values() | Numbers() | Location():
                 sides = _sides(features, name)
                 groups[name] = bag_group(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
