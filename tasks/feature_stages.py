@@ -37,7 +37,7 @@ from ebr_core.towers.tower_config import TowerConfig
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, bag_group, with_views
 from tasks.artifacts import Artifact, stage
 from tasks.graph_stage import read_graph
-from tasks.histories import fit_histories, save_histories
+from tasks.histories import clean_lists, fit_histories, keep_counts, save_histories
 from tasks.kinds import ExtraColumns, FeatureSet, GraphVectors, Log, TrainedTowers
 from tasks.log_stages import ReadLogs, refuse_changes
 from tasks.progress import show_progress
@@ -63,6 +63,7 @@ def featurise(
     data = {side: read_columns(log, features, side, columns) for side in SIDES}
     texts = texts_of(log, features)
     _write(folder, log, _fit(log, features, texts, data), texts, data, graphs or {})
+    keep_counts(folder, columns)
 
 
 @stage(FeatureSet)
@@ -73,6 +74,7 @@ def featurise_as(
     fitted = load_towers(towers.folder).fitted
     data = {side: read_columns(log, fitted.features, side, columns) for side in SIDES}
     _write(folder, log, fitted, texts_of(log, fitted.features), data, graphs)
+    keep_counts(folder, columns)
 
 
 def _write(
@@ -148,10 +150,13 @@ def _fit_groups(log: Log, features: Features, data: dict[Side, ColumnData]) -> d
 def extract_columns(folder: Path, logs: ReadLogs, log: Log, contents: dict[str, str], features: Features) -> None:
     """Write searches.parquet and documents.parquet: the columns that groups name and no layout knows.
 
+    What a searcher clicks after the training window is left out of columns that list documents.
+
     contents: the digest of each file, so that new logs are read again.
     """
     with show_progress("columns", 1), refuse_changes(logs, contents):
         read_named_columns(logs, log.folder, {side: extra_columns(features, side) for side in SIDES}, folder)
+        clean_lists(folder, log, features.listed_columns)
 
 
 def needs_columns(features: Features) -> bool:
@@ -179,6 +184,8 @@ def extra_columns(features: Features, side: Side) -> list[str]:
 
 def read_columns(log: Log, features: Features, side: Side, extra: ExtraColumns | None) -> ColumnData:
     """The columns of a side that the groups name, a value for each row of the log."""
+    if side == "searches" and (unlisted := set(features.listed_columns) & set(EXTRACTED_COLUMNS[side])):
+        raise InputError(f"searches: {', '.join(sorted(unlisted))} lists no documents; name another column")
     named = named_columns(features, side)
     extracted = [column for column in named if column in EXTRACTED_COLUMNS[side]]
     table = pq.read_table(log.folder / f"{side}.parquet", columns=extracted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,19 +21,17 @@ from ebr_core.towers.column_values import listed_values
 from ebr_core.towers.fitted_features import DOCUMENTS, ColumnData, FittedFeatures, FittedValues
 from ebr_core.towers.history_bags import Clicks, Moments, click_bags, list_bags, own_bags
 from ebr_core.towers.history_config import History
-from tasks.kinds import FeatureSet, Log
+from tasks.kinds import ExtraColumns, FeatureSet, Log
 
 LATEST = "latest"  # the bags of evaluated searches, up to the minute; the others end with the training window
 SEARCHERS = "searchers"  # the bags of all searchers at the end of the training window, for serving
 COUNTS = "histories.json"
 
 
-class Listed(NamedTuple):
-    """The documents that the searches list, without what their searchers click after the training window."""
+class ListCounts(NamedTuple):
+    """What a column of lists holds."""
 
-    owners: Int32  # (m,) rows of searches, in order
-    documents: Int32  # (m,) document rows
-    given: int  # values of the column
+    given: int  # values
     unknown: int  # of these, values that no document has as its identity
     left_out: int  # of these, documents that the searcher clicks after the training window
 
@@ -58,9 +57,9 @@ def fit_histories(log: Log, histories: dict[str, History], searches: ColumnData)
             _refuse_untimed(log, name)
             with_history = _training_histories(log, history, known)
         else:
-            listed = read_listed(log, searches[history.column])
-            of_training = _read_searches(log).training[listed.owners]
-            known[listed.documents[of_training]] = True
+            owners, documents = _read_listed(log, searches[history.column])
+            of_training = _read_searches(log).training[owners]
+            known[documents[of_training]] = True
             with_history = int(of_training.sum())
         if not with_history:
             raise InputError(_without_history(name, history))
@@ -97,22 +96,19 @@ def _without_history(name: str, history: History) -> str:
 
 
 def save_histories(folder: Path, log: Log, fitted: FittedFeatures, searches: ColumnData) -> None:
-    """Write the bags of each group for searches and documents, of clicks also those for LATEST and SEARCHERS, and
-    histories.json: counts of the lists."""
-    counts, ids = {}, _document_ids(log)
+    """Write the bags of each group for searches and documents, of clicks also those for LATEST and SEARCHERS."""
+    ids = _document_ids(log)
     for name, history in fitted.features.histories.items():
         known = pc.index_in(ids, pa.array(fitted.history_documents(name), pa.string()))
         rows = pc.fill_null(known, -1).to_numpy(zero_copy_only=False).astype(np.int32)
         _save(folder, f"{name}.documents", own_bags(rows))
         if history.column is not None:
-            listed = read_listed(log, searches[history.column])
-            counts[name] = {"given": listed.given, "unknown": listed.unknown, "left_out": listed.left_out}
-            kept = rows[listed.documents] >= 0
-            total = len(searches[history.column])
-            _save(folder, f"{name}.searches", list_bags(listed.owners[kept], rows[listed.documents[kept]], total))
+            owners, documents = _read_listed(log, searches[history.column])
+            known_rows = rows[documents]
+            bags = list_bags(owners[known_rows >= 0], known_rows[known_rows >= 0], len(searches[history.column]))
+            _save(folder, f"{name}.searches", bags)
         else:
             _save_clicked(folder, log, name, history, rows)
-    (folder / COUNTS).write_text(json.dumps(counts, indent=1))
 
 
 def _save_clicked(folder: Path, log: Log, name: str, history: History, rows: Int32) -> None:
@@ -137,23 +133,32 @@ def history_moments(log: Log) -> Moments:
     return Moments(searches.searchers, searches.session_from)
 
 
-def read_listed(log: Log, column: pa.Array) -> Listed:
-    """The documents of this log that a column of its searches lists.
+def leave_out_later(log: Log, column: pa.Array) -> tuple[pa.Array, ListCounts]:
+    """(a column of the log's searches that lists documents, without those that may be answers of the evaluation,
+    counts).
 
     A list has no times, so what its searcher clicks after the training window, or finds judged well, is left out of
-    all lists of the searcher: it may be an answer of the evaluation. A search without a searcher stands for itself.
+    all lists of the searcher. A search without a searcher stands for itself.
     """
     ids = _document_ids(log)
     values, owners = listed_values(column)
-    places = pc.fill_null(pc.index_in(values, ids), -1).to_numpy(zero_copy_only=False)
-    owners, documents = owners[places >= 0], places[places >= 0].astype(np.int32)
+    documents = pc.fill_null(pc.index_in(values, ids), -1).to_numpy(zero_copy_only=False)
     later = extracted_log.read(log.folder, "later_clicks")
     people = _read_searches(log).searchers[owners].astype(np.int64)
     owner = np.where(people >= 0, people, -1 - owners.astype(np.int64))
     later_keys = later["owner"].to_numpy() * len(ids) + later["document_row"].to_numpy()
-    is_later = np.isin(owner * len(ids) + documents, later_keys)
-    unknown = len(values) - len(owners)
-    return Listed(owners[~is_later], documents[~is_later], len(values), unknown, int(is_later.sum()))
+    is_later = (documents >= 0) & np.isin(owner * len(ids) + documents, later_keys)
+    counts = np.bincount(owners[~is_later], minlength=len(column))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    kept = pa.ListArray.from_arrays(offsets, values.filter(pa.array(~is_later)))
+    return kept, ListCounts(len(values), int((documents < 0).sum()), int(is_later.sum()))
+
+
+def _read_listed(log: Log, column: pa.Array) -> tuple[Int32, Int32]:
+    """(the row of each listed document of the log, in order, its document row)."""
+    values, owners = listed_values(column)
+    documents = pc.fill_null(pc.index_in(values, _document_ids(log)), -1).to_numpy(zero_copy_only=False)
+    return owners[documents >= 0], documents[documents >= 0].astype(np.int32)
 
 
 def _read_searches(log: Log) -> _Searches:
@@ -182,7 +187,27 @@ def _save(folder: Path, name: str, bags: Bags) -> None:
         np.save(folder / f"{name}.{part}.npy", array)
 
 
-def list_counts(features: FeatureSet) -> dict[str, dict[str, int]]:
-    """For each group that reads a list: the values given, those unknown, and the documents left out."""
-    counts: dict[str, dict[str, int]] = json.loads((features.folder / COUNTS).read_text())
-    return counts
+def clean_lists(folder: Path, log: Log, columns: list[str]) -> None:
+    """Leave what searchers click later out of these columns in searches.parquet; histories.json has the counts."""
+    counts: dict[str, dict[str, int]] = {}
+    if columns:
+        table = pq.read_table(folder / "searches.parquet")
+        for column in columns:
+            kept, counted = leave_out_later(log, table[column].combine_chunks())
+            table = table.set_column(table.column_names.index(column), column, kept)
+            counts[column] = counted._asdict()
+        pq.write_table(table, folder / "searches.parquet")
+    (folder / COUNTS).write_text(json.dumps(counts, indent=1))
+
+
+def keep_counts(folder: Path, columns: ExtraColumns | None) -> None:
+    """Write the counts of the columns, if there are any, beside the features that are made of them."""
+    if columns is not None:
+        shutil.copyfile(columns.folder / COUNTS, folder / COUNTS)
+
+
+def list_counts(columns: ExtraColumns | FeatureSet) -> dict[str, ListCounts]:
+    """The counts of each column that lists documents."""
+    file = columns.folder / COUNTS
+    counts = json.loads(file.read_text()) if file.exists() else {}
+    return {column: ListCounts(**counted) for column, counted in counts.items()}

@@ -36,11 +36,11 @@ def _checks(log: Log, features: FeatureSet, parts: tuple[str, ...], whose: str) 
         kind = "history" if history.column is None else "listed"
         rule = extracted_log.find_history_leaks(log.folder, given, kind, parts)
         yield _check(f"{kind} {name}{whose}", kind, rule)
-        if name in counts:
-            count = counts[name]
+        if history.column is not None:
+            count = counts[history.column]
             says = (
-                f"{count['left_out']:,} of {count['given']:,} documents in searches.{history.column} are left out, "
-                f"because their searcher finds them after the training window; {count['unknown']:,} are not in the log"
+                f"{count.left_out:,} of {count.given:,} documents in searches.{history.column} are left out, because "
+                f"their searcher finds them after the training window; {count.unknown:,} are not in the log"
             )
             yield {"check": f"lists of {name}{whose}", "status": "note", "says": says}
 

@@ -258,6 +258,11 @@ class Features(Frozen):
         return sorted({*self.columns("searches"), *(["searcher_id"] if reads_searcher else [])})
 
     @property
+    def listed_columns(self) -> list[str]:
+        """The columns of the searches that list documents."""
+        return sorted({history.column for history in self.histories.values() if history.column is not None})
+
+    @property
     def reads_clicks(self) -> bool:
         """True if a group reads what the searcher clicked before, which goes on after the training window."""
         return any(history.column is None for history in self.histories.values())
