@@ -6,11 +6,12 @@ from typing import Any
 
 from data.experiment.experiment_spec import ORACLES, Experiment, arm_of
 from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES
-from ebr_core.search.modes import LATEST, is_of_arm
+from ebr_core.search.modes import is_of_arm
 from tasks.finished_run import ServedRow
 from tasks.list_measures import COUNTS, EVERY_SET
 from tasks.report.answers import CLAIMS, noise, outcome_cell
 from tasks.report.formats import count, three_digits
+from tasks.report.level_sections import LATEST_REMARK
 from tasks.report.measures import measure_columns
 from tasks.report.page import Columns, Grid, tabulate
 from tasks.report.refit_section import REMARK
@@ -170,7 +171,7 @@ def _caption(counts: dict[str, Any], checks: dict[str, Any], spec: Experiment) -
     if checks.get("refits"):
         lines.append(f"{REMARK}.")
     if any(arm.features.reads_clicks for arm in spec.arms.values()):
-        lines.append(f"{LATEST}: histories up to each search; all other rows know the clicks of the training window.")
+        lines.append(f"{LATEST_REMARK}.")
     lines += [f"{arm}: {UNAVAILABLE}, {reason}." for arm, reason in checks["unavailable"].items()]
     return "\n".join([*lines, *_remarks(checks, counts["targets"])])
 

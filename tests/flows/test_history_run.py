@@ -16,6 +16,7 @@ import yaml
 
 from data.experiment.experiment_file import load_experiment
 from ebr_core.errors import InputError
+from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import open_bundle
 from ebr_core.serving.query_answer import answer
 from ebr_core.serving.search_query import SearchQuery
@@ -59,7 +60,7 @@ def _write(folder: Path, **changes: Any) -> Path:
         "documents": pa.table(
             {
                 "document_id": [f"d{number}" for number in range(DOCUMENTS)],
-                "title": [f"word{number % 3}" for number in range(DOCUMENTS)],
+                "title": [f"word{number % 3} title{number}" for number in range(DOCUMENTS)],
             }
         ),
     }
@@ -148,3 +149,6 @@ def test_a_bundle_answers_as_the_run_did(outcome: Outcome) -> None:
     assert all(int(hit.document_id[1:]) % TOPICS == 1 for hit in known[:5])
     given = SearchQuery(query="word1", searcher_id="p1", mode="ebr", fields={"history": ["d2", "d6"]})
     assert all(int(hit.document_id[1:]) % TOPICS == 2 for hit in answer(bundle, given)[:5])
+    assert unknown_context(bundle, given) == []
+    given = SearchQuery(query="word1", fields={"history": ["nowhere", "d2"]})
+    assert unknown_context(bundle, given) == ["history: the training window did not know nowhere, so they do not count"]
