@@ -40,12 +40,17 @@ START, DEPTH = datetime(2026, 1, 5), 200
 GROUPS, INTERESTS, JOINED = 2_000, 80, 25  # of the planted network: its groups, and memberships of a member, about
 PARTS = ("train", "validation", "test")
 LISTED = {"kind": "history", "column": "memberships"}
+JOINED_GRAPH = {"kind": "graph", "clicks": True}
 ARMS: dict[str, dict[str, Any]] = {
-    "base": {"loss": {"kind": "softmax"}},
-    "graph": {"groups": {"graph": {"kind": "graph", "clicks": True}}},
+    "base": {
+        "loss": {"kind": "softmax", "logq": 1},
+        "negatives": {"random": 0, "in_batch": "all"},
+        "training": {"learning_rate": 0.03},
+    },
+    "graph": {"groups": {"graph": JOINED_GRAPH}},
     "listed": {"groups": {"listed": LISTED}},
-    "listed-separate": {"groups": {"listed": LISTED | {"shared": False}}},
-    "both": {"groups": {"graph": {"kind": "graph", "clicks": True}, "listed": LISTED}},
+    "listed-shared": {"groups": {"listed": LISTED | {"shared": True}}},
+    "both": {"groups": {"graph": JOINED_GRAPH, "listed": LISTED}},
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from data.experiment.experiment_spec import Experiment
 from ebr_core.search.index_specs import EXACT, Exact
 from ebr_core.search.modes import LATEST
@@ -14,14 +16,26 @@ from tasks.kinds import EvalSet, RetrievedList
 from tasks.retrieval_stages import build_index, embed_texts, retrieve
 
 
-def retrieve_latest(
-    spec: Experiment, features: FeatureSets, arms: TrainedArms, searches: EvalSets, part: str
+class LatestLists(NamedTuple):
+    """The lists of each part, by row and seed and index."""
+
+    validation: FusedLists
+    test: FusedLists
+
+
+def retrieve_latest(spec: Experiment, features: FeatureSets, arms: TrainedArms, searches: EvalSets) -> LatestLists:
+    """The lists of every arm that reads clicks for both parts."""
+    parts = {"validation": searches.validation, "test": searches.test}
+    return LatestLists(*(latest_of_part(spec, features, arms, part, name) for name, part in parts.items()))
+
+
+def latest_of_part(
+    spec: Experiment, features: FeatureSets, arms: TrainedArms, eval_set: EvalSet | None, part: str
 ) -> FusedLists:
     """The lists of every arm that reads clicks for the searches of a part, with all clicks strictly before each search.
 
     They go by the name of the arm and LATEST. Empty without such an arm, or without a validation.
     """
-    eval_set = searches.validation if part == "validation" else searches.test
     runs = [run for run in arms.towers if run[1] in spec.seeds and spec.arms[run[0]].features.reads_clicks]
     if eval_set is None:
         return {}

@@ -30,7 +30,7 @@ class History(Frozen):
     )
     newest: int = Field(50, ge=1, le=1000, description="clicks that count, the newest ones")
     shared: bool = Field(
-        True, description="true: one vector for a document on both sides; false: one in histories, another of its own"
+        False, description="true: one vector for a document on both sides; false: one in histories, another of its own"
     )
 
     @model_validator(mode="after")
