@@ -6,8 +6,8 @@ Without a file, the network has a planted structure: members have a few interest
 attract everybody, and nothing has a telling name. A file has the columns source_id (member) and target_id (group), and
 may have a column kind, of which the most frequent is read. A tenth of each member's memberships is the test, another
 tenth the validation. Groups that a member has are no candidates. Printed is recall@10 of popularity, of the neighbours
-by co-membership (a group's cosine with each of the member's groups, summed), and of each arm. Goal: .50 where the
-neighbours have .449. State lives in EBR_HOME, or else in a temporary home.
+by co-membership (a group's cosine with each of the member's groups, summed), and of each arm. Goal: a tenth more than
+the neighbours. State lives in EBR_HOME, or else in a temporary home.
 """
 
 from __future__ import annotations
