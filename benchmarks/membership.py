@@ -6,8 +6,8 @@ Without a file, the network has a planted structure: members have a few interest
 attract everybody, and nothing has a telling name. A file has the columns source_id (member) and target_id (group), and
 may have a column kind, of which the most frequent is read. A tenth of each member's memberships is the test, another
 tenth the validation. Groups that a member has are no candidates. Printed is recall@10 of popularity, of the neighbours
-by co-membership (a group's cosine with each of the member's groups, summed), and of each arm. Goal: a tenth more than
-the neighbours. State lives in EBR_HOME, or else in a temporary home.
+by co-membership (a group's cosine with each of the member's groups, summed), of each arm, and of the true chances.
+Goal: a tenth more than the neighbours. State lives in EBR_HOME, or else in a temporary home.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import pyarrow.parquet as pq  # noqa: E402
 import scipy.sparse as sp  # noqa: E402
 import yaml  # noqa: E402
 
-from ebr_core.arrays import Int64  # noqa: E402
+from ebr_core.arrays import Float64, Int64  # noqa: E402
 from flows.ebr import ebr  # noqa: E402
 from tasks.report.result import read  # noqa: E402
 
@@ -54,26 +54,40 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-def planted(members: int) -> tuple[Int64, Int64]:
-    """(member, group) of each membership. A member has one to four interests; a group is joined with a probability in
-    proportion to its popularity and, nine times out of ten, to the member's interest in its only topic."""
+def planted(members: int) -> tuple[Int64, Int64, Float64]:
+    """(member, group) of each membership, and (members, GROUPS) the chances that made them.
+
+    A member has one to four interests; a group is joined with a probability in proportion to its popularity and, nine
+    times out of ten, to the member's interest in its only topic.
+    """
     rng = np.random.default_rng(0)
     popularity, topic = 1 / np.arange(10, GROUPS + 10) ** 0.8, rng.integers(INTERESTS, size=GROUPS)
-    pairs = []
+    pairs, chances = [], np.empty((members, GROUPS))
     for member in range(members):
         interest = np.full(INTERESTS, 0.1 / INTERESTS)
         chosen = rng.choice(INTERESTS, rng.integers(1, 5), replace=False)
         interest[chosen] += 0.9 * rng.dirichlet(np.ones(len(chosen)))
-        chance = popularity * interest[topic]
+        chance = chances[member] = popularity * interest[topic]
         size = int(np.clip(rng.poisson(JOINED), 10, 60))
         joined = rng.choice(GROUPS, size, replace=False, p=chance / chance.sum())
         pairs += [(member, int(group)) for group in joined]
     member_rows, group_rows = np.array(pairs).T
-    return member_rows, group_rows
+    return member_rows, group_rows, chances
+
+
+def attainable(members: Int64, groups: Int64, chances: Float64) -> float:
+    """recall@10 on the test of the groups that a member most probably joins, by the true chances."""
+    parts, recalls = split(members), []
+    for member in np.unique(members[parts == 2]).tolist():
+        own = members == member
+        chance = chances[member].copy()
+        chance[groups[own & (parts != 2)]] = 0
+        recalls.append(np.isin(groups[own & (parts == 2)], np.argsort(-chance)[:10]).mean())
+    return float(np.mean(recalls))
 
 
 def from_file(path: str) -> tuple[Int64, Int64]:
-    """(member, group) of each distinct edge of the most frequent kind in a Parquet file."""
+    """(member, group) of each distinct edge of the most frequent kind in a Parquet file, in order."""
     edges = pq.read_table(path)
     if "kind" in edges.column_names:
         kinds = pc.value_counts(edges["kind"]).to_pylist()
@@ -146,9 +160,11 @@ def neighbours(members: Int64, groups: Int64, parts: Int64) -> pa.Table:
 
 def main(source: str) -> None:
     """Print recall@10 of both baselines and of each arm, and the size of the network."""
-    members, groups = planted(int(source)) if source.isdigit() else from_file(source)
-    order = np.argsort(members, kind="stable")
-    members, groups = members[order], groups[order]
+    chances = None
+    if source.isdigit():
+        members, groups, chances = planted(int(source))
+    else:
+        members, groups = from_file(source)
     with tempfile.TemporaryDirectory(prefix="ebr-membership-") as name:
         folder = Path(name)
         write_log(folder, members, groups)
@@ -164,6 +180,8 @@ def main(source: str) -> None:
         (folder / "membership.yaml").write_text(yaml.safe_dump(spec))
         outcome = ebr(str(folder / "membership.yaml"))
     print(f"{len(members):,} memberships of {len(np.unique(members)):,} members in {len(np.unique(groups)):,} groups")
+    if chances is not None:
+        print(f"{'true chances':<26} {attainable(members, groups, chances):.3f}")
     for row in read(outcome.report.folder).plain:
         if (row.targets, row.measure) == ("clicked", "recall@10"):
             print(f"{row.arm:<26} {row.value:.3f} [{row.low:.3f}, {row.high:.3f}], n {row.n:,}")
