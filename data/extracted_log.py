@@ -223,6 +223,17 @@ def find_leaks(folder: Path, refit: Path | None = None) -> list[dict[str, Any]]:
     return rules
 
 
+def find_history_leaks(folder: Path, given: pa.Table, kind: str, parts: tuple[str, ...]) -> dict[str, Any]:
+    """looked_at, broken: how many documents of the histories given (search_row, document_row) are later than they may.
+
+    kind: "history" for clicks, "listed" for a column's lists. parts: those of the split that training may use.
+    """
+    with connect(folder) as connection:
+        connection.register("given", given)
+        rules = run_query(connection, f"{kind}_leaks", {"parts": list(parts)}).to_pylist()
+    return dict(rules[0])
+
+
 def count_repeats(folder: Path, targets: pa.Table) -> dict[str, int]:
     """How far the sampled searches, those with targets, repeat the training window's."""
     with connect(folder) as connection:

@@ -12,6 +12,7 @@ from flows.arms import train_arms
 from flows.bundles import build_bundles
 from flows.evaluated_lists import audit_run, evaluate_run, evaluated_lists, refit_lists
 from flows.hybrids import fuse_test, fuse_validation
+from flows.latest import retrieve_latest
 from flows.lists import rank_all_targets, retrieve_exact, retrieve_test, retrieve_validation
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER, cluster_of, run_on
@@ -64,14 +65,15 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     fusions = fuse_validation(spec, source, vectors, validation, searches, bm25)  # chooses weights and modes
     test = retrieve_test(spec, source, vectors, indexes, radii, rerankers, searches, bm25, own_lists)
     fused = fuse_test(spec, source, vectors, test, fusions, searches, bm25)
+    latest = retrieve_latest(spec, features, arms, searches)
     ranks = rank_all_targets(spec, vectors, searches)
     bundles = build_bundles(spec, source, columns, arms, vectors, indexes, radii, fusions, searches, bm25)
     bundles |= bundle_reranked(spec, source, searches, indexes, rerankers, bundles)
     exact = retrieve_exact(spec, source, vectors, radii, rerankers, searches, bm25, validation)
     reranked = measure_reranked(spec, exact, searches)
-    refit = refit_champion(spec, source, columns, arms, vectors, indexes, radii, fusions, bundles, searches, bm25)
+    refit = refit_champion(spec, source, arms, vectors, indexes, radii, fusions, bundles, searches, bm25)
     trained = features, arms, vectors, indexes, rerankers
-    run = settle_run(spec, Stages(*trained, validation, test, fusions, fused, ranks, reranked, bundles, refit))
+    run = settle_run(spec, Stages(*trained, validation, test, fusions, fused, latest, ranks, reranked, bundles, refit))
     evaluated = [*evaluated_lists(spec, source, run.test, run.towers), *refit_lists(spec, run.refit)]
     served = select_champion(spec, name, run)
     results = evaluate_run(spec, source, searches, run, evaluated, served)

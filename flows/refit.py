@@ -12,7 +12,7 @@ from flows.arms import ArmRun, TrainedArms, refit_runs
 from flows.bundles import parts_of_run
 from flows.hybrids import Fusions
 from flows.served import served_arm
-from flows.sources import ColumnSets, EvalSets, FeatureSets, Source, featurize
+from flows.sources import EvalSets, FeatureSets, Source, extract_named_columns, featurize
 from flows.submit import failure_reason, result, settle, submit
 from flows.vectors import ArmVectors, Indexes, Radii, served_index
 from tasks.bundle_stages import bundle, tabulate
@@ -43,7 +43,6 @@ class Refit(NamedTuple):
 def refit_champion(
     spec: Experiment,
     source: Source,
-    columns: ColumnSets,
     arms: TrainedArms,
     vectors: ArmVectors,
     indexes: Indexes,
@@ -65,7 +64,8 @@ def refit_champion(
     joined = source._replace(log=submit(join_validation, (), source.log))
     needed = spec.with_sources(spec.parts_of(champion))
     narrowed = spec.model_copy(update={"arms": {name: spec.arms[name] for name in needed}})
-    features = featurize(narrowed, joined)
+    columns = extract_named_columns(narrowed, joined)
+    features = featurize(narrowed, joined, columns)
     parts = parts_of_run(spec, run)
     towers = refit_runs(narrowed, joined, features, parts, arms.towers).towers
     refit_vectors = _embed(spec, features, towers, parts, run, vectors, searches)

@@ -10,6 +10,7 @@ from ebr_core.search.modes import arm_of_row
 from flows.arms import ArmRun, TrainedArms
 from flows.combined_lists import ListRun
 from flows.hybrids import FusedLists, Fusions
+from flows.latest import LatestLists
 from flows.lists import Lists
 from flows.refit import Refit, settle_refit
 from flows.rerankers import Rerankers
@@ -72,6 +73,7 @@ class Stages(NamedTuple):
     test: Lists
     fusions: Fusions  # on the validation
     fused: FusedLists  # on the test
+    latest: LatestLists  # with all clicks before each search
     target_ranks: dict[ArmRun, TargetRanks]
     reranked: dict[ArmRun, ServedMode]
     bundles: dict[str, ModelBundle]
@@ -92,8 +94,8 @@ def settle_run(spec: Experiment, stages: Stages) -> SettledRun:
         untrained=untrained,
         weights=settle(vectors.weights)[0],
         indexes=settle(stages.indexes)[0],
-        test=settle_lists(stages.test, stages.fused),
-        validation=settle_lists(stages.validation, fusions.lists),
+        test=settle_lists(stages.test, stages.fused | stages.latest.test),
+        validation=settle_lists(stages.validation, fusions.lists | stages.latest.validation),
         modes=settle(fusions.modes | stages.reranked)[0],
         rankers=settle(stages.rerankers.rankers)[0],
         feedback=settle(arms.ratings)[0] | filters,
@@ -114,7 +116,8 @@ def _failures(spec: Experiment, stages: Stages, untrained: dict[ArmRun, str]) ->
         reason = failure_reason(stages.indexes[run, name], promise)
         if reason and not failure_reason(vectors.test[run]):
             failures[f"{label_of(run)}, index {name}"] = reason
-    for ((row, seed), _), reason in (settle(stages.fusions.lists)[1] | settle(stages.fused)[1]).items():
+    derived = stages.fusions.lists | stages.fused | stages.latest.validation | stages.latest.test
+    for ((row, seed), _), reason in settle(derived)[1].items():
         run = arm_of_row(row)[0], seed
         if not failure_reason(vectors.validation[run], vectors.test[run]):  # else the failure of the arm says it
             failures[label_of((row, seed))] = reason

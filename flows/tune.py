@@ -15,6 +15,7 @@ from ebr_core.frozen import Frozen
 from flows.arms import TrainedArms, train_arms
 from flows.evaluated_lists import evaluate_on_validation
 from flows.hybrids import Fusions, fuse_validation
+from flows.latest import latest_of_part
 from flows.lists import Lists, retrieve_validation
 from flows.process.cleanup import begin
 from flows.process.cluster import RUNNER, cluster_of, run_on
@@ -63,7 +64,8 @@ def tune(experiment: str) -> Tuning | State[Tuning]:
     rerankers = train_rerankers(spec, source, features, arms, vectors, searches, bm25)
     lists = retrieve_validation(spec, source, vectors, radii, rerankers, searches, bm25, own_lists)
     fusions = fuse_validation(spec, source, vectors, lists, searches, bm25)
-    return conclude_tuning(spec, source, searches, arms, lists, fusions)
+    latest = latest_of_part(spec, features, arms, searches.validation, "validation")
+    return conclude_tuning(spec, source, searches, arms, lists, fusions._replace(lists=fusions.lists | latest))
 
 
 def conclude_tuning(

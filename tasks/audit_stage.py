@@ -20,6 +20,7 @@ from ebr_core.text.ngram_hashing import hash_texts
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_fitted, texts_of
+from tasks.history_checks import history_checks
 from tasks.kinds import EvalSet, FeatureSet, Log, RunAudit, TargetRanks, Vectors
 from tasks.progress import show_progress
 
@@ -89,11 +90,14 @@ def audit(
     sample = read_sample(eval_set)
     checks = [_rule_check(rule) for rule in extracted_log.find_leaks(log.folder)]
     checks += [_vocabulary_check(log, feature_set) for feature_set in features]
+    checks += [check for feature_set in features for check in history_checks(log, feature_set, ("train",))]
     if refit_log is not None:
         checks += [
             _rule_check(rule, " of the refit") for rule in extracted_log.find_leaks(log.folder, refit_log.folder)
         ]
-        checks += [_vocabulary_check(refit_log, features_of, " of the refit") for features_of in refit_features or []]
+        for features_of in refit_features or []:
+            checks.append(_vocabulary_check(refit_log, features_of, " of the refit"))
+            checks += history_checks(log, features_of, ("train", "validation"), " of the refit")
     repeats = extracted_log.count_repeats(log.folder, sample.targets)
     k = evaluation.main_k
     content = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -123,12 +123,13 @@ def bundle(
         open_bundle(folder)
 
 
-def _with_fields(canaries: pa.Table, columns: list[ExtraColumns], fields: Iterable[str]) -> pa.Table:
+def _with_fields(canaries: pa.Table, columns: list[ExtraColumns], fields: Collection[str]) -> pa.Table:
     """The canaries with the fields that the towers read, as the log has them."""
     rows = canaries["search_row"]
     tables = [pq.read_table(part.folder / "searches.parquet") for part in columns]
     values = {name: table[name].take(rows) for table in tables for name in table.column_names if name in set(fields)}
     canaries = canaries.select(QUERY_SCHEMA.names)
+    values |= {name: pa.nulls(len(canaries)) for name in set(fields) - set(values)}  # clicks: the bundle knows them
     for name, column in values.items():
         canaries = canaries.append_column(name, column)
     return canaries.select(query_schema(fields).names).cast(query_schema(fields))

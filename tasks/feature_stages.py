@@ -19,7 +19,8 @@ from ebr_core.scratch import IN_RAM, Scratch
 from ebr_core.text.ngram_bags import Bags, take, with_queries
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.checkpoint import load_towers
-from ebr_core.towers.feature_config import SIDES, Features, Graph, Location, Numbers, Side, Values
+from ebr_core.towers.column_config import SIDES, Side
+from ebr_core.towers.feature_config import Features, Graph, Location, Numbers, Values
 from ebr_core.towers.fitted_features import (
     ColumnData,
     FittedFeatures,
@@ -31,10 +32,12 @@ from ebr_core.towers.fitted_features import (
     text_bags,
 )
 from ebr_core.towers.graph_vectors import check_graph
+from ebr_core.towers.history_config import History
 from ebr_core.towers.tower_config import TowerConfig
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, bag_group, with_views
 from tasks.artifacts import Artifact, stage
 from tasks.graph_stage import read_graph
+from tasks.histories import clean_lists, fit_histories, keep_counts, save_histories
 from tasks.kinds import ExtraColumns, FeatureSet, GraphVectors, Log, TrainedTowers
 from tasks.log_stages import ReadLogs, refuse_changes
 from tasks.progress import show_progress
@@ -60,6 +63,7 @@ def featurise(
     data = {side: read_columns(log, features, side, columns) for side in SIDES}
     texts = texts_of(log, features)
     _write(folder, log, _fit(log, features, texts, data), texts, data, graphs or {})
+    keep_counts(folder, columns)
 
 
 @stage(FeatureSet)
@@ -70,6 +74,7 @@ def featurise_as(
     fitted = load_towers(towers.folder).fitted
     data = {side: read_columns(log, fitted.features, side, columns) for side in SIDES}
     _write(folder, log, fitted, texts_of(log, fitted.features), data, graphs)
+    keep_counts(folder, columns)
 
 
 def _write(
@@ -100,6 +105,7 @@ def _write(
     for name in features.column_groups:
         for side in SIDES:
             _save(folder, f"{name}.{side}", group_bags(name, side, data[side], _rows(log, side), fitted))
+    save_histories(folder, log, fitted, data["searches"])
     searches = pq.read_table(log.folder / "searches.parquet", columns=["query_row", "searcher_row"])
     np.save(folder / "query_of.npy", extracted_log.row_numbers(searches, "query_row"))
     np.save(folder / "searcher_of.npy", pc.fill_null(searches["searcher_row"], -1).to_numpy().astype(np.int32))
@@ -137,17 +143,20 @@ def _fit_groups(log: Log, features: Features, data: dict[Side, ColumnData]) -> d
             {key: column.take(pa.array(training_rows[side])) for key, column in data[side].items()} for side in SIDES
         ]
         fitted[name] = fit_group(name, group, *columns)
-    return fitted
+    return fitted | fit_histories(log, features.histories, data["searches"])
 
 
 @stage(ExtraColumns)
 def extract_columns(folder: Path, logs: ReadLogs, log: Log, contents: dict[str, str], features: Features) -> None:
     """Write searches.parquet and documents.parquet: the columns that groups name and no layout knows.
 
+    What a searcher clicks after the training window is left out of columns that list documents.
+
     contents: the digest of each file, so that new logs are read again.
     """
     with show_progress("columns", 1), refuse_changes(logs, contents):
         read_named_columns(logs, log.folder, {side: extra_columns(features, side) for side in SIDES}, folder)
+        clean_lists(folder, log, features.listed_columns)
 
 
 def needs_columns(features: Features) -> bool:
@@ -175,6 +184,8 @@ def extra_columns(features: Features, side: Side) -> list[str]:
 
 def read_columns(log: Log, features: Features, side: Side, extra: ExtraColumns | None) -> ColumnData:
     """The columns of a side that the groups name, a value for each row of the log."""
+    if side == "searches" and (unlisted := set(features.listed_columns) & set(EXTRACTED_COLUMNS[side])):
+        raise InputError(f"searches: {', '.join(sorted(unlisted))} lists no documents; name another column")
     named = named_columns(features, side)
     extracted = [column for column in named if column in EXTRACTED_COLUMNS[side]]
     table = pq.read_table(log.folder / f"{side}.parquet", columns=extracted)
@@ -227,8 +238,13 @@ def read_graphs(features: FeatureSet, side: str) -> dict[str, Float32]:
     }
 
 
-def read_inputs(features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN_RAM) -> Inputs:
-    """The inputs of both towers: every search and document of the log; bags lie in scratch."""
+def read_inputs(
+    features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN_RAM, histories: str = "searches"
+) -> Inputs:
+    """The inputs of both towers: every search and document of the log; bags lie in scratch.
+
+    histories: "searches" for clicks that end with the training window, or LATEST for those up to each evaluated search.
+    """
     fitted = read_fitted(features)
     query_of, searcher_of = (
         np.load(features.folder / f"{name}.npy", mmap_mode="r") for name in ("query_of", "searcher_of")
@@ -241,6 +257,10 @@ def read_inputs(features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN
         match group:
             case Graph():
                 groups[name] = _dense(searcher_vectors[name], document_vectors[name], searcher_of)
+            case History():
+                searches = read_bags(features, name, "searches" if group.column is not None else histories)
+                sides = searches, read_bags(features, name, "documents")
+                groups[name] = bag_group(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
             case Values() | Numbers() | Location():
                 sides = _sides(features, name)
                 groups[name] = bag_group(*sides, fitted.group_rows(name), group.shared, scratch=scratch)

@@ -38,12 +38,19 @@ from tasks.retrieved import Retrieved, as_document_rows, save_matched, save_retr
 
 
 @stage(Vectors)
-def embed_texts(folder: Path, features: FeatureSet, towers: TrainedTowers, eval_set: EvalSet, threads: int) -> None:
+def embed_texts(
+    folder: Path,
+    features: FeatureSet,
+    towers: TrainedTowers,
+    eval_set: EvalSet,
+    threads: int,
+    histories: str = "searches",
+) -> None:
     """Write unit vectors: documents.npy (N, D) of every document, and queries.npy (S, D) of the sampled searches in
-    their order, or (h, S, D) if a search has several."""
+    their order, or (h, S, D) if a search has several. histories: see read_inputs."""
     use_threads(threads)
     model, sample = load_towers(towers.folder), read_sample(eval_set)
-    inputs = read_inputs(features, model.config)
+    inputs = read_inputs(features, model.config, histories=histories)
     tower = model.tower.over(inputs)
     documents = inputs.rows_of(np.arange(inputs.documents, dtype=np.int32))
     started = time.perf_counter()

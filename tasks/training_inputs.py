@@ -73,14 +73,16 @@ def with_titles(corpus: Corpus, log: Log, features: FeatureSet) -> Corpus:
 
 
 def with_own_pairs(corpus: Corpus, log: Log, features: FeatureSet) -> Corpus:
-    """The corpus with all that the pairs' own sessions gave to documents and searchers: queries, edges of graphs."""
+    """The corpus with all that the pairs' own sessions gave to documents and searchers: queries, edges of graphs, and
+    the groups whose searches list documents."""
     fitted = read_fitted(features).features
     edges = {
         name: read_own_edges(graph)
         for name, graph in read_graph_artifacts(features).items()
         if fitted.graphs[name].clicks
     }
-    if not edges and not fitted.text.clicked_queries:
+    listed = tuple(name for name, history in fitted.histories.items() if history.column is not None)
+    if not edges and not fitted.text.clicked_queries and not listed:
         return corpus
     searches = pq.read_table(log.folder / "searches.parquet", columns=["session_row"])
     sessions, people = (
@@ -88,7 +90,7 @@ def with_own_pairs(corpus: Corpus, log: Log, features: FeatureSet) -> Corpus:
         np.load(features.folder / "searcher_of.npy", mmap_mode="r"),
     )
     queries = _own_queries(log, corpus.inputs.documents) if fitted.text.clicked_queries else None
-    return corpus._replace(own=OwnPairs(sessions, people, corpus.inputs.documents, queries, edges))
+    return corpus._replace(own=OwnPairs(sessions, people, corpus.inputs.documents, queries, edges, listed))
 
 
 def _own_queries(log: Log, documents: int) -> OwnQueries:

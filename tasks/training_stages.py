@@ -32,7 +32,8 @@ from ebr_core.training.train_loop import Start, mine_pairs, train
 from ebr_core.training.training_corpus import Corpus
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
-from tasks.feature_stages import read_fitted, read_graphs
+from tasks.feature_stages import read_bags, read_fitted, read_graphs
+from tasks.histories import SEARCHERS
 from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.progress import show_progress
 from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt, with_own_pairs, with_titles
@@ -220,10 +221,12 @@ def _checkpoint(tower: Tower, log: Log, features: FeatureSet, arm: Arm) -> Check
     """The towers, with all that embeds a search without the log."""
     graphs = {name: np.asarray(vectors) for name, vectors in read_graphs(features, "searchers").items()}
     ids: list[str] = []
-    if graphs:
+    clicks = [name for name, history in arm.features.histories.items() if history.column is None]
+    histories = {name: read_bags(features, name, SEARCHERS) for name in clicks}
+    if graphs or histories:
         ids = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
     encoded = np.array([searcher_id.encode() for searcher_id in ids], np.bytes_)
-    return Checkpoint(tower, read_fitted(features), arm.towers, graphs, encoded)
+    return Checkpoint(tower, read_fitted(features), arm.towers, graphs, encoded, histories)
 
 
 def _validation_recall(corpus: Corpus, validation: EvalSet, k: int) -> Callable[[Tower], float]:

@@ -11,7 +11,7 @@ from data.experiment.log_config import Simulated, weights_of
 from data.renamed_columns import column_problems
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.index_specs import EXACT, AnyIndex, Exact, Ivf, Scan, problem
-from ebr_core.search.modes import arm_of_row, is_hybrid
+from ebr_core.search.modes import LATEST, arm_of_row, is_hybrid
 from ebr_core.training.arm_config import Arm, overlay
 from ebr_core.training.rated_results import Filter
 
@@ -26,6 +26,7 @@ def settings_problems(experiment: Experiment) -> list[str]:
     if not isinstance(experiment.logs, Simulated):
         problems += column_problems(experiment.logs)
     problems += _action_problems(experiment)
+    problems += _latest_problems(experiment)
     return [*problems, *_reference_problems(experiment), *_effort_problems(experiment)]
 
 
@@ -38,6 +39,19 @@ def _action_problems(experiment: Experiment) -> list[str]:
         for name, arm in experiment.arms.items()
         for action in arm.positives.actions
         if action not in weights
+    ]
+
+
+def _latest_problems(experiment: Experiment) -> list[str]:
+    """Questions on a row with the latest clicks, of what has none."""
+    reads = [name for name, arm in experiment.arms.items() if arm.features.reads_clicks]
+    return [
+        f"questions.{name}: {label} needs an arm with a group of kind history that reads clicks, by exact search; such "
+        f"arms are {', '.join(reads) or 'none'}"
+        for name, question in experiment.questions.items()
+        for label in (question.baseline, *question.arms)
+        if label.partition("@")[0].endswith(LATEST)
+        and (trained_arm(label) not in reads or label.partition("@")[2] not in ("", EXACT))
     ]
 
 

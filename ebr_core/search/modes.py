@@ -8,6 +8,7 @@ Mode = Literal["ebr", "hybrid", "weighted", "reranked"]
 MODES: tuple[Mode, ...] = ("ebr", "hybrid", "weighted")  # of every arm
 RERANKED: Mode = "reranked"  # of a cascade or a ranker, whose row has its own name
 SUFFIXES: dict[Mode, str] = {"ebr": "", "hybrid": "+bm25", "weighted": "+bm25-weighted", "reranked": ""}
+LATEST = "+latest"  # behind the name of an arm whose searches know all clicks before them, not those of training alone
 FUSION_DEPTH = 100  # documents of each list that are fused, at least
 
 
@@ -23,9 +24,10 @@ def row_of(arm: str, mode: Mode) -> str:
 def arm_of_row(row: str) -> tuple[str, Mode]:
     """(the arm, its mode) of a row's name.
 
-    >>> arm_of_row("softmax+bm25"), arm_of_row("softmax")
+    >>> arm_of_row("softmax+bm25"), arm_of_row("softmax+latest")
     (('softmax', 'hybrid'), ('softmax', 'ebr'))
     """
+    row = row.removesuffix(LATEST)
     for mode in ("weighted", "hybrid"):
         if row.endswith(SUFFIXES[mode]):
             return row.removesuffix(SUFFIXES[mode]), mode
@@ -35,3 +37,8 @@ def arm_of_row(row: str) -> tuple[str, Mode]:
 def is_hybrid(row: str) -> bool:
     """True for the name of a row in which BM25 has a part."""
     return arm_of_row(row)[1] != "ebr"
+
+
+def is_of_arm(row: str) -> bool:
+    """True for the name of an arm's own row; False for a row that is made of it, a hybrid or one with latest clicks."""
+    return arm_of_row(row)[0] == row

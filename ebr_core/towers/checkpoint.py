@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, assert_never
 
 import numpy as np
@@ -12,14 +14,19 @@ import pyarrow as pa
 from safetensors.numpy import load_file, save_file
 
 from ebr_core.arrays import Float32, Int32
+from ebr_core.text.ngram_bags import Bags, concatenate, take
+from ebr_core.towers.column_values import find_listed
 from ebr_core.towers.feature_config import Features, Graph, Location, Numbers, Values
 from ebr_core.towers.fitted_features import ColumnData, FittedFeatures, group_bags, table_bags, text_bags
+from ebr_core.towers.history_bags import list_bags, newest_of
+from ebr_core.towers.history_config import CLICKED, History
 from ebr_core.towers.tower import Tower, query_vectors
 from ebr_core.towers.tower_config import TowerConfig, read_tower_config
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, with_views
 from ebr_core.towers.tower_kinds import restore_tower
 
-_GRAPH = "searchers/"  # prefix of a graph group's name for its searchers' vectors; group names hold no slash
+# Prefixes of a group's name for its searchers' vectors or bags; group names hold no slash.
+_GRAPH, _HISTORY = "searchers/", "histories/"
 
 
 class Checkpoint(NamedTuple):
@@ -29,7 +36,8 @@ class Checkpoint(NamedTuple):
     fitted: FittedFeatures
     config: TowerConfig
     graphs: dict[str, Float32]  # for each graph group (searchers, D′)
-    searcher_ids: npt.NDArray[np.bytes_]  # (searchers,) in order; empty without a graph
+    searcher_ids: npt.NDArray[np.bytes_]  # (searchers,) in order; empty without a graph and without clicks
+    histories: Mapping[str, Bags] = MappingProxyType({})  # for each group of clicks (searchers,) at the window's end
 
 
 def save_towers(checkpoint: Checkpoint, folder: Path) -> None:
@@ -39,6 +47,11 @@ def save_towers(checkpoint: Checkpoint, folder: Path) -> None:
         "rarity": checkpoint.fitted.rarity,
     }
     tensors |= {f"{_GRAPH}{name}": vectors for name, vectors in checkpoint.graphs.items()}
+    tensors |= {
+        f"{_HISTORY}{name}/{part}": array
+        for name, bags in checkpoint.histories.items()
+        for part, array in bags._asdict().items()
+    }
     ids = checkpoint.searcher_ids.view(np.uint8).reshape(len(checkpoint.searcher_ids), checkpoint.searcher_ids.itemsize)
     save_file(
         {name: np.ascontiguousarray(a) for name, a in tensors.items()} | {"searcher_ids": ids},
@@ -65,13 +78,21 @@ def load_towers(folder: Path) -> Checkpoint:
     )
     ids = tensors.pop("searcher_ids")
     graphs = {name.removeprefix(_GRAPH): tensors.pop(name) for name in list(tensors) if name.startswith(_GRAPH)}
+    clicks = [name for name, group in fitted.features.histories.items() if group.column is None]
+    histories = {
+        name: Bags(*(tensors.pop(f"{_HISTORY}{name}/{part}") for part in Bags._fields))
+        for name in clicks
+        if f"{_HISTORY}{name}/offsets" in tensors
+    }
     searcher_ids = ids.view(f"S{ids.shape[1]}").ravel() if ids.size else np.empty(0, "S1")
     config = read_tower_config(manifest["towers"])
-    return Checkpoint(restore_tower(config, tensors, manifest["groups"]), fitted, config, graphs, searcher_ids)
+    return Checkpoint(
+        restore_tower(config, tensors, manifest["groups"]), fitted, config, graphs, searcher_ids, histories
+    )
 
 
 def searcher_rows(checkpoint: Checkpoint, ids: npt.NDArray[np.bytes_]) -> Int32:
-    """(n,) the row of each searcher by identity, −1 for a searcher that is not in the graph."""
+    """(n,) the row of each searcher by identity, −1 for a searcher whom the log does not know."""
     if not len(checkpoint.searcher_ids):
         return np.full(len(ids), -1, np.int32)
     pos = np.minimum(np.searchsorted(checkpoint.searcher_ids, ids), len(checkpoint.searcher_ids) - 1)
@@ -79,8 +100,8 @@ def searcher_rows(checkpoint: Checkpoint, ids: npt.NDArray[np.bytes_]) -> Int32:
 
 
 def query_columns(checkpoint: Checkpoint) -> list[str]:
-    """The columns of a search that the query tower reads besides the text."""
-    return checkpoint.fitted.features.columns("searches")
+    """The columns of a request for a search that the query tower reads besides the text."""
+    return checkpoint.fitted.features.request_columns
 
 
 def query_inputs(checkpoint: Checkpoint, queries: pa.Array, searchers: Int32, columns: ColumnData) -> Inputs:
@@ -102,6 +123,9 @@ def query_inputs(checkpoint: Checkpoint, queries: pa.Array, searchers: Int32, co
         match group:
             case Graph():
                 groups[name] = VectorGroup(checkpoint.graphs[name], searchers)
+            case History():
+                bags = _history_bags(checkpoint, name, group, searchers, query_data)
+                groups[name] = BagGroup(bags, rows, 0)
             case Values() | Numbers() | Location():
                 groups[name] = BagGroup(group_bags(name, "searches", query_data, n, checkpoint.fitted), rows, 0)
             case _:
@@ -110,13 +134,33 @@ def query_inputs(checkpoint: Checkpoint, queries: pa.Array, searchers: Int32, co
     return with_views(inputs, views) if views > 1 else inputs
 
 
+def _history_bags(
+    checkpoint: Checkpoint, name: str, history: History, searchers: Int32, query_data: ColumnData
+) -> Bags:
+    """(n,) the documents that the requests list; without a list, what the searchers clicked in the training window."""
+    listed = query_data[CLICKED if history.column is None else history.column]
+    owners, documents = find_listed(listed, checkpoint.fitted.history_documents(name))
+    if history.column is not None:
+        return list_bags(owners, documents, len(searchers))
+    newest = newest_of(owners, history.newest)
+    given = list_bags(owners[newest], documents[newest], len(searchers))
+    unlisted = listed.is_null().to_numpy(zero_copy_only=False)
+    known = np.flatnonzero(unlisted & (searchers >= 0))
+    if not len(known):
+        return given
+    both = concatenate(given, take(checkpoint.histories[name], searchers[known]))
+    at = np.arange(len(searchers), dtype=np.int32)
+    at[known] = len(given) + np.arange(len(known))
+    return take(both, at)
+
+
 def embed_queries(
     checkpoint: Checkpoint, queries: pa.Array, searchers: Int32 | None = None, columns: ColumnData | None = None
 ) -> Float32:
     """(n, D) unit vectors f(Q) of searches, or (h, n, D) if a search has several query vectors.
 
-    searchers (n,): rows in the graph, or −1; None for unknown searchers. A search without any known feature gives the
-    zero vector.
+    searchers (n,): their rows in the log, or −1; None for unknown searchers. A search without any known feature gives
+    the zero vector.
     """
     searchers = np.full(len(queries), -1, np.int32) if searchers is None else searchers
     inputs = query_inputs(checkpoint, queries, searchers, columns or {})

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, assert_never
 from pydantic import Field, model_validator
 
 from ebr_core.frozen import Frozen
+from ebr_core.towers.column_config import SIDES, Column, ColumnName, Columns, Side, with_meanings
+from ebr_core.towers.history_config import CLICKED, History
 
 
 class TextFeatures(Frozen):
@@ -43,25 +45,6 @@ class TextFeatures(Frozen):
         if not self.char_ngrams and not self.word_ngrams:
             raise ValueError("char_ngrams and word_ngrams are both empty: a text would have no units; set one of them")
         return self
-
-
-class Column(Frozen):
-    """A column under another name: values of columns that mean the same are the same value on both sides."""
-
-    column: str = Field(min_length=1, description="the column's name in the log")
-    means: str = Field(min_length=1, description="the name of the column with which it shares its values")
-
-
-ColumnName = Annotated[str, Field(min_length=1)]
-Columns = tuple[ColumnName | Column, ...]
-
-Side = Literal["searches", "documents"]
-SIDES: tuple[Side, ...] = ("searches", "documents")
-
-
-def with_meanings(columns: Columns | tuple[ColumnName, ColumnName]) -> list[Column]:
-    """Every column with its meaning, which is the column's own name by default."""
-    return [column if isinstance(column, Column) else Column(column=column, means=column) for column in columns]
 
 
 class _ColumnGroup(Frozen):
@@ -213,7 +196,7 @@ class Graph(Frozen):
         return True
 
 
-Group = Annotated[Values | Numbers | Location | Graph, Field(discriminator="kind")]
+Group = Annotated[Values | Numbers | Location | Graph | History, Field(discriminator="kind")]
 ColumnGroup = Values | Numbers | Location  # a group whose rows are bags of columns' values
 GroupName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
 
@@ -237,25 +220,30 @@ class Features(Frozen):
             match group:
                 case Graph():
                     graphs[name] = group
-                case Values() | Numbers() | Location():
+                case Values() | Numbers() | Location() | History():
                     pass
                 case _:
                     assert_never(group)
         return graphs
 
     @property
+    def histories(self) -> dict[str, History]:
+        """The groups whose rows are bags of documents."""
+        return {name: group for name, group in self.groups.items() if isinstance(group, History)}
+
+    @property
     def column_groups(self) -> dict[str, ColumnGroup]:
         """The groups whose rows are bags of columns' values."""
-        graphs = self.graphs
-        return {name: self.column_group(name) for name in self.groups if name not in graphs}
+        others = {**self.graphs, **self.histories}
+        return {name: self.column_group(name) for name in self.groups if name not in others}
 
     def column_group(self, name: str) -> ColumnGroup:
         """The group of that name, which reads columns. Raises TypeError if it is of another kind."""
         match self.groups[name]:
             case (Values() | Numbers() | Location()) as group:
                 return group
-            case Graph():
-                raise TypeError(f"groups.{name}: got a graph, expected a group that reads columns")
+            case Graph() | History() as group:
+                raise TypeError(f"groups.{name}: got a group of kind {group.kind}, expected one that reads columns")
             case _:
                 assert_never(self.groups[name])
 
@@ -269,6 +257,21 @@ class Features(Frozen):
         reads_searcher = any(group.reads_searcher for group in self.groups.values())
         return sorted({*self.columns("searches"), *(["searcher_id"] if reads_searcher else [])})
 
+    @property
+    def listed_columns(self) -> list[str]:
+        """The columns of the searches that list documents."""
+        return sorted({history.column for history in self.histories.values() if history.column is not None})
+
+    @property
+    def reads_clicks(self) -> bool:
+        """True if a group reads what the searcher clicked before, which goes on after the training window."""
+        return any(history.column is None for history in self.histories.values())
+
+    @property
+    def request_columns(self) -> list[str]:
+        """The columns that a request for a search may bring: those of the searches, and the clicks before it."""
+        return sorted({*self.columns("searches"), *([CLICKED] if self.reads_clicks else [])})
+
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
 
@@ -279,9 +282,17 @@ def drop_nulls(groups: object) -> object:
 
 
 def refuse_reserved_names(groups: dict[str, Group]) -> dict[str, Group]:
-    """The groups, unchanged. Raises ValueError if one is named `text` or `fusion`: these names are reserved."""
+    """The groups, unchanged. Raises ValueError for a reserved name: a group `text` or `fusion`, or beside a history of
+    clicks a column of the searches that is named like the field of a request with them."""
     if "text" in groups:
         raise ValueError("text: n-grams are set under `text`, next to `groups`; choose another name")
     if "fusion" in groups:
         raise ValueError("fusion: this name is taken by towers.fusion; choose another")
+    clicks = [name for name, group in groups.items() if isinstance(group, History) and group.column is None]
+    columns = {column.column for group in groups.values() for column in group.columns("searches")}
+    if clicks and CLICKED in columns:
+        raise ValueError(
+            f"{clicks[0]}: a request names the clicks of its searcher {CLICKED}, and a column of the searches has the "
+            "same name; rename the column under `columns` of the logs"
+        )
     return groups

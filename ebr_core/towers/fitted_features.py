@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, assert_never, cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,17 +13,18 @@ from ebr_core.errors import InputError
 from ebr_core.text.ngram_bags import Bags, apply_idf, fit_vocabulary, keep_known, rarity_of, split_rows
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.city_names import locate_cities
-from ebr_core.towers.feature_config import SIDES, ColumnGroup, Features, Location, Numbers, Side, TextFeatures, Values
+from ebr_core.towers.column_config import SIDES, Side
+from ebr_core.towers.column_values import flatten, flatten_numbers, known_ids
+from ebr_core.towers.feature_config import ColumnGroup, Features, Location, Numbers, TextFeatures, Values
 from ebr_core.towers.location_cells import location_cells
 
-FEW = 16  # rows, at most, that plain Python looks up faster than Arrow
-_BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f"
 IDENTIFIER = 0.5  # share of distinct values above which a column is taken for an identifier
 
 ColumnData = dict[str, pa.Array]  # column → values: texts, lists of texts, or numbers
-# A column's meaning → its values, or its bucket edges; for a location, CELLS → the keys of the known cells.
+# A column's meaning → its values, or its bucket edges; for a location, CELLS → the keys of the known cells; for a
+# history, DOCUMENTS → the identities of the known documents.
 FittedValues = dict[str, list[str]] | dict[str, list[float]]
-CELLS = "cells"
+CELLS, DOCUMENTS = "cells", "documents"
 
 
 class FittedFeatures(NamedTuple):
@@ -44,8 +44,16 @@ class FittedFeatures(NamedTuple):
 
     def group_rows(self, name: str) -> int:
         """The rows of a group's table for one tower."""
-        group = self.features.column_group(name)
-        return sum(group.rows(len(values)) for values in self.group_values[name].values())
+        return sum(self.rows_of(name, values) for values in self.group_values[name].values())
+
+    def rows_of(self, name: str, values: list[str] | list[float]) -> int:
+        """The rows of one tower for a column of the group with these values."""
+        history = self.features.histories.get(name)
+        return len(values) if history else self.features.column_group(name).rows(len(values))
+
+    def history_documents(self, name: str) -> list[str]:
+        """The identities, in order, of the documents that a group of histories knows: its rows."""
+        return cast("list[str]", self.group_values[name][DOCUMENTS])
 
 
 def fit_text(queries: Bags, documents: Bags, text: TextFeatures) -> tuple[Int32, Float32]:
@@ -96,7 +104,7 @@ def _parts_by_meaning(name: str, group: Values | Numbers, data: dict[Side, Colum
     for side in SIDES:
         for column in group.columns(side):
             where = f"groups.{name}: {side}.{column.column}"
-            values, _ = _flatten(data[side][column.column], group, where)
+            values, _ = flatten(data[side][column.column], group, where)
             _refuse_uninformative(values, group, where)
             parts_by_meaning.setdefault(column.means, []).append(values)
     return parts_by_meaning
@@ -142,45 +150,6 @@ def _refuse_uninformative(values: pa.Array, group: Values | Numbers, where: str)
             assert_never(group)
 
 
-def _flatten(column: pa.Array, group: Values | Numbers, where: str) -> tuple[pa.Array, Int32]:
-    """(values, the row of each) without nulls and blanks; lists and separated texts give several values per row."""
-    match group:
-        case Values():
-            return _flatten_texts(column, group.separator)
-        case Numbers():
-            return _flatten_numbers(column, where)
-        case _:
-            assert_never(group)
-
-
-def _flatten_texts(column: pa.Array, separator: str | None) -> tuple[pa.Array, Int32]:
-    if pa.types.is_null(column.type):
-        column = pc.cast(column, pa.string())
-    if not pa.types.is_list(column.type) and separator:
-        column = pc.split_pattern(column, separator)
-    if pa.types.is_list(column.type):
-        rows = pc.list_parent_indices(column).to_numpy().astype(np.int32)
-        values = pc.list_flatten(column)
-    else:
-        rows, values = np.arange(len(column), dtype=np.int32), column
-    values = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
-    valid = pc.fill_null(pc.greater(pc.binary_length(values), 0), False).to_numpy(zero_copy_only=False)
-    return values.filter(pa.array(valid)), rows[valid]
-
-
-def _flatten_numbers(column: pa.Array, where: str) -> tuple[pa.Array, Int32]:
-    if pa.types.is_list(column.type):
-        column = pc.list_element(pc.if_else(pc.greater(pc.list_value_length(column), 0), column, None), 0)
-    if pa.types.is_string(column.type):
-        column = pc.replace_with_mask(column, pc.fill_null(pc.equal(column, ""), False), pa.scalar(None, pa.string()))
-    try:
-        values = pc.cast(column, pa.float64())
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{where}: {error}. Expected numbers; for texts set kind: values") from error
-    valid = pc.fill_null(pc.is_finite(values), False).to_numpy(zero_copy_only=False)
-    return values.filter(pa.array(valid)), np.flatnonzero(valid).astype(np.int32)
-
-
 def group_bags(name: str, side: Side, data: ColumnData, rows: int, fitted: FittedFeatures) -> Bags:
     """(rows,) bags of a group of columns on the side "searches" or "documents".
 
@@ -204,7 +173,7 @@ def _value_bags(
     columns = {column.means: column.column for column in group.columns(side)}
     for means, values in fitted_values.items():
         if means in columns:
-            ids, owner_rows = _known_ids(data[columns[means]], group, values, f"groups.{name}: {side}.{columns[means]}")
+            ids, owner_rows = known_ids(data[columns[means]], group, values, f"groups.{name}: {side}.{columns[means]}")
             id_parts.append(base + ids)
             row_parts.append(owner_rows)
         base += group.rows(len(values))
@@ -245,7 +214,7 @@ def places_of(name: str, group: Location, side: Side, data: ColumnData) -> tuple
 def _degrees(column: pa.Array, where: str, most: int) -> Float64:
     """(n,) the numbers of a column, NaN where it has none. Raises InputError for one outside ± most."""
     numbers = np.full(len(column), np.nan)
-    values, rows = _flatten_numbers(column, where)
+    values, rows = flatten_numbers(column, where)
     numbers[rows] = values.to_numpy(zero_copy_only=False)
     outside = np.abs(numbers) > most
     if outside.any():
@@ -257,51 +226,3 @@ def _first_texts(column: pa.Array) -> list[str | None]:
     """(n,) the first value of each row of a column of texts or of lists of them."""
     values = (value[0] if isinstance(value, list) and value else value for value in column.to_pylist())
     return [value if isinstance(value, str) else None for value in values]
-
-
-def _known_ids(
-    column: pa.Array, group: Values | Numbers, known_values: list[str] | list[float], where: str
-) -> tuple[Int32, Int32]:
-    """(the ids of the known values, or of the buckets, of a column, the row of each)."""
-    match group:
-        case Values():
-            few_ids = _known_ids_of_few(column, group, known_values) if len(column) <= FEW else None
-            if few_ids is not None:
-                return few_ids
-        case Numbers():
-            pass
-        case _:
-            assert_never(group)
-    values, rows = _flatten(column, group, where)
-    ids = _ids(values, known_values)
-    return ids[ids >= 0], rows[ids >= 0]
-
-
-def _known_ids_of_few(
-    column: pa.Array, group: Values, known_values: list[str] | list[float]
-) -> tuple[Int32, Int32] | None:
-    """(ids, the row of each) of known values in a few rows, the same as `_flatten` and `_ids` give, but without the
-    fixed cost of Arrow's calls. None if a value is not an ASCII text."""
-    ids, rows = [], []
-    for row, value in enumerate(column.to_pylist()):
-        parts = value if isinstance(value, list) else [value]
-        if group.separator and isinstance(value, str):
-            parts = value.split(group.separator)
-        for part in parts:
-            if part is None:
-                continue
-            if not isinstance(part, str) or not part.isascii():
-                return None
-            text = part.strip(_BLANKS)
-            pos = bisect_left(known_values, text)  # the values are in order
-            if pos < len(known_values) and known_values[pos] == text:
-                ids.append(pos)
-                rows.append(row)
-    return np.array(ids, np.int32), np.array(rows, np.int32)
-
-
-def _ids(values: pa.Array, known_values: list[str] | list[float]) -> Int32:
-    if pa.types.is_floating(values.type):
-        return np.asarray(np.searchsorted(np.array(known_values, float), values.to_numpy(), side="right"), np.int32)
-    positions = pc.index_in(values, pa.array(known_values, pa.string()))
-    return np.asarray(pc.fill_null(positions, -1).to_numpy(zero_copy_only=False), np.int32)

@@ -9,8 +9,9 @@ import numpy as np
 
 from ebr_core.arrays import Int32
 from ebr_core.towers.bag_tables import Table
-from ebr_core.towers.feature_config import ColumnGroup, Location, Numbers, Values
+from ebr_core.towers.feature_config import Graph, Group, Location, Numbers, Values
 from ebr_core.towers.fitted_features import FittedFeatures
+from ebr_core.towers.history_config import History
 
 
 def copy_known(name: str, old: Table, fresh: Table, before: FittedFeatures, after: FittedFeatures) -> None:
@@ -39,30 +40,32 @@ def _rows(name: str, old: FittedFeatures, new: FittedFeatures) -> tuple[Int32, I
 
 def _matched(name: str, old: FittedFeatures, new: FittedFeatures) -> Iterator[Int32]:
     """For each column of both logs, (2, n) the old and the new rows of its values, or buckets, that are in both."""
-    group = new.features.column_group(name)
+    group = new.features.groups[name]
     starts, base = {}, 0
     for means, values in old.group_values[name].items():
         starts[means] = base
-        base += group.rows(len(values))
+        base += old.rows_of(name, values)
     base = 0
     for means, values in new.group_values[name].items():
         if means in starts:
             yield _same_rows(group, old.group_values[name][means], values) + np.array(
                 [[starts[means]], [base]], np.int32
             )
-        base += group.rows(len(values))
+        base += new.rows_of(name, values)
 
 
-def _same_rows(group: ColumnGroup, old: Sequence[str | float], new: Sequence[str | float]) -> Int32:
+def _same_rows(group: Group, old: Sequence[str | float], new: Sequence[str | float]) -> Int32:
     """(2, n) the old and the new row of each value, cell or bucket of one column that is in both logs."""
     match group:
-        case Values() | Location():
+        case Values() | Location() | History():
             rows = {value: row for row, value in enumerate(old)}
             matches = [(rows[value], row) for row, value in enumerate(new) if value in rows]
             return np.array(matches, np.int32).reshape(-1, 2).T
         case Numbers():
             buckets = np.arange(len(new) + 1 if len(old) == len(new) else 0, dtype=np.int32)
             return np.stack([buckets, buckets])
+        case Graph():
+            raise TypeError("a graph has no table whose rows could be copied")
         case _:
             assert_never(group)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ebr_core.arrays import Bool, Int32
 from ebr_core.text.ngram_bags import Bags
+from ebr_core.towers.history_bags import leave_out_own
 from ebr_core.towers.tower import Forward, Tower
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup
 from ebr_core.training.own_pairs import OwnPairs, leave_out_queries, own_edges_of, vectors_without_edges
@@ -37,6 +38,9 @@ def batch_inputs(inputs: Inputs, batch: BatchRows, own: OwnPairs | None, titles:
                 bags = _bags_at(group.bags, at)
                 if name == "text" and own is not None and own.queries is not None:
                     _without_own_queries(bags, inputs, batch, own)
+                if own is not None and name in own.listed:
+                    shift = group.table_rows - group.query_rows  # 0 for a shared table
+                    leave_out_own(bags, len(batch.queries), len(batch.searches), shift)
                 if name == "text" and titles is not None:
                     bags = _with_titles(bags, titles, missing)
                 groups[name] = group._replace(bags=bags, at=np.arange(len(rows), dtype=np.int32))

@@ -45,6 +45,12 @@ class OwnPairs(NamedTuple):
     documents: int  # N
     queries: OwnQueries | None  # None if documents know no queries
     edges: dict[str, OwnEdges]  # of each group that is a graph with clicks
+    listed: tuple[str, ...] = ()  # the groups whose searches list documents, among them perhaps the pair's own
+
+    @property
+    def change_documents(self) -> bool:
+        """True if a document has other vectors in its own pairs than as a negative of others."""
+        return self.queries is not None or bool(self.edges)
 
     def keys_of(self, searches: Int32, documents: Int32) -> Int64:
         """(n,) session · N + document of each pair; −1 for a title in place of a search, which has no session."""

@@ -10,6 +10,7 @@ from ebr_core.towers.tower import Tower
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batch_inputs import BatchRows, forward_batch
 from ebr_core.training.batches import Batch
+from ebr_core.training.own_pairs import OwnPairs
 from ebr_core.training.similarity import StepStats, nested_step
 from ebr_core.training.title_pairs import title_queries
 from ebr_core.training.training_corpus import Corpus, MisspeltCopies
@@ -33,7 +34,7 @@ def train_step(
     if corpus.copies is not None:
         searches, misspelt = _with_typos(batch.search_rows, corpus.copies, arm.typos.share, rng)
     # What a pair knows of itself is left out of its own vectors, not of those that are negatives of the others.
-    batch = batch._replace(twice=corpus.own is not None and bool(batch.mix.compares_batch or batch.mix.memory))
+    batch = batch._replace(twice=_differs(corpus.own) and bool(batch.mix.compares_batch or batch.mix.memory))
     documents = [batch.document_rows] * (1 + batch.twice) + [batch.pool, batch.pair_negatives.ravel()]
     rows = BatchRows(batch.search_rows, inputs.queries_of(searches), np.concatenate(documents))
     titles = None if corpus.titles is None else title_queries(corpus.titles, batch.search_rows, rng)
@@ -54,6 +55,11 @@ def train_step(
     if by_weights is not None:
         learner.step_weights(forward, by_weights)
     return stats, memory_bank
+
+
+def _differs(own: OwnPairs | None) -> bool:
+    """True if a document has another vector in its own pairs."""
+    return own is not None and own.change_documents
 
 
 def _clean(tower: Tower, corpus: Corpus, searches: Int32, documents: Int32) -> Float32:

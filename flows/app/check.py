@@ -14,7 +14,7 @@ from data.ranked_lists import RankedFile
 from data.report_text import describe
 from ebr_core.errors import InputError
 from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_difference
-from ebr_core.towers.feature_config import SIDES as FEATURE_SIDES
+from ebr_core.towers.column_config import SIDES as FEATURE_SIDES
 from flows.sources import world_log
 from flows.submit import submit
 from tasks.feature_stages import check_features, extract_columns, needs_columns

@@ -29,7 +29,17 @@ MODE = Annotated[
 ]
 FIELD = Annotated[
     list[str] | None,
-    typer.Option(help="A column of the search that the model reads, with its value: device=phone; may be repeated."),
+    typer.Option(
+        help="A column of the search that the model reads, with its value: device=phone; a name given again has "
+        "several values."
+    ),
+]
+HISTORY = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The document_id of a click before this search, in place of those that the model knows of the searcher; "
+        "may be repeated, the newest last."
+    ),
 ]
 RADIUS = Annotated[str, typer.Option(help="none, model or query (calibrated), or a cosine distance.")]
 WHERE = Annotated[
@@ -51,6 +61,7 @@ def search(
         typer.Option(help="The time of the search, for models that read the age of documents; default: now (UTC)."),
     ] = None,
     field: FIELD = None,
+    history: HISTORY = None,
     where: WHERE = None,
     k: TOP = None,
     mode: MODE = None,
@@ -60,11 +71,13 @@ def search(
     bundle: BUNDLE = None,
 ) -> None:
     """Search with a model, and print the ranked titles with scores and reasons."""
+    from ebr_core.towers.history_config import CLICKED
     from flows.app.model_search import open_model, read_fields, show_hits, validate_query
 
     place = {"city": city, "region": region, "country": country, "language": language}
     fields = {"query": query, "searcher_id": searcher, "where": where, "k": k, "mode": mode, "radius": radius} | place
-    search_query = validate_query(fields | {"searched_at": at, "fields": read_fields(field or [])})
+    columns = read_fields(field or []) | ({CLICKED: history} if history else {})
+    search_query = validate_query(fields | {"searched_at": at, "fields": columns})
     show_hits(open_model(experiment, model, bundle), search_query, open_console())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import OWN_INDEXES
+from ebr_core.search.modes import LATEST
 from tasks.report.formats import DASH, optional, share
 from tasks.report.measures import measure_columns
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, tabulate
@@ -14,6 +15,7 @@ from tasks.report.target_sets import set_words
 from tasks.slices import WHOLE
 
 KIND = "kind: "
+LATEST_REMARK = f"{LATEST}: histories up to each search; all other rows know the clicks of the training window"
 
 
 def attainable_blocks(result: Result) -> list[Block]:
@@ -65,6 +67,8 @@ def _level_grid(result: Result, targets: str) -> Grid:
         "much more popular the retrieved are than the targets, in shares of the documents; unseen: share of the "
         "retrieved that nobody was shown or judged for the query; intervals over searchers, without training noise."
     )
+    if any(arm.endswith(LATEST) for arm in arms):
+        caption += f" {LATEST_REMARK}."
     return tabulate(columns, order, caption)
 
 

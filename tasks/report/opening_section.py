@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from data.experiment.experiment_spec import ORACLES
-from ebr_core.search.modes import is_hybrid
+from ebr_core.search.modes import is_of_arm
 from tasks.list_measures import EVERY_SET
 from tasks.looks import describe_looks
 from tasks.report.answers import answers_to, for_whom, noise, widest
@@ -26,12 +26,12 @@ def opening_blocks(result: Result) -> list[Block]:
     page += [
         Paragraph(f"**Do not believe the numbers of {arm}**: it {remark}.", "bad")
         for arm, remark in result.checks.get("leaks", {}).items()
-        if leak_status(remark) == "leak" and not is_hybrid(arm)
+        if leak_status(remark) == "leak" and is_of_arm(arm)
     ]
     open_arms = {
         arm: reasons[EVERY_SET]
         for arm, reasons in result.checks.get("undecidable", {}).items()
-        if EVERY_SET in reasons and not is_hybrid(arm)
+        if EVERY_SET in reasons and is_of_arm(arm)
     }
     if open_arms:
         why = "; ".join(dict.fromkeys(open_arms.values()))

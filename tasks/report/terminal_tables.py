@@ -6,11 +6,12 @@ from typing import Any
 
 from data.experiment.experiment_spec import ORACLES, Experiment, arm_of
 from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES
-from ebr_core.search.modes import is_hybrid
+from ebr_core.search.modes import is_of_arm
 from tasks.finished_run import ServedRow
 from tasks.list_measures import COUNTS, EVERY_SET
 from tasks.report.answers import CLAIMS, noise, outcome_cell
 from tasks.report.formats import count, three_digits
+from tasks.report.level_sections import LATEST_REMARK
 from tasks.report.measures import measure_columns
 from tasks.report.page import Columns, Grid, tabulate
 from tasks.report.refit_section import REMARK
@@ -162,15 +163,17 @@ def _caption(counts: dict[str, Any], checks: dict[str, Any], spec: Experiment) -
         lines.append(f"Means over {len(spec.seeds)} seeds; the report has each seed.")
     if checks.get("refits"):
         lines.append(f"{REMARK}.")
+    if any(arm.features.reads_clicks for arm in spec.arms.values()):
+        lines.append(f"{LATEST_REMARK}.")
     lines += [f"{arm}: {UNAVAILABLE}, {reason}." for arm, reason in checks["unavailable"].items()]
     return "\n".join([*lines, *_remarks(checks, counts["targets"])])
 
 
 def _remarks(checks: dict[str, Any], targets: str) -> list[str]:
     """A line for each arm that may leak, or about which nothing is decided; its hybrids need none of their own."""
-    lines = [f"{arm}{_mark(remark)}: it {remark}." for arm, remark in checks["leaks"].items() if not is_hybrid(arm)]
+    lines = [f"{arm}{_mark(remark)}: it {remark}." for arm, remark in checks["leaks"].items() if is_of_arm(arm)]
     for arm, reasons in checks["undecidable"].items():
-        if not is_hybrid(arm) and (reason := reasons.get(targets) or reasons.get(EVERY_SET)):
+        if is_of_arm(arm) and (reason := reasons.get(targets) or reasons.get(EVERY_SET)):
             lines.append(f"{arm}: nothing is decided; {reason}.")
     return lines
 

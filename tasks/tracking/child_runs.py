@@ -15,7 +15,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric, Run
 
 from data.experiment.experiment_spec import ORACLES, Experiment
-from ebr_core.search.modes import MODES, is_hybrid, row_of
+from ebr_core.search.modes import LATEST, MODES, is_of_arm, row_of
 from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun, read_weights
 from tasks.finished_run import RefitRun, TrainedArm
@@ -173,10 +173,10 @@ def log_ensemble(
 
 
 def _log_hybrids(arm: str, seed: int, experiment: Experiment, rows: list[ResultRow]) -> None:
-    """A run inside that of an arm or ensemble for each of its hybrids with BM25 that was measured, with its figures."""
-    for mode in MODES:
-        name = row_of(arm, mode)
-        if is_hybrid(name) and own_rows(rows, name, seed, experiment):
+    """A run inside that of an arm or ensemble for each row that is made of it and was measured, with its figures: its
+    hybrids with BM25, and what it retrieves with the latest clicks."""
+    for mode, name in [*((mode, row_of(arm, mode)) for mode in MODES), ("latest", arm + LATEST)]:
+        if not is_of_arm(name) and own_rows(rows, name, seed, experiment):
             with _child_run(f"{name}-{seed}", arm_tags(name, "hybrid", rows, experiment) | {"seed": seed, "of": arm}):
                 mlflow.log_params({"mode": mode, "seed": seed})
                 mlflow.log_metrics(run_metrics(rows, name, seed, experiment))

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.experiment.experiment_spec import Experiment, arm_of
 from ebr_core.search.index_specs import NO_INDEX, OWN_INDEXES
-from ebr_core.search.modes import is_hybrid
+from ebr_core.search.modes import is_of_arm
 from ebr_core.training.arm_config import Arm
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
@@ -88,6 +88,6 @@ def recall_panels(rows: Iterable[ResultRow]) -> dict[str, Curves]:
     are not comparable."""
     panels: dict[str, Curves] = {}
     for row in sorted(rows, key=lambda row: (row.targets, row.k or 0)):
-        if row.is_level and (row.slice, row.metric) == (WHOLE, "recall") and row.k and not is_hybrid(row.arm):
+        if row.is_level and (row.slice, row.metric) == (WHOLE, "recall") and row.k and is_of_arm(row.arm):
             panels.setdefault(row.targets, {}).setdefault(label(row.arm, row.seed), []).append((row.k, row.value))
     return panels

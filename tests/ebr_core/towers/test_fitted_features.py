@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from ebr_core.errors import InputError
 from ebr_core.text.ngram_bags import Bags
-from ebr_core.towers.feature_config import Column, Features, Numbers, TextFeatures, Values
-from ebr_core.towers.fitted_features import FEW, FittedFeatures, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.towers.column_config import Column
+from ebr_core.towers.column_values import FEW
+from ebr_core.towers.feature_config import Features, Numbers, TextFeatures, Values
+from ebr_core.towers.fitted_features import FittedFeatures, fit_group, fit_text, group_bags, table_bags, text_bags
 
 NOTHING = np.empty(0, np.float32)
 

@@ -8,13 +8,15 @@ import pytest
 
 from ebr_core.text.ngram_bags import Bags
 from ebr_core.text.ngram_hashing import hash_texts
-from ebr_core.towers.bag_tables import Table
+from ebr_core.towers.bag_tables import Table, new_table
 from ebr_core.towers.checkpoint import Checkpoint
 from ebr_core.towers.feature_config import Features, Numbers, TextFeatures, Values
 from ebr_core.towers.fitted_features import FittedFeatures, fit_group, fit_text, group_bags, table_bags, text_bags
+from ebr_core.towers.history_config import History
 from ebr_core.towers.ngram_tower import NgramTower, new_ngram_tower
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, bag_group, with_views
+from ebr_core.towers.warm_start import copy_known
 
 GROUPS = {
     "place": Values(searches=("city",), documents=("city",), allow_identifier=True),
@@ -84,6 +86,23 @@ def _without_sizes(encoder: NgramTower, inputs: Inputs, documents: list[int]) ->
     assert isinstance(size, BagGroup)
     empty = size._replace(bags=Bags(np.zeros_like(size.bags.offsets), size.bags.ids, size.bags.weights))
     return _vectors(encoder, inputs._replace(groups=inputs.groups | {"size": empty}), documents)
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+def test_documents_of_a_history_move_by_their_identity(towers: int) -> None:
+    features = Features(groups={"before": History(shared=towers == 1)})
+    before, after = (
+        FittedFeatures(features, np.empty(0, np.int32), np.empty(0, np.float32), {"before": {"documents": known}})
+        for known in (["a", "c", "d"], ["b", "c", "d", "e"])
+    )
+    rng = np.random.default_rng(0)
+    old, new = new_table(3 * towers, 4, False, rng), new_table(4 * towers, 4, False, rng)
+    fresh = new.table.copy()
+    copy_known("before", old, new, before, after)
+    for tower in range(towers):
+        rows = new.table[4 * tower : 4 * tower + 4]
+        np.testing.assert_array_equal(rows[1:3], old.table[3 * tower + 1 : 3 * tower + 3])
+        np.testing.assert_array_equal(rows[[0, 3]], fresh[4 * tower : 4 * tower + 4][[0, 3]])
 
 
 def test_values_move_by_meaning_and_buckets_by_position() -> None:
