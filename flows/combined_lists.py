@@ -191,6 +191,7 @@ def _ranked_list(inputs: ListInputs, name: str, settings: Ranker, seed: int) -> 
         inputs.documents[run],
         index_of(inputs, run, settings.index),
         inputs.rerankers.rankers[name, seed],
+        inputs.source.own.distances,
     )
 
 
@@ -208,4 +209,5 @@ def _filtered_list(inputs: ListInputs, name: str, settings: Filter, seed: int) -
         inputs.rerankers.filters[name, seed],
         inputs.k,
         inputs.vectors.threads[run],
+        inputs.source.own.distances,
     )

@@ -25,7 +25,15 @@ from flows.submit import result, submit
 from tasks.feature_stages import EXTRACTED_COLUMNS
 from tasks.kinds import Log, OwnColumns, Places
 from tasks.log_stages import ReadLogs, contents_of
-from tasks.own_column_stages import PlaceColumns, add_own_columns, extract_own_columns, locate, own_table, read_places
+from tasks.own_column_stages import (
+    PlaceColumns,
+    add_own_columns,
+    extract_own_columns,
+    locate,
+    own_table,
+    read_places,
+    too_long,
+)
 from tasks.own_slices import DISTANCE, SliceColumn
 
 COORDINATES = (("lat", "lon"), ("latitude", "longitude"), ("lat", "lng"), ("lat", "long"))
@@ -59,7 +67,7 @@ def read_used_columns(spec: Experiment, log: Log, files: ReadLogs) -> UsedColumn
     if has_distances and DISTANCE not in (column.name for column in slices):
         slices.append(SliceColumn(name=DISTANCE, side=None))
     names = {
-        "documents": [*columns.travelling(spec), *_columns_of_conditions(spec, columns), *spec.serving.show],
+        "documents": [*columns.travelling(spec), *_columns_of_conditions(spec, columns)],
         "searches": list[str](),
     }
     for column in slices:
@@ -71,7 +79,7 @@ def read_used_columns(spec: Experiment, log: Log, files: ReadLogs) -> UsedColumn
     located = submit(locate, (), log, places, {s: part for s, part in own.items() if part}) if places else None
     data = UsedColumns(own["documents"], own["searches"], located, located if has_distances else None, tuple(slices))
     _refuse_conditions(spec, log, data)
-    _refuse_lists(data)
+    _refuse_unfit_slices(data)
     if any(column.side is None for column in slices) and len(places) < len(FEATURE_SIDES):
         missing = " and ".join(side for side in FEATURE_SIDES if side not in places)
         raise InputError(
@@ -109,10 +117,11 @@ class LogColumns(NamedTuple):
         return next((column for column in self.there(side) if column.lower() == name.lower()), None)
 
     def travelling(self, spec: Experiment) -> list[str]:
-        """The own columns of documents that models hold: all of the catalogue, or those that serving.columns names."""
-        if spec.serving.columns is not None:
-            return [self.documents_column("serving.columns", name) for name in spec.serving.columns]
-        return self.own("documents") if self.has_catalogue else []
+        """The columns of documents that models hold: those that serving names, and all others of the catalogue unless
+        serving.columns limits them."""
+        named = {"serving.columns": spec.serving.columns or (), "serving.show": spec.serving.show}
+        found = [self.documents_column(key, name) for key, names in named.items() for name in names]
+        return found if spec.serving.columns is not None or not self.has_catalogue else [*found, *self.own("documents")]
 
     def documents_column(self, key: str, name: str) -> str:
         """The column of the documents with that name. Raises InputError if there is none."""
@@ -188,8 +197,21 @@ def _extract(log: Log, files: ReadLogs, columns: LogColumns, side: Side, names: 
     return submit(extract_own_columns, (side,), files, log, contents, side, own)
 
 
-def _refuse_lists(used: UsedColumns) -> None:
-    """Raise InputError for a slice by a column of lists: a search would be in several slices."""
+def named_columns(spec: Experiment, columns: LogColumns) -> dict[Side, set[str]]:
+    """The columns of each side that slices, conditions, results and distances read, in lower case."""
+    slices = [_slice_column(columns, name) for name in spec.evaluation.slices]
+    places, has_distances = _places(spec, columns)
+    of_documents = [*_columns_of_conditions(spec, columns), *spec.serving.show, *(spec.serving.columns or ())]
+    named: dict[Side, set[str]] = {"searches": set(), "documents": {name.lower() for name in of_documents}}
+    for side in FEATURE_SIDES:
+        named[side] |= {column.name.lower() for column in slices if column.side == side}
+        if has_distances:
+            named[side] |= {name.lower() for name in places[side].both}
+    return named
+
+
+def _refuse_unfit_slices(used: UsedColumns) -> None:
+    """Raise InputError for a slice by a column of lists, where a search would be in several, or of long texts."""
     for column in used.slices:
         own = None if column.side is None else used.by_side.get(column.side)
         table = own_table(result(own) if own else None)
@@ -197,6 +219,10 @@ def _refuse_lists(used: UsedColumns) -> None:
             raise InputError(
                 f"evaluation.slices: {column.name} of the {column.side} holds lists, and a search is in one slice of a "
                 "column. Leave it out, or name a column with one value"
+            )
+        if column.name in (reasons := too_long(result(own) if own else None)):
+            raise InputError(
+                f"evaluation.slices: {column.name} of the {column.side} cannot divide searches: {reasons[column.name]}"
             )
 
 

@@ -69,7 +69,7 @@ def tabulate(
     """
     sample = read_sample(eval_set)
     documents = read_documents(log, sample.candidates)
-    table, settings = travelling(documents, own, places, serving or Serving(), sample.candidates)
+    table, settings = travelling(log, documents, own, places, serving or Serving(), sample.candidates)
     pq.write_table(table, folder / "documents.parquet")
     located = read_places(places, "documents")
     write_own_data(settings, None if located is None else located[sample.candidates], folder)

@@ -79,10 +79,14 @@ def too_long(own: OwnColumns | None, named: tuple[str, ...] = ()) -> dict[str, s
     for name, characters in longest.items():
         is_named = name in named
         if characters > (LONGEST_ID if is_named else SHORT):
-            most = f"{SHORT}, or {LONGEST_ID:,} if serving.columns or serving.show names it"
-            left_out[name] = f"it holds texts of up to {characters:,} characters; expected at most {most}"
+            named_more = "" if is_named else f"; serving.columns and serving.show take up to {LONGEST_ID:,}"
+            most = LONGEST_ID if is_named else SHORT
+            left_out[name] = (
+                f"it holds texts of up to {characters:,} characters, and short values are expected, of at most "
+                f"{most:,}{named_more}"
+            )
         elif not characters and not is_named:
-            left_out[name] = "it is empty for every document"
+            left_out[name] = "it is empty in every row"
     return left_out
 
 

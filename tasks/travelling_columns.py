@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 
 from data.experiment.serving_config import Serving
+from data.layouts import SIDES
 from ebr_core.arrays import Int32
 from ebr_core.serving.own_data import OwnSettings
-from tasks.kinds import OwnColumns, Places
+from tasks.kinds import Log, OwnColumns, Places
 from tasks.own_column_stages import add_own_columns, place_columns_of, too_long
 
 NOT_NAMED = "serving.columns does not name it"
 
 
 def travelling(
-    documents: pa.Table, own: OwnColumns | None, places: Places | None, serving: Serving, rows: Int32
+    log: Log, documents: pa.Table, own: OwnColumns | None, places: Places | None, serving: Serving, rows: Int32
 ) -> tuple[pa.Table, OwnSettings]:
     """(the documents at these rows with the own columns that a model holds, the settings of these).
 
@@ -26,7 +29,8 @@ def travelling(
     written = {name.lower(): name for name in table.column_names}
     left_out = too_long(own, tuple(written[name] for name in named if name in written))
     if serving.columns is not None:
-        left_out |= {name: NOT_NAMED for name in table.column_names if name not in layout and name.lower() not in named}
+        there = [*(name for name in table.column_names if name not in layout), *_unread_columns(log)]
+        left_out |= {name: NOT_NAMED for name in there if name.lower() not in named}
     kept = [name for name in table.column_names if name not in left_out]
     settings = OwnSettings(
         show=tuple(written[name.lower()] for name in serving.show if written.get(name.lower()) in kept),
@@ -36,3 +40,9 @@ def travelling(
     if place is not None and place.both != ("city", "country"):
         settings = settings.model_copy(update={"place": place.both, "names": place.names})
     return table.select(kept), settings
+
+
+def _unread_columns(log: Log) -> list[str]:
+    """The columns of the documents' table that the layout does not read."""
+    report = json.loads((log.folder / "report.json").read_text())
+    return list(report["unread_columns"].get(SIDES[report["layout"]]["documents"][0], ()))

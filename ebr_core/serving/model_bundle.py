@@ -121,7 +121,8 @@ def open_bundle(folder: Path) -> Bundle:
             "make the bundle again"
         )
     canaries = check_canaries(folder, towers)
-    radius, second = folder / "radius.json", read_second_stage(folder, manifest, documents)
+    radius, own = folder / "radius.json", read_own_data(folder)
+    second = read_second_stage(folder, manifest, documents, own)
     return Bundle(
         manifest["arm"],
         manifest,
@@ -139,7 +140,7 @@ def open_bundle(folder: Path) -> Bundle:
         manifest["depth"],
         FusionWeights.model_validate(json.loads((folder / FUSION).read_text())["weights"]),
         read_training_queries(folder),
-        read_own_data(folder),
+        own,
         second,
     )
 
