@@ -16,8 +16,8 @@ from data.experiment.experiment_spec import Experiment
 from data.experiment.log_config import Impressions
 from data.layouts import SIDES
 from ebr_core.errors import InputError
-from ebr_core.search.condition_masks import SearchedDocuments, check_columns
-from ebr_core.search.conditions import ATTRIBUTES, columns_named, parse, reads_place
+from ebr_core.search.condition_masks import SearchedDocuments, check_columns, unknown_values
+from ebr_core.search.conditions import ATTRIBUTES, Condition, columns_named, parse, reads_place
 from ebr_core.text.terms import index_terms
 from ebr_core.towers.feature_config import SIDES as FEATURE_SIDES
 from ebr_core.towers.feature_config import Location, Side
@@ -228,22 +228,42 @@ def _refuse_unfit_slices(used: UsedColumns) -> None:
 
 def _refuse_conditions(spec: Experiment, log: Log, own: UsedColumns) -> None:
     """Raise InputError, before any training, for a condition of a retrieval that does not fit the documents."""
-    conditions = {name: parse(retrieval.where) for name, retrieval in spec.retrievals.items() if retrieval.where}
-    if not conditions:
-        return
-    places = result(own.places) if own.places else None
-    documents = pq.read_table(log.folder / "documents.parquet", columns=list(ATTRIBUTES))
-    rows = np.arange(documents.num_rows, dtype=np.int32)
-    table = add_own_columns(documents, result(own.documents) if own.documents else None, rows)
-    no_terms = index_terms([], None, 1.2, 0.75)
-    searched = SearchedDocuments(table, no_terms, read_places(places, "documents"))
+    conditions = _conditions(spec)
+    searched = _searched(log, own) if conditions else None
     for name, condition in conditions.items():
+        assert searched is not None, "it is read where there are conditions"
         try:
             check_columns(condition, searched)
         except InputError as error:
             raise InputError(f"retrievals.{name}.where: {error}") from error
-        if reads_place(condition) and read_places(places, "searches") is None:
+        if reads_place(condition) and read_places(result(own.places) if own.places else None, "searches") is None:
             raise InputError(
                 f"retrievals.{name}.where: within needs the place of a search, and no search has one: columns lat and "
                 "lon, or city. Name the place: within 25 km of Lyon"
             )
+
+
+def unmatched_values(spec: Experiment, log: Log, used: UsedColumns) -> list[str]:
+    """A sentence for each value that a condition of a retrieval compares and no document of the log has."""
+    conditions = _conditions(spec)
+    searched = _searched(log, used) if conditions else None
+    return [
+        f"retrievals.{name}.where: {remark}"
+        for name, condition in conditions.items()
+        if searched is not None
+        for remark in unknown_values(condition, searched)
+    ]
+
+
+def _conditions(spec: Experiment) -> dict[str, Condition]:
+    """The conditions of the retrievals that have one."""
+    return {name: parse(retrieval.where) for name, retrieval in spec.retrievals.items() if retrieval.where}
+
+
+def _searched(log: Log, used: UsedColumns) -> SearchedDocuments:
+    """What conditions read of all documents of the log, but their words."""
+    documents = pq.read_table(log.folder / "documents.parquet", columns=list(ATTRIBUTES))
+    rows = np.arange(documents.num_rows, dtype=np.int32)
+    table = add_own_columns(documents, result(used.documents) if used.documents else None, rows)
+    places = read_places(result(used.places) if used.places else None, "documents")
+    return SearchedDocuments(table, index_terms([], None, 1.2, 0.75), places)

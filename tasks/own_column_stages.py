@@ -150,3 +150,16 @@ def place_columns_of(places: Places) -> dict[Side, PlaceColumns]:
     """The columns that the places of each side come from."""
     columns = json.loads((places.folder / "places.json").read_text())["columns"]
     return {side: PlaceColumns.model_validate(columns[side]) for side in SIDES if side in columns}
+
+
+def describe_places(places: Places | None) -> list[str]:
+    """A sentence for each side that has places: how many rows have one, from which columns."""
+    if places is None:
+        return []
+    content = json.loads((places.folder / "places.json").read_text())
+    lines = []
+    for side, count in content["counts"].items():
+        columns = " and ".join(place_columns_of(places)[side].both)
+        outside = f"; {count['outside']:,} have degrees that no place has" if count["outside"] else ""
+        lines.append(f"places: {count['known']:,} of {count['rows']:,} {side} have one, by {columns}{outside}")
+    return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, assert_never
 
 import numpy as np
@@ -111,6 +111,11 @@ def comparable_columns(table: pa.Table) -> list[str]:
     return [name for name in table.column_names if name not in TEXTS]
 
 
+def filled_columns(table: pa.Table) -> list[str]:
+    """The columns among them that hold a value, in order."""
+    return [name for name in comparable_columns(table) if table[name].null_count < table.num_rows]
+
+
 def column_of(documents: SearchedDocuments, attribute: str) -> pa.ChunkedArray:
     """The column that a condition names, whatever its case. Raises InputError if there is none, with those that are."""
     names = {name.lower(): name for name in comparable_columns(documents.table)}
@@ -121,8 +126,8 @@ def column_of(documents: SearchedDocuments, attribute: str) -> pa.ChunkedArray:
         raise InputError(f"condition: column {attribute!r} of the documents cannot be compared: {reason}")
     near = difflib.get_close_matches(attribute.lower(), names, 1)
     hint = f" (did you mean {names[near[0]]}?)" if near else ""
-    filled = [name for name in names.values() if documents.table[name].null_count < documents.table.num_rows]
-    raise InputError(f"condition: documents have no column {attribute!r}{hint}; there are {', '.join(filled)}")
+    there = ", ".join(filled_columns(documents.table))
+    raise InputError(f"condition: documents have no column {attribute!r}{hint}; there are {there}")
 
 
 def check_columns(condition: Condition, documents: SearchedDocuments) -> None:
@@ -257,9 +262,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def describe_columns(table: pa.Table, names: Iterable[str]) -> dict[str, str]:
-    """The type of each column, in words: text, texts, number, true or false, time."""
-    return {name: _describe(table.schema.field(name).type) for name in names}
+def describe_columns(table: pa.Table) -> dict[str, str]:
+    """The columns that conditions can compare and that hold a value → their types in words: text, texts, number, true
+    or false, time."""
+    return {name: _describe(table.schema.field(name).type) for name in filled_columns(table)}
 
 
 def _describe(type_: pa.DataType) -> str:

@@ -13,7 +13,7 @@ from pydantic import Field
 from ebr_core.arrays import Float64, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
-from ebr_core.search.condition_masks import Place
+from ebr_core.search.condition_masks import TEXTS, Place, filled_columns
 from ebr_core.serving.search_query import SearchQuery
 from ebr_core.towers.city_names import locate_cities
 from ebr_core.towers.location_cells import distance_km
@@ -116,7 +116,8 @@ def shown_columns(own: OwnData, documents: pa.Table, show: list[str] | None) -> 
         reason = next((f": {r}" for name, r in own.settings.left_out.items() if name.lower() == unknown[0].lower()), "")
         raise InputError(
             f"show: the documents of this model have no column {unknown[0]!r}{reason}; they have "
-            f"{', '.join(documents.column_names)}"
+            f"{', '.join(name for name in TEXTS if name in documents.column_names)}, "
+            f"{', '.join(filled_columns(documents))}"
         )
     return [names[name.lower()] for name in dict.fromkeys(show)]
 

@@ -18,11 +18,12 @@ from ebr_core.towers.feature_config import SIDES as FEATURE_SIDES
 from ebr_core.towers.feature_config import Side
 from flows.sources import world_log
 from flows.submit import submit
-from flows.used_columns import LogColumns, named_columns, read_used_columns
+from flows.used_columns import LogColumns, named_columns, read_used_columns, unmatched_values
 from tasks.feature_stages import check_features, extract_columns, needs_columns
 from tasks.imported_ratings import imported_files
 from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
+from tasks.own_column_stages import describe_places
 from tasks.ranked_list_stages import content_of, describe_match, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
 from tasks.report.result import MAIN
@@ -82,7 +83,8 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         missing = [arm for arm in dict.fromkeys(parts) if arm in reasons]
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
-    used, used_refusals = _used_columns(spec, log, logs, report)
+    used, place_lines, used_refusals = _used_columns(spec, log, logs, report)
+    lines += place_lines
     if unused := _unused_columns(spec, report, used):
         lines.append(f"  columns that nothing reads, and groups, slices and conditions can: {'; '.join(unused)}.")
     if spec.combined_lists:
@@ -105,13 +107,15 @@ def arms_behind(spec: Experiment, name: str) -> list[str]:
 
 def _used_columns(
     spec: Experiment, log: Log, logs: ReadLogs, report: dict[str, Any]
-) -> tuple[dict[Side, set[str]], list[str]]:
-    """(the columns of each side that slices, conditions and results read, the error of a run for one not there)."""
+) -> tuple[dict[Side, set[str]], list[str], list[str]]:
+    """(the columns of each side that slices, conditions and results read, a line on the places that the log has and on
+    values that no document has, the error of a run for a column that is not there)."""
     try:
-        read_used_columns(spec, log, logs)
-        return named_columns(spec, LogColumns(report, logs)), []
+        used = read_used_columns(spec, log, logs)
+        lines = [f"  {line}." for line in (*describe_places(used.places), *unmatched_values(spec, log, used))]
+        return named_columns(spec, LogColumns(report, logs)), lines, []
     except InputError as error:
-        return {"searches": set(), "documents": set()}, [str(error).rstrip(".")]
+        return {"searches": set(), "documents": set()}, [], [str(error).rstrip(".")]
 
 
 def _unused_columns(spec: Experiment, report: dict[str, Any], used: dict[Side, set[str]]) -> list[str]:

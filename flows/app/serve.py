@@ -22,7 +22,7 @@ from pydantic import Field
 
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
-from ebr_core.search.condition_masks import comparable_columns, describe_columns
+from ebr_core.search.condition_masks import describe_columns
 from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.serving.query_answer import Hit, answer, unknown_in_condition
@@ -168,7 +168,7 @@ def _health(served: ServedModels) -> dict[str, Any]:
 
 def _columns(bundle: Bundle) -> dict[str, str]:
     """The columns of the documents that conditions compare and answers show, with their types."""
-    return describe_columns(bundle.documents, comparable_columns(bundle.documents))
+    return describe_columns(bundle.documents)
 
 
 def _choices(served: ServedModels) -> dict[str, Any]:

@@ -310,11 +310,14 @@ def test_check_lists_no_column_that_a_slice_a_condition_or_results_use(tmp_path:
             tmp_path,
             evaluation={"slices": ["device"], "ks": [1, 3], "main_k": 3},
             serving={"show": ["price"]},
-            retrievals={"r": {"terms": "any", "where": "Brand = Acme AND within 25 km"}},
+            retrievals={"r": {"terms": "any", "where": "Brand IN (Acme, Acne) AND within 25 km"}},
         )
     )
     (line,) = (line for line in text.splitlines() if "columns that nothing reads" in line)
     assert "searches: age; documents: code, flag, released, story, tags, void" in line
+    assert "places: 72 of 90 searches have one, by lat and lon" in text
+    assert "places: 25 of 30 documents have one, by lat and lon" in text
+    assert "retrievals.r.where: Brand: no document has 'Acne'; similar: Acme." in text
     assert "a run would be refused" not in text
     wrong = describe_experiment(_write(tmp_path, evaluation={"slices": ["devise"], "ks": [1, 3], "main_k": 3}))
     assert "a run would be refused: evaluation.slices: no column 'devise'" in wrong

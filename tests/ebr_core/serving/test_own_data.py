@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import faiss
 import lightgbm
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from ebr_core.errors import InputError
 from ebr_core.rerank.ranker_features import OrdinaryInputs, Ranker
 from ebr_core.serving.known_context import unknown_context
-from ebr_core.serving.model_bundle import Bundle, fields_of_bundle, open_bundle, seal
-from ebr_core.serving.own_data import OwnSettings, write_own_data
+from ebr_core.serving.model_bundle import Bundle, fields_of_bundle, open_bundle
+from ebr_core.serving.own_data import OwnSettings
 from ebr_core.serving.query_answer import answer, unknown_in_condition
 from ebr_core.serving.search_query import SearchQuery
 from ebr_core.serving.second_stage import SECOND, second_stage_details, write_ranked_documents
 from ebr_core.towers.location_cells import distance_km
-from tests.bundles import SERVED, TITLES, make_bundle
+from tests.bundles import BRANDS, LYON, PLACES, PRICES, SERVED, TITLES, make_bundle, with_own_columns
 
-PRICES = [5.0, 15.0, None, 25.0, 35.0, 45.0, 55.0, 65.0, 7.5]
-BRANDS = ["Acme", "Acme", "Zett", None, "Zett", "Acme", "Orbit", "Orbit", "Acme"]
-RELEASED = [datetime(2024, 1, 1 + i) for i in range(9)]
-LYON, BONN = (45.75, 4.85), (50.73, 7.1)
-PLACES = [LYON, BONN, (np.nan, np.nan), LYON, (45.8, 4.9), BONN, LYON, (46.0, 4.85), BONN]
 IN_LYON: dict[str, Any] = {"fields": {"lat": "45.75", "lon": 4.85}}
-
-
-def _with_own_columns(folder: Path, details: dict[str, Any], settings: OwnSettings) -> Path:
-    """The bundle in folder with columns and places of its documents, sealed again."""
-    table = pq.read_table(folder / "documents.parquet")
-    columns = {"Price": pa.array(PRICES), "brand": pa.array(BRANDS), "released": pa.array(RELEASED, pa.timestamp("us"))}
-    for name, values in columns.items():
-        table = table.append_column(name, values)
-    pq.write_table(table, folder / "documents.parquet")
-    write_own_data(settings, np.array(PLACES), folder)
-    seal(folder, details)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = make_bundle(tmp_path_factory.mktemp("own") / "one")
     settings = OwnSettings(show=("Price",), left_out={"story": "it holds texts of up to 4,000 characters"})
-    opened = open_bundle(_with_own_columns(folder, {"arm": "hand", "seed": 0, **SERVED}, settings))
+    opened = open_bundle(with_own_columns(folder, {"arm": "hand", "seed": 0, **SERVED}, settings))
     faiss.extract_index_ivf(opened.built_index.index).nprobe = 3  # all cells, so the search is exact
     return opened
 
@@ -149,7 +129,7 @@ def test_a_ranker_reads_the_distance_of_the_query(tmp_path: Path) -> None:
     (folder / SECOND / "ranker.txt").write_text(booster.model_to_string())
     (folder / SECOND / "ranker.json").write_text(json.dumps({"features": features, "bias": "none"}))
     details = {"arm": "hand", "seed": 0, "mode": "reranked", "k": 9, "depth": 100}
-    _with_own_columns(folder, details | second_stage_details(Ranker(of="hand", depth=9)), OwnSettings())
+    with_own_columns(folder, details | second_stage_details(Ranker(of="hand", depth=9)), OwnSettings())
     near_first = [hit.distance_km for hit in answer(open_bundle(folder), SearchQuery.model_validate(
         {"query": "smith", "k": 9, "where": "within 2000 km", **IN_LYON}))]  # fmt: skip
     assert [km is not None and km < 100 for km in near_first] == [True] * 5 + [False] * 3
@@ -160,7 +140,7 @@ def test_a_ranker_reads_the_distance_of_the_query(tmp_path: Path) -> None:
 def test_a_group_of_names_gives_the_place(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "one")
     settings = OwnSettings(place=("user_city", "user_country"), names=True)
-    _with_own_columns(folder, {"arm": "hand", "seed": 0, **SERVED}, settings)
+    with_own_columns(folder, {"arm": "hand", "seed": 0, **SERVED}, settings)
     assert fields_of_bundle(folder) == ("user_city", "user_country")
     query = SearchQuery.model_validate({"query": "walks", "k": 9, "fields": {"user_city": "Lyon"}})
     near = {hit.document_id for hit in answer(open_bundle(folder), query) if (hit.distance_km or 99) < 10}
