@@ -62,7 +62,7 @@ def read_used_columns(spec: Experiment, log: Log, files: ReadLogs) -> UsedColumn
     Raises InputError for a column of evaluation.slices, serving or a condition that is not there, with those that are.
     """
     columns = LogColumns(json.loads((log.folder / "report.json").read_text()), files)
-    slices = [_slice_column(columns, name) for name in spec.evaluation.slices]
+    slices = list(dict.fromkeys(_slice_column(columns, name) for name in spec.evaluation.slices))
     places, has_distances = _places(spec, columns)
     if has_distances and DISTANCE not in (column.name for column in slices):
         slices.append(SliceColumn(name=DISTANCE, side=None))

@@ -189,11 +189,15 @@ def _allowed(
         return
     located = read_places(places, "searches")
     assert located is not None, "a run is refused before if no search has a place"
-    origins, group_of = np.unique(located[sample.searches["search_row"]], axis=0, return_inverse=True)
-    for group, (latitude, longitude) in enumerate(origins.tolist()):
-        origin = None if np.isnan(latitude) else (latitude, longitude)
-        at = np.flatnonzero(group_of.ravel() == group)
-        yield at, condition_mask(condition, searched, _refuse_nn, origin)
+    origins = located[sample.searches["search_row"]]
+    is_known = np.isfinite(origins).all(1)
+    if not is_known.all():
+        yield everything[~is_known], condition_mask(condition, searched, _refuse_nn)
+    distinct, group_of = np.unique(origins[is_known], axis=0, return_inverse=True)
+    order = np.argsort(group_of.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(group_of.ravel(), minlength=len(distinct)))
+    for (latitude, longitude), part in zip(distinct.tolist(), np.split(order, ends[:-1]), strict=True):
+        yield everything[is_known][part], condition_mask(condition, searched, _refuse_nn, (latitude, longitude))
 
 
 def _fuse(sources: _Sources, at: Int64, allowed: Mask | None) -> tuple[Int32, Int64]:

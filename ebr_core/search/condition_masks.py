@@ -250,7 +250,7 @@ def _refuse_order(condition: Is, values: pa.Array) -> None:
     held = f"texts such as {example!r}" if example is not None else "texts"
     raise InputError(
         f"condition: {condition.attribute} holds {held}, so {condition.operator} {condition.values[0]} would compare "
-        "letters. Use = or IN, or make the column a number in the documents table (SQL can: docs/recipes.md)"
+        "letters. Use = or IN, or make the column a number in the documents table (SQL can: docs/layouts.md)"
     )
 
 
