@@ -1,10 +1,12 @@
-"""Columns of the user's tables that no layout knows: they are read if an experiment names them as features."""
+"""Columns of the user's tables that no layout knows: they are read if an experiment names them as features, and for
+conditions, results and slices."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -17,25 +19,61 @@ from data.reading import open_table
 from data.renamed_columns import renames_of
 from data.sql_result import read_path
 from data.statements import identifier, literal, set_variable, statement
+from data.value_types import typed_values
 from ebr_core.errors import InputError
+
+AT_ONCE = 8  # columns read at a time, so that memory holds lists of texts of that many
+
+
+class OwnColumnsOfSide(NamedTuple):
+    """Columns of one side that no layout knows."""
+
+    table: pa.Table  # a value for each row of the log, in the type of the column's values
+    longest: dict[str, int]  # column → characters of its longest value; above LONGEST_ID it is not in the table
 
 
 def read_columns(logs: AnyFiles, log: Path, names: dict[str, list[str]], folder: Path) -> None:
     """Write `<side>.parquet`: the named columns of "searches" or "documents", a list of texts or null for each row.
 
-    log: the folder of the extracted log, whose rows define the order. Raises InputError if a column is missing.
+    log: the folder of the extracted log, whose rows define the order. Raises InputError if a column is missing, or
+    holds texts in place of short values.
     """
     with TemporaryDirectory(prefix=".columns-", dir=folder) as scratch, closing(duckdb.connect()) as con:
         con.execute(statement("read/macros"))
         for side, columns in names.items():
             if columns:
-                pq.write_table(_read_side(con, logs, log, side, columns, Path(scratch)), folder / f"{side}.parquet")
+                table, keys = _open_side(con, logs, side, columns, Path(scratch), "groups name")
+                values = _values(con, logs, log, side, columns, table, keys)
+                for column in columns:
+                    _refuse_long(table, column, values[column])
+                pq.write_table(values, folder / f"{side}.parquet")
 
 
-def _read_side(
-    con: duckdb.DuckDBPyConnection, logs: AnyFiles, log: Path, side: str, columns: list[str], scratch: Path
-) -> pa.Table:
-    table, identity, keys = _table_of(logs, side)
+def read_own_columns(logs: AnyFiles, log: Path, side: str, columns: list[str], folder: Path) -> OwnColumnsOfSide:
+    """Columns of "searches" or "documents", each in the type of its values (see `data.value_types`).
+
+    log: as for read_columns; folder: of temporary files. Raises InputError if a column is missing.
+    """
+    read: dict[str, pa.Array] = {}
+    longest: dict[str, int] = {}
+    with TemporaryDirectory(prefix=".columns-", dir=folder) as scratch, closing(duckdb.connect()) as con:
+        con.execute(statement("read/macros"))
+        table, keys = _open_side(con, logs, side, columns, Path(scratch), "the experiment names")
+        for first in range(0, len(columns), AT_ONCE):
+            part = columns[first : first + AT_ONCE]
+            values = _values(con, logs, log, side, part, table, keys)
+            for column in part:
+                longest[column] = _longest(values[column])
+                if longest[column] <= LONGEST_ID:
+                    read[column] = typed_values(values[column])
+    return OwnColumnsOfSide(pa.table(read), longest)
+
+
+def _open_side(
+    con: duckdb.DuckDBPyConnection, logs: AnyFiles, side: str, columns: list[str], scratch: Path, who: str
+) -> tuple[str, Columns]:
+    """(the table of a side, whose view is open with these columns, the columns of its identity)."""
+    table, _, keys = _table_of(logs, side)
     known, _ = LAYOUTS[logs.layout][table]
     extra: dict[str, Kind] = dict.fromkeys((column for column in columns if column.lower() not in keys), "values")
     required = {**{key: kind for key, kind in keys.items() if key in known}, **extra}
@@ -44,31 +82,44 @@ def _read_side(
         with read_path(table, sources(logs)[table], logs.memory_limit, scratch) as path:
             open_table(con, table, path, required, keys, renames)
     except InputError as error:
-        raise InputError(f"groups name a column of the {side} that cannot be read. {error}") from error
+        raise InputError(f"{who} a column of the {side} that cannot be read. {error}") from error
     if isinstance(logs, Impressions) and side == "searches":
         set_variable(con, "search_gap", logs.search_gap_minutes)
         con.execute(statement("layouts/impression_searches"))
-        table = "searched"  # the view of the same rows with the searches that they belong to
+    return table, keys
+
+
+def _values(
+    con: duckdb.DuckDBPyConnection, logs: AnyFiles, log: Path, side: str, columns: list[str], table: str, keys: Columns
+) -> pa.Table:
+    """A list of texts or null for each row of the log, by column."""
+    is_searched = isinstance(logs, Impressions) and side == "searches"
     singular = side.removesuffix("s") if side == "documents" else "search"
-    values = con.sql(
+    return con.sql(
         statement(
             "write/columns",
-            identity=identity,
+            identity=_table_of(logs, side)[1],
             columns=", ".join(f"min({_as_list(column, keys)}) AS {identifier(column)}" for column in columns),
             names=", ".join(f"given.{identifier(column)}" for column in columns),
-            table=table,
+            table="searched" if is_searched else table,  # the view of the same rows with the searches they belong to
             log=literal(escape_glob(str(log / f"{side}.parquet"))),
             id=f"{singular}_id",
             row=f"{singular}_row",
         )
     ).to_arrow_table()
-    for column in values.column_names:
-        if (longest := pc.max(pc.utf8_length(pc.list_flatten(values[column]))).as_py() or 0) > LONGEST_ID:
-            raise InputError(
-                f"{table}: column {column!r} holds a value of {longest:,} characters. Expected at most {LONGEST_ID:,}: "
-                "a group takes short values, not texts"
-            )
-    return values
+
+
+def _longest(values: pa.ChunkedArray) -> int:
+    return int(pc.max(pc.utf8_length(pc.list_flatten(values))).as_py() or 0)
+
+
+def _refuse_long(table: str, column: str, values: pa.ChunkedArray) -> None:
+    """Raise InputError if a column holds a text of more than LONGEST_ID characters."""
+    if (longest := _longest(values)) > LONGEST_ID:
+        raise InputError(
+            f"{table}: column {column!r} holds a value of {longest:,} characters. Expected at most {LONGEST_ID:,}: "
+            "short values are read here, not texts"
+        )
 
 
 def _table_of(logs: AnyFiles, side: str) -> tuple[str, str, Columns]:

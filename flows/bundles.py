@@ -28,7 +28,9 @@ def build_bundles(
     runs = {name: (name, spec.seeds[0]) for name in (*spec.arms, *spec.ensembles)}
     if not runs:
         return {}
-    tables = submit(tabulate, (), source.log, searches.test, bm25)
+    tables = submit(
+        tabulate, (), source.log, searches.test, bm25, source.own.documents, source.own.places, spec.serving
+    )
     return {
         name: submit(
             bundle,

@@ -12,7 +12,7 @@ from ebr_core.errors import InputError
 from ebr_core.measure.promotion import ChampionComparison
 from ebr_core.training.arm_config import Arm
 from flows.arms import restrict_to_arm, train_run
-from flows.sources import EvalSets, Source, featurize
+from flows.sources import EvalSets, Source, featurize, with_own_data
 from flows.submit import result, submit
 from tasks.feature_stages import extract_columns, featurise_as, needs_columns, read_fitted
 from tasks.kinds import (
@@ -88,7 +88,8 @@ def read_day(plan: NightPlan, refused: tuple[date, ...], arm: str) -> tuple[Sour
         )
         for part, size in sizes.items()
     }
-    return Source(log, plan.world, files), EvalSets(searches["test"], searches["validation"], searches.get("ranking"))
+    source = with_own_data(plan.spec, Source(log, plan.world, files))
+    return source, EvalSets(searches["test"], searches["validation"], searches.get("ranking"))
 
 
 def train_challenger(

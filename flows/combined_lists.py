@@ -116,10 +116,23 @@ def _retrieval_list(inputs: ListInputs, name: str, settings: Retrieval, seed: in
     """Terms, an arm's embedding, ranked lists or several of them, under conditions."""
     log, searches, part = inputs.source.log, inputs.searches, part_of(inputs)
     fused = {other: inputs.baselines[other] for other in settings.lists}
+    own, places = (inputs.source.own.documents, inputs.source.own.places) if settings.where else (None, None)
     if settings.documents:
         searches = submit(choose_documents, (name, *part), log, searches, settings.documents, inputs.split)
     if settings.arm is None or seed is None:
-        return submit(retrieve_hybrid, (name, *part), log, searches, inputs.bm25, settings, inputs.k, 1, fused=fused)
+        return submit(
+            retrieve_hybrid,
+            (name, *part),
+            log,
+            searches,
+            inputs.bm25,
+            settings,
+            inputs.k,
+            1,
+            fused=fused,
+            own=own,
+            places=places,
+        )
     run, spec, vectors = (settings.arm, seed), inputs.spec, inputs.vectors
     if settings.documents:
         index_spec, is_small = spec.all_indexes[settings.index], inputs.split == "validation"
@@ -141,6 +154,8 @@ def _retrieval_list(inputs: ListInputs, name: str, settings: Retrieval, seed: in
         index,
         radius,
         fused,
+        own,
+        places,
     )
 
 
@@ -176,6 +191,7 @@ def _ranked_list(inputs: ListInputs, name: str, settings: Ranker, seed: int) -> 
         inputs.documents[run],
         index_of(inputs, run, settings.index),
         inputs.rerankers.rankers[name, seed],
+        inputs.source.own.distances,
     )
 
 
@@ -193,4 +209,5 @@ def _filtered_list(inputs: ListInputs, name: str, settings: Filter, seed: int) -
         inputs.rerankers.filters[name, seed],
         inputs.k,
         inputs.vectors.threads[run],
+        inputs.source.own.distances,
     )

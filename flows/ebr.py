@@ -29,6 +29,7 @@ from flows.sources import (
     refuse_small,
     sample_searches,
     tune_terms,
+    with_own_data,
 )
 from flows.vectors import build_indexes, calibrate_radii, embed_arms, join_ensembles
 from tasks.report.report_stage import report
@@ -48,7 +49,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     cluster = cluster_of(spec.runner)
     if cluster is not None:
         return run_on(cluster, ebr, experiment)
-    source = extract_log(spec)
+    source = with_own_data(spec, extract_log(spec))
     searches = sample_searches(spec, source)  # the validation is halved here and nowhere else
     refuse_small(spec, searches)
     own_lists = match_lists(spec, source, searches)

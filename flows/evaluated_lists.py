@@ -14,17 +14,20 @@ from flows.arms import ArmRun
 from flows.refit import Refit
 from flows.settled_run import SettledLists, SettledRun, label_of
 from flows.sources import EvalSets, Source
-from flows.submit import result
+from flows.submit import result, submit
 from tasks.audit_stage import RankedArm, audit
 from tasks.evaluation_stage import EvaluatedList, evaluate, evaluate_validation
 from tasks.finished_run import ServedRow
 from tasks.graph_stage import leak_remark
 from tasks.kinds import (
+    EvalSet,
+    OwnSlices,
     RunAudit,
     RunResults,
     TrainedTowers,
 )
 from tasks.list_measures import EVERY_SET
+from tasks.own_slices import slice_by_columns
 from tasks.ranked_list_stages import engine_reasons
 from tasks.training_stages import training_remark
 
@@ -39,7 +42,16 @@ def evaluate_run(
 ) -> RunResults:
     """The results of all lists, on the validation and, these lists, on the test."""
     validation = evaluate_on_validation(spec, source, searches, run.validation, run.towers)
-    return evaluate(result(searches.test), lists, questions_of_run(spec, served), spec.evaluation, validation)
+    questions, test = questions_of_run(spec, served), result(searches.test)
+    return evaluate(test, lists, questions, spec.evaluation, validation, slice_searches(source, test))
+
+
+def slice_searches(source: Source, test: EvalSet) -> OwnSlices | None:
+    """The slices of the test's searches by the user's own columns and by distance; None without such slices."""
+    own = source.own
+    if not own.slices:
+        return None
+    return result(submit(slice_by_columns, (), source.log, test, list(own.slices), own.by_side, own.places))
 
 
 def questions_of_run(spec: Experiment, served: ServedRow | None) -> dict[str, Comparison]:

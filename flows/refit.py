@@ -100,7 +100,7 @@ def refit_champion(
     refit_bundle = submit(
         bundle,
         (label,),
-        submit(tabulate, (), source.log, test, bm25),
+        submit(tabulate, (), source.log, test, bm25, source.own.documents, source.own.places, spec.serving),
         test,
         [towers[part] for part in parts],
         refit_vectors,

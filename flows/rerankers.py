@@ -64,7 +64,18 @@ def _train_ranker(
     index = index_vectors(arm, settings.index, spec.all_indexes[settings.index], vectors.ranking, vectors, ranking)
     threads, arm_vectors = vectors.threads[arm], vectors.ranking[arm]
     return submit(
-        train_ranker, run, source.log, ranking, bm25, settings, run[1], threads, arm_vectors, index, examination
+        train_ranker,
+        run,
+        source.log,
+        ranking,
+        bm25,
+        settings,
+        run[1],
+        threads,
+        arm_vectors,
+        index,
+        examination,
+        source.own.distances,
     )
 
 
@@ -81,4 +92,5 @@ def _fit_filter(
     arm, seed = spec.arms[settings.arm], run[1]
     ratings = [arms.ratings[rated_arm, seed] for rated_arm in settings.of]
     towers = arms.towers[settings.arm, seed]
-    return submit(fit_filter, run, source.log, bm25, features[arm.features], towers, arm, ratings, settings, seed)
+    inputs = source.log, bm25, features[arm.features], towers, arm, ratings, settings, seed
+    return submit(fit_filter, run, *inputs, source.own.distances)

@@ -41,7 +41,7 @@ def bundle_reranked(
     for name, ranker in spec.rankers.items():
         model, index = rerankers.rankers[name, seed], indexes[(ranker.of, seed), ranker.index]
         parts = bundles[ranker.of], model, index, ranker, name
-        reranked[name] = submit(bundle_ranker, (name,), *parts, source.log, searches.test)
+        reranked[name] = submit(bundle_ranker, (name,), *parts, source.log, searches.test, source.own.distances)
     return reranked
 
 

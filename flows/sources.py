@@ -9,6 +9,7 @@ from data.experiment.log_config import Simulated
 from data.ranked_lists import RankedFile
 from ebr_core.towers.feature_config import Features
 from flows.submit import result, submit
+from flows.used_columns import UsedColumns, read_used_columns
 from tasks.bm25_stages import tune_bm25
 from tasks.feature_stages import extract_columns, featurise, needs_columns
 from tasks.graph_stage import embed_graph
@@ -28,6 +29,7 @@ class Source(NamedTuple):
     log: Log  # the extracted tables
     world: SimulatedLog | None  # the simulated world that wrote it
     files: ReadLogs  # the files of its raw tables
+    own: UsedColumns = UsedColumns()  # the user's own columns that the experiment uses
 
 
 class EvalSets(NamedTuple):
@@ -48,6 +50,11 @@ def extract_log(spec: Experiment) -> Source:
     world = world_log(spec)
     files = files_of(spec.logs, world)
     return Source(result(submit(extract, (), files, spec.split, contents_of(files))), world, files)
+
+
+def with_own_data(spec: Experiment, source: Source) -> Source:
+    """The source with the user's own columns that the experiment uses: an unknown one ends the run here."""
+    return source._replace(own=read_used_columns(spec, source.log, source.files))
 
 
 def sample_searches(spec: Experiment, source: Source) -> EvalSets:

@@ -30,6 +30,7 @@ from flows.sources import (
     refuse_small,
     sample_searches,
     tune_terms,
+    with_own_data,
 )
 from flows.submit import settle
 from flows.vectors import calibrate_radii, embed_arms, join_ensembles
@@ -51,7 +52,7 @@ def tune(experiment: str) -> Tuning | State[Tuning]:
     cluster = cluster_of(spec.runner)
     if cluster is not None:
         return run_on(cluster, tune, experiment)
-    source = extract_log(spec)
+    source = with_own_data(spec, extract_log(spec))
     searches = sample_searches(spec, source)
     refuse_small(spec, searches)
     own_lists = match_lists(spec, source, searches)

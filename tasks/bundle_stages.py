@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data import extracted_log
+from data.experiment.serving_config import Serving
 from ebr_core.search.deduped_index import index_files
 from ebr_core.serving.model_bundle import FUSION, open_bundle, seal, write_terms, write_training_queries
+from ebr_core.serving.own_data import write_own_data
 from ebr_core.serving.query_towers import (
     CONTEXT,
     QUERY_SCHEMA,
@@ -37,22 +39,40 @@ from tasks.kinds import (
     ExtraColumns,
     Log,
     ModelBundle,
+    OwnColumns,
+    Places,
     ServedMode,
     TrainedTowers,
     TunedBm25,
     Vectors,
 )
+from tasks.own_column_stages import read_places
 from tasks.progress import show_progress
+from tasks.travelling_columns import travelling
 
 CANARIES = 20
 
 
 @stage(BundleTables)
-def tabulate(folder: Path, log: Log, eval_set: EvalSet, bm25: TunedBm25) -> None:
-    """Write the content of every bundle of a log: documents alive, terms, searchers, canary queries."""
+def tabulate(
+    folder: Path,
+    log: Log,
+    eval_set: EvalSet,
+    bm25: TunedBm25,
+    own: OwnColumns | None = None,
+    places: Places | None = None,
+    serving: Serving | None = None,
+) -> None:
+    """Write the content of every bundle of a log: documents alive, terms, searchers, canary queries.
+
+    own, places: of the documents, for conditions and results; serving: which of these columns the bundle has.
+    """
     sample = read_sample(eval_set)
     documents = read_documents(log, sample.candidates)
-    pq.write_table(documents, folder / "documents.parquet")
+    table, settings = travelling(log, documents, own, places, serving or Serving(), sample.candidates)
+    pq.write_table(table, folder / "documents.parquet")
+    located = read_places(places, "documents")
+    write_own_data(settings, None if located is None else located[sample.candidates], folder)
     write_terms(index_documents(documents, bm25), folder)
     pq.write_table(extracted_log.read(log.folder, "searchers"), folder / "searchers.parquet")
     _, first = np.unique(sample.searches["query_row"], return_index=True)

@@ -20,7 +20,7 @@ from ebr_core.search.exclusions import is_excluded
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample, read_seen
 from tasks.evaluation_checks import compare_refits, find_above_oracle
-from tasks.kinds import EvalSet, RetrievedList, RunResults
+from tasks.kinds import EvalSet, OwnSlices, RetrievedList, RunResults
 from tasks.list_measures import (
     EvaluatedRun,
     MetricsByRun,
@@ -31,10 +31,11 @@ from tasks.list_measures import (
     measure_list,
     prepare_targets,
 )
+from tasks.own_slices import read_own_slices
 from tasks.progress import show_progress
 from tasks.result_rows import Part, coverage_rows, level_rows, rows_of_targets, tabulate_metrics
 from tasks.retrieved import Retrieved, load_match, load_retrieved
-from tasks.slices import WHOLE
+from tasks.slices import OWN, WHOLE
 
 PER_SEARCH_METRICS = ("recall", "mrr", "index_recall")  # metrics in per_search.parquet, beside those of the questions
 
@@ -58,10 +59,12 @@ def evaluate(
     questions: dict[str, Comparison],
     evaluation: Evaluation,
     validation: RunResults | None = None,
+    own_slices: OwnSlices | None = None,
 ) -> None:
     """Write results.parquet and per_search.parquet of all retrieved lists, and checks.json.
 
     eval_set: of the test. validation: evaluate_validation of the same experiment, whose rows are taken over.
+    own_slices: of the same searches, by the user's own columns.
     """
     sample, seen = read_sample(eval_set), read_seen(eval_set)
     outcomes = {EvaluatedRun(run.arm, run.seed, run.index): load_retrieved(run.rows) for run in evaluated_lists}
@@ -80,6 +83,7 @@ def evaluate(
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
         for name in sample.names:
             searches, targets = sample.for_targets(name)
+            searches[OWN] = read_own_slices(own_slices, name)
             target_set = prepare_targets(targets, sample, evaluation.ks)
             measured = {
                 run: measure_list(rows[searches["at"]], target_set, evaluation.ks) for run, rows in rows_by_run.items()

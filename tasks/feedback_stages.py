@@ -38,6 +38,7 @@ from tasks.kinds import (
     FeatureSet,
     FittedFilter,
     Log,
+    Places,
     RatedResults,
     RetrievedList,
     SimulatedLog,
@@ -176,6 +177,7 @@ def fit_filter(
     rated: list[RatedResults],
     filter_spec: Filter,
     seed: int,
+    places: Places | None = None,
 ) -> None:
     """Write filter.txt, a LightGBM model of which retrieved results are good, and filter.json: its threshold, the
     effect of the threshold on held-out ratings, the gain of each feature.
@@ -197,6 +199,7 @@ def fit_filter(
         bm25,
         query_vectors(tower, corpus.inputs, unique_searches),
         vectors,
+        places,
     )
     names, rows = feature_matrix(lists.pairs, "cosine", "none", search_pos, documents, np.ones_like(search_pos))
     if "popularity" in names:
@@ -254,10 +257,11 @@ def retrieve_filtered(
     relevance_filter: FittedFilter,
     k: int,
     threads: int,
+    places: Places | None = None,
 ) -> None:
     """Write a list: the documents that the index retrieves, in its order, without those that the filter rejects."""
     use_threads(threads)
-    lists, deduped_index = read_lists(log, eval_set, bm25, vectors), load(index.folder)
+    lists, deduped_index = read_lists(log, eval_set, bm25, vectors, places), load(index.folder)
     candidates = lists.sample.candidates
     model = lightgbm.Booster(model_file=relevance_filter.folder / "filter.txt")
     threshold = json.loads((relevance_filter.folder / "filter.json").read_text())["threshold"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +20,14 @@ from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.parallel import use_threads
 from ebr_core.search import baselines
-from ebr_core.search.conditions import condition_mask, parse
-from ebr_core.search.deduped_index import load
+from ebr_core.search.condition_masks import Mask, SearchedDocuments, condition_mask
+from ebr_core.search.conditions import parse, reads_place
+from ebr_core.search.deduped_index import DedupedIndex, load
 from ebr_core.search.exclusions import first_allowed, first_allowed_results
 from ebr_core.search.hybrid_search import (
     DocumentFilter,
     Radius,
     Retrieval,
-    Trigger,
     calibrate,
     fuse,
     search_within,
@@ -37,7 +38,18 @@ from ebr_core.text.terms import Terms, rank_documents
 from tasks.artifacts import stage
 from tasks.bm25_stages import distinct_queries, index_documents, read_documents
 from tasks.eval_sets import SampledSearches, read_sample
-from tasks.kinds import BuiltIndex, CalibratedRadius, EvalSet, Log, RetrievedList, TunedBm25, Vectors
+from tasks.kinds import (
+    BuiltIndex,
+    CalibratedRadius,
+    EvalSet,
+    Log,
+    OwnColumns,
+    Places,
+    RetrievedList,
+    TunedBm25,
+    Vectors,
+)
+from tasks.own_column_stages import add_own_columns, read_places
 from tasks.progress import show_progress
 from tasks.retrieved import (
     Retrieved,
@@ -47,9 +59,9 @@ from tasks.retrieved import (
     save_retrieved,
     save_unavailable,
 )
+from tasks.trigger_lists import memory_list, spared_searches
 
 CALIBRATION_DEPTH = 100  # documents in the list that calibrates; targets below it do not count
-NAVIGATIONAL_CLICKS = 3  # clicks from which a query may count as navigational
 
 
 @stage(EvalSet)
@@ -101,6 +113,20 @@ def calibrate_radius(folder: Path, vectors: Vectors, validation: EvalSet, thread
         (folder / "radius.json").write_text(radius.model_dump_json(indent=1))
 
 
+class _Sources(NamedTuple):
+    """All that a retrieval fuses, for S searches."""
+
+    retrieval: Retrieval
+    sample: SampledSearches
+    terms: Terms
+    queries: list[str]  # distinct
+    query_of: Int64  # (S,) positions in queries
+    near: _Neighbours | None
+    spared: npt.NDArray[np.bool_]  # (S,) True if the embedding is not used
+    ranked: list[Int32]  # (S, K) document rows of each of its lists
+    k: int
+
+
 @stage(RetrievedList)
 def retrieve_hybrid(
     folder: Path,
@@ -114,11 +140,13 @@ def retrieve_hybrid(
     index: BuiltIndex | None = None,
     radius: CalibratedRadius | None = None,
     fused: dict[str, RetrievedList] | None = None,
+    own: OwnColumns | None = None,
+    places: Places | None = None,
 ) -> None:
     """Write a list retrieved by terms, embedding and ranked lists together, or the reason why one of these is missing.
 
     vectors, index and radius are those of the retrieval's arm, over the documents of eval_set; fused are its lists by
-    name, for the same searches.
+    name, for the same searches; own and places are what its condition reads beside the layout's columns.
     """
     use_threads(threads)
     ranked = []
@@ -129,31 +157,68 @@ def retrieve_hybrid(
             return
         ranked.append(outcome.rows)
     sample = read_sample(eval_set)
-    table, terms = _read(log, sample, retrieval, bm25)
-    queries, query_of = distinct_queries(log, sample.searches["query_row"])
-    allowed = None if retrieval.where is None else condition_mask(parse(retrieval.where), table, terms, _refuse_nn)
-    lists, compared = [], np.zeros(len(query_of), np.int64)
+    searched = _searched_documents(log, sample, retrieval, bm25, own, places)
+    near = None if vectors is None or index is None else _neighbours(sample, retrieval, vectors, index, radius, k)
+    everything = np.arange(len(sample.searches["query_row"]))
+    spared = np.zeros(len(everything), bool)
+    if near is not None and retrieval.trigger is not None:
+        spared = spared_searches(log, sample, retrieval.trigger)
+    texts = distinct_queries(log, sample.searches["query_row"])
+    sources = _Sources(retrieval, sample, searched.terms, *texts, near, spared, ranked, k)
+    rows, compared = np.full((len(everything), k), -1, np.int32), np.zeros(len(everything), np.int64)
     started = time.perf_counter()
     with show_progress("hybrid", 1):
-        if retrieval.terms:
-            by_terms, _ = rank_documents(terms, queries, sample.depth(k), retrieval.terms == "every", allowed)
-            lists.append(first_allowed(by_terms[query_of], sample.excluded, k))
-        if vectors is not None and index is not None:
-            near, compared = _near(sample, retrieval, vectors, index, radius, k, allowed)
-            if retrieval.trigger is not None:
-                spared = _spared(log, sample, retrieval.trigger)
-                near[spared], compared[spared] = -1, 0
-            lists.append(near)
-        lists += [_among(rows, sample.candidates, allowed) for rows in ranked]
-        rows = fuse(lists, retrieval.fuse, k)
+        for at, allowed in _allowed(sample, retrieval, searched, places):
+            rows[at], compared[at] = _fuse(sources, at, allowed)
     seconds = time.perf_counter() - started
     rows = as_document_rows(rows, sample.candidates)
     if retrieval.trigger is not None and retrieval.trigger.instead == "memory":
-        rows[spared] = _memory_list(log, sample, k)[spared]
+        rows[spared] = memory_list(log, sample, k)[spared]
     save_retrieved(Retrieved(rows, compared, count_returned(rows), seconds), folder)
 
 
-def _among(rows: Int32, candidates: Int32, allowed: npt.NDArray[np.bool_] | None) -> Int32:
+def _allowed(
+    sample: SampledSearches, retrieval: Retrieval, searched: SearchedDocuments, places: Places | None
+) -> Iterator[tuple[Int64, Mask | None]]:
+    """(positions of searches, (N,) the documents that meet the condition for them; None without a condition): one pair
+    for all searches, or for each place of searches if the condition depends on it."""
+    everything = np.arange(len(sample.searches["search_row"]))
+    condition = None if retrieval.where is None else parse(retrieval.where)
+    if condition is None or not reads_place(condition):
+        yield everything, None if condition is None else condition_mask(condition, searched, _refuse_nn)
+        return
+    located = read_places(places, "searches")
+    assert located is not None, "a run is refused before if no search has a place"
+    origins = located[sample.searches["search_row"]]
+    is_known = np.isfinite(origins).all(1)
+    if not is_known.all():
+        yield everything[~is_known], condition_mask(condition, searched, _refuse_nn)
+    distinct, group_of = np.unique(origins[is_known], axis=0, return_inverse=True)
+    order = np.argsort(group_of.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(group_of.ravel(), minlength=len(distinct)))
+    for (latitude, longitude), part in zip(distinct.tolist(), np.split(order, ends[:-1]), strict=True):
+        yield everything[is_known][part], condition_mask(condition, searched, _refuse_nn, (latitude, longitude))
+
+
+def _fuse(sources: _Sources, at: Int64, allowed: Mask | None) -> tuple[Int32, Int64]:
+    """((s, K) rows among the candidates, (s,) documents scanned) for the searches at (s,)."""
+    retrieval, sample, k = sources.retrieval, sources.sample, sources.k
+    excluded, lists, compared = sample.excluded.take(at), [], np.zeros(len(at), np.int64)
+    if retrieval.terms:
+        used, query_of = np.unique(sources.query_of[at], return_inverse=True)
+        queries = [sources.queries[query] for query in used.tolist()]
+        by_terms, _ = rank_documents(sources.terms, queries, sample.depth(k), retrieval.terms == "every", allowed)
+        lists.append(first_allowed(by_terms[query_of], excluded, k))
+    if sources.near is not None:
+        near, compared = _near(sources, sources.near, at, allowed)
+        spared = sources.spared[at]
+        near[spared], compared[spared] = -1, 0
+        lists.append(near)
+    lists += [_among(rows[at], sample.candidates, allowed) for rows in sources.ranked]
+    return fuse(lists, retrieval.fuse, k), compared
+
+
+def _among(rows: Int32, candidates: Int32, allowed: Mask | None) -> Int32:
     """(S, K) positions among the candidates of the documents in rows (S, K), without those that are no candidates or
     not allowed; the others move up."""
     positions = np.minimum(np.searchsorted(candidates, rows), len(candidates) - 1)
@@ -165,34 +230,59 @@ def _refuse_nn(_query: Any, _candidates: Any) -> Any:
     raise AssertionError("a condition in an experiment has no nn")
 
 
-def _read(log: Log, sample: SampledSearches, retrieval: Retrieval, bm25: TunedBm25) -> tuple[pa.Table, Terms]:
-    """(the documents of the evaluation, their terms)."""
+def _searched_documents(
+    log: Log,
+    sample: SampledSearches,
+    retrieval: Retrieval,
+    bm25: TunedBm25,
+    own: OwnColumns | None,
+    places: Places | None,
+) -> SearchedDocuments:
+    """The documents of the evaluation, with what a condition may read of them."""
     table = read_documents(log, sample.candidates)
     needs_terms = retrieval.terms is not None or (retrieval.where is not None and "term" in retrieval.where)
-    return table, index_documents(table if needs_terms else table.slice(0, 0), bm25)
+    terms = index_documents(table if needs_terms else table.slice(0, 0), bm25)
+    located = read_places(places, "documents")
+    return SearchedDocuments(
+        add_own_columns(table, own, sample.candidates), terms, None if located is None else located[sample.candidates]
+    )
 
 
-def _near(
+class _Neighbours(NamedTuple):
+    """What the embedding of an arm searches."""
+
+    built: DedupedIndex
+    documents: Float32  # (N, D) of the candidates
+    queries: Float32  # (S, D) or (h, S, D)
+    compared: Int64  # (S,) documents that a search for K scans
+    radius: CalibratedRadius | None
+
+
+def _neighbours(
     sample: SampledSearches,
     retrieval: Retrieval,
     vectors: Vectors,
     index: BuiltIndex,
     radius: CalibratedRadius | None,
     k: int,
-    allowed: npt.NDArray[np.bool_] | None,
-) -> tuple[Int32, Int64]:
-    """((S, K) rows among the candidates, (S,) documents scanned) by the arm's embedding."""
+) -> _Neighbours:
     documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")[sample.candidates]
-    deduped_index = load(index.folder)
-    queries = np.load(vectors.folder / "queries.npy")
-    compared, _ = search_cost(deduped_index, queries, k)
-    nearest = search_within(deduped_index, documents, queries, sample.depth(k), allowed, float(compared.mean()))
-    rows, similarities = first_allowed_results(nearest.rows, nearest.similarities, sample.excluded, k)
+    deduped_index, queries = load(index.folder), np.load(vectors.folder / "queries.npy")
+    return _Neighbours(deduped_index, documents, queries, search_cost(deduped_index, queries, k)[0], radius)
+
+
+def _near(sources: _Sources, near: _Neighbours, at: Int64, allowed: Mask | None) -> tuple[Int32, Int64]:
+    """((s, K) rows among the candidates, (s,) documents scanned) by the arm's embedding, for the searches at (s,)."""
+    retrieval, sample, k, compared = sources.retrieval, sources.sample, sources.k, near.compared[at]
+    nearest = search_within(
+        near.built, near.documents, near.queries[..., at, :], sample.depth(k), allowed, float(near.compared.mean())
+    )
+    rows, similarities = first_allowed_results(nearest.rows, nearest.similarities, sample.excluded.take(at), k)
     if nearest.is_exact and allowed is not None:
         compared[:] = allowed.sum()
     if retrieval.near == "top":
         return rows, compared
-    return within_radius(rows, similarities, _radius(retrieval, radius, similarities)), compared
+    return within_radius(rows, similarities, _radius(retrieval, near.radius, similarities)), compared
 
 
 def _radius(retrieval: Retrieval, radius: CalibratedRadius | None, similarities: Float32) -> Float32 | float:
@@ -204,37 +294,3 @@ def _radius(retrieval: Retrieval, radius: CalibratedRadius | None, similarities:
         raise InputError("no validation target was retrieved, so no radius can be calibrated; set radius to a number")
     calibrated = Radius.model_validate_json((radius.folder / "radius.json").read_text())
     return calibrated.radius_for(retrieval.radius, similarities)
-
-
-def _spared(log: Log, sample: SampledSearches, trigger: Trigger) -> npt.NDArray[np.bool_]:
-    """(S,) True for searches that the trigger spares, by the clicks of the training window."""
-    shown = extracted_log.read_shown(log.folder)
-    clicks = {key: getattr(shown, key)[shown.clicked] for key in ("query_rows", "searcher_rows", "document_rows")}
-    queries, searchers = sample.searches["query_row"].astype(np.int64), sample.searches["searcher_row"].astype(np.int64)
-    width = int(max(searchers.max(initial=0), clicks["searcher_rows"].max(initial=0))) + 1
-    spared = np.zeros(len(queries), bool)
-    if trigger.refinding:
-        signed_in = clicks["searcher_rows"] >= 0
-        clicked_pairs = clicks["query_rows"].astype(np.int64)[signed_in] * width + clicks["searcher_rows"][signed_in]
-        spared |= np.isin(queries * width + searchers, clicked_pairs) & (searchers >= 0)
-    if trigger.navigational is not None:
-        total = np.bincount(clicks["query_rows"], minlength=int(queries.max(initial=0)) + 1)
-        documents = int(clicks["document_rows"].max(initial=0)) + 1
-        keys = clicks["query_rows"].astype(np.int64) * documents + clicks["document_rows"]
-        pairs, times = np.unique(keys, return_counts=True)
-        most_clicks = np.zeros(len(total), np.int64)
-        np.maximum.at(most_clicks, pairs // documents, times)
-        spared |= ((total >= NAVIGATIONAL_CLICKS) & (most_clicks >= trigger.navigational * np.maximum(total, 1)))[
-            queries
-        ]
-    return spared
-
-
-def _memory_list(log: Log, sample: SampledSearches, k: int) -> Int32:
-    """(S, K) rows of the documents clicked for the same query in the training window."""
-    shown = extracted_log.read_shown(log.folder)
-    clicks = extracted_log.read_clicks(log.folder, pq.read_metadata(log.folder / "documents.parquet").num_rows)
-    queries, documents = shown.query_rows[shown.clicked], shown.document_rows[shown.clicked]
-    depth = sample.depth(k)
-    rows = baselines.click_memory(sample.searches["query_row"], queries, documents, clicks, sample.candidates, depth)
-    return first_allowed(rows, sample.excluded_rows, k)

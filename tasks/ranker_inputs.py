@@ -9,13 +9,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data import extracted_log
-from ebr_core.arrays import Float32
+from ebr_core.arrays import Float32, Float64
 from ebr_core.rerank.pair_features import PairInputs, days_since_1970, number_values
 from ebr_core.rerank.ranker_features import OrdinaryInputs
 from tasks.bm25_stages import distinct_queries, index_documents, read_documents
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.feature_stages import EXTRACTED_COLUMNS
-from tasks.kinds import EvalSet, Log, TunedBm25, Vectors
+from tasks.kinds import EvalSet, Log, Places, TunedBm25, Vectors
+from tasks.own_column_stages import read_places
 
 
 class RankerLists(NamedTuple):
@@ -26,16 +27,23 @@ class RankerLists(NamedTuple):
     missing: dict[str, str]  # feature → the reason why these logs lack it
 
 
-def read_lists(log: Log, eval_set: EvalSet, bm25: TunedBm25, vectors: Vectors) -> RankerLists:
+def read_lists(log: Log, eval_set: EvalSet, bm25: TunedBm25, vectors: Vectors, places: Places | None) -> RankerLists:
     """All that a ranker reads of an evaluation set and the vectors of an arm."""
     documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")
     queries: Float32 = np.load(vectors.folder / "queries.npy")
-    return lists_of(log, read_sample(eval_set), bm25, queries, documents)
+    return lists_of(log, read_sample(eval_set), bm25, queries, documents, places)
 
 
-def lists_of(log: Log, sample: SampledSearches, bm25: TunedBm25, queries: Float32, documents: Float32) -> RankerLists:
+def lists_of(
+    log: Log,
+    sample: SampledSearches,
+    bm25: TunedBm25,
+    queries: Float32,
+    documents: Float32,
+    places: Places | None,
+) -> RankerLists:
     """All that a ranker reads of these searches, (S, D) or (h, S, D), and of the documents, (N, D)."""
-    ordinary, missing = ordinary_inputs(log, sample)
+    ordinary, missing = ordinary_inputs(log, sample, places)
     texts, query_of = distinct_queries(log, sample.searches["query_row"])
     terms = index_documents(read_documents(log, sample.candidates), bm25)
     if not len(terms.words):
@@ -47,8 +55,11 @@ def lists_of(log: Log, sample: SampledSearches, bm25: TunedBm25, queries: Float3
     return RankerLists(sample, pairs, missing)
 
 
-def ordinary_inputs(log: Log, sample: SampledSearches) -> tuple[OrdinaryInputs, dict[str, str]]:
-    """(the features of searches and of all documents beside the embedding, feature → the reason why it is missing)."""
+def ordinary_inputs(log: Log, sample: SampledSearches, places: Places | None) -> tuple[OrdinaryInputs, dict[str, str]]:
+    """(the features of searches and of all documents beside the embedding, feature → the reason why it is missing).
+
+    places: of searches and documents, if these logs have distances.
+    """
     missing: dict[str, str] = {}
     documents = pq.read_table(log.folder / "documents.parquet").drop_columns(["body", "document_id"])
     all_searches = pq.read_table(log.folder / "searches.parquet").drop_columns(["search_id"])
@@ -83,4 +94,14 @@ def ordinary_inputs(log: Log, sample: SampledSearches) -> tuple[OrdinaryInputs, 
         titles if titles.any() else None,
         pc.utf8_length(queries).to_numpy().astype(np.float32),
         same_place,
+        _located(sample, places, missing),
     ), missing
+
+
+def _located(sample: SampledSearches, places: Places | None, missing: dict[str, str]) -> tuple[Float64, Float64] | None:
+    """The places of the searches and of all documents, or None and an entry in missing."""
+    origins, of_documents = read_places(places, "searches"), read_places(places, "documents")
+    if origins is None or of_documents is None:
+        missing["distance_km"] = "searches or documents have no coordinates"
+        return None
+    return origins[sample.searches["search_row"]], of_documents

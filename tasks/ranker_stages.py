@@ -33,7 +33,17 @@ from ebr_core.search.exclusions import first_allowed, is_excluded
 from ebr_core.search.nearest import search_cost, search_index
 from tasks.artifacts import stage
 from tasks.eval_sets import SampledSearches, read_sample
-from tasks.kinds import BuiltIndex, EvalSet, ExaminationRates, Log, RetrievedList, TrainedRanker, TunedBm25, Vectors
+from tasks.kinds import (
+    BuiltIndex,
+    EvalSet,
+    ExaminationRates,
+    Log,
+    Places,
+    RetrievedList,
+    TrainedRanker,
+    TunedBm25,
+    Vectors,
+)
 from tasks.progress import show_progress
 from tasks.ranker_inputs import RankerLists, read_lists
 from tasks.retrieved import Retrieved, as_document_rows, count_returned, save_retrieved
@@ -92,14 +102,16 @@ def train_ranker(
     vectors: Vectors,
     index: BuiltIndex,
     examination: ExaminationRates,
+    places: Places | None = None,
 ) -> None:
     """Write ranker.txt, trees in LightGBM's text format, and ranker.json: features, gains, the treatment of bias.
 
-    ranking: the later half of the validation; vectors and index: of the arm, over its documents. The newest searches
-    of that half decide how many trees are kept.
+    ranking: the later half of the validation; vectors and index: of the arm, over its documents; places: of
+    searches and documents, if these logs have distances. The newest searches of that half decide how many trees are
+    kept.
     """
     use_threads(threads)
-    lists, started = read_lists(log, ranking, bm25, vectors), time.perf_counter()
+    lists, started = read_lists(log, ranking, bm25, vectors, places), time.perf_counter()
     examination_rates = read_examination(examination)
     with show_progress("train ranker", 1):
         retrieved = _retrieve(lists, load(index.folder), spec.depth)
@@ -142,12 +154,13 @@ def retrieve_ranked(
     vectors: Vectors,
     index: BuiltIndex,
     ranker: TrainedRanker,
+    places: Places | None = None,
 ) -> None:
     """Write a list: the documents that the vectors retrieve through their index, the first `depth` of them ordered by
     the ranker. Documents compared or scored count as scanned."""
     use_threads(threads)
     lists, model, deduped_index = (
-        read_lists(log, eval_set, bm25, vectors),
+        read_lists(log, eval_set, bm25, vectors, places),
         read_ranker(ranker.folder),
         load(index.folder),
     )

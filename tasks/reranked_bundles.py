@@ -20,7 +20,7 @@ from ebr_core.serving.second_stage import (
 )
 from tasks.artifacts import link, stage
 from tasks.eval_sets import read_sample
-from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, TrainedRanker
+from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, Places, TrainedRanker
 from tasks.progress import show_progress
 from tasks.ranker_inputs import ordinary_inputs
 
@@ -53,6 +53,7 @@ def bundle_ranker(
     name: str,
     log: Log,
     eval_set: EvalSet,
+    places: Places | None = None,
 ) -> None:
     """Write the bundle of a ranker, and open it once to check it; or the reason why nobody could ask it.
 
@@ -68,7 +69,7 @@ def bundle_ranker(
     for file in ("ranker.txt", "ranker.json"):
         _link_into(ranker.folder / file, folder / SECOND / file)
     sample = read_sample(eval_set)
-    write_ranked_documents(ordinary_inputs(log, sample)[0], sample.candidates, folder / SECOND)
+    write_ranked_documents(ordinary_inputs(log, sample, places)[0], sample.candidates, folder / SECOND)
     _finish(folder, manifest, settings, name)
 
 

@@ -12,6 +12,11 @@ from ebr_core.arrays import Bool
 WHOLE = "all"
 MOST_KINDS = 8
 FEW_SEARCHES = 100  # a slice with fewer is marked as small
+OWN = "own slices"  # of searches: column → ValueSlices, see tasks.own_slices
+GROUPS = (
+    *("kind", "popularity", "target", "query", "(query, searcher)", "spelling", "words", "title", "place"),
+    *("logged position", "log", "attempt"),
+)
 POSITIONS = {"1": (1, 1), "2–3": (2, 3), "4–10": (4, 10), "11 and on": (11, 1 << 30)}
 
 
@@ -42,6 +47,8 @@ def _groups(searches: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, Boo
     yield "log", [(name, searches["outcome"] == name) for name in ("clicked", "recovered", "abandoned")]
     if searches["attempt"].any():  # the log of a simulated world, which has attempts
         yield "attempt", _two(searches["attempt"] == 1, "first", "later")
+    for column, slices in searches.get(OWN, {}).items():
+        yield column, [(label, slices.codes == code) for code, label in enumerate(slices.labels)]
 
 
 def _two(inside: Bool, yes: str, no: str) -> list[tuple[str, Bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from ebr_core.search.index_specs import Ivf
 from ebr_core.search.query_kinds import training_queries
 from ebr_core.search.weighted_fusion import FusionWeights
 from ebr_core.serving.model_bundle import FUSION, seal, write_terms, write_training_queries
+from ebr_core.serving.own_data import OwnSettings, write_own_data
 from ebr_core.serving.query_towers import QUERY_SCHEMA, embed_query_table
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.text.terms import index_terms
@@ -34,6 +36,11 @@ TITLES = [
 ]
 KINDS = ["person", "person", "person", "page", "group", "group", "page", "event", "event"]
 SERVED = {"mode": "hybrid", "k": 3, "depth": 100}  # details in a manifest that decide how a bundle answers
+PRICES = [5.0, 15.0, None, 25.0, 35.0, 45.0, 55.0, 65.0, 7.5]
+BRANDS = ["Acme", "Acme", "Zett", None, "Zett", "Acme", "Orbit", "Orbit", "Acme"]
+RELEASED = [datetime(2024, 1, 1 + i) for i in range(9)]
+LYON, BONN = (45.75, 4.85), (50.73, 7.1)
+PLACES = [LYON, BONN, (np.nan, np.nan), LYON, (45.8, 4.9), BONN, LYON, (46.0, 4.85), BONN]
 CITIES = ["Bonn", "Lyon", "Lyon", None, "Lyon", "Bonn", "Bonn", "Lyon", None]
 
 
@@ -67,6 +74,18 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
     vector_column = pa.FixedSizeListArray.from_arrays(pa.array(embed_query_table(towers, queries).ravel()), d)
     pq.write_table(queries.append_column("vector", vector_column), folder / "canaries.parquet")
     seal(folder, {"arm": arm, "seed": seed, **SERVED})
+    return folder
+
+
+def with_own_columns(folder: Path, details: dict[str, Any], settings: OwnSettings) -> Path:
+    """The bundle in folder with columns and places of its documents, sealed again."""
+    table = pq.read_table(folder / "documents.parquet")
+    columns = {"Price": pa.array(PRICES), "brand": pa.array(BRANDS), "released": pa.array(RELEASED, pa.timestamp("us"))}
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    pq.write_table(table, folder / "documents.parquet")
+    write_own_data(settings, np.array(PLACES), folder)
+    seal(folder, details)
     return folder
 
 

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationInfo, field_validator
 
+from data.experiment.audit_config import Audit
 from data.experiment.log_config import AnyFiles, Logs, Simulated, Split, refuse_secret
 from data.experiment.night_config import Nightly
 from data.experiment.runner_config import Dask
+from data.experiment.serving_config import ColumnNames, Serving
 from ebr_core.frozen import Frozen
 from ebr_core.measure.verdicts import Claim
 from ebr_core.rerank.cascade import Cascade
@@ -62,7 +64,11 @@ class Evaluation(Frozen):
         "searches, in every list",
     )
     resamples: int = Field(2_000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
-
+    slices: ColumnNames = Field(
+        (),
+        description="columns by which the report divides the searches further: of the searches, such as device, or of "
+        "the wanted documents, such as category; distance for that between both",
+    )
     bm25: Bm25 = Field(Bm25(), description="the words and the parameters of BM25, wherever it is used")
 
     @field_validator("ks")
@@ -125,18 +131,6 @@ def trained_arm(label: str) -> str:
     return arm_of_row(arm_of(label))[0]
 
 
-class Audit(Frozen):
-    """The arms that `ebr audit` trains again, under splits that are common elsewhere, and on less of the log."""
-
-    arms: tuple[str, ...] = Field(min_length=1, max_length=3, description="arms whose order and level are audited")
-    splits: tuple[Literal["random", "last_click"], ...] = Field(
-        ("random", "last_click"), description="sessions at random; each searcher's last clicked session left out"
-    )
-    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (0.1, 0.3, 1), description="shares of the training sessions: is more data the lever, or a better arm?"
-    )
-
-
 class Experiment(Frozen):
     """A whole experiment, validated."""
 
@@ -193,6 +187,7 @@ class Experiment(Frozen):
         "asked unless the file defines it or sets it to null",
     )
     audit: Audit | None = Field(None, description="the arms that `ebr audit` trains again")
+    serving: Serving = Field(Serving(), description="what models know and results show of documents")
     nightly: Nightly = Field(Nightly(), description="how `ebr nightly` keeps a model fresh")
     runner: Literal["threads"] | Dask = Field(
         "threads",

@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from ebr_core.arrays import Bool, Float32, Int32, Int64
+from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
 from ebr_core.frozen import Frozen
+from ebr_core.towers.location_cells import distance_km
 
 Embedding = Literal["none", "cosine", "hadamard", "raw"]
 
@@ -75,6 +76,7 @@ class OrdinaryInputs(NamedTuple):
     title: Float32 | None  # (N,) characters
     query: Float32  # (S,) characters
     places: dict[str, tuple[Int32, Int32]]  # column → ((S,), (N,)) a code for each value, −1: no value
+    located: tuple[Float64, Float64] | None = None  # ((S, 2), (N, 2)) latitude and longitude in degrees, NaN: unknown
 
 
 class SearchResults(NamedTuple):
@@ -132,6 +134,9 @@ def ordinary_features(ordinary: OrdinaryInputs, searches: Int32, documents: Int3
         features[f"same_{name}"] = np.where(
             (search_values == -1) | (document_values == -1), np.nan, search_values == document_values
         ).astype(np.float32)
+    if ordinary.located is not None:
+        origins, places = ordinary.located
+        features["distance_km"] = distance_km(*origins[searches].T, *places[documents].T).astype(np.float32)
     available = {name: column for name, column in features.items() if column is not None}
     return list(available), list(available.values())
 

@@ -1,38 +1,34 @@
-"""Boolean conditions on documents, with nn as an operand. [EBR §4.2]
+"""The language of Boolean conditions on documents. [EBR §4.2]
 
     kind = person AND (city = Lyon OR NOT country IN (DE, AT)) AND created_at >= 2024-01-01
+    price < 20 AND brand = 'Acme' AND within 25 km
     term:smith AND nn(radius=0.35)
-    language = de OR nn(k=50)
+    language = de OR nn(k=50) OR within 10 km of "Lyon, FR"
 
-NOT binds more tightly than AND, and AND more tightly than OR. A comparison with an attribute that a document lacks is
-false. `term:` holds for documents with that word, after stemming. nn(radius=r) holds for the documents within the
-cosine distance r of the query. nn(k=K) holds for the K nearest of the documents that meet the other operands of the
-same AND.
+NOT binds more tightly than AND, and AND more tightly than OR. An attribute is any column of the documents, in quotes if
+it holds a blank or a sign, or is a word of this language. A comparison with an attribute that a document lacks is
+false. `term:` holds for documents with that word, after stemming. `within` holds for documents at most that far from
+the place of the search, or from a named one. nn(radius=r) holds for the documents within the cosine distance r of the
+query. nn(k=K) holds for the K nearest of the documents that meet the other operands of the same AND.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple, assert_never
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from ebr_core.errors import InputError
-from ebr_core.text.terms import Terms, documents_with
+from ebr_core.towers.city_names import locate_place
 
-Mask = npt.NDArray[np.bool_]
 ATTRIBUTES = ("document_id", "kind", "city", "region", "country", "language", "created_at", "removed_at")
 TIMES = ("created_at", "removed_at")
-OPERATORS = {"=": pc.equal, "!=": pc.not_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater}
-OPERATORS[">="] = pc.greater_equal
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 MAX_CHARACTERS = 2000  # characters
 MAX_NESTING = 50
-_TOKEN = re.compile(r'\s*(?:(<=|>=|!=|[()=<>,:])|"((?:[^"\\]|\\.)*)"|([^\s()=<>!,:"]+))')
+_QUOTED = r'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.|\'\')*)\''
+_TOKEN = re.compile(rf'\s*(?:(<=|>=|!=|[()=<>,:])|{_QUOTED}|([^\s()=<>!,:"\'][^\s()=<>!,:"]*))')
 
 
 class Is(NamedTuple):
@@ -56,6 +52,13 @@ class Near(NamedTuple):
     k: int | None
 
 
+class Within(NamedTuple):
+    """The document is at most that far from a place; without one, from the place of the search."""
+
+    km: float
+    place: tuple[float, float] | None  # latitude and longitude, in degrees
+
+
 class Not(NamedTuple):
     """The part does not hold."""
 
@@ -74,7 +77,7 @@ class AnyOf(NamedTuple):
     parts: tuple[Condition, ...]
 
 
-Condition = Is | Term | Near | Not | AllOf | AnyOf
+Condition = Is | Term | Near | Within | Not | AllOf | AnyOf
 
 
 def parse(text: str) -> Condition:
@@ -104,8 +107,10 @@ class _ConditionReader:
             hit = _TOKEN.match(text, pos)
             if hit is None:
                 raise InputError(f"condition: {text[pos:].strip()[:20]!r} at {pos} makes no sense in {text!r}")
-            quoted = hit.group(2) is not None
-            token = re.sub(r"\\(.)", r"\1", hit.group(2)) if quoted else hit.group(1) or hit.group(3)
+            sign, double, single, word = hit.groups()
+            text_in_quotes = double if single is None else single.replace("''", "'")
+            quoted = text_in_quotes is not None
+            token = re.sub(r"\\(.)", r"\1", text_in_quotes) if quoted else sign or word
             self.tokens.append((hit.start(hit.lastindex or 0), token, quoted))
             pos = hit.end()
 
@@ -115,6 +120,11 @@ class _ConditionReader:
             return ""
         _, token, quoted = self.tokens[self.at]
         return token.upper() if not quoted and token.upper() in ("AND", "OR", "NOT", "IN") else token
+
+    @property
+    def quoted(self) -> bool:
+        """True if the next token is in quotes, and so is no word of the language."""
+        return self.at < len(self.tokens) and self.tokens[self.at][2]
 
     def take(self, expected: str = "") -> str:
         """The next token, which is consumed. Raises InputError if it is not the expected one."""
@@ -151,7 +161,7 @@ def _parse_and(reader: _ConditionReader, depth: int) -> Condition:
 def _parse_operand(reader: _ConditionReader, depth: int) -> Condition:
     if depth > MAX_NESTING:
         raise InputError(f"condition: nested more than {MAX_NESTING} deep")
-    token = reader.next()
+    token = "" if reader.quoted else reader.next()
     if token == "NOT":
         reader.take()
         return Not(_parse_operand(reader, depth + 1))
@@ -162,17 +172,20 @@ def _parse_operand(reader: _ConditionReader, depth: int) -> Condition:
         return inner
     if token == "nn":
         return _parse_near(reader)
+    if token == "within":
+        return _parse_within(reader)
     if token == "term":
         reader.take()
         reader.take(":")
         return Term(_parse_value(reader))
-    if token not in ATTRIBUTES:
-        raise reader.wrong(f"an attribute ({', '.join(ATTRIBUTES)}), term:…, nn(…), NOT or (")
+    if reader.at == len(reader.tokens) or (not reader.quoted and token in (*OPERATORS, *"),:", "AND", "OR", "IN")):
+        raise reader.wrong("an attribute of documents, term:…, within … km, nn(…), NOT or (")
     return _parse_comparison(reader)
 
 
 def _parse_comparison(reader: _ConditionReader) -> Is:
-    attribute, operator = reader.take(), reader.next()
+    attribute = reader.take()
+    operator = "" if reader.quoted else reader.next()
     if operator == "IN":
         reader.take()
         reader.take("(")
@@ -186,19 +199,40 @@ def _parse_comparison(reader: _ConditionReader) -> Is:
         reader.take()
         values = [_parse_value(reader)]
     else:
-        raise reader.wrong(f"one of {' '.join(OPERATORS)} or IN")
+        raise reader.wrong(f"one of {' '.join(OPERATORS)} or IN after {attribute!r}")
     if attribute in TIMES:
-        values = [_parse_instant(attribute, value) for value in values]
+        values = [read_instant(attribute, value) for value in values]
     return Is(attribute, operator, tuple(values))
 
 
+def _parse_within(reader: _ConditionReader) -> Within:
+    """within 25 km, or within 25 km of a place: a city, "city, country" or "latitude, longitude"."""
+    reader.take("within")
+    token = reader.take()
+    if not token.endswith("km"):
+        reader.take("km")
+    text = token.removesuffix("km")
+    try:
+        km = float(text)
+    except ValueError as error:
+        raise InputError(f"condition: within {text}: {text!r} is no number; expected such as: within 25 km") from error
+    if not 0 < km <= 20_100:
+        raise InputError(
+            f"condition: within {km:g} km; expected a distance above 0 and up to half the globe, 20,100 km"
+        )
+    if reader.quoted or reader.next() != "of":
+        return Within(km, None)
+    reader.take()
+    return Within(km, locate_place(_parse_value(reader)))
+
+
 def _parse_value(reader: _ConditionReader) -> str:
-    if reader.at < len(reader.tokens) and not reader.tokens[reader.at][2] and reader.next() in "()=<>,:":
+    if reader.at < len(reader.tokens) and not reader.quoted and reader.next() in "()=<>,:":
         raise reader.wrong("a value; put it in quotes if it contains one of ()=<>,:!")
     return reader.take()
 
 
-def _parse_instant(attribute: str, text: str) -> str:
+def read_instant(attribute: str, text: str) -> str:
     """The instant in UTC, in the format of the documents' columns. A text without a time zone is read as UTC."""
     try:
         instant = datetime.fromisoformat(text)
@@ -229,56 +263,30 @@ def _parse_near(reader: _ConditionReader) -> Near:
     return near
 
 
+def leaves_of(condition: Condition) -> Iterator[Is | Term | Near | Within]:
+    """The comparisons and other operands of a condition, from left to right."""
+    match condition:
+        case Not():
+            yield from leaves_of(condition.part)
+        case AllOf() | AnyOf():
+            for part in condition.parts:
+                yield from leaves_of(part)
+        case Is() | Term() | Near() | Within():
+            yield condition
+        case _:
+            assert_never(condition)
+
+
 def contains_nn(condition: Condition) -> bool:
     """True if the condition contains nn anywhere, and so depends on the query."""
-    match condition:
-        case Near():
-            return True
-        case Not():
-            return contains_nn(condition.part)
-        case AllOf() | AnyOf():
-            return any(contains_nn(part) for part in condition.parts)
-        case Is() | Term():
-            return False
-        case _:
-            assert_never(condition)
+    return any(isinstance(leaf, Near) for leaf in leaves_of(condition))
 
 
-def condition_mask(condition: Condition, table: pa.Table, terms: Terms, nearest: Callable[[Near, Mask], Mask]) -> Mask:
-    """(N,): True for the documents of the table that meet the condition.
-
-    nearest(near, among) returns the documents of the mask `among` for which an nn holds. In an AND it is called last.
-    """
-    return _meet(condition, table, terms, nearest, np.ones(table.num_rows, bool))
+def reads_place(condition: Condition) -> bool:
+    """True if the condition depends on the place of the search."""
+    return any(isinstance(leaf, Within) and leaf.place is None for leaf in leaves_of(condition))
 
 
-def _meet(
-    condition: Condition, table: pa.Table, terms: Terms, nearest: Callable[[Near, Mask], Mask], among: Mask
-) -> Mask:
-    match condition:
-        case Near():
-            return nearest(condition, among)
-        case Not():
-            return among & ~_meet(condition.part, table, terms, nearest, among)
-        case AnyOf():
-            mask: Mask = np.logical_or.reduce([_meet(part, table, terms, nearest, among) for part in condition.parts])
-            return mask
-        case AllOf():
-            for part in sorted(condition.parts, key=contains_nn):
-                among = _meet(part, table, terms, nearest, among)
-            return among
-        case Term():
-            return among & documents_with(terms, condition.text)
-        case Is():
-            return among & _compare(condition, table[condition.attribute])
-        case _:
-            assert_never(condition)
-
-
-def _compare(condition: Is, column: pa.ChunkedArray) -> Mask:
-    values = pa.array(condition.values, pa.string()).cast(column.type)
-    if len(values) > 1:
-        mask: Mask = pc.is_in(column, value_set=values).to_numpy()
-    else:
-        mask = pc.fill_null(OPERATORS[condition.operator](column, values[0]), False).to_numpy()
-    return mask
+def columns_named(condition: Condition) -> list[str]:
+    """The attributes that the condition compares, as written, each once."""
+    return list(dict.fromkeys(leaf.attribute for leaf in leaves_of(condition) if isinstance(leaf, Is)))

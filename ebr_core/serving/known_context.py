@@ -21,10 +21,12 @@ def unknown_context(bundle: Bundle, query: SearchQuery) -> list[str]:
     """A sentence for each value of the query's place and language that no document and no searcher of the log has, and
     one for documents of its history that no vector stands for.
 
-    A city that a group of the model looks up by its name, with its country, is known if it is found there.
+    A city that a group of the model looks up by its name, with its country, is known if it is found there; so is one
+    from which the distances of documents are measured.
     """
     values = {name: getattr(query, name) for name in CONTEXT[1:]}
-    located = {name for names in _city_columns(bundle) if _is_located(values, names) for name in names}
+    looked_up = [*_city_columns(bundle), *([("city", "country")] if bundle.own.places is not None else [])]
+    located = {name for names in looked_up if _is_located(values, names) for name in names}
     remarks = [
         f"{name}: no document and no searcher of this log has {value!r}, so it counts as unknown"
         for name, value in values.items()

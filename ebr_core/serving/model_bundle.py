@@ -19,7 +19,9 @@ from ebr_core.search.modes import MODES, RERANKED, Mode
 from ebr_core.search.nearest import search_cost
 from ebr_core.search.query_kinds import TrainingQueries
 from ebr_core.search.weighted_fusion import FusionWeights
+from ebr_core.serving.own_data import OwnData, read_own_data
 from ebr_core.serving.query_towers import (
+    QUERY_SCHEMA,
     WEIGHTS,
     EnsembleParts,
     check_canaries,
@@ -44,17 +46,18 @@ class Bundle(NamedTuple):
     towers: Checkpoint | EnsembleParts
     built_index: DedupedIndex
     vectors: Float32  # (N, D) memory-mapped
-    documents: pa.Table  # N rows: document_id, title, and the attributes for conditions
+    documents: pa.Table  # N rows: document_id, title, the attributes for conditions, and the user's own columns
     searchers: pa.Table  # searcher_id with the place and language of their latest search
     terms: Terms
     radius: Radius | None
     typical: float  # documents scanned per query, mean over the canaries
-    fields: tuple[str, ...]  # columns of a search that all its towers read besides QUERY_SCHEMA
+    fields: tuple[str, ...]  # columns of a search that it reads besides QUERY_SCHEMA
     mode: Mode  # by which it answers unless a query names another: the one that won on the validation
     k: int  # the documents that the run retrieved for each search in mode ebr
     depth: int  # the documents of each list that are fused
     fusion: FusionWeights
     known: TrainingQueries
+    own: OwnData  # of the documents: settings of the user's own columns, and places
     second: SecondStage | None = None  # what reorders in mode reranked
 
     @property
@@ -118,7 +121,8 @@ def open_bundle(folder: Path) -> Bundle:
             "make the bundle again"
         )
     canaries = check_canaries(folder, towers)
-    radius, second = folder / "radius.json", read_second_stage(folder, manifest, documents)
+    radius, own = folder / "radius.json", read_own_data(folder)
+    second = read_second_stage(folder, manifest, documents, own)
     return Bundle(
         manifest["arm"],
         manifest,
@@ -136,14 +140,17 @@ def open_bundle(folder: Path) -> Bundle:
         manifest["depth"],
         FusionWeights.model_validate(json.loads((folder / FUSION).read_text())["weights"]),
         read_training_queries(folder),
+        own,
         second,
     )
 
 
 def fields_of_bundle(folder: Path) -> tuple[str, ...]:
-    """The columns of a search that the towers in a bundle's folder read besides QUERY_SCHEMA, in order."""
+    """The columns of a search that the bundle in a folder reads besides QUERY_SCHEMA, in order: those of its towers,
+    and its place if documents have places."""
     towers = [path / "towers" for path in (folder, folder / SECOND) if (path / "towers").exists()]
-    return tuple(sorted({name for part in towers for name in fields_of(load_query_towers(part))}))
+    names = {name for part in towers for name in fields_of(load_query_towers(part))}
+    return tuple(sorted((names | set(read_own_data(folder).fields)) - set(QUERY_SCHEMA.names)))
 
 
 def _check_files(folder: Path, manifest: dict[str, Any]) -> None:

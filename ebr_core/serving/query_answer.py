@@ -15,12 +15,14 @@ from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.parallel import use_threads
-from ebr_core.search.conditions import Mask, Near, condition_mask, contains_nn, parse
+from ebr_core.search.condition_masks import Mask, Place, SearchedDocuments, condition_mask, unknown_values
+from ebr_core.search.conditions import Near, contains_nn, parse, reads_place
 from ebr_core.search.hybrid_search import RRF, reciprocal_rank_fusion, search_within, within_radius
 from ebr_core.search.modes import RERANKED
 from ebr_core.search.query_kinds import query_kinds
 from ebr_core.search.weighted_fusion import cosines_of, fuse_weighted, normalise, pool_rows
 from ebr_core.serving.model_bundle import Bundle
+from ebr_core.serving.own_data import as_json, distances_of, place_of_query, shown_columns
 from ebr_core.serving.query_towers import CONTEXT, embed_query_table
 from ebr_core.serving.search_query import AnswerMode, SearchQuery, queries_as_table
 from ebr_core.serving.second_stage import reorder
@@ -47,6 +49,8 @@ class Hit(Frozen):
     kind: str | None
     city: str | None
     country: str | None
+    distance_km: float | None = Field(None, description="from the place of the search; none if either is unknown")
+    shown: dict[str, Any] = Field(default_factory=dict, description="the columns that show names, with their values")
 
 
 def add_searcher_context(bundle: Bundle, query: SearchQuery) -> SearchQuery:
@@ -83,7 +87,9 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
     if mode not in bundle.modes:
         raise InputError(f"mode: {bundle.name} has no {mode}; its modes are {', '.join(bundle.modes)}")
     vector = embed_query_table(bundle.towers, queries_as_table([query], bundle.fields))
-    allowed = None if query.where is None else _allowed_documents(bundle, query.where, vector)
+    origin = place_of_query(bundle.own, query)
+    shown = shown_columns(bundle.own, bundle.documents, query.show)
+    allowed = None if query.where is None else _allowed_documents(bundle, query.where, vector, origin)
     near, cosines = _search_vectors(bundle, query, mode, vector, allowed)
     words = words_of(bundle.terms, query.query)
     by_terms, scores = _search_terms(bundle, mode, words, allowed)
@@ -104,7 +110,8 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
             rows, score = rows[: query.k], score[: query.k]
         case _:
             assert_never(mode)
-    return _hits(bundle, vector, rows, score, words, ranks)
+    hits = _hits(bundle, vector, rows, score, words, ranks)
+    return _with_own(bundle, hits, rows, origin, shown)
 
 
 def refuse_unknown_fields(bundle: Bundle, names: Iterable[str]) -> None:
@@ -145,13 +152,35 @@ def _fuse_scores(
     return fused[0, valid], sums[0, valid]
 
 
+def _with_own(bundle: Bundle, hits: list[Hit], rows: Int32, origin: Place | None, shown: list[str]) -> list[Hit]:
+    """The hits with the distances of their documents, and with the columns that are shown."""
+    if not hits or (not shown and (bundle.own.places is None or origin is None)):
+        return hits
+    columns = bundle.documents.select(shown).take(rows).to_pylist() if shown else [{}] * len(hits)
+    return [
+        hit.model_copy(update={"distance_km": km, "shown": {name: as_json(value) for name, value in row.items()}})
+        for hit, km, row in zip(hits, distances_of(bundle.own, origin, rows), columns, strict=True)
+    ]
+
+
 def _ranks(rows: Int32) -> dict[int, int]:
     """The rank of each row in a list, from 1."""
     return {row: rank for rank, row in enumerate(rows.tolist(), 1)}
 
 
-def _allowed_documents(bundle: Bundle, where: str, vector: Float32) -> Mask:
-    """(N,): True for the documents that meet the condition. nn is evaluated by the index."""
+def searched_documents(bundle: Bundle) -> SearchedDocuments:
+    """What conditions read of the documents of a bundle."""
+    return SearchedDocuments(bundle.documents, bundle.terms, bundle.own.places, bundle.own.settings.left_out)
+
+
+def unknown_in_condition(bundle: Bundle, query: SearchQuery) -> list[str]:
+    """A sentence for each value of the query's condition that no document has."""
+    return [] if query.where is None else unknown_values(parse(query.where), searched_documents(bundle))
+
+
+def _allowed_documents(bundle: Bundle, where: str, vector: Float32, origin: Place | None) -> Mask:
+    """(N,): True for the documents that meet the condition. nn is evaluated by the index. Raises InputError if it
+    depends on the place of the search, and the search has none."""
 
     def nearest(near: Near, among: Mask) -> Mask:
         depth = near.k or min(NN_DEPTH, bundle.documents.num_rows)
@@ -171,9 +200,15 @@ def _allowed_documents(bundle: Bundle, where: str, vector: Float32) -> Mask:
         return is_near & among
 
     condition = parse(where)
-    if not contains_nn(condition):
-        return condition_mask(condition, bundle.documents, bundle.terms, _refuse_nn)
-    return condition_mask(condition, bundle.documents, bundle.terms, nearest)
+    if origin is None and reads_place(condition):
+        first, second = bundle.own.settings.place
+        raise InputError(
+            f"where: within needs the place of the search. Give its fields {first} and {second}, its city, or a place: "
+            "within 25 km of Lyon"
+        )
+    return condition_mask(
+        condition, searched_documents(bundle), nearest if contains_nn(condition) else _refuse_nn, origin
+    )
 
 
 def _refuse_nn(_near: Near, _among: Mask) -> Mask:

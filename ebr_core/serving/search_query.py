@@ -48,6 +48,12 @@ class SearchQuery(Frozen):
         None, description="the time of the search, from which rankers count the age of documents; default: now (UTC)"
     )
     where: str | None = Field(None, max_length=2000, description="a condition on documents (see docs/indexes.md)")
+    show: list[str] | None = Field(
+        None,
+        max_length=100,
+        description="columns of the documents that the answer shows, such as price; in an address separated by commas; "
+        "default: those of the experiment",
+    )
 
     @field_validator("query")
     @classmethod
@@ -72,6 +78,15 @@ class SearchQuery(Frozen):
             return json.loads(fields)
         except ValueError as error:
             raise ValueError('no JSON; expected an object such as {"device": "phone"}') from error
+
+    @field_validator("show", mode="before")
+    @classmethod
+    def _read_show(cls, show: object) -> object:
+        """The names, also if they are written in one text with commas between them."""
+        names = [show] if isinstance(show, str) else show
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return show
+        return [part.strip() for name in names for part in name.split(",") if part.strip()]
 
     @field_validator("searched_at")
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ebr_core.arrays import Float32, Int32
+from ebr_core.arrays import Float32, Float64, Int32
 from ebr_core.rerank.cascade import Cascade, rerank
 from ebr_core.rerank.pair_features import (
     PairInputs,
@@ -22,6 +22,7 @@ from ebr_core.rerank.pair_features import (
 )
 from ebr_core.rerank.ranker_features import OrdinaryInputs, Ranker, feature_group
 from ebr_core.search.weighted_fusion import cosines_of
+from ebr_core.serving.own_data import OwnData, place_of_query
 from ebr_core.serving.query_towers import (
     EnsembleParts,
     check_canaries,
@@ -38,7 +39,7 @@ RANKED_DOCUMENTS = "ranked_documents.parquet"
 # Features that an answer can compute: from the query with its context and time, the documents and the embedding.
 KNOWN_FEATURES = {
     *("bm25", "words_held", "popularity", "kind", "title_length", "query_length", "age_days", "position"),
-    *("same_city", "same_region", "same_country", "same_language"),
+    *("same_city", "same_region", "same_country", "same_language", "distance_km"),
     *("cosine", "hadamard", "query vector", "document vector"),
 }
 
@@ -59,6 +60,7 @@ class RankerStage(NamedTuple):
     documents: dict[str, Float32]  # clicks, kinds, created, title → (N,), those that the log has
     places: dict[str, tuple[dict[str, int], Int32]]  # column → (value → code, (N,) the codes of the documents)
     positions: Int32  # (N,) 0 … N − 1
+    own: OwnData  # where the documents are
 
 
 SecondStage = CascadeStage | RankerStage
@@ -70,7 +72,7 @@ def second_stage_details(settings: Cascade | Ranker) -> dict[str, Any]:
     return {"second": {"kind": kind, "settings": settings.model_dump(mode="json")}}
 
 
-def read_second_stage(folder: Path, manifest: dict[str, Any], documents: pa.Table) -> SecondStage | None:
+def read_second_stage(folder: Path, manifest: dict[str, Any], documents: pa.Table, own: OwnData) -> SecondStage | None:
     """The second stage in a bundle's folder; None for a bundle without one. Raises InputError if canaries moved."""
     if "second" not in manifest:
         return None
@@ -85,7 +87,7 @@ def read_second_stage(folder: Path, manifest: dict[str, Any], documents: pa.Tabl
     names = [feature.removeprefix("same_") for feature in model.features if feature.startswith("same_")]
     places = {name: _codes(documents[name].combine_chunks()) for name in names}
     positions = np.arange(documents.num_rows, dtype=np.int32)
-    return RankerStage(Ranker.model_validate(content["settings"]), model, columns, places, positions)
+    return RankerStage(Ranker.model_validate(content["settings"]), model, columns, places, positions, own)
 
 
 def _codes(values: pa.Array) -> tuple[dict[str, int], Int32]:
@@ -144,8 +146,16 @@ def _pairs(stage: RankerStage, terms: Terms, vectors: Float32, query: SearchQuer
             name: (np.array([_code(codes, getattr(query, name))], np.int32), of_document)
             for name, (codes, of_document) in stage.places.items()
         },
+        located=_located(stage, query) if "distance_km" in stage.model.features else None,
     )
     return PairInputs(vector, vectors, ordinary, terms, [query.query], np.zeros(1, np.int32), stage.positions)
+
+
+def _located(stage: RankerStage, query: SearchQuery) -> tuple[Float64, Float64]:
+    """((1, 2), (N, 2)) latitude and longitude of the query and of the documents, NaN: unknown."""
+    places = stage.own.places
+    of_documents = np.full((len(stage.positions), 2), np.nan) if places is None else np.asarray(places)
+    return np.array([place_of_query(stage.own, query) or (np.nan, np.nan)]), of_documents
 
 
 def _code(codes: dict[str, int], value: str | None) -> int:

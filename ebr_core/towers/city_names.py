@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from functools import cache
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ebr_core.arrays import Float64
+from ebr_core.errors import InputError
 from ebr_core.text.folding import fold_queries
 
 NOWHERE = (np.nan, np.nan)
@@ -28,6 +30,41 @@ def locate_cities(cities: Sequence[Name], countries: Sequence[Name]) -> tuple[Fl
     places = {pair: _locate(*names) for pair, names in zip(distinct, folded, strict=True)}
     found = np.array([places[pair] for pair in pairs], float).reshape(-1, 2)
     return found[:, 0], found[:, 1]
+
+
+def locate_place(text: str) -> tuple[float, float]:
+    """(latitude, longitude) in degrees of a place: "Lyon", "Lyon, FR" or "45.76, 4.84".
+
+    Raises InputError for degrees that no place has, and for a city that is unknown, with cities of similar names.
+    """
+    first, comma, second = (part.strip() for part in text.partition(","))
+    try:
+        latitude, longitude = float(first), float(second)
+    except ValueError:
+        found = locate_cities([first], [second or None])
+        if np.isfinite(found[0][0]):
+            return float(found[0][0]), float(found[1][0])
+        raise InputError(_unknown_city(text, first, second if comma else "")) from None
+    if abs(latitude) <= 90 and abs(longitude) <= 180:
+        return latitude, longitude
+    raise InputError(
+        f"place: got {text!r}; expected a latitude from -90 to 90 and a longitude from -180 to 180, such as 45.76, 4.84"
+    )
+
+
+def _unknown_city(text: str, city: str, country: str) -> str:
+    """The message on a city that is not in the table: how to write a place, and similar names."""
+    (folded,), (code,) = _fold([city]), _fold([country])
+    if country and code not in _country_codes():
+        problem = f"no country {country!r}; expected a name such as France, or a code of two or three letters"
+    else:
+        names = sorted({name for name, _ in _coordinates()})
+        near = difflib.get_close_matches(folded, names, 3, 0.75)
+        hint = f" (similar: {', '.join(near)})" if near else ""
+        problem = (
+            f"no city {city!r}{f' in {country}' if country else ''} among those of GeoNames with 15,000 people{hint}"
+        )
+    return f'place: got {text!r}; {problem}. Write a city, "city, country", or "latitude, longitude"'
 
 
 def _fold(names: Iterable[Name]) -> list[str]:

@@ -15,12 +15,15 @@ from data.report_text import describe
 from ebr_core.errors import InputError
 from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_difference
 from ebr_core.towers.column_config import SIDES as FEATURE_SIDES
+from ebr_core.towers.column_config import Side
 from flows.sources import world_log
 from flows.submit import submit
+from flows.used_columns import LogColumns, named_columns, read_used_columns, unmatched_values
 from tasks.feature_stages import check_features, extract_columns, needs_columns
 from tasks.imported_ratings import imported_files
 from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
+from tasks.own_column_stages import describe_places
 from tasks.ranked_list_stages import content_of, describe_match, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
 from tasks.report.target_sets import MAIN, in_order
@@ -80,8 +83,10 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         missing = [arm for arm in dict.fromkeys(parts) if arm in reasons]
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
-    if unused := _unused_columns(spec, report):
-        lines.append(f"  columns that no arm reads, and groups can: {'; '.join(unused)}.")
+    used, place_lines, used_refusals = _used_columns(spec, log, logs, report)
+    lines += place_lines
+    if unused := _unused_columns(spec, report, used):
+        lines.append(f"  columns that nothing reads, and groups, slices and conditions can: {'; '.join(unused)}.")
     if spec.combined_lists:
         names = ", ".join(spec.combined_lists)
         lines.append(
@@ -89,7 +94,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         )
     own_lines, refusals = _own_lists(spec, log)
     test, test_refusals = _test_searches(spec, log, report)
-    return [*lines, *own_lines, *test], [*refusals, *test_refusals], list(reasons)
+    return [*lines, *own_lines, *test], [*used_refusals, *refusals, *test_refusals], list(reasons)
 
 
 def arms_behind(spec: Experiment, name: str) -> list[str]:
@@ -100,13 +105,27 @@ def arms_behind(spec: Experiment, name: str) -> list[str]:
     return list(dict.fromkeys(part for arm in sources for part in (arms_behind(spec, arm) or [arm])))
 
 
-def _unused_columns(spec: Experiment, report: dict[str, Any]) -> list[str]:
-    """For each side with such columns: its table, and the columns with values that no arm reads."""
+def _used_columns(
+    spec: Experiment, log: Log, logs: ReadLogs, report: dict[str, Any]
+) -> tuple[dict[Side, set[str]], list[str], list[str]]:
+    """(the columns of each side that slices, conditions and results read, a line on the places that the log has and on
+    values that no document has, the error of a run for a column that is not there)."""
+    try:
+        used = read_used_columns(spec, log, logs)
+        lines = [f"  {line}." for line in (*describe_places(used.places), *unmatched_values(spec, log, used))]
+        return named_columns(spec, LogColumns(report, logs)), lines, []
+    except InputError as error:
+        return {"searches": set(), "documents": set()}, [], [str(error).rstrip(".")]
+
+
+def _unused_columns(spec: Experiment, report: dict[str, Any], used: dict[Side, set[str]]) -> list[str]:
+    """For each side with such columns: its table, and the columns with values that nothing reads. used: the columns
+    that slices, conditions and results read."""
     unused = []
     for side in FEATURE_SIDES:
         table = SIDES[report["layout"]][side][0]
         known = [name for name in PLACES if report["columns"][side].get(name)]
-        read = {column.lower() for arm in spec.arms.values() for column in arm.features.columns(side)}
+        read = {column.lower() for arm in spec.arms.values() for column in arm.features.columns(side)} | used[side]
         given = [*known, *report["unread_columns"].get(table, ())]
         if columns := [column for column in given if column.lower() not in {*read, str(spec.split.by).lower()}]:
             unused.append(f"{table}: {', '.join(columns)}")

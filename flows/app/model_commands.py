@@ -45,6 +45,10 @@ RADIUS = Annotated[str, typer.Option(help="none, model or query (calibrated), or
 WHERE = Annotated[
     str | None, typer.Option(help="A condition on documents, such as: kind = person AND NOT country = DE.")
 ]
+SHOW = Annotated[
+    list[str] | None,
+    typer.Option(help="Columns of the documents to show: price,brand; default: serving.show of the experiment."),
+]
 
 
 def search(
@@ -63,6 +67,7 @@ def search(
     field: FIELD = None,
     history: HISTORY = None,
     where: WHERE = None,
+    show: SHOW = None,
     k: TOP = None,
     mode: MODE = None,
     radius: RADIUS = "none",
@@ -77,7 +82,7 @@ def search(
     place = {"city": city, "region": region, "country": country, "language": language}
     fields = {"query": query, "searcher_id": searcher, "where": where, "k": k, "mode": mode, "radius": radius} | place
     columns = read_fields(field or []) | ({CLICKED: history} if history else {})
-    search_query = validate_query(fields | {"searched_at": at, "fields": columns})
+    search_query = validate_query(fields | {"searched_at": at, "fields": columns, "show": show})
     show_hits(open_model(experiment, model, bundle), search_query, open_console())
 
 
@@ -90,9 +95,14 @@ def batch(
         ),
     ],
     out: Annotated[
-        Path, typer.Argument(help="The Parquet file to write: query_row, rank, document_id, title, score, cosine.")
+        Path,
+        typer.Argument(
+            help="The Parquet file to write: query_row, rank, document_id, title, score, cosine, distance_km, and the "
+            "columns of --show."
+        ),
     ],
     where: WHERE = None,
+    show: SHOW = None,
     k: TOP = None,
     mode: MODE = None,
     radius: RADIUS = "none",
@@ -105,7 +115,7 @@ def batch(
 
     model_bundle, settings = (
         open_model(experiment, model, bundle),
-        {"k": k, "mode": mode, "radius": radius, "where": where},
+        {"k": k, "mode": mode, "radius": radius, "where": where, "show": show},
     )
     print(f"{out}: answers to {answer_file(model_bundle, queries, out, settings, Console(stderr=True)):,} queries")
 
@@ -115,14 +125,15 @@ def export(
     queries: Annotated[
         Path | None, typer.Option(help="A Parquet file with the column query, to embed as well.")
     ] = None,
+    show: SHOW = None,
     experiment: EXPERIMENT = None,
     model: MODEL = None,
     bundle: BUNDLE = None,
 ) -> None:
-    """Write a model's vectors and identities to Parquet files, for other search engines."""
+    """Write a model's vectors and identities, and columns of documents, to Parquet files, for other search engines."""
     from flows.app.model_search import export_vectors, open_model
 
-    for name, rows in export_vectors(open_model(experiment, model, bundle), out, queries).items():
+    for name, rows in export_vectors(open_model(experiment, model, bundle), out, queries, show).items():
         print(f"{out / name}: {rows:,} vectors")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from data.damaged import refuse_brotli_file
 from ebr_core.errors import InputError
 from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle, open_bundle
-from ebr_core.serving.query_answer import Hit, answer
+from ebr_core.serving.own_data import shown_columns
+from ebr_core.serving.query_answer import Hit, answer, unknown_in_condition
 from ebr_core.serving.query_towers import QUERY_SCHEMA, embed_query_table, query_schema
 from ebr_core.serving.search_query import SearchQuery
 from tasks.served_models import bundle_of, models_of
@@ -71,16 +74,28 @@ def show_hits(bundle: Bundle, query: SearchQuery, console: Console) -> None:
     """Print the ranked titles with scores and reasons, and what of the query's context the log does not know."""
     hits = answer(bundle, query)
     table = Table(title=f"{query.query!r} by {bundle.name}, {query.mode or bundle.mode}", title_justify="left")
-    for heading in ("", "title", "kind", "place", "score", "cosine", "why"):
-        table.add_column(heading, justify="right" if heading in ("", "score", "cosine") else "left")
+    shown = list(hits[0].shown) if hits else []
+    km = ["km"] if any(hit.distance_km is not None for hit in hits) else []
+    for heading in ("", "title", "kind", "place", *km, *shown, "score", "cosine", "why"):
+        table.add_column(Text(heading), justify="right" if heading in ("", "km", "score", "cosine") else "left")
     for hit in hits:
         place = ", ".join(filter(None, (hit.city, hit.country)))
-        table.add_row(
-            str(hit.rank), hit.title, hit.kind, place, f"{hit.score:.4f}", f"{hit.cosine:.3f}", explain_rank(hit)
-        )
+        distance = "" if hit.distance_km is None else f"{hit.distance_km:,.1f}"
+        own = [*([distance] if km else []), *(write_value(hit.shown[name]) for name in shown)]
+        scores = f"{hit.score:.4f}", f"{hit.cosine:.3f}", explain_rank(hit)
+        table.add_row(*(Text(cell) for cell in (str(hit.rank), hit.title, hit.kind or "", place, *own, *scores)))
     console.print(table if hits else f"{query.query!r}: nothing found; try --mode ebr or a wider --where")
-    for remark in unknown_context(bundle, query):
+    for remark in (*unknown_context(bundle, query), *unknown_in_condition(bundle, query)):
         console.print(remark, markup=False, soft_wrap=True)
+
+
+def write_value(value: Any) -> str:
+    """A value of a document's column as people read it; empty if there is none."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value).removesuffix("T00:00:00Z")
 
 
 def explain_rank(hit: Hit) -> str:
@@ -95,22 +110,48 @@ def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any
     """Answer every row of a Parquet file and write the answers to another; returns the number of rows.
 
     source: the column query, and any columns of the context, searched_at, and the fields that the model reads; other
-    columns are ignored. settings: the other fields of the queries.
+    columns are ignored. settings: the other fields of the queries. Behind the columns of ANSWERS are the distance, if
+    documents have places, and the columns that are shown.
     """
     queries = _read_queries(source)
     known = (*QUERY_SCHEMA.names, "searched_at", *bundle.fields)
     queries = queries.select([name for name in known if name in queries.column_names])
-    unfinished = out.with_name(f".{out.name}.unfinished")
+    unfinished, schema = out.with_name(f".{out.name}.unfinished"), _answers_schema(bundle, settings.get("show"))
     try:
-        with pq.ParquetWriter(unfinished, ANSWERS) as writer:
+        with pq.ParquetWriter(unfinished, schema) as writer:
             for first in track(range(0, queries.num_rows, BATCH), description="queries", console=console):
                 rows = queries.slice(first, BATCH).to_pylist()
                 answers = [_rows(bundle, first + i, {**settings, **row}) for i, row in enumerate(rows)]
-                writer.write_table(pa.Table.from_pylist([row for part in answers for row in part], ANSWERS))
+                writer.write_table(_answers_table([row for part in answers for row in part], schema))
         unfinished.replace(out)
     finally:
         unfinished.unlink(missing_ok=True)
     return int(queries.num_rows)
+
+
+def _answers_schema(bundle: Bundle, show: list[str] | None) -> pa.Schema:
+    """The columns of a file of answers. Raises InputError for a column to show that is not there, or is there twice."""
+    names = _shown(bundle, show)
+    if twice := [name for name in names if name in (*ANSWERS.names, "distance_km")]:
+        raise InputError(f"--show: {', '.join(twice)} is a column of every file of answers; leave it out")
+    distance = [] if bundle.own.places is None else [pa.field("distance_km", pa.float64())]
+    return pa.schema([*ANSWERS, *distance, *(bundle.documents.schema.field(name) for name in names)])
+
+
+def _shown(bundle: Bundle, show: list[str] | None) -> list[str]:
+    """The columns of documents to show, as written in the model."""
+    return shown_columns(bundle.own, bundle.documents, validate_query({"query": "?", "show": show}).show)
+
+
+def _answers_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """The rows of answers; times, which answers write as texts, in their own type."""
+    columns = []
+    for field in schema:
+        values = [row[field.name] for row in rows]
+        if pa.types.is_timestamp(field.type):
+            values = [None if value is None else datetime.fromisoformat(value).replace(tzinfo=None) for value in values]
+        columns.append(pa.array(values, field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _read_queries(source: Path) -> pa.Table:
@@ -133,11 +174,13 @@ def _rows(bundle: Bundle, query_row: int, fields: dict[str, Any]) -> list[dict[s
         hits = answer(bundle, validate_query(fields))
     except InputError as error:
         raise InputError(f"row {query_row}: {error}") from error
-    return [{"query_row": query_row, **{key: getattr(hit, key) for key in ANSWERS.names[1:]}} for hit in hits]
+    names = (*ANSWERS.names[1:], "distance_km")
+    return [{"query_row": query_row, **{key: getattr(hit, key) for key in names}, **hit.shown} for hit in hits]
 
 
-def export_vectors(bundle: Bundle, out: Path, queries: Path | None) -> dict[str, int]:
-    """Write documents.parquet (document_id, title, vector) and, given queries, queries.parquet into a new folder.
+def export_vectors(bundle: Bundle, out: Path, queries: Path | None, show: list[str] | None = None) -> dict[str, int]:
+    """Write documents.parquet (document_id, title, vector, and the columns that are shown) and, given queries,
+    queries.parquet into a new folder.
 
     A vector is a list of D float32 of unit length: cosine and inner product give the same order. Returns the number of
     rows of each file. Raises InputError if the folder is not empty.
@@ -145,17 +188,20 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None) -> dict[str,
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; name a new folder")
     query_table = None if queries is None else _read_queries(queries)
+    shown = [name for name in _shown(bundle, show) if name not in ("document_id", "title")]
+    own = [bundle.documents.schema.field(name) for name in shown]
     out.mkdir(parents=True, exist_ok=True)
     d = bundle.vectors.shape[1]
     schema = pa.schema(
-        [("document_id", pa.string()), ("title", pa.string()), ("vector", pa.list_(pa.float32(), d))],
+        [("document_id", pa.string()), ("title", pa.string()), ("vector", pa.list_(pa.float32(), d)), *own],
         metadata={"arm": bundle.name, "similarity": "cosine"},
     )
     with pq.ParquetWriter(out / "documents.parquet", schema) as writer:
         for first in range(0, len(bundle.vectors), BLOCK):
             part = bundle.documents.slice(first, BLOCK)
             vectors = _as_lists(bundle.vectors[first : first + BLOCK])
-            writer.write_table(pa.table([part["document_id"], part["title"], vectors], schema))
+            columns = [part["document_id"], part["title"], vectors, *(part[name] for name in shown)]
+            writer.write_table(pa.table(columns, schema))
     counts = {"documents.parquet": len(bundle.vectors)}
     if query_table is not None:
         vectors = _as_lists(_embed(bundle, query_table))

@@ -22,8 +22,10 @@ from pydantic import Field
 
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
+from ebr_core.search.condition_masks import describe_columns
+from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle, open_bundle
-from ebr_core.serving.query_answer import Hit, answer
+from ebr_core.serving.query_answer import Hit, answer, unknown_in_condition
 from ebr_core.serving.search_query import SearchQuery
 from tasks.served_models import bundle_of, models_of
 
@@ -47,6 +49,7 @@ class Answer(Frozen):
     made_at: str = Field(description="the time at which the run made the model")
     took_ms: float = Field(description="the time of the search itself")
     hits: list[Hit]
+    remarks: list[str] = Field(description="what of the query's context and condition no document of the log has")
 
 
 class ServedModels:
@@ -158,8 +161,14 @@ def _health(served: ServedModels) -> dict[str, Any]:
         "documents": {arm: bundle.documents.num_rows for arm, bundle in models.items()},
         "modes": {arm: bundle.mode for arm, bundle in models.items()},
         "fields": {arm: list(bundle.fields) for arm, bundle in models.items()},
+        "columns": {arm: _columns(bundle) for arm, bundle in models.items()},
         "reload_failed": served.reload_error,
     }
+
+
+def _columns(bundle: Bundle) -> dict[str, str]:
+    """The columns of the documents that conditions compare and answers show, with their types."""
+    return describe_columns(bundle.documents)
 
 
 def _choices(served: ServedModels) -> dict[str, Any]:
@@ -172,6 +181,7 @@ def _choices(served: ServedModels) -> dict[str, Any]:
     return {
         "champion": listing["champion"],
         "models": list(models),
+        "columns": _columns(champion),
         "searchers": champion.searchers.slice(0, CHOICES).to_pylist(),
         **{name: sorted(column)[:CHOICES] for name, column in values.items()},
     }
@@ -185,14 +195,17 @@ def _answer(served: ServedModels, query: ModelQuery) -> Answer:
     started = time.perf_counter()
     try:
         hits = answer(models[arm], query)
+        took_s = time.perf_counter() - started
+        remarks = [*unknown_context(models[arm], query), *unknown_in_condition(models[arm], query)]
     except InputError as error:
         raise HTTPException(422, str(error)) from error
     return Answer(
         model=arm,
         mode=query.mode or models[arm].mode,
         made_at=listing["made_at"],
-        took_ms=1000 * (time.perf_counter() - started),
+        took_ms=1000 * took_s,
         hits=hits,
+        remarks=remarks,
     )
 
 

@@ -16,7 +16,8 @@ from data.experiment.log_config import LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT, 
 from data.extra_columns import read_columns
 from data.extract import extract
 from ebr_core.errors import InputError
-from ebr_core.search.conditions import condition_mask, parse
+from ebr_core.search.condition_masks import SearchedDocuments, condition_mask
+from ebr_core.search.conditions import parse
 from ebr_core.text.terms import index_terms
 from tasks.home import FORBIDDEN_SIGNS
 
@@ -107,7 +108,7 @@ def test_values_that_look_like_sql_are_unchanged(tmp_path: Path) -> None:
     terms = index_terms(documents["title"].to_pylist(), None, 1.2, 0.75)
     for identity in ids:
         quoted = identity.strip().replace("\\", "\\\\").replace('"', '\\"')
-        matches = condition_mask(parse(f'kind = "{quoted}"'), documents, terms, None)  # type: ignore[arg-type]
+        matches = condition_mask(parse(f'kind = "{quoted}"'), SearchedDocuments(documents, terms), None)  # type: ignore[arg-type]
         assert documents["document_id"].filter(pa.array(matches)).to_pylist() == [identity]
 
 

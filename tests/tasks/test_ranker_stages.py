@@ -122,7 +122,9 @@ def _train(folder: Path, clicked: str) -> Artifact:
 def test_features_that_a_log_lacks_are_left_out_and_reported(tmp_path: Path) -> None:
     summary = read_ranker_summary(_train(tmp_path, "true"))
     assert summary["features"] == ["bm25", "words_held", "popularity", "title_length", "query_length", "cosine"]
-    assert set(summary["missing"]) == {"kind", "age_days", "same_city", "same_region", "same_country", "same_language"}
+    assert set(summary["missing"]) == {
+        *("kind", "age_days", "same_city", "same_region", "same_country", "same_language", "distance_km")
+    }
     assert summary["bias"] == "none"
     assert (summary["clicks"], summary["held_out_clicks"]) == (16, 4)
     assert summary["pairs"] == 16 * 4  # a click, two results shown with it, the fourth document, which was not shown

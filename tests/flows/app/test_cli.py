@@ -161,7 +161,7 @@ def test_check_names_the_arm_that_the_logs_do_not_allow(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr  # as that of a run in which an arm fails
     assert "shown cannot be trained: negatives.impressions needs results that were shown and not clicked" in done.stdout
     assert "P02 (no title): cannot be answered without shown" in done.stdout
-    assert "columns that no arm reads, and groups can: searches: device." in done.stdout
+    assert "columns that nothing reads, and groups, slices and conditions can: searches: device." in done.stdout
     assert "the test measures 2 clicked searches" in done.stdout
     assert "half of that takes 8 such searches" in done.stdout
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(content | {"evaluation": {"ks": [100]}}))

@@ -1,0 +1,165 @@
+"""The user's own columns and the places of searches and documents, for conditions, results, slices and rankers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data.experiment.log_config import LONGEST_ID
+from data.extra_columns import read_own_columns
+from ebr_core.arrays import Float64, Int32
+from ebr_core.errors import InputError
+from ebr_core.frozen import Frozen
+from ebr_core.towers.city_names import locate_cities
+from ebr_core.towers.feature_config import SIDES, Side
+from tasks.artifacts import stage
+from tasks.feature_stages import EXTRACTED_COLUMNS
+from tasks.kinds import Log, OwnColumns, Places
+from tasks.log_stages import ReadLogs, refuse_changes
+from tasks.progress import show_progress
+
+SHORT = 200  # characters: columns with longer values travel with a model only if they are named
+MOST_DEGREES = (90, 180)
+
+
+class PlaceColumns(Frozen):
+    """The two columns of one side that say where its rows are."""
+
+    first: str  # latitude in degrees, or a city
+    second: str  # longitude in degrees, or the city's country
+    names: bool = False  # a city and its country
+
+    @property
+    def both(self) -> tuple[str, str]:
+        """The names of both columns."""
+        return self.first, self.second
+
+
+@stage(OwnColumns)
+def extract_own_columns(
+    folder: Path, logs: ReadLogs, log: Log, contents: dict[str, str], side: Side, columns: list[str]
+) -> None:
+    """Write columns.parquet: these columns of a side, a value for each row of the log, typed; and longest.json.
+
+    contents: the digest of the files of the side's table, so that new files are read again.
+    """
+    with show_progress("own columns", 1), refuse_changes(logs, contents):
+        read = read_own_columns(logs, log.folder, side, columns, folder)
+    pq.write_table(read.table, folder / "columns.parquet")
+    (folder / "longest.json").write_text(json.dumps(read.longest))
+
+
+def own_table(own: OwnColumns | None) -> pa.Table:
+    """The own columns of a side, a value for each row of the log; without columns if there are none."""
+    return pa.table({}) if own is None else pq.read_table(own.folder / "columns.parquet")
+
+
+def add_own_columns(documents: pa.Table, own: OwnColumns | None, rows: Int32) -> pa.Table:
+    """The documents at these rows of the log, a table with a row for each, with all of their own columns."""
+    table = own_table(own)
+    for name in table.column_names:
+        documents = documents.append_column(name, table[name].take(pa.array(rows)).combine_chunks())
+    return documents
+
+
+def too_long(own: OwnColumns | None, named: tuple[str, ...] = ()) -> dict[str, str]:
+    """Own column that does not travel with a model → the reason: it holds long texts, or nothing.
+
+    named: columns that travel if they hold up to LONGEST_ID characters.
+    """
+    if own is None:
+        return {}
+    longest: dict[str, int] = json.loads((own.folder / "longest.json").read_text())
+    left_out = {}
+    for name, characters in longest.items():
+        is_named = name in named
+        if characters > (LONGEST_ID if is_named else SHORT):
+            named_more = "" if is_named else f"; serving.columns and serving.show take up to {LONGEST_ID:,}"
+            most = LONGEST_ID if is_named else SHORT
+            left_out[name] = (
+                f"it holds texts of up to {characters:,} characters, and short values are expected, of at most "
+                f"{most:,}{named_more}"
+            )
+        elif not characters and not is_named:
+            left_out[name] = "it is empty in every row"
+    return left_out
+
+
+@stage(Places)
+def locate(folder: Path, log: Log, columns: dict[Side, PlaceColumns], own: dict[Side, OwnColumns]) -> None:
+    """Write searches.npy and documents.npy, (n, 2) latitude and longitude in degrees, NaN where unknown, of the sides
+    that columns names; and places.json: the columns, the rows with a place, and those with impossible degrees.
+
+    own: the own columns of each side that has them.
+    """
+    counts = {}
+    for side, names in columns.items():
+        first, second = (read_column(log, own.get(side), side, name) for name in names.both)
+        places, outside = _places_of(first, second, names.names)
+        np.save(folder / f"{side}.npy", places)
+        counts[side] = {"known": int(np.isfinite(places[:, 0]).sum()), "rows": len(places), "outside": outside}
+    settings = {side: names.model_dump() for side, names in columns.items()}
+    (folder / "places.json").write_text(json.dumps({"columns": settings, "counts": counts}))
+
+
+def read_column(log: Log, own: OwnColumns | None, side: Side, name: str) -> pa.ChunkedArray:
+    """(n,) a column of the layout, or one of the user's own. Raises InputError for one of long texts."""
+    if own is None or name in EXTRACTED_COLUMNS[side]:
+        return pq.read_table(log.folder / f"{side}.parquet", columns=[name])[name]
+    table = pq.read_table(own.folder / "columns.parquet")
+    if name not in table.column_names:
+        raise InputError(f"{side}: column {name!r} holds texts of more than {LONGEST_ID:,} characters, not values")
+    return table[name]
+
+
+def _places_of(first: pa.ChunkedArray, second: pa.ChunkedArray, names: bool) -> tuple[Float64, int]:
+    """((n, 2) latitude and longitude, the number of rows with degrees that no place has)."""
+    if names:
+        return np.stack(locate_cities(_texts(first), _texts(second)), 1), 0
+    places = np.stack([_degrees(first), _degrees(second)], 1)
+    outside = (np.abs(places) > MOST_DEGREES).any(1)
+    unknown = np.isnan(places).any(1) | outside | (places == 0).all(1)  # logs write 0, 0 for an unknown place
+    return np.where(unknown[:, None], np.nan, places), int(outside.sum())
+
+
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    return [value if isinstance(value, str) else None for value in column.to_pylist()]
+
+
+def _degrees(column: pa.ChunkedArray) -> Float64:
+    """(n,) the numbers of a column, NaN where it has none; of texts none is a number."""
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return np.full(len(column), np.nan)
+    return np.asarray(pc.cast(column, pa.float64()).to_numpy(), np.float64)
+
+
+def read_places(places: Places | None, side: Side) -> Float64 | None:
+    """(n, 2) latitude and longitude of a side's rows, NaN where unknown; None if no row has a place."""
+    if places is None or not (file := places.folder / f"{side}.npy").exists():
+        return None
+    located: Float64 = np.load(file)
+    return located if np.isfinite(located).any() else None
+
+
+def place_columns_of(places: Places) -> dict[Side, PlaceColumns]:
+    """The columns that the places of each side come from."""
+    columns = json.loads((places.folder / "places.json").read_text())["columns"]
+    return {side: PlaceColumns.model_validate(columns[side]) for side in SIDES if side in columns}
+
+
+def describe_places(places: Places | None) -> list[str]:
+    """A sentence for each side that has places: how many rows have one, from which columns."""
+    if places is None:
+        return []
+    content = json.loads((places.folder / "places.json").read_text())
+    lines = []
+    for side, count in content["counts"].items():
+        columns = " and ".join(place_columns_of(places)[side].both)
+        outside = f"; {count['outside']:,} have degrees that no place has" if count["outside"] else ""
+        lines.append(f"places: {count['known']:,} of {count['rows']:,} {side} have one, by {columns}{outside}")
+    return lines
