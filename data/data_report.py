@@ -10,14 +10,14 @@ from data.data_notes import notes_of
 from data.statements import statement
 
 
-def build_report(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
+def build_report(con: duckdb.DuckDBPyConnection, layout: str, snapshots: dict[str, Any]) -> dict[str, Any]:
     """The report of a finished extraction, ready for JSON: counts are rows, shares lie in [0, 1], times are UTC.
 
-    `tables`: rows read, kept and dropped with reasons; `time` and `cuts`: null if the layout has no time; `split`: its
-    kind, or the column that gives it; `splits`: the contents of each part; `positions`: clicks by position, 1–10;
-    `columns`: for each optional column the number of kept rows with a value, 0 if the column is absent;
-    `unread_columns`: the user's other columns of each table; `notes`: see `data.data_notes`; `cannot`: what is missing,
-    and what cannot be answered without it.
+    `snapshots`: of the tables of a lake, as `data.pinned_sources` gives them; `tables`: rows read, kept and dropped
+    with reasons; `time` and `cuts`: null if the layout has no time; `split`: its kind, or the column that gives it;
+    `splits`: the contents of each part; `positions`: clicks by position, 1–10; `columns`: for each optional column the
+    number of kept rows with a value, 0 if the column is absent; `unread_columns`: the user's other columns of each
+    table; `notes`: see `data.data_notes`; `cannot`: what is missing, and what cannot be answered without it.
     """
     totals = _rows(con, "report/totals")[0]
     has_time = layout not in ("esci", "beir") and not totals["untimed"]
@@ -27,6 +27,7 @@ def build_report(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, Any]:
     tables = _tables(con)
     return {
         "layout": layout,
+        "snapshots": snapshots,
         "tables": tables,
         "time": {"first": _iso(totals["first_search"]), "last": _iso(totals["last_search"])} if has_time else None,
         "split": totals["split_by"],

@@ -37,6 +37,7 @@ from data.experiment.log_config import (
 )
 from data.file_partitions import open_partitions, refuse_damaged
 from data.layouts import labels, sources
+from data.pinned_sources import pin, snapshots_of
 from data.reading import open_absent, open_table
 from data.renamed_columns import has_column, refuse_unused, renames_of
 from data.split_column import columns_for, open_untimed
@@ -74,6 +75,7 @@ def extract(logs: AnyFiles, split: Split, folder: Path, partitions: TablePartiti
     of a part's clicks contradicts the documents' dates, only some lists begin at position 0, nothing was clicked, or a
     part of the split would be empty.
     """
+    logs = pin(logs)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".extract-", dir=folder) as scratch, closing(_database(logs, Path(scratch))) as con:
         try:
@@ -88,7 +90,7 @@ def extract(logs: AnyFiles, split: Split, folder: Path, partitions: TablePartiti
             con.execute(statement("write/number"))
             for name, schema in OUTPUTS.items():
                 _write(con, name, schema, folder / f"{name}.parquet")
-            report = build_report(con, logs.layout)
+            report = build_report(con, logs.layout, snapshots_of(logs))
         except duckdb.OutOfMemoryException as error:
             raise InputError(
                 f"extraction needs more memory than logs.memory_limit, {logs.memory_limit}: {error}\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from data.experiment.log_config import AnyFiles, Source
+from data.experiment.log_config import AnyFiles, LakeSnapshot, LakeTable, Source, Sql
 
 Kind = Literal["id", "text", "label", "time", "flag", "whole", "number", "object", "list", "type", "values"]
 Columns = dict[str, Kind]
@@ -175,11 +175,21 @@ def sources(logs: AnyFiles) -> dict[str, Source]:
 
 
 def labels(logs: AnyFiles) -> dict[str, str]:
-    """Table → its path, or the key of its SQL, as messages name it."""
-    return {
-        table: source if isinstance(source, str) else f"the result of logs.{table}.sql"
-        for table, source in sources(logs).items()
-    }
+    """Table → its path, its snapshot in a lake, or the key of its SQL, as messages name it."""
+    return {table: label_of(table, source) for table, source in sources(logs).items()}
+
+
+def label_of(table: str, source: Source) -> str:
+    """The name of a table's source in messages."""
+    match source:
+        case str():
+            return source
+        case LakeSnapshot():
+            return source.label
+        case LakeTable():
+            return source.table
+        case Sql():
+            return f"the result of logs.{table}.sql"
 
 
 def columns_of(layout: str, table: str) -> Columns:

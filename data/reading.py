@@ -10,6 +10,7 @@ import duckdb
 
 from data.csv_dialects import group_by_dialect
 from data.damaged import is_unreadable, refuse_brotli, refuse_no_records, unreadable_message
+from data.lakes import lake_kind, refuse_loose
 from data.layouts import TYPES, Columns
 from data.renamed_columns import NO_RENAMES, FileColumns, Renames, as_layout, refuse_missing
 from data.statements import file_list, identifier, literal, statement
@@ -38,12 +39,16 @@ def match_files(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[s
         return [path]
     try:
         if Path(path).is_file():
+            refuse_loose(table, [path])
             return [path]
+        if kind := lake_kind(path):
+            raise InputError(f"{table}: {path} is a table of {kind.capitalize()}, which is read under logs alone")
         if Path(path).is_dir():
             raise InputError(f"{table}: {path} is a folder. Name its files, for example {path.rstrip('/')}/*.parquet")
         files = [row[0] for row in con.execute(statement("read/glob"), [path]).fetchall()]
         if irregular := [file for file in files if not Path(file).is_file()]:
             raise InputError(f"{table}: {irregular[0]} is not a file but a pipe, a device or a broken link. Name files")
+        refuse_loose(table, files)
     except OSError as error:
         raise InputError(f"{table}: {path!r} is not a path that can be read ({error}). Correct it") from error
     if not files:

@@ -180,7 +180,10 @@ def _mapping(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, str]:
 
 def _deref(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
     references = [part for part in node.get("anyOf", []) if "$ref" in part]
-    if len(references) == 1:  # a value, or the keys that stand for it
+    if len(references) > 1:  # several kinds of keys that stand for a value
+        properties = [_deref(schema, part).get("properties", {}) for part in references]
+        return {"properties": {key: value for keys in properties for key, value in keys.items()}}
+    if references:  # a value, or the keys that stand for it
         node = references[0]
     return schema["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
 

@@ -1,0 +1,304 @@
+"""Delta and Iceberg tables: the rows of one snapshot as its library reads them, or refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from both_readings import extract_both
+from deltalake import DeltaTable, write_deltalake
+from lake_tables import add_deletes, arrow_of, commit, delta_by_hand, iceberg_catalog
+from pyiceberg.manifest import DataFileContent
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import LongType
+from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, extract_rows, small_log
+
+from data.experiment.experiment_file import load_experiment
+from data.experiment.log_config import LakeTable, Source, Sql, Tables
+from data.extract import extract
+from data.file_partitions import list_files
+from data.log_fingerprint import digest_source, fingerprint, refuse_absent
+from data.pinned_sources import pin, pin_source
+from data.sql_result import read_path
+from ebr_core.errors import InputError
+
+ROWS = pa.table({"id": [1, 2, 3], "title": ["a", "b", "c"]})
+
+
+def rows_of(source: Source, folder: Path) -> list[dict[str, Any]]:
+    """The rows of a source, in the order of their first column."""
+    folder.mkdir(exist_ok=True)
+    with read_path("documents", source, "1GB", folder) as path:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return sorted(rows, key=lambda row: str(next(iter(row.values()))))
+
+
+def lake_log(folder: Path) -> Tables:
+    """The small log as a Delta table of two versions, a folder of Iceberg and a table of its catalog."""
+    searches = arrow_of(SEARCHES)
+    write_deltalake(folder / "searches", searches.slice(0, 4))
+    write_deltalake(folder / "searches", searches.slice(4), mode="append")
+    catalog = iceberg_catalog(folder / "ice")
+    for name, text in (("results", RESULTS), ("documents", DOCUMENTS)):
+        catalog.create_table(f"db.{name}", schema=arrow_of(text).schema).append(arrow_of(text))
+    return Tables(
+        layout="tables",
+        searches=str(folder / "searches"),
+        results=str(folder / "ice/tables/db/results"),
+        documents=LakeTable(catalog=f"sqlite:///{folder}/ice/catalog.db", table="db.documents"),
+    )
+
+
+def test_a_lake_gives_the_same_bytes_as_files(tmp_path: Path) -> None:
+    plain, _ = extract_both(small_log(tmp_path / "in"), SPLIT, tmp_path / "a")
+    runs, nights = extract_both(lake_log(tmp_path / "lake"), SPLIT, tmp_path / "b")
+    reports = [json.loads(output.pop("report.json")) for output in (plain, runs, nights)]
+    assert len(plain) == 7
+    assert runs == plain
+    assert nights == plain
+    found = reports[1].pop("snapshots")
+    assert found["searches"] == [{"kind": "delta", "snapshot": 1}]
+    assert [found[table][0]["kind"] for table in ("results", "documents")] == ["iceberg", "iceberg"]
+    assert reports[1] == {key: value for key, value in reports[0].items() if key != "snapshots"}
+    assert reports[2]["snapshots"] == {"searches": found["searches"], **found}
+
+
+@pytest.mark.parametrize("mapped", [None, {"id": "col-1", "title": "col-2", "city": "col-3"}])
+def test_delta_deletes_partitions_and_added_columns(tmp_path: Path, mapped: dict[str, str] | None) -> None:
+    names = mapped or {name: name for name in ("id", "title", "city")}
+    files = [
+        ("old.parquet", pa.table({names["id"]: [1, 2, 3]}), {names["city"]: "rome"}, []),
+        (
+            "new.parquet",
+            pa.table({names["id"]: [4, 5, 6], names["title"]: ["d", "e", "f"]}),
+            {names["city"]: None},
+            [1],
+        ),
+    ]
+    fields = {"id": "long", "title": "string", "city": "string"}
+    table = delta_by_hand(tmp_path / "t", fields, files, mapped, ["city"])
+    assert rows_of(table, tmp_path) == [
+        *({"id": i, "title": None, "city": "rome"} for i in (1, 2, 3)),
+        {"id": 4, "title": "d", "city": None},
+        {"id": 6, "title": "f", "city": None},
+    ]
+
+
+def test_a_damaged_or_unknown_delta_table_is_refused(tmp_path: Path) -> None:
+    table = Path(delta_by_hand(tmp_path / "t", {"id": "long"}, [("a.parquet", pa.table({"id": [1, 2]}), {}, [1])]))
+    vector = next(table.glob("*.bin"))
+    vector.write_bytes(vector.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match=r"documents: .*t \(Delta, version 0\) cannot be read: .*checksum"):
+        rows_of(str(table), tmp_path)
+    vector.unlink()
+    with pytest.raises(InputError, match="File not found"):
+        rows_of(str(table), tmp_path)
+    commit(table, 1, [{"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["future"],
+                                    "writerFeatures": ["future"]}}])  # fmt: skip
+    with pytest.raises(InputError, match="'future' is not supported"):
+        rows_of(str(table), tmp_path)
+
+
+def test_iceberg_renamed_and_added_columns_and_partitions(tmp_path: Path) -> None:
+    catalog = iceberg_catalog(tmp_path)
+    schema = pa.schema({"id": pa.int64(), "title": pa.string(), "city": pa.string()})
+    table = catalog.create_table("db.docs", schema=schema)
+    with table.update_spec() as spec:
+        spec.add_field("city", IdentityTransform())
+    table.append(pa.table({"id": [1, 2], "title": ["a", "b"], "city": ["rome", None]}, schema=schema))
+    with table.update_schema() as changed:
+        changed.rename_column("title", "name")
+        changed.add_column("clicks", LongType())
+    folder = str(tmp_path / "tables/db/docs")
+    assert rows_of(folder, tmp_path) == [
+        {"id": 1, "name": "a", "city": "rome", "clicks": None},
+        {"id": 2, "name": "b", "city": None, "clicks": None},
+    ]
+    earlier = table.current_snapshot()
+    assert earlier is not None
+    table.append(pa.table({"id": [3], "name": ["c"], "city": ["oslo"], "clicks": [7]}))
+    assert rows_of(folder, tmp_path)[2] == {"id": 3, "name": "c", "city": "oslo", "clicks": 7}
+    named = LakeTable(table=folder, snapshot=earlier.snapshot_id)
+    assert [row["id"] for row in rows_of(named, tmp_path)] == [1, 2]
+
+
+def test_iceberg_deletes_are_applied_or_refused(tmp_path: Path) -> None:
+    catalog = iceberg_catalog(tmp_path)
+    for name in ("positions", "values"):
+        catalog.create_table(f"db.{name}", schema=ROWS.schema).append(ROWS)
+    table = tmp_path / "tables/db/positions"
+    [file] = (table / "data").glob("*.parquet")
+    add_deletes(table, DataFileContent.POSITION_DELETES, pa.table({"file_path": [f"file://{file}"], "pos": [1]}))
+    assert [row["id"] for row in rows_of(str(table), tmp_path)] == [1, 3]
+    by_value = tmp_path / "tables/db/values"
+    add_deletes(by_value, DataFileContent.EQUALITY_DELETES, pa.table({"id": [2]}))
+    with pytest.raises(InputError, match=r"snapshot 42.* cannot be read: .*equality deletes"):
+        rows_of(str(by_value), tmp_path)
+
+
+def test_files_of_a_lake_are_never_read_loose(tmp_path: Path) -> None:
+    logs = lake_log(tmp_path)
+    write_deltalake(tmp_path / "placed", arrow_of(DOCUMENTS), partition_by=["title"])
+    for path in ("searches/*.parquet", "placed/**/*.parquet", "ice/tables/db/results/data/*.parquet", "**/*.parquet"):
+        for source in (str(tmp_path / path), Sql(sql=f"FROM '{tmp_path / path}'")):
+            with pytest.raises(InputError, match=r"is a file of the (Delta|Iceberg) table .*Name the table"):
+                digest_source("documents", source, {})
+            with pytest.raises(InputError, match="is a file of the"):
+                extract(logs.model_copy(update={"documents": source}), SPLIT, tmp_path / "out")
+    single = next((tmp_path / "searches").glob("*.parquet"))
+    with pytest.raises(InputError, match="is a file of the Delta table"):
+        refuse_absent(logs.model_copy(update={"searches": str(single)}))
+    with pytest.raises(InputError, match=r"lists.own: .*searches is a table of Delta, which is read under logs alone"):
+        refuse_absent(None, {"own": str(tmp_path / "searches")})
+
+
+def test_a_run_reads_the_snapshot_that_it_began_with(tmp_path: Path) -> None:
+    logs = lake_log(tmp_path / "lake")
+    logs = logs.model_copy(update={"results": Sql(sql=f"FROM '{logs.results}'")})
+    pinned = pin(logs)
+    before, rows = fingerprint(pinned), extract_rows(pinned, tmp_path / "a")
+    more = "7,2020-01-05 11:00:00,late,ann\n"
+    write_deltalake(tmp_path / "lake/searches", arrow_of(SEARCHES.splitlines()[0] + "\n" + more), mode="append")
+    iceberg_catalog(tmp_path / "lake/ice").load_table("db.results").append(
+        arrow_of(RESULTS.splitlines()[0] + "\n7,shoe,1,true\n")
+    )
+    assert pin(pinned) == pinned
+    assert fingerprint(pinned) == before
+    assert extract_rows(pinned, tmp_path / "b") == rows
+    later = fingerprint(pin(logs))
+    assert [table for table in before if later[table] != before[table]] == ["searches", "results"]
+    assert [row["search_id"] for row in extract_rows(pin(logs), tmp_path / "c")["searches"]][-1] == "7"
+    assert json.loads((tmp_path / "c/report.json").read_text())["snapshots"]["searches"][0]["snapshot"] == 2
+
+
+def test_a_digest_names_the_snapshot_and_not_the_place(tmp_path: Path) -> None:
+    write_deltalake(tmp_path / "a/t", ROWS)
+    first = digest_source("documents", str(tmp_path / "a/t"), {})
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = str(tmp_path / "b/t")
+    assert digest_source("documents", moved, {}) == first
+    write_deltalake(moved, ROWS.slice(0, 0), mode="append")  # the same rows in a new version
+    assert digest_source("documents", moved, {}) != first
+    assert digest_source("documents", LakeTable(table=moved, snapshot=0), {}) == first
+    [file] = [path for path in (tmp_path / "b/t").glob("*.parquet") if pq.read_metadata(path).num_rows]
+    file.unlink()
+    with pytest.raises(InputError, match=r"version 0.*cannot be read"):
+        digest_source("documents", LakeTable(table=moved, snapshot=0), {})
+
+
+def test_a_new_snapshot_is_new_input_of_a_night(tmp_path: Path) -> None:
+    logs = lake_log(tmp_path)
+    first = {file.table: file.digest for file in list_files(logs, {})}
+    assert {file.table: file.digest for file in list_files(logs, {})} == first
+    write_deltalake(tmp_path / "searches", arrow_of(SEARCHES).slice(0, 0), mode="append")
+    second = {file.table: file.digest for file in list_files(logs, {})}
+    assert second["results"] == first["results"]
+    assert second["searches"] != first["searches"]
+
+
+def test_sql_reads_tables_of_a_lake(tmp_path: Path) -> None:
+    lake_log(tmp_path)
+    expected = sorted(line.split(",")[1] for line in RESULTS.splitlines()[1:])
+    table = "ice/tables/db/results"
+    for given in (f"'{table}'", f"'{table}/'", f"iceberg_scan('{tmp_path}/{table}')"):
+        sql = Sql(sql=f"SELECT r.document_id FROM {given} AS r", folder=str(tmp_path))
+        assert [row["document_id"] for row in rows_of(sql, tmp_path)] == expected
+    joined = f"SELECT search_id, query FROM delta_scan('searches') JOIN '{table}' AS r USING (search_id)"
+    assert len(rows_of(Sql(sql=joined, folder=str(tmp_path)), tmp_path)) == 9
+    numbered = Sql(sql="SELECT row_number() OVER () AS n, query FROM 'searches'", folder=str(tmp_path))
+    assert rows_of(numbered, tmp_path / "1") == rows_of(numbered, tmp_path / "2")
+    for wrong, words in (
+        (f"FROM delta_scan('{table}')", "is not the folder of a Delta table"),
+        ("FROM delta_scan('searches', version := 0)", "takes the folder of one table in quotes, and nothing else"),
+        ("FROM 'none'", "there is no table 'none'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            rows_of(Sql(sql=wrong, folder=str(tmp_path)), tmp_path)
+
+
+def test_tables_that_cannot_be_found(tmp_path: Path) -> None:
+    lake_log(tmp_path)
+    catalog = f"sqlite:///{tmp_path}/ice/catalog.db"
+    for source, words in (
+        (LakeTable(table=str(tmp_path)), r"is no Delta or Iceberg table\. Expected a folder"),
+        (LakeTable(table="s3://bucket/t"), "is no Delta or Iceberg table"),
+        (LakeTable(table=str(tmp_path / "searches"), snapshot=9), "searches cannot be read: "),
+        (LakeTable(table=str(tmp_path / "ice/tables/db/results"), snapshot=9), "has no snapshot 9. Its snapshots are"),
+        (
+            LakeTable(table="db.none", catalog=catalog),
+            f"the catalog {catalog} has no table db.none. Expected a namespace",
+        ),
+        (LakeTable(table="db.results", catalog=f"sqlite:///{tmp_path}/no.db"), "there is no catalog .*/no.db. Correct"),
+        (LakeTable(table="db.results", catalog="unknown"), "unknown has db.results, which cannot be read: URI missing"),
+    ):
+        with pytest.raises(InputError, match=words):
+            pin_source("results", source)
+    assert not (tmp_path / "no.db").exists()
+    iceberg_catalog(tmp_path / "ice", "other").register_table(
+        "db.results", str(next((tmp_path / "ice/tables/db/results/metadata").glob("00000-*.json")))
+    )
+    with pytest.raises(InputError, match=r"holds the catalogs lake, other, each with a table db.results"):
+        pin_source("results", LakeTable(table="db.results", catalog=catalog))
+
+
+def test_several_newest_metadata_files_are_refused(tmp_path: Path) -> None:
+    lake_log(tmp_path)
+    metadata = tmp_path / "ice/tables/db/results/metadata"
+    newest = max(metadata.glob("*.metadata.json"))
+    number = newest.name.partition("-")[0]
+    copy = metadata / f"{number}-00000000-0000-0000-0000-000000000000.metadata.json"
+    copy.write_bytes(newest.read_bytes())
+    with pytest.raises(InputError, match=r"several newest metadata files, .* and .*Name the catalog"):
+        pin_source("results", str(metadata.parent))
+    assert len(rows_of(str(newest), tmp_path)) == 9
+
+
+def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = lake_log(tmp_path)
+    for name, message in (("deltalake", "of Delta, and the package deltalake"), ("pyiceberg", "of Iceberg, and the")):
+        with monkeypatch.context() as absent:
+            absent.setitem(sys.modules, name, None)  # as if it were not installed
+            for module in ("data.delta_tables", "data.iceberg_tables"):
+                absent.delitem(sys.modules, module, raising=False)
+            with pytest.raises(InputError, match=rf"{message}.*pip install -c constraints.txt -e '\.\[lakes\]'"):
+                refuse_absent(logs)
+
+
+def test_a_lake_in_an_experiment_file(tmp_path: Path) -> None:
+    lake_log(tmp_path)
+    text = (
+        "logs: {layout: tables, searches: searches/, results: {table: ice/tables/db/results}, "
+        "documents: {catalog: 'sqlite:///ice/catalog.db', table: db.documents}}\n"
+    )
+    (tmp_path / "my.yaml").write_text(text)
+    logs = load_experiment(tmp_path / "my.yaml").logs
+    assert isinstance(logs, Tables)
+    assert len(extract_rows(logs, tmp_path / "out")["results"]) == 9
+    for given, words in (
+        ("{table: x, snapshots: 3}", "logs.results: unknown key 'snapshots'; allowed beside table: catalog, snapshot"),
+        ("{table: x, sql: y}", "logs.results: unknown key 'sql'; allowed beside table"),
+        ("{table: x, snapshot: newest}", "logs.results.snapshot: got 'newest'"),
+        ("{catalog: x}", "logs.results.sql: missing"),
+        ("{table: t, catalog: 'postgresql://me:word@host/db'}", "logs.results.catalog: an address with a user"),
+    ):
+        (tmp_path / "my.yaml").write_text(text.replace("{table: ice/tables/db/results}", given))
+        with pytest.raises(InputError, match=words):
+            load_experiment(tmp_path / "my.yaml")
+
+
+def test_rows_of_a_version_have_one_order(tmp_path: Path) -> None:
+    table = tmp_path / "t"
+    for i in range(12):
+        write_deltalake(table, pa.table({"id": range(10 * i, 10 * i + 10)}), mode="append")
+    orders = set()
+    for i in range(5):
+        (tmp_path / str(i)).mkdir()
+        with read_path("documents", str(table), "1GB", tmp_path / str(i)) as path:
+            orders.add(tuple(pq.read_table(path).to_pydict()["id"]))
+    assert len(orders) == 1
+    assert DeltaTable(table).version() == 11
