@@ -22,6 +22,18 @@ def notes_of(con: duckdb.DuckDBPyConnection, has_time: bool) -> list[Note]:
     return [*({"note": sentence, "example": None} for sentence in sentences), *_large_shares(con)]
 
 
+def snapshot_notes(snapshots: dict[str, list[dict[str, Any]]]) -> list[Note]:
+    """A note for each table that was read from a lake. snapshots: as of `data.pinned_sources`."""
+    words = {"delta": "version {} of a Delta table", "iceberg": "snapshot {} of an Iceberg table"}
+    return [
+        {
+            "note": f"{table}: read from {' and '.join(words[p['kind']].format(p['snapshot']) for p in parts)}.",
+            "example": None,
+        }
+        for table, parts in snapshots.items()
+    ]
+
+
 def _null_texts(con: duckdb.DuckDBPyConnection) -> Iterator[str]:
     for table, column, text, rows in con.execute(statement("report/null_texts")).fetchall():
         yield f"{table}.{column}: {rows:,} rows with {text!r}, or another text for no value, are read as null."

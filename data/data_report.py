@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from data.data_notes import notes_of
+from data.data_notes import notes_of, snapshot_notes
 from data.statements import statement
 
 
@@ -38,7 +38,7 @@ def build_report(con: duckdb.DuckDBPyConnection, layout: str, snapshots: dict[st
         "several_clicks": totals["several_clicks"],
         "columns": columns,
         "unread_columns": _unread_columns(con),
-        "notes": notes_of(con, has_time),
+        "notes": [*snapshot_notes(snapshots), *notes_of(con, has_time)],
         "cannot": _unanswered(has_time, tables, columns, filled, "train" in splits),
     }
 

@@ -9,7 +9,6 @@ def describe(report: dict[str, Any]) -> str:
     """The text of a report of `data.extract`: rows read and dropped, the split, what stays unanswered."""
     parts = [
         _tables(report["tables"]),
-        _snapshots(report["snapshots"]),
         _dropped(report["tables"]),
         _notes(report["notes"]),
         _time(report),
@@ -42,16 +41,6 @@ def _tables(tables: dict[str, Any]) -> str:
             read, kept = tables[name]["read"], tables[name]["kept"]
             rows.append((name, f"{read:,}", f"{kept:,}", f"{read - kept:,}" if read > kept else "–"))
     return _aligned(rows)
-
-
-def _snapshots(snapshots: dict[str, list[dict[str, Any]]]) -> str:
-    """A line for each table that was read from a lake."""
-    words = {"delta": "version {} of a Delta table", "iceberg": "snapshot {} of an Iceberg table"}
-    lines = [
-        f"  {table}: {', '.join(words[found['kind']].format(found['snapshot']) for found in parts)}"
-        for table, parts in snapshots.items()
-    ]
-    return "\n".join(["Snapshots", *lines]) if lines else ""
 
 
 def _dropped(tables: dict[str, Any]) -> str:

@@ -61,11 +61,13 @@ def test_a_lake_gives_the_same_bytes_as_files(tmp_path: Path) -> None:
     assert len(plain) == 7
     assert runs == plain
     assert nights == plain
-    found = reports[1].pop("snapshots")
+    found, notes = reports[1].pop("snapshots"), reports[1].pop("notes")
+    assert notes[0]["note"] == "searches: read from version 1 of a Delta table."
+    assert notes[3:] == reports[0].pop("notes")
     assert found["searches"] == [{"kind": "delta", "snapshot": 1}]
     assert [found[table][0]["kind"] for table in ("results", "documents")] == ["iceberg", "iceberg"]
     assert reports[1] == {key: value for key, value in reports[0].items() if key != "snapshots"}
-    assert reports[2]["snapshots"] == {"searches": found["searches"], **found}
+    assert (reports[2]["snapshots"], reports[2]["notes"]) == (found, notes)
 
 
 @pytest.mark.parametrize("mapped", [None, {"id": "col-1", "title": "col-2", "city": "col-3"}])
