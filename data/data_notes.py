@@ -8,18 +8,31 @@ from typing import Any
 import duckdb
 
 from data.statements import statement
+from data.user_columns import in_user_words
 
 Note = dict[str, str | None]  # note: a sentence without words of the log; example: such words, or null
 LARGE_SHARE = 0.1  # of the searches or clicks that one searcher, session, query or document has
 
 
-def notes_of(con: duckdb.DuckDBPyConnection, has_time: bool) -> list[Note]:
+def notes_of(con: duckdb.DuckDBPyConnection, layout: str, has_time: bool) -> list[Note]:
     """A note for each finding, of a finished extraction."""
     cursor = con.execute(statement("report/findings"))
     names = [column[0] for column in cursor.description or ()]
     findings = dict(zip(names, cursor.fetchall()[0], strict=True))
     sentences = [*_null_texts(con), *_other_readings(findings), *(_contradictions(con) if has_time else ())]
+    sentences = [_in_user_words(con, layout, sentence) for sentence in sentences]
     return [*({"note": sentence, "example": None} for sentence in sentences), *_large_shares(con)]
+
+
+def _in_user_words(con: duckdb.DuckDBPyConnection, layout: str, sentence: str) -> str:
+    """A note with the user's names in its head, `table.column`, and of columns that are no words, as created_at."""
+    table, dot, rest = sentence.partition(".")
+    if dot and table.isidentifier():
+        column, colon, text = rest.partition(":")
+        return f"{table}.{in_user_words(con, layout, table, column)}{colon}{text}"
+    named = in_user_words(con, layout, table.partition(":")[0], "created_at and removed_at")
+    created, removed = named.split(" and ")
+    return sentence.replace("created_at", created).replace("removed_at", removed)
 
 
 def snapshot_notes(snapshots: dict[str, list[dict[str, Any]]]) -> list[Note]:

@@ -8,6 +8,7 @@ import duckdb
 
 from data.data_notes import notes_of, snapshot_notes
 from data.statements import statement
+from data.user_columns import in_user_words
 
 
 def build_report(con: duckdb.DuckDBPyConnection, layout: str, snapshots: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def build_report(con: duckdb.DuckDBPyConnection, layout: str, snapshots: dict[st
     splits = {row.pop("split"): row for row in _rows(con, "report/splits")}
     filled = _rows(con, "report/filled")[0]
     columns = {table: filled.pop(table) for table in ("searches", "results", "documents", "edges")}
-    tables = _tables(con)
+    tables = _tables(con, layout)
     return {
         "layout": layout,
         "snapshots": snapshots,
@@ -38,7 +39,7 @@ def build_report(con: duckdb.DuckDBPyConnection, layout: str, snapshots: dict[st
         "several_clicks": totals["several_clicks"],
         "columns": columns,
         "unread_columns": _unread_columns(con),
-        "notes": [*snapshot_notes(snapshots), *notes_of(con, has_time)],
+        "notes": [*snapshot_notes(snapshots), *notes_of(con, layout, has_time)],
         "cannot": _unanswered(has_time, tables, columns, filled, "train" in splits),
     }
 
@@ -61,13 +62,14 @@ def _iso(instant: Any) -> str | None:
     return None if instant is None else f"{instant.isoformat()}Z"
 
 
-def _tables(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+def _tables(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, dict[str, Any]]:
     tables: dict[str, dict[str, Any]] = {}
     for row in _rows(con, "report/counted"):
         tables[row["table_name"]] = {"read": row["read"], "kept": row["kept"], "dropped": []}
     for row in _rows(con, "report/dropped"):
         examples = list(row["examples"] or ())
-        dropped = {"reason": row["reason"], "rows": row["rows"], "examples": examples}
+        reason = in_user_words(con, layout, row["table_name"], row["reason"])
+        dropped = {"reason": reason, "rows": row["rows"], "examples": examples}
         tables[row["table_name"]]["dropped"].append(dropped)
     return tables
 

@@ -28,6 +28,7 @@ from data.reading import folder_columns_of, format_of, match_files, note_unread,
 from data.renamed_columns import NO_RENAMES, Renames, refuse_missing, renames_of
 from data.sql_result import read_path
 from data.statements import file_list, identifier, literal, statement
+from data.user_columns import note_names
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 
@@ -229,6 +230,7 @@ def open_partitions(
     names = sorted({name for part in facts for name in part["columns"]})
     refuse_missing(table, path, required, names, renames)
     note_unread(con, table, [*required, *optional, *renames.names.values()], names)
+    note_names(con, table, renames, names)
     groups: dict[frozenset[str], list[Path]] = {}  # columns that these files have under a name that does not count
     for folder, part in zip(folders, facts, strict=True):
         groups.setdefault(_unused(renames, part["columns"], names), []).append(folder)

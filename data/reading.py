@@ -15,6 +15,7 @@ from data.layouts import TYPES, Columns
 from data.renamed_columns import NO_RENAMES, FileColumns, Renames, as_layout, refuse_missing
 from data.statements import file_list, identifier, literal, statement
 from data.typed_columns import column_sql, read_values, refuse_nested
+from data.user_columns import note_names
 from ebr_core.errors import InputError
 
 _READERS = {
@@ -87,6 +88,7 @@ def open_table(
             refuse_no_records(table, path, names, next(iter(required)))
         refuse_missing(table, path, required, names, renames)
         note_unread(con, table, [*columns, *renames.names.values()], names)
+        note_names(con, table, renames, names)
         columns_of_groups = [as_layout(renames, file_columns, names, form) for file_columns in columns_of_groups]
         selects = [
             _select(con, table, path, form, group, columns, _with_json_keys(form, file_columns, optional), options)

@@ -116,6 +116,7 @@ CREATE MACRO looks_nested(x) AS coalesce(bool_or(starts_with(x, '{') OR starts_w
 CREATE MACRO nested(x, types) AS min(left(CAST(x AS VARCHAR), 200)) FILTER (WHERE list_contains(types, json_type(x)));
 
 CREATE TABLE unread_columns (table_name VARCHAR, column_name VARCHAR);
+CREATE TABLE user_columns (table_name VARCHAR, column_name VARCHAR, name VARCHAR);
 CREATE TABLE null_texts (table_name VARCHAR, column_name VARCHAR, text VARCHAR, rows BIGINT);
 
 CREATE MACRO trimmed(x) AS regexp_replace(x, '^[\s\pZ]+|[\s\pZ]+$', '', 'g');
