@@ -11,10 +11,10 @@ from data.experiment.log_config import AnyFiles, Beir, Esci, Ubi
 from data.judged_grades import refuse_unreached
 from data.layouts import labels
 from data.statements import set_variable, single_row, statement
-from data.user_columns import SOURCES, in_user_words
+from data.user_columns import SOURCES, in_user_words, user_name
 from ebr_core.errors import InputError
 
-_BLANK = "query is blank"
+_BLANK, _UNCLICKED = "query is blank", "clicked is missing"
 MOST_LISTED = 8  # names that a message lists
 
 
@@ -72,8 +72,20 @@ def refuse_dropped(con: duckdb.DuckDBPyConnection, logs: AnyFiles, table: str, a
     )
     if any(reason == _BLANK for reason, _, _ in reasons):
         way_out += ". Searches without a query are kept if an arm has a group that reads something else of them"
+    if any(reason == _UNCLICKED for reason, _, _ in reasons):
+        way_out += f". {_where_empty(con, logs)}"
     message = f"{source_of(logs, table)}: {lost:,} of {read:,} {table} would be dropped{way_out}"
     raise InputError("\n".join([message, *_reason_lines(con, logs, table, reasons)]))
+
+
+def _where_empty(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> str:
+    """What to do about results whose clicked is empty, under the user's name of that column."""
+    shown = user_name(con, logs.layout, "results", "clicked")
+    name = shown.partition(" (")[0]
+    return (
+        f"If an empty {shown} means not clicked, as in the result of a left join, say so by SQL: SELECT * REPLACE "
+        f"(coalesce({name}, false) AS {name}) FROM …"
+    )
 
 
 def _reason_lines(

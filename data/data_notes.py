@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from data.statements import statement
-from data.user_columns import in_user_words
+from data.user_columns import in_user_words, user_name
 
 Note = dict[str, str | None]  # note: a sentence without words of the log; example: such words, or null
 LARGE_SHARE = 0.1  # of the searches or clicks that one searcher, session, query or document has
@@ -29,10 +29,8 @@ def _in_user_words(con: duckdb.DuckDBPyConnection, layout: str, sentence: str) -
     table, dot, rest = sentence.partition(".")
     if dot and table.isidentifier():
         column, colon, text = rest.partition(":")
-        return f"{table}.{in_user_words(con, layout, table, column)}{colon}{text}"
-    named = in_user_words(con, layout, table.partition(":")[0], "created_at and removed_at")
-    created, removed = named.split(" and ")
-    return sentence.replace("created_at", created).replace("removed_at", removed)
+        return f"{table}.{user_name(con, layout, table, column)}{colon}{text}"
+    return in_user_words(con, layout, table.partition(":")[0], sentence)
 
 
 def snapshot_notes(snapshots: dict[str, list[dict[str, Any]]]) -> list[Note]:

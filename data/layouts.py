@@ -35,7 +35,7 @@ EXPECTED: dict[Kind, str] = {
     "label": "text",
     "time": "a timestamp such as 2020-12-31 23:59:59, UTC unless it carries an offset such as +02:00, or seconds, "
     "milliseconds, microseconds or nanoseconds since 1970",
-    "flag": "true or false, 1 or 0",
+    "flag": "true or false, yes or no, 1 or 0",
     "whole": "a whole number",
     "number": "a finite number",
     "object": 'a nested record, or its JSON such as {"object": {"object_id": "d1"}}',

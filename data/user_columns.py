@@ -40,15 +40,26 @@ def note_names(con: duckdb.DuckDBPyConnection, table: str, renames: Renames, nam
             con.execute(statement("read/user_column"), [table, column, name])
 
 
-def in_user_words(con: duckdb.DuckDBPyConnection, layout: str, table: str, text: str) -> str:
-    """A sentence about a table, raw or of the user, with the user's names before those of the layout.
+def user_name(con: duckdb.DuckDBPyConnection, layout: str, table: str, column: str) -> str:
+    """A column of a table, raw or of the user, under the user's name, the layout's behind it if it is another."""
+    name = _names(con, layout, table).get(column)
+    return f"{name} ({column})" if name else column
 
-    Replaced are columns that stand by themselves; in longer sentences, where `query` may be a word, write
-    `searches.query`.
+
+def in_user_words(con: duckdb.DuckDBPyConnection, layout: str, table: str, text: str) -> str:
+    """A sentence about a table, raw or of the user, with its columns under the user's names.
+
+    A column that may be a word, such as query or clicked, counts as one only before "is" and "or".
     """
-    tables = [table, *SOURCES.get(layout, {}).get(table, ())]
-    named = dict(con.execute(statement("report/user_columns"), [tables]).fetchall())
+    named = _names(con, layout, table)
     if not named:
         return text
-    columns = "|".join(map(re.escape, sorted(named, key=len, reverse=True)))
-    return re.sub(rf"(?<![\w.])({columns})(?!\w)", lambda found: f"{named[found[1]]} ({found[1]})", text)
+    words = [name if "_" in name else rf"{name}(?= is | or )" for name in sorted(named, key=len, reverse=True)]
+    return re.sub(
+        rf"(?<![\w.])({'|'.join(words)})(?!\w)", lambda found: user_name(con, layout, table, str(found[1])), text
+    )
+
+
+def _names(con: duckdb.DuckDBPyConnection, layout: str, table: str) -> dict[str, str]:
+    tables = [table, *SOURCES.get(layout, {}).get(table, ())]
+    return dict(con.execute(statement("report/user_columns"), [tables]).fetchall())

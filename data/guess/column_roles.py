@@ -46,8 +46,8 @@ _FITS: dict[str, tuple[str, Callable[[Profile], bool]]] = {
     "removed_at": ("times", lambda p: p.nearly_all(p.times) or not p.filled),
     "query": ("texts", lambda p: p.is_flat and not p.nearly_all(p.numbers) and not p.nearly_all(p.times)),
     "title": ("texts", lambda p: p.is_flat and not p.nearly_all(p.numbers) and not p.nearly_all(p.times)),
-    "clicked": ("0 and 1, or true and false", lambda p: p.nearly_all(p.flags)),
-    "randomised": ("0 and 1, or true and false", lambda p: p.nearly_all(p.flags)),
+    "clicked": ("0 and 1, true and false, or yes and no", lambda p: p.nearly_all(p.flags)),
+    "randomised": ("0 and 1, true and false, or yes and no", lambda p: p.nearly_all(p.flags)),
     "position": ("whole numbers", lambda p: p.nearly_all(p.wholes) and (p.low or 0) >= 0),
     "grade": ("numbers", lambda p: p.nearly_all(p.numbers)),
 }

@@ -65,8 +65,8 @@ CREATE MACRO time_from_zoned_ns(x) AS make_timestamp(epoch_ns(x) // 1000);
 CREATE MACRO flag_from_boolean(x) AS x;
 CREATE MACRO flag_from_number(x) AS CASE x WHEN 0 THEN false WHEN 1 THEN true END;
 CREATE MACRO flag_from_text(x) AS CASE
-    WHEN lower(trim(x)) IN ('true', 't', '1', '1.0') THEN true
-    WHEN lower(trim(x)) IN ('false', 'f', '0', '0.0') THEN false
+    WHEN lower(trim(x)) IN ('true', 't', 'yes', 'y', '1', '1.0') THEN true
+    WHEN lower(trim(x)) IN ('false', 'f', 'no', 'n', '0', '0.0') THEN false
 END;
 
 CREATE MACRO whole_from_integer(x) AS CAST(x AS BIGINT);
