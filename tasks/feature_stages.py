@@ -21,7 +21,6 @@ from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.feature_config import SIDES, Features, Graph, Location, Numbers, Side, Values
 from ebr_core.towers.fitted_features import (
-    ColumnData,
     FittedFeatures,
     FittedValues,
     fit_group,
@@ -31,6 +30,7 @@ from ebr_core.towers.fitted_features import (
     text_bags,
 )
 from ebr_core.towers.graph_vectors import check_graph
+from ebr_core.towers.group_places import ColumnData, describe_unknown
 from ebr_core.towers.tower_config import TowerConfig
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, bag_group, with_views
 from tasks.artifacts import Artifact, stage
@@ -161,6 +161,18 @@ def check_features(log: Log, features: Features, columns: ExtraColumns | None) -
         matrix, _, searchers = read_graph(log, graph)
         check_graph(matrix, searchers)
     _fit_groups(log, features, {side: read_columns(log, features, side, columns) for side in SIDES})
+
+
+def describe_places(log: Log, features: Features, columns: ExtraColumns | None) -> list[str]:
+    """A sentence for what of each group of kind location is no known place. Raises InputError as `check_features`."""
+    groups = {name: group for name, group in features.groups.items() if isinstance(group, Location)}
+    return [
+        sentence
+        for side in SIDES
+        for data in ([read_columns(log, features, side, columns)] if groups else [])
+        for name, group in groups.items()
+        for sentence in describe_unknown(name, group, side, data)
+    ]
 
 
 def named_columns(features: Features, side: Side) -> list[str]:

@@ -13,7 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.towers.feature_config import Features, Graph, Location, Numbers, Values
-from ebr_core.towers.fitted_features import ColumnData, FittedFeatures, group_bags, table_bags, text_bags
+from ebr_core.towers.fitted_features import FittedFeatures, group_bags, table_bags, text_bags
+from ebr_core.towers.group_places import ColumnData
 from ebr_core.towers.tower import Tower, query_vectors
 from ebr_core.towers.tower_config import TowerConfig, read_tower_config
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, with_views

@@ -17,7 +17,7 @@ from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_differe
 from ebr_core.towers.feature_config import SIDES as FEATURE_SIDES
 from flows.sources import world_log
 from flows.submit import submit
-from tasks.feature_stages import check_features, extract_columns, needs_columns
+from tasks.feature_stages import check_features, describe_places, extract_columns, needs_columns
 from tasks.imported_ratings import imported_files
 from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
@@ -80,6 +80,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         missing = [arm for arm in dict.fromkeys(parts) if arm in reasons]
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
+    lines += [f"  {sentence}." for sentence in _unknown_places(spec, [*spec.arms.keys() - reasons], log, logs)]
     if unused := _unused_columns(spec, report):
         lines.append(f"  columns that no arm reads, and groups can: {'; '.join(unused)}.")
     if spec.combined_lists:
@@ -182,6 +183,15 @@ def _missing_features(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> 
     except InputError as error:
         return str(error).rstrip(".")
     return None
+
+
+def _unknown_places(spec: Experiment, arms: list[str], log: Log, logs: ReadLogs) -> list[str]:
+    """What of the columns of places is no known place, each sentence once. arms: those whose features can be read."""
+    sentences = []
+    for reads in dict.fromkeys(spec.arms[name].features for name in sorted(arms)):
+        columns = submit(extract_columns, (), logs, log, contents_of(logs), reads) if needs_columns(reads) else None
+        sentences += describe_places(log, reads, columns)
+    return list(dict.fromkeys(sentences))
 
 
 def _missing_ratings(spec: Experiment, name: str) -> str | None:
