@@ -131,6 +131,7 @@ def _read(
     names = _open_tables(con, logs, split, partitions, scratch)
     set_variable(con, "first_time", datetime(1970, 1, 1 if isinstance(logs, Esci | Beir) else 2))
     set_variable(con, "keep_blank", logs.blank_queries == "kept")
+    set_variable(con, "until", split.until)
     match logs:
         case Impressions():
             _describe_impressions(con, logs, names)
@@ -190,7 +191,6 @@ def _describe_impressions(con: duckdb.DuckDBPyConnection, logs: Impressions, nam
 def _narrow(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split) -> None:
     """Hide the searches that the split leaves out, and their results."""
     require_times(logs)
-    set_variable(con, "until", split.until)
     set_variable(con, "without", list(split.without))
     con.execute(statement("read/narrow"))
 

@@ -117,7 +117,7 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
         ),
         "events": (
             {"action_name": "text", "query_id": "id", "event_attributes": "object"},
-            {"session_id": "id"},
+            {"session_id": "id", "timestamp": "time"},
         ),
         "documents": _DOCUMENTS,
         "judgements": _JUDGEMENTS,

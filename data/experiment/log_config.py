@@ -260,7 +260,8 @@ class Split(Frozen):
     )
     train_share: float = Field(1, gt=0, le=1, description="share of the training sessions to keep, for `ebr audit`")
     until: datetime | None = Field(
-        None, description="UTC; searches from this time on are not read, as if the log ended then"
+        None,
+        description="UTC; searches, their late rows and late events are not read from then on, as if the log ended",
     )
     without: tuple[date, ...] = Field((), description="days (UTC) whose searches are not read")
 

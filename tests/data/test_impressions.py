@@ -223,3 +223,20 @@ def test_an_empty_clicked_is_explained(tmp_path: Path) -> None:
     sql = Sql(sql=f"{advice} FROM read_csv('{path}')")
     extract(logs.model_copy(update={"impressions": sql}), Split(), tmp_path / "out")
     assert pq.read_table(tmp_path / "out/results.parquet")["clicked"].to_pylist().count(True) == 40
+
+
+def test_a_log_until_a_time_is_the_log_that_ended_then(tmp_path: Path) -> None:
+    """Late pages and clicks of an earlier search are not known either."""
+    days = {"until": "2020-01-04 00:01:00", "validation_from": "2020-01-02", "test_from": "2020-01-03"}
+    late = SHOWN + "2020-01-03 23:59:00,cap,bob,hat,1,0,phone\n"
+    ended = flat(tmp_path / "ended", late + "2020-01-04 00:00:00,cap,bob,boot,2,0,phone\n")
+    longer = flat(
+        tmp_path / "longer",
+        late
+        + "2020-01-04 00:00:00,cap,bob,boot,2,0,phone\n2020-01-04 00:01:00,cap,bob,hat,1,1,phone\n"
+        + "2020-01-04 00:02:00,cap,bob,shoe,3,0,phone\n",
+    )
+    expected = extract_rows(ended, tmp_path / "a", Split.model_validate(days))
+    assert [row["document"] for row in expected["results"]][-2:] == ["hat", "boot"]
+    runs, nights = extract_both(longer, Split.model_validate(days), tmp_path / "b")
+    assert runs == nights == {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}

@@ -1,3 +1,8 @@
+-- As if the log ended at `until`: a late click was not known then, either.
+CREATE VIEW known_events AS
+SELECT * FROM read_events
+WHERE timestamp < coalesce(CAST(getvariable('until') AS TIMESTAMP), TIMESTAMP 'infinity') OR timestamp IS NULL;
+
 -- Events that belong to a query. Actions other than clicks and impressions still give the session.
 CREATE TABLE query_events AS
 SELECT query_id, session_id,
@@ -7,11 +12,11 @@ SELECT query_id, session_id,
         WHEN list_contains(CAST(getvariable('click_actions') AS VARCHAR[]), action_name) THEN 'click'
         WHEN action_name = 'impression' THEN 'impression'
     END AS action
-FROM read_events
+FROM known_events
 WHERE query_id IS NOT NULL;
 
 INSERT INTO dropped
-SELECT 'events', 'query_id is missing', count(*), [] FROM read_events WHERE query_id IS NULL;
+SELECT 'events', 'query_id is missing', count(*), [] FROM known_events WHERE query_id IS NULL;
 
 INSERT INTO dropped
 SELECT 'events', 'neither a click nor an impression', count(*), min(shortened(query_id), 3) FROM query_events WHERE action IS NULL;
@@ -33,7 +38,7 @@ WHERE times > 1
 HAVING count(*) > 0;
 
 INSERT INTO counted
-SELECT 'events', (SELECT count(*) FROM read_events), count(DISTINCT (query_id, document_id, action))
+SELECT 'events', (SELECT count(*) FROM known_events), count(DISTINCT (query_id, document_id, action))
 FROM query_events
 WHERE action IS NOT NULL AND document_id IS NOT NULL;
 
