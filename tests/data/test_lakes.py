@@ -19,9 +19,10 @@ from pyiceberg.types import LongType
 from small_logs import DOCUMENTS, RESULTS, SEARCHES, SPLIT, extract_rows, small_log
 
 from data.experiment.experiment_file import load_experiment
-from data.experiment.log_config import LakeTable, Source, Sql, Tables
+from data.experiment.log_config import Impressions, LakeTable, Source, Sql, Tables
 from data.extract import extract
 from data.file_partitions import list_files
+from data.guess.first_experiment import write_experiment
 from data.log_fingerprint import digest_source, fingerprint, refuse_absent
 from data.pinned_sources import pin, pin_source
 from data.sql_result import read_path
@@ -304,3 +305,38 @@ def test_rows_of_a_version_have_one_order(tmp_path: Path) -> None:
             orders.add(tuple(pq.read_table(path).to_pydict()["id"]))
     assert len(orders) == 1
     assert DeltaTable(table).version() == 11
+
+
+def test_brotli_in_a_lake_is_refused(tmp_path: Path) -> None:
+    write_deltalake(tmp_path / "t", ROWS)
+    [file] = (tmp_path / "t").glob("*.parquet")
+    pq.write_table(pq.read_table(file), file, compression="brotli")
+    with pytest.raises(InputError, match=r"\.parquet is compressed by Brotli"):
+        rows_of(str(tmp_path / "t"), tmp_path)
+
+
+def test_a_table_without_rows_is_empty(tmp_path: Path) -> None:
+    iceberg_catalog(tmp_path).create_table("db.docs", schema=arrow_of(DOCUMENTS).schema)
+    assert rows_of(str(tmp_path / "tables/db/docs"), tmp_path) == []
+    logs = lake_log(tmp_path / "lake").model_copy(update={"documents": str(tmp_path / "tables/db/docs")})
+    with pytest.raises(InputError, match=r"docs \(Iceberg, snapshot None\) holds no rows"):
+        extract(logs, SPLIT, tmp_path / "out")
+
+
+def test_ebr_init_looks_at_tables_of_a_lake(tmp_path: Path) -> None:
+    log = [
+        f"2020-01-{1 + i // 3:02} 10:00:00,{word} shoe,d{i % 9},{i % 2}" for i, word in enumerate(["red", "old"] * 30)
+    ]
+    write_deltalake(tmp_path / "log", arrow_of("ts,q,sku,is_click\n" + "\n".join(log)))
+    catalogue = arrow_of("sku,name\n" + "".join(f"d{i},Shoe number {i}\n" for i in range(9)))
+    iceberg_catalog(tmp_path).create_table("db.shop", schema=catalogue.schema).append(catalogue)
+    paths = [str(tmp_path / "log"), str(tmp_path / "tables/db/shop")]
+    spec = load_experiment(write_experiment(paths, tmp_path / "my.yaml", False))
+    assert isinstance(spec.logs, Impressions)
+    assert [spec.logs.impressions, spec.logs.documents] == paths
+    assert (
+        spec.logs.columns
+        == {"searched_at": "ts", "query": "q", "document_id": "sku", "clicked": "is_click"}
+        | {"documents": {"title": "name"}}
+        or spec.logs.columns["title"] == "name"
+    )
