@@ -79,8 +79,8 @@ class GivenTable(NamedTuple):
 def read_tables(con: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> list[GivenTable]:
     """A table for each group of files with the same columns, sampled into the connection.
 
-    paths: files, globs, URLs or folders of a lake's tables. Raises InputError if one is missing, cannot be read or is of
-    no known kind, or if no glob matches exactly the files of a table.
+    paths: files, globs, URLs or folders of a lake's tables. Raises InputError if one is missing, cannot be read or is
+    of no known kind, or if no glob matches exactly the files of a table.
     """
     con.execute(statement("read/macros"))
     lakes = [path for path in paths if lake_kind(path)]
