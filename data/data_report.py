@@ -16,9 +16,10 @@ def build_report(con: duckdb.DuckDBPyConnection, layout: str, snapshots: dict[st
 
     `snapshots`: of the tables of a lake, as `data.pinned_sources` gives them; `tables`: rows read, kept and dropped
     with reasons; `time` and `cuts`: null if the layout has no time; `split`: its kind, or the column that gives it;
-    `splits`: the contents of each part; `positions`: clicks by position, 1–10; `columns`: for each optional column the
-    number of kept rows with a value, 0 if the column is absent; `unread_columns`: the user's other columns of each
-    table; `notes`: see `data.data_notes`; `cannot`: what is missing, and what cannot be answered without it.
+    `until`: that of the split, or null; `splits`: the contents of each part; `positions`: clicks by position, 1–10;
+    `columns`: for each optional column the number of kept rows with a value, 0 if the column is absent;
+    `unread_columns`: the user's other columns of each table; `notes`: see `data.data_notes`; `cannot`: what is missing,
+    and what cannot be answered without it.
     """
     totals = _rows(con, "report/totals")[0]
     has_time = layout not in ("esci", "beir") and not totals["untimed"]
@@ -32,6 +33,7 @@ def build_report(con: duckdb.DuckDBPyConnection, layout: str, snapshots: dict[st
         "tables": tables,
         "time": {"first": _iso(totals["first_search"]), "last": _iso(totals["last_search"])} if has_time else None,
         "split": totals["split_by"],
+        "until": _iso(totals["until"]),
         "cuts": {name: _iso(totals[name]) for name in ("validation_from", "test_from")} if has_time else None,
         "splits": {name: splits[name] for name in ("train", "validation", "test") if name in splits},
         "positions": _rows(con, "report/positions"),

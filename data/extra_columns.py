@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,6 +48,7 @@ def _read_side(
         raise InputError(f"groups name a column of the {side} that cannot be read. {error}") from error
     if isinstance(logs, Impressions) and side == "searches":
         set_variable(con, "search_gap", logs.search_gap_minutes)
+        set_variable(con, "until", json.loads((log / "report.json").read_text(encoding="utf-8"))["until"])
         con.execute(statement("layouts/impression_searches"))
         table = "searched"  # the view of the same rows with the searches that they belong to
     singular = side.removesuffix("s") if side == "documents" else "search"

@@ -37,13 +37,17 @@ class LakeFiles(NamedTuple):
 
 
 def lake_kind(path: str | Path) -> str | None:
-    """delta or iceberg if the folder or file is such a table, None for anything else. An address is none."""
+    """delta or iceberg if the folder or file is such a table; None for anything else, for addresses and for paths that
+    cannot be looked at."""
     if "://" in str(path):
         return None
-    if Path(path, "_delta_log").is_dir():  # first, because a Delta table may have Iceberg metadata, too
-        return "delta"
-    is_metadata = _METADATA.match(Path(path).name) is not None and Path(path).is_file()
-    return "iceberg" if is_metadata or metadata_files(path) else None
+    try:
+        if Path(path, "_delta_log").is_dir():  # first, because a Delta table may have Iceberg metadata, too
+            return "delta"
+        is_metadata = _METADATA.match(Path(path).name) is not None and Path(path).is_file()
+        return "iceberg" if is_metadata or metadata_files(path) else None
+    except (OSError, ValueError):
+        return None
 
 
 def metadata_files(folder: str | Path) -> list[Path]:

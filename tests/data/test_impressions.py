@@ -233,10 +233,12 @@ def test_a_log_until_a_time_is_the_log_that_ended_then(tmp_path: Path) -> None:
     longer = flat(
         tmp_path / "longer",
         late
-        + "2020-01-04 00:00:00,cap,bob,boot,2,0,phone\n2020-01-04 00:01:00,cap,bob,hat,1,1,phone\n"
+        + "2020-01-04 00:00:00,cap,bob,boot,2,0,phone\n2020-01-04 00:01:00,cap,bob,hat,1,1,aaa\n"
         + "2020-01-04 00:02:00,cap,bob,shoe,3,0,phone\n",
     )
     expected = extract_rows(ended, tmp_path / "a", Split.model_validate(days))
     assert [row["document"] for row in expected["results"]][-2:] == ["hat", "boot"]
+    read_columns(longer, tmp_path / "a", {"searches": ["device"], "documents": []}, tmp_path)
+    assert ["aaa"] not in pq.read_table(tmp_path / "searches.parquet")["device"].to_pylist()
     runs, nights = extract_both(longer, Split.model_validate(days), tmp_path / "b")
     assert runs == nights == {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
