@@ -26,6 +26,7 @@ from ebr_core.errors import InputError
 
 _METADATA = re.compile(r"^v?\d+(-[0-9a-fA-F-]{36})?(\.gz)?\.metadata\.json$")
 _LIBRARIES = {"deltalake", "_internal", "pyiceberg", "sqlalchemy"}  # modules whose errors have no common class
+_NOT_PARQUET = (".avro", ".orc", ".puffin")
 _PACKAGES = {"delta": "deltalake", "iceberg": "pyiceberg"}
 
 
@@ -113,7 +114,7 @@ def write_snapshot(table: str, snapshot: LakeSnapshot, out: Path) -> None:
     read, such as equality deletes of Iceberg.
     """
     with _explained(table, snapshot.label, snapshot.kind):
-        files = [file for file in _files_of(table, snapshot).files if file.endswith(".parquet")]
+        files = [file for file in _files_of(table, snapshot).files if not file.endswith(_NOT_PARQUET)]
         with closing(duckdb.connect()) as con:
             if files:
                 refuse_brotli(con, table, files)
@@ -176,9 +177,13 @@ def _explained(table: str, where: str, kind: str) -> Iterator[None]:
     except InputError:
         raise
     except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        way_out = f"pip install {package}"  # a driver of a catalog
+        if package in (_PACKAGES[kind], "sqlalchemy"):
+            package, way_out = _PACKAGES[kind], ".venv/bin/pip install -c constraints.txt -e '.[lakes]'"
         raise InputError(
-            f"{table}: {where} is a table of {kind.capitalize()}, and the package {_PACKAGES[kind]} that reads it is "
-            "not installed. Install it: .venv/bin/pip install -c constraints.txt -e '.[lakes]'"
+            f"{table}: {where} is a table of {kind.capitalize()}, and the package {package} that reads it is not "
+            f"installed. Install it: {way_out}"
         ) from error
     except Exception as error:
         if not _is_of_table(error):

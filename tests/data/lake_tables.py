@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
+from deltalake import write_deltalake
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import (
     DataFile,
@@ -27,6 +28,10 @@ from pyiceberg.manifest import (
 from pyiceberg.table import StaticTable
 from pyiceberg.typedef import Record
 from pyroaring import BitMap
+from small_logs import DOCUMENTS, RESULTS, SEARCHES
+
+from data.experiment.log_config import LakeTable, Source, Tables
+from data.sql_result import read_path
 
 _Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 
@@ -176,3 +181,27 @@ def add_deletes(folder: Path, content: DataFileContent, rows: pa.Table) -> None:
     )
     metadata |= {"current-snapshot-id": snapshot_id, "last-sequence-number": sequence, "refs": {}}
     (folder / "metadata" / f"{number:05}-{uuid.uuid4()}.metadata.json").write_text(json.dumps(metadata))
+
+
+def rows_of(source: Source, folder: Path) -> list[dict[str, Any]]:
+    """The rows of a source, in the order of their first column."""
+    folder.mkdir(exist_ok=True)
+    with read_path("documents", source, "1GB", folder) as path:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return sorted(rows, key=lambda row: str(next(iter(row.values()))))
+
+
+def lake_log(folder: Path) -> Tables:
+    """The small log as a Delta table of two versions, a folder of Iceberg and a table of its catalog."""
+    searches = arrow_of(SEARCHES)
+    write_deltalake(folder / "searches", searches.slice(0, 4))
+    write_deltalake(folder / "searches", searches.slice(4), mode="append")
+    catalog = iceberg_catalog(folder / "ice")
+    for name, text in (("results", RESULTS), ("documents", DOCUMENTS)):
+        catalog.create_table(f"db.{name}", schema=arrow_of(text).schema).append(arrow_of(text))
+    return Tables(
+        layout="tables",
+        searches=str(folder / "searches"),
+        results=str(folder / "ice/tables/db/results"),
+        documents=LakeTable(catalog=f"sqlite:///{folder}/ice/catalog.db", table="db.documents"),
+    )
