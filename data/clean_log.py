@@ -11,27 +11,12 @@ from data.experiment.log_config import AnyFiles, Beir, Esci, Ubi, weights_of
 from data.judged_grades import refuse_unreached
 from data.layouts import labels
 from data.statements import set_variable, single_row, statement
+from data.user_columns import SOURCES, in_user_words, user_name
 from data.weighted_actions import listed_actions
 from ebr_core.errors import InputError
 
-_BLANK = "query is blank"
+_BLANK, _UNCLICKED = "query is blank", "clicked is missing"
 MOST_LISTED = 8  # names that a message lists
-
-# The user's tables behind the raw tables, where they have other names.
-_SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
-    "ubi": {"searches": ("queries",), "results": ("queries", "events")},
-    "impressions": {
-        "searches": ("impressions",),
-        "results": ("impressions",),
-        "documents": ("documents",),
-    },
-    "esci": {"searches": ("examples",), "results": ("examples",), "documents": ("products",)},
-    "beir": {
-        "searches": ("queries",),
-        "results": ("train_qrels", "validation_qrels", "test_qrels"),
-        "documents": ("corpus",),
-    },
-}
 
 
 def clean(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
@@ -54,8 +39,9 @@ def clean(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
     table_paths = labels(logs)
     untyped, shared = single_row(con, "clean/shared_ids")
     if untyped and shared:
+        lacks = in_user_words(con, logs.layout, "edges", "source_type or target_type")
         raise InputError(
-            f"edges: {table_paths['edges']}: {untyped:,} edges lack source_type or target_type, and searchers and "
+            f"edges: {table_paths['edges']}: {untyped:,} edges lack {lacks}, and searchers and "
             f"documents share identities such as {', '.join(shared)}. Set both columns to searcher or document"
         )
     for table in ("edges", "judgements"):
@@ -67,7 +53,7 @@ def clean(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
 def source_of(logs: AnyFiles, table: str) -> str:
     """The user's tables that a raw table is made of, with their paths, for messages."""
     table_paths = labels(logs)
-    names = [name for name in _SOURCES.get(logs.layout, {}).get(table, (table,)) if name in table_paths]
+    names = [name for name in SOURCES.get(logs.layout, {}).get(table, (table,)) if name in table_paths]
     names = names or list(table_paths)[:1]  # documents without a catalogue are those of the log
     return ", ".join(f"{name}: {table_paths[name]}" for name in names)
 
@@ -87,13 +73,30 @@ def refuse_dropped(con: duckdb.DuckDBPyConnection, logs: AnyFiles, table: str, a
     )
     if any(reason == _BLANK for reason, _, _ in reasons):
         way_out += ". Searches without a query are kept if an arm has a group that reads something else of them"
+    if any(reason == _UNCLICKED for reason, _, _ in reasons):
+        way_out += f". {_where_empty(con, logs)}"
     message = f"{source_of(logs, table)}: {lost:,} of {read:,} {table} would be dropped{way_out}"
-    raise InputError("\n".join([message, *_reason_lines(reasons)]))
+    raise InputError("\n".join([message, *_reason_lines(con, logs, table, reasons)]))
 
 
-def _reason_lines(reasons: Sequence[Sequence[Any]]) -> list[str]:
+def _where_empty(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> str:
+    """What to do about results whose clicked is empty, under the user's name of that column."""
+    shown = user_name(con, logs.layout, "results", "clicked")
+    name = shown.partition(" (")[0]
+    return (
+        f"If an empty {shown} means not clicked, as in the result of a left join, say so by SQL: SELECT * REPLACE "
+        f"(coalesce({name}, false) AS {name}) FROM …"
+    )
+
+
+def _reason_lines(
+    con: duckdb.DuckDBPyConnection, logs: AnyFiles, table: str, reasons: Sequence[Sequence[Any]]
+) -> list[str]:
     """A line for each (reason, number, examples)."""
-    return [f"  {reason}: {rows:,} ({', '.join(examples or ())})" for reason, rows, examples in reasons]
+    return [
+        f"  {in_user_words(con, logs.layout, table, reason)}: {rows:,} ({', '.join(examples or ())})"
+        for reason, rows, examples in reasons
+    ]
 
 
 def _shift_positions(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
@@ -123,7 +126,9 @@ def _refuse_lost_clicks(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
             f"{source_of(logs, 'results')}: {lost:,} of {read:,} clicks would be dropped, above logs.max_dropped = "
             f"{logs.max_dropped:g}. Correct the logs, or raise it"
         )
-        raise InputError("\n".join([message, *_reason_lines([tuple(reason.values()) for reason in reasons])]))
+        raise InputError(
+            "\n".join([message, *_reason_lines(con, logs, "results", [tuple(reason.values()) for reason in reasons])])
+        )
 
 
 def _nothing_clicked(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> str:
@@ -132,7 +137,8 @@ def _nothing_clicked(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> str:
     if weights := weights_of(logs):
         return _nothing_weighed(con, logs, list(weights))
     if not isinstance(logs, Ubi | Esci):
-        return f"{source_of(logs, 'results')}: nothing was clicked: clicked is false in every row that is kept. {need}"
+        found = in_user_words(con, logs.layout, "results", "clicked is false in every row that is kept")
+        return f"{source_of(logs, 'results')}: nothing was clicked: {found}. {need}"
     values = con.execute(statement("clean/actions" if isinstance(logs, Ubi) else "clean/labels")).fetchall()
     listed = _listed(values)
     if isinstance(logs, Esci):

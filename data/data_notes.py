@@ -8,18 +8,41 @@ from typing import Any
 import duckdb
 
 from data.statements import statement
+from data.user_columns import in_user_words, user_name
 
 Note = dict[str, str | None]  # note: a sentence without words of the log; example: such words, or null
 LARGE_SHARE = 0.1  # of the searches or clicks that one searcher, session, query or document has
 
 
-def notes_of(con: duckdb.DuckDBPyConnection, has_time: bool) -> list[Note]:
+def notes_of(con: duckdb.DuckDBPyConnection, layout: str, has_time: bool) -> list[Note]:
     """A note for each finding, of a finished extraction."""
     cursor = con.execute(statement("report/findings"))
     names = [column[0] for column in cursor.description or ()]
     findings = dict(zip(names, cursor.fetchall()[0], strict=True))
     sentences = [*_null_texts(con), *_other_readings(findings), *(_contradictions(con) if has_time else ())]
+    sentences = [_in_user_words(con, layout, sentence) for sentence in sentences]
     return [*({"note": sentence, "example": None} for sentence in sentences), *_large_shares(con)]
+
+
+def _in_user_words(con: duckdb.DuckDBPyConnection, layout: str, sentence: str) -> str:
+    """A note with the user's names in its head, `table.column`, and of columns that are no words, as created_at."""
+    table, dot, rest = sentence.partition(".")
+    if dot and table.isidentifier():
+        column, colon, text = rest.partition(":")
+        return f"{table}.{user_name(con, layout, table, column)}{colon}{text}"
+    return in_user_words(con, layout, table.partition(":")[0], sentence)
+
+
+def snapshot_notes(snapshots: dict[str, list[dict[str, Any]]]) -> list[Note]:
+    """A note for each table that was read from a lake. snapshots: as of `data.pinned_sources`."""
+    words = {"delta": "version {} of a Delta table", "iceberg": "snapshot {} of an Iceberg table"}
+    return [
+        {
+            "note": f"{table}: read from {' and '.join(words[p['kind']].format(p['snapshot']) for p in parts)}.",
+            "example": None,
+        }
+        for table, parts in snapshots.items()
+    ]
 
 
 def _null_texts(con: duckdb.DuckDBPyConnection) -> Iterator[str]:

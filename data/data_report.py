@@ -6,17 +6,19 @@ from typing import Any
 
 import duckdb
 
-from data.data_notes import notes_of
+from data.data_notes import notes_of, snapshot_notes
 from data.experiment.log_config import AnyFiles
 from data.statements import statement
+from data.user_columns import in_user_words
 from data.weighted_actions import count_actions
 
 
-def build_report(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> dict[str, Any]:
+def build_report(con: duckdb.DuckDBPyConnection, logs: AnyFiles, snapshots: dict[str, Any]) -> dict[str, Any]:
     """The report of a finished extraction, ready for JSON: counts are rows, shares lie in [0, 1], times are UTC.
 
-    `tables`: rows read, kept and dropped with reasons; `time` and `cuts`: null if the layout has no time; `split`: its
-    kind, or the column that gives it; `splits`: the contents of each part; `positions`: clicks by position, 1–10;
+    `snapshots`: of the tables of a lake, as `data.pinned_sources` gives them; `tables`: rows read, kept and dropped
+    with reasons; `time` and `cuts`: null if the layout has no time; `split`: its kind, or the column that gives it;
+    `until`: that of the split, or null; `splits`: the contents of each part; `positions`: clicks by position, 1–10;
     `columns`: for each optional column the number of kept rows with a value, 0 if the column is absent;
     `actions`: see `data.weighted_actions.count_actions`, absent where no action has a weight; `unread_columns`: the
     user's other columns of each table; `notes`: see `data.data_notes`; `cannot`: what is missing,
@@ -28,12 +30,14 @@ def build_report(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> dict[str, An
     splits = {row.pop("split"): row for row in _rows(con, "report/splits")}
     filled = _rows(con, "report/filled")[0]
     columns = {table: filled.pop(table) for table in ("searches", "results", "documents", "edges")}
-    tables = _tables(con)
+    tables = _tables(con, layout)
     return {
         "layout": layout,
+        "snapshots": snapshots,
         "tables": tables,
         "time": {"first": _iso(totals["first_search"]), "last": _iso(totals["last_search"])} if has_time else None,
         "split": totals["split_by"],
+        "until": _iso(totals["until"]),
         "cuts": {name: _iso(totals[name]) for name in ("validation_from", "test_from")} if has_time else None,
         "splits": {name: splits[name] for name in ("train", "validation", "test") if name in splits},
         "positions": _rows(con, "report/positions"),
@@ -42,7 +46,7 @@ def build_report(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> dict[str, An
         "columns": columns,
         **({"actions": actions} if (actions := count_actions(con, logs)) else {}),
         "unread_columns": _unread_columns(con),
-        "notes": notes_of(con, has_time),
+        "notes": [*snapshot_notes(snapshots), *notes_of(con, layout, has_time)],
         "cannot": _unanswered(has_time, tables, columns, filled, "train" in splits),
     }
 
@@ -65,13 +69,14 @@ def _iso(instant: Any) -> str | None:
     return None if instant is None else f"{instant.isoformat()}Z"
 
 
-def _tables(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+def _tables(con: duckdb.DuckDBPyConnection, layout: str) -> dict[str, dict[str, Any]]:
     tables: dict[str, dict[str, Any]] = {}
     for row in _rows(con, "report/counted"):
         tables[row["table_name"]] = {"read": row["read"], "kept": row["kept"], "dropped": []}
     for row in _rows(con, "report/dropped"):
         examples = list(row["examples"] or ())
-        dropped = {"reason": row["reason"], "rows": row["rows"], "examples": examples}
+        reason = in_user_words(con, layout, row["table_name"], row["reason"])
+        dropped = {"reason": reason, "rows": row["rows"], "examples": examples}
         tables[row["table_name"]]["dropped"].append(dropped)
     return tables
 

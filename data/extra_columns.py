@@ -3,6 +3,7 @@ conditions, results and slices."""
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +43,7 @@ def read_columns(logs: AnyFiles, log: Path, names: dict[str, list[str]], folder:
         con.execute(statement("read/macros"))
         for side, columns in names.items():
             if columns:
-                table, keys = _open_side(con, logs, side, columns, Path(scratch), "groups name")
+                table, keys = _open_side(con, logs, log, side, columns, Path(scratch), "groups name")
                 values = _values(con, logs, log, side, columns, table, keys)
                 for column in columns:
                     _refuse_long(table, column, values[column])
@@ -58,7 +59,7 @@ def read_own_columns(logs: AnyFiles, log: Path, side: str, columns: list[str], f
     longest: dict[str, int] = {}
     with TemporaryDirectory(prefix=".columns-", dir=folder) as scratch, closing(duckdb.connect()) as con:
         con.execute(statement("read/macros"))
-        table, keys = _open_side(con, logs, side, columns, Path(scratch), "the experiment names")
+        table, keys = _open_side(con, logs, log, side, columns, Path(scratch), "the experiment names")
         for first in range(0, len(columns), AT_ONCE):
             part = columns[first : first + AT_ONCE]
             values = _values(con, logs, log, side, part, table, keys)
@@ -70,7 +71,7 @@ def read_own_columns(logs: AnyFiles, log: Path, side: str, columns: list[str], f
 
 
 def _open_side(
-    con: duckdb.DuckDBPyConnection, logs: AnyFiles, side: str, columns: list[str], scratch: Path, who: str
+    con: duckdb.DuckDBPyConnection, logs: AnyFiles, log: Path, side: str, columns: list[str], scratch: Path, who: str
 ) -> tuple[str, Columns]:
     """(the table of a side, whose view is open with these columns, the columns of its identity)."""
     table, _, keys = _table_of(logs, side)
@@ -85,6 +86,7 @@ def _open_side(
         raise InputError(f"{who} a column of the {side} that cannot be read. {error}") from error
     if isinstance(logs, Impressions) and side == "searches":
         set_variable(con, "search_gap", logs.search_gap_minutes)
+        set_variable(con, "until", json.loads((log / "report.json").read_text(encoding="utf-8"))["until"])
         con.execute(statement("layouts/impression_searches"))
     return table, keys
 

@@ -38,6 +38,7 @@ from data.experiment.log_config import (
 )
 from data.file_partitions import open_partitions, refuse_damaged
 from data.layouts import labels, sources
+from data.pinned_sources import pin, snapshots_of
 from data.reading import open_absent, open_table
 from data.renamed_columns import has_column, refuse_unused, renames_of
 from data.split_column import columns_for, open_untimed
@@ -77,6 +78,7 @@ def extract(logs: AnyFiles, split: Split, folder: Path, partitions: TablePartiti
     of a part's clicks contradicts the documents' dates, only some lists begin at position 0, nothing was clicked, or a
     part of the split would be empty.
     """
+    logs = pin(logs)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".extract-", dir=folder) as scratch, closing(_database(logs, Path(scratch))) as con:
         try:
@@ -94,7 +96,7 @@ def extract(logs: AnyFiles, split: Split, folder: Path, partitions: TablePartiti
                 _write(con, f"write/{name}", schema, folder / f"{name}.parquet")
             if weights_of(logs):
                 _write(con, "actions/rows", schemas.ACTIONS, folder / schemas.ACTIONS_FILE)
-            report = build_report(con, logs)
+            report = build_report(con, logs, snapshots_of(logs))
         except duckdb.OutOfMemoryException as error:
             raise InputError(
                 f"extraction needs more memory than logs.memory_limit, {logs.memory_limit}: {error}\n"
@@ -136,6 +138,7 @@ def _read(
     open_actions(con, logs)
     set_variable(con, "first_time", datetime(1970, 1, 1 if isinstance(logs, Esci | Beir) else 2))
     set_variable(con, "keep_blank", logs.blank_queries == "kept")
+    set_variable(con, "until", split.until)
     match logs:
         case Impressions():
             _describe_impressions(con, logs, names)
@@ -196,7 +199,6 @@ def _describe_impressions(con: duckdb.DuckDBPyConnection, logs: Impressions, nam
 def _narrow(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split) -> None:
     """Hide the searches that the split leaves out, and their results."""
     require_times(logs)
-    set_variable(con, "until", split.until)
     set_variable(con, "without", list(split.without))
     con.execute(statement("read/narrow"))
     if weights_of(logs):

@@ -19,14 +19,16 @@ from typing import TypedDict
 import duckdb
 
 from data.damaged import is_unreadable, unreadable_message
-from data.experiment.log_config import DatedFiles, Sql, escape_glob
+from data.experiment.log_config import DatedFiles, Source, escape_glob
 from data.file_digests import DigestCache, Stat, digest_of, stat_of
-from data.layouts import TYPES, Columns, acted_table, columns_of, sources, table_columns
+from data.layouts import TYPES, Columns, acted_table, columns_of, label_of, sources, table_columns
 from data.log_fingerprint import digest_source
+from data.pinned_sources import pin_source
 from data.reading import folder_columns_of, format_of, match_files, note_unread, open_file, share_folder_columns
 from data.renamed_columns import NO_RENAMES, Renames, refuse_missing, renames_of
 from data.sql_result import read_path
 from data.statements import file_list, identifier, literal, statement
+from data.user_columns import note_names
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 
@@ -60,7 +62,7 @@ class RawFile(Frozen):
     placed: bool  # True if folders may give columns
     path: str
     renames: Renames  # of the columns of its table
-    sql: Sql | None = None  # whose result these rows are
+    source: Source | None = None  # the SQL or the lake's snapshot that gives the rows; null: the file at path
     acted: bool = False  # True if its column `action` is read, because actions have weights
     stat: Stat | None  # when the digest was computed; None: a URL
     threads: int
@@ -84,9 +86,9 @@ def list_files(logs: DatedFiles, cache: DigestCache) -> list[RawFile]:
 
 
 def _list_table(con: duckdb.DuckDBPyConnection, logs: DatedFiles, table: str, cache: DigestCache) -> list[RawFile]:
-    path = sources(logs)[table]
-    if isinstance(path, Sql):
-        return [_sql_file(logs, table, path, cache)]
+    path = pin_source(table, sources(logs)[table])
+    if not isinstance(path, str):
+        return [_derived_file(logs, table, path, cache)]
     renames = renames_of(logs, table)
     columns = {*columns_of(logs, table), *(name.lower() for name in renames.names.values())}
     try:
@@ -117,19 +119,20 @@ def _list_table(con: duckdb.DuckDBPyConnection, logs: DatedFiles, table: str, ca
     ]
 
 
-def _sql_file(logs: DatedFiles, table: str, sql: Sql, cache: DigestCache) -> RawFile:
-    """The result of a table's SQL as one file, which is read anew when one of the files that it reads has changed."""
+def _derived_file(logs: DatedFiles, table: str, source: Source, cache: DigestCache) -> RawFile:
+    """The result of a table's SQL, or a snapshot, as one file, which is read anew when one of the files behind it has
+    changed or there is a newer snapshot."""
     return RawFile(
         layout=logs.layout,
         table=table,
-        digest=digest_source(table, sql, cache),
+        digest=digest_source(table, source, cache),
         form="parquet",
         packed="",
         places={},
         placed=False,
         renames=renames_of(logs, table),
-        path=f"the result of logs.{table}.sql",
-        sql=sql,
+        path=label_of(table, source),
+        source=source,
         stat=None,
         acted=table == acted_table(logs),
         threads=logs.threads,
@@ -164,7 +167,7 @@ def read_file(raw: RawFile, folder: Path) -> None:
         }
         with closing(duckdb.connect(config=config)) as con:
             try:
-                with read_path(raw.table, raw.sql or raw.path, raw.memory_limit, Path(scratch)) as path:
+                with read_path(raw.table, raw.source or raw.path, raw.memory_limit, Path(scratch)) as path:
                     facts = _read(con, raw, path, folder / ROWS)
             except duckdb.OutOfMemoryException as error:
                 raise InputError(
@@ -181,9 +184,9 @@ def read_file(raw: RawFile, folder: Path) -> None:
 
 
 def _has_changed(raw: RawFile) -> bool:
-    """True if the file, or one that its SQL reads, has changed since its digest was computed."""
-    if raw.sql:
-        return digest_source(raw.table, raw.sql, {}) != raw.digest
+    """True if the file, or one behind its SQL or snapshot, has changed since its digest was computed."""
+    if raw.source:
+        return digest_source(raw.table, raw.source, {}) != raw.digest
     return raw.stat is not None and (not Path(raw.path).exists() or stat_of(Path(raw.path)) != raw.stat)
 
 
@@ -232,6 +235,7 @@ def open_partitions(
     names = sorted({name for part in facts for name in part["columns"]})
     refuse_missing(table, path, required, names, renames)
     note_unread(con, table, [*required, *optional, *renames.names.values()], names)
+    note_names(con, table, renames, names)
     groups: dict[frozenset[str], list[Path]] = {}  # columns that these files have under a name that does not count
     for folder, part in zip(folders, facts, strict=True):
         groups.setdefault(_unused(renames, part["columns"], names), []).append(folder)

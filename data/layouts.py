@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from data.experiment.log_config import AnyFiles, Source, weights_of
+from data.experiment.log_config import AnyFiles, LakeSnapshot, LakeTable, Source, Sql, weights_of
 
 Kind = Literal["id", "text", "label", "time", "flag", "whole", "number", "object", "list", "type", "values"]
 Columns = dict[str, Kind]
@@ -35,7 +35,7 @@ EXPECTED: dict[Kind, str] = {
     "label": "text",
     "time": "a timestamp such as 2020-12-31 23:59:59, UTC unless it carries an offset such as +02:00, or seconds, "
     "milliseconds, microseconds or nanoseconds since 1970",
-    "flag": "true or false, 1 or 0",
+    "flag": "true or false, yes or no, 1 or 0",
     "whole": "a whole number",
     "number": "a finite number",
     "object": 'a nested record, or its JSON such as {"object": {"object_id": "d1"}}',
@@ -117,7 +117,7 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
         ),
         "events": (
             {"action_name": "text", "query_id": "id", "event_attributes": "object"},
-            {"session_id": "id"},
+            {"session_id": "id", "timestamp": "time"},
         ),
         "documents": _DOCUMENTS,
         "judgements": _JUDGEMENTS,
@@ -198,11 +198,21 @@ def sources(logs: AnyFiles) -> dict[str, Source]:
 
 
 def labels(logs: AnyFiles) -> dict[str, str]:
-    """Table → its path, or the key of its SQL, as messages name it."""
-    return {
-        table: source if isinstance(source, str) else f"the result of logs.{table}.sql"
-        for table, source in sources(logs).items()
-    }
+    """Table → its path, its snapshot in a lake, or the key of its SQL, as messages name it."""
+    return {table: label_of(table, source) for table, source in sources(logs).items()}
+
+
+def label_of(table: str, source: Source) -> str:
+    """The name of a table's source in messages."""
+    match source:
+        case str():
+            return source
+        case LakeSnapshot():
+            return source.label
+        case LakeTable():
+            return source.table
+        case Sql():
+            return f"the result of logs.{table}.sql"
 
 
 def columns_of(logs: AnyFiles, table: str) -> Columns:

@@ -10,10 +10,12 @@ import duckdb
 
 from data.csv_dialects import group_by_dialect
 from data.damaged import is_unreadable, refuse_brotli, refuse_no_records, unreadable_message
+from data.lakes import lake_kind, refuse_loose
 from data.layouts import TYPES, Columns
 from data.renamed_columns import NO_RENAMES, FileColumns, Renames, as_layout, refuse_missing
 from data.statements import file_list, identifier, literal, statement
 from data.typed_columns import column_sql, read_values, refuse_nested
+from data.user_columns import note_names
 from ebr_core.errors import InputError
 
 _READERS = {
@@ -38,12 +40,16 @@ def match_files(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[s
         return [path]
     try:
         if Path(path).is_file():
+            refuse_loose(table, [path])
             return [path]
+        if kind := lake_kind(path):
+            raise InputError(f"{table}: {path} is a table of {kind.capitalize()}, which is read under logs alone")
         if Path(path).is_dir():
             raise InputError(f"{table}: {path} is a folder. Name its files, for example {path.rstrip('/')}/*.parquet")
         files = [row[0] for row in con.execute(statement("read/glob"), [path]).fetchall()]
         if irregular := [file for file in files if not Path(file).is_file()]:
             raise InputError(f"{table}: {irregular[0]} is not a file but a pipe, a device or a broken link. Name files")
+        refuse_loose(table, files)
     except OSError as error:
         raise InputError(f"{table}: {path!r} is not a path that can be read ({error}). Correct it") from error
     if not files:
@@ -82,6 +88,7 @@ def open_table(
             refuse_no_records(table, path, names, next(iter(required)))
         refuse_missing(table, path, required, names, renames)
         note_unread(con, table, [*columns, *renames.names.values()], names)
+        note_names(con, table, renames, names)
         columns_of_groups = [as_layout(renames, file_columns, names, form) for file_columns in columns_of_groups]
         selects = [
             _select(con, table, path, form, group, columns, _with_json_keys(form, file_columns, optional), options)

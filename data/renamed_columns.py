@@ -129,7 +129,8 @@ def refuse_unused(logs: AnyFiles, names: Mapping[str, Collection[str]]) -> None:
 
 
 def column_problems(logs: AnyFiles) -> list[str]:
-    """The keys of `columns` that are neither columns nor tables of the layout, or tables that the logs do not have."""
+    """The keys of `columns` that are neither columns nor tables of the layout, or tables that the logs do not have; and
+    the names that are given for several columns of a table."""
     tables = tables_of(logs)
     known = list(dict.fromkeys(column for table in tables for column in columns_of(logs, table)))
     problems = []
@@ -143,7 +144,24 @@ def column_problems(logs: AnyFiles) -> list[str]:
             columns = list(columns_of(logs, key))
             for column, own in name.items():
                 problems += _unknown(f"logs.columns.{key}.{column}", column, own, columns)
-    return problems
+    return problems + _given_twice(logs)
+
+
+def _given_twice(logs: AnyFiles) -> list[str]:
+    """Names that stand for several columns of a table: nearly always a slip, and a copy by SQL says what is meant."""
+    problems: dict[str, None] = {}
+    for table in (table for table in tables_of(logs) if getattr(logs, table) is not None):
+        columns: dict[str, list[str]] = {}
+        for column, name in renames_of(logs, table).names.items():
+            columns.setdefault(name.lower(), []).append(column)
+        for name, several in columns.items():
+            if len(several) > 1:
+                copied = f'{{sql: "SELECT *, {name} AS {several[1]} FROM …"}}'
+                problem = (
+                    f"logs.columns: {name!r} stands for {' and '.join(several)} of {table}; a column is read as one"
+                )
+                problems[f"{problem}. If both are meant, copy it: {copied}"] = None
+    return list(problems)
 
 
 def _unknown(key_path: str, column: str, name: str, known: list[str]) -> list[str]:

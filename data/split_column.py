@@ -11,6 +11,7 @@ from ebr_core.errors import InputError
 
 TIMES = ("searches", "searched_at")  # the table and the column of times
 PARTS = ("train", "validation", "test")
+_MOST_LISTED = 10  # values that a message lists
 
 
 def columns_for(logs: AnyFiles, split: Split) -> dict[str, tuple[Columns, Columns]]:
@@ -64,7 +65,9 @@ def _refuse_other_parts(con: duckdb.DuckDBPyConnection, logs: Tables, column: st
     path = labels(logs)["searches"]
     parts = dict(con.execute(statement("read/parts")).fetchall())
     if unknown := [part for part in parts if part not in PARTS]:
-        got = ", ".join(f"{'nothing' if part is None else repr(part)} in {parts[part]:,} rows" for part in unknown)
+        listed = unknown[:_MOST_LISTED]
+        got = ", ".join(f"{'nothing' if part is None else repr(part)} in {parts[part]:,} rows" for part in listed)
+        got += f" and {len(unknown) - len(listed):,} other values" if len(unknown) > len(listed) else ""
         raise InputError(f"searches: {path}: column {column!r}, the split, holds {got}. Expected {', '.join(PARTS)}")
     if missing := [part for part in PARTS if part not in parts]:
         raise InputError(

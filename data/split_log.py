@@ -6,6 +6,7 @@ import duckdb
 
 from data.experiment.log_config import AnyFiles, Beir, DatedFiles, Esci, Split
 from data.statements import set_variable, single_row, statement
+from data.user_columns import in_user_words
 from ebr_core.errors import InputError
 
 _LEAST_CONTRADICTIONS = 10  # clicks; fewer say nothing about the dates
@@ -83,10 +84,11 @@ def _refuse_contradictions(con: duckdb.DuckDBPyConnection, logs: DatedFiles) -> 
     documents existed in its period, or ten clicks and more than max_dropped of its clicks contradict the dates."""
     con.execute(statement("split/alive"))
     parts = con.execute(statement("split/contradictions")).fetchall()
+    dates = in_user_words(con, logs.layout, "documents", "created_at and removed_at")
     for part, clicks, alive, _, _ in parts:
         if not alive:
             raise InputError(
-                f"documents: there are {clicks:,} clicks in {part}, but by created_at and removed_at none of their "
+                f"documents: there are {clicks:,} clicks in {part}, but by {dates} none of their "
                 "documents existed in that period. Correct the dates, or leave the columns out: a document without "
                 "dates always exists"
             )
@@ -97,7 +99,7 @@ def _refuse_contradictions(con: duckdb.DuckDBPyConnection, logs: DatedFiles) -> 
         created, removed, searched = (example[name] for name in ("created_at", "removed_at", "searched_at"))
         date = f"created {created}" if created and created > searched else f"removed {removed}"
         raise InputError(
-            "documents: clicks are on documents that did not exist then by created_at and removed_at: "
+            f"documents: clicks are on documents that did not exist then by {dates}: "
             f"{counts}; more than logs.max_dropped = {logs.max_dropped:g} of a part. {example['document']} was {date} "
             f"and clicked in a search of {searched} (UTC). Correct the dates (is one of them the time of the last "
             "indexing?), or leave the columns out: a document without dates always exists"

@@ -9,7 +9,10 @@ from pathlib import Path
 import duckdb
 
 from data.damaged import refuse_brotli, unreadable_message
-from data.experiment.log_config import Source, Sql, escape_glob
+from data.experiment.log_config import LakeSnapshot, LakeTable, PinnedSql, Source, Sql, escape_glob
+from data.lakes import write_snapshot
+from data.layouts import label_of
+from data.pinned_sources import pin_source
 from data.reading import match_files
 from data.sql_source import ParsedSql, canonical, over_files, parse_sql
 from data.statements import identifier, literal, statement
@@ -19,7 +22,10 @@ _TOO_WIDE = ("HUGEINT", "UHUGEINT")  # Parquet would hold them as floats
 
 
 def files_of_sql(con: duckdb.DuckDBPyConnection, table: str, sql: Sql) -> dict[str, list[str]]:
-    """Path of the statement → the files that it matches. Raises InputError if there is none, or the SQL is refused."""
+    """Path of the statement → the files that it matches, without tables of a lake.
+
+    Raises InputError if there is none, or the SQL is refused.
+    """
     return _match(con, table, parse_sql(con, table, sql))
 
 
@@ -36,7 +42,7 @@ def write_result(table: str, sql: Sql, memory_limit: str, folder: Path) -> Path:
     """
     with closing(duckdb.connect()) as finder:
         parsed = parse_sql(finder, table, sql)
-        files = _match(finder, table, parsed)
+        files = _match(finder, table, parsed) | _write_lakes(table, sql, parsed, folder)
         query = over_files(finder, parsed, files)
         for use in parsed.uses:
             if use.is_parquet:
@@ -63,7 +69,19 @@ def write_result(table: str, sql: Sql, memory_limit: str, folder: Path) -> Path:
 
 
 def _match(con: duckdb.DuckDBPyConnection, table: str, parsed: ParsedSql) -> dict[str, list[str]]:
-    return {path: match_files(con, f"logs.{table}.sql", path) for path in parsed.paths}
+    return {path: match_files(con, f"logs.{table}.sql", path) for path in parsed.paths if path not in parsed.lakes}
+
+
+def _write_lakes(table: str, sql: Sql, parsed: ParsedSql, folder: Path) -> dict[str, list[str]]:
+    """Path of the statement → the file with the rows of that lake table's snapshot, written into folder."""
+    pinned = pin_source(table, sql)
+    written: dict[str, list[str]] = {}
+    for number, path in enumerate(parsed.lakes):
+        assert isinstance(pinned, PinnedSql)  # the statement has tables of a lake
+        out = folder / f"{table}-lake-{number}.parquet"
+        write_snapshot(f"logs.{table}.sql", pinned.lakes[path], out)
+        written[path] = [str(out)]
+    return written
 
 
 def _fence(con: duckdb.DuckDBPyConnection, files: list[str], folder: Path, remote: bool) -> None:
@@ -93,15 +111,23 @@ def _explained(table: str, memory_limit: str) -> Iterator[None]:
 
 @contextmanager
 def read_path(table: str, source: Source, memory_limit: str, folder: Path) -> Iterator[str]:
-    """The path of a table's rows: as written, or of the result of its SQL, which is written into folder.
+    """The path of a table's rows: as written, or of the rows of its SQL or lake table, which are written into folder.
 
-    An InputError of the block names the SQL in place of the file that holds the result.
+    An InputError of the block names the source in place of the file that holds the rows.
     """
-    if isinstance(source, str):
-        yield source
-        return
-    result = str(write_result(table, source, memory_limit, folder))
+    pinned = pin_source(table, source)
+    match pinned:
+        case str():
+            yield pinned
+            return
+        case Sql():
+            rows = write_result(table, pinned, memory_limit, folder)
+        case LakeSnapshot():
+            rows = folder / f"{table}.parquet"
+            write_snapshot(table, pinned, rows)
+        case LakeTable():
+            raise AssertionError("pin_source leaves none")
     try:
-        yield result
+        yield str(rows)
     except InputError as error:
-        raise InputError(str(error).replace(result, f"the result of logs.{table}.sql")) from error
+        raise InputError(str(error).replace(str(rows), label_of(table, pinned))) from error

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from data.experiment.log_config import Sql, escape_glob
+from data.lakes import lake_kind
 from data.statements import statement
 from ebr_core.errors import InputError
 
@@ -27,6 +28,7 @@ _FILE_FUNCTIONS = _PARQUET_FUNCTIONS | {
     *("read_csv", "read_csv_auto", "read_text", "read_blob", "read_ndjson", "read_ndjson_auto", "read_ndjson_objects"),
     *("read_json", "read_json_auto", "read_json_objects", "read_json_objects_auto"),
 }
+_LAKE_FUNCTIONS = {"delta_scan": "delta", "iceberg_scan": "iceberg"}
 _OTHER_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree"}
 # SQL's own words for the time at which the statement runs; duckdb_functions() has the rest.
 _CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
@@ -38,6 +40,7 @@ class FileUse(NamedTuple):
     node: Node  # of the tree
     paths: tuple[str, ...]  # absolute, or URLs; each may be a glob
     is_parquet: bool
+    is_lake: bool = False  # its only path is a Delta or Iceberg table
 
 
 class ParsedSql(NamedTuple):
@@ -50,6 +53,11 @@ class ParsedSql(NamedTuple):
     def paths(self) -> list[str]:
         """All paths of the statement, in order, without repeats."""
         return list(dict.fromkeys(path for use in self.uses for path in use.paths))
+
+    @property
+    def lakes(self) -> list[str]:
+        """The paths that are tables of a lake."""
+        return list(dict.fromkeys(path for use in self.uses if use.is_lake for path in use.paths))
 
     @property
     def is_remote(self) -> bool:
@@ -150,6 +158,8 @@ def _file_use(where: str, node: Node, named: set[str], start: Path) -> FileUse |
             if name.lower() in named:
                 return None
             reader = _reader(name)
+            if len(node["qualified_name"]["path"]) == 1 and lake_kind(_absolute(name, start)):
+                return FileUse(node, (_absolute(name, start),), True, is_lake=True)
             if reader is None or len(node["qualified_name"]["path"]) > 1:
                 raise InputError(
                     f"{where}: there is no table {name!r}. Name files in quotes, as in FROM 'logs/*.parquet'; they end "
@@ -166,8 +176,10 @@ def _function_use(where: str, node: Node, start: Path) -> FileUse | None:
     function = node["function"]["function_name"].lower()
     if function in _OTHER_FUNCTIONS:
         return None
+    if function in _LAKE_FUNCTIONS:
+        return _lake_use(where, node, start)
     if function not in _FILE_FUNCTIONS:
-        allowed = ", ".join(sorted(_FILE_FUNCTIONS | _OTHER_FUNCTIONS))
+        allowed = ", ".join(sorted(_FILE_FUNCTIONS | _OTHER_FUNCTIONS | _LAKE_FUNCTIONS.keys()))
         raise InputError(f"{where}: the function {function} cannot be used in FROM; allowed: {allowed}")
     arguments = node["function"]["arguments"]
     paths = _constants(arguments[0]["expression"]) if arguments else None
@@ -177,6 +189,18 @@ def _function_use(where: str, node: Node, start: Path) -> FileUse | None:
             "are known before they are read"
         )
     return FileUse(node, tuple(_absolute(path, start) for path in paths), function in _PARQUET_FUNCTIONS)
+
+
+def _lake_use(where: str, node: Node, start: Path) -> FileUse:
+    """The table of a lake that a function reads."""
+    function, arguments = node["function"]["function_name"].lower(), node["function"]["arguments"]
+    paths = _constants(arguments[0]["expression"]) if arguments else None
+    if paths is None or len(paths) != 1 or len(arguments) > 1:
+        raise InputError(f"{where}: {function} takes the folder of one table in quotes, and nothing else")
+    path, kind = _absolute(paths[0], start), _LAKE_FUNCTIONS[function]
+    if lake_kind(path) != kind:
+        raise InputError(f"{where}: {path} is not the folder of a {kind.capitalize()} table. Correct it")
+    return FileUse(node, (path,), True, is_lake=True)
 
 
 def _constants(expression: Node) -> list[str] | None:
@@ -210,9 +234,11 @@ def _set_files(con: duckdb.DuckDBPyConnection, node: Node, files: list[str]) -> 
         constant["expression"]["literal"]["text"] = file
     if node["type"] == "TABLE_FUNCTION":
         node["function"]["arguments"][0] = argument
+        if node["function"]["function_name"].lower() in _LAKE_FUNCTIONS:
+            node["function"] |= {"function_name": "read_parquet", "qualified_name": {"path": ["read_parquet"]}}
         return
     name = node["table_name"]
-    reader = _reader(name)
+    reader = _reader(name) or "read_parquet"
     made["function"] |= {"function_name": reader, "qualified_name": {"path": [reader]}}
     alias = node["alias"] or ("" if set(name) & set("*?[") else Path(name).name.split(".")[0])
     made |= {"alias": alias, "column_name_alias": node["column_name_alias"]}

@@ -6,6 +6,7 @@ import duckdb
 
 from data.layouts import EXPECTED, TYPES, Kind
 from data.statements import identifier, statement
+from data.user_columns import shown_name
 from ebr_core.errors import InputError
 
 _WHOLE = (
@@ -110,7 +111,9 @@ def column_sql(
     row = con.execute(statement("read/check", checks=checks, odd="", reader=reader)).fetchone()
     if row is not None and row[1] == [None]:  # a column without values may have any type
         return f"CAST(NULL AS {TYPES[kind]})"
-    raise InputError(f"{table}: {path}: column {column!r} is of type {type_}. Expected {EXPECTED[kind]}")
+    raise InputError(
+        f"{table}: {path}: column {shown_name(column, name)} is of type {type_}. Expected {EXPECTED[kind]}"
+    )
 
 
 def read_values(
@@ -141,10 +144,12 @@ def read_values(
 
 
 def _refuse_unread(table: str, path: str, columns: dict[str, tuple[Kind, str, str]], unread: list[list[str]]) -> None:
-    for (column, (kind, _, _)), examples in zip(columns.items(), unread, strict=True):
+    for (column, (kind, name, _)), examples in zip(columns.items(), unread, strict=True):
         if examples:
             got = ", ".join(repr(example) for example in examples)
-            raise InputError(f"{table}: {path}: column {column!r} holds {got}. Expected {EXPECTED[kind]}")
+            raise InputError(
+                f"{table}: {path}: column {shown_name(column, name)} holds {got}. Expected {EXPECTED[kind]}"
+            )
 
 
 def _count_nulls(
@@ -185,8 +190,9 @@ def refuse_nested(
         return
     checks = ", ".join(f"nested({identifier(name)}, {_SINGLE[kind]})" for kind, name in suspected.values())
     examples = con.execute(statement("read/looks", checks=checks, reader=readers[1])).fetchone()
-    for (column, (kind, _)), example in zip(suspected.items(), examples[0] if examples else (), strict=True):
+    for (column, (kind, name)), example in zip(suspected.items(), examples[0] if examples else (), strict=True):
         if example is not None:
             raise InputError(
-                f"{table}: {path}: column {column!r} holds {example}, a record or a list. Expected {EXPECTED[kind]}"
+                f"{table}: {path}: column {shown_name(column, name)} holds {example}, a record or a list. Expected "
+                f"{EXPECTED[kind]}"
             )

@@ -13,6 +13,7 @@ from prefect.states import Failed
 
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment
+from data.experiment.log_config import Simulated
 from data.extract import require_times
 from ebr_core.errors import InputError
 from ebr_core.measure.promotion import promote
@@ -71,7 +72,7 @@ def retrain(
     with exclusive(name):
         choose_arm(name, spec, read_nights(name))  # before anything starts
         world = world_log(spec)
-        parts, days = read_partitions(name, spec, world, day or last)
+        spec, parts, days = read_partitions(name, spec, world, day or last)
         selection = choose_days(days, day, first, last)
         nights = run_nights(NightPlan(name, spec, world, selection[0], days, parts, accept), selection)
     return conclude_nights(nights)
@@ -85,15 +86,17 @@ def conclude_nights(nights: list[Night]) -> list[Night] | State[list[Night]]:
 
 def read_partitions(
     name: str, spec: Experiment, world: SimulatedLog | None, day: date | None
-) -> tuple[dict[str, list[Partition]], list[date]]:
-    """(growing table → the partitions of its files, the days of the logs in order).
+) -> tuple[Experiment, dict[str, list[Partition]], list[date]]:
+    """(the experiment with its lake tables as they are now, growing table → the partitions of its files, the days of
+    the logs in order).
 
     If the logs cannot be read, this is recorded as the failure of the night of `day`, and the InputError is raised.
     """
-    files = require_times(files_of(spec.logs, world))
     try:
+        files = require_times(files_of(spec.logs, world))
         parts = partitions_of(files)
-        return parts, list(days_of(files, parts))
+        pinned = spec if isinstance(spec.logs, Simulated) else spec.model_copy(update={"logs": files})
+        return pinned, parts, list(days_of(files, parts))
     except InputError as error:
         record_unread_logs(name, spec, day, error)
         raise

@@ -19,8 +19,9 @@ from ebr_core.errors import InputError
 from ebr_core.search.condition_masks import SearchedDocuments, check_columns, unknown_values
 from ebr_core.search.conditions import ATTRIBUTES, Condition, columns_named, parse, reads_place
 from ebr_core.text.terms import index_terms
-from ebr_core.towers.feature_config import SIDES as FEATURE_SIDES
-from ebr_core.towers.feature_config import Location, Side
+from ebr_core.towers.column_config import SIDES as FEATURE_SIDES
+from ebr_core.towers.column_config import Side
+from ebr_core.towers.feature_config import Location
 from flows.submit import result, submit
 from tasks.feature_stages import EXTRACTED_COLUMNS
 from tasks.kinds import Log, OwnColumns, Places

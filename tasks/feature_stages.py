@@ -20,9 +20,9 @@ from ebr_core.text.ngram_bags import Bags, take, with_queries
 from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.column_config import SIDES, Side
+from ebr_core.towers.column_values import ColumnData
 from ebr_core.towers.feature_config import Features, Graph, Location, Numbers, Values
 from ebr_core.towers.fitted_features import (
-    ColumnData,
     FittedFeatures,
     FittedValues,
     fit_group,
@@ -32,6 +32,7 @@ from ebr_core.towers.fitted_features import (
     text_bags,
 )
 from ebr_core.towers.graph_vectors import check_graph
+from ebr_core.towers.group_places import describe_unknown
 from ebr_core.towers.history_config import History
 from ebr_core.towers.tower_config import TowerConfig
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, bag_group, with_views
@@ -170,6 +171,18 @@ def check_features(log: Log, features: Features, columns: ExtraColumns | None) -
         matrix, _, searchers = read_graph(log, graph)
         check_graph(matrix, searchers)
     _fit_groups(log, features, {side: read_columns(log, features, side, columns) for side in SIDES})
+
+
+def describe_group_places(log: Log, features: Features, columns: ExtraColumns | None) -> list[str]:
+    """A sentence for what of each group of kind location is no known place. Raises InputError as `check_features`."""
+    groups = {name: group for name, group in features.groups.items() if isinstance(group, Location)}
+    return [
+        sentence
+        for side in SIDES
+        for data in ([read_columns(log, features, side, columns)] if groups else [])
+        for name, group in groups.items()
+        for sentence in describe_unknown(name, group, side, data)
+    ]
 
 
 def named_columns(features: Features, side: Side) -> list[str]:

@@ -17,8 +17,8 @@ from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.scratch import Scratch
 from ebr_core.text.ngram_bags import Bags
-from ebr_core.towers.column_values import listed_values
-from ebr_core.towers.fitted_features import DOCUMENTS, ColumnData, FittedFeatures, FittedValues
+from ebr_core.towers.column_values import ColumnData, listed_values
+from ebr_core.towers.fitted_features import DOCUMENTS, FittedFeatures, FittedValues
 from ebr_core.towers.history_bags import Clicks, Moments, click_bags, list_bags, own_bags
 from ebr_core.towers.history_config import History
 from tasks.kinds import ExtraColumns, FeatureSet, Log

@@ -12,6 +12,7 @@ from data.extract import extract as extract_logs
 from data.file_digests import DigestCache, extend_digest_cache, read_digest_cache
 from data.layouts import labels, sources
 from data.log_fingerprint import fingerprint
+from data.pinned_sources import pin
 from data.schemas import ACTIONS_FILE
 from data.world.simulate import simulate
 from data.world.world_config import World
@@ -25,9 +26,10 @@ ReadLogs = AnyFiles
 
 
 def files_of(logs: ReadLogs | Simulated, world: SimulatedLog | None) -> ReadLogs:
-    """The files of the tables: the user's, or those that the simulated world wrote."""
+    """The files of the tables: the user's, with their lake tables as they are now, or those that the simulated world
+    wrote."""
     if not isinstance(logs, Simulated):
-        return logs
+        return pin(logs)
     assert world is not None, "a simulated log needs a world that was simulated"
     return logs.tables(world.folder)
 

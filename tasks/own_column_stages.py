@@ -16,7 +16,7 @@ from ebr_core.arrays import Float64, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.towers.city_names import locate_cities
-from ebr_core.towers.feature_config import SIDES, Side
+from ebr_core.towers.column_config import SIDES, Side
 from tasks.artifacts import stage
 from tasks.feature_stages import EXTRACTED_COLUMNS
 from tasks.kinds import Log, OwnColumns, Places

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from ebr_core.arrays import Int32
 from ebr_core.frozen import Frozen
 from ebr_core.measure.value_slices import ValueSlices, slice_distances, slice_values
-from ebr_core.towers.feature_config import Side
+from ebr_core.towers.column_config import Side
 from ebr_core.towers.location_cells import distance_km
 from tasks.artifacts import stage
 from tasks.kinds import EvalSet, Log, OwnColumns, OwnSlices, Places

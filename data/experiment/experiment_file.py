@@ -11,9 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 from data.experiment.experiment_problems import name_problems, settings_problems
 from data.experiment.experiment_spec import BM25, AnyLogs, Comparison, Experiment
 from data.experiment.file_errors import explain_errors
-from data.experiment.log_config import Simulated, Source
+from data.experiment.log_config import LakeTable, Simulated, Source, Sql
 from data.layouts import sources
 from ebr_core.errors import InputError
+
+_SQLITE = "sqlite:///"
 
 
 class _NoRepeats(yaml.SafeLoader):
@@ -108,10 +110,18 @@ def _resolve(logs: AnyLogs, start: Path) -> AnyLogs:
 
 
 def _full_source(source: Source, start: Path) -> Source:
-    """A path made absolute; the folder of SQL made absolute."""
-    if isinstance(source, str):
-        return _full_path(source, start)
-    return source.model_copy(update={"folder": _full_path(source.folder, start)})
+    """A path made absolute; so are the folder of SQL, and the folder or the catalog's file of a lake table."""
+    match source:
+        case str():
+            return _full_path(source, start)
+        case Sql():
+            return source.model_copy(update={"folder": _full_path(source.folder, start)})
+        case LakeTable(catalog=None):
+            return source.model_copy(update={"table": _full_path(source.table, start)})
+        case LakeTable(catalog=str(address)) if address.startswith(_SQLITE):
+            return source.model_copy(update={"catalog": _SQLITE + _full_path(address.removeprefix(_SQLITE), start)})
+        case _:
+            return source
 
 
 def _full_path(path: str, start: Path) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from data.experiment.union_errors import EXPECTED, merge_unions
+
 _LONGEST_VALUE = 200
 _DEEPEST = 5  # levels of a file
 KeyPath = tuple[int | str, ...]
@@ -19,7 +21,8 @@ def explain_errors(error: ValidationError, content: dict[str, Any], schema: dict
 
     schema: the JSON schema that the content should follow.
     """
-    lines = [_explain(problem, content, schema) for problem in _without_echoes(error.errors())]
+    problems = merge_unions(_without_echoes(error.errors()), content)
+    lines = [_explain(problem, content, schema) for problem in problems]
     return list(dict.fromkeys(lines))
 
 
@@ -33,10 +36,7 @@ def _without_echoes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
 _SHAPES = {
     "model_type": "expected keys and values, as in {key: value}",
     "model_attributes_type": "expected keys and values, as in {key: value}",
-    "dict_type": "expected keys and values, as in {key: value}",
-    "tuple_type": "expected a list, as in [1, 2]",
-    "string_type": "expected text",
-}
+} | {kind: f"expected {text}" for kind, text in EXPECTED.items()}
 
 
 def _explain(problem: ErrorDetails, content: dict[str, Any], schema: dict[str, Any]) -> str:
@@ -180,7 +180,10 @@ def _mapping(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, str]:
 
 def _deref(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
     references = [part for part in node.get("anyOf", []) if "$ref" in part]
-    if len(references) == 1:  # a value, or the keys that stand for it
+    if len(references) > 1:  # several kinds of keys that stand for a value
+        properties = [_deref(schema, part).get("properties", {}) for part in references]
+        return {"properties": {key: value for keys in properties for key, value in keys.items()}}
+    if references:  # a value, or the keys that stand for it
         node = references[0]
     return schema["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
 

@@ -1,7 +1,7 @@
 """The `logs` and `split` sections of an experiment file: the location of the logs, and their split.
 
-Paths may be files, globs or URLs that DuckDB can read (Parquet, CSV, NDJSON). Relative paths start from the folder of
-the experiment file.
+Paths may be files, globs or URLs that DuckDB can read (Parquet, CSV, NDJSON), or folders of Delta and Iceberg tables.
+Relative paths start from the folder of the experiment file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from data.experiment.action_weights import ActionWeight, refuse_names
 from data.world.world_config import World
@@ -48,16 +49,59 @@ class Sql(Frozen):
         return sql
 
 
-def _path_or_sql(value: object) -> object:
-    """The value, its keys read as SQL. Raises ValueError if it is neither text nor keys and values."""
-    if isinstance(value, str | Sql) or value is None:
+class LakeTable(Frozen):
+    """A Delta or Iceberg table, in place of a path; a path to its folder means the same."""
+
+    table: str = Field(min_length=1, description="its folder; with a catalog its name there, as in db.results")
+    catalog: str | None = Field(
+        None, description="of Iceberg: its address, as in sqlite:///lake/catalog.db, or its name in .pyiceberg.yaml"
+    )
+    snapshot: int | None = Field(
+        None, description="the version (Delta) or the snapshot's id (Iceberg); default: the newest when a run begins"
+    )
+
+    @field_validator("catalog")
+    @classmethod
+    def _no_secret(cls, catalog: str | None) -> str | None:
+        refuse_secret(catalog, "configure the catalog in .pyiceberg.yaml, and write its name")
+        return catalog
+
+
+class LakeSnapshot(Frozen):
+    """A table of a lake as it is in one snapshot, which a run chooses when it begins."""
+
+    kind: Literal["delta", "iceberg"]
+    name: str  # as the user wrote it, for messages
+    place: str  # the folder of a Delta table, the metadata file of an Iceberg table
+    snapshot: int | None  # null: an Iceberg table to which nothing was written yet
+
+    @property
+    def label(self) -> str:
+        """The table and its snapshot, for messages and reports."""
+        snapshot = f"version {self.snapshot}" if self.kind == "delta" else f"snapshot {self.snapshot}"
+        return f"{self.name} ({self.kind.capitalize()}, {snapshot})"
+
+
+class PinnedSql(Sql):
+    """SQL with the snapshots of the lake tables that it reads."""
+
+    lakes: dict[str, LakeSnapshot]  # by absolute path
+
+
+def _path_or_keys(value: object) -> object:
+    """The value, its keys read as SQL or as a table of a lake. Raises ValueError for anything else."""
+    if isinstance(value, str | Sql | LakeTable | LakeSnapshot) or value is None:
         return value
     if isinstance(value, dict):
-        return Sql.model_validate(value)
-    raise ValueError(f"got {value!r}; expected a path, or {{sql: SELECT …}}")
+        main, model = ("table", LakeTable) if "table" in value else ("sql", Sql)
+        if main in value and (unknown := [str(key) for key in value if key not in model.model_fields]):
+            others = ", ".join(key for key in model.model_fields if key != main)
+            raise ValueError(f"unknown key {unknown[0]!r}; allowed beside {main}: {others}")
+        return model.model_validate(value)
+    raise ValueError(f"got {value!r}; expected a path, {{sql: SELECT …}}, or {{table: …}}")
 
 
-Source = Annotated[str | Sql, BeforeValidator(_path_or_sql)]
+Source = Annotated[str | Sql | LakeTable | SkipJsonSchema[LakeSnapshot], BeforeValidator(_path_or_keys)]
 
 
 class _Reading(Frozen):
@@ -248,7 +292,8 @@ class Split(Frozen):
     )
     train_share: float = Field(1, gt=0, le=1, description="share of the training sessions to keep, for `ebr audit`")
     until: datetime | None = Field(
-        None, description="UTC; searches from this time on are not read, as if the log ended then"
+        None,
+        description="UTC; searches, their late rows and late events are not read from then on, as if the log ended",
     )
     without: tuple[date, ...] = Field((), description="days (UTC) whose searches are not read")
 

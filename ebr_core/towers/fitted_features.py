@@ -8,19 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ebr_core.arrays import Float32, Float64, Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.text.ngram_bags import Bags, apply_idf, fit_vocabulary, keep_known, rarity_of, split_rows
 from ebr_core.text.ngram_hashing import hash_texts
-from ebr_core.towers.city_names import locate_cities
 from ebr_core.towers.column_config import SIDES, Side
-from ebr_core.towers.column_values import flatten, flatten_numbers, known_ids
+from ebr_core.towers.column_values import ColumnData, flatten, known_ids
 from ebr_core.towers.feature_config import ColumnGroup, Features, Location, Numbers, TextFeatures, Values
+from ebr_core.towers.group_places import places_of
 from ebr_core.towers.location_cells import location_cells
 
 IDENTIFIER = 0.5  # share of distinct values above which a column is taken for an identifier
 
-ColumnData = dict[str, pa.Array]  # column → values: texts, lists of texts, or numbers
 # A column's meaning → its values, or its bucket edges; for a location, CELLS → the keys of the known cells; for a
 # history, DOCUMENTS → the identities of the known documents.
 FittedValues = dict[str, list[str]] | dict[str, list[float]]
@@ -192,37 +191,3 @@ def _cell_bags(name: str, group: Location, side: Side, data: ColumnData, known_c
     ids = np.minimum(np.searchsorted(cells, keys), len(cells) - 1)
     inside = (cells[ids] == keys) & (shares > 0) & known[:, None]
     return Bags(np.concatenate([[0], np.cumsum(inside.sum(1))]), ids[inside].astype(np.int32), shares[inside])
-
-
-def places_of(name: str, group: Location, side: Side, data: ColumnData) -> tuple[Float64, Float64]:
-    """(latitude (n,), longitude (n,)) in degrees, NaN where the place is unknown: a column is empty, the city is not
-    among those of GeoNames, or both numbers are 0, which logs write for an unknown place.
-
-    Raises InputError for a latitude or longitude that no place has.
-    """
-    first, second = (data[column.column] for column in group.columns(side))
-    if group.names:
-        return locate_cities(_first_texts(first), _first_texts(second))
-    wheres = [f"groups.{name}: {side}.{column.column}" for column in group.columns(side)]
-    latitude, longitude = (
-        _degrees(column, where, most) for column, where, most in zip((first, second), wheres, (90, 180), strict=True)
-    )
-    unknown = np.isnan(latitude) | np.isnan(longitude) | ((latitude == 0) & (longitude == 0))
-    return np.where(unknown, np.nan, latitude), np.where(unknown, np.nan, longitude)
-
-
-def _degrees(column: pa.Array, where: str, most: int) -> Float64:
-    """(n,) the numbers of a column, NaN where it has none. Raises InputError for one outside ± most."""
-    numbers = np.full(len(column), np.nan)
-    values, rows = flatten_numbers(column, where)
-    numbers[rows] = values.to_numpy(zero_copy_only=False)
-    outside = np.abs(numbers) > most
-    if outside.any():
-        raise InputError(f"{where} holds {numbers[outside][0]:g}; expected degrees from -{most} to {most}")
-    return numbers
-
-
-def _first_texts(column: pa.Array) -> list[str | None]:
-    """(n,) the first value of each row of a column of texts or of lists of them."""
-    values = (value[0] if isinstance(value, list) and value else value for value in column.to_pylist())
-    return [value if isinstance(value, str) else None for value in values]

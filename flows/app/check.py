@@ -19,7 +19,7 @@ from ebr_core.towers.column_config import Side
 from flows.sources import world_log
 from flows.submit import submit
 from flows.used_columns import LogColumns, named_columns, read_used_columns, unmatched_values
-from tasks.feature_stages import check_features, extract_columns, needs_columns
+from tasks.feature_stages import check_features, describe_group_places, extract_columns, needs_columns
 from tasks.imported_ratings import imported_files
 from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
@@ -84,6 +84,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
     used, place_lines, used_refusals = _used_columns(spec, log, logs, report)
+    lines += [f"  {sentence}." for sentence in _unknown_places(spec, [*spec.arms.keys() - reasons], log, logs)]
     lines += place_lines
     if unused := _unused_columns(spec, report, used):
         lines.append(f"  columns that nothing reads, and groups, slices and conditions can: {'; '.join(unused)}.")
@@ -203,6 +204,15 @@ def _missing_features(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> 
     except InputError as error:
         return str(error).rstrip(".")
     return None
+
+
+def _unknown_places(spec: Experiment, arms: list[str], log: Log, logs: ReadLogs) -> list[str]:
+    """What of the columns of places is no known place, each sentence once. arms: those whose features can be read."""
+    sentences = []
+    for reads in dict.fromkeys(spec.arms[name].features for name in sorted(arms)):
+        columns = submit(extract_columns, (), logs, log, contents_of(logs), reads) if needs_columns(reads) else None
+        sentences += describe_group_places(log, reads, columns)
+    return list(dict.fromkeys(sentences))
 
 
 def _missing_ratings(spec: Experiment, name: str) -> str | None:

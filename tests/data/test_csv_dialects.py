@@ -64,6 +64,50 @@ def test_lines_that_end_in_two_ways_are_read_without_quotes_and_refused_with_the
         titles(tmp_path, mixed.replace("a\n", '"a, b"\n'))
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_lines_may_begin_to_end_otherwise_at_any_line(tmp_path: Path, late: bool) -> None:
+    head, tail = PLAIN.format("a", "b", "c").replace("\n", "\r\n"), MANY if late else "x,y\n"
+    assert titles(tmp_path, head + tail)[:3] == ["a", "b", "c"]
+    with pytest.raises(InputError, match=r"documents.csv cannot be read: the line 'odd' has 1 fields, .* has 2\."):
+        titles(tmp_path, head + "odd\n" + tail)
+    with pytest.raises(InputError, match=r"the line 'o,d,d' has 3 fields"):
+        titles(tmp_path, head + "o,d,d\n" + tail)
+
+
+QUOTED = 'document_id,title,body\nd1,One,"a, b"\n'  # so that quotes are no text
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("lines", "where"),
+    [
+        ('d2,"Salt,x\nd3,Pepper,y\nd4,Tube 12",z\n', "lines 3 to 5 are"),
+        ('d2,"Salt,x\nd3,Tube 12",y\n', "lines 3 to 4 are"),
+        ('d2,Salt,"x\nd3,Pepper,y\nd4,Tube,12"\n', "lines 3 to 5 are"),
+        ('"d2,Salt,x\nd3,Pepper,y\nd4",Tube,z\n', "lines 3 to 5 are"),
+        ('d2,"Sa""lt,x\n\nd3,Pepper,y\nd4,Tube 12",z\n', "lines 3 to 6 are"),
+    ],
+)
+def test_a_field_that_swallows_rows_is_refused(tmp_path: Path, lines: str, where: str, ends: str) -> None:
+    text = (QUOTED + lines + "d9,Nine,n\n").replace("\n", ends)
+    with pytest.raises(InputError, match=rf"documents: .*documents.csv cannot be read: {where} one field in quotes"):
+        titles(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "first\nsecond",
+        "first\n\nsecond, with one comma",
+        "first\nred shoes, blue hats, and boots",  # as many commas as a row has, and no identity
+        "a list:\ncap, tie, bag\nand so on",  # a line like a row, and one unlike it
+    ],
+)
+def test_texts_of_several_lines_are_read(tmp_path: Path, body: str) -> None:
+    text = QUOTED.replace("d1", "boot") + f'hat,Two,"{body}"\nshoe,Three,c\n'
+    assert titles(tmp_path, text) == ["One", "Two", "Three"]
+
+
 @pytest.mark.parametrize("separator", [";", "|", "\t", ","])
 def test_the_header_gives_the_separator(tmp_path: Path, separator: str) -> None:
     """Even if all lines hold another sign more often."""

@@ -270,7 +270,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
             write_experiment([str(tmp_path / name)], tmp_path / "mine.yaml", False)
 
 
-@pytest.mark.parametrize("values", [("no", "yes"), (0, 3)])
+@pytest.mark.parametrize("values", [("shown", "bought"), (0, 3)])
 def test_a_column_of_clicks_with_other_values_is_refused(tmp_path: Path, values: tuple[Any, Any]) -> None:
     """Otherwise each row, or the only other column of two values, would count as the clicks."""
     shown = [row | {"is_click": values[row["is_click"]], "in_app": row["rank"] % 2} for row in log_rows()]
@@ -281,3 +281,40 @@ def test_a_column_of_clicks_with_other_values_is_refused(tmp_path: Path, values:
     with pytest.raises(InputError, match=r"column 'is_click' of .*log\.parquet is named as clicks, and its values are"):
         write_experiment(files, tmp_path / "mine.yaml", overwrite=False)
     assert not (tmp_path / "mine.yaml").exists()
+
+
+def test_clicks_may_be_yes_and_no(tmp_path: Path) -> None:
+    rows = [row | {"is_click": "Yes" if row["is_click"] else "no"} for row in log_rows()]
+    log = write_rows(tmp_path / "log.csv", rows)
+    catalogue = write_rows(tmp_path / "catalogue.csv", catalogue_rows())
+    spec = load_experiment(write_experiment([log, catalogue], tmp_path / "my.yaml", False))
+    assert isinstance(spec.logs, Impressions)
+    assert spec.logs.columns["clicked"] == "is_click"
+    extract(spec.logs, spec.split, tmp_path / "out")
+    assert sum(pq.read_table(tmp_path / "out/results.parquet")["clicked"].to_pylist()) == 60
+
+
+@pytest.mark.parametrize("in_log", [True, False])
+def test_identities_of_one_file_may_be_floats(tmp_path: Path, in_log: bool) -> None:
+    number = {f"p{i}": 1000 + i for i in range(40)}
+    rows = [row | {"sku": f"{number[row['sku']]}{'.0' * in_log}"} for row in log_rows()]
+    documents = [row | {"sku": f"{number[row['sku']]}{'.0' * (not in_log)}"} for row in catalogue_rows()]
+    files = [write_rows(tmp_path / "log.csv", rows), write_rows(tmp_path / "catalogue.csv", documents)]
+    spec = load_experiment(write_experiment(files, tmp_path / "my.yaml", False))
+    assert isinstance(spec.logs, Impressions)
+    assert spec.logs.columns["document_id"] == "sku"
+    extract(spec.logs, spec.split, tmp_path / "out")
+    assert pq.read_metadata(tmp_path / "out/results.parquet").num_rows == 180
+
+
+def test_times_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    rows = [row | {"ts": "31.01.2020 10:00"} for row in log_rows()]
+    files = [write_rows(tmp_path / "log.csv", rows), write_rows(tmp_path / "catalogue.csv", catalogue_rows())]
+    with pytest.raises(InputError) as caught:
+        write_experiment(files, tmp_path / "my.yaml", False)
+    assert "Column 'ts' of " in str(caught.value)
+    assert "is named as a time and holds '31.01.2020 10:00'. Expected a timestamp such as" in str(caught.value)
+    assert "strptime(ts, " in str(caught.value)
+    slashes = [row | {"ts": row["ts"].replace("-", "/")} for row in log_rows()]
+    files[0] = write_rows(tmp_path / "log.csv", slashes)
+    assert "searched_at: ts" in write_experiment(files, tmp_path / "my.yaml", False).read_text()

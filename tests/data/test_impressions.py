@@ -11,7 +11,7 @@ import pytest
 from both_readings import extract_both
 from small_logs import DOCUMENTS, extract_rows, write_text
 
-from data.experiment.log_config import Impressions, Split
+from data.experiment.log_config import Impressions, Split, Sql
 from data.extra_columns import read_columns
 from data.extract import extract
 from ebr_core.errors import InputError
@@ -70,7 +70,7 @@ def test_pages_are_one_search_and_repeats_are_another(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "out" / "report.json").read_text())["tables"]
     assert (report["impressions"]["read"], report["impressions"]["kept"]) == (13, 11)
     assert {part["reason"]: part["rows"] for part in report["impressions"]["dropped"]} == {
-        "document_id is missing: a search without results": 1,
+        "sku (document_id) is missing: a search without results": 1,
         "the same result again: on another page, or shown and then clicked": 1,
     }
     assert (report["results"]["read"], report["results"]["dropped"]) == (11, [])
@@ -132,11 +132,13 @@ def test_only_clicks_are_logged(tmp_path: Path) -> None:
 def test_a_click_without_a_document_is_a_lost_click(tmp_path: Path) -> None:
     """It is no search without results: above max_dropped the log is refused."""
     shown = SHOWN.replace("boot,1,1,phone", ",1,1,phone")
-    with pytest.raises(InputError, match=r"2 of 7 clicks would be dropped.*\n  document_id is missing: 2"):
+    with pytest.raises(InputError, match=r"2 of 7 clicks would be dropped.*\n  sku \(document_id\) is missing: 2"):
         extract_rows(flat(tmp_path / "in", shown), tmp_path / "out", BY_DAY)
     extract_rows(flat(tmp_path / "in", shown, max_dropped=0.9), tmp_path / "lax", BY_DAY)
     tables = json.loads((tmp_path / "lax" / "report.json").read_text())["tables"]
-    assert [(part["reason"], part["rows"]) for part in tables["results"]["dropped"]] == [("document_id is missing", 2)]
+    assert [(part["reason"], part["rows"]) for part in tables["results"]["dropped"]] == [
+        ("sku (document_id) is missing", 2)
+    ]
     assert [part["rows"] for part in tables["impressions"]["dropped"]] == [1, 1]
 
 
@@ -150,7 +152,8 @@ def test_what_a_flat_log_lacks_is_noted(tmp_path: Path) -> None:
 
     plain, by_time = notes("plain", SHOWN.replace("boots,,", "boots,cay,")), "no search_id, searcher_id or session_id"
     assert not any(words in plain for words in ("at one position", by_time, "each row is a click"))
-    assert f"impressions: 2 searches have {by_time}" in notes("nobody", SHOWN)
+    by_user = by_time.replace("searcher_id", "user (searcher_id)")
+    assert f"impressions: 2 searches have {by_user}" in notes("nobody", SHOWN)
     pages = SHOWN.replace("ann,hat,3", "ann,hat,1")
     assert "1 of 8 lists have several documents at one position" in notes("pages", pages)
     unclicked = {column: name for column, name in COLUMNS.items() if column != "clicked"}
@@ -202,3 +205,40 @@ def test_columns_of_either_side_are_features(tmp_path: Path) -> None:
     assert found[("01-02 10:00:01", None)] == "desk"
     assert [device[0] for device in devices].count("phone") == 7
     assert sorted(pq.read_table(out / "documents.parquet")["brand"].to_pylist()) == [["Acme"], ["Zen"], ["Zen"]]
+
+
+def test_an_empty_clicked_is_explained(tmp_path: Path) -> None:
+    """As a left join of impressions with clicks has it; with SQL it is read."""
+    lines = ["searched_at,query,searcher_id,document_id,is_click,title"]
+    clicks = ["true" if i % 3 else "" for i in range(60)]
+    lines += [f"2020-01-{1 + i // 3:02} 10:00:00,shoes,u{i % 5},d{i % 3},{clicks[i]},Shoe" for i in range(60)]
+    path = write_text(tmp_path, "shown.csv", "\n".join(lines))
+    logs = Impressions(layout="impressions", impressions=path, columns={"clicked": "is_click"})
+    with pytest.raises(InputError) as caught:
+        extract(logs, Split(), tmp_path / "out")
+    assert "20 of 60 results would be dropped" in str(caught.value)
+    assert "  is_click (clicked) is missing: 20 (" in str(caught.value)
+    advice = str(caught.value).partition("say so by SQL: ")[2].splitlines()[0].removesuffix(" FROM …")
+    assert advice == "SELECT * REPLACE (coalesce(is_click, false) AS is_click)"
+    sql = Sql(sql=f"{advice} FROM read_csv('{path}')")
+    extract(logs.model_copy(update={"impressions": sql}), Split(), tmp_path / "out")
+    assert pq.read_table(tmp_path / "out/results.parquet")["clicked"].to_pylist().count(True) == 40
+
+
+def test_a_log_until_a_time_is_the_log_that_ended_then(tmp_path: Path) -> None:
+    """Late pages and clicks of an earlier search are not known either."""
+    days = {"until": "2020-01-04 00:01:00", "validation_from": "2020-01-02", "test_from": "2020-01-03"}
+    late = SHOWN + "2020-01-03 23:59:00,cap,bob,hat,1,0,phone\n"
+    ended = flat(tmp_path / "ended", late + "2020-01-04 00:00:00,cap,bob,boot,2,0,phone\n")
+    longer = flat(
+        tmp_path / "longer",
+        late
+        + "2020-01-04 00:00:00,cap,bob,boot,2,0,phone\n2020-01-04 00:01:00,cap,bob,hat,1,1,aaa\n"
+        + "2020-01-04 00:02:00,cap,bob,shoe,3,0,phone\n",
+    )
+    expected = extract_rows(ended, tmp_path / "a", Split.model_validate(days))
+    assert [row["document"] for row in expected["results"]][-2:] == ["hat", "boot"]
+    read_columns(longer, tmp_path / "a", {"searches": ["device"], "documents": []}, tmp_path)
+    assert ["aaa"] not in pq.read_table(tmp_path / "searches.parquet")["device"].to_pylist()
+    runs, nights = extract_both(longer, Split.model_validate(days), tmp_path / "b")
+    assert runs == nights == {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}

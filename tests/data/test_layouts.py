@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,26 @@ def test_ubi(tmp_path: Path, form: str) -> None:
         "neither a click nor an impression": 2,
         "the same action on the same document again": 1,
     }
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_ubi_does_not_read_events_after_the_end(tmp_path: Path, named: bool) -> None:
+    """An event without a time counts."""
+    logs = ubi(tmp_path / "in")
+    late = [event("click", "q2", "boot") | {"timestamp": "2020-01-03T11:00:00+00:00"} for _ in range(2)]
+    before = [event("click", "q1", "shoe") | {"timestamp": "2020-01-03T10:59:59Z"}]
+    text = "\n".join(map(json.dumps, [*EVENTS, *late, *before]))
+    Path(str(logs.events)).write_text(text if named else text.replace('"timestamp"', '"at"'))
+    until = BY_DAY.model_copy(update={"until": datetime(2020, 1, 3, 11)})
+    clicked = {
+        (row["search"], row["document"])
+        for row in extract_rows(logs, tmp_path / "out", until)["results"]
+        if row["clicked"]
+    }
+    assert ("q1", "shoe") in clicked
+    assert (("q2", "boot") in clicked) is not named
+    counted = json.loads((tmp_path / "out" / "report.json").read_text())["tables"]["events"]
+    assert counted["read"] == 13 + (1 if named else 3)
 
 
 def test_ubi_counts_other_actions_as_clicks(tmp_path: Path) -> None:

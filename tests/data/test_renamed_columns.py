@@ -96,7 +96,7 @@ def test_files_of_a_table_that_differ_in_their_names(tmp_path: Path) -> None:
     runs, nights = extract_both(logs, SPLIT, tmp_path / "out")
     assert nights == runs
     dropped = json.loads(runs["report.json"])["tables"]["searches"]["dropped"]
-    assert [(part["reason"], part["examples"]) for part in dropped] == [("query is blank", ["8"])]
+    assert [(part["reason"], part["examples"]) for part in dropped] == [("q (query) is blank", ["8"])]
 
 
 @pytest.mark.parametrize(
@@ -158,3 +158,61 @@ def test_other_columns_follow_the_renamed_identity(tmp_path: Path) -> None:
     assert sorted(map(str, rows)) == sorted(
         str({"sku": [sku], "brand": brand}) for sku, brand in (("shoe", ["Acme"]), ("boot", ["Zen"]), ("hat", None))
     )
+
+
+@pytest.mark.parametrize(
+    ("table", "changed", "words"),
+    [
+        ("searches", ("2020-01-02 10:00:00", "then"), "column 'ts' (searched_at) holds 'then'. Expected a timestamp"),
+        ("results", ("5,hat,1,true", "5,hat,1,maybe"), "column 'is_click' (clicked) holds 'maybe'"),
+        ("searches", ("5,2020-01-04 10:00:00,hat", "5,2020-01-04 10:00:00,"), "  q (query) is blank: 1 (5)"),
+        ("results", ("3,hat,2,true", ",hat,2,true"), "  search_id is missing: 1 (hat)"),
+        ("results", ("3,hat,2,true", "3,,2,true"), "  sku (document_id) is missing: 1 (3)"),
+        ("results", ("true", "false"), "nothing was clicked: is_click (clicked) is false in every row"),
+        ("documents", ("boot,Brown boot", ",Brown boot"), "  sku (document_id) is missing: 1 (Brown boot)"),
+    ],
+)
+def test_messages_name_the_columns_of_the_files(
+    tmp_path: Path, table: str, changed: tuple[str, str], words: str
+) -> None:
+    logs = small_log(tmp_path, **(OWN | {table: OWN[table].replace(*changed)}), columns=COLUMNS | {"query": "q"})
+    with pytest.raises(InputError) as caught:
+        extract(logs, SPLIT, tmp_path / "out")
+    assert words in str(caught.value)
+
+
+def test_reports_name_the_columns_of_the_files(tmp_path: Path) -> None:
+    dated = OWN_DOCUMENTS.replace("name\n", "name,since\n").replace("Red shoe", "Red shoe,2020-01-01 10:00:01")
+    dated = dated.replace("boot\n", "boot,1969-01-01\n").replace("hat,\n", "hat,,\n")
+    texts = OWN | {"documents": dated, "searches": OWN_SEARCHES.replace("hat,\n", "hat,NULL\n")}
+    texts["results"] = OWN_RESULTS.replace("3,hat,2,true", "3,,2,true")
+    columns = COLUMNS | {"documents": {"document_id": "sku", "created_at": "since", "title": "name"}}
+    logs = small_log(tmp_path, **texts, columns=columns, max_dropped=0.5)
+    extract(logs, SPLIT, tmp_path / "out")
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["tables"]["results"]["dropped"][0]["reason"] == "sku (document_id) is missing"
+    assert [note["note"].split(",")[0] for note in report["notes"][:3]] == [
+        "searches.user (searcher_id): 1 rows with 'NULL'",
+        "documents: 1 rows have a since (created_at) or removed_at before 1970",
+        "documents: 1 of 3 clicks in train are on documents that did not exist then by since (created_at) and "
+        "removed_at.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ("{document_id: sku, title: SKU}", r"logs.columns: 'sku' stands for document_id and title of documents"),
+        ("{documents: {title: name}, body: name}", r"'name' stands for (title and body|body and title) of documents"),
+        ("{query: text, title: text}", None),  # of two tables
+        ("{query: text, documents: {title: text}}", None),
+    ],
+)
+def test_a_column_is_read_as_one(tmp_path: Path, columns: str, words: str | None) -> None:
+    logs = f"logs: {{layout: tables, searches: a.csv, results: b.csv, documents: c.csv, columns: {columns}}}\n"
+    path = Path(write_text(tmp_path, "my.yaml", logs))
+    if words is None:
+        load_experiment(path)
+        return
+    with pytest.raises(InputError, match=words):
+        load_experiment(path)

@@ -122,3 +122,11 @@ def test_a_part_without_clicks_is_refused(tmp_path: Path) -> None:
     logs = with_parts(tmp_path / "in", True, results=RESULTS.replace("6,boot,1,true", "6,boot,1,false"))
     with pytest.raises(InputError, match="a part of column 'fold' has no clicked search"):
         extract(logs, Split(by="fold"), tmp_path / "log")
+
+
+def test_a_wrong_split_column_lists_ten_values(tmp_path: Path) -> None:
+    lines = [f"{line},v{i:02}" for i, line in enumerate(SEARCHES.splitlines())]
+    lines += [f"{i},2020-01-05 10:00:00,hat,bob,v{i:02}" for i in range(7, 30)]
+    logs = small_log(tmp_path, searches="\n".join(lines).replace("searcher_id,v00", "searcher_id,wrong"))
+    with pytest.raises(InputError, match=r"'v10' in 1 rows and 19 other values\. Expected train, validation, test"):
+        extract(logs, Split(by="wrong"), tmp_path / "out")

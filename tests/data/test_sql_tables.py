@@ -76,7 +76,7 @@ def test_paths_in_sql_start_from_the_experiment_file(tmp_path: Path) -> None:
     for given, words in (
         ("{sqll: x}", r"logs.documents.sqll: unknown key \(did you mean sql\?\)"),
         ("{sql: [x]}", r"logs.documents.sql: got .*expected text"),
-        ("[x]", r"logs.documents: got \['x'\]; expected a path, or \{sql: SELECT …\}"),
+        ("[x]", r"logs.documents: got \['x'\]; expected a path, \{sql: SELECT …\}, or \{table: …\}"),
         ("{sql: FROM 's3://me:word@b/c.csv'}", "store the secret in DuckDB"),
     ):
         write_text(tmp_path, "my.yaml", text.replace("{sql: SELECT * FROM 'c.csv'}", given))

@@ -2,11 +2,10 @@
 WITH texts AS (SELECT nullif(trim(CAST($column AS VARCHAR)), '') AS x FROM "$table")
 SELECT count(*) AS rows, count(x) AS filled, count(DISTINCT x) AS distinct_values,
     count(*) FILTER (WHERE contains(x, ' ')) AS spaced,
-    count(*) FILTER (WHERE coalesce(TRY_CAST(x AS TIMESTAMP), CAST(TRY_CAST(x AS TIMESTAMPTZ) AS TIMESTAMP)) IS NOT NULL
-        AND contains(x, '-')) AS times,
+    count(*) FILTER (WHERE time_from_text(x) IS NOT NULL AND TRY_CAST(x AS DOUBLE) IS NULL) AS times,
     count(TRY_CAST(x AS DOUBLE)) AS numbers,
     count(*) FILTER (WHERE TRY_CAST(x AS DOUBLE) = trunc(TRY_CAST(x AS DOUBLE))) AS wholes,
-    count(*) FILTER (WHERE lower(x) IN ('0', '1', 'true', 'false', 't', 'f')) AS flags,
+    count(flag_from_text(x)) AS flags,
     min(TRY_CAST(x AS DOUBLE)) AS low, max(TRY_CAST(x AS DOUBLE)) AS high,
     [count(*) FILTER (WHERE contains(x, '>')), count(*) FILTER (WHERE contains(x, '|')), count(*) FILTER (WHERE contains(x, '/')),
         count(*) FILTER (WHERE contains(x, ';')), count(*) FILTER (WHERE contains(x, ','))] AS separated

@@ -1,10 +1,12 @@
 -- Rows of one searcher (or, where nobody is signed in, of one session) with the same query belong to one search while they follow each
 -- other within the gap: the pages of a list, and late clicks. After a longer gap the same query is another search. Without a searcher
 -- and a session only rows of the same instant belong together. A search_id that the log gives stays.
+-- Rows from `until` on are not there: late clicks and pages of a search that began before it were not known then.
 CREATE VIEW read_searched AS
 WITH keyed AS (
     SELECT *, coalesce('u' || searcher_id, 's' || session_id) AS who, lower(trimmed(query)) AS form
     FROM read_impressions
+    WHERE searched_at < coalesce(CAST(getvariable('until') AS TIMESTAMP), TIMESTAMP 'infinity') OR searched_at IS NULL
 ),
 begun AS (
     SELECT *, coalesce(searched_at - lag(searched_at) OVER same_query

@@ -1,3 +1,8 @@
+-- As if the log ended at `until`: a late click was not known then, either.
+CREATE VIEW known_events AS
+SELECT * FROM read_events
+WHERE timestamp < coalesce(CAST(getvariable('until') AS TIMESTAMP), TIMESTAMP 'infinity') OR timestamp IS NULL;
+
 -- Events that belong to a query. Actions other than clicks and impressions still give the session.
 CREATE TABLE query_events AS
 SELECT query_id, session_id,
@@ -8,11 +13,11 @@ SELECT query_id, session_id,
         WHEN action_name = 'impression' THEN 'impression'
     END AS action,
     CASE WHEN list_contains(CAST(getvariable('weighed_actions') AS VARCHAR[]), action_name) THEN action_name END AS weighed
-FROM read_events
+FROM known_events
 WHERE query_id IS NOT NULL;
 
 INSERT INTO dropped
-SELECT 'events', 'query_id is missing', count(*), [] FROM read_events WHERE query_id IS NULL;
+SELECT 'events', 'query_id is missing', count(*), [] FROM known_events WHERE query_id IS NULL;
 
 INSERT INTO dropped
 SELECT 'events', CASE
@@ -37,7 +42,7 @@ WHERE times > 1
 HAVING count(*) > 0;
 
 INSERT INTO counted
-SELECT 'events', (SELECT count(*) FROM read_events), count(DISTINCT (query_id, document_id, action, weighed))
+SELECT 'events', (SELECT count(*) FROM known_events), count(DISTINCT (query_id, document_id, action, weighed))
 FROM query_events
 WHERE action IS NOT NULL AND document_id IS NOT NULL;
 

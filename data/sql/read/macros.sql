@@ -65,8 +65,8 @@ CREATE MACRO time_from_zoned_ns(x) AS make_timestamp(epoch_ns(x) // 1000);
 CREATE MACRO flag_from_boolean(x) AS x;
 CREATE MACRO flag_from_number(x) AS CASE x WHEN 0 THEN false WHEN 1 THEN true END;
 CREATE MACRO flag_from_text(x) AS CASE
-    WHEN lower(trim(x)) IN ('true', 't', '1', '1.0') THEN true
-    WHEN lower(trim(x)) IN ('false', 'f', '0', '0.0') THEN false
+    WHEN lower(trim(x)) IN ('true', 't', 'yes', 'y', '1', '1.0') THEN true
+    WHEN lower(trim(x)) IN ('false', 'f', 'no', 'n', '0', '0.0') THEN false
 END;
 
 CREATE MACRO whole_from_integer(x) AS CAST(x AS BIGINT);
@@ -116,6 +116,7 @@ CREATE MACRO looks_nested(x) AS coalesce(bool_or(starts_with(x, '{') OR starts_w
 CREATE MACRO nested(x, types) AS min(left(CAST(x AS VARCHAR), 200)) FILTER (WHERE list_contains(types, json_type(x)));
 
 CREATE TABLE unread_columns (table_name VARCHAR, column_name VARCHAR);
+CREATE TABLE user_columns (table_name VARCHAR, column_name VARCHAR, name VARCHAR);
 CREATE TABLE null_texts (table_name VARCHAR, column_name VARCHAR, text VARCHAR, rows BIGINT);
 
 CREATE MACRO trimmed(x) AS regexp_replace(x, '^[\s\pZ]+|[\s\pZ]+$', '', 'g');

@@ -4,6 +4,7 @@ WITH per_search AS (
     GROUP BY search_row
 )
 SELECT
+    CAST(getvariable('until') AS TIMESTAMP) AS until,
     coalesce(getvariable('untimed'), false) AS untimed,
     getvariable('split_by') AS split_by,
     (SELECT min(searched_at) FROM numbered_searches) AS first_search,

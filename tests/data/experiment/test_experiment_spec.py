@@ -316,3 +316,35 @@ def test_a_metric_may_be_written_as_mlflow_shows_it(tmp_path: Path) -> None:
     questions = "arms: {a: {}, b: {}}\nquestions: {q: {baseline: a, arms: [b], metric: METRIC}}"
     for metric in ("recall@10", "recall_at_10", "clicked/recall_at_10"):
         assert _load(tmp_path, LOGS + questions.replace("METRIC", metric)).questions["q"].metric == "recall@10"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("searched_at: 5", "logs.columns.searched_at: got 5; expected text, or keys and values, as in {key: value}"),
+        ("results: {document_id: 5}", "logs.columns.results.document_id: got 5; expected text"),
+        ("results: {int: 5}", "logs.columns.results.int: got 5; expected text"),
+    ],
+)
+def test_a_value_of_several_types_is_one_problem(tmp_path: Path, given: str, line: str) -> None:
+    tables = "layout: tables, searches: a.csv, results: b.csv, documents: c.csv"
+    (tmp_path / "my.yaml").write_text(f"logs: {{{tables}, columns: {{{given}}}}}\n")
+    with pytest.raises(InputError) as caught:
+        load_experiment(tmp_path / "my.yaml")
+    assert str(caught.value).splitlines()[1:] == [f"  {line}"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ("negatives: {in_batch: some}", "negatives.in_batch: got 'some'; expected a whole number, or 'all'"),
+        ("negatives: {random: x}", "negatives.random: got 'x'; expected a whole number"),
+        ("mining: {window: [1, b]}", "mining.window.1: got 'b'; expected a number"),
+    ],
+)
+def test_numbers_are_explained_in_plain_words(tmp_path: Path, settings: str, line: str) -> None:
+    tables = "layout: tables, searches: a.csv, results: b.csv, documents: c.csv"
+    (tmp_path / "my.yaml").write_text(f"logs: {{{tables}}}\narms:\n  mine: {{{settings}}}\n")
+    with pytest.raises(InputError) as caught:
+        load_experiment(tmp_path / "my.yaml")
+    assert str(caught.value).splitlines()[1:] == [f"  arms.mine.{line}"]

@@ -13,6 +13,7 @@ from ebr_core.errors import InputError
 from ebr_core.towers.city_names import locate_cities
 from ebr_core.towers.feature_config import Features, Location
 from ebr_core.towers.fitted_features import FittedFeatures, fit_group, group_bags
+from ebr_core.towers.group_places import describe_unknown
 from ebr_core.towers.location_cells import distance_km, location_cells
 
 SCALES = Location().scales
@@ -102,9 +103,24 @@ def test_unknown_places_have_an_empty_bag_and_new_cells_are_left_out() -> None:
     assert bags.weights[: counts[0]].sum() == pytest.approx(len(SCALES), abs=1e-4)
 
 
-def test_degrees_that_no_place_has_are_refused() -> None:
-    column = {"lat": texts("91"), "lon": texts("10")}
-    with pytest.raises(InputError, match=r"groups\.place: searches\.lat holds 91; expected degrees from -90 to 90"):
+def test_a_few_degrees_that_no_place_has_are_unknown_places() -> None:
+    """They are counted, and refused if they are more than a twentieth."""
+    fitting = {"lat": texts(*["52.52"] * 19, "91"), "lon": texts(*["13.40"] * 19, "10")}
+    fitted = fitted_to(Location(), fitting, fitting)
+    counts = np.diff(group_bags("place", "searches", fitting, 20, fitted).offsets)
+    assert counts[:19].all()
+    assert counts[19] == 0
+    assert describe_unknown("place", Location(), "searches", fitting) == [
+        "groups.place: 1 of 20 rows of searches.lat hold no degree, such as 91; their place counts as unknown"
+    ]
+    many = {"lat": texts(*["52.52"] * 18, "91", "91"), "lon": texts(*["13.40"] * 20)}
+    with pytest.raises(InputError, match=r"searches\.lat holds 91, and 2 of 20 values like it; expected deg"):
+        fit_group("place", Location(), many, many)
+
+
+def test_names_in_place_of_degrees_get_the_setting_that_reads_them() -> None:
+    column = {"lat": texts("Berlin"), "lon": texts("DE")}
+    with pytest.raises(InputError, match=r"searches\.lat: .*Expected degrees; for the names of cities .* names: true"):
         fit_group("place", Location(), column, column)
 
 
@@ -130,6 +146,35 @@ def test_a_country_has_a_name_with_or_without_its_article_and_two_codes() -> Non
     latitude, longitude = locate_cities(["Amsterdam"] * len(names), names)
     assert latitude == pytest.approx(52.37, abs=0.1)
     assert longitude == pytest.approx(4.89, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("city", "names"),
+    [
+        ("London", ["UK", "U.K.", "Great Britain", "England", "GB", "United Kingdom"]),
+        ("Amsterdam", ["Holland", "Nederland"]),
+        ("Boston", ["USA", "U.S.", "united states of america", "US"]),
+        ("Prague", ["Czech Republic", "Czechia"]),
+        ("Seoul", ["Korea", "Republic of Korea", "South Korea"]),
+        ("Kyiv", ["Ukraine", "Україна"]),
+    ],
+)
+def test_countries_have_common_names(city: str, names: list[str]) -> None:
+    latitude, _ = locate_cities([city] * len(names), names)
+    assert np.isfinite(latitude).all()
+    assert len(set(latitude.tolist())) == 1
+
+
+def test_cities_and_countries_that_are_not_found_are_counted() -> None:
+    group = Location(searches=("city", "country"), documents=("city", "country"), names=True)
+    data = {"city": texts("Berlin", "Lyon", "Nowhere", None), "country": texts("DE", "Narnia", "DE", "Narnia")}
+    assert describe_unknown("place", group, "searches", data) == [
+        "groups.place: 2 of 3 rows with a value in searches.city name a city that is not among those of GeoNames, such "
+        "as Lyon, Narnia; their place counts as unknown. In 1 of them the country is unknown, such as Narnia"
+    ]
+    assert (
+        describe_unknown("place", group, "searches", {name: column.slice(0, 1) for name, column in data.items()}) == []
+    )
 
 
 def test_names_and_coordinates_give_the_same_cells() -> None:
