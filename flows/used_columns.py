@@ -58,7 +58,7 @@ class UsedColumns(NamedTuple):
 
 
 def read_used_columns(spec: Experiment, log: Log, files: ReadLogs) -> UsedColumns:
-    """The own columns and places that an experiment uses. log: extracted; files: of its raw tables.
+    """The own columns and places that an experiment uses, once they are read. log: extracted; files: of its raw tables.
 
     Raises InputError for a column of evaluation.slices, serving or a condition that is not there, with those that are.
     """
@@ -77,7 +77,7 @@ def read_used_columns(spec: Experiment, log: Log, files: ReadLogs) -> UsedColumn
     for side, place in places.items():
         names[side] += place.both
     own = {side: _extract(log, files, columns, side, names[side]) for side in FEATURE_SIDES}
-    located = submit(locate, (), log, places, {s: part for s, part in own.items() if part}) if places else None
+    located = result(submit(locate, (), log, places, {s: part for s, part in own.items() if part})) if places else None
     data = UsedColumns(own["documents"], own["searches"], located, located if has_distances else None, tuple(slices))
     _refuse_conditions(spec, log, data)
     _refuse_unfit_slices(data)
@@ -195,7 +195,7 @@ def _extract(log: Log, files: ReadLogs, columns: LogColumns, side: Side, names: 
         return None
     table = SIDES[files.layout][side][0] if side == "searches" or columns.has_catalogue else "impressions"
     contents = {name: digest for name, digest in contents_of(files).items() if name == table}
-    return submit(extract_own_columns, (side,), files, log, contents, side, own)
+    return result(submit(extract_own_columns, (side,), files, log, contents, side, own))
 
 
 def named_columns(spec: Experiment, columns: LogColumns) -> dict[Side, set[str]]:
@@ -215,13 +215,13 @@ def _refuse_unfit_slices(used: UsedColumns) -> None:
     """Raise InputError for a slice by a column of lists, where a search would be in several, or of long texts."""
     for column in used.slices:
         own = None if column.side is None else used.by_side.get(column.side)
-        table = own_table(result(own) if own else None)
+        table = own_table(own)
         if column.name in table.column_names and pa.types.is_list(table.schema.field(column.name).type):
             raise InputError(
                 f"evaluation.slices: {column.name} of the {column.side} holds lists, and a search is in one slice of a "
                 "column. Leave it out, or name a column with one value"
             )
-        if column.name in (reasons := too_long(result(own) if own else None)):
+        if column.name in (reasons := too_long(own)):
             raise InputError(
                 f"evaluation.slices: {column.name} of the {column.side} cannot divide searches: {reasons[column.name]}"
             )
@@ -237,7 +237,7 @@ def _refuse_conditions(spec: Experiment, log: Log, own: UsedColumns) -> None:
             check_columns(condition, searched)
         except InputError as error:
             raise InputError(f"retrievals.{name}.where: {error}") from error
-        if reads_place(condition) and read_places(result(own.places) if own.places else None, "searches") is None:
+        if reads_place(condition) and read_places(own.places, "searches") is None:
             raise InputError(
                 f"retrievals.{name}.where: within needs the place of a search, and no search has one: columns lat and "
                 "lon, or city. Name the place: within 25 km of Lyon"
@@ -265,6 +265,5 @@ def _searched(log: Log, used: UsedColumns) -> SearchedDocuments:
     """What conditions read of all documents of the log, but their words."""
     documents = pq.read_table(log.folder / "documents.parquet", columns=list(ATTRIBUTES))
     rows = np.arange(documents.num_rows, dtype=np.int32)
-    table = add_own_columns(documents, result(used.documents) if used.documents else None, rows)
-    places = read_places(result(used.places) if used.places else None, "documents")
-    return SearchedDocuments(table, index_terms([], None, 1.2, 0.75), places)
+    table = add_own_columns(documents, used.documents, rows)
+    return SearchedDocuments(table, index_terms([], None, 1.2, 0.75), read_places(used.places, "documents"))

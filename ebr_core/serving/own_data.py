@@ -61,10 +61,13 @@ def read_own_data(folder: Path) -> OwnData:
 
 
 def place_of_query(own: OwnData, query: SearchQuery) -> Place | None:
-    """(latitude, longitude) of a query: of its fields, else of its city; None without a known place.
+    """(latitude, longitude) of a query: of its fields, else of its city; None without a known place, or if no document
+    has one.
 
     Raises InputError for a latitude or longitude that no place has, or for one without the other.
     """
+    if own.places is None:
+        return None
     given = [query.fields.get(name) for name in own.settings.place]
     values = [value[0] if isinstance(value, list) and value else value for value in given]
     if any(value not in (None, "", []) for value in values):
@@ -76,6 +79,8 @@ def place_of_query(own: OwnData, query: SearchQuery) -> Place | None:
 
 
 def _located(city: str | None, country: str | None) -> Place | None:
+    if not city:
+        return None
     latitude, longitude = locate_cities([city], [country])
     return (float(latitude[0]), float(longitude[0])) if np.isfinite(latitude[0]) else None
 

@@ -200,7 +200,7 @@ def _allowed_documents(bundle: Bundle, where: str, vector: Float32, origin: Plac
         return is_near & among
 
     condition = parse(where)
-    if origin is None and reads_place(condition):
+    if origin is None and bundle.own.places is not None and reads_place(condition):
         first, second = bundle.own.settings.place
         raise InputError(
             f"where: within needs the place of the search. Give its fields {first} and {second}, its city, or a place: "

@@ -27,6 +27,7 @@ from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.serving.query_answer import Hit, answer, unknown_in_condition
 from ebr_core.serving.search_query import SearchQuery
+from ebr_core.towers.city_names import locate_cities
 from tasks.served_models import bundle_of, models_of
 
 LARGEST_BODY_BYTES = 16 * 1024
@@ -65,7 +66,10 @@ class ServedModels:
     ) -> tuple[dict[str, Any], dict[str, Bundle]]:
         other_arms = self.arms or tuple(arm for arm in listing["models"] if arm != listing["champion"])[:1]
         folders = {arm: bundle_of(listing, arm) for arm in dict.fromkeys((listing["champion"], *other_arms))}
-        return listing, {arm: open_bundles.get(folder) or open_bundle(folder) for arm, folder in folders.items()}
+        bundles = {arm: open_bundles.get(folder) or open_bundle(folder) for arm, folder in folders.items()}
+        if any(bundle.own.places is not None for bundle in bundles.values()):
+            locate_cities(["Lyon"], [None])  # reads the table of cities now, not for the first request
+        return listing, bundles
 
     def reload(self) -> bool:
         """True if the last run made other models, which are open now. If they do not open, the old ones answer."""

@@ -112,8 +112,9 @@ def test_a_bundle_without_own_columns_and_places_answers_as_before(tmp_path: Pat
     assert (plain.fields, plain.own.settings.show) == ((), ())
     hit = answer(plain, SearchQuery(query="walks", city="Lyon"))[0]
     assert (hit.shown, hit.distance_km) == ({}, None)
-    with pytest.raises(InputError, match="within needs places, and the documents have none"):
-        answer(plain, SearchQuery(query="walks", where="within 5 km of Lyon"))
+    for where in ("within 5 km of Lyon", "within 5 km"):
+        with pytest.raises(InputError, match="within needs places, and the documents have none"):
+            answer(plain, SearchQuery(query="walks", where=where))
 
 
 def test_a_ranker_reads_the_distance_of_the_query(tmp_path: Path) -> None:
