@@ -4,6 +4,7 @@ conditions, results and slices."""
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from data.statements import identifier, literal, set_variable, statement
 from data.value_types import typed_values
 from ebr_core.errors import InputError
 
+_NO_TEXT = "not valid UTF8"  # how DuckDB words that bytes are no text
 AT_ONCE = 8  # columns read at a time, so that memory holds lists of texts of that many
 
 
@@ -31,6 +33,7 @@ class OwnColumnsOfSide(NamedTuple):
 
     table: pa.Table  # a value for each row of the log, in the type of the column's values
     longest: dict[str, int]  # column → characters of its longest value; above LONGEST_ID it is not in the table
+    unread: tuple[str, ...] = ()  # optional columns that are in none of these, because they hold records or bytes
 
 
 def read_columns(logs: AnyFiles, log: Path, names: dict[str, list[str]], folder: Path) -> None:
@@ -50,11 +53,32 @@ def read_columns(logs: AnyFiles, log: Path, names: dict[str, list[str]], folder:
                 pq.write_table(values, folder / f"{side}.parquet")
 
 
-def read_own_columns(logs: AnyFiles, log: Path, side: str, columns: list[str], folder: Path) -> OwnColumnsOfSide:
+def read_own_columns(
+    logs: AnyFiles, log: Path, side: str, columns: list[str], folder: Path, optional: Collection[str] = ()
+) -> OwnColumnsOfSide:
     """Columns of "searches" or "documents", each in the type of its values (see `data.value_types`).
 
-    log: as for read_columns; folder: of temporary files. Raises InputError if a column is missing.
+    log: as for read_columns; folder: of temporary files; optional: columns that no one names, which may be unreadable.
+    Raises InputError if another column is missing, or holds records or bytes.
     """
+    try:
+        return _read_together(logs, log, side, columns, folder)
+    except InputError:
+        if len(columns) > 1:  # halves find the column in few readings
+            middle = len(columns) // 2
+            parts = [
+                read_own_columns(logs, log, side, part, folder, optional)
+                for part in (columns[:middle], columns[middle:])
+            ]
+            read = {name: part.table[name] for part in parts for name in part.table.column_names}
+            longest = {name: characters for part in parts for name, characters in part.longest.items()}
+            return OwnColumnsOfSide(pa.table(read), longest, parts[0].unread + parts[1].unread)
+        if columns[0] not in optional:
+            raise
+        return OwnColumnsOfSide(pa.table({}), {}, (columns[0],))
+
+
+def _read_together(logs: AnyFiles, log: Path, side: str, columns: list[str], folder: Path) -> OwnColumnsOfSide:
     read: dict[str, pa.Array] = {}
     longest: dict[str, int] = {}
     with TemporaryDirectory(prefix=".columns-", dir=folder) as scratch, closing(duckdb.connect()) as con:
@@ -97,18 +121,25 @@ def _values(
     """A list of texts or null for each row of the log, by column."""
     is_searched = isinstance(logs, Impressions) and side == "searches"
     singular = side.removesuffix("s") if side == "documents" else "search"
-    return con.sql(
-        statement(
-            "write/columns",
-            identity=_table_of(logs, side)[1],
-            columns=", ".join(f"min({_as_list(column, keys)}) AS {identifier(column)}" for column in columns),
-            names=", ".join(f"given.{identifier(column)}" for column in columns),
-            table="searched" if is_searched else table,  # the view of the same rows with the searches they belong to
-            log=literal(escape_glob(str(log / f"{side}.parquet"))),
-            id=f"{singular}_id",
-            row=f"{singular}_row",
-        )
-    ).to_arrow_table()
+    query = statement(
+        "write/columns",
+        identity=_table_of(logs, side)[1],
+        columns=", ".join(f"{literal(column)}: min({_as_list(column, keys)})" for column in columns),
+        names=", ".join(f"given.own.{identifier(column)} AS {identifier(column)}" for column in columns),
+        table="searched" if is_searched else table,  # the view of the same rows with the searches they belong to
+        log=literal(escape_glob(str(log / f"{side}.parquet"))),
+        id=f"{singular}_id",
+        row=f"{singular}_row",
+    )
+    try:
+        return con.sql(query).to_arrow_table()
+    except duckdb.InvalidInputException as error:
+        if _NO_TEXT not in str(error):
+            raise
+        raise InputError(
+            f"{table}: one of the columns {', '.join(columns)} holds bytes that are no text in UTF-8. Expected texts, "
+            "numbers, or lists of them"
+        ) from error
 
 
 def _longest(values: pa.ChunkedArray) -> int:

@@ -62,12 +62,14 @@ def _all_match(texts: pa.Array, pattern: str) -> bool:
 
 
 def _times(held: pa.Array, as_null: pa.Array, texts: pa.Array) -> pa.Array:
-    """The times in UTC; the texts if some carry an offset and others do not, or one is no day of the calendar."""
+    """The times in UTC, to the microsecond; the texts if some carry an offset and others do not, or one is no day of
+    the calendar."""
     zoned = pc.match_substring_regex(held, f"{_TIME}{_ZONE}$")
     if pc.any(zoned).as_py() and not pc.all(zoned).as_py():
         return texts
     type_ = pa.timestamp("us", "UTC") if pc.any(zoned).as_py() else pa.timestamp("us")
     try:
-        return pc.cast(pc.cast(as_null, type_), pa.timestamp("us"))
+        shortened = pc.replace_substring_regex(as_null, r"(\.[0-9]{6})[0-9]+", r"\1")
+        return pc.cast(pc.cast(shortened, type_), pa.timestamp("us"))
     except pa.ArrowInvalid:
         return texts

@@ -76,7 +76,10 @@ def read_used_columns(spec: Experiment, log: Log, files: ReadLogs) -> UsedColumn
             names[column.side].append(column.name)
     for side, place in places.items():
         names[side] += place.both
-    own = {side: _extract(log, files, columns, side, names[side]) for side in FEATURE_SIDES}
+    named = named_columns(spec, columns)
+    for side, place in places.items():
+        named[side] |= {name.lower() for name in place.both}
+    own = {side: _extract(log, files, columns, side, names[side], named[side]) for side in FEATURE_SIDES}
     located = result(submit(locate, (), log, places, {s: part for s, part in own.items() if part})) if places else None
     data = UsedColumns(own["documents"], own["searches"], located, located if has_distances else None, tuple(slices))
     _refuse_conditions(spec, log, data)
@@ -187,15 +190,19 @@ def _places(spec: Experiment, columns: LogColumns) -> tuple[dict[Side, PlaceColu
     return places, len(places) == len(FEATURE_SIDES) and (group is not None or len(by_city) < len(places))
 
 
-def _extract(log: Log, files: ReadLogs, columns: LogColumns, side: Side, names: list[str]) -> OwnColumns | None:
-    """The own columns among these names, in the order of the table; None without one."""
+def _extract(
+    log: Log, files: ReadLogs, columns: LogColumns, side: Side, names: list[str], named: set[str]
+) -> OwnColumns | None:
+    """The own columns among these names, in the order of the table; None without one. named: those that something
+    needs, in lower case; the others are left out if they cannot be read."""
     wanted = {name.lower() for name in names}
     own = [column for column in columns.own(side) if column.lower() in wanted]
     if not own:
         return None
     table = SIDES[files.layout][side][0] if side == "searches" or columns.has_catalogue else "impressions"
     contents = {name: digest for name, digest in contents_of(files).items() if name == table}
-    return result(submit(extract_own_columns, (side,), files, log, contents, side, own))
+    optional = [column for column in own if column.lower() not in named]
+    return result(submit(extract_own_columns, (side,), files, log, contents, side, own, optional))
 
 
 def named_columns(spec: Experiment, columns: LogColumns) -> dict[Side, set[str]]:

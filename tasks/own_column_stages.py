@@ -42,16 +42,24 @@ class PlaceColumns(Frozen):
 
 @stage(OwnColumns)
 def extract_own_columns(
-    folder: Path, logs: ReadLogs, log: Log, contents: dict[str, str], side: Side, columns: list[str]
+    folder: Path,
+    logs: ReadLogs,
+    log: Log,
+    contents: dict[str, str],
+    side: Side,
+    columns: list[str],
+    optional: list[str],
 ) -> None:
-    """Write columns.parquet: these columns of a side, a value for each row of the log, typed; and longest.json.
+    """Write columns.parquet: these columns of a side, a value for each row of the log, typed; longest.json; and
+    unread.json: the optional columns that hold records or bytes.
 
     contents: the digest of the files of the side's table, so that new files are read again.
     """
     with show_progress("own columns", 1), refuse_changes(logs, contents):
-        read = read_own_columns(logs, log.folder, side, columns, folder)
+        read = read_own_columns(logs, log.folder, side, columns, folder, optional)
     pq.write_table(read.table, folder / "columns.parquet")
     (folder / "longest.json").write_text(json.dumps(read.longest))
+    (folder / "unread.json").write_text(json.dumps(read.unread))
 
 
 def own_table(own: OwnColumns | None) -> pa.Table:
@@ -68,14 +76,15 @@ def add_own_columns(documents: pa.Table, own: OwnColumns | None, rows: Int32) ->
 
 
 def too_long(own: OwnColumns | None, named: tuple[str, ...] = ()) -> dict[str, str]:
-    """Own column that does not travel with a model → the reason: it holds long texts, or nothing.
+    """Own column that does not travel with a model → the reason: it holds long texts, records, bytes, or nothing.
 
     named: columns that travel if they hold up to LONGEST_ID characters.
     """
     if own is None:
         return {}
     longest: dict[str, int] = json.loads((own.folder / "longest.json").read_text())
-    left_out = {}
+    unread: list[str] = json.loads((own.folder / "unread.json").read_text())
+    left_out = dict.fromkeys(unread, "it holds records or bytes, and expected are texts, numbers, or lists of them")
     for name, characters in longest.items():
         is_named = name in named
         if characters > (LONGEST_ID if is_named else SHORT):

@@ -19,7 +19,8 @@ from data.world.world_config import World
 from ebr_core.frozen import Frozen
 
 # Addresses that are refused: a user or a query in an address may hold a password or a key.
-_SECRET = re.compile(r"^[a-z0-9+.-]+://([^/]*@|.*\?.*=)", re.IGNORECASE)
+# A password may hold slashes: only figures and a slash behind a colon are a port and its path.
+_SECRET = re.compile(r"^[a-z0-9+.-]+://([^/]*@|[^/:@]*:(?!\d*/)[^@]*@|.*\?.*=)", re.IGNORECASE)
 _ADDRESS = re.compile(r"[A-Za-z0-9+.-]+://[^'\"\s]*")
 LONGEST_ID, LONGEST_QUERY, LONGEST_TEXT = 1_000, 5_000, 1_000_000  # characters; a row that holds more is dropped
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -32,6 +33,7 @@ from tasks.evaluation_stage import EvaluatedList, evaluate
 from tasks.hybrid_stages import retrieve_hybrid
 from tasks.kinds import EvalSet, TunedBm25, Vectors
 from tasks.log_stages import sample
+from tasks.own_column_stages import own_table, too_long
 from tasks.own_slices import read_own_slices
 from tasks.ranker_inputs import ordinary_inputs
 from tasks.retrieval_stages import build_index
@@ -57,6 +59,7 @@ SEARCHES = [
     }
     for s in range(S)
 ]  # fmt: skip
+NUMBERS = [{"document_id": row["document_id"], "title": row["title"], "count": i} for i, row in enumerate(DOCUMENTS)]
 RESULTS = [
     {"search_id": s, "document_id": f"d{(s + step) % N:02}", "clicked": str(step == 0).lower()}
     for s in range(S)
@@ -321,3 +324,21 @@ def test_check_lists_no_column_that_a_slice_a_condition_or_results_use(tmp_path:
     assert "a run would be refused" not in text
     wrong = describe_experiment(_write(tmp_path, evaluation={"slices": ["devise"], "ks": [1, 3], "main_k": 3}))
     assert "a run would be refused: evaluation.slices: no column 'devise'" in wrong
+
+
+def test_a_catalogue_with_records_is_read_without_them(tmp_path: Path) -> None:
+    """A run that names no such column has the others, and says why a model lacks it."""
+    path = _write(tmp_path)
+    table = pa.Table.from_pylist([{"record": {"a": i}, **document} for i, document in enumerate(NUMBERS)])
+    pq.write_table(table, tmp_path / "documents.parquet")
+    content = yaml.safe_load(path.read_text())
+    content["logs"]["documents"] = "documents.parquet"
+    path.write_text(yaml.safe_dump(content))
+    spec = load_experiment(path)
+    own = with_own_data(spec, extract_log(spec)).own.documents
+    assert own_table(own).column_names == ["count"]
+    assert set(too_long(own)) == {"record"}
+    path.write_text(yaml.safe_dump(content | {"serving": {"show": ["record"]}}))
+    named = load_experiment(path)
+    with pytest.raises(InputError, match=r"column 'record' is of type STRUCT"):
+        with_own_data(named, extract_log(named))

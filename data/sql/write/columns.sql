@@ -1,6 +1,6 @@
 -- Columns that the layout does not know, in the order of the extracted rows. If rows repeat an identity, the smallest value is used.
 WITH given AS (
-    SELECT $identity AS given_id, $columns
+    SELECT $identity AS given_id, {$columns} AS own  -- a record, so that columns may have any name
     FROM read_$table
     GROUP BY ALL
 )
