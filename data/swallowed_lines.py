@@ -13,9 +13,10 @@ def refuse_swallowed(
 ) -> None:
     """Raises InputError, which names the lines, if a field over several lines consists of lines that are rows.
 
-    A line counts as a row if it has as many separators as the header, and if its first value has the form of values of
-    the first column. A text of several lines seldom looks so. dialect: (separator, names of the columns, sign before a
-    quote in a field). reader: the SQL that reads the file with quotes.
+    A line counts as a row if it has as many separators as the header, no blank behind the first, and if its first value
+    has the form of values of the first column. A text of several lines seldom looks so. A file in which most of these
+    texts look otherwise is refused only for a field of more than ten lines. dialect: (separator, names of the columns,
+    sign before a quote in a field). reader: the SQL that reads the file with quotes.
     """
     separator, names, escape = dialect
     if len(names) < 2:

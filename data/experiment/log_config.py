@@ -67,6 +67,12 @@ class LakeTable(Frozen):
         refuse_secret(catalog, "configure the catalog in .pyiceberg.yaml, and write its name")
         return catalog
 
+    @field_validator("table")
+    @classmethod
+    def _no_secret_table(cls, table: str) -> str:
+        refuse_secret(table, "copy or mount the table, and write its folder")
+        return table
+
 
 class LakeSnapshot(Frozen):
     """A table of a lake as it is in one snapshot, which a run chooses when it begins."""

@@ -101,11 +101,24 @@ def test_a_field_that_swallows_rows_is_refused(tmp_path: Path, lines: str, where
         "first\n\nsecond, with one comma",
         "first\nred shoes, blue hats, and boots",  # as many commas as a row has, and no identity
         "a list:\ncap, tie, bag\nand so on",  # a line like a row, and one unlike it
+        "a coat\nred, blue, and green",  # a blank behind a comma is that of a sentence
     ],
 )
 def test_texts_of_several_lines_are_read(tmp_path: Path, body: str) -> None:
     text = QUOTED.replace("d1", "boot") + f'hat,Two,"{body}"\nshoe,Three,c\n'
     assert titles(tmp_path, text) == ["One", "Two", "Three"]
+
+
+TEXTS = 'd6,Six,"two\nlines"\nd7,Seven,"two\nother lines"\nd8,Eight,"and, here\nthree"\nboot,B,b\nhat,H,h\nshoe,S,s\n'
+
+
+def test_among_texts_of_several_lines_a_few_may_look_like_rows(tmp_path: Path) -> None:
+    """As a field of two lines does here by chance; one of many lines does not."""
+    text = QUOTED + 'd2,Two,"lengths:\nm3,4,5"\n' + TEXTS
+    assert titles(tmp_path, text) == ["B", "One", "Two", "Six", "Seven", "Eight", "H", "S"]
+    rows = "".join(f"d2{i},Thing,t\n" for i in range(10))
+    with pytest.raises(InputError, match=r"lines 3 to 14 are one field in quotes"):
+        titles(tmp_path, QUOTED + 'd2,"Salt,x\n' + rows + 'd3,Tube 12",z\n' + TEXTS)
 
 
 @pytest.mark.parametrize("separator", [";", "|", "\t", ","])

@@ -25,6 +25,8 @@ NOON = datetime(2024, 2, 1, 12)
         (["True", "false", None], pa.bool_(), [True, False, None]),
         (["2024-02-01", "2024-02-01 12:00", "2024-02-01T12:00:00.0"], pa.timestamp("us"), [DAY, NOON, NOON]),
         (["2024-02-01 13:00:00+01", "2024-02-01T12:00Z"], pa.timestamp("us"), [NOON, NOON]),
+        (["2024-02-01 12:00:00.000000789", "2024-02-01"], pa.timestamp("us"), [NOON, DAY]),  # nanoseconds are left out
+        (["2024-02-01 13:00:00.000000789+01"], pa.timestamp("us"), [NOON]),
         (["2024-02-01 13:00:00+01", "2024-02-01"], pa.string(), ["2024-02-01 13:00:00+01", "2024-02-01"]),
         (["2024-02-31"], pa.string(), ["2024-02-31"]),  # no day of the calendar
         (["none", " red "], pa.string(), ["none", "red"]),  # in a column of texts it is one
