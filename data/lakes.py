@@ -57,11 +57,12 @@ def metadata_files(folder: str | Path) -> list[Path]:
 
 
 def refuse_loose(table: str, files: Iterable[str]) -> None:
-    """Raises InputError if a local file belongs to a table of a lake: read by themselves, its files have rows that were
-    deleted or replaced."""
+    """Raises InputError if a local file, or what a link leads to, belongs to a table of a lake: read by themselves, its
+    files have rows that were deleted or replaced."""
     kinds: dict[Path, str | None] = {}
     for file in files:
-        for folder in Path(file).absolute().parents if "://" not in file else ():
+        path = Path(file)
+        for folder in (*path.absolute().parents, *path.resolve().parents) if "://" not in file else ():
             if folder not in kinds:
                 kinds[folder] = lake_kind(folder)
             if kinds[folder]:

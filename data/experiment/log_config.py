@@ -58,7 +58,10 @@ class LakeTable(Frozen):
         None, description="of Iceberg: its address, as in sqlite:///lake/catalog.db, or its name in .pyiceberg.yaml"
     )
     snapshot: int | None = Field(
-        None, description="the version (Delta) or the snapshot's id (Iceberg); default: the newest when a run begins"
+        None,
+        ge=0,
+        lt=2**63,
+        description="the version (Delta) or the snapshot's id (Iceberg); default: the newest when a run begins",
     )
 
     @field_validator("catalog")

@@ -21,6 +21,7 @@ from data.experiment.experiment_file import load_experiment
 from data.experiment.log_config import Impressions, LakeTable, Sql, Tables
 from data.extract import extract
 from data.guess.first_experiment import write_experiment
+from data.lakes import refuse_loose
 from data.log_fingerprint import digest_source, refuse_absent
 from ebr_core.errors import InputError
 
@@ -214,3 +215,16 @@ def test_ebr_init_looks_at_tables_of_a_lake(tmp_path: Path) -> None:
     assert [spec.logs.impressions, spec.logs.documents] == paths
     assert spec.logs.columns["searched_at"] == "ts"
     assert spec.logs.columns["clicked"] == "is_click"
+
+
+def test_a_link_to_a_file_of_a_lake_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lake" / "_delta_log").mkdir(parents=True)
+    (tmp_path / "lake" / "part.parquet").touch()
+    (tmp_path / "link.parquet").symlink_to(tmp_path / "lake" / "part.parquet")
+    with pytest.raises(InputError, match=r"link\.parquet is a file of the Delta table .*lake\."):
+        refuse_loose("documents", [str(tmp_path / "link.parquet")])
+
+
+def test_a_snapshot_below_0_is_refused() -> None:
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        LakeTable(table="lake", snapshot=-1)
