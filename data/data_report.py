@@ -120,8 +120,16 @@ def _unanswered(
             "edges.created_at",
             "edges without a date cannot be kept out of the test period: they are used on demand only, and may leak",
         ),
-        (not filled["placed_searches"], "searches.city, region or country", "no location features of the searcher"),
-        (not filled["placed_documents"], "documents.city, region or country", "no location features of the document"),
+        (
+            not filled["placed_searches"],
+            "searches.city, region or country",
+            "no place of a search by name (coordinates count, too)",
+        ),
+        (
+            not filled["placed_documents"],
+            "documents.city, region or country",
+            "no place of a document by name (coordinates count, too)",
+        ),
         (not tables["judgements"]["kept"], "judgements", "clicks are the only measure: no check against human ratings"),
     ]
     return [{"needs": needs, "so": so} for absent, needs, so in missing if absent]

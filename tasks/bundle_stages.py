@@ -146,7 +146,8 @@ def bundle(
 def _with_fields(canaries: pa.Table, columns: list[ExtraColumns], fields: Collection[str]) -> pa.Table:
     """The canaries with the fields that the towers read, as the log has them."""
     rows = canaries["search_row"]
-    tables = [pq.read_table(part.folder / "searches.parquet") for part in columns]
+    paths = [part.folder / "searches.parquet" for part in columns]  # none where the groups read documents alone
+    tables = [pq.read_table(path) for path in paths if path.exists()]
     values = {name: table[name].take(rows) for table in tables for name in table.column_names if name in set(fields)}
     canaries = canaries.select(QUERY_SCHEMA.names)
     values |= {name: pa.nulls(len(canaries)) for name in set(fields) - set(values)}  # clicks: the bundle knows them

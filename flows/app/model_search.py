@@ -76,17 +76,25 @@ def show_hits(bundle: Bundle, query: SearchQuery, console: Console) -> None:
     table = Table(title=f"{query.query!r} by {bundle.name}, {query.mode or bundle.mode}", title_justify="left")
     shown = list(hits[0].shown) if hits else []
     km = ["km"] if any(hit.distance_km is not None for hit in hits) else []
-    for heading in ("", "title", "kind", "place", *km, *shown, "score", "cosine", "why"):
+    context = [name for name in ("kind", "place") if any(_context(hit)[name] for hit in hits)]
+    for heading in ("", "title", *context, *km, *shown, "score", "cosine", "why"):
         table.add_column(Text(heading), justify="right" if heading in ("", "km", "score", "cosine") else "left")
     for hit in hits:
-        place = ", ".join(filter(None, (hit.city, hit.country)))
         distance = "" if hit.distance_km is None else f"{hit.distance_km:,.1f}"
-        own = [*([distance] if km else []), *(write_value(hit.shown[name]) for name in shown)]
+        own = [*(_context(hit)[name] for name in context), *([distance] if km else [])]
+        own += [write_value(hit.shown[name]) for name in shown]
         scores = f"{hit.score:.4f}", f"{hit.cosine:.3f}", explain_rank(hit)
-        table.add_row(*(Text(cell) for cell in (str(hit.rank), hit.title, hit.kind or "", place, *own, *scores)))
-    console.print(table if hits else f"{query.query!r}: nothing found; try --mode ebr or a wider --where")
+        table.add_row(*(Text(cell) for cell in (str(hit.rank), hit.title, *own, *scores)))
+    ways = ["--mode ebr"] if (query.mode or bundle.mode) != "ebr" else []
+    ways += ["a wider --where"] if query.where else []
+    way_out = f"; try {' or '.join(ways)}" if ways else ""
+    console.print(table if hits else f"{query.query!r}: nothing found{way_out}")
     for remark in (*unknown_context(bundle, query), *unknown_in_condition(bundle, query)):
         console.print(remark, markup=False, soft_wrap=True)
+
+
+def _context(hit: Hit) -> dict[str, str]:
+    return {"kind": hit.kind or "", "place": ", ".join(filter(None, (hit.city, hit.country)))}
 
 
 def write_value(value: Any) -> str:

@@ -37,8 +37,10 @@ def recommendation(result: Result) -> str:
     if finding == "equal":
         return f"Use BM25, which needs no training: `{champion}` ties with it; it {found}."
     few = "there are too few searchers for an interval"
-    why = few if finding == "too few" else (row and row.open_because) or "the interval leaves open which is better"
-    return f"Use {used}, but BM25 may do as well: it {found}; {why}."
+    if row and row.open_because and finding != "too few":
+        return f"Use {used}, but a gain over BM25 is not decided: `{champion}` {found}; {row.open_because}."
+    why = few if finding == "too few" else "the interval leaves open which is better"
+    return f"Use {used}, but BM25 may do as well: `{champion}` {found}; {why}."
 
 
 def certainty(result: Result) -> str:

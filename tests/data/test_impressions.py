@@ -76,6 +76,16 @@ def test_pages_are_one_search_and_repeats_are_another(tmp_path: Path) -> None:
     assert (report["results"]["read"], report["results"]["dropped"]) == (11, [])
 
 
+def test_examples_of_repeated_results_differ(tmp_path: Path) -> None:
+    rows = ["searched_at,searcher_id,query,document_id,clicked,title"]
+    rows += [f"2020-01-0{d} 10:0{m}:00,ann,q{d},d{k},true,t" for d in (1, 2, 3, 4) for k in (1, 2) for m in (0, 1)]
+    (tmp_path / "log.csv").write_text("\n".join(rows) + "\n")
+    logs = Impressions(layout="impressions", impressions=str(tmp_path / "log.csv"))
+    extract_rows(logs, tmp_path / "out", BY_DAY)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())["tables"]
+    assert [(part["rows"], part["examples"]) for part in report["impressions"]["dropped"]] == [(8, ["d1", "d2"])]
+
+
 def by_hand(rows: list[tuple[str, str, str]], minutes: float) -> set[frozenset[int]]:
     """The rows of each search, found row by row: (time, searcher, query) in order of time."""
     searches: list[list[int]] = []

@@ -306,6 +306,26 @@ def test_an_arm_that_reads_columns_of_its_own_is_bundled_and_asked(tables: Table
         assert [row["cosine"] for row in answered if row["query_row"] == at] == [hit.cosine for hit in hits]
 
 
+def test_an_arm_that_reads_own_columns_of_documents_alone_is_bundled(tables: Tables) -> None:
+    groups = {"brand": {"kind": "values", "documents": ["brand"]}}
+    arm = Arm.model_validate({**SMALL, "groups": groups})
+    log = extract.fn(tables, Split(), contents_of(tables))
+    columns = extract_columns.fn(tables, log, contents_of(tables), arm.features)
+    features = featurise.fn(log, arm.features, {}, columns)
+    validation, test = sample.fn(log, "validation", 100, 1), sample.fn(log, "test", 50, 1)
+    towers, bm25 = train_arm.fn(log, features, validation, arm, 0), tune_bm25.fn(log, validation, Bm25(), 3)
+    vectors = embed_texts.fn(features, towers, validation, 1)
+    index, terms = build_index.fn(vectors, validation, Exact(), 1), rank_terms.fn(log, validation, bm25, 100)
+    fusion = choose_weights_of_fusion.fn(validation, terms, vectors, index, 3, 1)
+    mode = choose_mode.fn(validation, {"ebr": retrieve.fn(vectors, index, validation, 5, 1)}, 3)
+    served = embed_texts.fn(features, towers, test, 1)
+    content = (served, build_index.fn(served, test, Exact(), 1), calibrate_radius.fn(vectors, validation, 1))
+    facts = (None, [columns], fusion, mode, "brand", 0, (1, 5))
+    opened = open_bundle(bundle.fn(tabulate.fn(log, test, bm25), test, [towers], *content, *facts).folder)
+    assert opened.fields == ()
+    assert len(answer(opened, SearchQuery(query="word1", k=3))) == 3
+
+
 @pytest.mark.parametrize(
     ("groups", "message"),
     [

@@ -32,7 +32,7 @@ WHERE document_id IS NULL AND NOT (getvariable('has_clicked') AND coalesce(click
 
 INSERT INTO dropped
 SELECT 'impressions', 'the same result again: on another page, or shown and then clicked', sum(copies - 1),
-    min(shortened(document_id), 3)
+    min(DISTINCT shortened(document_id), 3)
 FROM raw_results
 WHERE copies > 1
 HAVING count(*) > 0;

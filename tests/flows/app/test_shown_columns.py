@@ -85,6 +85,33 @@ def test_the_command_line_shows_columns_and_distances(bundle: Bundle, capsys: py
     assert [cell.strip() for cell in line.split("│")][6:9] == ["15.0", "Acme", "2024-01-02"]
 
 
+def test_the_command_line_leaves_out_columns_without_a_value(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without = {name: pa.nulls(len(bundle.documents), pa.string()) for name in ("kind", "city", "country")}
+    documents = bundle.documents
+    for name, nulls in without.items():
+        documents = documents.set_column(documents.column_names.index(name), name, nulls)
+    show_hits(bundle._replace(documents=documents), validate_query({"query": "walks", "show": []}), Console(width=200))
+    heading = next(line for line in capsys.readouterr().out.splitlines() if "title" in line)
+    assert not {"kind", "place"} & {cell.strip() for cell in heading.split("┃")}
+    assert {"title", "score"} <= {cell.strip() for cell in heading.split("┃")}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"mode": "ebr", "where": "price < 0"}, "'walks': nothing found; try a wider --where"),
+        ({"mode": "hybrid", "where": "price < 0"}, "'walks': nothing found; try --mode ebr or a wider --where"),
+    ],
+)
+def test_nothing_found_names_only_ways_out_that_there_are(
+    bundle: Bundle, fields: dict[str, str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_hits(bundle, validate_query({"query": "walks", **fields}), Console(width=200))
+    assert capsys.readouterr().out.splitlines()[0] == expected
+
+
 def test_a_batch_has_the_columns_that_are_shown(bundle: Bundle, tmp_path: Path) -> None:
     queries = pa.table({"query": ["walks", "smith"], "lat": ["45.75", None], "lon": ["4.85", None]})
     pq.write_table(queries, tmp_path / "queries.parquet")

@@ -35,12 +35,12 @@ NOT_TRAINED = "It finds .657 of what was clicked among the first ten."
         ),
         (
             _against_bm25(-0.02, 0.04, "unclear"),
-            f"Use `new`, but BM25 may do as well: it {FOUND}, .010 more than BM25 [−.020, +.040]; "
+            f"Use `new`, but BM25 may do as well: `new` {FOUND}, .010 more than BM25 [−.020, +.040]; "
             "the interval leaves open which is better.",
         ),
         (
             _against_bm25(0.01, 0.04, "unclear", "its training was ended by the cap"),
-            f"Use `new`, but BM25 may do as well: it {FOUND}, .025 more than BM25 [+.010, +.040]; "
+            f"Use `new`, but a gain over BM25 is not decided: `new` {FOUND}, .025 more than BM25 [+.010, +.040]; "
             "its training was ended by the cap.",
         ),
         (a_result(LEVELS), f"Use `new`: it {FOUND}, .214 more than BM25 {WITHOUT}."),
