@@ -120,9 +120,12 @@ def read_clicks(folder: Path, documents: int) -> Int64:
     return clicks
 
 
-def read_recovered(folder: Path) -> RecoveredPairs:
-    """The failed searches of the training window and the clicks that followed them, of the extracted log in folder."""
-    table = read(folder, "recovered")
+def read_recovered(folder: Path, actions: tuple[str, ...] = ()) -> RecoveredPairs:
+    """The failed searches of the training window and the clicks that followed them, of the extracted log in folder.
+
+    The weights are as in `read_weights`: 0 for a click without one of the named actions.
+    """
+    table = read(folder, "recovered", {"actions": list(actions)})
     weights = table["weight"].to_numpy() if (folder / ACTIONS_FILE).exists() else None
     rows = [row_numbers(table, column) for column in ("search_row", "document_row", "query_row", "searcher_row")]
     return RecoveredPairs(rows[0], rows[1], rows[2], rows[3], weights)

@@ -200,7 +200,8 @@ def _read(con: duckdb.DuckDBPyConnection, raw: RawFile, path: str, out: Path) ->
     facts = PartitionFacts(columns=names, rows=rows, null_texts=[list(row) for row in nulls])
     if times := GROWING[raw.layout][raw.table]:
         columns = dict(zip(("identity", "time"), map(identifier, times), strict=True))
-        days = con.execute(statement("read/days", rows=literal(escape_glob(str(out))), **columns)).fetchall()
+        query = "read/impression_days" if raw.layout == "impressions" else "read/days"
+        days = con.execute(statement(query, rows=literal(escape_glob(str(out))), **columns)).fetchall()
         facts["days"] = {str(day): searches for day, searches in days}
     return facts
 

@@ -117,7 +117,7 @@ def read_pairs(
     """(the training pairs, the documents that must not be their negatives); both lie in scratch."""
     weights = extracted_log.read_weights(log.folder, positives.actions, scratch)
     shown = extracted_log.read_shown(log.folder, scratch)._replace(weights=weights)
-    recovered = extracted_log.read_recovered(log.folder)
+    recovered = extracted_log.read_recovered(log.folder, positives.actions)
     return select_pairs(shown, recovered, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
 
 

@@ -191,14 +191,17 @@ def _from_source(
 
 def _hard_rows(recovered: RecoveredPairs, share: float, clicks: int, rng: np.random.Generator) -> Int64:
     """The rows of recovered that are pairs, in order."""
-    count, available = round(share * clicks), len(recovered.search_rows)
+    rows = np.arange(len(recovered.search_rows))
+    if recovered.weights is not None:
+        rows = rows[recovered.weights > 0]  # of the actions that make positives
+    count, available = round(share * clicks), len(rows)
     if count > available:
         raise InputError(
             f"positives.hard_share {share:g} of {clicks:,} clicks are {count:,} pairs, but only {available:,} failed "
             f"searches of the training window are followed by a click in their session"
             + (f"; set at most {available / clicks:.3f}" if available else ": these logs have no hard positives")
         )
-    return np.sort(rng.choice(available, count, replace=False))
+    return np.sort(rows[rng.choice(available, count, replace=False)])
 
 
 def _groups(results: RecoveredPairs, mask: str, scratch: Scratch) -> Int32:

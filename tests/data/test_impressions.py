@@ -8,12 +8,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from both_readings import extract_both
+from both_readings import extract_both, write_partitions
 from small_logs import DOCUMENTS, extract_rows, write_text
 
 from data.experiment.log_config import Impressions, Split, Sql
 from data.extra_columns import read_columns
 from data.extract import extract
+from data.file_partitions import count_days
 from ebr_core.errors import InputError
 
 SHOWN = """\
@@ -252,3 +253,12 @@ def test_a_log_until_a_time_is_the_log_that_ended_then(tmp_path: Path) -> None:
     assert ["aaa"] not in pq.read_table(tmp_path / "searches.parquet")["device"].to_pylist()
     runs, nights = extract_both(longer, Split.model_validate(days), tmp_path / "b")
     assert runs == nights == {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+
+
+def test_a_late_click_after_midnight_makes_no_day(tmp_path: Path) -> None:
+    late = "2020-01-04 23:50:00,hat,ann,hat,1,0,phone\n2020-01-05 00:00:42,Hat,ann,hat,1,1,phone\n"
+    given = SHOWN.replace("ts,q", "search_id,ts,q").replace("\n2020", "\n,2020")
+    given += "s9,2020-01-04 23:55:00,boot,ann,boot,1,0,phone\ns9,2020-01-06 09:00:00,boot,ann,boot,1,1,phone\n"
+    for name, shown in (("derived", SHOWN + late), ("given", given)):
+        days = count_days(write_partitions(flat(tmp_path / name, shown), tmp_path / f"{name}-kept")["impressions"])
+        assert [day.day for day in days] == [1, 2, 3, 4], name

@@ -261,3 +261,13 @@ def test_hard_positives_have_the_weight_of_what_followed_and_ratings_have_1() ->
     ]
     assert found[:7] == [(*key, weight / mean) for key, weight in raw.items()]
     assert found[7:] == [(0, 4, 1), (3, 6, 1)]  # rated good
+
+
+def test_hard_positives_are_of_the_actions_that_make_positives() -> None:
+    failed = FAILED._replace(weights=np.array([0, 3], np.float32))  # what followed the first has another action
+    pairs, _ = select_pairs(weighted(), failed, Positives(source="none", hard_share=0.2), "pair", 0)
+    assert pairs.document_rows.tolist() == [1]
+    with pytest.raises(InputError, match="only 1 failed"):
+        select_pairs(weighted(), failed, Positives(source="none", hard_share=0.4), "pair", 0)
+    everything, _ = select_pairs(weighted(), FAILED, Positives(source="none", hard_share=0.4), "pair", 0)
+    assert sorted(everything.document_rows.tolist()) == [1, 6]
