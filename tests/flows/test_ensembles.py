@@ -34,6 +34,8 @@ from tasks.log_stages import join_validation
 from tasks.served_models import bundle_of, models_of
 from tasks.tracking.runs import Outcome
 
+pytestmark = pytest.mark.more
+
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 CHANGES: dict[str, Any] = {
     "refit": True,

@@ -22,6 +22,8 @@ from tasks.nights.champion_service import roll_back
 from tasks.nights.night_records import Night
 from tasks.served_models import bundle_of, models_of
 
+pytestmark = pytest.mark.more
+
 WORLD = World(searches=4000, documents=500, days=6, seed=1)
 DAYS = [date(2026, 1, 5 + at) for at in range(6)]
 ARM: dict[str, Any] = {

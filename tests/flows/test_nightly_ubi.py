@@ -25,6 +25,8 @@ from flows.nightly import retrain
 from tasks.home import artifacts, home
 from tasks.nights.night_records import Night, champions_of, read_nights
 
+pytestmark = pytest.mark.more
+
 WORLD = World(searches=900, documents=150, days=5, seed=2)
 DAYS = [date(2026, 1, 5 + at) for at in range(5)]
 WEIGHTS = {"click": 1, "purchase": 5}
