@@ -75,7 +75,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def outcome(prefect_server: None, experiment: Path) -> Outcome:
+def outcome(own_home: Path, experiment: Path) -> Outcome:
     state = ebr(str(experiment), return_state=True)
     assert state.is_completed(), state.message
     result: Outcome = state.result()

@@ -97,7 +97,7 @@ def test_a_column_cannot_be_named_like_the_field_of_clicks(tmp_path: Path) -> No
 
 
 @pytest.fixture(scope="module")
-def outcome(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def outcome(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     state = ebr(str(_write(tmp_path_factory.mktemp("histories"))), return_state=True)
     assert state.is_completed(), state.message
     result = state.result()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import random
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def _log() -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def outcome(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def outcome(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder = tmp_path_factory.mktemp("own")
     for name, rows in _log().items():
         with (folder / f"{name}.csv").open("w", encoding="utf-8") as file:
