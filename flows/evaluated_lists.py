@@ -94,14 +94,20 @@ def evaluated_lists(
     leaks = {arm: _leak_of(spec, source, arm) for arm in {arm_of_row(name)[0] for (name, _), _ in settled.indexed}}
     for ((name, seed), index), rows in settled.indexed.items():
         arm = arm_of_row(name)[0]
-        leak, undecidable = leaks[arm], _undecidable(spec, towers, (arm,), seed)
-        lists.append(EvaluatedList(arm=name, seed=seed, index=index, rows=rows, leak=leak, undecidable=undecidable))
+        runs = _runs_of(spec, (arm,), seed)
+        facts = {"undecidable": _undecidable(towers, runs), "trainings": tuple(map(label_of, runs))}
+        lists.append(EvaluatedList(arm=name, seed=seed, index=index, rows=rows, leak=leaks[arm], **facts))
     for (name, list_seed), rows in settled.combined.items():
-        undecidable = _undecidable(spec, towers, spec.combined_lists[name].vector_sources, list_seed)
+        runs = _runs_of(spec, spec.combined_lists[name].vector_sources, list_seed)
+        undecidable = _undecidable(towers, runs)
         for fused in spec.retrievals[name].lists if name in spec.retrievals else ():
             undecidable |= made_by_engine[fused]
         index = spec.index_of_list(name)
-        lists.append(EvaluatedList(arm=name, seed=list_seed, index=index, rows=rows, undecidable=undecidable))
+        if list_seed is not None and name in {**spec.rankers, **spec.filters}:
+            runs.append((name, list_seed))  # what reorders or shortens the list is trained, too
+        trainings = tuple(sorted(map(label_of, set(runs))))
+        facts = {"undecidable": undecidable, "trainings": trainings}
+        lists.append(EvaluatedList(arm=name, seed=list_seed, index=index, rows=rows, **facts))
     return lists
 
 
@@ -111,21 +117,22 @@ def _leak_of(spec: Experiment, source: Source, name: str) -> str | None:
     return next((remark for remark in remarks if remark), None)
 
 
-def _undecidable(
-    spec: Experiment, towers: dict[ArmRun, TrainedTowers], names: Iterable[str], seed: int | None
-) -> dict[str, str]:
-    """The reason why nothing is decided about a list that these arms and ensembles make: a training that ended by the
-    cap. Empty without one."""
+def _runs_of(spec: Experiment, names: Iterable[str], seed: int | None) -> list[ArmRun]:
+    """The trainings of these arms and of the parts of these ensembles; empty without a seed."""
     if seed is None:
-        return {}
-    parts = [
+        return []
+    return [
         part
         for name in names
         for part in (spec.ensembles[name].runs(seed, spec.seeds) if name in spec.ensembles else [(name, seed)])
     ]
-    for part in parts:
-        if part in towers and (remark := training_remark(towers[part])):
-            return {EVERY_SET: f"{label_of(part)}: {remark}"}
+
+
+def _undecidable(towers: dict[ArmRun, TrainedTowers], runs: list[ArmRun]) -> dict[str, str]:
+    """The reason why nothing is decided about a list of these trainings: one ended by the cap. Empty without one."""
+    for run in runs:
+        if run in towers and (remark := training_remark(towers[run])):
+            return {EVERY_SET: f"{label_of(run)}: {remark}"}
     return {}
 
 

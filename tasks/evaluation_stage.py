@@ -33,7 +33,7 @@ from tasks.list_measures import (
 )
 from tasks.own_slices import read_own_slices
 from tasks.progress import show_progress
-from tasks.result_rows import Part, coverage_rows, level_rows, rows_of_targets, tabulate_metrics
+from tasks.result_rows import ListNotes, Part, coverage_rows, level_rows, rows_of_targets, tabulate_metrics
 from tasks.retrieved import Retrieved, load_match, load_retrieved
 from tasks.slices import OWN, WHOLE
 
@@ -49,6 +49,7 @@ class EvaluatedList(Frozen):
     rows: RetrievedList
     leak: str | None = None  # the reason why its training may have seen the test
     undecidable: dict[str, str] = Field(default_factory=dict)  # set, set@K or EVERY_SET → why nothing is decided there
+    trainings: tuple[str, ...] = ()  # the trained models that made it, with their seeds
 
 
 @stage(RunResults)
@@ -67,7 +68,7 @@ def evaluate(
     own_slices: of the same searches, by the user's own columns.
     """
     sample, seen = read_sample(eval_set), read_seen(eval_set)
-    outcomes = {EvaluatedRun(run.arm, run.seed, run.index): load_retrieved(run.rows) for run in evaluated_lists}
+    outcomes = {_run_of(run): load_retrieved(run.rows) for run in evaluated_lists}
     lists = {run: outcome for run, outcome in outcomes.items() if isinstance(outcome, Retrieved)}
     unavailable = {run.arm: reason for run, reason in outcomes.items() if isinstance(reason, str)}
     rows_by_run = {run: outcome.rows for run, outcome in lists.items()}
@@ -78,6 +79,7 @@ def evaluate(
     leaks = {run.arm: run.leak for run in evaluated_lists if run.leak}
     undecidable = {run.arm: run.undecidable for run in evaluated_lists if run.undecidable}
     matches = {run.arm: match.model_dump() for run in evaluated_lists if (match := load_match(run.rows))}
+    notes = ListNotes(undecidable, {_run_of(run): run.trainings for run in evaluated_lists})
     checks: dict[str, Any] = {"unavailable": unavailable, "leaks": leaks, "undecidable": undecidable}
     checks |= {"lists": matches, "ceilings": {}, "refits": []}
     with threadpool_limits(1):  # the bytes of a product of matrices depend on the threads
@@ -94,7 +96,7 @@ def evaluate(
                 measured[run] |= {metric: values[searches["at"]] for metric, values in recalls.items()}
             with show_progress(f"evaluate, {name} targets", 1):
                 results += coverage_rows(name, searches, rows_by_run, sample, evaluation.ks)
-                results += rows_of_targets(name, searches, measured, questions, evaluation, undecidable)
+                results += rows_of_targets(name, searches, measured, questions, evaluation, notes)
             if name == "truth":
                 checks["above_oracle"] = find_above_oracle(searches, measured, evaluation)
             checks["refits"] += compare_refits(name, searches, measured, evaluation)
@@ -108,6 +110,10 @@ def evaluate(
     pq.write_table(table, folder / "results.parquet")
     pq.write_table(pa.concat_tables([PER_SEARCH.empty_table(), *per_search]), folder / "per_search.parquet")
     (folder / "checks.json").write_text(json.dumps(checks, indent=1))
+
+
+def _run_of(evaluated: EvaluatedList) -> EvaluatedRun:
+    return EvaluatedRun(evaluated.arm, evaluated.seed, evaluated.index)
 
 
 def _refuse_excluded(sample: SampledSearches, rows_by_run: dict[EvaluatedRun, Any]) -> None:
@@ -125,7 +131,7 @@ def evaluate_validation(
     """Write results.parquet: the levels of all lists over the validation searches, with intervals; and checks.json:
     remarks on arms whose figures are not to be believed, or decide nothing."""
     sample = read_sample(eval_set)
-    outcomes = {EvaluatedRun(run.arm, run.seed, run.index): load_retrieved(run.rows) for run in evaluated_lists}
+    outcomes = {_run_of(run): load_retrieved(run.rows) for run in evaluated_lists}
     lists = {run: outcome for run, outcome in outcomes.items() if isinstance(outcome, Retrieved)}
     results: list[dict[str, Any]] = []
     with threadpool_limits(1), show_progress("evaluate, validation", 1):

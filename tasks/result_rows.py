@@ -27,6 +27,13 @@ from tasks.slices import FEW_SEARCHES, WHOLE, slices_of
 DIFFERENCE = ("difference", "difference_low", "difference_high", "family_low", "family_high", "detectable")
 
 
+class ListNotes(NamedTuple):
+    """What the differences between lists need to know of how these were made."""
+
+    undecidable: dict[str, dict[str, str]]  # arm → its EvaluatedList.undecidable
+    trainings: dict[EvaluatedRun, tuple[str, ...]]  # the trained models that made a list
+
+
 class Part(NamedTuple):
     """A slice of the searches of one target set."""
 
@@ -69,20 +76,16 @@ def rows_of_targets(
     measured: MetricsByRun,
     questions: dict[str, Comparison],
     evaluation: Evaluation,
-    undecidable: dict[str, dict[str, str]],
+    notes: ListNotes,
 ) -> list[dict[str, Any]]:
-    """Result rows of one target set: every run by itself, then every question's differences to its baseline.
-
-    undecidable: arm → its EvaluatedList.undecidable.
-    """
+    """Result rows of one target set: every run by itself, then every question's differences to its baseline."""
     rows, clusters, table = [], clusters_of(searches), tabulate_metrics(measured)
     exact = _columns(table, [run.is_exact for run, _ in table.columns])
     for slice_name, inside in slices_of(searches):
         part = Part("test", name, slice_name, inside, clusters[inside])
         rows += level_rows(part, table if slice_name == WHOLE else exact, evaluation.resamples)
         for question_name, question in sorted(questions.items()):
-            reasons = _reasons(undecidable, name, question.metric, max(evaluation.ks))
-            rows += _question_rows(question_name, question, part, measured, evaluation.resamples, reasons)
+            rows += _question_rows(question_name, question, part, measured, evaluation, notes)
     return rows
 
 
@@ -134,14 +137,14 @@ def _question_rows(
     question: Comparison,
     part: Part,
     measured: MetricsByRun,
-    resamples: int,
-    undecidable: dict[str, str],
+    evaluation: Evaluation,
+    notes: ListNotes,
 ) -> list[dict[str, Any]]:
     """Rows of paired differences on the same searches; those over all searches have verdicts."""
     values_by_arm = {
         arm: values
         for arm in (question.baseline, *question.arms)
-        if (values := _by_seed(measured, arm, question.metric, part.inside)) is not None
+        if (values := _by_seed(measured, arm, question.metric, part.inside, notes.trainings)) is not None
     }
     if question.baseline not in values_by_arm:
         return []
@@ -157,11 +160,12 @@ def _question_rows(
     arm_names = [arm for arm in values_by_arm if arm != question.baseline]
     baseline, arms = values_by_arm[question.baseline], [values_by_arm[arm] for arm in arm_names]
     if arms and part.slice == WHOLE:
-        comparison = compare(baseline, arms, part.clusters, resamples)
+        comparison = compare(baseline, arms, part.clusters, evaluation.resamples)
+        reasons = _reasons(notes.undecidable, part.targets, question.metric, max(evaluation.ks))
         for at, arm in enumerate(arm_names):
             rows[arm] |= dict(zip(DIFFERENCE, (float(column[at]) for column in comparison[:6]), strict=True))
             rows[arm] |= {"baseline": question.baseline, "training_noise": comparison.seed_freedom > 0}
-            reason = undecidable.get(arm_of(arm)) or undecidable.get(arm_of(question.baseline))
+            reason = reasons.get(arm_of(arm)) or reasons.get(arm_of(question.baseline))
             rows[arm] |= _verdict_columns(question, rows[arm]["family_low"], rows[arm]["family_high"], reason)
     elif arms:
         for arm, interval in zip(arm_names, compare_pointwise(baseline, arms, part.clusters), strict=True):
@@ -169,13 +173,17 @@ def _question_rows(
     return list(rows.values())
 
 
-def _by_seed(measured: MetricsByRun, arm: str, metric: str, inside: Bool) -> MetricValues | None:
+def _by_seed(
+    measured: MetricsByRun, arm: str, metric: str, inside: Bool, trainings: dict[EvaluatedRun, tuple[str, ...]]
+) -> MetricValues | None:
     """An arm's metric by seed on some searches; None if it retrieved no list. An arm without a seed was not trained."""
     index = _index_of(measured, arm)
     runs = [run for run in measured if (run.arm, run.index_name) == (arm_of(arm), index)]
     if not runs:
         return None
-    return MetricValues(np.stack([measured[run][metric][inside] for run in runs]), trained=runs[0].seed is not None)
+    values = np.stack([measured[run][metric][inside] for run in runs])
+    of_runs = tuple(trainings.get(run, ()) for run in runs)
+    return MetricValues(values, runs[0].seed is not None, of_runs if all(of_runs) else ())
 
 
 def _index_of(measured: MetricsByRun, arm: str) -> str:

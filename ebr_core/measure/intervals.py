@@ -33,6 +33,11 @@ class MetricValues(NamedTuple):
 
     values: Float64
     trained: bool = True  # False for a baseline that does not depend on the seed
+    trainings: tuple[tuple[str, ...], ...] = ()  # (R,) the trained models in each line; () if they are not known
+
+    def shares_trainings(self, other: MetricValues) -> bool:
+        """True if both were made of the same trained models, seed by seed: the training noise of one is the other's."""
+        return self.trained and bool(self.trainings) and self.trainings == other.trainings
 
 
 class Differences(NamedTuple):
@@ -55,13 +60,30 @@ class _VarianceComponents(NamedTuple):
     counts: Float64  # (G,) searches in each cluster
     value: Float64  # (A,)
     sampling: Float64  # (A,) variance over clusters
-    shares: Float64  # (A, 2) 1 / R of the arm and of the baseline, 0 if not trained
-    between: float  # variance between seeds of an arm's mean on these searches, pooled
+    shares: Float64  # (A, 2) 1 / R of the arm and of the baseline, 0 if not trained, or if both share their models
+    pools: tuple[_SeedVariance, _SeedVariance]  # of the means of single arms; of differences that share their models
+    pool_of: Int64  # (A,) the pool of each difference
+
+    @property
+    def training(self) -> Float64:
+        """(A,) the variance between seeds in the limit of infinitely many searches."""
+        return np.array([pool.limit for pool in self.pools])[self.pool_of]
+
+    @property
+    def freedom(self) -> int:
+        """The degrees of freedom of the training noise; 0: not included."""
+        return max(pool.freedom for pool in self.pools)
+
+
+class _SeedVariance(NamedTuple):
+    """A variance between seeds, pooled over arms or differences."""
+
+    between: float  # variance between seeds of a mean on these searches
     interaction: float  # the part of it that is due to the seed on these searches only
     freedom: int
 
     @property
-    def training(self) -> float:
+    def limit(self) -> float:
         """The variance between seeds in the limit of infinitely many searches."""
         return max(0.0, self.between - self.interaction)
 
@@ -102,10 +124,11 @@ def compare(
     """Paired differences of arms to a baseline with pointwise and simultaneous (max-t) 95% intervals.
 
     The seeds of an arm are averaged. The variance of a difference is that over clusters plus σ² (1/R + 1/R₀), where σ²
-    is the variance between seeds, pooled over the arms that have several; it is applied to arms with one seed too. The
-    intervals are those of a bootstrap-t: each resample draws clusters and training noise and has an error of its own
-    (with a new χ² for that of the seeds), and the intervals reach to the 95% quantile of |T|, or of max |T| over the
-    arms. If no arm has several seeds, training noise is not included.
+    is the variance between seeds, pooled over the arms that have several; it is applied to arms with one seed too. An
+    arm made of the same trained models as the baseline is compared seed by seed: plus σ² / R, where σ² is the variance
+    between seeds of such differences. The intervals are those of a bootstrap-t: each resample draws clusters and
+    training noise and has an error of its own (with a new χ² for that of the seeds), and the intervals reach to the 95%
+    quantile of |T|, or of max |T| over the arms. If no arm has several seeds, training noise is not included.
     """
     components = _variance_components(baseline, arms, clusters)
     scale = np.sqrt(components.sampling + components.training * components.shares.sum(1))
@@ -167,8 +190,9 @@ def compare_pointwise(baseline: MetricValues, arms: list[MetricValues], clusters
         return [Interval(float(value), np.nan, np.nan) for value in components.value]
     variance = components.sampling + components.training * share
     spread = components.sampling**2 / (groups - 1)
-    if components.training:
-        spread = spread + (components.between * share) ** 2 / components.freedom
+    for number, pool in enumerate(components.pools):
+        if pool.limit:
+            spread = spread + (components.pool_of == number) * (pool.between * share) ** 2 / pool.freedom
     freedom = np.divide(variance**2, spread, out=np.full(len(arms), groups - 1.0), where=spread > 0)
     reach = stats.t.ppf((1 + LEVEL) / 2, np.maximum(freedom, 1)) * np.sqrt(variance)
     ends = zip(components.value, components.value - reach, components.value + reach, strict=True)
@@ -197,22 +221,29 @@ def _variance_components(baseline: MetricValues, arms: list[MetricValues], clust
     """The differences and the components of their variance."""
     means = np.stack([arm.values.mean(0) - baseline.values.mean(0) for arm in arms], 1)  # (S, A)
     totals, counts = _sum_clusters(means, clusters)
+    shared = np.array([arm.shares_trainings(baseline) for arm in arms], bool)
+    differences = [arm.values - baseline.values for arm, is_shared in zip(arms, shared, strict=True) if is_shared]
+    alone = [arm.values for arm in (baseline, *arms) if arm.trained and not shared.all()]
+    pools = _seed_variance(alone, clusters), _seed_variance(differences, clusters)
+    seed_shares = [1 / len(arm.values) if arm.trained else 0.0 for arm in (baseline, *arms)]
+    shares = np.column_stack([seed_shares[1:], np.where(shared, 0.0, seed_shares[0])])
+    value = totals.sum(0) / counts.sum()
+    return _VarianceComponents(totals, counts, value, _variance(totals, counts), shares, pools, shared.astype(np.int64))
+
+
+def _seed_variance(by_seed: list[Float64], clusters: Int64) -> _SeedVariance:
+    """The variance between the lines of each (R, S), pooled over those that have several."""
     between, interaction, freedom = 0.0, 0.0, 0
-    for arm in (baseline, *arms):
-        if not arm.trained or len(arm.values) < 2:
+    for values in by_seed:
+        if len(values) < 2:
             continue
-        seed_freedom = len(arm.values) - 1
-        seed_deviations = _sum_clusters((arm.values - arm.values.mean(0)).T, clusters)
-        between += seed_freedom * float(arm.values.mean(1).var(ddof=1))
+        seed_freedom = len(values) - 1
+        seed_deviations = _sum_clusters((values - values.mean(0)).T, clusters)
+        between += seed_freedom * float(values.mean(1).var(ddof=1))
         interaction += float(_variance(*seed_deviations).sum())  # of R deviations, which have R − 1 degrees of freedom
         freedom += seed_freedom
-    seed_shares = [1 / len(arm.values) if arm.trained else 0.0 for arm in (baseline, *arms)]
-    shares = np.column_stack([seed_shares[1:], np.full(len(arms), seed_shares[0])])
     pooled = max(freedom, 1)
-    value = totals.sum(0) / counts.sum()
-    return _VarianceComponents(
-        totals, counts, value, _variance(totals, counts), shares, between / pooled, interaction / pooled, freedom
-    )
+    return _SeedVariance(between / pooled, interaction / pooled, freedom)
 
 
 def _pivots(components: _VarianceComponents, resamples: int, seed: int) -> Iterator[Float64]:
@@ -231,13 +262,21 @@ def _pivots(components: _VarianceComponents, resamples: int, seed: int) -> Itera
         variance = (squares - 2 * means * cross + means**2 * squared_counts) / searches**2 * groups / (groups - 1)
         variance = np.maximum(variance, components.sampling * MIN_VARIANCE_SHARE)
         deviation = means - components.value
-        if components.training:
+        if components.training.any():
             arm_noise = noise.standard_normal(deviation.shape) * np.sqrt(components.shares[:, 0])
             baseline_noise = noise.standard_normal((len(times), 1)) * np.sqrt(components.shares[:, 1])
             deviation += np.sqrt(components.training) * (arm_noise - baseline_noise)
-            between = components.between * noise.chisquare(components.freedom, (len(times), 1)) / components.freedom
-            variance = variance + np.maximum(0, between - components.interaction) * components.shares.sum(1)
+            drawn = np.hstack([_drawn_variance(pool, len(times), noise) for pool in components.pools])
+            variance = variance + drawn[:, components.pool_of] * components.shares.sum(1)
         yield np.divide(deviation, np.sqrt(variance), out=np.zeros_like(deviation), where=variance > 0)
+
+
+def _drawn_variance(pool: _SeedVariance, resamples: int, rng: np.random.Generator) -> Float64:
+    """(resamples, 1) estimates of the variance between seeds, as other seeds would give them; zeros without any."""
+    if not pool.limit:
+        return np.zeros((resamples, 1))
+    between = pool.between * rng.chisquare(pool.freedom, (resamples, 1)) / pool.freedom
+    return np.maximum(0, between - pool.interaction)
 
 
 def _resamples(groups: int, resamples: int, seed: int) -> Iterator[Float64]:

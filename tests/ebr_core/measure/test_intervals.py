@@ -165,6 +165,39 @@ def test_few_seeds_have_the_tails_of_a_t_distribution() -> None:
     assert closed_form.high - closed_form.value == pytest.approx(12.706 * 0.1, rel=1e-3)
 
 
+def test_arms_of_the_same_models_are_compared_seed_by_seed() -> None:
+    """Two lists of the same models, whose seeds differ much and whose difference does not: as if the differences by
+    seed were compared with nothing. Without a word on their models, the noise of the seeds counts for both."""
+    rng = np.random.default_rng(2)
+    clusters, models = np.arange(600) % 60, tuple((f"softmax, seed {seed}",) for seed in range(3))
+    first = MetricValues(rng.random((3, 600)) + np.array([[-0.2], [0], [0.2]]), trainings=models)
+    second = MetricValues(first.values + rng.normal(0.01, 0.02, (3, 600)), trainings=models)
+    paired = compare(first, [second], clusters)
+    zeros = MetricValues(np.zeros((1, 600)), trained=False)
+    by_seed = MetricValues(second.values - first.values)
+    for field, expected in zip(paired, compare(zeros, [by_seed], clusters), strict=True):
+        assert field == pytest.approx(expected)
+    assert compare_pointwise(first, [second], clusters) == [
+        pytest.approx(interval) for interval in compare_pointwise(zeros, [by_seed], clusters)
+    ]
+    unpaired = compare(first._replace(trainings=()), [second], clusters)
+    assert unpaired.high - unpaired.low > 20 * (paired.high - paired.low)
+
+
+def test_an_arm_of_other_models_keeps_its_noise_beside_one_of_the_same_models() -> None:
+    rng = np.random.default_rng(3)
+    clusters, models = np.arange(600) % 60, (("a, seed 0",), ("a, seed 1",))
+    first = MetricValues(rng.random((2, 600)) + np.array([[0], [0.3]]), trainings=models)
+    same = first._replace(values=first.values + 0.01 * rng.random((2, 600)))
+    other = MetricValues(rng.random((2, 600)) + np.array([[0.3], [0]]), trainings=(("b, seed 0",), ("b, seed 1",)))
+    (alone,), (beside_same, beside) = (compare_pointwise(first, arms, clusters) for arms in ([other], [same, other]))
+    assert beside_same.high - beside_same.low < 0.01
+    assert beside.value == pytest.approx(alone.value)
+    assert beside.high - beside.low > 0.5  # the seeds differ by .3, in the baseline and in the arm
+    swapped = first._replace(trainings=models[::-1])
+    assert compare_pointwise(first, [swapped], clusters)[0].high > 0.1  # not the same model, seed by seed
+
+
 def test_simultaneous_intervals_are_wider_and_equal_for_one_arm() -> None:
     planted = plant(SETTINGS[2], np.random.default_rng(0))
     differences = compare(planted.baseline, planted.arms, planted.clusters)
