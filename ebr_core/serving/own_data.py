@@ -20,7 +20,7 @@ from ebr_core.towers.location_cells import distance_km
 
 PLACES = "places.npy"  # (N, 2) latitude and longitude of the documents, in degrees; absent if none has a place
 OWN = "own.json"
-_MOST = {"latitude": 90, "longitude": 180}
+LIMITS = {"latitude": 90, "longitude": 180}  # degrees
 
 
 class OwnSettings(Frozen):
@@ -87,7 +87,7 @@ def _located(city: str | None, country: str | None) -> Place | None:
 
 def _coordinates(values: dict[str, Any]) -> Place | None:
     degrees = []
-    for (name, value), (kind, most) in zip(values.items(), _MOST.items(), strict=True):
+    for (name, value), (kind, most) in zip(values.items(), LIMITS.items(), strict=True):
         try:
             number = float(value)
         except (TypeError, ValueError) as error:

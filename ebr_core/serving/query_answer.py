@@ -24,7 +24,7 @@ from ebr_core.search.weighted_fusion import cosines_of, fuse_weighted, normalise
 from ebr_core.serving.model_bundle import Bundle
 from ebr_core.serving.own_data import as_json, distances_of, place_of_query, shown_columns
 from ebr_core.serving.query_towers import CONTEXT, embed_query_table
-from ebr_core.serving.search_query import AnswerMode, SearchQuery, queries_as_table
+from ebr_core.serving.search_query import AnswerMode, SearchQuery, block_of, queries_as_table
 from ebr_core.serving.second_stage import reorder
 from ebr_core.text.terms import QueryWord, match_query, words_in_documents, words_of
 
@@ -79,17 +79,12 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
     unknown.
     """
     use_threads(1)  # a query is one row: to wake another thread takes longer than to do its work
-    total = bundle.documents.num_rows
-    if query.k > total and "k" in query.model_fields_set:
-        raise InputError(f"k: got {query.k}; this model holds {total} documents")
     refuse_unknown_fields(bundle, query.fields)
-    query, mode = add_searcher_context(bundle, query), query.mode or bundle.mode
-    if mode not in bundle.modes:
-        raise InputError(f"mode: {bundle.name} has no {mode}; its modes are {', '.join(bundle.modes)}")
+    query, mode = add_searcher_context(bundle, query), mode_of(bundle, query)
     vector = embed_query_table(bundle.towers, queries_as_table([query], bundle.fields))
     origin = place_of_query(bundle.own, query)
     shown = shown_columns(bundle.own, bundle.documents, query.show)
-    allowed = None if query.where is None else _allowed_documents(bundle, query.where, vector, origin)
+    allowed = None if query.where is None else condition_of(bundle, query.where, vector, origin)
     near, cosines = _search_vectors(bundle, query, mode, vector, allowed)
     words = words_of(bundle.terms, query.query)
     by_terms, scores = _search_terms(bundle, mode, words, allowed)
@@ -106,12 +101,24 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
             rows, score = _fuse_scores(bundle, query, vector, (by_terms, scores), near)
         case "reranked":
             assert bundle.second is not None, "a bundle without a second stage has no such mode"
-            rows, score = reorder(bundle.second, bundle.terms, bundle.vectors, query, vector, near)
-            rows, score = rows[: query.k], score[: query.k]
+            block = block_of(query, bundle.fields, origin)
+            lists, list_scores = reorder(bundle.second, bundle.terms, bundle.vectors, block, vector, near[None])
+            rows, score = lists[0, : query.k], list_scores[0, : query.k]
         case _:
             assert_never(mode)
     hits = _hits(bundle, vector, rows, score, words, ranks)
     return _with_own(bundle, hits, rows, origin, shown)
+
+
+def mode_of(bundle: Bundle, query: SearchQuery) -> AnswerMode:
+    """The mode in which the bundle answers a query. Raises InputError for one that it has not, and if K is more than
+    the number of documents."""
+    total, mode = bundle.documents.num_rows, query.mode or bundle.mode
+    if query.k > total and "k" in query.model_fields_set:
+        raise InputError(f"k: got {query.k}; this model holds {total} documents")
+    if mode not in bundle.modes:
+        raise InputError(f"mode: {bundle.name} has no {mode}; its modes are {', '.join(bundle.modes)}")
+    return mode
 
 
 def refuse_unknown_fields(bundle: Bundle, names: Iterable[str]) -> None:
@@ -178,7 +185,7 @@ def unknown_in_condition(bundle: Bundle, query: SearchQuery) -> list[str]:
     return [] if query.where is None else unknown_values(parse(query.where), searched_documents(bundle))
 
 
-def _allowed_documents(bundle: Bundle, where: str, vector: Float32, origin: Place | None) -> Mask:
+def condition_of(bundle: Bundle, where: str, vector: Float32, origin: Place | None) -> Mask:
     """(N,): True for the documents that meet the condition. nn is evaluated by the index. Raises InputError if it
     depends on the place of the search, and the search has none."""
 
@@ -224,20 +231,25 @@ def _search_vectors(
     """
     if mode == "boolean":
         return np.empty(0, np.int32), np.empty(0, np.float32)
-    depth = max(query.k, _run_depth(bundle, mode))
+    depth = max(query.k, run_depth(bundle, mode))
     retrieved = search_within(bundle.built_index, bundle.vectors, vector, depth, allowed, bundle.typical)
-    rows = retrieved.rows
-    if query.radius != "none":
-        rows = within_radius(rows, retrieved.similarities, _radius(bundle, query.radius, retrieved.similarities))
+    rows = cut_at_radius(bundle, query, retrieved.rows, retrieved.similarities)
     valid = rows[0] >= 0
     return rows[0, valid], retrieved.similarities[0, valid]
 
 
-def _run_depth(bundle: Bundle, mode: AnswerMode) -> int:
+def run_depth(bundle: Bundle, mode: AnswerMode) -> int:
     """The documents that the run retrieved by the embedding for each search."""
     if mode == RERANKED and bundle.second is not None:
         return min(max(bundle.k, bundle.second.settings.depth), len(bundle.vectors))
     return bundle.k if mode == "ebr" else bundle.depth
+
+
+def cut_at_radius(bundle: Bundle, query: SearchQuery, rows: Int32, similarities: Float32) -> Int32:
+    """rows (Q, K) with −1 for the documents beyond the query's radius. Raises InputError if it was not calibrated."""
+    if query.radius == "none":
+        return rows
+    return within_radius(rows, similarities, _radius(bundle, query.radius, similarities))
 
 
 def _radius(bundle: Bundle, radius: float | Literal["model", "query"], similarities: Float32) -> Float32 | float:

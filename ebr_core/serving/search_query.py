@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
+from ebr_core.arrays import Float64
 from ebr_core.frozen import Frozen
 from ebr_core.search.conditions import parse
 from ebr_core.serving.query_towers import QUERY_SCHEMA, query_schema
@@ -17,17 +19,21 @@ from ebr_core.serving.query_towers import QUERY_SCHEMA, query_schema
 AnswerMode = Literal["ebr", "hybrid", "weighted", "reranked", "boolean"]
 Scalar = bool | int | float | str
 FieldValue = Scalar | list[Scalar]
+INSTANT = pa.timestamp("us", "UTC")
+LONGEST_QUERY, LONGEST_VALUE = 500, 200  # characters
 
 
 class SearchQuery(Frozen):
     """A query to a bundle, with its searcher, context and mode."""
 
-    query: str = Field(min_length=1, max_length=500, description="the text as typed, without blanks around it")
-    searcher_id: str | None = Field(None, max_length=200, description="the searcher's id in the logs")
-    city: str | None = Field(None, max_length=200)
-    region: str | None = Field(None, max_length=200)
-    country: str | None = Field(None, max_length=200)
-    language: str | None = Field(None, max_length=200)
+    query: str = Field(
+        min_length=1, max_length=LONGEST_QUERY, description="the text as typed, without blanks around it"
+    )
+    searcher_id: str | None = Field(None, max_length=LONGEST_VALUE, description="the searcher's id in the logs")
+    city: str | None = Field(None, max_length=LONGEST_VALUE)
+    region: str | None = Field(None, max_length=LONGEST_VALUE)
+    country: str | None = Field(None, max_length=LONGEST_VALUE)
+    language: str | None = Field(None, max_length=LONGEST_VALUE)
     k: int = Field(10, ge=1, le=1000, description="number of documents; by default fewer if the model holds fewer")
     fields: dict[str, FieldValue] = Field(
         default_factory=dict,
@@ -131,3 +137,17 @@ def _as_texts(value: FieldValue | None) -> list[str] | None:
 def _as_text(value: Scalar) -> str:
     """The value as a log's column of that type has it: true, 3, 0.5."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class QueryBlock(NamedTuple):
+    """B queries as arrays."""
+
+    table: pa.Table  # query_schema of the bundle's fields
+    searched_at: pa.Array  # (B,) INSTANT
+    places: Float64  # (B, 2) latitude and longitude of the searches, NaN: unknown
+
+
+def block_of(query: SearchQuery, fields: Iterable[str], place: tuple[float, float] | None) -> QueryBlock:
+    """The block of one query, searched now unless it has a time. fields: those of the bundle; place: where it is."""
+    searched_at = pa.array([query.searched_at or datetime.now(UTC)], INSTANT)
+    return QueryBlock(queries_as_table([query], fields), searched_at, np.array([place or (np.nan, np.nan)]))

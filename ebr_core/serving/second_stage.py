@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ebr_core.arrays import Float32, Float64, Int32
@@ -22,15 +22,16 @@ from ebr_core.rerank.pair_features import (
 )
 from ebr_core.rerank.ranker_features import OrdinaryInputs, Ranker, feature_group
 from ebr_core.search.weighted_fusion import cosines_of
-from ebr_core.serving.own_data import OwnData, place_of_query
+from ebr_core.serving.own_data import OwnData
 from ebr_core.serving.query_towers import (
     EnsembleParts,
     check_canaries,
     embed_query_table,
     fields_of,
     load_query_towers,
+    query_schema,
 )
-from ebr_core.serving.search_query import SearchQuery, queries_as_table
+from ebr_core.serving.search_query import QueryBlock
 from ebr_core.text.terms import Terms
 from ebr_core.towers.checkpoint import Checkpoint
 
@@ -58,7 +59,7 @@ class RankerStage(NamedTuple):
     settings: Ranker
     model: RankerModel
     documents: dict[str, Float32]  # clicks, kinds, created, title → (N,), those that the log has
-    places: dict[str, tuple[dict[str, int], Int32]]  # column → (value → code, (N,) the codes of the documents)
+    places: dict[str, tuple[pa.Array, Int32]]  # column → (its values, (N,) their numbers, by document)
     positions: Int32  # (N,) 0 … N − 1
     own: OwnData  # where the documents are
 
@@ -85,15 +86,10 @@ def read_second_stage(folder: Path, manifest: dict[str, Any], documents: pa.Tabl
     table, model = pq.read_table(place / RANKED_DOCUMENTS), read_ranker(place)
     columns = {name: table[name].to_numpy() for name in table.column_names}
     names = [feature.removeprefix("same_") for feature in model.features if feature.startswith("same_")]
-    places = {name: _codes(documents[name].combine_chunks()) for name in names}
+    values = {name: documents[name].combine_chunks() for name in names}
+    places = {name: (column.unique(), number_values(column, column)) for name, column in values.items()}
     positions = np.arange(documents.num_rows, dtype=np.int32)
     return RankerStage(Ranker.model_validate(content["settings"]), model, columns, places, positions, own)
-
-
-def _codes(values: pa.Array) -> tuple[dict[str, int], Int32]:
-    """(value → code, (N,) the code of each document, −1 without a value)."""
-    codes = number_values(values, values)
-    return {value: int(code) for value, code in zip(values.to_pylist(), codes, strict=True) if code >= 0}, codes
 
 
 def write_ranked_documents(ordinary: OrdinaryInputs, candidates: Int32, folder: Path) -> None:
@@ -109,55 +105,52 @@ def unknown_features(features: list[str]) -> list[str]:
 
 
 def reorder(
-    second: SecondStage, terms: Terms, vectors: Float32, query: SearchQuery, vector: Float32, rows: Int32
+    second: SecondStage, terms: Terms, vectors: Float32, queries: QueryBlock, query_vectors: Float32, lists: Int32
 ) -> tuple[Int32, Float32]:
-    """(rows, scores), both (K,): the first documents in the order of the second stage, the others as they are.
+    """(rows, scores), both (B, K): the first documents of each list in the order of the second stage, the others as
+    they are.
 
-    rows (K,) are what the first towers retrieve; vectors (N, D) and vector (1, D) or (h, 1, D) are theirs. A document
-    that is reordered has the score that orders it, another one the cosine by which it was retrieved.
+    lists (B, K) are what the first towers retrieve; vectors (N, D) and query_vectors (B, D) or (h, B, D) are theirs. A
+    document that is reordered has the score that orders it, another one the cosine by which it was retrieved.
     """
-    lists = rows[None]
     match second:
         case CascadeStage(settings, towers, second_vectors):
-            own = embed_query_table(towers, queries_as_table([query], fields_of(towers)))
+            own = embed_query_table(towers, queries.table.select(query_schema(fields_of(towers)).names))
             ordered = rerank(lists, second_vectors, own, settings.depth)
             head_scores = cosines_of(ordered[:, : settings.depth], second_vectors, own)
         case RankerStage(settings, model):
-            head, head_scores = rank_lists(
-                model, settings.embedding, _pairs(second, terms, vectors, query, vector), lists[:, : settings.depth], 1
-            )
+            pairs = _pairs(second, terms, vectors, queries, query_vectors)
+            head, head_scores = rank_lists(model, settings.embedding, pairs, lists[:, : settings.depth], 1)
             ordered = np.concatenate([head, lists[:, settings.depth :]], axis=1)
         case _:
             assert_never(second)
-    tail_scores = cosines_of(ordered[:, settings.depth :], vectors, vector)
-    return ordered[0], np.concatenate([head_scores[0], tail_scores[0]])
+    tail_scores = cosines_of(ordered[:, settings.depth :], vectors, query_vectors)
+    return ordered, np.concatenate([head_scores, tail_scores], axis=1)
 
 
-def _pairs(stage: RankerStage, terms: Terms, vectors: Float32, query: SearchQuery, vector: Float32) -> PairInputs:
-    """What the trees read of one query, whose time is now unless it has one, and of all documents."""
-    searched_at = query.searched_at or datetime.now(UTC)
-    instant = pa.chunked_array([pa.array([searched_at.astimezone(UTC).replace(tzinfo=None)], pa.timestamp("us"))])
+def _pairs(
+    stage: RankerStage, terms: Terms, vectors: Float32, queries: QueryBlock, query_vectors: Float32
+) -> PairInputs:
+    """What the trees read of the queries and of all documents."""
     of_documents = {name: stage.documents.get(name) for name in ("clicks", "kinds", "created", "title")}
+    searched_at = pa.chunked_array([queries.searched_at.cast(pa.timestamp("us"))])
+    texts = queries.table["query"].combine_chunks().dictionary_encode()
     ordinary = OrdinaryInputs(
         **of_documents,
-        searched=days_since_1970(instant) if "age_days" in stage.model.features else None,
-        query=np.array([len(query.query)], np.float32),
+        searched=days_since_1970(searched_at) if "age_days" in stage.model.features else None,
+        query=pc.utf8_length(queries.table["query"]).to_numpy().astype(np.float32),
         places={
-            name: (np.array([_code(codes, getattr(query, name))], np.int32), of_document)
-            for name, (codes, of_document) in stage.places.items()
+            name: (number_values(queries.table[name].combine_chunks(), known), of_document)
+            for name, (known, of_document) in stage.places.items()
         },
-        located=_located(stage, query) if "distance_km" in stage.model.features else None,
+        located=(queries.places, _places_of(stage)) if "distance_km" in stage.model.features else None,
     )
-    return PairInputs(vector, vectors, ordinary, terms, [query.query], np.zeros(1, np.int32), stage.positions)
+    query_pos = texts.indices.to_numpy().astype(np.int32)
+    distinct = texts.dictionary.to_pylist()
+    return PairInputs(query_vectors, vectors, ordinary, terms, distinct, query_pos, stage.positions)
 
 
-def _located(stage: RankerStage, query: SearchQuery) -> tuple[Float64, Float64]:
-    """((1, 2), (N, 2)) latitude and longitude of the query and of the documents, NaN: unknown."""
+def _places_of(stage: RankerStage) -> Float64:
+    """(N, 2) latitude and longitude of the documents, NaN: unknown."""
     places = stage.own.places
-    of_documents = np.full((len(stage.positions), 2), np.nan) if places is None else np.asarray(places)
-    return np.array([place_of_query(stage.own, query) or (np.nan, np.nan)]), of_documents
-
-
-def _code(codes: dict[str, int], value: str | None) -> int:
-    """The code of a query's value: −1 without one, −2 for one that no document has."""
-    return -1 if value is None else codes.get(value, -2)
+    return np.full((len(stage.positions), 2), np.nan) if places is None else np.asarray(places)

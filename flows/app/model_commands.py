@@ -97,8 +97,8 @@ def batch(
     out: Annotated[
         Path,
         typer.Argument(
-            help="The Parquet file to write: query_row, rank, document_id, title, score, cosine, distance_km, and the "
-            "columns of --show."
+            help="The Parquet file to write: query_row, rank, document_id, title, score, cosine, problem, distance_km, "
+            "the columns of --show, and those of the queries."
         ),
     ],
     where: WHERE = None,
@@ -111,13 +111,15 @@ def batch(
     bundle: BUNDLE = None,
 ) -> None:
     """Answer every query of a Parquet file and write the answers to another."""
-    from flows.app.model_search import answer_file, open_model
+    from flows.app.batch_file import answer_file
+    from flows.app.model_search import open_model
 
-    model_bundle, settings = (
-        open_model(experiment, model, bundle),
-        {"k": k, "mode": mode, "radius": radius, "where": where, "show": show},
+    settings = {"k": k, "mode": mode, "radius": radius, "where": where, "show": show}
+    answered = answer_file(open_model(experiment, model, bundle), queries, out, settings, Console(stderr=True))
+    without = (
+        f", {answered.unanswered:,} of them without an answer: see the column problem" if answered.unanswered else ""
     )
-    print(f"{out}: answers to {answer_file(model_bundle, queries, out, settings, Console(stderr=True)):,} queries")
+    print(f"{out}: answers to {answered.queries:,} queries{without}")
 
 
 def export(

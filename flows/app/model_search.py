@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -22,21 +20,11 @@ from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.serving.own_data import shown_columns
 from ebr_core.serving.query_answer import Hit, answer, unknown_in_condition
-from ebr_core.serving.query_towers import QUERY_SCHEMA, embed_query_table, query_schema
+from ebr_core.serving.query_block import as_lists
+from ebr_core.serving.query_towers import embed_query_table, query_schema
 from ebr_core.serving.search_query import SearchQuery
 from tasks.served_models import bundle_of, models_of
 
-ANSWERS = pa.schema(
-    [
-        pa.field("query_row", pa.int64(), nullable=False),  # of the input file
-        pa.field("rank", pa.int32(), nullable=False),
-        pa.field("document_id", pa.string(), nullable=False),
-        pa.field("title", pa.string(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-        pa.field("cosine", pa.float64(), nullable=False),
-    ]
-)
-BATCH = 1000  # rows written at a time
 BLOCK = 65_536  # vectors exported at a time
 
 
@@ -114,76 +102,22 @@ def explain_rank(hit: Hit) -> str:
     return "; ".join(reasons)
 
 
-def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any], console: Console) -> int:
-    """Answer every row of a Parquet file and write the answers to another; returns the number of rows.
-
-    source: the column query, and any columns of the context, searched_at, and the fields that the model reads; other
-    columns are ignored. settings: the other fields of the queries. Behind the columns of ANSWERS are the distance, if
-    documents have places, and the columns that are shown.
-    """
-    queries = _read_queries(source)
-    known = (*QUERY_SCHEMA.names, "searched_at", *bundle.fields)
-    queries = queries.select([name for name in known if name in queries.column_names])
-    unfinished, schema = out.with_name(f".{out.name}.unfinished"), _answers_schema(bundle, settings.get("show"))
-    try:
-        with pq.ParquetWriter(unfinished, schema) as writer:
-            for first in track(range(0, queries.num_rows, BATCH), description="queries", console=console):
-                rows = queries.slice(first, BATCH).to_pylist()
-                answers = [_rows(bundle, first + i, {**settings, **row}) for i, row in enumerate(rows)]
-                writer.write_table(_answers_table([row for part in answers for row in part], schema))
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return int(queries.num_rows)
-
-
-def _answers_schema(bundle: Bundle, show: list[str] | None) -> pa.Schema:
-    """The columns of a file of answers. Raises InputError for a column to show that is not there, or is there twice."""
-    names = _shown(bundle, show)
-    if twice := [name for name in names if name in (*ANSWERS.names, "distance_km")]:
-        raise InputError(f"--show: {', '.join(twice)} is a column of every file of answers; leave it out")
-    distance = [] if bundle.own.places is None else [pa.field("distance_km", pa.float64())]
-    return pa.schema([*ANSWERS, *distance, *(bundle.documents.schema.field(name) for name in names)])
-
-
-def _shown(bundle: Bundle, show: list[str] | None) -> list[str]:
-    """The columns of documents to show, as written in the model."""
-    return shown_columns(bundle.own, bundle.documents, validate_query({"query": "?", "show": show}).show)
-
-
-def _answers_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """The rows of answers; times, which answers write as texts, in their own type."""
-    columns = []
-    for field in schema:
-        values = [row[field.name] for row in rows]
-        if pa.types.is_timestamp(field.type):
-            values = [None if value is None else datetime.fromisoformat(value).replace(tzinfo=None) for value in values]
-        columns.append(pa.array(values, field.type))
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _read_queries(source: Path) -> pa.Table:
-    """The table in a Parquet file. Raises InputError if it cannot be read or has no column query."""
+def open_queries(source: Path) -> pq.ParquetFile:
+    """A Parquet file of queries. Raises InputError if it cannot be read or has no column query."""
     try:
         refuse_brotli_file(source)
-        queries = pq.read_table(source)
+        queries = pq.ParquetFile(source)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{source}: cannot be read as Parquet: {error}") from error
-    if "query" not in queries.column_names:
-        raise InputError(f"{source}: no column query; there are {', '.join(queries.column_names)}")
+    names = queries.schema_arrow.names
+    if "query" not in names:
+        raise InputError(f"{source}: no column query; there are {', '.join(names)}")
     return queries
 
 
-def _rows(bundle: Bundle, query_row: int, fields: dict[str, Any]) -> list[dict[str, Any]]:
-    """The answer to one query, a row for each document. Raises InputError, which names the row, for invalid fields."""
-    columns = {name: fields.pop(name) for name in bundle.fields if name in fields}
-    fields["fields"] = {name: value for name, value in columns.items() if value is not None}
-    try:
-        hits = answer(bundle, validate_query(fields))
-    except InputError as error:
-        raise InputError(f"row {query_row}: {error}") from error
-    names = (*ANSWERS.names[1:], "distance_km")
-    return [{"query_row": query_row, **{key: getattr(hit, key) for key in names}, **hit.shown} for hit in hits]
+def shown_of(bundle: Bundle, query: SearchQuery) -> list[str]:
+    """The columns of documents to show, as written in the model."""
+    return shown_columns(bundle.own, bundle.documents, query.show)
 
 
 def export_vectors(bundle: Bundle, out: Path, queries: Path | None, show: list[str] | None = None) -> dict[str, int]:
@@ -195,8 +129,12 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None, show: list[s
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; name a new folder")
-    query_table = None if queries is None else _read_queries(queries)
-    shown = [name for name in _shown(bundle, show) if name not in ("document_id", "title")]
+    query_table = None if queries is None else open_queries(queries).read()
+    shown = [
+        name
+        for name in shown_of(bundle, validate_query({"query": "?", "show": show}))
+        if name not in ("document_id", "title")
+    ]
     own = [bundle.documents.schema.field(name) for name in shown]
     out.mkdir(parents=True, exist_ok=True)
     d = bundle.vectors.shape[1]
@@ -228,16 +166,12 @@ def _embed(bundle: Bundle, queries: pa.Table) -> Any:
     return vectors
 
 
-def _as_column(queries: pa.Table, field: pa.Field) -> pa.ChunkedArray:
-    """A column of queries in the type of the field, a single value as a list of one; null if there is no such
-    column."""
+def _as_column(queries: pa.Table, field: pa.Field) -> pa.Array:
+    """A column of queries in the type of the field; null if there is no such column."""
     if field.name not in queries.column_names:
-        return pa.chunked_array([pa.nulls(queries.num_rows, field.type)])
+        return pa.nulls(queries.num_rows, field.type)
     column = queries[field.name]
-    if pa.types.is_list(field.type) and not pa.types.is_list(column.type):
-        texts = column.cast(pa.string()).to_pylist()
-        return pa.chunked_array([pa.array([None if text is None else [text] for text in texts], field.type)])
-    return column.cast(field.type)
+    return as_lists(column) if pa.types.is_list(field.type) else column.cast(field.type)
 
 
 def _as_lists(vectors: Any) -> pa.Array:

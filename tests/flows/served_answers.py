@@ -12,8 +12,10 @@ import pytest
 
 from ebr_core.arrays import Int32
 from ebr_core.measure.metrics import hits, recall_at_k
+from ebr_core.serving.block_answers import answer_block
 from ebr_core.serving.model_bundle import Bundle
 from ebr_core.serving.query_answer import answer
+from ebr_core.serving.query_block import read_block
 from ebr_core.serving.search_query import SearchQuery
 from tasks.eval_sets import read_sample
 from tasks.tracking.runs import Outcome
@@ -49,8 +51,13 @@ def answers(outcome: Outcome, bundle: Bundle, mode: str | None, searches: dict[s
     documents = pq.read_table(log / "documents.parquet")["document_id"]
     columns = {name: table[name] for name in CONTEXT} | {"query": queries}
     rows = []
+    block, problems = read_block(bundle, pa.table(columns))
+    in_block = answer_block(bundle, block, SearchQuery.model_validate({"query": "?", "k": K, "mode": mode})).rows
+    assert problems.null_count == len(problems)
     for fields in pa.table(columns).to_pylist():
         ids = [hit.document_id for hit in answer(bundle, SearchQuery.model_validate(fields | {"k": K, "mode": mode}))]
         found = pc.index_in(pa.array(ids, pa.string()), documents).to_pylist()
         rows.append(found + [-1] * (K - len(found)))
+    row_of = pc.index_in(bundle.documents["document_id"], documents).to_numpy().astype(np.int32)
+    assert np.array_equal(np.where(in_block >= 0, row_of[in_block], -1), rows)  # all at once as one by one
     return np.array(rows, np.int32)

@@ -27,9 +27,10 @@ from ebr_core.text.bm25_config import Bm25
 from ebr_core.towers.checkpoint import embed_queries, load_towers, query_columns, searcher_rows
 from ebr_core.towers.feature_config import Graph
 from ebr_core.training.arm_config import Arm
+from flows.app.batch_file import AnsweredFile, answer_file
 from flows.app.check import describe_experiment
 from flows.app.cli import explain
-from flows.app.model_search import answer_file, read_fields
+from flows.app.model_search import read_fields
 from tasks.artifacts import Artifact
 from tasks.bm25_stages import tune_bm25
 from tasks.bundle_stages import bundle, tabulate
@@ -299,11 +300,13 @@ def test_an_arm_that_reads_columns_of_its_own_is_bundled_and_asked(tables: Table
     )
     assert not np.allclose(with_device, without)
     pq.write_table(pa.table({"query": ["word1"] * 2, "device": ["tv", None], "other": [1, 2]}), tmp_path / "in.parquet")
-    assert answer_file(opened, tmp_path / "in.parquet", tmp_path / "out.parquet", {"k": 5}, Console(quiet=True)) == 2
+    files = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    assert answer_file(opened, *files, {"k": 5}, Console(quiet=True)) == AnsweredFile(2, 0)
     answered = pq.read_table(tmp_path / "out.parquet").to_pylist()
     for at, fields in enumerate(({"device": "tv"}, {})):
         hits = answer(opened, SearchQuery(query="word1", k=5, fields=fields))
-        assert [row["cosine"] for row in answered if row["query_row"] == at] == [hit.cosine for hit in hits]
+        cosines = [row["cosine"] for row in answered if row["query_row"] == at]
+        assert cosines == pytest.approx([hit.cosine for hit in hits])
 
 
 def test_an_arm_that_reads_own_columns_of_documents_alone_is_bundled(tables: Tables) -> None:

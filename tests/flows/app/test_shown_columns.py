@@ -15,7 +15,8 @@ from rich.console import Console
 from ebr_core.errors import InputError
 from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.serving.own_data import OwnSettings
-from flows.app.model_search import answer_file, export_vectors, show_hits, validate_query
+from flows.app.batch_file import answer_file
+from flows.app.model_search import export_vectors, show_hits, validate_query
 from flows.app.serve import ServedModels, make_app
 from tests.bundles import BRANDS, PRICES, SERVED, make_bundle, publish_bundles, with_own_columns
 
@@ -118,7 +119,7 @@ def test_a_batch_has_the_columns_that_are_shown(bundle: Bundle, tmp_path: Path) 
     settings = {"k": 4, "show": ["price", "released"], "where": "price < 50"}
     answer_file(bundle, tmp_path / "queries.parquet", tmp_path / "out.parquet", settings, Console(quiet=True))
     answers = pq.read_table(tmp_path / "out.parquet")
-    assert answers.column_names[-3:] == ["distance_km", "Price", "released"]
+    assert answers.column_names[-6:] == ["distance_km", "Price", "released", "query", "lat", "lon"]
     assert answers.schema.field("released").type == pa.timestamp("us")
     for row in answers.to_pylist():
         document = int(row["document_id"][1:])
