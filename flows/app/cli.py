@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -14,7 +16,6 @@ from flows.app.run_commands import audit, check, compare, paper, report, run, sc
 from flows.app.session import run_app
 
 app = typer.Typer(
-    help="Embedding-based retrieval on your own search logs: which positives, negatives and index are best.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -28,6 +29,21 @@ COMMANDS: tuple[Callable[..., None], ...] = (  # as `ebr --help` lists them
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(ratings, name="ratings")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ebr {importlib.metadata.version('ebr')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train embedding search on your own search logs, and find out whether it beats BM25 and the engine of today."""
 
 
 def main() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +36,15 @@ def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
+
+
+def test_the_version_is_that_of_the_project(tmp_path: Path) -> None:
+    """The newest heading of the changelog, the citation and the package name one version."""
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    changelog = re.findall(r"^## (\S+)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert (changelog[0], yaml.safe_load((PROJECT / "CITATION.cff").read_text())["version"]) == (version, version)
+    printed = _ebr(tmp_path, "--version")
+    assert (printed.returncode, printed.stdout) == (0, f"ebr {importlib.metadata.version('ebr')}\n")
 
 
 def test_every_command_is_documented_in_help_and_readme(tmp_path: Path) -> None:
