@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder, __version__
 
-from data.experiment.log_config import LakeSnapshot, LakeTable
+from data.experiment.source_config import LakeSnapshot, LakeTable
 from data.lakes import LakeFiles
 
 

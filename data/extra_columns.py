@@ -4,8 +4,8 @@ conditions, results and slices."""
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -15,16 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.experiment.log_config import LONGEST_ID, AnyFiles, Impressions, escape_glob
+from data.column_names import side_table
+from data.experiment.log_config import LONGEST_ID, AnyFiles, Impressions
+from data.experiment.source_config import escape_glob
 from data.layouts import LAYOUTS, SIDES, Columns, Kind, sources
 from data.reading import open_table
 from data.renamed_columns import renames_of
 from data.sql_result import read_path
 from data.statements import identifier, literal, set_variable, statement
-from data.value_types import typed_values
+from data.value_types import count_infinite, holds_records, typed_values
 from ebr_core.errors import InputError
 
 _NO_TEXT = "not valid UTF8"  # how DuckDB words that bytes are no text
+MOST_VALUES = 50  # values of a row: columns with more, such as embeddings, are read only if something names them
 AT_ONCE = 8  # columns read at a time, so that memory holds lists of texts of that many
 
 
@@ -34,6 +37,8 @@ class OwnColumnsOfSide(NamedTuple):
     table: pa.Table  # a value for each row of the log, in the type of the column's values
     longest: dict[str, int]  # column → characters of its longest value; above LONGEST_ID it is not in the table
     unread: tuple[str, ...] = ()  # optional columns that are in none of these, because they hold records or bytes
+    many: Mapping[str, int] = {}  # optional column that is in none of these → values of a row, above MOST_VALUES
+    infinite: Mapping[str, int] = {}  # column of numbers → values that are infinite, and null in the table
 
 
 def read_columns(logs: AnyFiles, log: Path, names: dict[str, list[str]], folder: Path) -> None:
@@ -50,6 +55,8 @@ def read_columns(logs: AnyFiles, log: Path, names: dict[str, list[str]], folder:
                 values = _values(con, logs, log, side, columns, table, keys)
                 for column in columns:
                     _refuse_long(table, column, values[column])
+                    if holds_records(values[column]):
+                        _refuse_records(table, column)
                 pq.write_table(values, folder / f"{side}.parquet")
 
 
@@ -62,7 +69,7 @@ def read_own_columns(
     Raises InputError if another column is missing, or holds records or bytes.
     """
     try:
-        return _read_together(logs, log, side, columns, folder)
+        return _read_together(logs, log, side, columns, folder, optional)
     except InputError:
         if len(columns) > 1:  # halves find the column in few readings
             middle = len(columns) // 2
@@ -72,26 +79,55 @@ def read_own_columns(
             ]
             read = {name: part.table[name] for part in parts for name in part.table.column_names}
             longest = {name: characters for part in parts for name, characters in part.longest.items()}
-            return OwnColumnsOfSide(pa.table(read), longest, parts[0].unread + parts[1].unread)
+            many, infinite = ({**getattr(parts[0], name), **getattr(parts[1], name)} for name in ("many", "infinite"))
+            return OwnColumnsOfSide(pa.table(read), longest, parts[0].unread + parts[1].unread, many, infinite)
         if columns[0] not in optional:
             raise
         return OwnColumnsOfSide(pa.table({}), {}, (columns[0],))
 
 
-def _read_together(logs: AnyFiles, log: Path, side: str, columns: list[str], folder: Path) -> OwnColumnsOfSide:
+def _read_together(
+    logs: AnyFiles, log: Path, side: str, columns: list[str], folder: Path, optional: Collection[str]
+) -> OwnColumnsOfSide:
     read: dict[str, pa.Array] = {}
     longest: dict[str, int] = {}
+    infinite: dict[str, int] = {}
+    unread: list[str] = []
     with TemporaryDirectory(prefix=".columns-", dir=folder) as scratch, closing(duckdb.connect()) as con:
         con.execute(statement("read/macros"))
         table, keys = _open_side(con, logs, log, side, columns, Path(scratch), "the experiment names")
+        many = _long_lists(con, table, [column for column in columns if column in optional], keys)
+        columns = [column for column in columns if column not in many]
         for first in range(0, len(columns), AT_ONCE):
             part = columns[first : first + AT_ONCE]
             values = _values(con, logs, log, side, part, table, keys)
             for column in part:
+                if column in optional and (most := _most_values(values[column])) > MOST_VALUES:
+                    many[column] = most
+                    continue
+                if holds_records(values[column]):
+                    _refuse_records(table, column, optional)
+                    unread.append(column)
+                    continue
                 longest[column] = _longest(values[column])
                 if longest[column] <= LONGEST_ID:
                     read[column] = typed_values(values[column])
-    return OwnColumnsOfSide(pa.table(read), longest)
+                    if not pa.types.is_string(read[column].type) and (count := count_infinite(values[column])):
+                        infinite[column] = count
+    return OwnColumnsOfSide(pa.table(read), longest, tuple(unread), many, infinite)
+
+
+def _long_lists(con: duckdb.DuckDBPyConnection, table: str, columns: list[str], keys: Columns) -> dict[str, int]:
+    """Column → the values of a row, for those with more than MOST_VALUES in one of the first rows: to read embeddings
+    of all documents as texts would take minutes."""
+    lists = [column for column in columns if column.lower() not in keys]
+    if not lists:
+        return {}
+    most = ", ".join(f"max(len({identifier(column)}))" for column in lists)
+    query = statement("read/list_lengths", most=most, columns=", ".join(map(identifier, lists)), table=table)
+    with _texts_expected(table, lists):
+        [row] = con.execute(query).fetchall()
+    return {column: count for column, count in zip(lists, row, strict=True) if (count or 0) > MOST_VALUES}
 
 
 def _open_side(
@@ -131,8 +167,15 @@ def _values(
         id=f"{singular}_id",
         row=f"{singular}_row",
     )
-    try:
+    with _texts_expected(table, columns):
         return con.sql(query).to_arrow_table()
+
+
+@contextmanager
+def _texts_expected(table: str, columns: list[str]) -> Iterator[None]:
+    """Raises InputError if what is read inside finds bytes that are no text."""
+    try:
+        yield
     except duckdb.InvalidInputException as error:
         if _NO_TEXT not in str(error):
             raise
@@ -140,6 +183,19 @@ def _values(
             f"{table}: one of the columns {', '.join(columns)} holds bytes that are no text in UTF-8. Expected texts, "
             "numbers, or lists of them"
         ) from error
+
+
+def _most_values(values: pa.ChunkedArray) -> int:
+    return int(pc.max(pc.list_value_length(values)).as_py() or 0)
+
+
+def _refuse_records(table: str, column: str, optional: Collection[str] = ()) -> None:
+    """Raise InputError for a column of records, unless it is optional."""
+    if column not in optional:
+        raise InputError(
+            f"{table}: column {column!r} holds records, as in {{…}}. Expected text, a number, or a list of them; take "
+            "a field of it by SQL (docs/layouts.md)"
+        )
 
 
 def _longest(values: pa.ChunkedArray) -> int:
@@ -157,7 +213,7 @@ def _refuse_long(table: str, column: str, values: pa.ChunkedArray) -> None:
 
 def _table_of(logs: AnyFiles, side: str) -> tuple[str, str, Columns]:
     """The table with the columns of a side, its identity in SQL, and the columns that this is made of."""
-    if isinstance(logs, Impressions) and side == "documents" and logs.documents is None:
+    if side == "documents" and side_table(logs, side) == "impressions":
         return "impressions", "document_id", {"document_id": "id"}
     return SIDES[logs.layout][side]
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.experiment.log_config import escape_glob
+from data.experiment.source_config import escape_glob
 from data.judged_grades import refuse_unreached
 from data.schemas import ACTIONS_FILE
 from ebr_core.arrays import Float32, Int32, Int64

@@ -19,7 +19,8 @@ from typing import TypedDict
 import duckdb
 
 from data.damaged import is_unreadable, unreadable_message
-from data.experiment.log_config import DatedFiles, Source, escape_glob
+from data.experiment.log_config import DatedFiles
+from data.experiment.source_config import Source, escape_glob
 from data.file_digests import DigestCache, Stat, digest_of, stat_of
 from data.layouts import TYPES, Columns, acted_table, columns_of, label_of, sources, table_columns
 from data.log_fingerprint import digest_source

@@ -11,7 +11,7 @@ from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import DataScan, StaticTable
 from sqlalchemy import select
 
-from data.experiment.log_config import LakeSnapshot, LakeTable
+from data.experiment.source_config import LakeSnapshot, LakeTable
 from data.lakes import LakeFiles, metadata_files
 from ebr_core.errors import InputError
 

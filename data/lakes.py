@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.damaged import refuse_brotli
-from data.experiment.log_config import LakeSnapshot, LakeTable
+from data.experiment.source_config import LakeSnapshot, LakeTable
 from data.file_digests import DigestCache, digest_of
 from ebr_core.errors import InputError
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from data.experiment.log_config import AnyFiles, LakeSnapshot, LakeTable, Source, Sql, weights_of
+from data.experiment.log_config import AnyFiles, weights_of
+from data.experiment.source_config import LakeSnapshot, LakeTable, Source, Sql
 
 Kind = Literal["id", "text", "label", "time", "flag", "whole", "number", "object", "list", "type", "values"]
 Columns = dict[str, Kind]

@@ -12,7 +12,8 @@ from pathlib import Path
 import duckdb
 
 from data.damaged import is_unreadable, unreadable_message
-from data.experiment.log_config import AnyFiles, LakeSnapshot, PinnedSql, Source, Sql
+from data.experiment.log_config import AnyFiles
+from data.experiment.source_config import LakeSnapshot, PinnedSql, Source, Sql
 from data.file_digests import DigestCache, digest_of
 from data.lakes import digest_snapshot
 from data.layouts import sources

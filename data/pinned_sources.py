@@ -6,7 +6,8 @@ from contextlib import closing
 
 import duckdb
 
-from data.experiment.log_config import AnyFiles, LakeSnapshot, LakeTable, PinnedSql, Source, Sql
+from data.experiment.log_config import AnyFiles
+from data.experiment.source_config import LakeSnapshot, LakeTable, PinnedSql, Source, Sql
 from data.lakes import lake_kind, pin_table
 from data.layouts import sources
 from data.sql_source import parse_sql

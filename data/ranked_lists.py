@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.damaged import is_unreadable, unreadable_message
-from data.experiment.log_config import escape_glob
+from data.experiment.source_config import escape_glob
 from data.extracted_log import connect
 from data.layouts import Columns
 from data.reading import is_table, match_files, open_table

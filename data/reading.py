@@ -82,7 +82,7 @@ def open_table(
         readers = [_reader(form, group, columns, options) for group, options in groups]
         if all(con.execute(statement("read/first", reader=reader)).fetchone() is None for reader in readers):
             raise InputError(f"{table}: {path} holds no rows. Expected at least one")
-        columns_of_groups = [_file_columns(con, form, group, options) for group, options in groups]
+        columns_of_groups = [_file_columns(con, table, form, group, options) for group, options in groups]
         names = sorted({name for file_columns in columns_of_groups for name, _ in file_columns.values()})
         if form == "json":
             refuse_no_records(table, path, names, next(iter(required)))
@@ -124,7 +124,7 @@ def open_file(
         [(_, options)] = _group_alike(con, table, form, [file], [*columns, *renames.names.values()])
         options += "" if folder_columns else _NO_FOLDER_COLUMNS
         reader = _reader(form, [file], columns, options)
-        file_columns = _file_columns(con, form, [file], options)
+        file_columns = _file_columns(con, table, form, [file], options)
         names = sorted(name for name, _ in file_columns.values())
         if form == "json" and con.execute(statement("read/first", reader=reader)).fetchone() is None:
             file_columns, names = {}, []
@@ -242,13 +242,28 @@ def _folder_option(groups: list[list[str]]) -> str:
     )
 
 
-def _file_columns(con: duckdb.DuckDBPyConnection, form: str, files: list[str], options: str) -> FileColumns:
+def _file_columns(con: duckdb.DuckDBPyConnection, table: str, form: str, files: list[str], options: str) -> FileColumns:
     """Lower-case name → (name as written, DuckDB type)."""
     if form == "json":
         names = con.execute(statement("read/json_names", files=file_list(files), options=options)).fetchall()
-        return {name.lower(): (name, "VARCHAR") for name, *_ in names}
+        return _by_lower_case(table, files[0], [(name, "VARCHAR") for name, *_ in names])
     described = con.execute(statement("read/columns", reader=_reader(form, files, {}, options))).fetchall()
-    return {row[0].lower(): (row[0], row[1]) for row in described}
+    return _by_lower_case(table, files[0], [(name, type_) for name, type_, *_ in described])
+
+
+def _by_lower_case(table: str, file: str, columns: list[tuple[str, str]]) -> FileColumns:
+    """The columns by their names in lower case. Raises InputError for two that differ by case alone: DuckDB renames
+    those with ASCII letters, such as a to a_1 beside A, and keeps É beside é."""
+    by_name: FileColumns = {}
+    for name, type_ in columns:
+        if name.lower() in by_name:
+            other = by_name[name.lower()][0]
+            raise InputError(
+                f"{table}: {file} has the columns {other!r} and {name!r}, which differ by case alone, and case "
+                f"does not count here. Rename one: {{sql: 'SELECT * RENAME ({identifier(name)} AS …) FROM …'}}"
+            )
+        by_name[name.lower()] = name, type_
+    return by_name
 
 
 def _with_json_keys(form: str, file_columns: FileColumns, columns: Columns) -> FileColumns:

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from data.damaged import refuse_brotli, unreadable_message
-from data.experiment.log_config import LakeSnapshot, LakeTable, PinnedSql, Source, Sql, escape_glob
+from data.experiment.source_config import LakeSnapshot, LakeTable, PinnedSql, Source, Sql, escape_glob
 from data.lakes import write_snapshot
 from data.layouts import label_of
 from data.pinned_sources import pin_source

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from data.experiment.log_config import Sql, escape_glob
+from data.experiment.source_config import Sql, escape_glob, full_path
 from data.lakes import lake_kind
 from data.statements import statement
 from ebr_core.errors import InputError
@@ -158,14 +158,14 @@ def _file_use(where: str, node: Node, named: set[str], start: Path) -> FileUse |
             if name.lower() in named:
                 return None
             reader = _reader(name)
-            if len(node["qualified_name"]["path"]) == 1 and lake_kind(_absolute(name, start)):
-                return FileUse(node, (_absolute(name, start),), True, is_lake=True)
+            if len(node["qualified_name"]["path"]) == 1 and lake_kind(full_path(name, start)):
+                return FileUse(node, (full_path(name, start),), True, is_lake=True)
             if reader is None or len(node["qualified_name"]["path"]) > 1:
                 raise InputError(
                     f"{where}: there is no table {name!r}. Name files in quotes, as in FROM 'logs/*.parquet'; they end "
                     f"in {', '.join('.' + suffix for suffix in _READERS)}, or are read by a function such as read_csv"
                 )
-            return FileUse(node, (_absolute(name, start),), reader in _PARQUET_FUNCTIONS)
+            return FileUse(node, (full_path(name, start),), reader in _PARQUET_FUNCTIONS)
         case "TABLE_FUNCTION":
             return _function_use(where, node, start)
         case _:
@@ -188,7 +188,7 @@ def _function_use(where: str, node: Node, start: Path) -> FileUse | None:
             f"{where}: the first argument of {function} must be a path or a list of paths in quotes, so that the files "
             "are known before they are read"
         )
-    return FileUse(node, tuple(_absolute(path, start) for path in paths), function in _PARQUET_FUNCTIONS)
+    return FileUse(node, tuple(full_path(path, start) for path in paths), function in _PARQUET_FUNCTIONS)
 
 
 def _lake_use(where: str, node: Node, start: Path) -> FileUse:
@@ -197,7 +197,7 @@ def _lake_use(where: str, node: Node, start: Path) -> FileUse:
     paths = _constants(arguments[0]["expression"]) if arguments else None
     if paths is None or len(paths) != 1 or len(arguments) > 1:
         raise InputError(f"{where}: {function} takes the folder of one table in quotes, and nothing else")
-    path, kind = _absolute(paths[0], start), _LAKE_FUNCTIONS[function]
+    path, kind = full_path(paths[0], start), _LAKE_FUNCTIONS[function]
     if lake_kind(path) != kind:
         raise InputError(f"{where}: {path} is not the folder of a {kind.capitalize()} table. Correct it")
     return FileUse(node, (path,), True, is_lake=True)
@@ -217,10 +217,6 @@ def _reader(path: str) -> str | None:
     """The function that reads a file with such a name, None if its name does not say."""
     name = path.lower().removesuffix(".gz").removesuffix(".zst")
     return _READERS.get(name.rsplit(".", 1)[-1]) if "." in name else None
-
-
-def _absolute(path: str, start: Path) -> str:
-    return path if "://" in path else str((start / Path(path).expanduser()).absolute())
 
 
 def _set_files(con: duckdb.DuckDBPyConnection, node: Node, files: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from data.experiment.log_config import escape_glob
+from data.experiment.source_config import escape_glob
 
 
 def statement(name: str, /, **values: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import duckdb
 
 from data.layouts import EXPECTED, TYPES, Kind
@@ -24,6 +26,7 @@ _WHOLE = (
 
 
 _SHORT = tuple(name for name in _WHOLE if name not in ("HUGEINT", "UBIGINT", "UHUGEINT"))  # that a BIGINT holds
+_LAST_DIMENSION = re.compile(r"\[\d*\]$")
 _PLAIN_TIMES = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE")
 
 
@@ -75,7 +78,10 @@ def _family(kind: Kind, type_: str) -> str | None:
         case "type":
             return as_text
         case "values":
-            return "nested" if type_.endswith("]") else None if nested or type_ == "BLOB" else "any"
+            of_one = _LAST_DIMENSION.sub("", type_)  # the type of a list's values
+            if of_one.endswith("]") or of_one.startswith(("STRUCT", "MAP", "UNION", "BLOB")):
+                return None
+            return "nested" if type_.endswith("]") else "any"
 
 
 # Kinds of single values → the types of JSON that are none.

@@ -13,6 +13,7 @@ _DATE = r"^[0-9]{4}-[01][0-9]-[0-3][0-9]"
 _TIME = r"[ T][0-2][0-9]:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _NULLS = ("null", "none", "na", "n/a", "nan")  # texts that mean no value in a column of numbers, flags or times
+_INFINITE = r"^[+-]?(?i:inf|infinity)$"  # no value in a column of numbers, counted
 
 
 def typed_values(lists: pa.ChunkedArray) -> pa.Array:
@@ -20,7 +21,7 @@ def typed_values(lists: pa.ChunkedArray) -> pa.Array:
 
     Lists of texts if a row holds several values; else whole numbers, numbers, Booleans or times in UTC if all values
     are written as such, and texts otherwise. Blanks are null; so are texts that mean null, unless the column holds
-    texts.
+    texts, and infinite numbers among others.
     """
     column = lists.combine_chunks()
     values = pc.utf8_trim_whitespace(pc.list_flatten(column))
@@ -39,6 +40,19 @@ def typed_values(lists: pa.ChunkedArray) -> pa.Array:
     return typed.take(pa.array(at, mask=at < 0))
 
 
+def count_infinite(lists: pa.ChunkedArray) -> int:
+    """The number of infinite values, which are null in a column of numbers. lists: as for typed_values."""
+    values = pc.utf8_trim_whitespace(pc.list_flatten(lists))
+    return int(pc.sum(pc.match_substring_regex(values, _INFINITE)).as_py() or 0)
+
+
+def holds_records(lists: pa.ChunkedArray) -> bool:
+    """True if all values are written as JSON records, {…}. lists: as for typed_values."""
+    values = pc.utf8_trim_whitespace(pc.list_flatten(lists))
+    held = values.filter(pc.fill_null(pc.greater(pc.binary_length(values), 0), False))
+    return len(held) > 0 and bool(pc.all(pc.match_substring_regex(held, r"(?s)^\{.*\}$")).as_py())
+
+
 def _typed(texts: pa.Array) -> pa.Array:
     """(n,) texts as the type that all of them are written in."""
     means_null = pc.is_in(pc.utf8_lower(texts), value_set=pa.array(_NULLS))
@@ -46,6 +60,9 @@ def _typed(texts: pa.Array) -> pa.Array:
     if not len(held):
         return texts
     as_null = pc.if_else(means_null, None, texts)
+    finite = held.filter(pc.invert(pc.match_substring_regex(held, _INFINITE)))
+    if len(finite) and _all_match(finite, _NUMBER):
+        held, as_null = finite, pc.if_else(pc.match_substring_regex(as_null, _INFINITE), None, as_null)
     if _all_match(held, _WHOLE):
         return pc.cast(pc.utf8_ltrim(as_null, "+"), pa.int64())
     if _all_match(held, _NUMBER):

@@ -9,7 +9,7 @@ from flows.sources import ColumnSets, EvalSets, Source
 from flows.submit import submit
 from flows.vectors import ArmVectors, Indexes, Radii, served_index
 from tasks.bundle_stages import bundle, tabulate
-from tasks.kinds import ModelBundle, TunedBm25
+from tasks.kinds import BundleTables, EvalSet, ModelBundle, TunedBm25
 
 
 def build_bundles(
@@ -28,9 +28,7 @@ def build_bundles(
     runs = {name: (name, spec.seeds[0]) for name in (*spec.arms, *spec.ensembles)}
     if not runs:
         return {}
-    tables = submit(
-        tabulate, (), source.log, searches.test, bm25, source.own.documents, source.own.places, spec.serving
-    )
+    tables = tabulate_documents(spec, source, searches.test, bm25)
     return {
         name: submit(
             bundle,
@@ -51,6 +49,14 @@ def build_bundles(
         )
         for name, run in runs.items()
     }
+
+
+def tabulate_documents(spec: Experiment, source: Source, test: EvalSet, bm25: TunedBm25) -> BundleTables:
+    """What every bundle of the experiment holds: documents, terms, searchers."""
+    own = source.own
+    return submit(
+        tabulate, (), source.log, test, bm25, own.documents, own.places, spec.serving, own_names=own.own_names
+    )
 
 
 def parts_of_run(spec: Experiment, run: ArmRun) -> list[ArmRun]:

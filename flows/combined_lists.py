@@ -18,6 +18,7 @@ from flows.arms import ArmRun
 from flows.rerankers import Rerankers
 from flows.sources import Source
 from flows.submit import submit
+from flows.used_columns import UsedColumns
 from flows.vectors import (
     ArmVectors,
     Indexes,
@@ -116,7 +117,7 @@ def _retrieval_list(inputs: ListInputs, name: str, settings: Retrieval, seed: in
     """Terms, an arm's embedding, ranked lists or several of them, under conditions."""
     log, searches, part = inputs.source.log, inputs.searches, part_of(inputs)
     fused = {other: inputs.baselines[other] for other in settings.lists}
-    own, places = (inputs.source.own.documents, inputs.source.own.places) if settings.where else (None, None)
+    used = inputs.source.own if settings.where else UsedColumns()
     if settings.documents:
         searches = submit(choose_documents, (name, *part), log, searches, settings.documents, inputs.split)
     if settings.arm is None or seed is None:
@@ -130,8 +131,9 @@ def _retrieval_list(inputs: ListInputs, name: str, settings: Retrieval, seed: in
             inputs.k,
             1,
             fused=fused,
-            own=own,
-            places=places,
+            own=used.documents,
+            places=used.places,
+            own_names=used.own_names["documents"],
         )
     run, spec, vectors = (settings.arm, seed), inputs.spec, inputs.vectors
     if settings.documents:
@@ -154,8 +156,9 @@ def _retrieval_list(inputs: ListInputs, name: str, settings: Retrieval, seed: in
         index,
         radius,
         fused,
-        own,
-        places,
+        used.documents,
+        used.places,
+        used.own_names["documents"],
     )
 
 

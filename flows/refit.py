@@ -9,13 +9,13 @@ from data.experiment.experiment_spec import REFIT, Experiment
 from ebr_core.search.index_specs import EXACT
 from ebr_core.search.modes import row_of
 from flows.arms import ArmRun, TrainedArms, refit_runs
-from flows.bundles import parts_of_run
+from flows.bundles import parts_of_run, tabulate_documents
 from flows.hybrids import Fusions
 from flows.served import served_arm
 from flows.sources import EvalSets, FeatureSets, Source, extract_named_columns, featurize
 from flows.submit import failure_reason, result, settle, submit
 from flows.vectors import ArmVectors, Indexes, Radii, served_index
-from tasks.bundle_stages import bundle, tabulate
+from tasks.bundle_stages import bundle
 from tasks.ensemble_stages import concat_vectors
 from tasks.fusion_stages import fusion_depth, rank_terms, retrieve_fused
 from tasks.kinds import FeatureSet, Log, ModelBundle, RetrievedList, TrainedTowers, TunedBm25, Vectors
@@ -100,7 +100,7 @@ def refit_champion(
     refit_bundle = submit(
         bundle,
         (label,),
-        submit(tabulate, (), source.log, test, bm25, source.own.documents, source.own.places, spec.serving),
+        tabulate_documents(spec, source, test, bm25),
         test,
         [towers[part] for part in parts],
         refit_vectors,

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.column_names import own_names, side_table
 from data.experiment.experiment_spec import Experiment
 from data.experiment.log_config import Impressions
-from data.layouts import SIDES
 from ebr_core.errors import InputError
+from ebr_core.own_names import own_name, standard_name, written_name
 from ebr_core.search.condition_masks import SearchedDocuments, check_columns, unknown_values
 from ebr_core.search.conditions import ATTRIBUTES, Condition, columns_named, parse, reads_place
 from ebr_core.text.terms import index_terms
@@ -49,6 +50,12 @@ class UsedColumns(NamedTuple):
     places: Places | None = None
     distances: Places | None = None  # the places, if both sides have them: by coordinates, or as a group names them
     slices: tuple[SliceColumn, ...] = ()
+    names: Mapping[Side, dict[str, str]] = {}  # the user's names of the layout's columns
+
+    @property
+    def own_names(self) -> dict[Side, dict[str, str]]:
+        """The user's name of a column → the layout's, by side."""
+        return {side: self.names.get(side, {}) for side in FEATURE_SIDES}
 
     @property
     def by_side(self) -> dict[Side, OwnColumns]:
@@ -81,7 +88,14 @@ def read_used_columns(spec: Experiment, log: Log, files: ReadLogs) -> UsedColumn
         named[side] |= {name.lower() for name in place.both}
     own = {side: _extract(log, files, columns, side, names[side], named[side]) for side in FEATURE_SIDES}
     located = result(submit(locate, (), log, places, {s: part for s, part in own.items() if part})) if places else None
-    data = UsedColumns(own["documents"], own["searches"], located, located if has_distances else None, tuple(slices))
+    data = UsedColumns(
+        own["documents"],
+        own["searches"],
+        located,
+        located if has_distances else None,
+        tuple(slices),
+        {side: columns.own_names(side) for side in FEATURE_SIDES},
+    )
     _refuse_conditions(spec, log, data)
     _refuse_unfit_slices(data)
     if any(column.side is None for column in slices) and len(places) < len(FEATURE_SIDES):
@@ -101,10 +115,11 @@ class LogColumns(NamedTuple):
 
     def own(self, side: Side) -> list[str]:
         """The columns of a side's table that the layout does not read."""
-        table = SIDES[self.files.layout][side][0]
-        if side == "documents" and not self.has_catalogue:
-            table = SIDES[self.files.layout]["searches"][0]
-        return list(self.report["unread_columns"].get(table, ()))
+        return list(self.report["unread_columns"].get(side_table(self.files, side), ()))
+
+    def own_names(self, side: Side) -> dict[str, str]:
+        """The user's name of a column → the layout's."""
+        return own_names(self.files, side)
 
     @property
     def has_catalogue(self) -> bool:
@@ -117,8 +132,13 @@ class LogColumns(NamedTuple):
         return [*(name for name in EXTRACTED_COLUMNS[side] if filled.get(name)), *self.own(side)]
 
     def find(self, side: Side, name: str) -> str | None:
-        """The column of a side with that name, whatever its case."""
-        return next((column for column in self.there(side) if column.lower() == name.lower()), None)
+        """The column of a side with that name, the user's or the layout's, whatever its case."""
+        standard = standard_name(name, self.own_names(side)).lower()
+        return next((column for column in self.there(side) if column.lower() == standard), None)
+
+    def shown(self, side: Side) -> list[str]:
+        """All columns of a side, under the user's names."""
+        return [own_name(column, self.own_names(side)) for column in self.there(side)]
 
     def travelling(self, spec: Experiment) -> list[str]:
         """The columns of documents that models hold: those that serving names, and all others of the catalogue unless
@@ -129,10 +149,10 @@ class LogColumns(NamedTuple):
 
     def documents_column(self, key: str, name: str) -> str:
         """The column of the documents with that name. Raises InputError if there is none."""
-        known = {"title", "body", *ATTRIBUTES}
-        if (column := self.find("documents", name)) or (name.lower() in known and (column := name.lower())):
+        known, standard = {"title", "body", *ATTRIBUTES}, standard_name(name, self.own_names("documents")).lower()
+        if (column := self.find("documents", name)) or (standard in known and (column := standard)):
             return column
-        raise InputError(_unknown(key, name, {"documents": self.there("documents")}))
+        raise InputError(_unknown(key, name, {"documents": self.shown("documents")}))
 
 
 def _slice_column(columns: LogColumns, written: str) -> SliceColumn:
@@ -144,14 +164,14 @@ def _slice_column(columns: LogColumns, written: str) -> SliceColumn:
     if not found and written == DISTANCE:
         return SliceColumn(name=DISTANCE, side=None)
     if not found:
-        raise InputError(_unknown("evaluation.slices", written, {side: columns.there(side) for side in FEATURE_SIDES}))
+        raise InputError(_unknown("evaluation.slices", written, {side: columns.shown(side) for side in FEATURE_SIDES}))
     if len(found) > 1 and columns.has_catalogue:
         raise InputError(
             f"evaluation.slices: searches and documents both have a column {name!r}. Write searches.{name} or "
             f"documents.{name}"
         )
     side, column = next(iter(found.items()))
-    return SliceColumn(name=column, side=side)
+    return SliceColumn(name=column, side=side, written=written_name(name, columns.own_names(side)))
 
 
 def _unknown(key: str, name: str, there: dict[Side, list[str]]) -> str:
@@ -163,11 +183,10 @@ def _unknown(key: str, name: str, there: dict[Side, list[str]]) -> str:
 
 
 def _columns_of_conditions(spec: Experiment, columns: LogColumns) -> Iterable[str]:
-    """The own columns that conditions of retrievals compare."""
+    """The columns that conditions of retrievals compare."""
     for name, retrieval in spec.retrievals.items():
         for column in columns_named(parse(retrieval.where)) if retrieval.where else ():
-            if column not in ATTRIBUTES:
-                yield columns.documents_column(f"retrievals.{name}.where", column)
+            yield columns.documents_column(f"retrievals.{name}.where", column)
 
 
 def _places(spec: Experiment, columns: LogColumns) -> tuple[dict[Side, PlaceColumns], bool]:
@@ -199,7 +218,7 @@ def _extract(
     own = [column for column in columns.own(side) if column.lower() in wanted]
     if not own:
         return None
-    table = SIDES[files.layout][side][0] if side == "searches" or columns.has_catalogue else "impressions"
+    table = side_table(files, side)
     contents = {name: digest for name, digest in contents_of(files).items() if name == table}
     optional = [column for column in own if column.lower() not in named]
     return result(submit(extract_own_columns, (side,), files, log, contents, side, own, optional))
@@ -209,7 +228,9 @@ def named_columns(spec: Experiment, columns: LogColumns) -> dict[Side, set[str]]
     """The columns of each side that slices, conditions, results and distances read, in lower case."""
     slices = [_slice_column(columns, name) for name in spec.evaluation.slices]
     places, has_distances = _places(spec, columns)
-    of_documents = [*_columns_of_conditions(spec, columns), *spec.serving.show, *(spec.serving.columns or ())]
+    serving = [*spec.serving.show, *(spec.serving.columns or ())]
+    served = [standard_name(name, columns.own_names("documents")) for name in serving]
+    of_documents = [*_columns_of_conditions(spec, columns), *served]
     named: dict[Side, set[str]] = {"searches": set(), "documents": {name.lower() for name in of_documents}}
     for side in FEATURE_SIDES:
         named[side] |= {column.name.lower() for column in slices if column.side == side}
@@ -273,4 +294,9 @@ def _searched(log: Log, used: UsedColumns) -> SearchedDocuments:
     documents = pq.read_table(log.folder / "documents.parquet", columns=list(ATTRIBUTES))
     rows = np.arange(documents.num_rows, dtype=np.int32)
     table = add_own_columns(documents, used.documents, rows)
-    return SearchedDocuments(table, index_terms([], None, 1.2, 0.75), read_places(used.places, "documents"))
+    return SearchedDocuments(
+        table,
+        index_terms([], None, 1.2, 0.75),
+        read_places(used.places, "documents"),
+        own_names=used.own_names["documents"],
+    )

@@ -25,6 +25,7 @@ from ebr_core.serving.query_towers import (
     load_query_towers,
     query_schema,
 )
+from ebr_core.towers.column_config import Side
 from tasks.artifacts import link, stage
 from tasks.bm25_stages import index_documents, read_bm25, read_documents
 from tasks.eval_sets import read_sample
@@ -62,14 +63,19 @@ def tabulate(
     own: OwnColumns | None = None,
     places: Places | None = None,
     serving: Serving | None = None,
+    own_names: dict[Side, dict[str, str]] | None = None,
 ) -> None:
     """Write the content of every bundle of a log: documents alive, terms, searchers, canary queries.
 
-    own, places: of the documents, for conditions and results; serving: which of these columns the bundle has.
+    own, places: of the documents, for conditions and results; serving: which of these columns the bundle has;
+    own_names: the user's names of the layout's columns, by side.
     """
     sample = read_sample(eval_set)
     documents = read_documents(log, sample.candidates)
-    table, settings = travelling(log, documents, own, places, serving or Serving(), sample.candidates)
+    names = own_names or {}
+    of_documents = names.get("documents", {})
+    table, settings = travelling(log, documents, own, places, serving or Serving(), sample.candidates, of_documents)
+    settings = settings.model_copy(update={"search_names": names.get("searches", {})})
     pq.write_table(table, folder / "documents.parquet")
     located = read_places(places, "documents")
     write_own_data(settings, None if located is None else located[sample.candidates], folder)

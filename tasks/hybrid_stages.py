@@ -142,11 +142,13 @@ def retrieve_hybrid(
     fused: dict[str, RetrievedList] | None = None,
     own: OwnColumns | None = None,
     places: Places | None = None,
+    own_names: dict[str, str] | None = None,
 ) -> None:
     """Write a list retrieved by terms, embedding and ranked lists together, or the reason why one of these is missing.
 
     vectors, index and radius are those of the retrieval's arm, over the documents of eval_set; fused are its lists by
-    name, for the same searches; own and places are what its condition reads beside the layout's columns.
+    name, for the same searches; own and places are what its condition reads beside the layout's columns,
+    which own_names gives by the user's names.
     """
     use_threads(threads)
     ranked = []
@@ -157,7 +159,7 @@ def retrieve_hybrid(
             return
         ranked.append(outcome.rows)
     sample = read_sample(eval_set)
-    searched = _searched_documents(log, sample, retrieval, bm25, own, places)
+    searched = _searched_documents(log, sample, retrieval, bm25, own, places)._replace(own_names=own_names or {})
     near = None if vectors is None or index is None else _neighbours(sample, retrieval, vectors, index, radius, k)
     everything = np.arange(len(sample.searches["query_row"]))
     spared = np.zeros(len(everything), bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.experiment.log_config import LONGEST_ID
-from data.extra_columns import read_own_columns
+from data.extra_columns import MOST_VALUES, read_own_columns
 from ebr_core.arrays import Float64, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.towers.city_names import locate_cities
 from ebr_core.towers.column_config import SIDES, Side
+from ebr_core.towers.location_cells import LIMITS, known_places
 from tasks.artifacts import stage
 from tasks.feature_stages import EXTRACTED_COLUMNS
 from tasks.kinds import Log, OwnColumns, Places
@@ -24,7 +26,6 @@ from tasks.log_stages import ReadLogs, refuse_changes
 from tasks.progress import show_progress
 
 SHORT = 200  # characters: columns with longer values travel with a model only if they are named
-MOST_DEGREES = (90, 180)
 
 
 class PlaceColumns(Frozen):
@@ -50,8 +51,9 @@ def extract_own_columns(
     columns: list[str],
     optional: list[str],
 ) -> None:
-    """Write columns.parquet: these columns of a side, a value for each row of the log, typed; longest.json; and
-    unread.json: the optional columns that hold records or bytes.
+    """Write columns.parquet: these columns of a side, a value for each row of the log, typed; longest.json;
+    unread.json: the optional columns that hold records or bytes; many.json: those with long lists, such as embeddings;
+    and infinite.json: the number of infinite values of each column of numbers that has some.
 
     contents: the digest of the files of the side's table, so that new files are read again.
     """
@@ -60,6 +62,8 @@ def extract_own_columns(
     pq.write_table(read.table, folder / "columns.parquet")
     (folder / "longest.json").write_text(json.dumps(read.longest))
     (folder / "unread.json").write_text(json.dumps(read.unread))
+    (folder / "many.json").write_text(json.dumps(read.many))
+    (folder / "infinite.json").write_text(json.dumps(read.infinite))
 
 
 def own_table(own: OwnColumns | None) -> pa.Table:
@@ -76,7 +80,8 @@ def add_own_columns(documents: pa.Table, own: OwnColumns | None, rows: Int32) ->
 
 
 def too_long(own: OwnColumns | None, named: tuple[str, ...] = ()) -> dict[str, str]:
-    """Own column that does not travel with a model → the reason: it holds long texts, records, bytes, or nothing.
+    """Own column that does not travel with a model → the reason: it holds long texts or lists, records, bytes, or
+    nothing.
 
     named: columns that travel if they hold up to LONGEST_ID characters.
     """
@@ -84,7 +89,13 @@ def too_long(own: OwnColumns | None, named: tuple[str, ...] = ()) -> dict[str, s
         return {}
     longest: dict[str, int] = json.loads((own.folder / "longest.json").read_text())
     unread: list[str] = json.loads((own.folder / "unread.json").read_text())
+    many: dict[str, int] = json.loads((own.folder / "many.json").read_text())
     left_out = dict.fromkeys(unread, "it holds records or bytes, and expected are texts, numbers, or lists of them")
+    left_out |= {
+        name: f"it holds lists of {values:,} values, and lists of at most {MOST_VALUES} are held; serving.columns and "
+        "serving.show take longer ones"
+        for name, values in many.items()
+    }
     for name, characters in longest.items():
         is_named = name in named
         if characters > (LONGEST_ID if is_named else SHORT):
@@ -97,6 +108,21 @@ def too_long(own: OwnColumns | None, named: tuple[str, ...] = ()) -> dict[str, s
         elif not characters and not is_named:
             left_out[name] = "it is empty in every row"
     return left_out
+
+
+def describe_own(own: OwnColumns | None, side: Side, named: Collection[str], are_served: bool) -> list[str]:
+    """A sentence on each own column of a side that models do not hold, unless it is empty, and on each with infinite
+    numbers. named: in lower case, those that something names; are_served: models hold the columns that fit."""
+    if own is None:
+        return []
+    infinite: dict[str, int] = json.loads((own.folder / "infinite.json").read_text())
+    longest: dict[str, int] = json.loads((own.folder / "longest.json").read_text())
+    reasons = too_long(own, tuple(name for name in longest if name.lower() in named)) if are_served else {}
+    left_out = {name: reason for name, reason in reasons.items() if longest.get(name) != 0}
+    return [
+        *(f"models do not hold {side}.{name}: {reason}" for name, reason in left_out.items()),
+        *(f"{side}.{name}: {count:,} numbers are infinite, and count as none" for name, count in infinite.items()),
+    ]
 
 
 @stage(Places)
@@ -130,10 +156,9 @@ def _places_of(first: pa.ChunkedArray, second: pa.ChunkedArray, names: bool) -> 
     """((n, 2) latitude and longitude, the number of rows with degrees that no place has)."""
     if names:
         return np.stack(locate_cities(_texts(first), _texts(second)), 1), 0
-    places = np.stack([_degrees(first), _degrees(second)], 1)
-    outside = (np.abs(places) > MOST_DEGREES).any(1)
-    unknown = np.isnan(places).any(1) | outside | (places == 0).all(1)  # logs write 0, 0 for an unknown place
-    return np.where(unknown[:, None], np.nan, places), int(outside.sum())
+    degrees = np.stack([_degrees(first), _degrees(second)], 1)
+    outside = (np.abs(degrees) > LIMITS).any(1)
+    return np.stack(known_places(*degrees.T), 1), int(outside.sum())
 
 
 def _texts(column: pa.ChunkedArray) -> list[str | None]:

@@ -29,6 +29,12 @@ class SliceColumn(Frozen):
 
     name: str
     side: Side | None  # None: the distance between a search and its main target
+    written: str | None = None  # the user's name of it, where that names it
+
+    @property
+    def heading(self) -> str:
+        """The column as it was named."""
+        return self.written or self.name
 
 
 @stage(OwnSlices)
@@ -55,7 +61,7 @@ def slice_by_columns(
     counted[np.unique(pairs, axis=0, return_index=True)[1]] = True
     taken, labels = set(GROUPS), {}
     for column in columns:
-        name = column.name if column.name not in taken else f"{column.side}.{column.name}"
+        name = column.heading if column.heading not in taken else f"{column.side}.{column.heading}"
         taken.add(name)
         slices = _slices(log, column, rows, counted, own, places)
         labels[name] = slices.labels

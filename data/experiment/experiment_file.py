@@ -8,10 +8,12 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from data.column_names import with_standard_names
 from data.experiment.experiment_problems import name_problems, settings_problems
 from data.experiment.experiment_spec import BM25, AnyLogs, Comparison, Experiment
 from data.experiment.file_errors import explain_errors
-from data.experiment.log_config import LakeTable, Simulated, Source, Sql
+from data.experiment.log_config import Simulated
+from data.experiment.source_config import LakeTable, Source, Sql, full_path
 from data.layouts import sources
 from ebr_core.errors import InputError
 
@@ -80,8 +82,9 @@ def load_experiment(path: Path) -> Experiment:
     start = path.parent.resolve()
     resolved: dict[str, Any] = {
         "logs": _with_blank_queries(_resolve(experiment.logs, start), experiment),
-        "lists": {name: _full_path(file, start) for name, file in experiment.lists.items()},
+        "lists": {name: full_path(file, start) for name, file in experiment.lists.items()},
         "feedback": experiment.feedback.model_copy(update={"imported": imported}),
+        "arms": with_standard_names(experiment.arms, experiment.logs),
     }
     if asks_bm25:
         resolved["questions"] = experiment.questions | against_bm25(experiment)
@@ -113,20 +116,15 @@ def _full_source(source: Source, start: Path) -> Source:
     """A path made absolute; so are the folder of SQL, and the folder or the catalog's file of a lake table."""
     match source:
         case str():
-            return _full_path(source, start)
+            return full_path(source, start)
         case Sql():
-            return source.model_copy(update={"folder": _full_path(source.folder, start)})
+            return source.model_copy(update={"folder": full_path(source.folder, start)})
         case LakeTable(catalog=None):
-            return source.model_copy(update={"table": _full_path(source.table, start)})
+            return source.model_copy(update={"table": full_path(source.table, start)})
         case LakeTable(catalog=str(address)) if address.startswith(_SQLITE):
-            return source.model_copy(update={"catalog": _SQLITE + _full_path(address.removeprefix(_SQLITE), start)})
+            return source.model_copy(update={"catalog": _SQLITE + full_path(address.removeprefix(_SQLITE), start)})
         case _:
             return source
-
-
-def _full_path(path: str, start: Path) -> str:
-    """A relative path made absolute, from the folder start; an address stays."""
-    return path if "://" in path else str((start / Path(path).expanduser()).absolute())
 
 
 def json_schema() -> dict[str, Any]:

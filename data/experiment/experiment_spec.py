@@ -10,10 +10,11 @@ import yaml
 from pydantic import Field, ValidationInfo, field_validator
 
 from data.experiment.audit_config import Audit
-from data.experiment.log_config import AnyFiles, Logs, Simulated, Split, refuse_secret
+from data.experiment.log_config import AnyFiles, Logs, Simulated, Split
 from data.experiment.night_config import Nightly
 from data.experiment.runner_config import Dask
 from data.experiment.serving_config import ColumnNames, Serving
+from data.experiment.source_config import refuse_secret
 from ebr_core.frozen import Frozen
 from ebr_core.measure.verdicts import Claim
 from ebr_core.rerank.cascade import Cascade

@@ -75,6 +75,8 @@ def _key_hint(key_path: KeyPath, allowed: list[str], schema: dict[str, Any]) -> 
     *parents, key = map(str, key_path)
     if parents == ["split"] and key.startswith("train"):
         return " (training gets what validation and test leave)"
+    if variants := _variants_with(schema, parents, key):
+        return f" ({variants})"
     homes = [home for home in key_homes(schema, key) if home != tuple(parents)]
     if homes:
         best = max(homes, key=lambda home: (_shared_length(home, parents), -len(home)))
@@ -84,6 +86,20 @@ def _key_hint(key_path: KeyPath, allowed: list[str], schema: dict[str, Any]) -> 
         return f" (it belongs under {section})" if section else " (it belongs at the top level of the file)"
     near = difflib.get_close_matches(key, [name for name in allowed if name not in _NEVER_PROPOSED], 1, _ALIKE)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _variants_with(schema: dict[str, Any], parents: list[str], key: str) -> str:
+    """The kinds of the same section that know a key which this kind does not, in words; empty if there is none.
+
+    parents: the path of the section, with the kind as the error's path names it.
+    """
+    node, kinds = schema, dict[str, str]()
+    for part in parents:
+        kinds = mapping if part in (mapping := _mapping(schema, node)) else {}
+        discriminator = _deref(schema, node).get("discriminator", {}).get("propertyName", "")
+        node = _step_down(schema, node, part)
+    know = [kind for kind, reference in kinds.items() if key in _deref(schema, {"$ref": reference})["properties"]]
+    return f"only {discriminator}: {', '.join(know)} has it" if know else ""
 
 
 def _shared_length(home: tuple[str, ...], parents: list[str]) -> int:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from data.experiment.log_config import refuse_secret
+from data.experiment.source_config import refuse_secret
 from ebr_core.frozen import Frozen
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from data.damaged import is_unreadable, unreadable_message
-from data.experiment.log_config import LakeTable
+from data.experiment.source_config import LakeTable
 from data.lakes import lake_kind, pin_table, write_snapshot
 from data.reading import format_of, match_files
 from data.statements import file_list, identifier, statement

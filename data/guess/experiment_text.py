@@ -36,7 +36,7 @@ def experiment_text(guess: LayoutGuess, found: FoundGroups, folder: Path) -> str
         weights = ", ".join(f"{_scalar(action)}: {weight:g}" for action, weight in guess.actions.weights.items())
         lines.append(f"  actions: {{{weights}}}  # what each action counts for, in training and in nDCG")
     lines += _columns(guess)
-    lines += ["", *_arms(guess, found), *_questions(found)]
+    lines += ["", *_arms(guess, found), *_questions(guess, found)]
     return "\n".join(lines) + "\n"
 
 
@@ -101,6 +101,7 @@ def _arms(guess: LayoutGuess, found: FoundGroups) -> list[str]:
         lines.append(
             "  # BM25 reads the documents' body, too. For an arm that does, at some cost: {text: {body: true}}"
         )
+    lines += _arms_of_actions(guess)
     if found.left_out:
         lines.append("  # Left out of the columns:")
         lines += [f"  #   {column}: {reason}" for column, reason in found.left_out.items()]
@@ -111,11 +112,41 @@ def _arms(guess: LayoutGuess, found: FoundGroups) -> list[str]:
     return lines
 
 
-def _questions(found: FoundGroups) -> list[str]:
+def _compared_actions(guess: LayoutGuess) -> tuple[str, str] | None:
+    """The actions with the smallest and the largest weight, whose positives may be compared; None if all weigh the
+    same."""
+    if guess.actions is None:
+        return None
+    weights = guess.actions.weights
+    light, heavy = min(weights, key=lambda name: weights[name]), max(weights, key=lambda name: weights[name])
+    return (light, heavy) if weights[light] < weights[heavy] and _only(light) != _only(heavy) else None
+
+
+def _only(action: str) -> str:
+    """The name of the arm that learns from one action alone."""
+    return "only-" + re.sub(r"[^a-z0-9_.-]+", "-", action.lower())
+
+
+def _arms_of_actions(guess: LayoutGuess) -> list[str]:
+    """The lines of the arms that learn from one action alone; none unless actions differ in weight."""
+    if (actions := _compared_actions(guess)) is None:
+        return []
+    light, heavy = actions
+    return [
+        "  # softmax learns from every action, by its weight; these from one alone",
+        f"  {_only(light)}: {{positives: {{actions: [{_scalar(light)}]}}}}",
+        f"  {_only(heavy)}: {{positives: {{actions: [{_scalar(heavy)}]}}}}  # fewer pairs, and surer ones",
+    ]
+
+
+def _questions(guess: LayoutGuess, found: FoundGroups) -> list[str]:
     lines = ["questions:  # every arm is also compared with BM25"]
     if found.groups:
         lines.append("  columns: {title: columns beside the text, baseline: softmax, arms: [columns]}")
     lines.append("  hard: {title: hard negatives beside random ones, baseline: softmax, arms: [hard]}")
+    if actions := _compared_actions(guess):
+        title, (light, heavy) = _scalar(f"{actions[1]} as positives against {actions[0]}"), map(_only, actions)
+        lines.append(f"  actions: {{title: {title}, baseline: {light}, arms: [{heavy}, softmax]}}")
     return lines
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from ebr_core.arrays import Float64, Int32
 from ebr_core.errors import InputError
+from ebr_core.own_names import OwnNames, own_name, standard_name
 from ebr_core.search.conditions import (
     AllOf,
     AnyOf,
@@ -45,6 +46,7 @@ class SearchedDocuments(NamedTuple):
     terms: Terms
     places: Float64 | None = None  # (N, 2) latitude and longitude in degrees, NaN: unknown; None if nobody knows any
     left_out: Mapping[str, str] = {}  # column of the user's table that is not in the table → the reason
+    own_names: Mapping[str, str] = {}  # the user's names of columns of the table
 
 
 def condition_mask(
@@ -117,16 +119,17 @@ def filled_columns(table: pa.Table) -> list[str]:
 
 
 def column_of(documents: SearchedDocuments, attribute: str) -> pa.ChunkedArray:
-    """The column that a condition names, whatever its case. Raises InputError if there is none, with those that are."""
+    """The column that a condition names, by the user's name or the layout's, whatever its case. Raises InputError if
+    there is none, with those that are."""
     names = {name.lower(): name for name in comparable_columns(documents.table)}
-    if (name := names.get(attribute.lower())) is not None:
+    if (name := names.get(standard_name(attribute, documents.own_names).lower())) is not None:
         return documents.table[name]
     left_out = {name.lower(): reason for name, reason in documents.left_out.items()}
     if (reason := left_out.get(attribute.lower())) is not None:
         raise InputError(f"condition: column {attribute!r} of the documents cannot be compared: {reason}")
     near = difflib.get_close_matches(attribute.lower(), names, 1)
     hint = f" (did you mean {names[near[0]]}?)" if near else ""
-    there = ", ".join(filled_columns(documents.table))
+    there = ", ".join(own_name(name, documents.own_names) for name in filled_columns(documents.table))
     raise InputError(f"condition: documents have no column {attribute!r}{hint}; there are {there}")
 
 
@@ -152,11 +155,13 @@ def unknown_values(condition: Condition, documents: SearchedDocuments) -> list[s
     frequent or similar."""
     remarks = []
     for leaf in leaves_of(condition):
-        if not isinstance(leaf, Is) or leaf.operator not in ("=", "!=") or leaf.attribute == "document_id":
+        if not isinstance(leaf, Is) or leaf.operator not in ("=", "!="):
+            continue
+        if standard_name(leaf.attribute, documents.own_names) == "document_id":
             continue
         values = _values_of(column_of(documents, leaf.attribute))
         if pa.types.is_string(values.type):
-            missing = [value for value in leaf.values if pc.index(values, value).as_py() < 0]
+            missing = [value for value in leaf.values if value and pc.index(values, value).as_py() < 0]
             remarks += [f"{leaf.attribute}: no document has {value!r}; {_known(value, values)}" for value in missing]
     return remarks
 
@@ -176,7 +181,9 @@ def _known(value: str, values: pa.Array) -> str:
 
 def _compare(condition: Is, column: pa.ChunkedArray) -> Mask:
     """(N,): True for the rows whose value meets the comparison; of a list, if one of its values equals. != holds for
-    the rows that have a value, and where = does not."""
+    the rows that have a value, and where = does not. An empty value equals the rows without one."""
+    if "" in condition.values:
+        return _compare_empty(condition, column)
     values, is_list = _values_of(column), pa.types.is_list(column.type)
     wanted = _as_type(condition, values, is_list)
     if pa.types.is_integer(values.type):
@@ -193,6 +200,17 @@ def _compare(condition: Is, column: pa.ChunkedArray) -> Mask:
         equal, given = _any_of_row(equal, rows, count), _any_of_row(given, rows, count)
     mask: Mask = equal & given if condition.operator == "=" else given & ~equal
     return mask
+
+
+def _compare_empty(condition: Is, column: pa.ChunkedArray) -> Mask:
+    """(N,): as _compare, for an equality with an empty value, and perhaps others."""
+    is_none = pc.is_null(column)
+    if pa.types.is_list(column.type):
+        is_none = pc.or_(is_none, pc.equal(pc.fill_null(pc.list_value_length(column), 0), 0))
+    has_none: Mask = is_none.to_numpy(zero_copy_only=False)
+    others = tuple(value for value in condition.values if value)
+    equal = has_none | (_compare(condition._replace(operator="=", values=others), column) if others else False)
+    return equal if condition.operator == "=" else ~equal
 
 
 def _values_of(column: pa.ChunkedArray) -> pa.Array:
@@ -262,10 +280,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def describe_columns(table: pa.Table) -> dict[str, str]:
-    """The columns that conditions can compare and that hold a value → their types in words: text, texts, number, true
-    or false, time."""
-    return {name: _describe(table.schema.field(name).type) for name in filled_columns(table)}
+def describe_columns(table: pa.Table, own_names: OwnNames) -> dict[str, str]:
+    """The columns that conditions can compare and that hold a value, under the user's names → their types in words:
+    text, texts, number, true or false, time."""
+    return {own_name(name, own_names): _describe(table.schema.field(name).type) for name in filled_columns(table)}
 
 
 def _describe(type_: pa.DataType) -> str:

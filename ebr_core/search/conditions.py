@@ -7,9 +7,10 @@
 
 NOT binds more tightly than AND, and AND more tightly than OR. An attribute is any column of the documents, in quotes if
 it holds a blank or a sign, or is a word of this language. A comparison with an attribute that a document lacks is
-false. `term:` holds for documents with that word, after stemming. `within` holds for documents at most that far from
-the place of the search, or from a named one. nn(radius=r) holds for the documents within the cosine distance r of the
-query. nn(k=K) holds for the K nearest of the documents that meet the other operands of the same AND.
+false, except that brand = '' holds for the documents without a brand, and brand != '' for the others. `term:` holds for
+documents with that word, after stemming. `within` holds for documents at most that far from the place of the search, or
+from a named one. nn(radius=r) holds for the documents within the cosine distance r of the query. nn(k=K) holds for the
+K nearest of the documents that meet the other operands of the same AND.
 """
 
 from __future__ import annotations
@@ -128,8 +129,8 @@ class _ConditionReader:
 
     def take(self, expected: str = "") -> str:
         """The next token, which is consumed. Raises InputError if it is not the expected one."""
-        token = self.next()
-        if token == "" or (expected and token != expected):
+        token, at_end = self.next(), self.at == len(self.tokens)
+        if at_end or (expected and token != expected):
             raise self.wrong(expected or "more")
         self.at += 1
         return token
@@ -177,7 +178,9 @@ def _parse_operand(reader: _ConditionReader, depth: int) -> Condition:
     if token == "term":
         reader.take()
         reader.take(":")
-        return Term(_parse_value(reader))
+        if not (word := _parse_value(reader)).strip():
+            raise InputError("condition: term: is empty; expected a word, as in term:smith")
+        return Term(word)
     if reader.at == len(reader.tokens) or (not reader.quoted and token in (*OPERATORS, *"),:", "AND", "OR", "IN")):
         raise reader.wrong("an attribute of documents, term:…, within … km, nn(…), NOT or (")
     return _parse_comparison(reader)
@@ -200,8 +203,13 @@ def _parse_comparison(reader: _ConditionReader) -> Is:
         values = [_parse_value(reader)]
     else:
         raise reader.wrong(f"one of {' '.join(OPERATORS)} or IN after {attribute!r}")
+    if "" in values and operator not in ("=", "!="):
+        raise InputError(
+            f"condition: {attribute} {operator} '' compares with an empty value, which has no order; write "
+            f"{attribute} = '' for documents without a value, {attribute} != '' for the others"
+        )
     if attribute in TIMES:
-        values = [read_instant(attribute, value) for value in values]
+        values = [value and read_instant(attribute, value) for value in values]
     return Is(attribute, operator, tuple(values))
 
 

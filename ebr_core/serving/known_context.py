@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ebr_core.serving.model_bundle import Bundle
+from ebr_core.serving.query_answer import with_standard_fields
 from ebr_core.serving.query_towers import CONTEXT, EnsembleParts
 from ebr_core.serving.search_query import SearchQuery
 from ebr_core.towers.checkpoint import Checkpoint
@@ -24,6 +25,7 @@ def unknown_context(bundle: Bundle, query: SearchQuery) -> list[str]:
     A city that a group of the model looks up by its name, with its country, is known if it is found there; so is one
     from which the distances of documents are measured.
     """
+    query = with_standard_fields(bundle, query)
     values = {name: getattr(query, name) for name in CONTEXT[1:]}
     looked_up = [*_city_columns(bundle), *([("city", "country")] if bundle.own.places is not None else [])]
     located = {name for names in looked_up if _is_located(values, names) for name in names}

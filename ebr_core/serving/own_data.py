@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +14,15 @@ from pydantic import Field
 from ebr_core.arrays import Float64, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
+from ebr_core.own_names import own_name, standard_name, written_name
 from ebr_core.search.condition_masks import TEXTS, Place, filled_columns
 from ebr_core.serving.search_query import SearchQuery
 from ebr_core.towers.city_names import locate_cities
-from ebr_core.towers.location_cells import distance_km
+from ebr_core.towers.location_cells import LIMITS, distance_km, known_places
 
 PLACES = "places.npy"  # (N, 2) latitude and longitude of the documents, in degrees; absent if none has a place
 OWN = "own.json"
-LIMITS = {"latitude": 90, "longitude": 180}  # degrees
+DEGREES = dict(zip(("latitude", "longitude"), LIMITS, strict=True))  # what a place may have
 
 
 class OwnSettings(Frozen):
@@ -30,6 +32,8 @@ class OwnSettings(Frozen):
     left_out: dict[str, str] = Field(
         default_factory=dict
     )  # column of the user's table that the documents lack → the reason
+    document_names: dict[str, str] = Field(default_factory=dict)  # the user's name of a column → the layout's
+    search_names: dict[str, str] = Field(default_factory=dict)  # the same of searches
     place: tuple[str, str] = ("lat", "lon")  # fields of a query that hold its place
     names: bool = False  # they hold a city and its country
 
@@ -87,7 +91,7 @@ def _located(city: str | None, country: str | None) -> Place | None:
 
 def _coordinates(values: dict[str, Any]) -> Place | None:
     degrees = []
-    for (name, value), (kind, most) in zip(values.items(), LIMITS.items(), strict=True):
+    for (name, value), (kind, most) in zip(values.items(), DEGREES.items(), strict=True):
         try:
             number = float(value)
         except (TypeError, ValueError) as error:
@@ -96,7 +100,8 @@ def _coordinates(values: dict[str, Any]) -> Place | None:
         if not abs(number) <= most:
             raise InputError(f"fields.{name}: got {number:g}; expected a {kind} from -{most} to {most} degrees")
         degrees.append(number)
-    return None if degrees == [0, 0] else (degrees[0], degrees[1])  # logs write 0, 0 for an unknown place
+    latitude, longitude = (float(part) for part in known_places(*np.array(degrees)))
+    return None if np.isnan(latitude) else (latitude, longitude)
 
 
 def distances_of(own: OwnData, origin: Place | None, rows: Int32) -> list[float | None]:
@@ -108,23 +113,45 @@ def distances_of(own: OwnData, origin: Place | None, rows: Int32) -> list[float 
     return [None if np.isnan(km) else float(km) for km in kilometres]
 
 
-def shown_columns(own: OwnData, documents: pa.Table, show: list[str] | None) -> list[str]:
-    """The columns of documents that an answer shows: those named, whatever their case, else those of the experiment.
+def shown_columns(own: OwnData, documents: pa.Table, show: list[str] | None) -> dict[str, str]:
+    """Heading → the column of documents that an answer shows under it: those named, by the user's name or the layout's,
+    whatever their case, else those of the experiment. A heading is the name by which the column was named.
 
     Raises InputError for one that the documents lack, with those that they have.
     """
-    if show is None:
-        return list(own.settings.show)
+    own_names = own.settings.document_names
     names = {name.lower(): name for name in documents.column_names}
-    unknown = [name for name in show if name.lower() not in names]
+    show = list(own.settings.show) if show is None else show
+    unknown = [name for name in show if standard_name(name, own_names).lower() not in names]
     if unknown:
         reason = next((f": {r}" for name, r in own.settings.left_out.items() if name.lower() == unknown[0].lower()), "")
         raise InputError(
             f"show: the documents of this model have no column {unknown[0]!r}{reason}; they have "
-            f"{', '.join(name for name in TEXTS if name in documents.column_names)}, "
-            f"{', '.join(filled_columns(documents))}"
+            f"{', '.join(own_name(name, own_names) for name in TEXTS if name in documents.column_names)}, "
+            f"{', '.join(own_name(name, own_names) for name in filled_columns(documents))}"
         )
-    return [names[name.lower()] for name in dict.fromkeys(show)]
+    columns = [(name, names[standard_name(name, own_names).lower()]) for name in show]
+    return {written_name(name, own_names) or column: column for name, column in columns}
+
+
+def with_standard_names(own: OwnData, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Layout's column of a search → value, without nulls. values: by the user's names or the layout's.
+
+    Raises InputError for a column that both of its names give.
+    """
+    standard: dict[str, str] = {}  # column → the name that gave it
+    for name in (name for name, value in values.items() if value is not None):
+        column = standard_name(name, own.settings.search_names)
+        if column in standard:
+            raise InputError(f"{name}: it is {column} under your name, and {standard[column]} gives it, too; give one")
+        standard[column] = name
+    return {column: values[name] for column, name in standard.items()}
+
+
+def standard_columns(own: OwnData, columns: list[str]) -> list[str]:
+    """The layout's names of the columns of a table of queries, in order. Raises InputError for a column that has two."""
+    names = {name: column for column, name in with_standard_names(own, dict(zip(columns, columns, strict=True))).items()}
+    return [names[column] for column in columns]
 
 
 def as_json(value: Any) -> Any:

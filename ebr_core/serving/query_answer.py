@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
@@ -22,7 +22,7 @@ from ebr_core.search.modes import RERANKED
 from ebr_core.search.query_kinds import query_kinds
 from ebr_core.search.weighted_fusion import cosines_of, fuse_weighted, normalise, pool_rows
 from ebr_core.serving.model_bundle import Bundle
-from ebr_core.serving.own_data import as_json, distances_of, place_of_query, shown_columns
+from ebr_core.serving.own_data import as_json, distances_of, place_of_query, shown_columns, with_standard_names
 from ebr_core.serving.query_towers import CONTEXT, embed_query_table
 from ebr_core.serving.search_query import AnswerMode, SearchQuery, block_of, queries_as_table
 from ebr_core.serving.second_stage import reorder
@@ -71,6 +71,23 @@ def add_searcher_context(bundle: Bundle, query: SearchQuery) -> SearchQuery:
     return query.model_copy(update={name: context[name] for name in CONTEXT[1:]})
 
 
+def with_standard_fields(bundle: Bundle, query: SearchQuery) -> SearchQuery:
+    """The query, whose fields may have the user's names of columns, with the layout's.
+
+    Raises InputError for a column that is given twice.
+    """
+    if not query.fields or not bundle.own.settings.search_names:
+        return query
+    context = {name: value for name in CONTEXT if (value := getattr(query, name)) is not None}
+    values = with_standard_names(bundle.own, {**context, **query.fields})
+    moved = {name: values.pop(name) for name in CONTEXT if name in values and name not in query.fields}
+    try:
+        return type(query).model_validate({**query.model_dump(exclude_unset=True), **moved, "fields": values})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise InputError(f"fields: {fault['loc'][0]}: {fault['msg']}") from error
+
+
 def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
     """The K documents that the bundle ranks first, or fewer if fewer meet the condition.
 
@@ -79,6 +96,7 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
     unknown.
     """
     use_threads(1)  # a query is one row: to wake another thread takes longer than to do its work
+    query = with_standard_fields(bundle, query)
     refuse_unknown_fields(bundle, query.fields)
     query, mode = add_searcher_context(bundle, query), mode_of(bundle, query)
     vector = embed_query_table(bundle.towers, queries_as_table([query], bundle.fields))
@@ -159,11 +177,12 @@ def _fuse_scores(
     return fused[0, valid], sums[0, valid]
 
 
-def _with_own(bundle: Bundle, hits: list[Hit], rows: Int32, origin: Place | None, shown: list[str]) -> list[Hit]:
-    """The hits with the distances of their documents, and with the columns that are shown."""
+def _with_own(bundle: Bundle, hits: list[Hit], rows: Int32, origin: Place | None, shown: dict[str, str]) -> list[Hit]:
+    """The hits with the distances of their documents, and with the columns that are shown under their headings."""
     if not hits or (not shown and (bundle.own.places is None or origin is None)):
         return hits
-    columns = bundle.documents.select(shown).take(rows).to_pylist() if shown else [{}] * len(hits)
+    rows_shown = bundle.documents.select(list(shown.values())).take(rows).rename_columns(list(shown))
+    columns = rows_shown.to_pylist() if shown else [{}] * len(hits)
     return [
         hit.model_copy(update={"distance_km": km, "shown": {name: as_json(value) for name, value in row.items()}})
         for hit, km, row in zip(hits, distances_of(bundle.own, origin, rows), columns, strict=True)
@@ -177,7 +196,10 @@ def _ranks(rows: Int32) -> dict[int, int]:
 
 def searched_documents(bundle: Bundle) -> SearchedDocuments:
     """What conditions read of the documents of a bundle."""
-    return SearchedDocuments(bundle.documents, bundle.terms, bundle.own.places, bundle.own.settings.left_out)
+    settings = bundle.own.settings
+    return SearchedDocuments(
+        bundle.documents, bundle.terms, bundle.own.places, settings.left_out, settings.document_names
+    )
 
 
 def unknown_in_condition(bundle: Bundle, query: SearchQuery) -> list[str]:

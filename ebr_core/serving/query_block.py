@@ -12,19 +12,21 @@ import pyarrow.compute as pc
 from ebr_core.arrays import Float64
 from ebr_core.errors import InputError
 from ebr_core.serving.model_bundle import Bundle
-from ebr_core.serving.own_data import LIMITS, OwnData
+from ebr_core.serving.own_data import DEGREES, OwnData, standard_columns
 from ebr_core.serving.query_towers import CONTEXT, query_schema
 from ebr_core.serving.search_query import INSTANT, LONGEST_QUERY, LONGEST_VALUE, QueryBlock
 from ebr_core.towers.city_names import locate_cities
+from ebr_core.towers.location_cells import known_places
 
 
 def read_block(bundle: Bundle, rows: pa.Table) -> tuple[QueryBlock, pa.Array]:
     """(the queries that can be answered, (n,) the problem of each row, null where there is none).
 
-    rows have the column query; columns of QUERY_SCHEMA, searched_at and the bundle's fields are read if they are there.
+    rows have the column query; columns of QUERY_SCHEMA, searched_at and the bundle's fields are read if they are there,
+    by the user's names or the layout's.
     A searcher's place and language fill in where a row has none of its own.
     """
-    problems = _Problems(rows.num_rows)
+    rows, problems = rows.rename_columns(standard_columns(bundle.own, rows.column_names)), _Problems(rows.num_rows)
     texts = pc.utf8_trim_whitespace(_texts(rows, "query"))
     lengths = pc.fill_null(pc.utf8_length(texts), 0)
     problems.add(pc.equal(lengths, 0), "query: the query is empty")
@@ -167,7 +169,7 @@ def _located(cities: pa.Array, countries: pa.Array) -> Float64:
 def _coordinates(own: OwnData, given: list[pa.Array], wanted: Any, problems: _Problems) -> Float64:
     """(m, 2) the coordinates of the rows wanted (n,); 0, 0 is unknown. Values that no place has are problems."""
     degrees = []
-    for name, column, (kind, most) in zip(own.settings.place, given, LIMITS.items(), strict=True):
+    for name, column, (kind, most) in zip(own.settings.place, given, DEGREES.items(), strict=True):
         encoded = column.dictionary_encode()
         numbers = np.array([_degrees(text, most) for text in encoded.dictionary.to_pylist()] + [np.nan])
         values = numbers[pc.fill_null(encoded.indices, len(numbers) - 1).to_numpy(zero_copy_only=False)]
@@ -176,9 +178,7 @@ def _coordinates(own: OwnData, given: list[pa.Array], wanted: Any, problems: _Pr
             pa.array(wrong), f"fields.{name}: expected the {kind} of the search, from -{most} to {most} degrees"
         )
         degrees.append(values[wanted])
-    places = np.stack(degrees, 1)
-    places[(places == 0).all(1)] = np.nan  # logs write 0, 0 for an unknown place
-    return places
+    return np.stack(known_places(*degrees), 1)
 
 
 def _degrees(text: str | None, most: int) -> float:

@@ -11,9 +11,9 @@ from ebr_core.towers.city_names import is_country, locate_cities
 from ebr_core.towers.column_config import Side
 from ebr_core.towers.column_values import ColumnData, flatten_numbers
 from ebr_core.towers.feature_config import Location
+from ebr_core.towers.location_cells import LIMITS, known_places
 
 MOST_ABSURD = 0.05  # share of a column's numbers that may lie outside the degrees; more are another quantity
-LIMITS = (90, 180)  # of latitude and longitude
 
 
 def places_of(name: str, group: Location, side: Side, data: ColumnData) -> tuple[Float64, Float64]:
@@ -30,8 +30,7 @@ def places_of(name: str, group: Location, side: Side, data: ColumnData) -> tuple
         _degrees(data[column], f"groups.{name}: {side}.{column}", most)
         for column, most in zip(columns, LIMITS, strict=True)
     )
-    unknown = np.isnan(latitude) | np.isnan(longitude) | ((latitude == 0) & (longitude == 0))
-    return np.where(unknown, np.nan, latitude), np.where(unknown, np.nan, longitude)
+    return known_places(latitude, longitude)
 
 
 def describe_unknown(name: str, group: Location, side: Side, data: ColumnData) -> list[str]:
@@ -64,7 +63,7 @@ def describe_unknown(name: str, group: Location, side: Side, data: ColumnData) -
 
 
 def _degrees(column: pa.Array, where: str, most: int) -> Float64:
-    """(n,) the numbers of a column, NaN where it has none or one outside ± most.
+    """(n,) the numbers of a column, NaN where it has none.
 
     Raises InputError if many are outside.
     """
@@ -75,7 +74,7 @@ def _degrees(column: pa.Array, where: str, most: int) -> Float64:
             f"{where} holds {numbers[outside][0]:g}, and {outside.sum():,} of {values:,} values like it; expected "
             f"degrees from -{most} to {most}"
         )
-    return np.where(outside, np.nan, numbers)
+    return numbers
 
 
 def _numbers(column: pa.Array, where: str, most: int) -> tuple[Float64, Bool]:

@@ -13,6 +13,7 @@ from ebr_core.arrays import Float32, Float64, Int64
 
 EARTH_KM = 6371.0
 HALF_MERIDIAN_KM = np.pi * EARTH_KM  # from pole to pole
+LIMITS = (90, 180)  # degrees of latitude and longitude
 _PER_BAND = np.int64(1) << 20  # more cells than a band of the finest scale has
 _PER_SCALE = _PER_BAND << 20
 
@@ -27,6 +28,14 @@ def location_cells(latitude: Float64, longitude: Float64, scales: tuple[float, .
         *(_cells_of_scale(number, km, latitude, longitude) for number, km in enumerate(scales)), strict=True
     )
     return np.concatenate(keys, axis=1), np.concatenate(weights, axis=1).astype(np.float32)
+
+
+def known_places(latitude: Float64, longitude: Float64) -> tuple[Float64, Float64]:
+    """(latitude, longitude) of the same shape, NaN where the place is unknown: one of both is NaN or no degree, or both
+    are 0, which logs write for an unknown place."""
+    are_degrees = (np.abs(latitude) <= LIMITS[0]) & (np.abs(longitude) <= LIMITS[1])  # NaN is none
+    is_known = are_degrees & ~((latitude == 0) & (longitude == 0))
+    return np.where(is_known, latitude, np.nan), np.where(is_known, longitude, np.nan)
 
 
 def _cells_of_scale(number: int, km: float, latitude: Float64, longitude: Float64) -> tuple[Int64, Float64]:

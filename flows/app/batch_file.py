@@ -24,7 +24,7 @@ from ebr_core.serving.model_bundle import Bundle, file_digest
 from ebr_core.serving.query_answer import mode_of
 from ebr_core.serving.query_block import read_block
 from ebr_core.serving.search_query import SearchQuery
-from flows.app.model_search import open_queries, shown_of, validate_query
+from flows.app.model_search import fields_shown, open_queries, shown_of, validate_query
 
 ANSWERS = pa.schema(
     [
@@ -56,7 +56,7 @@ def answer_file(bundle: Bundle, source: Path, out: Path, settings: dict[str, Any
     the columns that are shown, and those of the source; one whose name is taken has `query_` before it. A query that
     has no answer has one row, with the reason. Blocks that a killed run has answered are not answered again.
     """
-    queries, template = open_queries(source), validate_query({"query": "?", **settings})
+    queries, template = open_queries(bundle, source), validate_query({"query": "?", **settings})
     mode_of(bundle, template)
     schema = _schema(bundle, template, queries.schema_arrow)
     parts = _open_parts(bundle, source, out, template)
@@ -84,7 +84,7 @@ def _schema(bundle: Bundle, template: SearchQuery, source: pa.Schema) -> pa.Sche
     if twice := [name for name in names if name in (*ANSWERS.names, "distance_km")]:
         raise InputError(f"--show: {', '.join(twice)} is a column of every file of answers; leave it out")
     distance = [] if bundle.own.places is None else [pa.field("distance_km", pa.float64())]
-    shown = [bundle.documents.schema.field(name).with_nullable(True) for name in names]
+    shown = [field.with_nullable(True) for field in fields_shown(bundle, names)]
     own = [*ANSWERS, *distance, *shown]
     taken = {field.name for field in own}
     carried = [field.with_name(f"query_{field.name}" if field.name in taken else field.name) for field in source]
@@ -136,21 +136,22 @@ def _answers(bundle: Bundle, rows: pa.Table, first: int, template: SearchQuery, 
         "rank": pa.array(rank, pa.int32(), mask=~is_answer),
         "problem": pc.if_else(pa.array(is_answer), pa.scalar(None, pa.string()), reasons),
     }
-    own |= _answer_columns(bundle, answers, is_answer, schema)
+    own |= _answer_columns(bundle, answers, is_answer, shown_of(bundle, template))
     carried = rows.take(pa.array(owner)).columns
     columns = [own[name] for name in schema.names[: len(schema) - len(carried)]] + carried
     return pa.Table.from_arrays([*columns], schema=schema)
 
 
 def _answer_columns(
-    bundle: Bundle, answers: BlockAnswers, is_answer: npt.NDArray[np.bool_], schema: pa.Schema
+    bundle: Bundle, answers: BlockAnswers, is_answer: npt.NDArray[np.bool_], shown: dict[str, str]
 ) -> dict[str, pa.Array]:
     """The columns of the documents, null in lines that are no answers."""
     found = answers.rows >= 0
     at = np.zeros(len(is_answer), np.int64)
     at[is_answer] = answers.rows[found]
     documents, taken = pa.array(at, mask=~is_answer), bundle.documents
-    columns = {name: taken[name].take(documents) for name in taken.column_names if name in schema.names}
+    columns = {name: taken[name].take(documents) for name in ("document_id", "title")}
+    columns |= {heading: taken[column].take(documents) for heading, column in shown.items()}
     for name, values in (
         ("score", answers.scores),
         ("cosine", answers.cosines),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data.column_names import ambiguous_names, own_names
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment, trained_arm
 from data.layouts import SIDES
@@ -14,6 +15,7 @@ from data.ranked_lists import RankedFile
 from data.report_text import describe
 from ebr_core.errors import InputError
 from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_difference
+from ebr_core.own_names import own_name
 from ebr_core.towers.column_config import SIDES as FEATURE_SIDES
 from ebr_core.towers.column_config import Side
 from flows.sources import world_log
@@ -23,7 +25,7 @@ from tasks.feature_stages import check_features, describe_group_places, extract_
 from tasks.imported_ratings import imported_files
 from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
-from tasks.own_column_stages import describe_places
+from tasks.own_column_stages import describe_own, describe_places
 from tasks.ranked_list_stages import content_of, describe_match, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
 from tasks.report.target_sets import MAIN, in_order
@@ -86,6 +88,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
     used, place_lines, used_refusals = _used_columns(spec, log, logs, report)
     lines += [f"  {sentence}." for sentence in _unknown_places(spec, [*spec.arms.keys() - reasons], log, logs)]
     lines += place_lines
+    lines += [f"  {sentence}." for sentence in ambiguous_names(spec.logs)]
     if unused := _unused_columns(spec, report, used):
         lines.append(f"  columns that nothing reads, and groups, slices and conditions can: {'; '.join(unused)}.")
     if spec.combined_lists:
@@ -113,8 +116,14 @@ def _used_columns(
     values that no document has, the error of a run for a column that is not there)."""
     try:
         used = read_used_columns(spec, log, logs)
-        lines = [f"  {line}." for line in (*describe_places(used.places), *unmatched_values(spec, log, used))]
-        return named_columns(spec, LogColumns(report, logs)), lines, []
+        named, by_default = named_columns(spec, LogColumns(report, logs)), spec.serving.columns is None
+        own = [
+            line
+            for side in FEATURE_SIDES
+            for line in describe_own(used.by_side.get(side), side, named[side], side == "documents" and by_default)
+        ]
+        lines = [f"  {line}." for line in (*describe_places(used.places), *own, *unmatched_values(spec, log, used))]
+        return named, lines, []
     except InputError as error:
         return {"searches": set(), "documents": set()}, [], [str(error).rstrip(".")]
 
@@ -126,9 +135,11 @@ def _unused_columns(spec: Experiment, report: dict[str, Any], used: dict[Side, s
     for side in FEATURE_SIDES:
         table = SIDES[report["layout"]][side][0]
         known = [name for name in PLACES if report["columns"][side].get(name)]
+        names = own_names(spec.logs, side)
         read = {column.lower() for arm in spec.arms.values() for column in arm.features.columns(side)} | used[side]
         given = [*known, *report["unread_columns"].get(table, ())]
-        if columns := [column for column in given if column.lower() not in {*read, str(spec.split.by).lower()}]:
+        unread = [column for column in given if column.lower() not in {*read, str(spec.split.by).lower()}]
+        if columns := [own_name(column, names) for column in unread]:
             unused.append(f"{table}: {', '.join(columns)}")
     return unused
 

@@ -16,9 +16,10 @@ from rich.text import Text
 
 from data.damaged import refuse_brotli_file
 from ebr_core.errors import InputError
+from ebr_core.own_names import own_name
 from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle, open_bundle
-from ebr_core.serving.own_data import shown_columns
+from ebr_core.serving.own_data import shown_columns, standard_columns
 from ebr_core.serving.query_answer import Hit, answer, unknown_in_condition
 from ebr_core.serving.query_block import as_lists
 from ebr_core.serving.query_towers import embed_query_table, query_schema
@@ -102,21 +103,29 @@ def explain_rank(hit: Hit) -> str:
     return "; ".join(reasons)
 
 
-def open_queries(source: Path) -> pq.ParquetFile:
-    """A Parquet file of queries. Raises InputError if it cannot be read or has no column query."""
+def open_queries(bundle: Bundle, source: Path) -> pq.ParquetFile:
+    """A Parquet file of queries. Raises InputError if it cannot be read, has no column query, by the user's name or the
+    layout's, or has a column by both."""
     try:
         refuse_brotli_file(source)
         queries = pq.ParquetFile(source)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{source}: cannot be read as Parquet: {error}") from error
     names = queries.schema_arrow.names
-    if "query" not in names:
-        raise InputError(f"{source}: no column query; there are {', '.join(names)}")
+    if "query" not in standard_columns(bundle.own, names):
+        known = own_name("query", bundle.own.settings.search_names)
+        also = "" if known == "query" else f" nor {known}, your name of it"
+        raise InputError(f"{source}: no column query{also}; there are {', '.join(names)}")
     return queries
 
 
-def shown_of(bundle: Bundle, query: SearchQuery) -> list[str]:
-    """The columns of documents to show, as written in the model."""
+def fields_shown(bundle: Bundle, shown: dict[str, str]) -> list[pa.Field]:
+    """The columns that are shown, under their headings."""
+    return [bundle.documents.schema.field(column).with_name(heading) for heading, column in shown.items()]
+
+
+def shown_of(bundle: Bundle, query: SearchQuery) -> dict[str, str]:
+    """Heading → the column of documents to show under it."""
     return shown_columns(bundle.own, bundle.documents, query.show)
 
 
@@ -129,13 +138,12 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None, show: list[s
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; name a new folder")
-    query_table = None if queries is None else open_queries(queries).read()
-    shown = [
-        name
-        for name in shown_of(bundle, validate_query({"query": "?", "show": show}))
-        if name not in ("document_id", "title")
-    ]
-    own = [bundle.documents.schema.field(name) for name in shown]
+    query_table = None if queries is None else open_queries(bundle, queries).read()
+    template = validate_query({"query": "?", "show": show})
+    shown = {name: column for name, column in shown_of(bundle, template).items() if name not in ("document_id", "title")}
+    if "vector" in shown:
+        raise InputError("--show: vector is a column of every file of vectors; leave it out")
+    own = fields_shown(bundle, shown)
     out.mkdir(parents=True, exist_ok=True)
     d = bundle.vectors.shape[1]
     schema = pa.schema(
@@ -146,10 +154,11 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None, show: list[s
         for first in range(0, len(bundle.vectors), BLOCK):
             part = bundle.documents.slice(first, BLOCK)
             vectors = _as_lists(bundle.vectors[first : first + BLOCK])
-            columns = [part["document_id"], part["title"], vectors, *(part[name] for name in shown)]
+            columns = [part["document_id"], part["title"], vectors, *(part[column] for column in shown.values())]
             writer.write_table(pa.table(columns, schema))
     counts = {"documents.parquet": len(bundle.vectors)}
     if query_table is not None:
+        query_table = query_table.rename_columns(standard_columns(bundle.own, query_table.column_names))
         vectors = _as_lists(_embed(bundle, query_table))
         pq.write_table(pa.table({"query": query_table["query"], "vector": vectors}), out / "queries.parquet")
         counts["queries.parquet"] = query_table.num_rows

@@ -172,7 +172,7 @@ def _health(served: ServedModels) -> dict[str, Any]:
 
 def _columns(bundle: Bundle) -> dict[str, str]:
     """The columns of the documents that conditions compare and answers show, with their types."""
-    return describe_columns(bundle.documents)
+    return describe_columns(bundle.documents, bundle.own.settings.document_names)
 
 
 def _choices(served: ServedModels) -> dict[str, Any]:

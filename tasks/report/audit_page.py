@@ -10,7 +10,8 @@ import numpy as np
 from data.experiment.experiment_spec import LISTS, Experiment
 from ebr_core.errors import InputError
 from ebr_core.measure.sampled_recall import agreement
-from tasks.report.formats import DASH, count, share, signed, tau
+from tasks.report.formats import count, signed, tau
+from tasks.report.measures import level_cell
 from tasks.report.page import Block, Bullets, Columns, Heading, Paragraph, tabulate
 from tasks.report.result import Result, ResultRow, read
 from tasks.report.target_sets import set_words
@@ -46,7 +47,7 @@ def describe_audit(arms: tuple[str, ...], runs: dict[str, Path]) -> list[Block]:
     first = next(iter(results.values()))
     values = {name: _recalls(result, arms, first.main) for name, result in results.items()}
     columns: Columns[tuple[str, RecallByArm]] = [("", lambda line: line[0])]
-    columns += [(arm, lambda line, arm=arm: _level(line[1].get(arm))) for arm in arms]  # type: ignore[misc]
+    columns += [(arm, lambda line, arm=arm: level_cell(line[1].get(arm))) for arm in arms]  # type: ignore[misc]
     columns += [("n", lambda line: count(next((row.n for row in line[1].values()), 0)))]
     caption = (
         f"{first.recall}, targets: {set_words(first.main)}; one seed; intervals over searchers, no training noise."
@@ -61,10 +62,6 @@ def describe_audit(arms: tuple[str, ...], runs: dict[str, Path]) -> list[Block]:
             "note",
         ),
     ]
-
-
-def _level(row: ResultRow | None) -> str:
-    return share(row.value, row.low, row.high) if row else DASH
 
 
 def _recalls(result: Result, arms: tuple[str, ...], targets: str) -> RecallByArm:

@@ -6,9 +6,9 @@ from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import OWN_INDEXES
 from ebr_core.search.modes import LATEST
 from tasks.report.formats import DASH, optional, share
-from tasks.report.measures import measure_columns
+from tasks.report.measures import level_cell, measure_columns
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, tabulate
-from tasks.report.result import Result, ResultRow, cells, pivot, written
+from tasks.report.result import Result, cells, pivot, written
 from tasks.report.seed_means import over_seeds, validation_recalls
 from tasks.report.served_row import is_served
 from tasks.report.target_sets import set_words
@@ -57,7 +57,7 @@ def _level_grid(result: Result, targets: str) -> Grid:
     order = sorted(arms, key=lambda arm: (arm in ORACLES, -arms[arm][result.recall].value))
     columns: Columns[str] = [("arm", lambda arm: arm + (" (served)" if is_served(result.served, arm) else ""))]
     if (on_validation := validation_recalls(result.validation, k)) and targets == result.main:
-        columns.append((f"validation recall@{k}", lambda arm: _interval(on_validation.get(arm))))
+        columns.append((f"validation recall@{k}", lambda arm: level_cell(on_validation.get(arm))))
     columns += measure_columns(arms, ks, k, lambda measure: measure.on_page)
     about = f"Targets: {set_words(targets)} ({result.every_set[targets]:,} searches)."
     if targets != result.main:
@@ -70,10 +70,6 @@ def _level_grid(result: Result, targets: str) -> Grid:
     if any(arm.endswith(LATEST) for arm in arms):
         caption += f" {LATEST_REMARK}."
     return tabulate(columns, order, caption)
-
-
-def _interval(row: ResultRow | None) -> str:
-    return share(row.value, row.low, row.high) if row else DASH
 
 
 def _seed_grids(result: Result) -> list[Grid]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from tasks.list_measures import COUNTS
-from tasks.report.formats import Written, count, share, signed, three_digits
+from tasks.report.formats import DASH, Written, count, share, signed, three_digits
 from tasks.report.page import Columns
 from tasks.report.result import ResultRow
 
@@ -59,6 +59,11 @@ def measure_columns(
                     texts = {run: write(row.value, row.low, row.high) for run, row in rows.items()}
                 columns.append((heading, lambda run, texts=texts: texts.get(run, "")))  # type: ignore[misc]
     return columns
+
+
+def level_cell(row: ResultRow | None) -> str:
+    """.683 [.671, .695], or a dash where there is no row."""
+    return share(row.value, row.low, row.high) if row else DASH
 
 
 def in_mlflow(row: ResultRow, k: int) -> bool:

@@ -13,6 +13,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ebr_core.errors import InputError
 from ebr_core.serving.model_bundle import open_bundle
+from ebr_core.serving.own_data import with_standard_names
 from ebr_core.serving.query_answer import answer
 from ebr_core.serving.query_towers import QUERY_SCHEMA, as_rows, embed_query_table
 from ebr_core.serving.search_query import SearchQuery, queries_as_table
@@ -27,7 +28,9 @@ class Retriever(PythonModel):
         self.bundle = open_bundle(Path(context.artifacts["bundle"]))
 
     def _query(self, row: dict[Any, Any]) -> dict[str, Any]:
-        """The row as SearchQuery has it: the model's own columns are its fields, and others are ignored."""
+        """The row as SearchQuery has it: the model's own columns are its fields, and others are ignored. Its columns
+        may have the user's names."""
+        row = with_standard_names(self.bundle.own, row)
         fields = {name: row[name] for name in self.bundle.fields if row.get(name) is not None}
         return {name: row.get(name) for name in (*QUERY_SCHEMA.names, "searched_at")} | {"fields": fields}
 

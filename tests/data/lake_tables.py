@@ -30,7 +30,8 @@ from pyiceberg.typedef import Record
 from pyroaring import BitMap
 from small_logs import DOCUMENTS, RESULTS, SEARCHES
 
-from data.experiment.log_config import LakeTable, Source, Tables
+from data.experiment.log_config import Tables
+from data.experiment.source_config import LakeTable, Source
 from data.sql_result import read_path
 
 _Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"

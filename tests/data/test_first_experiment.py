@@ -228,6 +228,13 @@ def test_a_column_of_actions_gets_weights(tmp_path: Path) -> None:
     logs = load_experiment(path).logs
     assert isinstance(logs, Impressions)
     assert logs.columns["action"] == "event"
+    spec = load_experiment(path)
+    assert [spec.arms[name].positives.actions for name in ("softmax", "only-click", "only-purchase")] == [
+        *((), ("click",), ("purchase",))
+    ]
+    question = spec.questions["actions"]
+    assert (question.baseline, question.arms) == ("only-click", ("only-purchase", "softmax"))
+    assert question.title == "purchase as positives against click"
     extract(logs, Split(), tmp_path / "log")
     assert set(pq.read_table(tmp_path / "log/actions.parquet")["target_set"].to_pylist()) == {
         *("clicked", "carted", "purchased"),
@@ -246,6 +253,7 @@ def test_events_of_ubi_get_weights_if_there_are_others_than_clicks(tmp_path: Pat
         documents = write_text(tmp_path / last, "d.csv", DOCUMENTS)
         texts[last] = write_experiment([*files, documents], tmp_path / last / "mine.yaml", False).read_text()
     assert "actions:" not in texts["impression"]
+    assert "only-" not in texts["impression"]
     assert "actions: {click: 1, purchase: 5}" in texts["purchase"]
     assert "left out: scroll" in texts["purchase"]
 

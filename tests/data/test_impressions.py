@@ -11,7 +11,8 @@ import pytest
 from both_readings import extract_both, write_partitions
 from small_logs import DOCUMENTS, extract_rows, write_text
 
-from data.experiment.log_config import Impressions, Split, Sql
+from data.experiment.log_config import Impressions, Split
+from data.experiment.source_config import Sql
 from data.extra_columns import read_columns
 from data.extract import extract
 from data.file_partitions import count_days

@@ -12,7 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 from lake_tables import arrow_of, iceberg_catalog, lake_log, rows_of
 from small_logs import RESULTS, SEARCHES, extract_rows
 
-from data.experiment.log_config import LakeTable, Sql
+from data.experiment.source_config import LakeTable, Sql
 from data.file_partitions import list_files
 from data.log_fingerprint import digest_source, fingerprint
 from data.pinned_sources import pin, pin_source

@@ -18,7 +18,8 @@ from pyiceberg.types import LongType
 from small_logs import DOCUMENTS, RESULTS, SPLIT, extract_rows, small_log
 
 from data.experiment.experiment_file import load_experiment
-from data.experiment.log_config import Impressions, LakeTable, Sql, Tables
+from data.experiment.log_config import Impressions, Tables
+from data.experiment.source_config import LakeTable, Sql
 from data.extract import extract
 from data.guess.first_experiment import write_experiment
 from data.lakes import refuse_loose

@@ -14,7 +14,8 @@ from both_readings import extract_both, write_partitions
 from small_logs import DOCUMENTS, SEARCHES, SPLIT, extract_rows, small_log, write_text
 
 from data.experiment.experiment_file import load_experiment
-from data.experiment.log_config import Sql, Tables
+from data.experiment.log_config import Tables
+from data.experiment.source_config import Sql
 from data.extra_columns import read_columns
 from data.extract import extract
 from data.file_partitions import list_files, read_file

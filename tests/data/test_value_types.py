@@ -22,6 +22,10 @@ NOON = datetime(2024, 2, 1, 12)
         (["007", "1"], pa.string(), ["007", "1"]),  # a code, of which a number would lose the zeros
         (["12345678901234567890"], pa.string(), ["12345678901234567890"]),  # nor can one hold so many digits
         (["1e400", "1"], pa.string(), ["1e400", "1"]),
+        (["1.5", "inf", "-Infinity", "nan"], pa.float64(), [1.5, None, None, None]),
+        (["1", "Inf"], pa.int64(), [1, None]),
+        (["inf", "red"], pa.string(), ["inf", "red"]),
+        (["inf", None], pa.string(), ["inf", None]),
         (["True", "false", None], pa.bool_(), [True, False, None]),
         (["2024-02-01", "2024-02-01 12:00", "2024-02-01T12:00:00.0"], pa.timestamp("us"), [DAY, NOON, NOON]),
         (["2024-02-01 13:00:00+01", "2024-02-01T12:00Z"], pa.timestamp("us"), [NOON, NOON]),

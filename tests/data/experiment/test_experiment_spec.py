@@ -117,6 +117,10 @@ colour: red
             LOGS + "arms: {base: {random: 9}, a: {}}",
             "arms.base.random: unknown key (it belongs under arms.base.negatives)",
         ),
+        (
+            "logs: {layout: simulated, actions: {click: 1}}",
+            "logs.actions: unknown key (only layout: tables, ubi, impressions has it); allowed here: blank_queries",
+        ),
         (LOGS + "max_dropped: 0.1", "max_dropped: unknown key (it belongs under logs); allowed"),
         (LOGS + "evaluation: {seeds: [1]}", "evaluation.seeds: unknown key (it belongs at the top level of the file)"),
         (LOGS + "nprobe: 3", "nprobe: unknown key (it belongs under indexes.NAME); allowed"),

@@ -100,6 +100,14 @@ def nearest(near: Near, among: Mask) -> Mask:
         ("NOT nn(radius=0.2)", [1, 3]),
         ('kind = "AND"', []),
         ("price < 20", [0, 3]),
+        ("price = ''", [2]),  # without a price
+        ('price != ""', [0, 1, 3]),
+        ("Brand IN ('', zett)", [2, 3]),
+        ("NOT Brand IN ('', zett)", [0, 1]),
+        ("tags = ''", [2, 3]),
+        ("tags IN (big, '')", [0, 2, 3]),
+        ("released = ''", [2]),
+        ("created_at != ''", [0, 1, 3]),
         ("price <= 2e1", [0, 1, 3]),
         ("price != 20", [0, 3]),  # a document without a price has none that differs
         ("NOT price < 20", [1, 2]),
@@ -231,6 +239,8 @@ def test_masks_equal_a_loop_over_the_documents(condition: Condition, origin: Pla
         ("NOT " * 60 + "kind = page", "nested more than 50 deep"),
         ("x" * 2001, "2001 characters; at most 2000"),
         ('kind = "open', "makes no sense"),
+        ("price < ''", r"price < '' compares with an empty value.*write price = ''"),
+        ("term:''", "term: is empty"),
     ],
 )
 def test_a_syntax_error_names_its_position(text: str, message: str) -> None:
