@@ -146,6 +146,7 @@ def _file_entries(
 ) -> list[tuple[str, str, Stat | None]]:
     """(file, digest, its properties when the digest was computed) of each file that the path matches."""
     if "://" in path:
+        match_files(con, table, path)  # refuses files of a lake
         rows = con.execute(statement("read/remote"), [path]).fetchall()
         return [(row[0], sha256(repr(row).encode()).hexdigest(), None) for row in rows]
     entries = [(file, digest_of(Path(file), cache)) for file in match_files(con, table, path)]

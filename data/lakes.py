@@ -22,11 +22,17 @@ import pyarrow.parquet as pq
 from data.damaged import refuse_brotli
 from data.experiment.source_config import LakeSnapshot, LakeTable
 from data.file_digests import DigestCache, digest_of
+from data.statements import statement
 from ebr_core.errors import InputError
 
 _METADATA = re.compile(r"^v?\d+(-[0-9a-fA-F-]{36})?(\.gz)?\.metadata\.json$")
 _LIBRARIES = {"deltalake", "_internal", "pyiceberg", "sqlalchemy"}  # modules whose errors have no common class
 _NOT_PARQUET = (".avro", ".orc", ".puffin")
+_LISTED = ("file", "s3", "s3a", "s3n", "gs", "gcs", "r2", "az", "azure", "abfss")  # addresses with folders
+ELSEWHERE = (
+    "Tables of a lake are read from this machine: copy the whole folder here (aws s3 sync, gcloud storage rsync, "
+    "azcopy sync) or mount it, and name that folder"
+)
 _PACKAGES = {"delta": "deltalake", "iceberg": "pyiceberg"}
 
 
@@ -72,11 +78,34 @@ def refuse_loose(table: str, files: Iterable[str]) -> None:
                 )
 
 
+def refuse_remote(con: duckdb.DuckDBPyConnection, table: str, address: str) -> None:
+    """Raises InputError if an address, which may be a glob, leads into a table of a lake, as `refuse_loose` does for
+    local files. Addresses whose folders cannot be listed, such as https, are not looked at."""
+    scheme, _, rest = address.partition("://")
+    if scheme.lower() not in _LISTED:
+        return
+    parts = rest.rstrip("/").split("/")
+    for end in range(1, len(parts) + 1):
+        folder = f"{scheme}://{'/'.join(parts[:end])}"
+        for kind, inside in (("Delta", "_delta_log/*.json"), ("Iceberg", "metadata/*.metadata.json")):
+            try:
+                found = con.execute(statement("read/glob"), [f"{folder}/{inside}"]).fetchall()
+            except duckdb.Error:  # no network or no right to list: reading says so in its own words
+                return
+            if found:
+                raise InputError(
+                    f"{table}: {address} leads into the {kind} table {folder}, whose files may by themselves hold rows "
+                    f"that were deleted. {ELSEWHERE}"
+                )
+
+
 def pin_table(table: str, lake: LakeTable) -> LakeSnapshot:
     """The snapshot of a table that a run reads: the one that is named, else the newest.
 
     Raises InputError if there is no such table or snapshot, or its package is not installed.
     """
+    if "://" in lake.table:
+        raise InputError(f"{table}: {lake.table} is not on this machine. {ELSEWHERE}")
     kind = "iceberg" if lake.catalog else lake_kind(lake.table)
     if kind is None:
         raise InputError(
@@ -153,10 +182,7 @@ def _files_of(table: str, snapshot: LakeSnapshot) -> LakeFiles:
         found = files_of_snapshot(snapshot)
     files = [file.removeprefix("file://") for file in found.files]
     if remote := [file for file in files if "://" in file]:
-        raise InputError(
-            f"{table}: {snapshot.label} has files elsewhere, such as {remote[0]}. Tables of a lake are read from this "
-            "machine: copy or mount the table"
-        )
+        raise InputError(f"{table}: {snapshot.label} has files elsewhere, such as {remote[0]}. {ELSEWHERE}")
     return LakeFiles(found.identity, files)
 
 

@@ -10,7 +10,7 @@ import duckdb
 
 from data.csv_dialects import group_by_dialect
 from data.damaged import is_unreadable, refuse_brotli, refuse_no_records, unreadable_message
-from data.lakes import lake_kind, refuse_loose
+from data.lakes import ELSEWHERE, lake_kind, refuse_loose, refuse_remote
 from data.layouts import TYPES, Columns
 from data.renamed_columns import NO_RENAMES, FileColumns, Renames, as_layout, refuse_missing
 from data.statements import file_list, identifier, literal, statement
@@ -37,6 +37,7 @@ def match_files(con: duckdb.DuckDBPyConnection, table: str, path: str) -> list[s
     Raises InputError if there is none, or one is not a regular file: reading a pipe would wait for ever.
     """
     if "://" in path:
+        refuse_remote(con, table, path)
         return [path]
     try:
         if Path(path).is_file():
@@ -169,8 +170,10 @@ def format_of(table: str, path: str, files: list[str]) -> str:
         name = file.split("?")[0] if "://" in file else file
         suffix = _suffix(name)
         if suffix not in _READERS:
+            lake = f". If it is a table of Delta or Iceberg: {ELSEWHERE}" if "://" in file else ""
             raise InputError(
-                f"{table}: {file} ends in none of {', '.join('.' + s for s in _READERS)}, with or without .gz or .zst"
+                f"{table}: {file} ends in none of {', '.join('.' + s for s in _READERS)}, with or without .gz or "
+                f".zst{lake}"
             )
         forms.add(_READERS[suffix])
     if len(forms) > 1:

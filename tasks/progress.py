@@ -1,11 +1,13 @@
-"""Progress of long stages: bars on a terminal, else lines in the log of the flow run."""
+"""Progress of long stages: bars on a terminal, else lines; always notes in the log of the flow run."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from logging import getLogger
+from time import monotonic
 
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
@@ -13,6 +15,9 @@ from prefect.runtime import task_run
 from rich.progress import Progress
 
 BARS: ContextVar[Progress | None] = ContextVar("bars", default=None)
+LINES: ContextVar[bool] = ContextVar("lines", default=False)  # without bars: print a line when a long stage ends
+LONG_S = 2.0  # a stage that takes less has no line
+EVERY_S = 30.0  # between two lines of one stage
 
 
 @contextmanager
@@ -24,14 +29,20 @@ def show_progress(description: str, total: float) -> Iterator[Callable[[float, s
     description = name if " " in name else description  # Prefect's own names, which have no space, only count
     if bars is None:
         logger = get_run_logger() if TaskRunContext.get() else getLogger("ebr")  # a stage may be called outside a flow
+        began = printed = monotonic()
 
         def log(_done: float, note: str = "") -> None:
-            nonlocal last
+            nonlocal last, printed
             if note and note != last:
                 logger.info("%s: %s", description, note)
                 last = note
+                if monotonic() - printed >= EVERY_S:
+                    printed = monotonic()
+                    _print_line(description, note)
 
         yield log
+        if (seconds := monotonic() - began) >= LONG_S:
+            _print_line(description, ", ".join(filter(None, (last, f"{seconds:.0f} s"))))
         return
     bar = bars.add_task(description, total=total, note="")
     try:
@@ -45,3 +56,8 @@ def show_progress(description: str, total: float) -> Iterator[Callable[[float, s
         bars.update(bar, completed=total)
     finally:
         bars.stop_task(bar)
+
+
+def _print_line(description: str, note: str) -> None:
+    if LINES.get():
+        sys.stderr.write(f"{description}: {note}\n")

@@ -143,6 +143,8 @@ def refuse_unknown_fields(bundle: Bundle, names: Iterable[str]) -> None:
     """Raises InputError for a field that the model does not read."""
     if unknown := sorted(set(names) - set(bundle.fields)):
         allowed = f"the fields are {', '.join(bundle.fields)}" if bundle.fields else "it reads no field of its own"
+        if bundle.own.fields:
+            allowed += f"; {' and '.join(bundle.own.fields)} are the place of the search"
         raise InputError(f"fields: {bundle.name} reads no {', '.join(unknown)}; {allowed}")
 
 

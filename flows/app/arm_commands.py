@@ -18,7 +18,7 @@ def negatives(
     queries: Annotated[int, typer.Option(help="How many of its training pairs to show.", min=1, max=1000)] = 10,
 ) -> None:
     """Show some of an arm's training pairs, with negatives of every kind, titles and similarities."""
-    open_session(quiet=True)
+    open_session()
     from flows.app.negatives import inspect_negatives, show
 
     show(inspect_negatives(str(experiment), arm, queries), open_console(pipe_width=120))
@@ -45,7 +45,7 @@ def export_csv(
     arm: Annotated[str, typer.Option(help="The arm whose results are rated.")],
 ) -> None:
     """Write the results of an arm that nobody has judged to a CSV file, in which people fill in the grades: 0 to 3."""
-    open_session(quiet=True)
+    open_session()
     from flows.app.ratings import export_ratings
 
     print(f"{out}: {export_ratings(experiment, arm, out):,} results to rate; fill in the column grade, 0 to 3")

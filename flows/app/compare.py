@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.text import Text
 
 from data.experiment.experiment_spec import metric_of
 from ebr_core.errors import InputError
-from flows.app.results_table import as_table
+from flows.app.results_table import print_grid
 from tasks.report.comparison import ArmComparison, compare_runs, find_run
 from tasks.report.formats import count, ends, share, signed
 from tasks.report.page import Columns, tabulate
@@ -38,6 +37,6 @@ def show_comparison(run_a: str, run_b: str, metric: str, console: Console) -> No
     for targets in in_order(row.targets for row in rows):
         best_first = sorted((row for row in rows if row.targets == targets), key=lambda row: -row.b)
         grid = tabulate(COLUMNS, best_first)._replace(title=f"{metric}, targets: {set_words(targets)}")
-        console.print(as_table(grid), Text(""))
+        print_grid(grid, console)
     if not any(row.training_noise for row in rows):
         console.print("The intervals do not include training noise: both runs have only one seed for each arm.")

@@ -18,7 +18,7 @@ MODEL = Annotated[
     typer.Option(help="The arm, cascade or ranker that answers; default: the champion, by validation recall."),
 ]
 BUNDLE = Annotated[Path | None, typer.Option(help="The folder of a bundle, in place of an experiment and a model.")]
-TOP = Annotated[int | None, typer.Option(help="The number of documents to return; default: 10.")]
+TOP = Annotated[int | None, typer.Option("--k", "-k", help="The number of documents to return; default: 10.")]
 MODE = Annotated[
     str | None,
     typer.Option(
@@ -30,8 +30,8 @@ MODE = Annotated[
 FIELD = Annotated[
     list[str] | None,
     typer.Option(
-        help="A column of the search that the model reads, with its value: device=phone; a name given again has "
-        "several values."
+        help="A column of the search that the model reads, as your files name it, with its value: device=phone. Write "
+        "--field before each; a name given again has several values."
     ),
 ]
 HISTORY = Annotated[

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from flows.app.session import EXPERIMENT_FILE, open_session, outcome_of
+from ebr_core.errors import InputError
+from flows.app.session import EXPERIMENT_FILE, VERBOSE, open_session, outcome_of
 
-NAME = Annotated[
-    str | None, typer.Argument(help="The name of the experiment; default: that of the last night.", metavar="[NAME]")
+NAME = Annotated[str | None, typer.Argument(help="The same as --experiment.", metavar="[NAME]", hidden=True)]
+EXPERIMENT = Annotated[
+    str | None, typer.Option(help="The name of the experiment; default: that of the last night.", metavar="NAME")
 ]
 DAY = Annotated[
     datetime | None,
@@ -23,10 +25,15 @@ ACCEPT = Annotated[bool, typer.Option("--accept", help="Accept the day even if i
 
 
 def nightly(
-    experiment: EXPERIMENT_FILE, day: DAY = None, first: FIRST = None, last: LAST = None, accept: ACCEPT = False
+    experiment: EXPERIMENT_FILE,
+    day: DAY = None,
+    first: FIRST = None,
+    last: LAST = None,
+    accept: ACCEPT = False,
+    verbose: VERBOSE = False,
 ) -> None:
     """Retrain on all days but the newest, and promote the challenger if it wins on the newest. A day is judged once."""
-    open_session()
+    open_session(verbose)
     from flows.nightly import retrain
     from tasks.nights.night_records import describe_night
 
@@ -38,19 +45,26 @@ def nightly(
         raise typer.Exit(1)
 
 
-def rollback(experiment: NAME = None) -> None:
+def rollback(name: NAME = None, experiment: EXPERIMENT = None) -> None:
     """Make the previous champion answer again. New challengers are not compared with the one that it replaces."""
     from tasks.nights.champion_service import night_experiment, roll_back
     from tasks.nights.night_records import describe_night
 
-    print(describe_night(roll_back(night_experiment(experiment))))
+    print(describe_night(roll_back(night_experiment(_one_name(name, experiment)))))
 
 
-def status(experiment: NAME = None) -> None:
+def status(name: NAME = None, experiment: EXPERIMENT = None) -> None:
     """Show the champion, since when it answers, its log, the last night's decision, and the time of the next night."""
     from flows.process.ui import use_running_server
 
     server = os.environ.get("PREFECT_API_URL") or use_running_server()
     from flows.app.status import describe_status  # it imports Prefect, which reads the server's address once
 
-    print(describe_status(experiment, server))
+    print(describe_status(_one_name(name, experiment), server))
+
+
+def _one_name(name: str | None, experiment: str | None) -> str | None:
+    """The experiment, by either spelling. Raises InputError if they name two."""
+    if name and experiment and name != experiment:
+        raise InputError(f"got {name} and --experiment {experiment}; name one experiment")
+    return experiment or name

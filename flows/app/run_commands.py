@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ebr_core.errors import InputError
-from flows.app.session import EXPERIMENT_FILE, open_console, open_session, outcome_of
+from flows.app.session import EXPERIMENT_FILE, VERBOSE, open_console, open_session, outcome_of
 from tasks.home import home
 
 if TYPE_CHECKING:
@@ -32,11 +32,12 @@ def run(
     tune: Annotated[
         bool, typer.Option("--tune", help="Train and show figures on the validation only, to choose settings by.")
     ] = False,
+    verbose: VERBOSE = False,
 ) -> None:
     """Run an experiment (extract, train, index, evaluate) and print its results. Existing artifacts are reused."""
     spec = _load_experiment(experiment)  # before anything starts
-    show_bars = sys.stderr.isatty()
-    open_session(quiet=show_bars)  # the bars show the progress
+    show_bars = sys.stderr.isatty() and not verbose
+    open_session(verbose)
     from flows.app.results_table import show, show_advice, show_tuning
     from flows.ebr import ebr
     from flows.tune import tune as tune_flow
@@ -127,9 +128,9 @@ def compare(
     show_comparison(run_a, run_b, metric, open_console())
 
 
-def audit(experiment: EXPERIMENT_FILE) -> None:
+def audit(experiment: EXPERIMENT_FILE, verbose: VERBOSE = False) -> None:
     """Train the arms of the audit section again, with other splits and with less of the log, and report the effect."""
-    open_session()
+    open_session(verbose)
     from flows.app.audit import run_audit
 
     folder = run_audit(experiment)
@@ -145,9 +146,10 @@ def paper(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/paper-results.md"),
+    verbose: VERBOSE = False,
 ) -> None:
     """Run the paper's comparisons and write a page with the answer to each question. A killed run can be resumed."""
-    open_session()
+    open_session(verbose)
     from flows.app.paper import run_paper
 
     failures = run_paper(experiments or [], out)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from prefect import State
 
 EXPERIMENT_FILE = Annotated[Path, typer.Argument(help="The experiment file (YAML).", metavar="EXPERIMENT")]
+VERBOSE = Annotated[bool, typer.Option("--verbose", help="Print Prefect's log of every stage, too.")]
 PIPE_WIDTH = 170  # columns if the output goes to a file or a pipe
 
 
@@ -30,16 +31,17 @@ def open_console(pipe_width: int = PIPE_WIDTH) -> Console:
     return Console(width=None if sys.stdout.isatty() else pipe_width)
 
 
-def open_session(quiet: bool = False) -> None:
+def open_session(verbose: bool = False) -> None:
     """Prepare this process for a flow; call it before anything imports Prefect, which reads its settings once.
 
     From here on, Ctrl-C ends the process with one line. Processes that killed runs left behind are ended. The flow
-    reports to the server of a running `ebr ui`, or else to a temporary server. quiet: log warnings and errors only.
+    reports to the server of a running `ebr ui`, or else to a temporary server. verbose: print Prefect's log, of which
+    otherwise warnings and errors alone reach the terminal, in place of a line for each long stage.
 
     Raises InputError if the disk, a database or a server cannot be used.
     """
-    if quiet:
-        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    if not verbose:  # what reaches the server, and so the pages, stays as it is
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     from flows.process.cleanup import end_orphans
     from flows.process.preflight import refuse_unusable, start_server
     from flows.process.signals import install_handlers
@@ -52,6 +54,9 @@ def open_session(quiet: bool = False) -> None:
     start_server()
     import prefect  # noqa: F401  (it configures the loggers, and would drop the filters)
 
+    from tasks.progress import LINES
+
+    LINES.set(not verbose)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_drop_traceback)
 

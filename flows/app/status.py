@@ -21,7 +21,9 @@ def describe_status(experiment: str | None, server: str | None) -> str:
     lines = [name, *(_champion(nights, champions[-1]) if champions else ["  champion  none yet"])]
     if len(champions) > 1:
         previous = champions[-2]
-        lines.append(f"  previous  arm {previous.arm} of {previous.day}; ebr rollback {name} brings it back")
+        lines.append(
+            f"  previous  arm {previous.arm} of {previous.day}; ebr rollback --experiment {name} brings it back"
+        )
     lines.append(f"  last      {describe_night(nights[-1])}".replace("\n", "\n          "))
     if server:
         lines += [f"  crashed   {run}: its process was killed; its slot is free now" for run in close_runs()]

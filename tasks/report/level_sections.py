@@ -5,6 +5,7 @@ from __future__ import annotations
 from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import OWN_INDEXES
 from ebr_core.search.modes import LATEST
+from tasks.report.engine_rows import NO_RIVAL, engine_rows
 from tasks.report.formats import DASH, optional, share
 from tasks.report.measures import level_cell, measure_columns
 from tasks.report.page import Block, Columns, Grid, Heading, Paragraph, tabulate
@@ -54,12 +55,15 @@ def _level_grid(result: Result, targets: str) -> Grid:
     ks, k = result.spec["evaluation"]["ks"], result.k
     rows = [row for row in over_seeds(result.rows) if row.is_level and (row.targets, row.slice) == (targets, WHOLE)]
     arms = cells(rows, lambda row: row.arm, lambda row: row.measure)
-    order = sorted(arms, key=lambda arm: (arm in ORACLES, -arms[arm][result.recall].value))
-    columns: Columns[str] = [("arm", lambda arm: arm + (" (served)" if is_served(result.served, arm) else ""))]
+    apart = engine_rows(result.checks, targets, result.spec.get("lists") or {})
+    order = sorted(arms, key=lambda arm: (arm in ORACLES, arm in apart, -arms[arm][result.recall].value))
+    columns: Columns[str] = [("arm", lambda arm: arm + _marks(result, arm, apart))]
     if (on_validation := validation_recalls(result.validation, k)) and targets == result.main:
         columns.append((f"validation recall@{k}", lambda arm: level_cell(on_validation.get(arm))))
     columns += measure_columns(arms, ks, k, lambda measure: measure.on_page)
     about = f"Targets: {set_words(targets)} ({result.every_set[targets]:,} searches)."
+    if apart:
+        about += f" These were clicked in {' and '.join(f'`{name}`' for name in sorted(apart))}, which is no rival."
     if targets != result.main:
         return tabulate(columns, order, about, folded=True)
     caption = (
@@ -70,6 +74,10 @@ def _level_grid(result: Result, targets: str) -> Grid:
     if any(arm.endswith(LATEST) for arm in arms):
         caption += f" {LATEST_REMARK}."
     return tabulate(columns, order, caption)
+
+
+def _marks(result: Result, arm: str, apart: frozenset[str]) -> str:
+    return (" (served)" if is_served(result.served, arm) else "") + (NO_RIVAL if arm in apart else "")
 
 
 def _seed_grids(result: Result) -> list[Grid]:

@@ -10,6 +10,7 @@ from ebr_core.search.modes import is_of_arm
 from tasks.finished_run import ServedRow
 from tasks.list_measures import COUNTS, EVERY_SET
 from tasks.report.answers import CLAIMS, noise, outcome_cell
+from tasks.report.engine_rows import NO_RIVAL, engine_rows
 from tasks.report.formats import count, three_digits
 from tasks.report.level_sections import LATEST_REMARK
 from tasks.report.measures import measure_columns
@@ -55,9 +56,10 @@ def recall_grid(
     plain = [row for row in plain if is_shown(served, row)]
     runs = cells(plain, lambda row: (row.arm, row.index), lambda row: row.measure)
     best = next((by[f"recall@{k}"].value for run, by in runs.items() if run[0] == ORACLES[-1]), None)
-    order, against = _order(runs, f"recall@{k}"), _against_reference(rows, f"recall@{k}")
+    apart = engine_rows(checks, counts["targets"], spec.lists)
+    order, against = _order(runs, f"recall@{k}", apart), _against_reference(rows, f"recall@{k}")
     columns: Columns[RunKey] = [
-        ("arm", lambda run: _name(run, checks, spec, served)),
+        ("arm", lambda run: _name(run, checks, spec, served) + (NO_RIVAL if run[0] in apart else "")),
         ("index", lambda run: run[1]),
         *measure_columns(runs, ks, k, lambda measure: measure.on_terminal),
         *_validation_column(validation, k, spec),
@@ -76,12 +78,16 @@ def recall_grid(
         title=set_title(counts["targets"]),
         rows=[*grid.rows, *missing, ceiling],
         left=2,
-        unwrapped=("arm", AGAINST),
-        breaks=frozenset(
-            at for at, run in enumerate(order) if run[0] == ORACLES[-1]
-        ),  # above the best oracle, which is the first
+        unwrapped=("arm", f"recall@{k}", AGAINST),
+        breaks=_breaks(order, apart),
         styles=(*styles, *["dim"] * len(missing), "italic dim"),
     )
+
+
+def _breaks(order: list[RunKey], apart: frozenset[str]) -> frozenset[int]:
+    """The lines above which a table is divided: the first that made its targets, and the first of the oracles."""
+    groups = ([arm in apart for arm, _ in order], [arm in ORACLES for arm, _ in order])
+    return frozenset(group.index(True) for group in groups if True in group)
 
 
 def _validation_column(rows: list[ResultRow], k: int, spec: Experiment) -> Columns[RunKey]:
@@ -104,22 +110,23 @@ def validation_grids(rows: list[ResultRow], checks: dict[str, Any], spec: Experi
     for targets in in_order(row.targets for row in rows):
         of_set = [row for row in over_seeds(rows) if row.targets == targets]
         runs = cells(of_set, lambda row: (row.arm, row.index), lambda row: row.measure)
+        apart = engine_rows(checks, targets, spec.lists)
         columns: Columns[RunKey] = [
-            ("arm", lambda run: _name(run, checks, spec)),
+            ("arm", lambda run, apart=apart: _name(run, checks, spec) + (NO_RIVAL if run[0] in apart else "")),  # type: ignore[misc]
             ("index", lambda run: run[1]),
             *measure_columns(runs, ks, k, lambda measure: measure.on_terminal),
         ]
         caption = [f"{max(row.n for row in of_set):,} validation searches. 95% intervals over searchers."]
-        grid = tabulate(columns, _order(runs, f"recall@{k}"), "\n".join([*caption, *_remarks(checks, targets)]))
+        grid = tabulate(columns, _order(runs, f"recall@{k}", apart), "\n".join([*caption, *_remarks(checks, targets)]))
         grids.append(grid._replace(title=f"validation, {set_title(targets)}", left=2))
     return grids
 
 
-def _order(runs: dict[RunKey, RowByMeasure], recall: str) -> list[RunKey]:
-    """Arms by recall, an arm's indexes below its exact search, the oracles at the end."""
+def _order(runs: dict[RunKey, RowByMeasure], recall: str, apart: frozenset[str]) -> list[RunKey]:
+    """Arms by recall, an arm's indexes below its exact search; behind them those that stand apart, and the oracles."""
     values = {arm: by[recall].value for (arm, _), by in runs.items()}  # for a retrieval, through its index
     values |= {arm: by[recall].value for (arm, index), by in runs.items() if index in OWN_INDEXES}
-    return sorted(runs, key=lambda run: (run[0] in ORACLES, -values[run[0]], run[0], run[1] != EXACT))
+    return sorted(runs, key=lambda run: (run[0] in ORACLES, run[0] in apart, -values[run[0]], run[0], run[1] != EXACT))
 
 
 def _is_own(run: RunKey, spec: Experiment) -> bool:

@@ -71,7 +71,7 @@ def test_tables_that_cannot_be_found(tmp_path: Path) -> None:
     catalog = f"sqlite:///{tmp_path}/ice/catalog.db"
     for source, words in (
         (LakeTable(table=str(tmp_path)), r"is no Delta or Iceberg table\. Expected a folder"),
-        (LakeTable(table="s3://bucket/t"), "is no Delta or Iceberg table"),
+        (LakeTable(table="s3://bucket/t"), r"is not on this machine\. .*copy the whole folder here \(aws s3 sync"),
         (LakeTable(table=str(tmp_path / "searches"), snapshot=9), "searches cannot be read: "),
         (LakeTable(table=str(tmp_path / "ice/tables/db/results"), snapshot=9), "has no snapshot 9. Its snapshots are"),
         (

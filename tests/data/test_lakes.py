@@ -134,6 +134,25 @@ def test_files_of_a_lake_are_never_read_loose(tmp_path: Path) -> None:
         refuse_absent(None, {"own": str(tmp_path / "searches")})
 
 
+def test_addresses_into_a_lake_are_refused_as_local_paths_are(tmp_path: Path) -> None:
+    """By file://, which DuckDB lists as it lists s3:// and the like."""
+    logs = lake_log(tmp_path)
+    (tmp_path / "plain").mkdir()
+    pq.write_table(ROWS, tmp_path / "plain" / "a.parquet")
+    single = next((tmp_path / "searches").glob("*.parquet")).name
+    for path, kind in (
+        *(("searches/*.parquet", "Delta"), (f"searches/{single}", "Delta"), ("*/*.parquet", "Delta")),
+        *(("**/*.parquet", "Delta"), ("ice/tables/db/results/data/*.parquet", "Iceberg")),
+    ):
+        address = f"file://{tmp_path}/{path}"
+        for source in (address, Sql(sql=f"FROM '{address}'")):
+            with pytest.raises(InputError, match=rf"leads into the {kind} table file://.*copy the whole folder here"):
+                digest_source("documents", source, {})
+        with pytest.raises(InputError, match="leads into the"):
+            refuse_absent(logs.model_copy(update={"documents": address}))
+    assert digest_source("documents", f"file://{tmp_path}/plain/*.parquet", {})
+
+
 def test_sql_reads_tables_of_a_lake(tmp_path: Path) -> None:
     lake_log(tmp_path)
     expected = sorted(line.split(",")[1] for line in RESULTS.splitlines()[1:])

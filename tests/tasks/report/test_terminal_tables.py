@@ -94,6 +94,17 @@ def test_a_reason_is_a_footnote() -> None:
     assert "Not decided (new − old): the cap." in questions.caption
 
 
+def test_a_list_that_was_clicked_in_stands_apart_behind_all_rivals() -> None:
+    """It is right by construction, and heads no table; among targets that it did not make it is a rival."""
+    logged = a_level("logged", 1.0, seed=None, index="none")
+    grid = _grid([*ROWS, logged], undecidable={"logged": {"clicked": "it is the list that was shown"}})
+    assert [row[0] for row in grid.rows] == ["new", "", "bm25", "old", "logged (no rival)", "ceiling"]
+    assert grid.breaks == {4}
+    assert "logged: nothing is decided; it is the list that was shown." in grid.caption
+    elsewhere = _grid([*ROWS, logged], undecidable={"logged": {"judged": "it is the list that was shown"}})
+    assert [row[0] for row in elsewhere.rows] == ["logged", "new", "", "bm25", "old", "ceiling"]
+
+
 def test_questions_are_in_the_order_of_the_file_by_title_and_codes_are_last() -> None:
     grid = question_grid(ROWS, SPEC)
     assert grid is not None
