@@ -99,7 +99,7 @@ def _variants_with(schema: dict[str, Any], parents: list[str], key: str) -> str:
         discriminator = _deref(schema, node).get("discriminator", {}).get("propertyName", "")
         node = _step_down(schema, node, part)
     know = [kind for kind, reference in kinds.items() if key in _deref(schema, {"$ref": reference})["properties"]]
-    return f"only {discriminator}: {', '.join(know)} has it" if know else ""
+    return f"it belongs where {discriminator} is {' or '.join(know)}" if know else ""
 
 
 def _shared_length(home: tuple[str, ...], parents: list[str]) -> int:

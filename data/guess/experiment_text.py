@@ -18,7 +18,7 @@ _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
 def experiment_text(guess: LayoutGuess, found: FoundGroups, folder: Path) -> str:
-    """The YAML text of an experiment on these logs: the layout, the columns, three arms and their questions.
+    """The YAML text of an experiment on these logs: the layout, the columns, the arms and their questions.
 
     folder: where the file will be, from which relative paths start.
     """

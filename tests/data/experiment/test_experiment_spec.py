@@ -119,7 +119,7 @@ colour: red
         ),
         (
             "logs: {layout: simulated, actions: {click: 1}}",
-            "logs.actions: unknown key (only layout: tables, ubi, impressions has it); allowed here: blank_queries",
+            "logs.actions: unknown key (it belongs where layout is impressions or tables or ubi); allowed",
         ),
         (LOGS + "max_dropped: 0.1", "max_dropped: unknown key (it belongs under logs); allowed"),
         (LOGS + "evaluation: {seeds: [1]}", "evaluation.seeds: unknown key (it belongs at the top level of the file)"),
