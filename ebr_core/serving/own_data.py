@@ -149,8 +149,13 @@ def with_standard_names(own: OwnData, values: Mapping[str, Any]) -> dict[str, An
 
 
 def standard_columns(own: OwnData, columns: list[str]) -> list[str]:
-    """The layout's names of the columns of a table of queries, in order. Raises InputError for a column that has two."""
-    names = {name: column for column, name in with_standard_names(own, dict(zip(columns, columns, strict=True))).items()}
+    """The layout's names of the columns of a table of queries, in order.
+
+    Raises InputError for one that is there twice.
+    """
+    names = {
+        name: column for column, name in with_standard_names(own, dict(zip(columns, columns, strict=True))).items()
+    }
     return [names[column] for column in columns]
 
 

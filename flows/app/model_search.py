@@ -140,7 +140,9 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None, show: list[s
         raise InputError(f"{out} is not empty; name a new folder")
     query_table = None if queries is None else open_queries(bundle, queries).read()
     template = validate_query({"query": "?", "show": show})
-    shown = {name: column for name, column in shown_of(bundle, template).items() if name not in ("document_id", "title")}
+    shown = {
+        name: column for name, column in shown_of(bundle, template).items() if name not in ("document_id", "title")
+    }
     if "vector" in shown:
         raise InputError("--show: vector is a column of every file of vectors; leave it out")
     own = fields_shown(bundle, shown)
