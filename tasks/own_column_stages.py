@@ -121,7 +121,7 @@ def describe_own(own: OwnColumns | None, side: Side, named: Collection[str], are
     left_out = {name: reason for name, reason in reasons.items() if longest.get(name) != 0}
     return [
         *(f"models do not hold {side}.{name}: {reason}" for name, reason in left_out.items()),
-        *(f"{side}.{name}: {count:,} numbers are infinite, and count as none" for name, count in infinite.items()),
+        *(f"{side}.{name}: {count:,} infinite, which count as no value" for name, count in infinite.items()),
     ]
 
 
