@@ -104,7 +104,7 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
         ),
         "results": (
             {"search_id": "id", "document_id": "id", "clicked": "flag"},
-            {"position": "whole", "randomised": "flag"},
+            {"position": "whole", "randomised": "flag", "acted_at": "time"},
         ),
         "documents": _DOCUMENTS,
         "edges": _EDGES,
@@ -132,6 +132,7 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
                 "position": "whole",
                 "clicked": "flag",
                 "randomised": "flag",
+                "acted_at": "time",
                 "title": "text",
                 "topic": "label",
                 **_PLACE,
