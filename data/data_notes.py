@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from data.action_times import action_time_notes
 from data.statements import statement
 from data.user_columns import in_user_words, user_name
 
@@ -20,6 +21,7 @@ def notes_of(con: duckdb.DuckDBPyConnection, layout: str, has_time: bool) -> lis
     names = [column[0] for column in cursor.description or ()]
     findings = dict(zip(names, cursor.fetchall()[0], strict=True))
     sentences = [*_null_texts(con), *_other_readings(findings), *(_contradictions(con) if has_time else ())]
+    sentences += action_time_notes(con, layout)
     sentences = [_in_user_words(con, layout, sentence) for sentence in sentences]
     return [*({"note": sentence, "example": None} for sentence in sentences), *_large_shares(con)]
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data import schemas
+from data.action_times import has_later_actions, hide_unknown_actions, keep_action_times
 from data.clean_log import clean
 from data.damaged import is_unreadable, unreadable_message
 from data.data_report import build_report
@@ -68,15 +69,15 @@ def extract(logs: AnyFiles, split: Split, folder: Path, partitions: TablePartiti
     """Write documents, queries, searches, searchers, results, edges and judgements `.parquet` and `report.json`.
 
     The schemas are those of `data.schemas`; edges and judgements are empty if the logs have none. Where `logs.actions`
-    gives weights, `actions.parquet` has the actions on the clicked results. The same logs and
-    split give the same bytes, whatever the order of rows and files and the number of threads. Relative paths start from
-    the working directory. partitions: the partitions of all files of some tables, which are read in place of the files
-    and give the same bytes.
+    gives weights, `actions.parquet` has the actions on the clicked results; where actions are later than their search,
+    `action_times.parquet` has their times. The same logs and split give the same bytes, whatever the order of rows and
+    files and the number of threads. Relative paths start from the working directory. partitions: the partitions of all
+    files of some tables, which are read in place of the files and give the same bytes.
 
     Raises InputError if a file is missing or damaged, a column is missing or holds other values than expected, more
     than `max_dropped` of a table, of the clicks or of a part's clicked searches would be dropped, more than that share
-    of a part's clicks contradicts the documents' dates, only some lists begin at position 0, nothing was clicked, or a
-    part of the split would be empty.
+    of a part's clicks contradicts the documents' dates or the times of the searches, only some lists begin at position
+    0, nothing was clicked, or a part of the split would be empty.
     """
     logs = pin(logs)
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,12 +91,15 @@ def extract(logs: AnyFiles, split: Split, folder: Path, partitions: TablePartiti
             clean(con, logs)
             keep_actions(con, logs)
             split_searches(con, logs, split)
+            keep_action_times(con, logs)
             _fold_queries(con)
             con.execute(statement("write/number"))
             for name, schema in OUTPUTS.items():
                 _write(con, f"write/{name}", schema, folder / f"{name}.parquet")
             if weights_of(logs):
                 _write(con, "actions/rows", schemas.ACTIONS, folder / schemas.ACTIONS_FILE)
+            if has_later_actions(con):
+                _write(con, "actions/later", schemas.ACTION_TIMES, folder / schemas.ACTION_TIMES_FILE)
             report = build_report(con, logs, snapshots_of(logs))
         except duckdb.OutOfMemoryException as error:
             raise InputError(
@@ -139,6 +143,7 @@ def _read(
     set_variable(con, "first_time", datetime(1970, 1, 1 if isinstance(logs, Esci | Beir) else 2))
     set_variable(con, "keep_blank", logs.blank_queries == "kept")
     set_variable(con, "until", split.until)
+    set_variable(con, "without", list(split.without))
     match logs:
         case Impressions():
             _describe_impressions(con, logs, names)
@@ -154,6 +159,7 @@ def _read(
             pass
         case _:
             assert_never(logs)
+    hide_unknown_actions(con, logs, split)
     con.execute(statement(f"layouts/{logs.layout}"))
     name_actions(con, logs)
     open_untimed(con, logs, split)
@@ -199,7 +205,6 @@ def _describe_impressions(con: duckdb.DuckDBPyConnection, logs: Impressions, nam
 def _narrow(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split) -> None:
     """Hide the searches that the split leaves out, and their results."""
     require_times(logs)
-    set_variable(con, "without", list(split.without))
     con.execute(statement("read/narrow"))
     if weights_of(logs):
         con.execute(statement("actions/narrow"))

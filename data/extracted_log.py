@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from data.experiment.source_config import escape_glob
 from data.judged_grades import refuse_unreached
-from data.schemas import ACTIONS_FILE
+from data.schemas import ACTION_TIMES_FILE, ACTIONS_FILE
 from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.rerank.examination import ShuffledCounts
@@ -36,7 +36,8 @@ def read(folder: Path, query: str, parameters: dict[str, object] | None = None, 
 
 
 def connect(folder: Path, halved: bool = False, scratch: Scratch = IN_RAM) -> duckdb.DuckDBPyConnection:
-    """A connection with the tables of the extracted log in folder, of its searches only those that may be used.
+    """A connection with the tables of the extracted log in folder, of its searches only those that may be used, of the
+    actions on their results those that had happened by the end of the search's part.
 
     If scratch has a folder, sorts that do not fit into a gigabyte of memory use it.
     """
@@ -44,13 +45,8 @@ def connect(folder: Path, halved: bool = False, scratch: Scratch = IN_RAM) -> du
     if scratch.folder:
         connection.execute(_sql("spill"), [str(scratch.folder)])
     for table in TABLES:
-        connection.from_parquet(escape_glob(str(folder / f"{table}.parquet"))).create_view(table)
-    connection.from_parquet(escape_glob(str(folder / "searches.parquet"))).create_view("every_search")
-    if (folder / ACTIONS_FILE).exists():
-        connection.from_parquet(escape_glob(str(folder / ACTIONS_FILE))).create_view("actions")
-        connection.execute(_sql("weighted_clicks"))
-    else:
-        connection.execute(_sql("clicks_alone"))
+        view = {"searches": "every_search", "results": "logged_results"}.get(table, table)
+        connection.from_parquet(escape_glob(str(folder / f"{table}.parquet"))).create_view(view)
     connection.execute(_sql("usable_searches"))
     if halved:
         connection.execute(_sql("halves"))
@@ -59,7 +55,22 @@ def connect(folder: Path, halved: bool = False, scratch: Scratch = IN_RAM) -> du
                 "rankers need a validation period of at least two moments, which is cut into halves by time: the first "
                 "for early stopping, the second for rankers. Leave the rankers out, or raise split.validation"
             )
+    _open_actions(connection, folder)
     return connection
+
+
+def _open_actions(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Create the views of results and actions: `every_result` and `every_action` with times, and `results`, `actions`
+    and `click_weights`, which hold what had happened by the end of a search's part."""
+    weighted, timed = ((folder / name).exists() for name in (ACTIONS_FILE, ACTION_TIMES_FILE))
+    if weighted:
+        connection.from_parquet(escape_glob(str(folder / ACTIONS_FILE))).create_view("logged_actions")
+    else:
+        connection.execute(_sql("clicks_alone"))
+    if timed:
+        connection.from_parquet(escape_glob(str(folder / ACTION_TIMES_FILE))).create_view("action_times")
+    connection.execute(_sql("known_actions" if timed else "untimed_actions"))
+    connection.execute(_sql("weighted_clicks" if weighted else "equal_clicks"))
 
 
 def _sql(query: str) -> str:
@@ -218,12 +229,23 @@ def find_leaks(folder: Path, refit: Path | None = None) -> list[dict[str, Any]]:
     with connect(refit or folder) as connection:
         training = {"searches": run_query(connection, "shown"), "documents": run_query(connection, "trainable")}
         training |= {"queries": run_query(connection, "training_queries"), "edges": run_query(connection, "edges")}
+        training["actions"] = _learnt_actions(connection, training["searches"], (folder / ACTION_TIMES_FILE).exists())
     with connect(folder) as connection:
         for name, table in training.items():
             connection.register(f"given_{name}", table)
         parts = ["train", "validation"] if refit else ["train"]
         rules: list[dict[str, Any]] = run_query(connection, "leaks", {"parts": parts}).to_pylist()
     return rules
+
+
+def _learnt_actions(connection: duckdb.DuckDBPyConnection, shown: pa.Table, timed: bool) -> pa.Table:
+    """(search_row, document_row, weight) of the results shown, as training takes them: their label times the weight of
+    their actions. Empty if no action is later than its search."""
+    rows = shown.select(["search_row", "document_row"])
+    weights = run_query(connection, "shown_weights", {"actions": []})["weight"] if timed else None
+    if weights is None:
+        return rows.slice(0, 0).append_column("weight", pa.array([], pa.float32()))
+    return rows.append_column("weight", pc.multiply(weights, shown["clicked"].cast(pa.float32())))
 
 
 def find_history_leaks(folder: Path, given: pa.Table, kind: str, parts: tuple[str, ...]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
         ),
         "results": (
             {"search_id": "id", "document_id": "id", "clicked": "flag"},
-            {"position": "whole", "randomised": "flag"},
+            {"position": "whole", "randomised": "flag", "acted_at": "time"},
         ),
         "documents": _DOCUMENTS,
         "edges": _EDGES,
@@ -133,6 +133,7 @@ LAYOUTS: dict[str, dict[str, tuple[Columns, Columns]]] = {
                 "position": "whole",
                 "clicked": "flag",
                 "randomised": "flag",
+                "acted_at": "time",
                 "title": "text",
                 "topic": "label",
                 **_PLACE,

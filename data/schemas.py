@@ -76,6 +76,17 @@ ACTIONS = pa.schema(
     ]
 )
 
+ACTION_TIMES_FILE = "action_times.parquet"  # only where actions are later than their search
+ACTION_TIMES = pa.schema(
+    [
+        pa.field("search_row", pa.int32(), nullable=False),  # of a clicked result
+        pa.field("document_row", pa.int32(), nullable=False),
+        pa.field("action", pa.string(), nullable=False),  # "click" where logs.actions gives no weights
+        pa.field("acted_at", pa.timestamp("us"), nullable=False),  # UTC; later than the search
+        pa.field("acted_in", pa.string()),  # the part in whose time it falls; null: the split is not by time
+    ]
+)
+
 EDGES = pa.schema(
     [
         pa.field("source_row", pa.int32(), nullable=False),  # into searchers or documents, by source_type

@@ -37,8 +37,7 @@ def set_variable(con: duckdb.DuckDBPyConnection, name: str, value: object) -> No
     con.execute(statement("read/set", name=name), [value])
 
 
-def single_row(con: duckdb.DuckDBPyConnection, name: str) -> tuple[Any, ...]:
-    """The only row of the result of a statement."""
-    row = con.execute(statement(name)).fetchone()
-    assert row is not None  # these statements are aggregates, which return one row
-    return row
+def single_row(con: duckdb.DuckDBPyConnection, name: str, /, **values: str) -> tuple[Any, ...]:
+    """The only row of the result of a statement, with each $name in it replaced."""
+    (row,) = con.execute(statement(name, **values)).fetchall()  # to the end, or the connection is not free
+    return tuple(row)

@@ -115,6 +115,7 @@ def leaks(run_audit: RunAudit) -> list[str]:
 
 CHECK_SENTENCES = {
     "labels": "searches whose labels training uses, {broken:,} from after the cut-off",
+    "actions": "actions whose labels training uses, {broken:,} with a weight from after the cut-off",
     "documents": "documents in training, {broken:,} created after the cut-off",
     "queries": "queries in training, {broken:,} without a search before the cut-off",
     "edges": "edges that a graph may use, {broken:,} from after the cut-off",

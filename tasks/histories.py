@@ -173,7 +173,7 @@ def _read_clicks(log: Log, rows: Int32, latest: bool) -> Clicks:
     table = extracted_log.read(log.folder, "history_clicks", {"latest": latest})
     documents = rows[extracted_log.row_numbers(table, "document_row")]
     known = documents >= 0
-    at = table["searched_at"].cast(pa.int64()).to_numpy()
+    at = table["clicked_at"].cast(pa.int64()).to_numpy()
     return Clicks(extracted_log.row_numbers(table, "searcher_row")[known], at[known], documents[known])
 
 

@@ -13,7 +13,7 @@ from data.file_digests import DigestCache, extend_digest_cache, read_digest_cach
 from data.layouts import labels, sources
 from data.log_fingerprint import fingerprint
 from data.pinned_sources import pin
-from data.schemas import ACTIONS_FILE
+from data.schemas import ACTION_TIMES_FILE, ACTIONS_FILE
 from data.world.simulate import simulate
 from data.world.world_config import World
 from ebr_core.errors import InputError
@@ -110,8 +110,9 @@ def join_validation(folder: Path, log: Log) -> None:
     for table in extracted_log.TABLES:
         if table != "searches":
             link(log.folder / f"{table}.parquet", folder / f"{table}.parquet")
-    if (log.folder / ACTIONS_FILE).exists():
-        link(log.folder / ACTIONS_FILE, folder / ACTIONS_FILE)
+    for name in (ACTIONS_FILE, ACTION_TIMES_FILE):
+        if (log.folder / name).exists():
+            link(log.folder / name, folder / name)
     extracted_log.join_validation(log.folder, folder)
 
 

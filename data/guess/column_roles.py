@@ -24,6 +24,10 @@ NAMES: dict[str, tuple[str, ...]] = {
     "clicked": ("clicked", "isclick", "isclicked", "click", "wasclicked", "hasclick", "clicks"),
     "randomised": ("randomised", "randomized", "israndom", "shuffled"),
     "action": ("action", "actionname", "actiontype", "event", "eventname", "eventtype", "interaction"),
+    "acted_at": ("actedat", "clickedat", "clicktime", "clickts", "clicktimestamp", "actionat", "actiontime", "actionts",
+                 "actiontimestamp", "eventtime", "eventtimestamp", "eventts", "purchasedat", "purchasetime",
+                 "orderedat", "ordertime", "boughtat", "convertedat", "conversiontime", "interactedat",
+                 "interactiontime"),
     "title": ("title", "name", "productname", "producttitle", "itemname", "headline", "label", "displayname"),
     "body": ("body", "description", "productdescription", "summary", "abstract", "content", "longdescription"),
     "kind": ("kind", "vertical", "doctype", "documenttype"),
@@ -43,6 +47,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _FITS: dict[str, tuple[str, Callable[[Profile], bool]]] = {
     "searched_at": ("times", lambda p: p.nearly_all(p.times) or p.is_epoch),
+    "acted_at": ("times", lambda p: p.nearly_all(p.times) or p.is_epoch),
     "created_at": ("times", lambda p: p.nearly_all(p.times)),
     "removed_at": ("times", lambda p: p.nearly_all(p.times) or not p.filled),
     "query": ("texts", lambda p: p.is_flat and not p.nearly_all(p.numbers) and not p.nearly_all(p.times)),

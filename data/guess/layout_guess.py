@@ -7,6 +7,7 @@ from typing import NamedTuple
 import duckdb
 
 from data.guess.action_guess import GuessedActions, actions_of, take_actions
+from data.guess.action_time_guess import event_times, take_flat_times, take_times
 from data.guess.column_profiles import GivenTable
 from data.guess.column_roles import NAMES, Choice, Roles, folded, role_by_values, roles_by_name
 from data.layouts import EXPECTED, LAYOUTS
@@ -82,6 +83,7 @@ def _exact(layout: str, tables: list[GivenTable]) -> LayoutGuess | None:
 def _with_events(con: duckdb.DuckDBPyConnection, guess: LayoutGuess) -> LayoutGuess:
     """The layout ubi with the weights of its events' actions, if there are others than clicks."""
     events = guess.tables["events"].given
+    guess.tables["events"].roles.update(event_times(events))
     column = next(column for column in events.columns if column.lower() == "action_name")
     actions = actions_of(con, events, column)
     if actions is None or list(actions.weights) == ["click"]:
@@ -100,7 +102,9 @@ def _guess_log(con: duckdb.DuckDBPyConnection, tables: list[GivenTable]) -> Layo
         if catalogue:
             roles["document_id"] = catalogue.log_choice
         if "document_id" in roles and (catalogue or "title" in roles):
-            return _flat(log, roles, catalogue, take_actions(con, log, roles))
+            actions = take_actions(con, log, roles)
+            doubts = take_flat_times(con, log, roles)
+            return _flat(log, roles, catalogue, actions, doubts)
         results = next((table for table in rest if {"search_id", "document_id"} <= roles_by_name(
             table, _RESULT_ROLES).keys()), None)  # fmt: skip
         if results is not None and "search_id" in roles:
@@ -195,10 +199,16 @@ def _overlap(con: duckdb.DuckDBPyConnection, log: GivenTable, column: str, catal
     return float(row[0] or 0) if row else 0.0
 
 
-def _flat(log: GivenTable, roles: Roles, catalogue: _Catalogue | None, actions: GuessedActions | None) -> LayoutGuess:
+def _flat(
+    log: GivenTable,
+    roles: Roles,
+    catalogue: _Catalogue | None,
+    actions: GuessedActions | None,
+    time_doubts: list[str],
+) -> LayoutGuess:
     tables = {"impressions": GuessedTable(log, roles)}
     reasons = [f"impressions: {log.path} has a time, a query and a document in each row"]
-    doubts = [actions.doubt] if actions else []
+    doubts = [*([actions.doubt] if actions else []), *time_doubts]
     _refuse_unread_clicks(log, roles)
     if catalogue:
         roles.pop("title", None)
@@ -236,8 +246,10 @@ def _three_tables(
     roles = _fill(results, _RESULT_ROLES)
     roles["document_id"] = catalogue.log_choice
     actions = take_actions(con, results, roles)
+    search_roles = _fill(searches, _SEARCH_ROLES)
+    doubts = [*([actions.doubt] if actions else []), *take_times(con, searches, search_roles, results, roles)]
     tables = {
-        "searches": GuessedTable(searches, _fill(searches, _SEARCH_ROLES)),
+        "searches": GuessedTable(searches, search_roles),
         "results": GuessedTable(results, roles),
         "documents": catalogue.table,
     }
@@ -247,4 +259,4 @@ def _three_tables(
             f"{', '.join(results.columns)}. If every row is a click, write it by SQL: SELECT *, true AS clicked FROM …"
         )
     reasons = [f"{name}: {table.given.path}" for name, table in tables.items()]
-    return LayoutGuess("tables", tables, reasons, [actions.doubt] if actions else [], actions)
+    return LayoutGuess("tables", tables, reasons, doubts, actions)

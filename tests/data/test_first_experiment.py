@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -326,3 +326,62 @@ def test_times_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     slashes = [row | {"ts": row["ts"].replace("-", "/")} for row in log_rows()]
     files[0] = write_rows(tmp_path / "log.csv", slashes)
     assert "searched_at: ts" in write_experiment(files, tmp_path / "my.yaml", False).read_text()
+
+
+def acted_rows(column: str, seconds: int) -> list[dict[str, Any]]:
+    """The flat log with a time of each click, so many seconds after the search."""
+    rows = log_rows()
+    for row in rows:
+        at = datetime.fromisoformat(row["ts"]).replace(tzinfo=UTC) + timedelta(seconds=seconds)
+        row[column] = f"{at:%Y-%m-%d %H:%M:%S}" if row["is_click"] else None
+    return rows
+
+
+@pytest.mark.parametrize("column", ["clicked_at", "event_time", "purchasedAt"])
+def test_a_time_of_actions_is_found_by_its_name_and_its_values(tmp_path: Path, column: str) -> None:
+    file = written(tmp_path, acted_rows(column, 90))
+    text = file.read_text()
+    assert f"acted_at: {column}  # its name, and 100% of its times are later than the search" in text
+    assert "searched_at: ts" in text
+
+
+def test_a_time_before_the_search_is_not_that_of_an_action(tmp_path: Path) -> None:
+    text = written(tmp_path, acted_rows("clicked_at", -3600)).read_text()
+    assert "acted_at:" not in text
+    assert "clicked_at is named as the time of an action, and 100% of its values are more than 10 minutes" in text
+
+
+def test_a_time_that_is_always_that_of_the_search_says_nothing(tmp_path: Path) -> None:
+    assert "acted_at" not in written(tmp_path, acted_rows("clicked_at", 0)).read_text()
+
+
+def written(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    """The experiment file for a flat log of these rows, and the catalogue."""
+    for name, table in (("log", rows), ("products", catalogue_rows())):
+        pq.write_table(pa.Table.from_pylist(table), folder / f"{name}.parquet")
+    paths = [str(folder / "log.parquet"), str(folder / "products.parquet")]
+    return write_experiment(paths, folder / "mine.yaml", False)
+
+
+def test_a_time_in_the_table_of_results_is_compared_with_its_search(tmp_path: Path) -> None:
+    head, *lines = RESULTS.splitlines()
+    at = ["2020-01-06 10:00:00" if line.endswith("true") else "" for line in lines]
+    results = [f"{head},clicked_at", *(f"{line},{time}" for line, time in zip(lines, at, strict=True))]
+    texts = {
+        "searches": SEARCHES,
+        "results": "\n".join(results) + "\n",
+        "documents": DOCUMENTS.replace("hat,", "hat,Hat"),
+    }
+    paths = [write_text(tmp_path, f"{name}.csv", text) for name, text in texts.items()]
+    text = write_experiment(paths, tmp_path / "mine.yaml", False).read_text()
+    assert "acted_at: clicked_at  # its name, and 100% of its times are later than the search" in text
+
+
+def test_the_time_of_ubi_events_may_have_another_name(tmp_path: Path) -> None:
+    query = {"query_id": "1", "user_query": "shoes", "timestamp": "2020-01-01 10:00:00"}
+    event = {"action_name": "click", "query_id": "1", "event_attributes": {"object": {"object_id": "shoe"}},
+             "event_time": "2020-01-01 10:00:05"}  # fmt: skip
+    texts = {"queries.ndjson": json.dumps(query), "events.ndjson": json.dumps(event), "documents.csv": DOCUMENTS}
+    paths = [write_text(tmp_path, name, text) for name, text in texts.items()]
+    text = write_experiment(paths, tmp_path / "mine.yaml", False).read_text()
+    assert "timestamp: event_time" in text

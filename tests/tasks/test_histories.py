@@ -113,6 +113,28 @@ def test_a_history_knows_earlier_sessions_of_the_training_window(tmp_path: Path)
     assert own == [[] if document == "cap" else [document] for document in ids]
 
 
+def test_a_history_goes_by_the_time_of_the_click(tmp_path: Path) -> None:
+    """ann buys the shoe of her first session after her second has begun, and the sock when the validation has."""
+    times = {"1,shoe,1,true": "2020-01-02 10:00:00", "3,sock,1,true": "2020-01-04 00:00:00"}
+    lines = [f"{line},{times.get(line, '')}" for line in RESULTS.splitlines()[1:]]
+    results = "\n".join(["search_id,document_id,position,clicked,acted_at", *lines])
+    files = small_log(tmp_path, searches=SEARCHES, results=results, documents=DOCUMENTS)
+    log = extract.fn(files, SPLIT, contents_of(files))
+    features = featurised(log, CLICKED)
+    searches = dict(zip("123456789", documents_of(features, "searches"), strict=True))
+    assert searches["3"] == ["hat"], "the shoe is bought at the instant of this search"
+    assert searches["6"] == ["hat", "shoe", "shoe"]  # of the sessions of the 1st and the 2nd, without the sock
+    assert searches["7"] == searches["6"]
+    latest = dict(zip("123456789", documents_of(features, LATEST), strict=True))
+    assert latest["6"] == ["hat", *_in_row_order(log, "shoe", "shoe"), "sock"]
+    assert latest["7"] == [*latest["6"], "boot"]
+    assert history_checks(log, features, ("train",))[0]["status"] == "clean"
+    # With the log of the same results without times, the features know too much of this one.
+    unaware, _ = extracted(tmp_path / "unaware")
+    (check,) = history_checks(log, featurised(unaware, CLICKED), ("train",))
+    assert check["status"] == "leak"
+
+
 def _in_row_order(log: Log, *documents: str) -> list[str]:
     ids = pq.read_table(log.folder / "documents.parquet")["document_id"].to_pylist()
     return sorted(documents, key=ids.index)

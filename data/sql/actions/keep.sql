@@ -1,11 +1,13 @@
 -- The actions with a weight on the results that are kept, in the order of the file that is written.
 CREATE TABLE acted AS
-SELECT DISTINCT search_row, document_row, action, target_set, weight
+SELECT search_row, document_row, action, target_set, weight, first_action(true, acted_at) AS acted_at
 FROM raw_actions
 JOIN action_weights USING (action)
 JOIN numbered_searches USING (search_id)
 JOIN numbered_documents USING (document_id)
 SEMI JOIN (SELECT search_row, document_row FROM merged_results WHERE clicked) USING (search_row, document_row)
+WHERE coalesce(acted_at <= TIMESTAMP '2100-01-01', true)
+GROUP BY search_row, document_row, action, target_set, weight
 ORDER BY search_row, document_row, action;
 
 -- Every action of the logs or of the weights: its rows, the same without repetitions, and the results that have it.

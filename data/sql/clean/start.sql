@@ -22,6 +22,14 @@ END;
 CREATE MACRO first_instant() AS TIMESTAMP '1970-01-02';
 CREATE MACRO since_1970(x) AS CASE WHEN x >= first_instant() THEN x END;
 
+-- The time of the first of the actions among some rows; null, the time of the search, if one of them has none.
+CREATE MACRO first_action(acts, moment) AS
+    nullif(min(CASE WHEN acts THEN coalesce(since_1970(moment), TIMESTAMP '-infinity') END), TIMESTAMP '-infinity');
+
+-- True for an action from `until` on, or of a day that is left out: it is not known.
+CREATE MACRO unknown_then(moment) AS coalesce(moment >= CAST(getvariable('until') AS TIMESTAMP), false)
+    OR coalesce(list_contains(CAST(getvariable('without') AS DATE[]), CAST(moment AS DATE)), false);
+
 -- The text that stands for a query that is blank, until it is written.
 CREATE MACRO blank_query(name) AS chr(31) || 'blank' || chr(31) || name;
 CREATE MACRO is_blank_query(x) AS starts_with(x, blank_query(''));

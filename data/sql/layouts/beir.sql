@@ -16,7 +16,7 @@ LEFT JOIN read_queries ON search_id = _id;
 
 CREATE VIEW raw_results AS
 SELECT search_id, document_id, CAST(NULL AS BIGINT) AS position, score >= getvariable('judged_from') AS clicked,
-    CAST(NULL AS BOOLEAN) AS randomised
+    CAST(NULL AS BOOLEAN) AS randomised, CAST(NULL AS TIMESTAMP) AS acted_at
 FROM qrels;
 
 CREATE VIEW raw_documents AS

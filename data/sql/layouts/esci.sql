@@ -16,7 +16,7 @@ FROM examples;
 CREATE VIEW raw_results AS
 SELECT query_id AS search_id, document_id, CAST(NULL AS BIGINT) AS position,
     CASE WHEN label = 'E' THEN true WHEN label IN ('S', 'C', 'I') THEN false END AS clicked,
-    CAST(NULL AS BOOLEAN) AS randomised
+    CAST(NULL AS BOOLEAN) AS randomised, CAST(NULL AS TIMESTAMP) AS acted_at
 FROM examples;
 
 -- The same product_id in another locale is another product.

@@ -17,6 +17,7 @@ SELECT search_id, document_id,
     coalesce(min(position) FILTER (WHERE clicked), min(position)) AS position,
     bool_or(clicked) AS clicked,
     bool_and(randomised) AS randomised,
+    first_action(clicked, coalesce(since_1970(acted_at), searched_at)) AS acted_at,
     count(*) AS copies
 FROM (
     SELECT * REPLACE (CASE WHEN getvariable('has_clicked') THEN clicked ELSE true END AS clicked)

@@ -1,11 +1,9 @@
 -- As if the log ended at `until`: a late click was not known then, either.
-CREATE VIEW known_events AS
-SELECT * FROM read_events
-WHERE timestamp < coalesce(CAST(getvariable('until') AS TIMESTAMP), TIMESTAMP 'infinity') OR timestamp IS NULL;
+CREATE VIEW known_events AS SELECT * FROM read_events WHERE NOT unknown_then(timestamp);
 
 -- Events that belong to a query. Actions other than clicks and impressions still give the session.
 CREATE TABLE query_events AS
-SELECT query_id, session_id,
+SELECT query_id, session_id, timestamp,
     id_from_text(event_attributes ->> '$.object.object_id') AS document_id,
     whole_from_text(event_attributes ->> '$.position.ordinal') AS ordinal,
     CASE
@@ -78,17 +76,18 @@ WITH hits AS (
 ),
 seen AS (
     SELECT query_id, document_id, place, CAST(NULL AS BIGINT) AS reported, CAST(NULL AS BIGINT) AS of_click,
-        true AS shown, false AS clicked
+        true AS shown, false AS clicked, CAST(NULL AS TIMESTAMP) AS acted_at
     FROM hits
     UNION ALL
     SELECT query_id, document_id, NULL, CASE WHEN action = 'impression' THEN ordinal + getvariable('shift') END,
-        CASE WHEN action = 'click' THEN ordinal + getvariable('shift') END, action = 'impression', action = 'click'
+        CASE WHEN action = 'click' THEN ordinal + getvariable('shift') END, action = 'impression', action = 'click',
+        timestamp
     FROM query_events
     WHERE action IS NOT NULL AND document_id IS NOT NULL
 )
 SELECT query_id AS search_id, document_id,
     CASE WHEN bool_or(shown) THEN coalesce(min(reported), min(place), min(of_click)) END AS position,
-    bool_or(clicked) AS clicked, CAST(NULL AS BOOLEAN) AS randomised
+    bool_or(clicked) AS clicked, CAST(NULL AS BOOLEAN) AS randomised, first_action(clicked, acted_at) AS acted_at
 FROM seen
 GROUP BY query_id, document_id;
 

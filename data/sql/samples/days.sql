@@ -1,10 +1,11 @@
--- The figures of each day, computed from data up to that day: a document is new on the day on which it is first shown, a query is
+-- The figures of each day, computed from data up to that day, without later clicks: a document is new on the day on which it is first shown, a query is
 -- unseen on the day on which it is first searched.
 WITH dated AS (
     SELECT search_row, query_row, searcher_row, city, country, language, CAST(searched_at AS DATE) AS day FROM every_search
 ),
 shown AS (
-    SELECT search_row, document_row, clicked, position, day FROM results JOIN dated USING (search_row)
+    SELECT search_row, document_row, clicked AND coalesce(CAST(acted_at AS DATE) = day, true) AS clicked, position, day
+    FROM every_result JOIN dated USING (search_row)
 ),
 first_shown AS (SELECT document_row, min(day) AS first_day FROM shown GROUP BY document_row),
 first_asked AS (SELECT query_row, min(day) AS first_day FROM dated GROUP BY query_row),

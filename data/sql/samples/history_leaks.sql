@@ -4,9 +4,9 @@ WITH cut AS (
     SELECT min(searched_at) FILTER (WHERE NOT list_contains($parts::VARCHAR[], split)) AS cut_at FROM every_search
 ),
 earlier AS (
-    SELECT searcher_row, document_row, min(searched_at) AS first_at
-    FROM every_search JOIN results USING (search_row), cut
-    WHERE clicked AND list_contains($parts::VARCHAR[], split) AND coalesce(searched_at < cut_at, true)
+    SELECT searcher_row, document_row, min(coalesce(acted_at, searched_at)) AS first_at
+    FROM every_search JOIN every_result USING (search_row), cut
+    WHERE clicked AND list_contains($parts::VARCHAR[], split) AND coalesce(coalesce(acted_at, searched_at) < cut_at, true)
     GROUP BY searcher_row, document_row
 )
 SELECT count(*)::BIGINT AS looked_at, (count(*) FILTER (WHERE first_at IS NULL OR first_at >= searched_at))::BIGINT AS broken

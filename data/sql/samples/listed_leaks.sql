@@ -1,9 +1,12 @@
 -- Of the documents that some searches list (the table given), those that the searcher or, without one, the search itself clicks in
--- another part than training may use ($parts).
-WITH later AS (
+-- another part than training may use ($parts), or after the cut.
+WITH cut AS (
+    SELECT min(searched_at) FILTER (WHERE NOT list_contains($parts::VARCHAR[], split)) AS cut_at FROM every_search
+),
+later AS (
     SELECT DISTINCT coalesce(searcher_row, -1 - search_row) AS owner, document_row
-    FROM every_search JOIN results USING (search_row)
-    WHERE clicked AND NOT list_contains($parts::VARCHAR[], split)
+    FROM every_search JOIN every_result USING (search_row), cut
+    WHERE clicked AND (NOT list_contains($parts::VARCHAR[], split) OR coalesce(acted_at >= cut_at, false))
 )
 SELECT count(*)::BIGINT AS looked_at, count(later.owner)::BIGINT AS broken
 FROM given
