@@ -53,7 +53,7 @@ DROP TABLE looked_at_documents;
 
 -- Rows follow a hash of the identity, so that a tie broken by row is broken at random.
 CREATE TABLE numbered_documents AS
-SELECT CAST(row_number() OVER (ORDER BY md5(document_id), document_id) - 1 AS INTEGER) AS document_row, document_id
+SELECT CAST(row_number() OVER (ORDER BY md5(document_id), document_id) - 1 AS INTEGER) AS document_row, document_id, created_at, removed_at
 FROM checked_documents
 WHERE reason IS NULL;
 

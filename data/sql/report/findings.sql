@@ -1,10 +1,13 @@
 -- One row of counts for the notes.
 SELECT
     coalesce(getvariable('shift'), 0) AS shift,
-    (SELECT count(DISTINCT search_row) FROM merged_results WHERE position IS NOT NULL) AS lists,
+    (SELECT count(*) FROM result_lists WHERE placed > 0) AS lists,
     (
-        SELECT count(DISTINCT search_row)
-        FROM (SELECT search_row FROM merged_results WHERE position IS NOT NULL GROUP BY search_row, position HAVING count(*) > 1)
+        SELECT count(*)
+        FROM result_lists
+        WHERE low > bit_count(low_positions) OR search_row IN (
+            SELECT search_row FROM merged_results WHERE position >= 63 GROUP BY search_row, position HAVING count(*) > 1
+        )
     ) AS shared_positions,
     coalesce(getvariable('by_instant'), 0) AS by_instant,
     coalesce(NOT getvariable('has_clicked'), false) AS all_clicked,
