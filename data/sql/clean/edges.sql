@@ -14,39 +14,42 @@ FULL JOIN (SELECT searcher_id, bool_or(searches) AS searches FROM searchers WHER
     ON document_id = searcher_id;
 
 -- An edge without types: an identity that only documents have is a document, one that only searchers have is a searcher.
--- A row at an end is that of a document, or the number of a searcher.
+-- A row at an end is that of a document, or the number of a searcher. What needs one edge alone is computed before the joins.
 CREATE TABLE checked_edges AS
-WITH typed_edges AS (
-    SELECT source_id, target_id, filled(edge.kind) AS kind, TRY_CAST(weight AS REAL) AS weight, weight IS NULL AS unweighted,
-        since_1970(edge.created_at) AS created_at, source.number AS source_number, target.number AS target_number,
+WITH written_edges AS (
+    SELECT source_id, target_id, source_type = 'searcher' AS source_searches, target_type = 'searcher' AS target_searches,
+        filled(kind) AS kind, TRY_CAST(weight AS REAL) AS weight, since_1970(created_at) AS created_at,
+        CASE
+            WHEN source_id IS NULL THEN 'source_id is missing'
+            WHEN target_id IS NULL THEN 'target_id is missing'
+            WHEN any_longer(getvariable('longest_id'), source_id, target_id, kind, NULL, NULL, NULL) THEN 'an identity is too long'
+            WHEN NOT coalesce(TRY_CAST(weight AS REAL) > 0, weight IS NULL) THEN 'weight is not above 0'
+        END AS fault
+    FROM raw_edges
+),
+typed_edges AS (
+    SELECT edge.* EXCLUDE (source_searches, target_searches), source.number AS source_number, target.number AS target_number,
         source.document_row AS source_document_row, target.document_row AS target_document_row,
-        coalesce(source_type, CASE
-            WHEN source.document_row IS NOT NULL THEN 'document'
-            WHEN source.searches THEN 'searcher'
-        END) AS source_type,
-        coalesce(target_type, CASE
-            WHEN target.document_row IS NOT NULL THEN 'document'
-            WHEN target.searches THEN 'searcher'
-        END) AS target_type,
-        longest(source_id, target_id, edge.kind, NULL, NULL, NULL) AS longest_id
-    FROM raw_edges AS edge
-    LEFT JOIN edge_ends AS source ON edge.source_id = source.id
-    LEFT JOIN edge_ends AS target ON edge.target_id = target.id
+        coalesce(source_searches, CASE WHEN source.document_row IS NOT NULL THEN false WHEN source.searches THEN true END) AS source_searches,
+        coalesce(target_searches, CASE WHEN target.document_row IS NOT NULL THEN false WHEN target.searches THEN true END) AS target_searches
+    FROM written_edges AS edge
+    LEFT JOIN edge_ends AS source ON source_id = source.id
+    LEFT JOIN edge_ends AS target ON target_id = target.id
+),
+numbered_edges AS (
+    SELECT *, CASE WHEN source_searches THEN source_number ELSE source_document_row END AS source_row,
+        CASE WHEN target_searches THEN target_number ELSE target_document_row END AS target_row
+    FROM typed_edges
 ),
 looked_at AS (
     SELECT *, CASE
-        WHEN source_id IS NULL THEN 'source_id is missing'
-        WHEN target_id IS NULL THEN 'target_id is missing'
-        WHEN longest_id > getvariable('longest_id') THEN 'an identity is too long'
-        WHEN NOT coalesce(weight > 0, unweighted) THEN 'weight is not above 0'
-        WHEN source_type IS NULL OR (source_type = 'document' AND source_document_row IS NULL) THEN 'unknown source_id'
-        WHEN target_type IS NULL OR (target_type = 'document' AND target_document_row IS NULL) THEN 'unknown target_id'
+        WHEN fault IS NOT NULL THEN fault
+        WHEN source_row IS NULL THEN 'unknown source_id'
+        WHEN target_row IS NULL THEN 'unknown target_id'
     END AS reason
-    FROM typed_edges
+    FROM numbered_edges
 )
-SELECT CASE WHEN source_type = 'document' THEN source_document_row ELSE source_number END AS source_row, source_type = 'searcher' AS source_searches,
-    CASE WHEN target_type = 'document' THEN target_document_row ELSE target_number END AS target_row, target_type = 'searcher' AS target_searches,
-    kind, weight, created_at, reason,
+SELECT source_row, source_searches, target_row, target_searches, kind, weight, created_at, reason,
     CASE WHEN reason IS NOT NULL THEN shortened(concat_ws(' → ', source_id, target_id)) END AS example
 FROM looked_at;
 

@@ -14,7 +14,7 @@ SELECT
     (SELECT count(*) FROM numbered_searches) AS searches,
     (SELECT count(*) FROM numbered_searches WHERE is_blank_query(query)) AS blank_queries,
     (SELECT count(*) FROM session_owners WHERE shared) AS shared_sessions,
-    (SELECT count(DISTINCT session_id) FROM numbered_searches) AS session_ids,
+    (SELECT count(DISTINCT session_id) FROM numbered_searches WHERE EXISTS (FROM session_owners WHERE shared)) AS session_ids,
     (SELECT count(*) FROM checked_documents WHERE reason = 'an earlier version of the document') AS versions,
     (SELECT count(*) FROM checked_documents WHERE zero_date) AS zero_dates,
     (SELECT count(*) FROM edge_searchers) AS friends,
