@@ -29,7 +29,7 @@ def clean(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
         con.execute(statement(f"clean/{table}"))
         if table == "results":
             _shift_positions(con, logs)
-            con.execute(statement("clean/merged_results"))
+            _merge_results(con)
         refuse_dropped(con, logs, table, logs.max_dropped)
     _refuse_lost_clicks(con, logs)
     if single_row(con, "clean/clicks")[0] == 0:
@@ -48,6 +48,15 @@ def clean(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
         con.execute(statement(f"clean/{table}"))
         if table in table_paths:
             refuse_dropped(con, logs, table, 1.0)
+
+
+def _merge_results(con: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables of the kept results and of their lists. Most logs have no repeated result, so nothing is merged
+    unless there is one."""
+    con.execute(statement("clean/merged_results"))
+    if single_row(con, "clean/has_repeated")[0]:
+        con.execute(statement("clean/merge_repeated"))
+    con.execute(statement("clean/lists"))
 
 
 def source_of(logs: AnyFiles, table: str) -> str:

@@ -10,7 +10,7 @@ SELECT document_id, coalesce(title, '') AS title, nullif(body, '') AS body, fill
     CASE
         WHEN document_id IS NULL THEN 'document_id is missing'
         WHEN greatest(length(title), length(body)) > getvariable('longest_text') THEN 'title or body is too long'
-        WHEN longest(document_id, kind, city, region, country, language) > getvariable('longest_id')
+        WHEN any_longer(getvariable('longest_id'), document_id, kind, city, region, country, language)
             THEN 'an identity or a place is too long'
         WHEN removed_at < created_at THEN 'removed_at is before created_at'
     END AS fault
@@ -53,9 +53,10 @@ DROP TABLE looked_at_documents;
 
 -- Rows follow a hash of the identity, so that a tie broken by row is broken at random.
 CREATE TABLE numbered_documents AS
-SELECT CAST(row_number() OVER (ORDER BY md5(document_id), document_id) - 1 AS INTEGER) AS document_row, document_id
-FROM checked_documents
-WHERE reason IS NULL;
+SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS document_row, *
+FROM (
+    SELECT document_id, created_at, removed_at FROM checked_documents WHERE reason IS NULL ORDER BY md5(document_id), document_id
+);
 
 INSERT INTO dropped
 SELECT 'documents', reason, count(*), list_sort(list(DISTINCT shortened(coalesce(document_id, title))))[:3]

@@ -6,7 +6,7 @@ FROM raw_judgements;
 -- A judgement of a query or a topic applies to each of its searches.
 CREATE TABLE known_judgements AS
 WITH keys AS (
-    SELECT search_id, topic, query FROM numbered_searches
+    SELECT search_id, topic, query FROM numbered_searches WHERE EXISTS (FROM keyed_judgements)
 )
 SELECT judgement.*, document_row,
     search_id IN (SELECT search_id FROM keys)

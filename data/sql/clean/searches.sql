@@ -10,8 +10,8 @@ SELECT search_id, searched_at, coalesce(trimmed(query), '') AS query, searcher_i
         WHEN query IS NULL AND getvariable('null_query') IS NOT NULL THEN getvariable('null_query')
         WHEN NOT getvariable('keep_blank') AND coalesce(trimmed(query), '') = '' THEN 'query is blank'
         WHEN length(query) > getvariable('longest_query') THEN 'query is too long'
-        WHEN greatest(longest(search_id, searcher_id, session_id, topic, city, region), longest(country, language,
-            split, NULL, NULL, NULL)) > getvariable('longest_id') THEN 'an identity or a place is too long'
+        WHEN any_longer(getvariable('longest_id'), search_id, searcher_id, session_id, topic, city, region)
+            OR any_longer(getvariable('longest_id'), country, language, split, NULL, NULL, NULL) THEN 'an identity or a place is too long'
     END AS fault
 FROM raw_searches;
 
@@ -39,8 +39,8 @@ WITH kept AS (
         ORDER BY searched_at, query, searcher_id, session_id, topic, city, region, country, language, split
     ) = 1
 )
-SELECT CAST(row_number() OVER (ORDER BY searched_at, search_id) - 1 AS INTEGER) AS search_row, *
-FROM kept;
+SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS search_row, *
+FROM (FROM kept ORDER BY searched_at, search_id);
 
 INSERT INTO dropped
 SELECT 'searches', fault, count(*), list_sort(list(DISTINCT shortened(coalesce(search_id, query))))[:3]

@@ -34,8 +34,8 @@ CREATE MACRO unknown_then(moment) AS coalesce(moment >= CAST(getvariable('until'
 CREATE MACRO blank_query(name) AS chr(31) || 'blank' || chr(31) || name;
 CREATE MACRO is_blank_query(x) AS starts_with(x, blank_query(''));
 
--- The longest length: a value may be bytes in the wrong column, or a whole page in the search field.
-CREATE MACRO longest(a, b, c, d, e, f) AS
-    coalesce(greatest(length(a), length(b), length(c), length(d), length(e), length(f)), 0);
+-- True if one has more characters: a value may be bytes in the wrong column, or a whole page in the search field.
+CREATE MACRO any_longer(most, a, b, c, d, e, f) AS
+    length(a) > most OR length(b) > most OR length(c) > most OR length(d) > most OR length(e) > most OR length(f) > most;
 -- A value as reports show it, cut if it is long.
 CREATE MACRO shortened(x) AS CASE WHEN length(x) > 100 THEN left(x, 100) || '…' ELSE x END;

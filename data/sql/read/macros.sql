@@ -8,9 +8,15 @@ CREATE MACRO odd_label(x) AS means_null(x) AND x <> '';
 CREATE MACRO label_from_any(x) AS CASE WHEN means_null(CAST(x AS VARCHAR)) THEN NULL ELSE CAST(x AS VARCHAR) END;
 
 -- An identity that means null, or is or was a float.
-CREATE MACRO odd_id(x) AS regexp_matches(
+CREATE MACRO written_odd_id(x) AS regexp_matches(
     x, '^(\s*((?i)null|none|nan|nat|<na>|\\n|\(null\)|undefined|#n/a)?\s*|NA|N/A|-?\d+\.0+|-?\d(\.\d+)?[eE]\+\d+)$'
 );
+-- The same. Comparisons of the first letter and a search for '.' and '+' rule out nearly all identities in a fraction of the time.
+CREATE MACRO odd_id(x) AS CASE
+    WHEN x >= '0' AND x < ':' THEN CASE WHEN contains(x, '.') OR contains(x, '+') THEN written_odd_id(x) ELSE false END
+    WHEN x >= 'v' OR (x >= 'a' AND x < 'n') OR (x >= 'o' AND x < 'u') OR (x >= 'A' AND x < 'N') THEN false
+    ELSE written_odd_id(x)
+END;
 CREATE MACRO id_from_any(x) AS CAST(x AS VARCHAR);
 -- Integers with gaps are often written as floats: 12.0 is the identity 12. A float from 2^53 on (2^24 in single precision) may have been
 -- another integer before, and so may a number in powers of ten.
@@ -100,11 +106,13 @@ CREATE MACRO values_from_nested(x) AS list_transform(x, lambda one: CAST(one AS 
 
 CREATE MACRO type_from_text(x) AS CASE WHEN x IN ('searcher', 'document') THEN x WHEN lower(trim(x)) IN ('searcher', 'document') THEN lower(trim(x)) END;
 
--- Up to three values that cannot be read; texts that mean null are no such values.
-CREATE MACRO unread(x, value) AS min(left(CAST(x AS VARCHAR), 200), 3) FILTER (
-    WHERE x IS NOT NULL AND value IS NULL AND NOT means_null(CAST(x AS VARCHAR)) AND CAST(x AS VARCHAR) NOT IN ('NA', 'N/A')
-        AND trim(CAST(x AS VARCHAR)) <> ''
-);
+-- Up to three values that cannot be read; texts that mean null are no such values. Cases within cases, because a FILTER or an AND would
+-- compute everything for every row.
+CREATE MACRO unread(x, value) AS min(CASE WHEN value IS NULL AND x IS NOT NULL THEN
+    CASE WHEN NOT means_null(CAST(x AS VARCHAR)) AND CAST(x AS VARCHAR) NOT IN ('NA', 'N/A') AND trim(CAST(x AS VARCHAR)) <> ''
+        THEN left(CAST(x AS VARCHAR), 200)
+    END
+END, 3);
 -- A text that means null and is not blank, and the number of rows with such a text.
 CREATE MACRO null_texts(x, value) AS {
     'text': min(CAST(x AS VARCHAR)) FILTER (WHERE value IS NULL AND trim(CAST(x AS VARCHAR)) <> ''),
@@ -119,5 +127,9 @@ CREATE TABLE unread_columns (table_name VARCHAR, column_name VARCHAR);
 CREATE TABLE user_columns (table_name VARCHAR, column_name VARCHAR, name VARCHAR);
 CREATE TABLE null_texts (table_name VARCHAR, column_name VARCHAR, text VARCHAR, rows BIGINT);
 
-CREATE MACRO trimmed(x) AS regexp_replace(x, '^[\s\pZ]+|[\s\pZ]+$', '', 'g');
+-- Without white space at either end. A text that begins and ends with a visible ASCII character has none.
+CREATE MACRO trimmed(x) AS CASE
+    WHEN x >= '!' AND x < '~' AND x[-1] BETWEEN '!' AND '~' THEN x
+    ELSE regexp_replace(x, '^[\s\pZ]+|[\s\pZ]+$', '', 'g')
+END;
 CREATE MACRO filled(x) AS nullif(trimmed(x), '');

@@ -1,17 +1,20 @@
 -- One row of counts for the notes.
 SELECT
     coalesce(getvariable('shift'), 0) AS shift,
-    (SELECT count(DISTINCT search_row) FROM merged_results WHERE position IS NOT NULL) AS lists,
+    (SELECT count(*) FROM result_lists WHERE placed > 0) AS lists,
     (
-        SELECT count(DISTINCT search_row)
-        FROM (SELECT search_row FROM merged_results WHERE position IS NOT NULL GROUP BY search_row, position HAVING count(*) > 1)
+        SELECT count(*)
+        FROM result_lists
+        WHERE low > bit_count(low_positions) OR search_row IN (
+            SELECT search_row FROM merged_results WHERE position >= 63 GROUP BY search_row, position HAVING count(*) > 1
+        )
     ) AS shared_positions,
     coalesce(getvariable('by_instant'), 0) AS by_instant,
     coalesce(NOT getvariable('has_clicked'), false) AS all_clicked,
     (SELECT count(*) FROM numbered_searches) AS searches,
     (SELECT count(*) FROM numbered_searches WHERE is_blank_query(query)) AS blank_queries,
     (SELECT count(*) FROM session_owners WHERE shared) AS shared_sessions,
-    (SELECT count(DISTINCT session_id) FROM numbered_searches) AS session_ids,
+    (SELECT count(DISTINCT session_id) FROM numbered_searches WHERE EXISTS (FROM session_owners WHERE shared)) AS session_ids,
     (SELECT count(*) FROM checked_documents WHERE reason = 'an earlier version of the document') AS versions,
     (SELECT count(*) FROM checked_documents WHERE zero_date) AS zero_dates,
     (SELECT count(*) FROM edge_searchers) AS friends,

@@ -1,9 +1,4 @@
 -- The contents of each part, one row for each. after_cut counts searches after the end of the part, in sessions that began before it.
-WITH per_search AS (
-    SELECT search_row, count(*) AS shown, count(*) FILTER (WHERE clicked) AS clicks
-    FROM merged_results
-    GROUP BY search_row
-)
 SELECT parts.split, count(*) AS searches,
     count(*) FILTER (WHERE clicks > 0) AS clicked_searches,
     CAST(coalesce(sum(clicks), 0) AS BIGINT) AS clicks,
@@ -18,5 +13,5 @@ SELECT parts.split, count(*) AS searches,
 FROM parts
 JOIN numbered_searches USING (search_row)
 CROSS JOIN cuts
-LEFT JOIN per_search USING (search_row)
+LEFT JOIN result_lists USING (search_row)
 GROUP BY parts.split

@@ -1,8 +1,3 @@
-WITH per_search AS (
-    SELECT search_row, count(*) FILTER (WHERE clicked) AS clicks
-    FROM merged_results
-    GROUP BY search_row
-)
 SELECT
     CAST(getvariable('until') AS TIMESTAMP) AS until,
     coalesce(getvariable('untimed'), false) AS untimed,
@@ -12,5 +7,5 @@ SELECT
     (SELECT validation_from FROM cuts) AS validation_from,
     (SELECT test_from FROM cuts) AS test_from,
     (SELECT count(searcher_id) / count(*) FROM numbered_searches) AS signed_in,
-    (SELECT count(*) FILTER (WHERE clicks > 1) / nullif(count(*) FILTER (WHERE clicks > 0), 0) FROM per_search)
+    (SELECT count(*) FILTER (WHERE clicks > 1) / nullif(count(*) FILTER (WHERE clicks > 0), 0) FROM result_lists)
         AS several_clicks

@@ -19,6 +19,5 @@ JOIN parts USING (search_row)
 JOIN numbered_searches USING (search_row)
 JOIN periods ON periods.split = parts.split
 JOIN numbered_documents USING (document_row)
-JOIN checked_documents USING (document_id)
-WHERE clicked AND reason IS NULL
+WHERE clicked
 GROUP BY periods.split

@@ -5,8 +5,8 @@ WITH starts AS (
 ),
 shares AS (
     SELECT started_at, row_number() OVER (ORDER BY started_at) AS place,
-        sum(searches) OVER (ORDER BY started_at DESC) / sum(searches) OVER () AS share
-    FROM starts
+        (total - sum(searches) OVER (ORDER BY started_at) + searches) / total AS share
+    FROM starts, (SELECT count(*) AS total FROM sessions)
 ),
 test AS (
     SELECT started_at, share FROM shares

@@ -5,8 +5,8 @@ WITH clicked AS (
     SELECT searcher_id, session_row, max(search_row) AS last_row
     FROM sessions
     JOIN numbered_searches USING (search_row)
-    JOIN (SELECT DISTINCT search_row FROM merged_results WHERE clicked) USING (search_row)
-    WHERE searcher_id IS NOT NULL
+    JOIN result_lists USING (search_row)
+    WHERE clicks > 0 AND searcher_id IS NOT NULL
     GROUP BY searcher_id, session_row
 ),
 placed AS (

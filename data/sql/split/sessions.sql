@@ -8,25 +8,32 @@ GROUP BY session_id;
 
 -- A session is identified by the row of its first search. Rows ascend with time, so a running maximum finds that row.
 CREATE TABLE sessions AS
-WITH paused AS (
-    SELECT search_row, search_id, searcher_id, session_id, searched_at, split,
-        coalesce(searcher_id, CASE WHEN NOT shared THEN first_searcher END) AS owner,
-        epoch_us(searched_at) - lag(epoch_us(searched_at)) OVER (
-            PARTITION BY searcher_id, session_id IS NULL, split ORDER BY search_row
-        ) AS pause_us
+WITH owned AS (
+    SELECT search_row, session_id, split, coalesce(searcher_id, CASE WHEN NOT shared THEN first_searcher END) AS owner
     FROM numbered_searches LEFT JOIN session_owners USING (session_id)
+    WHERE session_id IS NOT NULL
+),
+paused AS (
+    SELECT search_row, searcher_id, split,
+        epoch_us(searched_at) - lag(epoch_us(searched_at)) OVER (PARTITION BY searcher_id, split ORDER BY search_row) AS pause_us
+    FROM numbered_searches
+    WHERE session_id IS NULL AND searcher_id IS NOT NULL
 ),
 opened AS (
-    SELECT search_row, CASE
-        WHEN getvariable('untimed') THEN search_row
-        WHEN session_id IS NOT NULL THEN min(search_row) OVER (PARTITION BY session_id, owner, split)
-        WHEN searcher_id IS NULL THEN search_row
-        ELSE max(CASE WHEN coalesce(pause_us > 30 * 60 * 1000000, true) THEN search_row END) OVER (
-            PARTITION BY searcher_id, session_id IS NULL, split ORDER BY search_row
-            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-        )
-    END AS first_row
+    SELECT search_row, search_row AS first_row
+    FROM numbered_searches
+    WHERE getvariable('untimed') OR (session_id IS NULL AND searcher_id IS NULL)
+    UNION ALL
+    SELECT unnest(list(search_row)), min(search_row)
+    FROM owned
+    WHERE getvariable('untimed') IS NOT TRUE
+    GROUP BY session_id, owner, split
+    UNION ALL
+    SELECT search_row, max(CASE WHEN coalesce(pause_us > 30 * 60 * 1000000, true) THEN search_row END) OVER (
+        PARTITION BY searcher_id, split ORDER BY search_row ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    )
     FROM paused
+    WHERE getvariable('untimed') IS NOT TRUE
 )
 SELECT opened.search_row, CAST(dense_rank() OVER (ORDER BY first_row) - 1 AS INTEGER) AS session_row,
     first.searched_at AS started_at

@@ -1,5 +1,5 @@
-SELECT document_row, document_id, title, body, kind, city, region, country, language, created_at, removed_at
-FROM checked_documents
+SELECT document_row, document_id, title, body, kind, city, region, country, language, checked.created_at, checked.removed_at
+FROM checked_documents AS checked
 JOIN numbered_documents USING (document_id)
 WHERE reason IS NULL
 ORDER BY document_row
