@@ -75,7 +75,9 @@ def main(rounds: int, searches: int, documents: int) -> None:
             copied_s = processor_seconds(lambda: copy(logs, folder / "copied"))
             extracted_s = processor_seconds(lambda: extract(logs, Split(), folder / "extracted"))
             note = "" if number else "  (not counted)"
-            print(f"copy {copied_s:.2f} s, extraction {extracted_s:.2f} s: {extracted_s / copied_s:.2f}{note}", flush=True)
+            print(
+                f"copy {copied_s:.2f} s, extraction {extracted_s:.2f} s: {extracted_s / copied_s:.2f}{note}", flush=True
+            )
             ratios += [extracted_s / copied_s] if number else []
         print(f"extraction in copies: median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
 

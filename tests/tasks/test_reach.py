@@ -266,7 +266,7 @@ def test_calls_and_files_outside_of_the_digest_of_a_stage_are_found() -> None:
         extracted_log._sql("clicks")
     assert outside("tasks.training_stages", "train_arm", *recording) == []
     assert outside("tasks.retrieval_stages", "build_index", *recording) == [
-        "data.experiment.log_config:escape_glob",
+        "data.experiment.source_config:escape_glob",
         "data.extracted_log:_sql",
         "data/sql/samples/clicks.sql",
     ]
