@@ -42,6 +42,7 @@ def open_session(verbose: bool = False) -> None:
     """
     if not verbose:  # what reaches the server, and so the pages, stays as it is
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     from flows.process.cleanup import end_orphans
     from flows.process.preflight import refuse_unusable, start_server
     from flows.process.signals import install_handlers
