@@ -89,7 +89,7 @@ def refuse_remote(con: duckdb.DuckDBPyConnection, table: str, address: str) -> N
         folder = f"{scheme}://{'/'.join(parts[:end])}"
         for kind, inside in (("Delta", "_delta_log/*.json"), ("Iceberg", "metadata/*.metadata.json")):
             try:
-                found = con.execute(statement("read/glob"), [f"{folder}/{inside}"]).fetchall()
+                found = con.execute(statement("read/glob"), ["/".join((folder, inside))]).fetchall()
             except duckdb.Error:  # no network or no right to list: reading says so in its own words
                 return
             if found:
