@@ -17,7 +17,7 @@ from data.user_columns import user_name
 from ebr_core.errors import InputError
 
 NEXT = {
-    "train": "training does not know them, and their results count as not clicked.",
+    "train": "training does not know them.",
     "validation": "the validation does not know them; a refit does not, either.",
 }
 _LEAST_EARLY = 10  # actions; fewer say nothing about the column
@@ -57,12 +57,27 @@ def hide_unknown_actions(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: 
 def keep_action_times(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
     """Create the table timed_actions of the actions on kept results that have a time. To be called after the split.
 
-    Raises InputError if ten actions and more than max_dropped of a part's are long before their search.
+    Raises InputError if ten actions and more than max_dropped of a part's are long before their search, or if none of a
+    part had happened when the next part began.
     """
     con.execute(statement("actions/times" if weights_of(logs) else "actions/click_times"))
-    for check in check_action_times(con):
+    checks = check_action_times(con)
+    if any(check.after for check in checks):
+        _refuse_unknown_parts(con, logs)
+    for check in checks:
         if check.early >= _LEAST_EARLY and check.early > logs.max_dropped * check.actions:
             raise InputError(_early_message(con, logs, check))
+
+
+def _refuse_unknown_parts(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
+    actions = "acted" if weights_of(logs) else "timed_actions"
+    for part, known_until in con.execute(statement("actions/unknown_parts", actions=actions)).fetchall():
+        column = user_name(con, logs.layout, *TIMES[logs.layout])
+        raise InputError(
+            f"split: every click or other action on the searches of {part} comes at {known_until} (UTC) or later by "
+            f"{column}, when the next part has begun, so {part} knows none. Set split.validation_from and "
+            "split.test_from so that actions lie between them, or use logs of a longer period"
+        )
 
 
 def has_later_actions(con: duckdb.DuckDBPyConnection) -> bool:

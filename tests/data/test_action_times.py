@@ -28,10 +28,12 @@ search_id,document_id,position,clicked,acted_at
 3,hat,2,true,2020-01-04 09:59:59
 4,hat,1,true,2020-01-04 10:00:00
 5,hat,1,true,2020-01-05 10:00:00
+5,shoe,2,true,2020-01-05 09:59:59
 6,boot,1,true,2020-01-09
 6,hat,2,false,
 """
 CUTS = Split(validation_from="2020-01-04 10:00:00", test_from="2020-01-05 10:00:00")
+NIGHT = Split(validation_from="2020-01-02", test_from="2020-01-04 10:00:00", until="2020-01-05 10:00:00")
 WEIGHTS = {"click": 1.0, "cart": 3.0, "purchase": 5.0}
 BOUGHT = """\
 search_id,document_id,position,clicked,action,acted_at
@@ -89,9 +91,11 @@ def test_a_log_keeps_the_times_that_are_later_than_the_search(tmp_path: Path) ->
         ("3", "hat", "click"): "2020-01-04 09:59:59",
         ("4", "hat", "click"): "2020-01-04 10:00:00",
         ("5", "hat", "click"): "2020-01-05 10:00:00",
+        ("5", "shoe", "click"): "2020-01-05 09:59:59",
         ("6", "boot", "click"): "2020-01-09 00:00:00",
     }
-    plain = extract_rows(small_log(tmp_path / "plain"), tmp_path / "none", CUTS)
+    shoe = RESULTS.replace("6,boot", "5,shoe,2,true\n6,boot")
+    plain = extract_rows(small_log(tmp_path / "plain", results=shoe), tmp_path / "none", CUTS)
     assert rows["results"] == plain["results"], "the table of results is the same"
 
 
@@ -127,7 +131,7 @@ def test_training_knows_what_had_happened_before_the_validation_began(tmp_path: 
     assert owned == {"shoe", "boot", "hat"}
 
 
-@pytest.mark.parametrize(("split", "targets"), [("validation", set()), ("test", {("6", "boot")})])
+@pytest.mark.parametrize(("split", "targets"), [("validation", {("5", "shoe")}), ("test", {("6", "boot")})])
 def test_the_validation_knows_what_came_before_the_test_and_the_test_all(
     tmp_path: Path, split: str, targets: set[tuple[str, str]]
 ) -> None:
@@ -150,7 +154,9 @@ def test_a_refit_knows_what_came_before_the_test(tmp_path: Path) -> None:
     for name in {*extracted_log.TABLES, "action_times"} - {"searches"}:
         (tmp_path / "refit" / f"{name}.parquet").symlink_to(tmp_path / f"{name}.parquet")
     clicked = {(row["search"], row["document"]) for row in read(tmp_path / "refit", "shown") if row["clicked"]}
-    assert clicked == {("1", "shoe"), ("2", "boot"), ("3", "hat"), ("4", "hat")}, "5 is clicked as the test begins"
+    assert clicked == {("1", "shoe"), ("2", "boot"), ("3", "hat"), ("4", "hat"), ("5", "shoe")}, (
+        "5 hat is clicked as the test begins"
+    )
 
 
 def test_an_action_has_the_largest_weight_of_those_that_had_happened(tmp_path: Path) -> None:
@@ -222,7 +228,7 @@ def test_histories_and_exclusions_go_by_the_time_of_the_action(tmp_path: Path) -
     4,hat,true,2020-01-05 09:00:00
     5,boot,true,
     """
-    extract(small_log(tmp_path / "in", searches=searches, results=results), SPLIT, tmp_path / "log")
+    extract(small_log(tmp_path / "in", searches=searches, results=results), CUTS, tmp_path / "log")
     latest = [
         (row["document"], str(row["clicked_at"])) for row in read(tmp_path / "log", "history_clicks", {"latest": True})
     ]
@@ -300,33 +306,31 @@ def test_many_actions_long_before_their_search_are_refused(tmp_path: Path) -> No
 def test_check_counts_the_actions_that_a_part_does_not_know(tmp_path: Path) -> None:
     extract(small_log(tmp_path / "in", results=LATE), CUTS, tmp_path / "log")
     notes = notes_of(tmp_path / "log")
-    assert "results.acted_at: 5 of 6 actions with a time are later than their search." in notes
+    assert "results.acted_at: 6 of 7 actions with a time are later than their search." in notes
     assert "1 of 4 actions in train come after its end, so that training does not know them" in notes
-    assert "1 of 1 actions in validation come after its end" in notes
+    assert "1 of 2 actions in validation come after its end" in notes
 
 
 @pytest.mark.parametrize("results", [LATE, RESULTS])
 def test_a_night_knows_no_action_of_a_later_day(tmp_path: Path, results: str) -> None:
     """As if the log had ended then: the files of that day give the same tables."""
-    split = Split(validation_from="2020-01-02", test_from="2020-01-03", until="2020-01-05")
-    outputs = extract_both(small_log(tmp_path / "in", results=results), split, tmp_path)
+    outputs = extract_both(small_log(tmp_path / "in", results=results), NIGHT, tmp_path)
     assert outputs[0] == outputs[1]
     known = results.replace("true,2020-01-05 10:00:00", "false,")
-    extract(small_log(tmp_path / "then", results=known), split, tmp_path / "log")
+    extract(small_log(tmp_path / "then", results=known), NIGHT, tmp_path / "log")
     assert {name: outputs[0][name] for name in ("results.parquet", "searches.parquet")} == {
         name: (tmp_path / "log" / name).read_bytes() for name in ("results.parquet", "searches.parquet")
     }
-    assert set(times_of(tmp_path / "raw")) == (
-        {("2", "boot", "click"), ("3", "hat", "click"), ("4", "hat", "click")} if results == LATE else set()
-    )
+    late = {("2", "boot", "click"), ("3", "hat", "click"), ("4", "hat", "click"), ("5", "shoe", "click")}
+    assert set(times_of(tmp_path / "raw")) == (late if results == LATE else set())
 
 
 def test_an_unknown_action_of_a_log_of_actions_alone_leaves_no_result(tmp_path: Path) -> None:
-    split = Split(validation_from="2020-01-02", test_from="2020-01-03", until="2020-01-05")
     head, *lines = LATE.splitlines()
     clicks = "\n".join([head, *(line for line in lines if "true" in line)])
-    rows = extract_rows(small_log(tmp_path / "in", results=clicks), tmp_path / "log", split)
-    assert [row["search"] for row in rows["results"]] == ["1", "2", "3", "4"], "search 5 was clicked on the next day"
+    rows = extract_rows(small_log(tmp_path / "in", results=clicks), tmp_path / "log", NIGHT)
+    shown = {(row["search"], row["document"]) for row in rows["results"]}
+    assert shown == {("1", "shoe"), ("2", "boot"), ("3", "hat"), ("4", "hat"), ("5", "shoe")}
 
 
 def test_events_of_ubi_have_their_own_time(tmp_path: Path) -> None:
@@ -391,6 +395,19 @@ def test_times_of_actions_do_not_count_where_searches_have_none(tmp_path: Path) 
     extract(small_log(tmp_path / "in", searches=searches, results=results), Split(by="fold"), tmp_path / "log")
     assert not times_of(tmp_path / "log")
     assert "results.acted_at: not read, because no search has a time." in notes_of(tmp_path / "log")
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_part_that_knows_no_action_is_refused(tmp_path: Path, part: str) -> None:
+    lines = [line.rpartition(",")[0] for line in LATE.splitlines()[1:]]
+    late = "1234" if part == "train" else "5"
+    times = ["2020-01-05 10:00:00" if line[0] in late else "" for line in lines]
+    results = "\n".join(
+        ["search_id,document_id,position,clicked,acted_at", *map(",".join, zip(lines, times, strict=True))]
+    )
+    with pytest.raises(InputError, match=rf"every click or other action on the searches of {part} comes at") as caught:
+        extract(small_log(tmp_path / "in", results=results), CUTS, tmp_path / "log")
+    assert "(UTC) or later by acted_at" in str(caught.value)
 
 
 def test_the_figures_of_a_day_hold_no_later_click(tmp_path: Path) -> None:
