@@ -274,16 +274,18 @@ def test_a_batch_gives_the_same_answers_as_single_queries(home: Path, tmp_path: 
     assert [(row["query_row"], row["rank"]) for row in rows] == [(q, r) for q in (0, 1) for r in (1, 2, 3, 4)]
     single_answer = _ebr(home, "search", "chess", "--k", "4", "--mode", "ebr", "--city", "Bonn").stdout
     assert [row["title"] in single_answer for row in rows[:4]] == [True] * 4
-    pq.write_table(pa.table({"query": ["chess", ""]}), tmp_path / "wrong.parquet")
-    wrong = _ebr(home, "batch", str(tmp_path / "wrong.parquet"), str(out), "--k", "4")
-    assert wrong.returncode == 2
-    assert "row 1: query" in wrong.stderr
+    pq.write_table(pa.table({"query": ["chess", ""]}), tmp_path / "empty.parquet")
+    partly = _ebr(home, "batch", str(tmp_path / "empty.parquet"), str(tmp_path / "partly.parquet"), "--k", "4")
+    assert partly.returncode == 0
+    assert "answers to 2 queries, 1 of them without an answer: see the column problem" in partly.stdout
     pq.write_table(queries, tmp_path / "wrong.parquet", compression="brotli")
     wrong = _ebr(home, "batch", str(tmp_path / "wrong.parquet"), str(out), "--k", "4")
     assert wrong.returncode == 2
     assert "is compressed by Brotli" in wrong.stderr.replace("\n", " ")
     assert pq.read_table(out).to_pylist() == rows  # the existing file is not overwritten
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "queries.parquet", "wrong.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{name}.parquet" for name in ("empty", "out", "partly", "queries", "wrong")
+    ]
 
 
 def test_exported_vectors_rank_as_the_model_does(home: Path, tmp_path: Path) -> None:
