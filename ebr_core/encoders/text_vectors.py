@@ -1,0 +1,49 @@
+"""Texts → vectors by a pretrained encoder, in batches of texts of about one length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from ebr_core.arrays import Float32, Int64
+from ebr_core.encoders.pretrained import TextEncoder, TextSide, Tokens, embed_tokens, padded, tokenize
+from ebr_core.errors import InputError
+
+BATCH_TOKENS = 4096  # tokens of a batch, its padding included
+BATCH_TEXTS = 256  # most texts of a batch
+
+
+def encode_texts(encoder: TextEncoder, texts: pa.Array, side: TextSide) -> Float32:
+    """(n, D) unit vectors of texts, as queries or as documents. Raises InputError for a vector that is no number."""
+    tokens = tokenize(encoder, texts, side)
+    vectors = np.empty((len(texts), encoder.dimensions), np.float32)
+    for rows in length_batches(tokens):
+        with torch.inference_mode():
+            vectors[rows] = embed_tokens(encoder, *padded(encoder, tokens, rows)).cpu().numpy()
+    refuse_unfinished(vectors, encoder, texts)
+    return vectors
+
+
+def length_batches(tokens: Tokens) -> Iterator[Int64]:
+    """The rows of each batch, the longest texts first: little padding, and memory that runs out does so at once."""
+    order = np.argsort(-tokens.lengths, kind="stable")
+    first = 0
+    while first < len(order):
+        longest = max(int(tokens.lengths[order[first]]), 1)
+        last = first + min(max(BATCH_TOKENS // longest, 1), BATCH_TEXTS)
+        yield order[first:last]
+        first = last
+
+
+def refuse_unfinished(vectors: Float32, encoder: TextEncoder, texts: pa.Array) -> None:
+    """Raise InputError for the first vector that holds NaN or an infinity."""
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        text = texts[int(np.argmin(finite))].as_py()
+        raise InputError(
+            f"{encoder.config.model}: {int((~finite).sum()):,} of {len(vectors):,} vectors are no numbers (NaN), such "
+            f"as that of {text!r}. Set precision: float32, or use another model"
+        )
