@@ -142,15 +142,20 @@ def _quiet(transformers: Any) -> Iterator[None]:
             logging_.enable_progress_bar()
 
 
-def tokenize(encoder: TextEncoder, texts: pa.Array, side: TextSide) -> Tokens:
-    """The tokens of the texts of a side, behind its prompt and cut to the encoder's most. Null is the empty text."""
+def prompt_of(folder: ModelFolder, side: TextSide) -> str:
+    """The text before each text of a side."""
     match side:
         case "query":
-            prompt = encoder.folder.query_prompt
+            return folder.query_prompt
         case "document":
-            prompt = encoder.folder.document_prompt
+            return folder.document_prompt
         case _:
             assert_never(side)
+
+
+def tokenize(encoder: TextEncoder, texts: pa.Array, side: TextSide) -> Tokens:
+    """The tokens of the texts of a side, behind its prompt and cut to the encoder's most. Null is the empty text."""
+    prompt = prompt_of(encoder.folder, side)
     lengths, ids = [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
     for first in range(0, len(texts), _TEXTS_AT_ONCE):
         part = [prompt + (text or "").strip() for text in texts[first : first + _TEXTS_AT_ONCE].to_pylist()]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from ebr_core.arrays import Float32, Int64
 from ebr_core.encoders.pretrained import TextEncoder, TextSide, Tokens, embed_tokens, padded, tokenize
@@ -14,17 +15,28 @@ from ebr_core.errors import InputError
 
 BATCH_TOKENS = 4096  # tokens of a batch, its padding included
 BATCH_TEXTS = 256  # most texts of a batch
+Embed = Callable[[Tensor, Tensor], Tensor]  # ids (n, T), mask (n, T) → unit vectors (n, D)
 
 
-def encode_texts(encoder: TextEncoder, texts: pa.Array, side: TextSide) -> Float32:
-    """(n, D) unit vectors of texts, as queries or as documents. Raises InputError for a vector that is no number."""
+def encode_texts(encoder: TextEncoder, texts: pa.Array, side: TextSide, embed: Embed | None = None) -> Float32:
+    """(n, D) unit vectors of texts, as queries or as documents. Raises InputError for a vector that is no number.
+
+    embed: what computes them, by default the encoder's own module.
+    """
     tokens = tokenize(encoder, texts, side)
     vectors = np.empty((len(texts), encoder.dimensions), np.float32)
     for rows in length_batches(tokens):
-        with torch.inference_mode():
-            vectors[rows] = embed_tokens(encoder, *padded(encoder, tokens, rows)).cpu().numpy()
+        vectors[rows] = encode_batch(encoder, tokens, rows, embed)
     refuse_unfinished(vectors, encoder, texts)
     return vectors
+
+
+def encode_batch(encoder: TextEncoder, tokens: Tokens, rows: Int64, embed: Embed | None = None) -> Float32:
+    """(n, D) unit vectors of the texts at rows (n,), without gradients."""
+    ids, mask = padded(encoder, tokens, rows)
+    with torch.inference_mode():
+        vectors = embed_tokens(encoder, ids, mask) if embed is None else embed(ids, mask)
+        return np.asarray(vectors.cpu().numpy(), np.float32)
 
 
 def length_batches(tokens: Tokens) -> Iterator[Int64]:
