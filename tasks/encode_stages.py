@@ -183,7 +183,7 @@ def _encode_missing(part: _SideTexts, wanted: Bool) -> int:
     with show_progress(f"encode, {part.side}s", len(rows)) as show:
         started = piece_started = time.monotonic()
         done, vectors, finished = 0, list[Float32](), list[Int32]()
-        for batch in length_batches(tokens):
+        for batch in length_batches(tokens, encoder.device.type):
             vectors.append(encode_batch(encoder, tokens, batch, embed))
             refuse_unfinished(vectors[-1], encoder, texts.take(pa.array(batch)))
             finished.append(batch.astype(np.int32))

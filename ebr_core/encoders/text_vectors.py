@@ -13,8 +13,9 @@ from ebr_core.arrays import Float32, Int64
 from ebr_core.encoders.pretrained import TextEncoder, TextSide, Tokens, embed_tokens, padded, tokenize
 from ebr_core.errors import InputError
 
-BATCH_TOKENS = 4096  # tokens of a batch, its padding included
-BATCH_TEXTS = 256  # most texts of a batch
+BATCH_TOKENS = {"cpu": 1024}  # tokens of a batch, its padding included: what the caches of a core hold (LOG.md)
+DEVICE_TOKENS = 32_768  # the same for other devices
+BATCH_TEXTS = 1024  # most texts of a batch
 Embed = Callable[[Tensor, Tensor], Tensor]  # ids (n, T), mask (n, T) → unit vectors (n, D)
 
 
@@ -25,7 +26,7 @@ def encode_texts(encoder: TextEncoder, texts: pa.Array, side: TextSide, embed: E
     """
     tokens = tokenize(encoder, texts, side)
     vectors = np.empty((len(texts), encoder.dimensions), np.float32)
-    for rows in length_batches(tokens):
+    for rows in length_batches(tokens, encoder.device.type):
         vectors[rows] = encode_batch(encoder, tokens, rows, embed)
     refuse_unfinished(vectors, encoder, texts)
     return vectors
@@ -39,13 +40,14 @@ def encode_batch(encoder: TextEncoder, tokens: Tokens, rows: Int64, embed: Embed
         return np.asarray(vectors.cpu().numpy(), np.float32)
 
 
-def length_batches(tokens: Tokens) -> Iterator[Int64]:
+def length_batches(tokens: Tokens, device: str = "cpu") -> Iterator[Int64]:
     """The rows of each batch, the longest texts first: little padding, and memory that runs out does so at once."""
+    most_tokens = BATCH_TOKENS.get(device, DEVICE_TOKENS)
     order = np.argsort(-tokens.lengths, kind="stable")
     first = 0
     while first < len(order):
         longest = max(int(tokens.lengths[order[first]]), 1)
-        last = first + min(max(BATCH_TOKENS // longest, 1), BATCH_TEXTS)
+        last = first + min(max(most_tokens // longest, 1), BATCH_TEXTS)
         yield order[first:last]
         first = last
 

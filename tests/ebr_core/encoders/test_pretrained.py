@@ -16,6 +16,7 @@ pytest.importorskip("transformers")
 from ebr_core.encoders.encoder_config import EncoderConfig
 from ebr_core.encoders.model_folder import locate, open_folder, weights_digest
 from ebr_core.encoders.pretrained import choose_device, load_encoder
+from ebr_core.encoders.quantised import embedder
 from ebr_core.encoders.text_vectors import encode_texts
 from ebr_core.errors import InputError
 from tests.tiny_encoder import make_tiny_encoder
@@ -97,6 +98,14 @@ def test_a_plain_transformers_folder_is_read_with_mean_pooling(tiny: Path, tmp_p
 def test_bfloat16_is_near_float32(tiny: Path) -> None:
     cosines = (_encode(tiny, precision="bfloat16") * _encode(tiny)).sum(1)
     assert cosines.min() > 0.99
+
+
+def test_int8_is_near_float32_and_texts_keep_their_order(tiny: Path) -> None:
+    encoder = load_encoder(EncoderConfig(model=str(tiny), precision="int8", device="cpu"))
+    vectors = encode_texts(encoder, pa.array(TEXTS), "document", embedder(encoder))
+    cosines = vectors @ _encode(tiny).T
+    assert np.diag(cosines).mean() > 0.95  # of random weights, which 8 bits fit worse than trained ones
+    assert (cosines.argmax(axis=1) == np.arange(len(TEXTS))).all()
 
 
 def test_the_digest_is_that_of_the_content(tiny: Path, tmp_path: Path) -> None:
