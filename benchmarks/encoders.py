@@ -2,7 +2,7 @@
 
 python -m benchmarks.encoders FOLDER [TEXTS]
 
-FOLDER: of a sentence-transformers model. TEXTS: a file with a text on each line; default: titles of the simulated world
+FOLDER: of a sentence-transformers model. TEXTS: a file with a text a line; default: titles of the simulated world
 and the same joined by four. Rounds alternate; times are of the processor, so that other work on the machine counts less.
 """
 
