@@ -12,9 +12,9 @@ from ebr_core.errors import InputError
 from ebr_core.measure.promotion import ChampionComparison
 from ebr_core.training.arm_config import Arm
 from flows.arms import restrict_to_arm, train_run
+from flows.group_vectors import text_vectors
 from flows.sources import EvalSets, Source, featurize, with_own_data
 from flows.submit import result, submit
-from flows.text_vectors import text_vectors
 from tasks.feature_stages import extract_columns, featurise_as, needs_columns, read_fitted
 from tasks.kinds import (
     DayRecall,

@@ -8,8 +8,8 @@ from data.experiment.experiment_spec import Experiment
 from data.experiment.log_config import Simulated
 from data.ranked_lists import RankedFile
 from ebr_core.towers.feature_config import Features
+from flows.group_vectors import text_vectors
 from flows.submit import result, submit
-from flows.text_vectors import text_vectors
 from flows.used_columns import UsedColumns, read_used_columns
 from tasks.bm25_stages import tune_bm25
 from tasks.feature_stages import extract_columns, featurise, needs_columns

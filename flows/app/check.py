@@ -18,9 +18,9 @@ from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_differe
 from ebr_core.own_names import own_name
 from ebr_core.towers.column_config import SIDES as FEATURE_SIDES
 from ebr_core.towers.column_config import Side
+from flows.group_vectors import check_vectors
 from flows.sources import world_log
 from flows.submit import submit
-from flows.text_vectors import check_vectors
 from flows.used_columns import LogColumns, named_columns, read_used_columns, unmatched_values
 from tasks.feature_stages import check_features, describe_group_places, extract_columns, needs_columns
 from tasks.imported_ratings import imported_files

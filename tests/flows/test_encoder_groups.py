@@ -23,7 +23,7 @@ from ebr_core.errors import InputError
 from ebr_core.towers.checkpoint import embed_queries, load_towers
 from ebr_core.towers.query_encoders import MODELS, carry_encoders
 from ebr_core.training.arm_config import Arm
-from flows.text_vectors import check_vectors, text_vectors
+from flows.group_vectors import check_vectors, text_vectors
 from tasks import encode_stages
 from tasks.artifacts import Artifact
 from tasks.encode_stages import encode, encode_share, encoding_of, read_texts

@@ -18,7 +18,7 @@ from ebr_core.errors import InputError
 from ebr_core.text.folding import fold_queries
 from ebr_core.towers.checkpoint import embed_queries, load_towers, query_columns
 from ebr_core.training.arm_config import Arm
-from flows.text_vectors import check_vectors, text_vectors
+from flows.group_vectors import check_vectors, text_vectors
 from tasks.artifacts import Artifact
 from tasks.feature_stages import featurise
 from tasks.log_stages import contents_of, extract, sample, simulate_log

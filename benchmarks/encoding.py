@@ -1,6 +1,6 @@
 """Speed of encoding: texts a second against SentenceTransformer.encode, with the same model, texts and one thread.
 
-python -m benchmarks.encoders FOLDER [TEXTS]
+python -m benchmarks.encoding FOLDER [TEXTS]
 
 FOLDER: of a sentence-transformers model. TEXTS: a file with a text a line; default: titles of the simulated world
 and the same joined by four. Rounds alternate; times are of the processor, so that other work counts less.
