@@ -16,8 +16,9 @@ from data.renamed_columns import renames_of
 from ebr_core.errors import InputError
 from ebr_core.own_names import OwnNames, standard_name
 from ebr_core.towers.column_config import SIDES, Column, Columns, Side, with_meanings
-from ebr_core.towers.feature_config import Graph, Group, Location, Numbers, Values
+from ebr_core.towers.feature_config import Group, Location, Numbers, Values
 from ebr_core.towers.history_config import History
+from ebr_core.towers.vector_config import Encoder, GivenVectors, Graph
 from ebr_core.training.arm_config import Arm
 
 _PLACE = ("city", "region", "country", "language")
@@ -98,7 +99,7 @@ def with_standard_names(arms: dict[str, Arm], logs: AnyFiles | Simulated) -> dic
 
 def _standard_group(key: str, group: Group, names: dict[Side, dict[str, str]]) -> Group:
     match group:
-        case Graph():
+        case Graph() | GivenVectors() | Encoder():  # vectors are no values of the layout's columns
             return group
         case History():
             column = group.column and standard_name(group.column, names["searches"])

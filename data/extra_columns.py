@@ -51,7 +51,7 @@ def read_columns(logs: AnyFiles, log: Path, names: dict[str, list[str]], folder:
         con.execute(statement("read/macros"))
         for side, columns in names.items():
             if columns:
-                table, keys = _open_side(con, logs, log, side, columns, Path(scratch), "groups name")
+                table, keys = open_side(con, logs, log, side, kinds_of(columns), Path(scratch), "groups name")
                 values = _values(con, logs, log, side, columns, table, keys)
                 for column in columns:
                     _refuse_long(table, column, values[column])
@@ -95,7 +95,7 @@ def _read_together(
     unread: list[str] = []
     with TemporaryDirectory(prefix=".columns-", dir=folder) as scratch, closing(duckdb.connect()) as con:
         con.execute(statement("read/macros"))
-        table, keys = _open_side(con, logs, log, side, columns, Path(scratch), "the experiment names")
+        table, keys = open_side(con, logs, log, side, kinds_of(columns), Path(scratch), "the experiment names")
         many = _long_lists(con, table, [column for column in columns if column in optional], keys)
         columns = [column for column in columns if column not in many]
         for first in range(0, len(columns), AT_ONCE):
@@ -130,13 +130,19 @@ def _long_lists(con: duckdb.DuckDBPyConnection, table: str, columns: list[str], 
     return {column: count for column, count in zip(lists, row, strict=True) if (count or 0) > MOST_VALUES}
 
 
-def _open_side(
-    con: duckdb.DuckDBPyConnection, logs: AnyFiles, log: Path, side: str, columns: list[str], scratch: Path, who: str
+def kinds_of(columns: list[str]) -> Columns:
+    """The columns as columns of values."""
+    return dict.fromkeys(columns, "values")
+
+
+def open_side(
+    con: duckdb.DuckDBPyConnection, logs: AnyFiles, log: Path, side: str, columns: Columns, scratch: Path, who: str
 ) -> tuple[str, Columns]:
-    """(the table of a side, whose view is open with these columns, the columns of its identity)."""
-    table, _, keys = _table_of(logs, side)
+    """(the table of a side, whose view is open with these columns, the columns of its identity). who: names them, for
+    messages."""
+    table, _, keys = table_of_side(logs, side)
     known, _ = LAYOUTS[logs.layout][table]
-    extra: dict[str, Kind] = dict.fromkeys((column for column in columns if column.lower() not in keys), "values")
+    extra: dict[str, Kind] = {column: kind for column, kind in columns.items() if column.lower() not in keys}
     required = {**{key: kind for key, kind in keys.items() if key in known}, **extra}
     try:
         renames = renames_of(logs, table).among(keys)
@@ -155,14 +161,13 @@ def _values(
     con: duckdb.DuckDBPyConnection, logs: AnyFiles, log: Path, side: str, columns: list[str], table: str, keys: Columns
 ) -> pa.Table:
     """A list of texts or null for each row of the log, by column."""
-    is_searched = isinstance(logs, Impressions) and side == "searches"
     singular = side.removesuffix("s") if side == "documents" else "search"
     query = statement(
         "write/columns",
-        identity=_table_of(logs, side)[1],
+        identity=table_of_side(logs, side)[1],
         columns=", ".join(f"{literal(column)}: min({_as_list(column, keys)})" for column in columns),
         names=", ".join(f"given.own.{identifier(column)} AS {identifier(column)}" for column in columns),
-        table="searched" if is_searched else table,  # the view of the same rows with the searches they belong to
+        table=rows_of_side(logs, side, table),
         log=literal(escape_glob(str(log / f"{side}.parquet"))),
         id=f"{singular}_id",
         row=f"{singular}_row",
@@ -198,6 +203,12 @@ def _refuse_records(table: str, column: str, optional: Collection[str] = ()) -> 
         )
 
 
+def rows_of_side(logs: AnyFiles, side: str, table: str) -> str:
+    """The view, without `read_`, of the rows of a side's table with its identities: in impressions those of searches
+    are derived."""
+    return "searched" if isinstance(logs, Impressions) and side == "searches" else table
+
+
 def _longest(values: pa.ChunkedArray) -> int:
     return int(pc.max(pc.utf8_length(pc.list_flatten(values))).as_py() or 0)
 
@@ -211,7 +222,7 @@ def _refuse_long(table: str, column: str, values: pa.ChunkedArray) -> None:
         )
 
 
-def _table_of(logs: AnyFiles, side: str) -> tuple[str, str, Columns]:
+def table_of_side(logs: AnyFiles, side: str) -> tuple[str, str, Columns]:
     """The table with the columns of a side, its identity in SQL, and the columns that this is made of."""
     if side == "documents" and side_table(logs, side) == "impressions":
         return "impressions", "document_id", {"document_id": "id"}

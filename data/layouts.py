@@ -10,7 +10,7 @@ from typing import Literal
 from data.experiment.log_config import AnyFiles, weights_of
 from data.experiment.source_config import LakeSnapshot, LakeTable, Source, Sql
 
-Kind = Literal["id", "text", "label", "time", "flag", "whole", "number", "object", "list", "type", "values"]
+Kind = Literal["id", "text", "label", "time", "flag", "whole", "number", "object", "list", "type", "values", "vector"]
 Columns = dict[str, Kind]
 
 # The DuckDB type of each kind.
@@ -26,6 +26,7 @@ TYPES: dict[Kind, str] = {
     "list": "JSON",
     "type": "VARCHAR",
     "values": "VARCHAR[]",
+    "vector": "FLOAT[]",
 }
 
 # The values of each kind, as error messages describe them.
@@ -43,6 +44,7 @@ EXPECTED: dict[Kind, str] = {
     "list": 'a list, or its JSON such as ["d1", "d2"]',
     "type": "searcher or document",
     "values": "text, a number, or a list of them",
+    "vector": "a list of numbers such as [0.1, -0.2]",
 }
 
 # The tables with columns that a layout does not know: layout → side → (table, its identity in SQL, columns of that).

@@ -45,6 +45,7 @@ _SAFE = (
     "object_from_nested",
     "list_from_nested",
     "values_from_",
+    "vector_from_nested",
 )
 
 
@@ -82,6 +83,8 @@ def _family(kind: Kind, type_: str) -> str | None:
             if of_one.endswith("]") or of_one.startswith(("STRUCT", "MAP", "UNION", "BLOB")):
                 return None
             return "nested" if type_.endswith("]") else "any"
+        case "vector":
+            return "nested" if type_.endswith("]") else as_text
 
 
 # Kinds of single values → the types of JSON that are none.

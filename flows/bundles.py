@@ -46,6 +46,7 @@ def build_bundles(
             name,
             run[1],
             spec.evaluation.ks,
+            spec.bundle,
         )
         for name, run in runs.items()
     }

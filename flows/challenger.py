@@ -12,6 +12,7 @@ from ebr_core.errors import InputError
 from ebr_core.measure.promotion import ChampionComparison
 from ebr_core.training.arm_config import Arm
 from flows.arms import restrict_to_arm, train_run
+from flows.group_vectors import text_vectors
 from flows.sources import EvalSets, Source, featurize, with_own_data
 from flows.submit import result, submit
 from tasks.feature_stages import extract_columns, featurise_as, needs_columns, read_fitted
@@ -119,7 +120,8 @@ def measure_champion(plan: NightPlan, source: Source, test: EvalSet, champion: C
     if needs_columns(reads):
         columns = submit(extract_columns, (), source.files, source.log, contents_of(source.files), reads)
     threads = plan.spec.arms.get(champion.arm, Arm()).training.threads
-    features = submit(featurise_as, (), source.log, champion.towers, graphs, columns)
+    of_texts = text_vectors(source.log, source.files, [reads])[reads]
+    features = submit(featurise_as, (), source.log, champion.towers, graphs, columns, of_texts)
     vectors = submit(embed_texts, (), features, champion.towers, test, threads)
     return result(submit(measure, (), vectors, test, plan.spec.evaluation.main_k, threads))
 

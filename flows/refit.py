@@ -113,6 +113,7 @@ def refit_champion(
         label,
         run[1],
         spec.evaluation.ks,
+        spec.bundle,
     )
     return Refit(run, joined.log, list(features.values()), towers, lists, baselines, refit_bundle)
 

@@ -8,6 +8,7 @@ from data.experiment.experiment_spec import Experiment
 from data.experiment.log_config import Simulated
 from data.ranked_lists import RankedFile
 from ebr_core.towers.feature_config import Features
+from flows.group_vectors import text_vectors
 from flows.submit import result, submit
 from flows.used_columns import UsedColumns, read_used_columns
 from tasks.bm25_stages import tune_bm25
@@ -125,6 +126,7 @@ def featurize(spec: Experiment, source: Source, columns: ColumnSets | None = Non
         graph: submit(embed_graph, (), source.log, graph)
         for graph in dict.fromkeys(graph for features in feature_configs for graph in features.graphs.values())
     }
+    vectors = text_vectors(source.log, source.files, feature_configs)
     return {
         features: submit(
             featurise,
@@ -133,6 +135,7 @@ def featurize(spec: Experiment, source: Source, columns: ColumnSets | None = Non
             features,
             {name: graphs[graph] for name, graph in features.graphs.items()},
             named_columns.get(features),
+            vectors[features],
         )
         for features in feature_configs
     }

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data import extracted_log
-from data.experiment.serving_config import Serving
+from data.experiment.serving_config import BundleContents, Serving
 from ebr_core.search.deduped_index import index_files
 from ebr_core.serving.model_bundle import FUSION, open_bundle, seal, write_terms, write_training_queries
 from ebr_core.serving.own_data import write_own_data
@@ -25,7 +25,9 @@ from ebr_core.serving.query_towers import (
     load_query_towers,
     query_schema,
 )
+from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.column_config import Side
+from ebr_core.towers.query_encoders import carry_encoders
 from tasks.artifacts import link, stage
 from tasks.bm25_stages import index_documents, read_bm25, read_documents
 from tasks.eval_sets import read_sample
@@ -109,6 +111,7 @@ def bundle(
     arm: str,
     seed: int,
     ks: tuple[int, ...],
+    contents: BundleContents = BundleContents(),  # noqa: B008  a frozen value
 ) -> None:
     """Write a bundle that answers queries (see ebr_core.serving.model_bundle), and open it once to check it.
 
@@ -121,6 +124,8 @@ def bundle(
         for path in part.folder.iterdir():
             if path.suffix in (".safetensors", ".json", ".npy"):
                 link(path, target / path.name)
+        if contents.include_model:
+            carry_encoders(load_towers(part.folder).fitted.features.query_encoders, target)
     if weights is not None:
         link(weights.folder / WEIGHTS, folder / "towers" / WEIGHTS)
     for path in tables.folder.iterdir():

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from data import extracted_log
 from data.extra_columns import read_columns as read_named_columns
-from ebr_core.arrays import Float32, Int32
+from ebr_core.arrays import Int32
 from ebr_core.errors import InputError
 from ebr_core.scratch import IN_RAM, Scratch
 from ebr_core.text.ngram_bags import Bags, take, with_queries
@@ -21,7 +21,7 @@ from ebr_core.text.ngram_hashing import hash_texts
 from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.column_config import SIDES, Side
 from ebr_core.towers.column_values import ColumnData
-from ebr_core.towers.feature_config import Features, Graph, Location, Numbers, Values
+from ebr_core.towers.feature_config import Features, Location, Numbers, Values
 from ebr_core.towers.fitted_features import (
     FittedFeatures,
     FittedValues,
@@ -35,13 +35,16 @@ from ebr_core.towers.graph_vectors import check_graph
 from ebr_core.towers.group_places import describe_unknown
 from ebr_core.towers.history_config import History
 from ebr_core.towers.tower_config import TowerConfig
-from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, bag_group, with_views
-from tasks.artifacts import Artifact, stage
-from tasks.graph_stage import read_graph
+from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, bag_group, vector_group, with_views
+from ebr_core.towers.vector_config import Encoder, GivenVectors, Graph
+from tasks.artifacts import stage
+from tasks.encode_stages import read_texts
+from tasks.graph_stage import read_graph, read_graphs
 from tasks.histories import clean_lists, fit_histories, keep_counts, save_histories
-from tasks.kinds import ExtraColumns, FeatureSet, GraphVectors, Log, TrainedTowers
+from tasks.kinds import ExtraColumns, FeatureSet, GraphVectors, Log, TextVectors, TrainedTowers
 from tasks.log_stages import ReadLogs, refuse_changes
 from tasks.progress import show_progress
+from tasks.text_vectors_of_log import name_vectors, origins_of, read_text_vectors, refuse_other_origins
 
 EXTRACTED_COLUMNS = {
     "searches": ("city", "region", "country", "language"),
@@ -56,23 +59,35 @@ def featurise(
     features: Features,
     graphs: dict[str, GraphVectors] | None = None,
     columns: ExtraColumns | None = None,
+    vectors: dict[str, TextVectors] | None = None,
 ) -> None:
     """Write the bags of every query, search and document, and what was fitted on the training window.
 
-    graphs: the node vectors of each group of kind graph; columns: those that extraction does not keep.
+    graphs: the node vectors of each group of kind graph; columns: those that extraction does not keep; vectors: those
+    of each group of kind vectors or encoder.
     """
     data = {side: read_columns(log, features, side, columns) for side in SIDES}
     texts = texts_of(log, features)
-    _write(folder, log, _fit(log, features, texts, data), texts, data, graphs or {})
+    fitted = _fit(log, features, texts, data)
+    fitted.group_values.update(origins_of(vectors or {}))
+    _write(folder, log, fitted, texts, data, graphs or {})
+    name_vectors(folder, vectors or {})
     keep_counts(folder, columns)
 
 
 @stage(FeatureSet)
 def featurise_as(
-    folder: Path, log: Log, towers: TrainedTowers, graphs: dict[str, GraphVectors], columns: ExtraColumns | None = None
+    folder: Path,
+    log: Log,
+    towers: TrainedTowers,
+    graphs: dict[str, GraphVectors],
+    columns: ExtraColumns | None = None,
+    vectors: dict[str, TextVectors] | None = None,
 ) -> None:
     """Write the inputs that trained towers read from a newer log: as featurise, but fitted as the towers were."""
     fitted = load_towers(towers.folder).fitted
+    refuse_other_origins(fitted.group_values, vectors or {})
+    name_vectors(folder, vectors or {})
     data = {side: read_columns(log, fitted.features, side, columns) for side in SIDES}
     _write(folder, log, fitted, texts_of(log, fitted.features), data, graphs)
     keep_counts(folder, columns)
@@ -113,13 +128,11 @@ def _write(
 
 
 def texts_of(log: Log, features: Features) -> tuple[pa.Array, pa.Array]:
-    """(queries, documents) as texts."""
-    documents = pq.read_table(log.folder / "documents.parquet", columns=["title", "body"])
-    titles = documents["title"]
-    if features.text.body:
-        titles = pc.binary_join_element_wise(titles, pc.fill_null(documents["body"], ""), " ")
-    queries = pq.read_table(log.folder / "queries.parquet")["query"]
-    return queries.combine_chunks(), titles.combine_chunks()
+    """(queries, documents) as texts, blank on a side whose texts do not become n-grams."""
+    texts = read_texts(log, features.text.body)
+    sides = (features.text.reads("searches"), texts["query"]), (features.text.reads("documents"), texts["document"])
+    queries, documents = (side if is_read else pa.repeat("", len(side)) for is_read, side in sides)
+    return queries, documents
 
 
 def _fit(
@@ -237,20 +250,6 @@ def read_fitted(features: FeatureSet) -> FittedFeatures:
     )
 
 
-def read_graph_artifacts(features: FeatureSet) -> dict[str, GraphVectors]:
-    """The node vectors of each group of kind graph."""
-    graphs = json.loads((features.folder / "graphs.json").read_text())
-    return {name: GraphVectors(Artifact.model_validate(graph)) for name, graph in graphs.items()}
-
-
-def read_graphs(features: FeatureSet, side: str) -> dict[str, Float32]:
-    """The vectors of all "searchers" or "documents" in each group of kind graph."""
-    return {
-        name: np.load(graph.folder / f"{side}.npy", mmap_mode="r")
-        for name, graph in read_graph_artifacts(features).items()
-    }
-
-
 def read_inputs(
     features: FeatureSet, towers: TowerConfig, scratch: Scratch = IN_RAM, histories: str = "searches"
 ) -> Inputs:
@@ -269,27 +268,22 @@ def read_inputs(
     for name, group in fitted.features.groups.items():
         match group:
             case Graph():
-                groups[name] = _dense(searcher_vectors[name], document_vectors[name], searcher_of)
+                groups[name] = vector_group(searcher_vectors[name], document_vectors[name], searcher_of)
             case History():
                 searches = read_bags(features, name, "searches" if group.column is not None else histories)
                 sides = searches, read_bags(features, name, "documents")
                 groups[name] = bag_group(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
+            case GivenVectors() | Encoder():
+                groups[name] = read_text_vectors(features, name, query_of, group.adapt)
             case Values() | Numbers() | Location():
                 sides = _sides(features, name)
                 groups[name] = bag_group(*sides, fitted.group_rows(name), group.shared, scratch=scratch)
             case _:
                 assert_never(group)
-    inputs = Inputs(groups, len(query_of), len(groups["text"].at) - len(query_of))
+    sums = any(len(fitted.features.parts_of(side)) > 1 for side in SIDES)
+    inputs = Inputs(groups, len(query_of), len(groups["text"].at) - len(query_of), sums=sums)
     return with_views(inputs, towers.query_vectors) if towers.query_vectors > 1 else inputs
 
 
 def _sides(features: FeatureSet, name: str) -> tuple[Bags, Bags]:
     return read_bags(features, name, "searches"), read_bags(features, name, "documents")
-
-
-def _dense(searchers: Float32, documents: Float32, searcher_of: Int32) -> VectorGroup:
-    """The group of a graph. A row of zeros is a node that the graph does not know; its rows lack the group."""
-    vectors = np.concatenate([searchers, documents])
-    at = np.concatenate([searcher_of, len(searchers) + np.arange(len(documents))]).astype(np.int32)
-    is_known = np.asarray(vectors.any(axis=1))
-    return VectorGroup(vectors, np.where((at >= 0) & is_known[at], at, -1).astype(np.int32))

@@ -12,15 +12,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data import extracted_log
-from ebr_core.arrays import Int32
+from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.parallel import use_threads
-from ebr_core.towers.feature_config import Features, Graph
+from ebr_core.towers.feature_config import Features
 from ebr_core.towers.graph_vectors import adjacency, neighbour_sums
 from ebr_core.towers.graph_vectors import embed_graph as embed
+from ebr_core.towers.vector_config import Graph
 from ebr_core.training.own_pairs import OwnEdges
-from tasks.artifacts import stage
-from tasks.kinds import GraphVectors, Log
+from tasks.artifacts import Artifact, stage
+from tasks.kinds import FeatureSet, GraphVectors, Log
 from tasks.progress import show_progress
 
 FEWEST_PAIRS = 20  # pairs below which a share is not trusted
@@ -146,3 +147,17 @@ def _clicks(log: Log, names: list[str]) -> pa.Table:
 def _nodes(edges: pa.Table, side: str, searchers: int) -> Int32:
     offsets = pc.equal(edges[f"{side}_type"], "document").to_numpy() * searchers
     return np.asarray(edges[f"{side}_row"].to_numpy() + offsets, np.int32)
+
+
+def read_graph_artifacts(features: FeatureSet) -> dict[str, GraphVectors]:
+    """The node vectors of each group of kind graph."""
+    graphs = json.loads((features.folder / "graphs.json").read_text())
+    return {name: GraphVectors(Artifact.model_validate(graph)) for name, graph in graphs.items()}
+
+
+def read_graphs(features: FeatureSet, side: str) -> dict[str, Float32]:
+    """The vectors of all "searchers" or "documents" in each group of kind graph."""
+    return {
+        name: np.load(graph.folder / f"{side}.npy", mmap_mode="r")
+        for name, graph in read_graph_artifacts(features).items()
+    }

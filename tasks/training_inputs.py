@@ -23,8 +23,8 @@ from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs, selec
 from ebr_core.training.rated_results import shuffle_ratings
 from ebr_core.training.title_pairs import TitlePairs
 from ebr_core.training.training_corpus import Corpus, MisspeltCopies
-from tasks.feature_stages import read_fitted, read_graph_artifacts, read_inputs
-from tasks.graph_stage import read_own_edges
+from tasks.feature_stages import read_fitted, read_inputs
+from tasks.graph_stage import read_graph_artifacts, read_own_edges
 from tasks.kinds import FeatureSet, Log, RatedResults
 
 

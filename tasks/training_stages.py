@@ -20,7 +20,7 @@ from ebr_core.parallel import use_threads
 from ebr_core.scratch import Scratch
 from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.nearest import search_exact
-from ebr_core.towers.checkpoint import Checkpoint, load_towers, save_towers
+from ebr_core.towers.checkpoint import load_towers, save_towers
 from ebr_core.towers.tower import Tower, copied_state, query_vectors
 from ebr_core.towers.tower_kinds import restore_tower
 from ebr_core.training.arm_config import Arm, TrainingEnd, training_end
@@ -32,10 +32,9 @@ from ebr_core.training.train_loop import Start, mine_pairs, train
 from ebr_core.training.training_corpus import Corpus
 from tasks.artifacts import stage
 from tasks.eval_sets import read_sample
-from tasks.feature_stages import read_bags, read_fitted, read_graphs
-from tasks.histories import SEARCHERS
 from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
 from tasks.progress import show_progress
+from tasks.trained_towers import checkpoint_of, epoch_weights, group_weights
 from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt, with_own_pairs, with_titles
 
 
@@ -122,8 +121,8 @@ def train_arm(
         trials[number] = _run(corpus, pairs, known_positives, trial, seed, recall, start_state, label, last_epoch)
     chosen = first.trial if first else max(trials, key=lambda number: trials[number].recall)
     best = trials[chosen]
-    save_towers(_checkpoint(best.best, log, features, arm), folder)
-    (folder / "weights.json").write_text(json.dumps(best.best.weights(), indent=1))
+    save_towers(checkpoint_of(best.best, log, features, arm), folder)
+    (folder / "weights.json").write_text(json.dumps(group_weights(best.best, arm), indent=1))
     (folder / "epochs.json").write_text(json.dumps(best.epochs, indent=1))
     (folder / "costs.json").write_text(json.dumps(best.costs | best.best.counts(), indent=1))
     recalls = {str(number): first.validation_recall if first else trial.recall for number, trial in trials.items()}
@@ -193,7 +192,7 @@ def _run(
                 first, started = progress.pairs, time.perf_counter()  # compiling and reading are not measured
             show(progress.pairs, _note(epochs))
             if progress.epoch:
-                epochs.append(progress.epoch._asdict() | _weights(tower))
+                epochs.append(progress.epoch._asdict() | epoch_weights(tower, arm))
             if progress.best:
                 best = restore_tower(arm.towers, copied_state(tower), arm.features.group_names)
             if progress.epoch and progress.epoch.epoch == last_epoch:
@@ -209,24 +208,6 @@ def _note(epochs: list[dict[str, Any]]) -> str:
         return ""
     recall = epochs[-1]["validation_recall"]
     return f"epoch {epochs[-1]['epoch']}" + ("" if recall is None else f": validation recall {recall:.4f}")
-
-
-def _weights(tower: Tower) -> dict[str, float]:
-    """The weight of each group on each side; empty with one group, which has all the weight."""
-    weights = {f"weight.{name}": weight for name, weight in tower.weights().items()}
-    return {} if set(weights.values()) == {1.0} else weights
-
-
-def _checkpoint(tower: Tower, log: Log, features: FeatureSet, arm: Arm) -> Checkpoint:
-    """The towers, with all that embeds a search without the log."""
-    graphs = {name: np.asarray(vectors) for name, vectors in read_graphs(features, "searchers").items()}
-    ids: list[str] = []
-    clicks = [name for name, history in arm.features.histories.items() if history.column is None]
-    histories = {name: read_bags(features, name, SEARCHERS) for name in clicks}
-    if graphs or histories:
-        ids = pq.read_table(log.folder / "searchers.parquet")["searcher_id"].to_pylist()
-    encoded = np.array([searcher_id.encode() for searcher_id in ids], np.bytes_)
-    return Checkpoint(tower, read_fitted(features), arm.towers, graphs, encoded, histories)
 
 
 def _validation_recall(corpus: Corpus, validation: EvalSet, k: int) -> Callable[[Tower], float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from data.column_names import with_standard_names
+from data.experiment.encoder_arms import ENCODER, encoder_arm, with_full_paths
 from data.experiment.experiment_problems import name_problems, settings_problems
 from data.experiment.experiment_spec import BM25, AnyLogs, Comparison, Experiment
 from data.experiment.file_errors import explain_errors
@@ -73,13 +75,14 @@ def load_experiment(path: Path) -> Experiment:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
         problems = [*explain_errors(error, content, Experiment.model_json_schema()), *problems]
+    start = path.parent.resolve()
     if experiment:
-        problems += settings_problems(experiment)
+        experiment, model_problems = _with_encoders(experiment, start)
+        problems += [*model_problems, *settings_problems(experiment)]
     if problems or experiment is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
     imported = experiment.feedback.imported or path.stem
-    start = path.parent.resolve()
     resolved: dict[str, Any] = {
         "logs": _with_blank_queries(_resolve(experiment.logs, start), experiment),
         "lists": {name: full_path(file, start) for name, file in experiment.lists.items()},
@@ -89,6 +92,20 @@ def load_experiment(path: Path) -> Experiment:
     if asks_bm25:
         resolved["questions"] = experiment.questions | against_bm25(experiment)
     return experiment.model_copy(update=resolved)
+
+
+def _with_encoders(experiment: Experiment, start: Path) -> tuple[Experiment, list[str]]:
+    """(the experiment with the paths of its models and vectors made absolute, and with the arm of evaluation.encoder;
+    the problems of that encoder)."""
+    resolve = partial(full_path, start=start)
+    arms = {name: with_full_paths(arm, resolve) for name, arm in experiment.arms.items()}
+    problems: list[str] = []
+    if experiment.evaluation.encoder is not None:
+        try:
+            arms.setdefault(ENCODER, encoder_arm(experiment.evaluation.encoder, resolve))
+        except InputError as error:
+            problems.append(str(error))
+    return experiment.model_copy(update={"arms": arms}), problems
 
 
 def against_bm25(experiment: Experiment) -> dict[str, Comparison]:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data.experiment.encoder_arms import ENCODER
 from data.experiment.experiment_spec import BASELINES, LISTS, ORACLES, Evaluation, Experiment, metric_of, trained_arm
 from data.experiment.log_config import Simulated, weights_of
 from data.renamed_columns import column_problems
@@ -150,9 +151,11 @@ def _source_problems(arms: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _taken_names(sections: dict[str, list[Any]]) -> list[str]:
-    """Names that a baseline has already, or that two sections share."""
+def _taken_names(sections: dict[str, list[Any]], is_encoded: bool) -> list[str]:
+    """Names that a baseline has already, or that two sections share. is_encoded: evaluation.encoder gives an arm."""
     problems, owners = [], dict.fromkeys((*BASELINES, *ORACLES), "a baseline")
+    if is_encoded:
+        owners[ENCODER] = "evaluation.encoder"
     for section, names in sections.items():
         problems += [
             f"{section}.{name}: this name is taken by {owners[name]}; choose another"
@@ -175,13 +178,14 @@ def name_problems(content: dict[str, Any]) -> list[str]:
     arms_section, questions, evaluation = (_section(content, key) for key in ("arms", "questions", "evaluation"))
     arms = [str(name) for name in arms_section if name != "base"]
     combined = {key: list(_section(content, key)) for key in ("ensembles", *LISTS, "lists")}
-    fused = [*arms, *combined["ensembles"]]
-    labels = [*arms, *(name for names in combined.values() for name in names), *BASELINES]
+    is_encoded = evaluation.get("encoder") is not None
+    fused = [*arms, *combined["ensembles"], *([ENCODER] if is_encoded else [])]
+    labels = [*fused, *(name for key, names in combined.items() if key != "ensembles" for name in names), *BASELINES]
     main_k = evaluation.get("main_k", Evaluation().main_k)
     given = evaluation.get("ks", Evaluation().ks)
     ks = sorted({k for k in (*(given if isinstance(given, list | tuple) else ()), main_k) if isinstance(k, int)})
     indexes = [EXACT, *_section(content, "indexes")]
-    problems = _taken_names({"arms": arms} | combined)
+    problems = _taken_names({"arms": arms} | combined, is_encoded)
     problems += _source_problems(arms_section)
     audited = _section(content, "audit").get("arms")
     problems += [

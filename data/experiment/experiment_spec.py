@@ -13,8 +13,9 @@ from data.experiment.audit_config import Audit
 from data.experiment.log_config import AnyFiles, Logs, Simulated, Split
 from data.experiment.night_config import Nightly
 from data.experiment.runner_config import Dask
-from data.experiment.serving_config import ColumnNames, Serving
+from data.experiment.serving_config import BundleContents, ColumnNames, Serving
 from data.experiment.source_config import refuse_secret
+from ebr_core.encoders.encoder_config import EncoderConfig
 from ebr_core.frozen import Frozen
 from ebr_core.measure.verdicts import Claim
 from ebr_core.rerank.cascade import Cascade
@@ -71,6 +72,11 @@ class Evaluation(Frozen):
         "the wanted documents, such as category; distance for that between both",
     )
     bm25: Bm25 = Field(Bm25(), description="the words and the parameters of BM25, wherever it is used")
+    encoder: Annotated[str, Field(min_length=1)] | EncoderConfig | None = Field(
+        None,
+        description="a pretrained encoder, its folder or its settings, that every run compares as it comes: an arm "
+        "`encoder` without training, and its hybrids with BM25",
+    )
 
     @field_validator("ks")
     @classmethod
@@ -189,6 +195,7 @@ class Experiment(Frozen):
     )
     audit: Audit | None = Field(None, description="the arms that `ebr audit` trains again")
     serving: Serving = Field(Serving(), description="what models know and results show of documents")
+    bundle: BundleContents = Field(BundleContents(), description="what models hold besides that")
     nightly: Nightly = Field(Nightly(), description="how `ebr nightly` keeps a model fresh")
     runner: Literal["threads"] | Dask = Field(
         "threads",

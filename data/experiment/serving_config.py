@@ -1,4 +1,4 @@
-"""The `serving` section of an experiment file: what models know of documents besides the columns of the layout."""
+"""The `serving` and `bundle` sections of an experiment file: what models hold besides the columns of the layout."""
 
 from __future__ import annotations
 
@@ -21,4 +21,14 @@ class Serving(Frozen):
     )
     show: ColumnNames = Field(
         (), description="columns of the documents that results show, unless a request names others with show"
+    )
+
+
+class BundleContents(Frozen):
+    """What a model holds besides its towers, index and documents."""
+
+    include_model: bool = Field(
+        False,
+        description="true: the pretrained encoder that queries need travels with the model; false: the model opens "
+        "where the encoder is",
     )

@@ -16,17 +16,20 @@ from safetensors.numpy import load_file, save_file
 from ebr_core.arrays import Float32, Int32
 from ebr_core.text.ngram_bags import Bags, concatenate, take
 from ebr_core.towers.column_values import ColumnData, find_listed
-from ebr_core.towers.feature_config import Features, Graph, Location, Numbers, Values
+from ebr_core.towers.feature_config import Features, Location, Numbers, Values
 from ebr_core.towers.fitted_features import FittedFeatures, group_bags, table_bags, text_bags
 from ebr_core.towers.history_bags import list_bags, newest_of
 from ebr_core.towers.history_config import CLICKED, History
+from ebr_core.towers.query_encoders import encode_queries
+from ebr_core.towers.query_vectors import KnownVectors, vectors_of_queries
 from ebr_core.towers.tower import Tower, query_vectors
 from ebr_core.towers.tower_config import TowerConfig, read_tower_config
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, with_views
 from ebr_core.towers.tower_kinds import restore_tower
+from ebr_core.towers.vector_config import Encoder, GivenVectors, Graph
 
 # Prefixes of a group's name for its searchers' vectors or bags; group names hold no slash.
-_GRAPH, _HISTORY = "searchers/", "histories/"
+_GRAPH, _HISTORY, _QUERIES = "searchers/", "histories/", "queries/"
 
 
 class Checkpoint(NamedTuple):
@@ -38,6 +41,8 @@ class Checkpoint(NamedTuple):
     graphs: dict[str, Float32]  # for each graph group (searchers, D′)
     searcher_ids: npt.NDArray[np.bytes_]  # (searchers,) in order; empty without a graph and without clicks
     histories: Mapping[str, Bags] = MappingProxyType({})  # for each group of clicks (searchers,) at the window's end
+    folder: Path | None = None  # from which they were read
+    known_queries: Mapping[str, KnownVectors] = MappingProxyType({})  # for each group of vectors that searches have
 
 
 def save_towers(checkpoint: Checkpoint, folder: Path) -> None:
@@ -51,6 +56,11 @@ def save_towers(checkpoint: Checkpoint, folder: Path) -> None:
         f"{_HISTORY}{name}/{part}": array
         for name, bags in checkpoint.histories.items()
         for part, array in bags._asdict().items()
+    }
+    tensors |= {
+        f"{_QUERIES}{name}/{part}": array
+        for name, known in checkpoint.known_queries.items()
+        for part, array in known._asdict().items()
     }
     ids = checkpoint.searcher_ids.view(np.uint8).reshape(len(checkpoint.searcher_ids), checkpoint.searcher_ids.itemsize)
     save_file(
@@ -84,10 +94,22 @@ def load_towers(folder: Path) -> Checkpoint:
         for name in clicks
         if f"{_HISTORY}{name}/offsets" in tensors
     }
+    known_queries = {
+        name: KnownVectors(*(tensors.pop(f"{_QUERIES}{name}/{part}") for part in KnownVectors._fields))
+        for name in fitted.features.text_vectors
+        if f"{_QUERIES}{name}/vectors" in tensors
+    }
     searcher_ids = ids.view(f"S{ids.shape[1]}").ravel() if ids.size else np.empty(0, "S1")
     config = read_tower_config(manifest["towers"])
     return Checkpoint(
-        restore_tower(config, tensors, manifest["groups"]), fitted, config, graphs, searcher_ids, histories
+        restore_tower(config, tensors, manifest["groups"]),
+        fitted,
+        config,
+        graphs,
+        searcher_ids,
+        histories,
+        folder,
+        known_queries,
     )
 
 
@@ -110,7 +132,9 @@ def query_inputs(checkpoint: Checkpoint, queries: pa.Array, searchers: Int32, co
     A column that is missing counts as empty.
     """
     n, rows = len(queries), np.arange(len(queries), dtype=np.int32)
-    text = table_bags(text_bags(queries, checkpoint.fitted), checkpoint.fitted)
+    reads_text = checkpoint.fitted.features.text.reads("searches")
+    texts = queries if reads_text else pa.repeat("", n)
+    text = table_bags(text_bags(texts, checkpoint.fitted), checkpoint.fitted)
     views = checkpoint.config.query_vectors
     text_rows = (
         checkpoint.fitted.text_rows() if views > 1 else 0
@@ -126,6 +150,19 @@ def query_inputs(checkpoint: Checkpoint, queries: pa.Array, searchers: Int32, co
             case History():
                 bags = _history_bags(checkpoint, name, group, searchers, query_data)
                 groups[name] = BagGroup(bags, rows, 0)
+            case Encoder() if group.reads("searches"):
+                weights = checkpoint.fitted.weights_of(name)
+                vectors = encode_queries(name, group, weights, checkpoint.folder, queries)
+                at = np.where(vectors.any(axis=1), rows, -1).astype(np.int32)
+                groups[name] = VectorGroup(vectors, at, group.adapt)
+            case GivenVectors() if name in checkpoint.known_queries:
+                [column] = group.request_columns
+                known = checkpoint.known_queries[name]
+                vectors, at = vectors_of_queries(known, column, queries, columns.get(column))
+                groups[name] = VectorGroup(vectors, at, group.adapt)
+            case Encoder() | GivenVectors():
+                width = checkpoint.tower.dimensions
+                groups[name] = VectorGroup(np.zeros((1, width), np.float32), np.full(n, -1, np.int32), group.adapt)
             case Values() | Numbers() | Location():
                 groups[name] = BagGroup(group_bags(name, "searches", query_data, n, checkpoint.fitted), rows, 0)
             case _:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ebr_core.frozen import Frozen
 from ebr_core.towers.column_config import SIDES, Column, ColumnName, Columns, Side, with_meanings
 from ebr_core.towers.history_config import CLICKED, History
+from ebr_core.towers.vector_config import Encoder, GivenVectors, Graph
 
 
 class TextFeatures(Frozen):
@@ -19,6 +20,9 @@ class TextFeatures(Frozen):
     )
     word_ngrams: tuple[Annotated[int, Field(ge=1, le=3)], ...] = Field(
         (1,), description="lengths of the word n-grams; [] for none"
+    )
+    read: Literal["both", "searches", "documents", "none"] = Field(
+        "both", description="whose texts become n-grams; the other side needs a group of vectors or columns"
     )
     body: bool = Field(False, description="read a document's body as well as its title")
     clicked_queries: bool = Field(
@@ -39,6 +43,10 @@ class TextFeatures(Frozen):
         description="with a number R, an n-gram is the sum of a row of a table of R rows (bucket modulo R) and a row "
         "of a table of buckets / R rows (the quotient), in place of a row of its own",
     )
+
+    def reads(self, side: Side) -> bool:
+        """True if the texts of a side become n-grams."""
+        return self.read in ("both", side)
 
     @model_validator(mode="after")
     def _some_unit(self) -> TextFeatures:
@@ -71,6 +79,10 @@ class _ColumnGroup(Frozen):
                 return with_meanings(self.documents)
             case _:
                 assert_never(side)
+
+    def reads(self, side: Side) -> bool:
+        """True if the tower of a side reads the group."""
+        return bool(self.columns(side))
 
     @property
     def reads_searcher(self) -> bool:
@@ -137,6 +149,10 @@ class Location(Frozen):
             case _:
                 assert_never(side)
 
+    def reads(self, side: Side) -> bool:
+        """True if the tower of a side reads the group."""
+        return bool(self.columns(side))
+
     @property
     def shared(self) -> bool:
         """True if a cell has one vector for both sides: always."""
@@ -152,51 +168,7 @@ class Location(Frozen):
         return False
 
 
-class Graph(Frozen):
-    """An embedding of the social graph, trained by a stage of its own, which the towers project. [EBR §3.3]
-
-    Only edges dated before the cut-off count. A searcher or document without an edge has no vector: the group is
-    missing.
-    """
-
-    kind: Literal["graph"] = "graph"
-    method: Literal["neighbours", "walks", "svd"] = Field(
-        "neighbours",
-        description="source of the nodes' vectors: a random projection of their neighbourhoods, training on random "
-        "walks, or a factorisation; the first takes a second and gives the same recall (LOG.md)",
-    )
-    epochs: int = Field(10, ge=1, le=1000, description="epochs of method: walks")
-    dimensions: int = Field(128, ge=2, le=2048, description="dimensions of a node's vector")
-    edges: tuple[str, ...] = Field((), description="kinds of edges to read; [] for all")
-    clicks: bool = Field(
-        False,
-        description="count clicks of the training window as edges too, for method: neighbours alone; a pair's own "
-        "click is left out while the pair is learnt",
-    )
-    undated_edges: bool = Field(
-        False, description="read edges without a date, which may be from the test period, so that results may leak"
-    )
-
-    @model_validator(mode="after")
-    def _own_clicks_can_be_left_out(self) -> Graph:
-        if self.clicks and self.method != "neighbours":
-            raise ValueError(
-                f"clicks: true and method: {self.method} do not go together, because a pair's own click cannot be left "
-                "out of such vectors while the pair is learnt; use method: neighbours"
-            )
-        return self
-
-    def columns(self, side: Side) -> list[Column]:
-        """The columns of a side that the group reads: none."""
-        return []
-
-    @property
-    def reads_searcher(self) -> bool:
-        """True if the group depends on the searcher: a graph does."""
-        return True
-
-
-Group = Annotated[Values | Numbers | Location | Graph | History, Field(discriminator="kind")]
+Group = Annotated[Values | Numbers | Location | Graph | History | GivenVectors | Encoder, Field(discriminator="kind")]
 ColumnGroup = Values | Numbers | Location  # a group whose rows are bags of columns' values
 GroupName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
 
@@ -214,17 +186,19 @@ class Features(Frozen):
 
     @property
     def graphs(self) -> dict[str, Graph]:
-        """The groups whose vectors are made by a stage of their own."""
-        graphs = {}
-        for name, group in self.groups.items():
-            match group:
-                case Graph():
-                    graphs[name] = group
-                case Values() | Numbers() | Location() | History():
-                    pass
-                case _:
-                    assert_never(group)
-        return graphs
+        """The groups whose vectors are those of the nodes of a graph."""
+        return {name: group for name, group in self.groups.items() if isinstance(group, Graph)}
+
+    @property
+    def text_vectors(self) -> dict[str, GivenVectors | Encoder]:
+        """The groups whose vectors belong to texts and documents: read from files, or made by an encoder."""
+        return {name: group for name, group in self.groups.items() if isinstance(group, GivenVectors | Encoder)}
+
+    @property
+    def query_encoders(self) -> dict[str, Encoder]:
+        """The groups for which a query has to be encoded."""
+        encoders = {name: group for name, group in self.groups.items() if isinstance(group, Encoder)}
+        return {name: group for name, group in encoders.items() if group.reads("searches")}
 
     @property
     def histories(self) -> dict[str, History]:
@@ -234,7 +208,7 @@ class Features(Frozen):
     @property
     def column_groups(self) -> dict[str, ColumnGroup]:
         """The groups whose rows are bags of columns' values."""
-        others = {**self.graphs, **self.histories}
+        others = {*self.graphs, *self.histories, *self.text_vectors}
         return {name: self.column_group(name) for name in self.groups if name not in others}
 
     def column_group(self, name: str) -> ColumnGroup:
@@ -242,14 +216,24 @@ class Features(Frozen):
         match self.groups[name]:
             case (Values() | Numbers() | Location()) as group:
                 return group
-            case Graph() | History() as group:
+            case Graph() | History() | GivenVectors() | Encoder() as group:
                 raise TypeError(f"groups.{name}: got a group of kind {group.kind}, expected one that reads columns")
             case _:
                 assert_never(self.groups[name])
 
+    def parts_of(self, side: Side) -> list[str]:
+        """The names of all that the tower of a side reads."""
+        text = ["text"] if self.text.reads(side) else []
+        return text + [name for name, group in self.groups.items() if group.reads(side)]
+
     def columns(self, side: Side) -> list[str]:
         """The columns of a side that its groups read, in order."""
         return sorted({column.column for group in self.groups.values() for column in group.columns(side)})
+
+    def vector_columns(self, side: Side) -> list[str]:
+        """The columns of a side that hold vectors."""
+        groups = [group for group in self.text_vectors.values() if isinstance(group, GivenVectors)]
+        return sorted({source for group in groups if isinstance(source := group.source(side), str)})
 
     @property
     def query_columns(self) -> list[str]:
@@ -270,7 +254,8 @@ class Features(Frozen):
     @property
     def request_columns(self) -> list[str]:
         """The columns that a request for a search may bring: those of the searches, and the clicks before it."""
-        return sorted({*self.columns("searches"), *([CLICKED] if self.reads_clicks else [])})
+        vectors = [name for group in self.text_vectors.values() for name in group.request_columns]
+        return sorted({*self.columns("searches"), *([CLICKED] if self.reads_clicks else []), *vectors})
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())

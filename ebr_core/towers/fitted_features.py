@@ -23,7 +23,8 @@ IDENTIFIER = 0.5  # share of distinct values above which a column is taken for a
 # A column's meaning → its values, or its bucket edges; for a location, CELLS → the keys of the known cells; for a
 # history, DOCUMENTS → the identities of the known documents.
 FittedValues = dict[str, list[str]] | dict[str, list[float]]
-CELLS, DOCUMENTS = "cells", "documents"
+# For an encoder, WEIGHTS → the digest of its weights.
+CELLS, DOCUMENTS, WEIGHTS = "cells", "documents", "weights"
 
 
 class FittedFeatures(NamedTuple):
@@ -49,6 +50,10 @@ class FittedFeatures(NamedTuple):
         """The rows of one tower for a column of the group with these values."""
         history = self.features.histories.get(name)
         return len(values) if history else self.features.column_group(name).rows(len(values))
+
+    def weights_of(self, name: str) -> str:
+        """The digest of the encoder's weights with which a group of kind encoder was made."""
+        return cast("list[str]", self.group_values[name][WEIGHTS])[0]
 
     def history_documents(self, name: str) -> list[str]:
         """The identities, in order, of the documents that a group of histories knows: its rows."""

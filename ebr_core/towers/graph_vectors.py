@@ -19,7 +19,7 @@ from ebr_core.errors import InputError
 from ebr_core.parallel import parallel
 from ebr_core.text.ngram_bags import Bags
 from ebr_core.towers.bag_tables import UNWEIGHTED, adagrad_step, embed_bags, normalize_backward, normalize_rows
-from ebr_core.towers.feature_config import Graph
+from ebr_core.towers.vector_config import Graph
 from ebr_core.training.losses import softmax
 
 STEPS = np.array([0.35, 0.45, 0.2])  # shares of the walks of one, two and three steps

@@ -52,6 +52,10 @@ class History(Frozen):
             case _:
                 assert_never(side)
 
+    def reads(self, side: Side) -> bool:
+        """True if the tower of a side reads the group: both do."""
+        return True
+
     @property
     def reads_searcher(self) -> bool:
         """True if the group depends on the searcher: clicks do."""

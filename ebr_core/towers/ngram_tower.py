@@ -35,11 +35,19 @@ from ebr_core.towers.fusion import (
     restore_network,
     step_weights,
 )
-from ebr_core.towers.projection import Projection, gather_vectors, new_projection, project, step_projection
+from ebr_core.towers.projection import (
+    NO_CORRECTION,
+    Projection,
+    gather_vectors,
+    new_projection,
+    project,
+    refuse_other_length,
+    step_projection,
+)
 from ebr_core.towers.tower import encode_in_blocks
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup
-from ebr_core.towers.warm_start import copy_known
+from ebr_core.towers.warm_start import copy_known, copy_projection, keeps_axes
 
 NO_ROWS = Inputs({}, 0, 0)
 
@@ -103,7 +111,8 @@ class NgramTower(NamedTuple):
                         units[g], norms[g],
                     )  # fmt: skip
                 case Projection():
-                    project(params, gather_vectors(_dense_of(group), group_rows[g]), side, units[g], norms[g])
+                    vectors = gather_vectors(_dense_of(group), group_rows[g])
+                    project(params, _dense_of(group), vectors, side, units[g], norms[g])
                 case _:
                     assert_never(params)
         fused = fuse(self.fusion, units, norms, side)
@@ -126,14 +135,16 @@ class NgramTower(NamedTuple):
                     )  # fmt: skip
                 case Projection():
                     vectors = gather_vectors(_dense_of(group), forward.group_rows[g])
-                    step_projection(params, vectors, forward.side, by_sums, self.config.projection_rate)
+                    step_projection(
+                        params, _dense_of(group), vectors, forward.side, by_sums, self.config.projection_rate
+                    )
                 case _:
                     assert_never(params)
 
     @property
     def weighs_groups(self) -> bool:
         """True if `step_weights` learns something: several groups, summed."""
-        return isinstance(self.fusion, Additive) and len(self.groups) > 1
+        return isinstance(self.fusion, Additive) and len(self.groups) > 1 and self.inputs.sums
 
     def step_weights(self, forward: NgramForward, gradient: Float32) -> None:
         """Take one step on the groups' weights alone, in place; gradient (n, D) is overwritten."""
@@ -149,7 +160,8 @@ class NgramTower(NamedTuple):
         """All parameters and the optimiser's state, by name."""
         tensors: dict[str, Array] = {}
         for name, params in self.groups.items():
-            parts = {part: array for part, array in params._asdict().items() if part != "scratch_slots" and len(array)}
+            parts = {part: array for part, array in params._asdict().items() if part != "scratch_slots"}
+            parts = {part: array for part, array in parts.items() if len(array) or part in ("table", "squares")}
             tensors |= {f"{name}.{part}": array for part, array in parts.items()}
         match self.fusion:
             case Additive():
@@ -185,14 +197,16 @@ class NgramTower(NamedTuple):
         """This tower with the parameters that `old` learned for features of both logs, and the fusion of `old`.
 
         Parameters of features that only the later log has are unchanged. So are projections of a graph, whose vectors
-        have other axes each time the graph is embedded.
+        have other axes each time the graph is embedded, and of an encoder with other weights.
         """
         for name, params in self.groups.items():
             match params:
                 case Table():
                     copy_known(name, _table_of(old.groups[name]), params, before, after)
                 case Projection():
-                    pass
+                    earlier = old.groups[name]
+                    if keeps_axes(name, before, after) and isinstance(earlier, Projection):
+                        copy_projection(earlier, params)
                 case _:
                     assert_never(params)
         return self._replace(fusion=old.fusion)
@@ -240,7 +254,8 @@ def new_ngram_tower(
     for name, group in inputs.groups.items():
         match group:
             case VectorGroup():
-                groups[name] = new_projection(group.vectors.shape[1], config.dimensions, rng)
+                refuse_other_length(name, group, config.dimensions)
+                groups[name] = new_projection(group, inputs.document_rows, config.dimensions, rng)
             case BagGroup():
                 groups[name] = new_table(group.table_rows, config.dimensions, name == "text" and learn_weights, rng)
             case _:
@@ -257,7 +272,8 @@ def restore_ngram_tower(config: NgramTowerConfig, state: dict[str, Array], names
     groups: dict[str, Table | Projection] = {}
     for name in names:
         if f"{name}.maps" in state:
-            groups[name] = Projection(state[f"{name}.maps"], state[f"{name}.squares"])
+            correction = (state.get(f"{name}.{part}", NO_CORRECTION) for part in ("up", "down"))
+            groups[name] = Projection(state[f"{name}.maps"], state[f"{name}.squares"], *correction)
             continue
         scales, scale_squares = (state.get(f"{name}.{part}", UNWEIGHTED) for part in ("scales", "scale_squares"))
         groups[name] = make_table(state[f"{name}.table"], scales, state[f"{name}.squares"], scale_squares)

@@ -14,6 +14,7 @@ import numpy as np
 from ebr_core.arrays import Float32, Int32
 from ebr_core.scratch import IN_RAM, Array, Scratch, pieces
 from ebr_core.text.ngram_bags import Bags
+from ebr_core.towers.vector_config import Adapt, LowRank
 
 
 class BagGroup(NamedTuple):
@@ -30,6 +31,19 @@ class VectorGroup(NamedTuple):
 
     vectors: Float32  # (V, D′)
     at: Int32  # (rows,) the vector of each row; −1 if the group is missing
+    adapt: Adapt | None = None  # the maps that are learned; None: of a graph, whose axes mean nothing: both, from noise
+
+    def learns(self, side: int) -> bool:
+        """True if the map of a side, 0 for searches and 1 for documents, is learned."""
+        match self.adapt:
+            case None | "both" | LowRank(sides="both"):
+                return True
+            case "queries" | LowRank():
+                return side == 0
+            case "none":
+                return False
+            case _:
+                assert_never(self.adapt)
 
 
 _NO_BAG = Bags(np.zeros(2, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))  # a single empty bag
@@ -42,6 +56,7 @@ class Inputs(NamedTuple):
     searches: int  # S
     documents: int  # N
     views: tuple[int, ...] = (0,)  # the first row of the searches of each query vector
+    sums: bool = True  # False: each side reads a single group, whose weight means nothing
 
     def queries_of(self, searches: Int32) -> Int32:
         """(h·n,) the rows of the searches (n,), one query vector after the other."""
@@ -56,6 +71,11 @@ class Inputs(NamedTuple):
     def side_of(self, rows: Int32) -> Int32:
         """(n,) 1 for rows of documents, 0 for rows of searches."""
         return ((rows >= self.searches) & (rows < self.searches + self.documents)).astype(np.int32)
+
+    @property
+    def document_rows(self) -> slice:
+        """The rows of all documents."""
+        return slice(self.searches, self.searches + self.documents)
 
     @property
     def rows(self) -> int:
@@ -80,7 +100,7 @@ class Inputs(NamedTuple):
                 case BagGroup():
                     yield from (*group.bags, group.at)
                 case VectorGroup():
-                    yield from group
+                    yield from (group.vectors, group.at)
                 case _:
                     assert_never(group)
 
@@ -126,6 +146,17 @@ def bag_group(
     document_bags = np.arange(len(searches), len(bags), dtype=np.int32)
     at = scratch.column(chain(pieces(search_bags), pieces(document_bags)), np.int32)
     return BagGroup(bags, at, table_rows if shared else 2 * table_rows, table_rows)
+
+
+def vector_group(searches: Float32, documents: Float32, search_at: Int32, adapt: Adapt | None = None) -> VectorGroup:
+    """A group of the vectors that searches have, at search_at (S,) or −1, and of a vector for each document (N, D′).
+
+    A row of zeros means that there is none: rows with it lack the group.
+    """
+    vectors = np.concatenate([searches, documents])
+    at = np.concatenate([search_at, len(searches) + np.arange(len(documents))]).astype(np.int32)
+    is_known = np.asarray(vectors.any(axis=1))
+    return VectorGroup(vectors, np.where((at >= 0) & is_known[at], at, -1).astype(np.int32), adapt)
 
 
 def text_inputs(queries: Bags, documents: Bags, table_rows: int, shared: bool, query_of: Int32) -> Inputs:

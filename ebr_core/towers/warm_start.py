@@ -9,9 +9,11 @@ import numpy as np
 
 from ebr_core.arrays import Int32
 from ebr_core.towers.bag_tables import Table
-from ebr_core.towers.feature_config import Graph, Group, Location, Numbers, Values
+from ebr_core.towers.feature_config import Group, Location, Numbers, Values
 from ebr_core.towers.fitted_features import FittedFeatures
 from ebr_core.towers.history_config import History
+from ebr_core.towers.projection import Projection
+from ebr_core.towers.vector_config import Encoder, GivenVectors, Graph
 
 
 def copy_known(name: str, old: Table, fresh: Table, before: FittedFeatures, after: FittedFeatures) -> None:
@@ -64,10 +66,29 @@ def _same_rows(group: Group, old: Sequence[str | float], new: Sequence[str | flo
         case Numbers():
             buckets = np.arange(len(new) + 1 if len(old) == len(new) else 0, dtype=np.int32)
             return np.stack([buckets, buckets])
-        case Graph():
-            raise TypeError("a graph has no table whose rows could be copied")
+        case Graph() | GivenVectors() | Encoder():
+            raise TypeError(f"a group of kind {group.kind} has no table whose rows could be copied")
         case _:
             assert_never(group)
+
+
+def keeps_axes(name: str, before: FittedFeatures, after: FittedFeatures) -> bool:
+    """True if the vectors of a group have the same axes in both logs: not those of a graph, nor of other weights."""
+    group = after.features.groups[name]
+    match group:
+        case GivenVectors() | Encoder():
+            return before.group_values.get(name) == after.group_values.get(name)
+        case Graph() | Values() | Numbers() | Location() | History():
+            return False
+        case _:
+            assert_never(group)
+
+
+def copy_projection(old: Projection, new: Projection) -> None:
+    """Copy the maps of `old` to `new`, if both have the same shape."""
+    if [part.shape for part in old] == [part.shape for part in new]:
+        for source, target in zip(old, new, strict=True):
+            target[:] = source
 
 
 def _copy(old: Table, new: Table, before: Int32, after: Int32, size_before: int, size_after: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ebr_core.frozen import Frozen
+from ebr_core.towers.column_config import SIDES
 from ebr_core.towers.feature_config import Features, Group, GroupName, TextFeatures, drop_nulls, refuse_reserved_names
 from ebr_core.towers.tower_config import NgramTowerConfig, TowerConfig, with_kind
 from ebr_core.training.loss_config import Loss, Triplet
@@ -149,6 +150,20 @@ class Arm(Frozen):
         """The arm of each trial, or the arm itself if it has no trials."""
         trial_arms = [Arm.model_validate(overlay(self._explicit_settings(), trial)) for trial in self.trials]
         return trial_arms or [self.model_copy(update={"trials": ()})]
+
+    @model_validator(mode="after")
+    def _each_side_reads_something(self) -> Arm:
+        for side in SIDES:
+            if not self.features.parts_of(side):
+                raise ValueError(
+                    f"the tower of the {side} reads nothing, because text.read is {self.text.read} and no group reads "
+                    f"the {side}; add a group, or set text.read: both"
+                )
+        if not self.text.reads("searches") and (self.positives.titles or self.typos.share):
+            raise ValueError(
+                f"positives.titles and typos need n-grams of queries, and text.read is {self.text.read}; set both to 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _mines_from_something(self) -> Arm:

@@ -45,13 +45,13 @@ def batch_inputs(inputs: Inputs, batch: BatchRows, own: OwnPairs | None, titles:
                     bags = _with_titles(bags, titles, missing)
                 groups[name] = group._replace(bags=bags, at=np.arange(len(rows), dtype=np.int32))
             case VectorGroup():
-                given = VectorGroup(group.vectors, at)
+                given = group._replace(at=at)
                 groups[name] = (
                     _without_own_edges(given, name, batch, own) if own is not None and name in own.edges else given
                 )
             case _:
                 assert_never(group)
-    return Inputs(groups, len(batch.queries), len(batch.documents))
+    return Inputs(groups, len(batch.queries), len(batch.documents), sums=inputs.sums)
 
 
 def forward_batch(
@@ -110,4 +110,4 @@ def _without_own_edges(group: VectorGroup, name: str, batch: BatchRows, own: Own
     for view in range(len(batch.queries) // b):
         vectors[view * b + pair] = searcher_vectors
     vectors[len(batch.queries) + pair] = document_vectors
-    return VectorGroup(vectors, np.where(vectors.any(1), np.arange(len(vectors)), -1).astype(np.int32))
+    return group._replace(vectors=vectors, at=np.where(vectors.any(1), np.arange(len(vectors)), -1).astype(np.int32))

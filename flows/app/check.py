@@ -18,6 +18,7 @@ from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_differe
 from ebr_core.own_names import own_name
 from ebr_core.towers.column_config import SIDES as FEATURE_SIDES
 from ebr_core.towers.column_config import Side
+from flows.group_vectors import check_vectors
 from flows.sources import world_log
 from flows.submit import submit
 from flows.used_columns import LogColumns, named_columns, read_used_columns, unmatched_values
@@ -86,6 +87,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
     used, place_lines, used_refusals = _used_columns(spec, log, logs, report)
+    lines += [f"  {sentence}." for sentence in _group_vectors(spec, [*spec.arms.keys() - reasons], log, logs)]
     lines += [f"  {sentence}." for sentence in _unknown_places(spec, [*spec.arms.keys() - reasons], log, logs)]
     lines += place_lines
     lines += [f"  {sentence}." for sentence in ambiguous_names(spec.logs)]
@@ -136,7 +138,9 @@ def _unused_columns(spec: Experiment, report: dict[str, Any], used: dict[Side, s
         table = SIDES[report["layout"]][side][0]
         known = [name for name in PLACES if report["columns"][side].get(name)]
         names = own_names(spec.logs, side)
-        read = {column.lower() for arm in spec.arms.values() for column in arm.features.columns(side)} | used[side]
+        features = [arm.features for arm in spec.arms.values()]
+        read = {column.lower() for reads in features for column in (*reads.columns(side), *reads.vector_columns(side))}
+        read |= used[side]
         given = [*known, *report["unread_columns"].get(table, ())]
         unread = [column for column in given if column.lower() not in {*read, str(spec.split.by).lower()}]
         if columns := [own_name(column, names) for column in unread]:
@@ -212,6 +216,7 @@ def _missing_features(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> 
     try:
         columns = submit(extract_columns, (), logs, log, contents_of(logs), reads) if needs_columns(reads) else None
         check_features(log, reads, columns)
+        check_vectors(log, logs, reads)
     except InputError as error:
         return str(error).rstrip(".")
     return None
@@ -224,6 +229,12 @@ def _unknown_places(spec: Experiment, arms: list[str], log: Log, logs: ReadLogs)
         columns = submit(extract_columns, (), logs, log, contents_of(logs), reads) if needs_columns(reads) else None
         sentences += describe_group_places(log, reads, columns)
     return list(dict.fromkeys(sentences))
+
+
+def _group_vectors(spec: Experiment, arms: list[str], log: Log, logs: ReadLogs) -> list[str]:
+    """How many queries and documents have a vector in each group of kind vectors, and what each encoder is."""
+    feature_sets = dict.fromkeys(spec.arms[name].features for name in sorted(arms))
+    return list(dict.fromkeys(line for reads in feature_sets for line in check_vectors(log, logs, reads)))
 
 
 def _missing_ratings(spec: Experiment, name: str) -> str | None:

@@ -15,10 +15,10 @@ from rich.table import Table
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment
 from ebr_core.errors import InputError
-from ebr_core.towers.checkpoint import Checkpoint, load_towers
+from ebr_core.towers.checkpoint import Checkpoint, load_towers, query_inputs
 from ebr_core.towers.cosine_shares import Explanation, explain
 from ebr_core.towers.fitted_features import table_bags, text_bags
-from ebr_core.towers.tower_inputs import Inputs, with_search
+from ebr_core.towers.tower_inputs import Inputs, VectorGroup, with_search
 from flows.arms import prepare_arm, train_run
 from flows.sources import EvalSets
 from tasks.eval_sets import read_sample
@@ -83,7 +83,16 @@ def _add_search(inputs: Inputs, model: Checkpoint, log: Log, query: str, searche
         searches = np.flatnonzero(pc.fill_null(pc.equal(searcher_rows, row), False).to_numpy())
         last_search = int(searches[-1]) if len(searches) else None
         places = {name: row if vectors[row].any() else -1 for name, vectors in model.graphs.items()}
-    text = table_bags(text_bags(pa.array([query]), model.fitted), model.fitted)
+    texts = pa.array([query if model.fitted.features.text.reads("searches") else ""])
+    text = table_bags(text_bags(texts, model.fitted), model.fitted)
+    own = query_inputs(model, pa.array([query]), np.full(1, -1, np.int32), {})  # the vectors of the query itself
+    for name in model.fitted.features.text_vectors:
+        given, vectors = own.groups[name], inputs.groups[name]
+        assert isinstance(given, VectorGroup)
+        assert isinstance(vectors, VectorGroup)
+        places[name] = len(vectors.vectors) if given.at[0] >= 0 else -1
+        added = np.concatenate([vectors.vectors, given.vectors[given.at[:1]]]) if given.at[0] >= 0 else vectors.vectors
+        inputs.groups[name] = vectors._replace(vectors=added)
     return with_search(inputs, text, last_search, places), inputs.rows
 
 

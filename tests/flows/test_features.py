@@ -25,7 +25,7 @@ from ebr_core.serving.query_towers import embed_query_table
 from ebr_core.serving.search_query import SearchQuery, queries_as_table
 from ebr_core.text.bm25_config import Bm25
 from ebr_core.towers.checkpoint import embed_queries, load_towers, query_columns, searcher_rows
-from ebr_core.towers.feature_config import Graph
+from ebr_core.towers.vector_config import Graph
 from ebr_core.training.arm_config import Arm
 from flows.app.batch_file import AnsweredFile, answer_file
 from flows.app.check import describe_experiment

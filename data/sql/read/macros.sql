@@ -104,6 +104,9 @@ CREATE MACRO values_from_any(x) AS CASE
 END;
 CREATE MACRO values_from_nested(x) AS list_transform(x, lambda one: CAST(one AS VARCHAR));
 
+CREATE MACRO vector_from_text(x) AS TRY_CAST(x AS FLOAT[]);
+CREATE MACRO vector_from_nested(x) AS TRY_CAST(x AS FLOAT[]);
+
 CREATE MACRO type_from_text(x) AS CASE WHEN x IN ('searcher', 'document') THEN x WHEN lower(trim(x)) IN ('searcher', 'document') THEN lower(trim(x)) END;
 
 -- Up to three values that cannot be read; texts that mean null are no such values. Cases within cases, because a FILTER or an AND would

@@ -80,7 +80,7 @@ colour: red
         "questions.P02.metric: got 'recall@11'",
         "questions.P26.baseline: no index 'pq'; allowed: exact",
         "questions.P26: metric one_recall@10 measures an index, and soft@exact names none; write arm@index",
-        "colour: unknown key; allowed here: arms, audit, cascades, ensembles, evaluation",
+        "colour: unknown key; allowed here: arms, audit, bundle, cascades, ensembles, evaluation",
     ):
         assert sum(expected in line for line in lines) == 1, (expected, lines)
 

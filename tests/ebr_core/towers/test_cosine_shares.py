@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from ebr_core.text.ngram_hashing import hash_texts, written_ngrams
 from ebr_core.towers.checkpoint import Checkpoint, embed_queries, load_towers, query_columns, save_towers, searcher_rows
 from ebr_core.towers.cosine_shares import explain
-from ebr_core.towers.feature_config import Features, Graph, TextFeatures, Values
+from ebr_core.towers.feature_config import Features, TextFeatures, Values
 from ebr_core.towers.fitted_features import FittedFeatures, fit_group, fit_text, group_bags, table_bags, text_bags
 from ebr_core.towers.fusion import Additive
 from ebr_core.towers.ngram_tower import new_ngram_tower
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.tower_inputs import Inputs, VectorGroup, bag_group, with_search
+from ebr_core.towers.vector_config import Graph
 
 QUERIES = ["maria silva", "chess club", "ana", "zzz"]
 TITLES = ["Maria Silva", "Chess Club Porto", "Ana Maria", "João"]

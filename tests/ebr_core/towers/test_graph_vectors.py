@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ebr_core.arrays import Float32
 from ebr_core.errors import InputError
-from ebr_core.towers.feature_config import Graph
 from ebr_core.towers.graph_vectors import _walk, adjacency, embed_graph
+from ebr_core.towers.vector_config import Graph
 
 SEARCHERS, DOCUMENTS, CIRCLES = 60, 40, 4
 

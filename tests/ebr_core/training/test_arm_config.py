@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from ebr_core.frozen import Frozen
-from ebr_core.towers.feature_config import Graph
 from ebr_core.towers.tower_config import NgramTowerConfig, read_tower_config, with_kind
+from ebr_core.towers.vector_config import Graph
 from ebr_core.training.arm_config import Arm, TextFeatures, Training
 from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix, Positives, Ratings, TypoCopies

@@ -1,0 +1,1 @@
+SELECT query FROM read_parquet($log)

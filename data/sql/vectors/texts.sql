@@ -1,0 +1,1 @@
+SELECT DISTINCT query FROM "read_$table" WHERE query IS NOT NULL
