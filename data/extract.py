@@ -252,7 +252,7 @@ def _write(con: duckdb.DuckDBPyConnection, query: str, schema: pa.Schema, path: 
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same rows in tables of ROWS_PER_GROUP, the last one shorter. With several threads DuckDB cuts batches short."""
+    """The same rows in tables of ROWS_PER_GROUP, the last shorter; with several threads DuckDB cuts batches short."""
     waiting: list[pa.Table] = []
     for batch in batches:
         rows = pa.concat_tables([*waiting, pa.Table.from_batches([batch])])
