@@ -74,11 +74,9 @@ def main(rounds: int, searches: int, documents: int) -> None:
         for number in range(rounds + 1):
             copied_s = processor_seconds(lambda: copy(logs, folder / "copied"))
             extracted_s = processor_seconds(lambda: extract(logs, Split(), folder / "extracted"))
-            note = "" if number else "  (not counted)"
-            print(
-                f"copy {copied_s:.2f} s, extraction {extracted_s:.2f} s: {extracted_s / copied_s:.2f}{note}", flush=True
-            )
-            ratios += [extracted_s / copied_s] if number else []
+            ratio, note = extracted_s / copied_s, "" if number else "  (not counted)"
+            print(f"copy {copied_s:.2f} s, extraction {extracted_s:.2f} s: {ratio:.2f}{note}", flush=True)
+            ratios += [ratio] if number else []
         print(f"extraction in copies: median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
 
 

@@ -7,7 +7,7 @@ and `write`. DuckDB spills to disk, so the logs may be larger than memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -247,6 +247,17 @@ def _write(con: duckdb.DuckDBPyConnection, query: str, schema: pa.Schema, path: 
     # Not DuckDB's COPY, which declares every column nullable and chooses the row groups itself.
     batches = con.sql(statement(query)).to_arrow_reader(ROWS_PER_GROUP)
     with pq.ParquetWriter(path, schema) as writer:
-        for batch in batches:
-            table = pa.Table.from_batches([batch]).cast(schema)
-            writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+        for table in _row_groups(batches):
+            writer.write_table(table.cast(schema), row_group_size=ROWS_PER_GROUP)
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The same rows in tables of ROWS_PER_GROUP, the last shorter; with several threads DuckDB cuts batches short."""
+    waiting: list[pa.Table] = []
+    for batch in batches:
+        rows = pa.concat_tables([*waiting, pa.Table.from_batches([batch])])
+        while len(rows) >= ROWS_PER_GROUP:
+            yield rows.slice(0, ROWS_PER_GROUP).combine_chunks()
+            rows = rows.slice(ROWS_PER_GROUP)
+        waiting = [rows] if len(rows) else []
+    yield from (rows.combine_chunks() for rows in waiting)

@@ -65,17 +65,18 @@ def metadata_files(folder: str | Path) -> list[Path]:
 def refuse_loose(table: str, files: Iterable[str]) -> None:
     """Raises InputError if a local file, or what a link leads to, belongs to a table of a lake: read by themselves, its
     files have rows that were deleted or replaced."""
-    kinds: dict[Path, str | None] = {}
+    seen: set[Path] = set()
     for file in files:
         path = Path(file)
-        for folder in (*path.absolute().parents, *path.resolve().parents) if "://" not in file else ():
-            if folder not in kinds:
-                kinds[folder] = lake_kind(folder)
-            if kinds[folder]:
-                raise InputError(
-                    f"{table}: {file} is a file of the {str(kinds[folder]).capitalize()} table {folder}. By itself it "
-                    f"may hold rows that were deleted. Name the table: {folder}"
-                )
+        for parent in (path.absolute().parent, path.resolve().parent) if "://" not in file else ():
+            holders = () if parent in seen else (parent, *parent.parents)
+            seen.add(parent)
+            for folder in holders:
+                if kind := lake_kind(folder):
+                    raise InputError(
+                        f"{table}: {file} is a file of the {kind.capitalize()} table {folder}. By itself it may hold "
+                        f"rows that were deleted. Name the table: {folder}"
+                    )
 
 
 def refuse_remote(con: duckdb.DuckDBPyConnection, table: str, address: str) -> None:

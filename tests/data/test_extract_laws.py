@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import random
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,33 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
         extract(logs, Split(), tmp_path / f"out{run}")
         outputs.append(digests_of(tmp_path / f"out{run}"))
     assert outputs[1:] == outputs[:1] * 3
+
+
+def test_a_long_table_has_the_same_bytes_for_any_number_of_threads(tmp_path: Path) -> None:
+    """DuckDB cuts its tables after 122,880 rows, and with several threads what it returns, too."""
+    searches, shown = 13_000, 10
+    start = datetime(2020, 1, 1)
+    tables = {
+        "searches": {
+            "search_id": range(searches),
+            "searched_at": [start + timedelta(minutes=i) for i in range(searches)],
+            "query": [f"q{i % 99}" for i in range(searches)],
+        },
+        "results": {
+            "search_id": [i // shown for i in range(searches * shown)],
+            "document_id": [f"d{(i // shown + i % shown) % 50}" for i in range(searches * shown)],
+            "clicked": [i % shown == 0 for i in range(searches * shown)],
+        },
+        "documents": {"document_id": [f"d{i}" for i in range(50)], "title": ["t"] * 50},
+    }
+    for name, columns in tables.items():
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    paths = {name: str(tmp_path / f"{name}.parquet") for name in tables}
+    for threads in (1, 2, 4):
+        extract(Tables(layout="tables", **paths, threads=threads), Split(), tmp_path / f"out{threads}")
+    assert digests_of(tmp_path / "out1") == digests_of(tmp_path / "out2") == digests_of(tmp_path / "out4")
+    groups = pq.read_metadata(tmp_path / "out2" / "results.parquet")
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [32_768] * 3 + [31_696]
 
 
 ids = st.sampled_from(["", "1", "2", "3", "4", "5", "6", "99"])

@@ -1,12 +1,16 @@
 -- Whoever or whatever has more than a share (?) of the searches or clicks of a log of at least 100: (what, name, rows, total, unit).
 WITH limits AS (SELECT CAST(? AS DOUBLE) AS share),
+large_sessions AS (
+    SELECT session_row FROM sessions GROUP BY session_row
+    HAVING count(*) > (SELECT count(*) FROM numbered_searches) * (SELECT share FROM limits)
+),
 largest AS (
     SELECT 'searcher' AS what, shortened(searcher_id) AS name, count(*) AS rows, (SELECT count(*) FROM numbered_searches) AS total,
         'searches' AS unit
     FROM numbered_searches WHERE searcher_id IS NOT NULL GROUP BY searcher_id
     UNION ALL
     SELECT 'session', 'from ' || shortened(min(search_id)), count(*), (SELECT count(*) FROM numbered_searches), 'searches'
-    FROM sessions JOIN numbered_searches USING (search_row) GROUP BY session_row
+    FROM sessions SEMI JOIN large_sessions USING (session_row) JOIN numbered_searches USING (search_row) GROUP BY session_row
     UNION ALL
     SELECT 'query', shortened(query), count(*), (SELECT count(*) FROM numbered_searches), 'searches'
     FROM numbered_searches WHERE NOT is_blank_query(query) GROUP BY query
