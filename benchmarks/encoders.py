@@ -3,7 +3,7 @@
 python -m benchmarks.encoders FOLDER [TEXTS]
 
 FOLDER: of a sentence-transformers model. TEXTS: a file with a text a line; default: titles of the simulated world
-and the same joined by four. Rounds alternate; times are of the processor, so that other work on the machine counts less.
+and the same joined by four. Rounds alternate; times are of the processor, so that other work counts less.
 """
 
 from __future__ import annotations
