@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.trainer import case_of
 from ebr_core.parallel import use_threads
-from ebr_core.towers import bag_tables, ngram_tower
+from ebr_core.towers import bag_tables, group_parameters, ngram_tower
 from ebr_core.training import similarity
 from ebr_core.training import train_loop as training
 from ebr_core.training.arm_config import Arm
@@ -34,10 +34,11 @@ ARMS = {
     "triplet, 100 random": Arm(),
 }
 PARTS = (
-    (ngram_tower.NgramTower, "forward"), (ngram_tower, "embed_bags"), (ngram_tower, "fuse"), (training, "nested_step"),
+    (ngram_tower.NgramTower, "forward"), (group_parameters, "embed_bags"), (ngram_tower, "fuse"),
+    (training, "nested_step"),
     (similarity, "_negative_mask"), (similarity, "softmax_in_place"), (similarity, "triplet_in_place"),
     (ngram_tower.NgramTower, "step"), (ngram_tower, "fusion_backward"), (ngram_tower, "normalize_backward"),
-    (ngram_tower, "adagrad_step"),
+    (group_parameters, "adagrad_step"),
     (bag_tables, "_occurrences"), (bag_tables, "_update"),
 )  # fmt: skip
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from data.experiment.experiment_spec import Experiment, trained_arm
+from ebr_core.encoders.static_config import StaticStart
 from ebr_core.errors import InputError
+from ebr_core.towers.tower_config import NgramTowerConfig, TransformerTowerConfig
 from flows.sources import EvalSets, FeatureSets, Source, extract_log, featurize, sample_searches
 from flows.submit import settle, submit
 from tasks.feedback_stages import list_unrated, rate, take_imported
 from tasks.imported_ratings import imported_files
-from tasks.kinds import EvalSet, MinedNegatives, RatedResults, TrainedTowers, UnratedResults
+from tasks.kinds import EvalSet, MinedNegatives, RatedResults, StartTable, TrainedTowers, UnratedResults
+from tasks.static_stage import start_table
 from tasks.training_stages import best_recall, mine_negatives, train_arm
 
 ArmRun = tuple[str, int]  # an arm and a seed
@@ -186,8 +189,22 @@ def _train(plan: TrainingPlan, run: ArmRun) -> TrainedTowers:
             ratings,
             refit_of,
             plan.spec.evaluation.main_k,
+            _start_table(plan, run) if start is None else None,
         )
     return plan.arms.towers[run]
+
+
+def _start_table(plan: TrainingPlan, run: ArmRun) -> StartTable | None:
+    """The vectors at which the n-grams of an arm and seed start; None for random ones."""
+    (name, seed), arm = run, plan.spec.arms[run[0]]
+    match arm.towers:
+        case NgramTowerConfig(static=StaticStart() as static):
+            inputs = static, arm.towers.dimensions, seed, arm.training.threads
+            return submit(start_table, (name,), plan.source.log, plan.features[arm.features], *inputs)
+        case NgramTowerConfig() | TransformerTowerConfig():
+            return None
+        case _:
+            assert_never(arm.towers)
 
 
 def _mine(plan: TrainingPlan, run: ArmRun, ratings: list[RatedResults] | None) -> MinedNegatives:

@@ -117,6 +117,15 @@ def _write(artifact: Artifact, produce: Callable[[Path], None]) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def kept_folder(folder: Path) -> Path:
+    """A folder beside the artifact of the stage that writes to `folder`, which a kill leaves as it is.
+
+    The stage that runs next for the same artifact finds it; whoever writes into it removes it at the end.
+    """
+    name, _, _ = folder.name.removeprefix(UNFINISHED).rpartition(f".{socket.gethostname()}.")
+    return folder.parent / f".kept-{name or folder.name}"
+
+
 def link(source: Path, target: Path) -> None:
     """Link a file of an artifact to another name, or copy it where the file system has no links; artifacts do not
     change."""

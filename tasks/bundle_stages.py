@@ -25,9 +25,10 @@ from ebr_core.serving.query_towers import (
     load_query_towers,
     query_schema,
 )
-from ebr_core.towers.checkpoint import load_towers
+from ebr_core.towers.checkpoint import ENCODER, load_towers
 from ebr_core.towers.column_config import Side
 from ebr_core.towers.query_encoders import carry_encoders
+from ebr_core.towers.tower_kinds import save_encoder
 from tasks.artifacts import link, stage
 from tasks.bm25_stages import index_documents, read_bm25, read_documents
 from tasks.eval_sets import read_sample
@@ -124,8 +125,11 @@ def bundle(
         for path in part.folder.iterdir():
             if path.suffix in (".safetensors", ".json", ".npy"):
                 link(path, target / path.name)
+        _link_folder(part.folder / ENCODER, target / ENCODER)
         if contents.include_model:
-            carry_encoders(load_towers(part.folder).fitted.features.query_encoders, target)
+            model = load_towers(part.folder)
+            carry_encoders(model.fitted.features.query_encoders, target)
+            save_encoder(model.tower, target / ENCODER, weights=True)
     if weights is not None:
         link(weights.folder / WEIGHTS, folder / "towers" / WEIGHTS)
     for path in tables.folder.iterdir():
@@ -152,6 +156,14 @@ def bundle(
     seal(folder, facts | {"mode": read_mode(served)[0], "k": max(ks), "depth": fusion_depth(ks)})
     with show_progress(f"bundle {arm}", 1):
         open_bundle(folder)
+
+
+def _link_folder(source: Path, target: Path) -> None:
+    """Link all files of a folder into another; nothing if there is no such folder."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+            link(path, target / path.relative_to(source))
 
 
 def _with_fields(canaries: pa.Table, columns: list[ExtraColumns], fields: Collection[str]) -> pa.Table:

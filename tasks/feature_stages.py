@@ -107,7 +107,11 @@ def _write(
     (folder / "known.json").write_text(json.dumps(fitted.group_values, ensure_ascii=False))
     (folder / "features.json").write_text(features.model_dump_json())
     (folder / "graphs.json").write_text(json.dumps({name: graph.model_dump() for name, graph in graphs.items()}))
-    queries, documents = (text_bags(side, fitted) for side in texts)
+    if features.tokens is not None:  # an encoder's time counts: equal texts of documents are one
+        distinct = pc.fill_null(texts[1], "").dictionary_encode()
+        np.save(folder / "document_texts.npy", distinct.indices.to_numpy().astype(np.int32))
+        texts = texts[0], distinct.dictionary
+    queries, documents = text_bags(texts[0], fitted, "query"), text_bags(texts[1], fitted, "document")
     if features.text.clicked_queries:
         clicked = extracted_log.read(log.folder, "clicked_queries")
         documents = with_queries(
@@ -139,6 +143,9 @@ def _fit(
     log: Log, features: Features, texts: tuple[pa.Array, pa.Array], data: dict[Side, ColumnData]
 ) -> FittedFeatures:
     """The vocabulary and the groups, fitted on queries and documents of the training window alone."""
+    if features.tokens is not None:
+        nothing = np.empty(0, np.int32), np.empty(0, np.float32)
+        return FittedFeatures(features, *nothing, _fit_groups(log, features, data))
     queries, documents = (hash_texts(side, features.text) for side in texts)
     query_rows = extracted_log.row_numbers(extracted_log.read(log.folder, "training_queries"), "query_row")
     document_rows = extracted_log.row_numbers(extracted_log.read(log.folder, "trainable"), "document_row")
@@ -261,9 +268,10 @@ def read_inputs(
     query_of, searcher_of = (
         np.load(features.folder / f"{name}.npy", mmap_mode="r") for name in ("query_of", "searcher_of")
     )
-    groups: dict[str, BagGroup | VectorGroup] = {
-        "text": bag_group(*_sides(features, "text"), fitted.text_rows(), towers.shared, query_of, scratch)
-    }
+    reads_tokens = fitted.features.tokens is not None  # their ids are the model's, on both sides
+    text_of = np.load(features.folder / "document_texts.npy", mmap_mode="r") if reads_tokens else None
+    text = *_sides(features, "text"), fitted.text_rows(), towers.shared or reads_tokens, query_of, scratch, text_of
+    groups: dict[str, BagGroup | VectorGroup] = {"text": bag_group(*text)}
     searcher_vectors, document_vectors = read_graphs(features, "searchers"), read_graphs(features, "documents")
     for name, group in fitted.features.groups.items():
         match group:

@@ -18,6 +18,7 @@ OwnColumns = NewType("OwnColumns", Artifact)  # such columns of one side, typed,
 Places = NewType("Places", Artifact)  # where searches and documents are
 OwnSlices = NewType("OwnSlices", Artifact)  # the slices of an EvalSet by the user's own columns
 FeatureSet = NewType("FeatureSet", Artifact)  # the inputs of towers
+StartTable = NewType("StartTable", Artifact)  # the vectors at which an n-gram table starts to learn
 TrainedTowers = NewType("TrainedTowers", Artifact)
 MinedNegatives = NewType("MinedNegatives", Artifact)
 UnratedResults = NewType("UnratedResults", Artifact)  # retrieved results that nobody has judged

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,44 +21,23 @@ from ebr_core.scratch import Scratch
 from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.nearest import search_exact
 from ebr_core.towers.checkpoint import load_towers, save_towers
-from ebr_core.towers.tower import Tower, copied_state, query_vectors
+from ebr_core.towers.tower import Tower, query_vectors
 from ebr_core.towers.tower_kinds import restore_tower
-from ebr_core.training.arm_config import Arm, TrainingEnd, training_end
+from ebr_core.training.arm_config import Arm, TrainingEnd
 from ebr_core.training.hard_negatives import MinedBlock
 from ebr_core.training.pair_config import Mining, Positives, Ratings
-from ebr_core.training.positives import KnownPositives, Pairs
+from ebr_core.training.positives import Pairs
 from ebr_core.training.rated_results import documents_rated_bad, pack_left
-from ebr_core.training.train_loop import Start, mine_pairs, train
+from ebr_core.training.train_loop import Start, mine_pairs
 from ebr_core.training.training_corpus import Corpus
-from tasks.artifacts import stage
+from tasks.artifacts import kept_folder, stage
 from tasks.eval_sets import read_sample
-from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, TrainedTowers
+from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, StartTable, TrainedTowers
 from tasks.progress import show_progress
-from tasks.trained_towers import checkpoint_of, epoch_weights, group_weights
+from tasks.static_stage import read_start_table
+from tasks.trained_towers import checkpoint_of, group_weights
 from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt, with_own_pairs, with_titles
-
-
-class Trial(NamedTuple):
-    """The result of one training."""
-
-    arm: Arm
-    best: Tower  # a copy of the tower after the best epoch; of a refit, after the last
-    epochs: list[dict[str, Any]]
-    costs: dict[str, Any]
-
-    @property
-    def recall(self) -> float:
-        """The best validation recall of an epoch."""
-        return max(self._recalls)
-
-    @property
-    def end(self) -> TrainingEnd:
-        """The reason why it ended."""
-        return training_end(self._recalls, self.arm.training)
-
-    @property
-    def _recalls(self) -> list[float]:
-        return [float(epoch["validation_recall"]) for epoch in self.epochs]
+from tasks.trials import Trial, run_trial
 
 
 class FirstTraining(NamedTuple):
@@ -84,6 +63,7 @@ def train_arm(
     rated: list[RatedResults] | None = None,
     refit_of: TrainedTowers | None = None,
     k: int = 10,
+    table: StartTable | None = None,
 ) -> None:
     """Write the towers of the epoch with the best validation recall, figures of all epochs, and costs.
 
@@ -91,6 +71,7 @@ def train_arm(
     same arm with the first seed, whose best trial is used; without them, every trial of the arm is run. rated: ratings
     of retrieved results by people, or by the truth with noise, round by round. refit_of: towers of the same arm and
     seed, whose trial and number of epochs are used; then there is no validation. k: of the validation recall.
+    table: the vectors at which the n-grams start.
     """
     use_threads(arm.training.threads)
     scratch = Scratch(folder)
@@ -113,12 +94,16 @@ def train_arm(
         candidates = [candidates[_first_training(earlier).trial]]
     trials: dict[int, Trial] = {}
     for number, trial in candidates:
-        start_state = Start(None if start is None else _start_tower(start, trial), offline)
+        start_tower = None if start is None else _start_tower(start, trial)
+        start_state = Start(start_tower, offline, text_table=read_start_table(table))
         label = f"train, seed {seed}" + (
             f", trial {number + 1} of {len(arm.trial_arms)}" if len(candidates) > 1 else ""
         )
         last_epoch = first.epochs if first else None
-        trials[number] = _run(corpus, pairs, known_positives, trial, seed, recall, start_state, label, last_epoch)
+        kept = kept_folder(folder) / str(number)
+        trials[number] = run_trial(
+            corpus, pairs, known_positives, trial, seed, recall, start_state, label, kept, last_epoch
+        )
     chosen = first.trial if first else max(trials, key=lambda number: trials[number].recall)
     best = trials[chosen]
     save_towers(checkpoint_of(best.best, log, features, arm), folder)
@@ -129,6 +114,7 @@ def train_arm(
     ended = first.ended if first else best.end
     summary = {"chosen": chosen, "tried": len(arm.trial_arms), "validation_recall": recalls, "ended": ended}
     (folder / "trials.json").write_text(json.dumps(summary, indent=1))
+    shutil.rmtree(kept_folder(folder), ignore_errors=True)
 
 
 def _start_tower(start: TrainedTowers, arm: Arm) -> Tower:
@@ -167,47 +153,6 @@ def training_remark(towers: TrainedTowers) -> str | None:
     if ended != "cap":
         return None
     return f"training ended at the cap of {epochs} epochs, before validation recall had stopped rising"
-
-
-def _run(
-    corpus: Corpus,
-    pairs: Pairs,
-    known_positives: KnownPositives,
-    arm: Arm,
-    seed: int,
-    recall: Callable[[Tower], float] | None,
-    start: Start,
-    label: str,
-    last_epoch: int | None = None,
-) -> Trial:
-    """Run one training from start to end. last_epoch: the epoch that ends it; all that depends on the number of epochs
-    that the arm allows, as the mix of negatives may, is as in a training that could go on."""
-    epochs: list[dict[str, Any]] = []
-    best: Tower | None = None
-    first, started = 0, time.perf_counter()
-    most_epochs = arm.training.epochs if last_epoch is None else last_epoch
-    with show_progress(label, most_epochs * pairs.pairs_per_epoch) as show:
-        for progress, tower in train(corpus, pairs, known_positives, arm, seed, recall, start):
-            if not first:
-                first, started = progress.pairs, time.perf_counter()  # compiling and reading are not measured
-            show(progress.pairs, _note(epochs))
-            if progress.epoch:
-                epochs.append(progress.epoch._asdict() | epoch_weights(tower, arm))
-            if progress.best:
-                best = restore_tower(arm.towers, copied_state(tower), arm.features.group_names)
-            if progress.epoch and progress.epoch.epoch == last_epoch:
-                break
-    assert best is not None, "the first epoch is always the best so far"
-    seconds = time.perf_counter() - started
-    costs = {"train_s": seconds, "pairs": progress.pairs, "pairs_per_s": (progress.pairs - first) / seconds}
-    return Trial(arm, best, epochs, costs)
-
-
-def _note(epochs: list[dict[str, Any]]) -> str:
-    if not epochs:
-        return ""
-    recall = epochs[-1]["validation_recall"]
-    return f"epoch {epochs[-1]['epoch']}" + ("" if recall is None else f": validation recall {recall:.4f}")
 
 
 def _validation_recall(corpus: Corpus, validation: EvalSet, k: int) -> Callable[[Tower], float]:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from data.column_names import with_standard_names
 from data.experiment.encoder_arms import ENCODER, encoder_arm, with_full_paths
+from data.experiment.encoder_models import with_models
 from data.experiment.experiment_problems import name_problems, settings_problems
 from data.experiment.experiment_spec import BM25, AnyLogs, Comparison, Experiment
 from data.experiment.file_errors import explain_errors
@@ -78,7 +79,7 @@ def load_experiment(path: Path) -> Experiment:
     start = path.parent.resolve()
     if experiment:
         experiment, model_problems = _with_encoders(experiment, start)
-        problems += [*model_problems, *settings_problems(experiment)]
+        problems += model_problems or settings_problems(experiment)
     if problems or experiment is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{path}: {count}\n" + "\n".join(f"  {line}" for line in problems))
@@ -99,7 +100,7 @@ def _with_encoders(experiment: Experiment, start: Path) -> tuple[Experiment, lis
     the problems of that encoder)."""
     resolve = partial(full_path, start=start)
     arms = {name: with_full_paths(arm, resolve) for name, arm in experiment.arms.items()}
-    problems: list[str] = []
+    arms, problems = with_models(arms, resolve)
     if experiment.evaluation.encoder is not None:
         try:
             arms.setdefault(ENCODER, encoder_arm(experiment.evaluation.encoder, resolve))

@@ -13,7 +13,7 @@ from data.renamed_columns import column_problems
 from ebr_core.search.ensemble_vectors import Ensemble
 from ebr_core.search.index_specs import EXACT, AnyIndex, Exact, Ivf, Scan, problem
 from ebr_core.search.modes import LATEST, arm_of_row, is_hybrid
-from ebr_core.training.arm_config import Arm, overlay
+from ebr_core.training.arm_config import Arm, arm_settings
 from ebr_core.training.rated_results import Filter
 
 MANY_DOCUMENTS = 2**31  # documents: more than any index needs
@@ -127,7 +127,7 @@ def _source_problems(arms: dict[str, Any]) -> list[str]:
     sources: dict[str, list[str]] = {}
     base = _section(arms, "base")
     for name in (name for name in arms if name != "base"):
-        settings = overlay(base, _section(arms, name))
+        settings = arm_settings(base, _section(arms, name))
         rated = _section(settings, "ratings").get("of")
         references = [(key, settings.get(key)) for key in ("mine_from", "start_from")]
         references += [(f"ratings.of.{i}", arm) for i, arm in enumerate(rated if isinstance(rated, list) else [])]

@@ -25,7 +25,8 @@ from ebr_core.search.hybrid_search import Retrieval
 from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES, AnyIndex, Exact, Index
 from ebr_core.search.modes import arm_of_row
 from ebr_core.text.bm25_config import Bm25
-from ebr_core.training.arm_config import Arm, overlay
+from ebr_core.towers.tower_config import dimensions_of
+from ebr_core.training.arm_config import Arm, arm_settings
 from ebr_core.training.rated_results import Feedback, Filter
 
 AnyLogs = AnyFiles | Simulated
@@ -209,7 +210,7 @@ class Experiment(Frozen):
         if not isinstance(arms, dict) or not isinstance(arms.get("base") or {}, dict):
             return arms  # validation reports the problem
         base = arms.get("base") or {}
-        return {name: overlay(base, arm or {}) for name, arm in arms.items() if name != "base"}
+        return {name: arm_settings(base, arm or {}) for name, arm in arms.items() if name != "base"}
 
     @field_validator("questions", mode="before")
     @classmethod
@@ -296,6 +297,6 @@ class Experiment(Frozen):
     @property
     def dimensions(self) -> list[int]:
         """The distinct dimensions of arms and ensembles, in ascending order."""
-        by_arm = {name: arm.towers.dimensions for name, arm in self.arms.items()}
+        by_arm = {name: dimensions_of(arm.towers) for name, arm in self.arms.items()}
         concatenated = {sum(by_arm[part] for part in ensemble.parts) for ensemble in self.ensembles.values()}
         return sorted({*by_arm.values(), *concatenated})

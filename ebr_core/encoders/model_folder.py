@@ -49,7 +49,7 @@ class ModelFolder(NamedTuple):
     lower_case: bool
 
 
-def open_folder(config: EncoderConfig) -> ModelFolder:
+def open_folder(config: EncoderConfig, needs_weights: bool = True) -> ModelFolder:
     """The folder of an encoder, without its weights.
 
     Raises InputError if it is not there, is no model, has no tokenizer, makes its vectors in a way that is not read
@@ -61,7 +61,7 @@ def open_folder(config: EncoderConfig) -> ModelFolder:
         raise InputError(
             f"{path}: no model: it has no config.json. Give the folder of a transformers or sentence-transformers model"
         )
-    if not any(list(weights.glob(pattern)) for pattern in _WEIGHTS):
+    if needs_weights and not has_weights(weights):
         raise InputError(
             f"{path}: a model without weights. Expected model.safetensors or pytorch_model.bin: get the whole folder"
         )
@@ -82,6 +82,11 @@ def open_folder(config: EncoderConfig) -> ModelFolder:
         _dimensions(config, width),
         bool(sentences.get("do_lower_case")),
     )
+
+
+def has_weights(folder: Path) -> bool:
+    """True if there are weights in the folder."""
+    return any(list(folder.glob(pattern)) for pattern in _WEIGHTS)
 
 
 def locate(model: str, download: bool = False) -> Path:
@@ -143,6 +148,11 @@ def model_files(folder: ModelFolder) -> list[Path]:
         found |= set(next((files for files in weights if files), []))
     pooling = folder.path / _module_path(folder.path, "Pooling", "1_Pooling") / "config.json"
     return sorted(found | ({pooling} if pooling.is_file() else set()))
+
+
+def settings_files(folder: ModelFolder) -> list[Path]:
+    """The files of `model_files` but the weights."""
+    return [path for path in model_files(folder) if not any(path.match(pattern) for pattern in _WEIGHTS)]
 
 
 @functools.cache

@@ -51,27 +51,33 @@ class TextEncoder(NamedTuple):
         return self.folder.dimensions
 
 
-def load_encoder(config: EncoderConfig) -> TextEncoder:
+def load_encoder(config: EncoderConfig, weights: bool = True) -> TextEncoder:
     """The encoder of those settings, in evaluation mode on its device. Weights are float32, or bfloat16 if it is set.
 
-    For int8 they are float32, too: `quantised` makes the module that computes in it. Raises InputError if the extra is
-    not installed, and for what does not fit (see `open_folder`).
+    For int8 they are float32, too: `quantised` makes the module that computes in it. weights: False for random ones, in
+    a folder that need not have any. Raises InputError if the extra is not installed, and for what does not fit (see
+    `open_folder`).
     """
     transformers = import_transformers()
-    folder, device = open_folder(config), choose_device(config.device)
+    encoder, device = load_tokenizer(config, weights), choose_device(config.device)
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    make = _module if weights else _random_module
+    with _quiet(transformers):
+        module = _load(encoder.folder, "model", lambda: make(transformers, encoder.folder, dtype))
+    return encoder._replace(digest=weights_digest(encoder.folder), module=module.eval().to(device), device=device)
+
+
+def load_tokenizer(config: EncoderConfig, weights: bool = False) -> TextEncoder:
+    """The encoder without module and digest, for `tokenize` alone; weights: True if the folder must have some."""
+    transformers = import_transformers()
+    folder = open_folder(config, weights)
     with _quiet(transformers):
         tokenizer = _load(folder, "tokenizer", lambda: _tokenizer(transformers, folder))
-        module = _load(
-            folder,
-            "model",
-            lambda: _module(transformers, folder, dtype),
-        )
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.enable_truncation(folder.max_tokens)
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    return TextEncoder(config, folder, weights_digest(folder), backend, module.eval().to(device), int(padding), device)
+    return TextEncoder(config, folder, "", backend, torch.nn.Identity(), int(padding), torch.device("cpu"))
 
 
 def import_transformers() -> Any:
@@ -112,6 +118,17 @@ def _module(transformers: Any, folder: ModelFolder, dtype: torch.dtype) -> torch
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))  # which is not used
     if missing or report["mismatched_keys"]:
         raise ValueError(f"its weights do not fit config.json: {len(missing)} are missing, such as {missing[:1]}")
+    return module
+
+
+def _random_module(transformers: Any, folder: ModelFolder, dtype: torch.dtype) -> torch.nn.Module:
+    """A model of that architecture, whose weights are to be replaced."""
+    settings = transformers.AutoConfig.from_pretrained(
+        str(folder.weights), local_files_only=True, trust_remote_code=False
+    )
+    module: torch.nn.Module
+    with torch.random.fork_rng([]):
+        module = transformers.AutoModel.from_config(settings, trust_remote_code=False, dtype=dtype)
     return module
 
 

@@ -25,11 +25,12 @@ from ebr_core.towers.query_vectors import KnownVectors, vectors_of_queries
 from ebr_core.towers.tower import Tower, query_vectors
 from ebr_core.towers.tower_config import TowerConfig, read_tower_config
 from ebr_core.towers.tower_inputs import BagGroup, Inputs, VectorGroup, with_views
-from ebr_core.towers.tower_kinds import restore_tower
+from ebr_core.towers.tower_kinds import restore_tower, save_encoder
 from ebr_core.towers.vector_config import Encoder, GivenVectors, Graph
 
 # Prefixes of a group's name for its searchers' vectors or bags; group names hold no slash.
 _GRAPH, _HISTORY, _QUERIES = "searchers/", "histories/", "queries/"
+ENCODER = "encoder"  # the folder of an encoder's settings and tokenizer, beside the towers
 
 
 class Checkpoint(NamedTuple):
@@ -67,6 +68,7 @@ def save_towers(checkpoint: Checkpoint, folder: Path) -> None:
         {name: np.ascontiguousarray(a) for name, a in tensors.items()} | {"searcher_ids": ids},
         folder / "towers.safetensors",
     )
+    save_encoder(checkpoint.tower, folder / ENCODER)
     manifest = {
         "features": checkpoint.fitted.features.model_dump(mode="json"),
         "towers": checkpoint.config.model_dump(mode="json"),
@@ -80,11 +82,13 @@ def load_towers(folder: Path) -> Checkpoint:
     """The towers that save_towers wrote into folder, over no rows yet."""
     manifest = json.loads((folder / "manifest.json").read_text())
     tensors = load_file(folder / "towers.safetensors")
+    encoder = folder / ENCODER if (folder / ENCODER).is_dir() else None
     fitted = FittedFeatures(
         Features.model_validate(manifest["features"]),
         tensors.pop("vocabulary"),
         tensors.pop("rarity"),
         manifest["known"],
+        encoder,
     )
     ids = tensors.pop("searcher_ids")
     graphs = {name.removeprefix(_GRAPH): tensors.pop(name) for name in list(tensors) if name.startswith(_GRAPH)}
@@ -102,7 +106,7 @@ def load_towers(folder: Path) -> Checkpoint:
     searcher_ids = ids.view(f"S{ids.shape[1]}").ravel() if ids.size else np.empty(0, "S1")
     config = read_tower_config(manifest["towers"])
     return Checkpoint(
-        restore_tower(config, tensors, manifest["groups"]),
+        restore_tower(config, tensors, manifest["groups"], encoder),
         fitted,
         config,
         graphs,

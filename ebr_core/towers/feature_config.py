@@ -6,6 +6,7 @@ from typing import Annotated, Literal, assert_never
 
 from pydantic import Field, model_validator
 
+from ebr_core.encoders.token_config import TokenConfig
 from ebr_core.frozen import Frozen
 from ebr_core.towers.column_config import SIDES, Column, ColumnName, Columns, Side, with_meanings
 from ebr_core.towers.history_config import CLICKED, History
@@ -178,6 +179,7 @@ class Features(Frozen):
 
     text: TextFeatures = TextFeatures()
     groups: dict[GroupName, Group] = Field(default_factory=dict)
+    tokens: TokenConfig | None = None  # of an encoder that reads the texts in place of n-grams
 
     @property
     def group_names(self) -> list[str]:

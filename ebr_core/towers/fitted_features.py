@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple, assert_never, cast
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ebr_core.arrays import Float32, Int32
+from ebr_core.encoders.pretrained import TextSide
 from ebr_core.errors import InputError
 from ebr_core.text.ngram_bags import Bags, apply_idf, fit_vocabulary, keep_known, rarity_of, split_rows
 from ebr_core.text.ngram_hashing import hash_texts
@@ -17,6 +19,7 @@ from ebr_core.towers.column_values import ColumnData, flatten, known_ids
 from ebr_core.towers.feature_config import ColumnGroup, Features, Location, Numbers, TextFeatures, Values
 from ebr_core.towers.group_places import places_of
 from ebr_core.towers.location_cells import location_cells
+from ebr_core.towers.token_bags import token_bags
 
 IDENTIFIER = 0.5  # share of distinct values above which a column is taken for an identifier
 
@@ -34,10 +37,13 @@ class FittedFeatures(NamedTuple):
     vocabulary: Int32  # (buckets,): the row of a bucket, −1 if training never saw it
     rarity: Float32  # (known n-grams,); empty unless n-grams are weighted by it
     group_values: dict[str, FittedValues]  # for each group of values or numbers
+    tokenizer: Path | None = None  # its folder; None for that of the features
 
     def text_rows(self) -> int:
         """The rows of the n-gram table for one tower."""
         text = self.features.text
+        if self.features.tokens is not None:
+            return 0
         if text.remainders is None:
             return int(self.vocabulary.max()) + 1
         return text.remainders + (text.buckets - 1) // text.remainders + 1
@@ -68,16 +74,21 @@ def fit_text(queries: Bags, documents: Bags, text: TextFeatures) -> tuple[Int32,
     return vocabulary, rarity_of(keep_known(documents, vocabulary), int(vocabulary.max()) + 1)
 
 
-def text_bags(texts: pa.Array, fitted: FittedFeatures) -> Bags:
-    """The bags of the texts over n-grams that training saw; `table_bags` turns their ids into table rows."""
+def text_bags(texts: pa.Array, fitted: FittedFeatures, side: TextSide = "query") -> Bags:
+    """The bags of the texts of a side over n-grams that training saw; `table_bags` turns their ids into table rows.
+
+    For an encoder, their tokens.
+    """
+    if fitted.features.tokens is not None:
+        return token_bags(texts, fitted.features.tokens, side, fitted.tokenizer)
     bags = keep_known(hash_texts(texts, fitted.features.text), fitted.vocabulary)
     return apply_idf(bags, fitted.rarity) if len(fitted.rarity) else bags
 
 
 def table_bags(bags: Bags, fitted: FittedFeatures) -> Bags:
-    """The bags in rows of the n-gram table: one per known n-gram, or two (remainder and quotient)."""
+    """The bags in rows of the n-gram table: one per known n-gram, or two (remainder and quotient). Tokens stay."""
     remainders = fitted.features.text.remainders
-    if remainders is None:
+    if remainders is None or fitted.features.tokens is not None:
         return bags
     return split_rows(bags, np.flatnonzero(fitted.vocabulary >= 0).astype(np.int32), remainders)
 

@@ -177,6 +177,16 @@ def step_weights(
     fusion.logs[:] -= rate * by_logs / np.sqrt(np.maximum(fusion.squares, 1e-30))
 
 
+def named_weights(fusion: Additive, groups: list[str]) -> dict[str, float]:
+    """The weight of each group on each side, such as `query.place`; a side's sum to 1."""
+    shares = fusion.weights / fusion.weights.sum(1, keepdims=True)
+    return {
+        f"{side}.{name}": float(shares[s, g])
+        for s, side in enumerate(("query", "document"))
+        for g, name in enumerate(groups)
+    }
+
+
 def _network_backward(network: Network, fused: FusionForward, groups: int, gradient: Float32) -> Float32:
     assert fused.network_io is not None
     rows, out = fused.network_io

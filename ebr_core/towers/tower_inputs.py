@@ -117,6 +117,9 @@ class Inputs(NamedTuple):
         return self._replace(groups={**self.groups, name: missing})
 
 
+NO_ROWS = Inputs({}, 0, 0)
+
+
 def stack_bags(queries: Bags, documents: Bags, document_offset: int, scratch: Scratch = IN_RAM) -> Bags:
     """One set of bags: the queries', then the documents' with document_offset added to their ids."""
     ngrams = queries.offsets[-1]
@@ -136,14 +139,17 @@ def bag_group(
     shared: bool,
     bag_of: Int32 | None = None,
     scratch: Scratch = IN_RAM,
+    document_bag_of: Int32 | None = None,
 ) -> BagGroup:
     """A group from the bags of both sides over `table_rows` rows for each tower.
 
-    bag_of (S,): the bag of each search; None if each search has a bag of its own.
+    bag_of (S,), document_bag_of (N,): the bag of each search and of each document; None if each has a bag of its own.
     """
     bags = stack_bags(searches, documents, 0 if shared else table_rows, scratch)
     search_bags = np.arange(len(searches), dtype=np.int32) if bag_of is None else bag_of
     document_bags = np.arange(len(searches), len(bags), dtype=np.int32)
+    if document_bag_of is not None:
+        document_bags = document_bags[document_bag_of]
     at = scratch.column(chain(pieces(search_bags), pieces(document_bags)), np.int32)
     return BagGroup(bags, at, table_rows if shared else 2 * table_rows, table_rows)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ebr_core.frozen import Frozen
 from ebr_core.towers.column_config import SIDES
 from ebr_core.towers.feature_config import Features, Group, GroupName, TextFeatures, drop_nulls, refuse_reserved_names
-from ebr_core.towers.tower_config import NgramTowerConfig, TowerConfig, with_kind
+from ebr_core.towers.tower_config import NgramTowerConfig, TowerConfig, TransformerTowerConfig, with_kind
 from ebr_core.training.loss_config import Loss, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix, Positives, Ratings, TypoCopies
 
@@ -117,8 +117,15 @@ class Arm(Frozen):
 
     @property
     def features(self) -> Features:
-        """All that the towers read."""
-        return Features(text=self.text, groups=self.groups)
+        """All that the towers read. The settings of n-grams are not among it if an encoder reads the texts."""
+        match self.towers:
+            case NgramTowerConfig():
+                return Features(text=self.text, groups=self.groups)
+            case TransformerTowerConfig():
+                text = TextFeatures(body=self.text.body, read=self.text.read)
+                return Features(text=text, groups=self.groups, tokens=self.towers.tokens)
+            case _:
+                assert_never(self.towers)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -200,9 +207,33 @@ class Arm(Frozen):
                 "positives.titles needs negatives that a title has, too: set negatives.random, in_batch, in_batch_hard "
                 "or memory above 0; nothing was shown or mined for a title"
             )
+        if isinstance(self.towers, NgramTowerConfig):
+            if self.towers.static is not None and self.text.remainders is not None:
+                raise ValueError("towers.static and text.remainders do not go together; use one of them")
+        elif self.text.read == "none":
+            raise ValueError("text.read: none leaves an encoder nothing to read; use towers of kind ngram")
+        elif self.text.clicked_queries:
+            raise ValueError(
+                "text.clicked_queries needs towers of kind ngram: an encoder reads a document's own text; set it to "
+                "false in this arm"
+            )
         if isinstance(mixes[0].in_batch, int) != isinstance(mixes[1].in_batch, int):
             raise ValueError("negatives_at_end: in_batch cannot move between a count and 'all'")
         return self
+
+
+def arm_settings(base: Any, override: Any) -> Any:
+    """The settings of an arm: those of the base, and over them the arm's own.
+
+    A section of the base that names no kind has the default kind: an arm with another kind takes nothing of it.
+    """
+    defaults = {"towers": "ngram", "loss": "triplet"}
+    if isinstance(base, dict):
+        kinds = {
+            name: {"kind": kind} | base[name] for name, kind in defaults.items() if isinstance(base.get(name), dict)
+        }
+        base = base | kinds
+    return overlay(base, override)
 
 
 def overlay(base: Any, override: Any) -> Any:

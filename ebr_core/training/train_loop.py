@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, assert_never
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from ebr_core.training.title_pairs import TitlePairs, add_titles, epoch_orders, 
 from ebr_core.training.train_step import train_step
 from ebr_core.training.training_corpus import Corpus
 
+_RATES = "training.learning_rate (of a transformer towers.encoder_rate)"
 COLLAPSED = 0.99  # length of the mean document embedding above which all embeddings point one way
 
 
@@ -33,6 +34,8 @@ class Start(NamedTuple):
 
     tower: Tower | None = None  # trained further; None for a new tower of the arm's kind
     mined: Int32 | None = None  # (P, keep) mined documents of each pair, −1 after the last
+    position: Position | None = None  # the end of an epoch at which this tower was; None for the beginning
+    text_table: Float32 | None = None  # (rows, D) the start of a new n-gram table, None for a random one
 
 
 class Epoch(NamedTuple):
@@ -48,12 +51,23 @@ class Epoch(NamedTuple):
     validation_recall: float | None  # None without a validation
 
 
+class Position(NamedTuple):
+    """The end of an epoch, from which a training that was killed goes on as if nothing had happened."""
+
+    epochs: tuple[Epoch, ...]  # all up to there
+    pairs: int  # trained so far
+    new_pairs: int  # those at the beginning that were new to the tables
+    draws: tuple[Mapping[str, Any], ...]  # the state of the random generator before each epoch, and after the last
+    mined: Int32  # (P, M) the mined documents of each pair
+
+
 class Progress(NamedTuple):
     """The pairs trained so far, the epoch if one just ended, and True if its towers are the best so far."""
 
     pairs: int
     epoch: Epoch | None = None
     best: bool = False
+    position: Position | None = None  # with an epoch
 
 
 def train(
@@ -76,14 +90,16 @@ def train(
     start = start or Start()
     _refuse_missing(pairs, arm, start)
     rng = np.random.default_rng([seed, 0])
-    tower = start.tower.over(corpus.inputs) if start.tower else new_tower(arm, corpus.inputs, rng)
+    steps = math.ceil(pairs.pairs_per_epoch / arm.training.batch_size)
+    tower = start.tower or new_tower(arm, corpus.inputs, rng, steps, start.text_table)
+    tower = tower.over(corpus.inputs)
     unmined = np.full((len(pairs.search_rows), 0), -1, np.int32)
     source = NegativeSource(corpus.trainable, corpus.clicks, unmined if start.mined is None else start.mined)
     log_q = log_sampling_probabilities(source, pairs, arm, seed, corpus.titles)
     learnt = add_titles(pairs, known_positives, source, corpus.titles, arm.mask, corpus.scratch)
     _expect_random_reads(corpus.inputs, *learnt)
     memory_bank = np.zeros((0, tower.dimensions), np.float32)
-    best, stale_epochs, pairs_seen = -1.0, 0, 0
+    stale_epochs, pairs_seen = 0, 0
     new_pairs = 0 if start.tower else first_round(len(pairs.search_rows), corpus.titles, arm.positives.titles)
     orders = epoch_orders(
         len(pairs.search_rows), len(learnt[0].search_rows) - len(pairs.search_rows), pairs.pairs_per_epoch,
@@ -91,11 +107,22 @@ def train(
     )  # fmt: skip
     if not arm.training.epochs:
         yield Progress(0, _epoch(0, [], _spread(corpus, tower), recall and recall(tower)), True), tower
-    for number in range(1, arm.training.epochs + 1):
+    epochs: tuple[Epoch, ...] = ()
+    draws: tuple[Mapping[str, Any], ...] = ()
+    if (position := start.position) is not None:
+        epochs, pairs_seen, new_pairs, draws, mined = position
+        source = source._replace(mined=mined)
+        learnt = add_titles(pairs, known_positives, source, corpus.titles, arm.mask, corpus.scratch)
+        stale_epochs = _stale_epochs(epochs)
+        _draw_again(orders, rng, draws)
+    for number in range(len(epochs) + 1, arm.training.epochs + 1):
+        if arm.training.patience is not None and stale_epochs >= arm.training.patience:
+            return
         if arm.remine_every and (number - 1) % arm.remine_every == 0 and (number > 1 or start.mined is None):
             source = source._replace(mined=_remine(tower, corpus, pairs, known_positives, arm, seed + number))
             learnt = add_titles(pairs, known_positives, source, corpus.titles, arm.mask, corpus.scratch)
         mix, stats, memory_bank = _mix_of(arm, number), [], memory_bank[:0]
+        draws = (*draws[: number - 1], rng.bit_generator.state)
         training_data = *learnt, mix, arm.mask, arm.training.batch_size, next(orders), rng
         for batch in batches(*training_data):
             # From the second round on, the tables know the pairs by heart, by the values of a column of noise if need
@@ -106,12 +133,24 @@ def train(
             pairs_seen += len(batch.search_rows)
             yield Progress(pairs_seen), tower
         epoch = _epoch(number, stats, _spread(corpus, tower), recall and recall(tower))
-        if epoch.validation_recall is not None:
-            stale_epochs = 0 if epoch.validation_recall > best else stale_epochs + 1
-            best = max(best, epoch.validation_recall)
-        yield Progress(pairs_seen, epoch, stale_epochs == 0), tower
-        if arm.training.patience is not None and stale_epochs >= arm.training.patience:
-            return
+        epochs = (*epochs, epoch)
+        stale_epochs = _stale_epochs(epochs)
+        position = Position(epochs, pairs_seen, new_pairs, (*draws, rng.bit_generator.state), source.mined)
+        yield Progress(pairs_seen, epoch, stale_epochs == 0, position), tower
+
+
+def _stale_epochs(epochs: Sequence[Epoch]) -> int:
+    """The epochs since the best validation recall was first reached; 0 without a validation."""
+    recalls = [epoch.validation_recall for epoch in epochs if epoch.validation_recall is not None]
+    return len(recalls) - 1 - recalls.index(max(recalls)) if recalls else 0
+
+
+def _draw_again(orders: Iterator[Int32], rng: np.random.Generator, draws: Sequence[Mapping[str, Any]]) -> None:
+    """Move the orders of epochs, and the generator that draws them, to the end of the epochs that have been trained."""
+    for state in draws[:-1]:
+        rng.bit_generator.state = dict(state)
+        next(orders)
+    rng.bit_generator.state = dict(draws[-1])
 
 
 def _remine(tower: Tower, corpus: Corpus, pairs: Pairs, known_positives: KnownPositives, arm: Arm, seed: int) -> Int32:
@@ -188,7 +227,7 @@ def _epoch(number: int, stats: list[StepStats], spread: float, recall: float | N
     stats = stats or [StepStats(0, 0, 0, 0, 0)]
     means = StepStats(*(float(np.mean(values)) for values in zip(*stats, strict=True)))
     if not np.isfinite(means).all():
-        raise InputError(f"epoch {number}: the loss is not a number; lower training.learning_rate")
+        raise InputError(f"epoch {number}: the loss is not a number; lower {_RATES}")
     if recall is not None and not math.isfinite(recall):
         raise InputError(
             f"epoch {number}: validation recall is not a number: got {recall}; without a validation search that has a "
@@ -197,7 +236,7 @@ def _epoch(number: int, stats: list[StepStats], spread: float, recall: float | N
     if spread < 1 - COLLAPSED:
         raise InputError(
             f"epoch {number}: collapse, the embeddings of all documents point one way (spread {spread:.4f}); "
-            "lower training.learning_rate or the margin, or start with easier negatives"
+            f"lower {_RATES}, or the margin, or start with easier negatives"
         )
     return Epoch(number, *means, spread, recall)
 

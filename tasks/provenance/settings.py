@@ -34,6 +34,8 @@ def plain(value: Any) -> Any:
         parts = {name: plain(_as_typed(type(value), name, getattr(value, name))) for name in type(value).model_fields}
         firsts = _firsts(type(value))
         named = {name: part for name, part in parts.items() if firsts.get(name) != _text(part)}
+        if hasattr(value, "content_identity"):  # what lies at a path counts, and not the path
+            named |= plain(value.content_identity())
         return {"is": type(value).__name__, **named}
     if isinstance(value, dict):
         return {str(key): plain(part) for key, part in value.items()}

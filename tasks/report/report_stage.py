@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.schemas import COSTS
+from ebr_core.encoders.pretrained import choose_device
 from tasks.artifacts import LIBRARIES, stage
 from tasks.ensemble_stages import read_weights
 from tasks.feedback_stages import read_summary
@@ -112,7 +113,7 @@ def _costs(sources: Sequence[CostSource]) -> pa.Table:
 
 def _versions() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in sorted({*LIBRARIES, *MORE_LIBRARIES}, key=str.lower)}
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, device {choose_device('auto').type}"
     return {
         "ebr": importlib.metadata.version("ebr"),
         "python": platform.python_version(),

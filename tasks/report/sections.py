@@ -98,8 +98,11 @@ COST_COLUMNS = {
     "pairs": ("pairs seen", "{:,.0f}"),
     "pairs_per_s": ("pairs/s", "{:,.0f}"),
     "table_rows": ("rows of the table", "{:,.0f}"),
+    "parameters": ("weights of the encoder", "{:,.0f}"),
+    "trained_parameters": ("of these trained", "{:,.0f}"),
     "queries_per_s": ("queries/s, exact", "{:,.0f}"),
 }
+OF_ENCODERS = ("parameters", "trained_parameters")  # columns of runs that train one
 
 
 def _costs(result: Result) -> list[Block]:
@@ -108,11 +111,13 @@ def _costs(result: Result) -> list[Block]:
     for row in result.costs:
         if row.index in (None, EXACT):
             runs.setdefault((row.arm, row.seed), {})[row.cost] = row.value
+    used = {name for costs in runs.values() for name in costs}
+    columns = {name: column for name, column in COST_COLUMNS.items() if name in used or name not in OF_ENCODERS}
     lines = [
-        [arm, optional("{}", seed), *(optional(form, costs.get(name)) for name, (_, form) in COST_COLUMNS.items())]
+        [arm, optional("{}", seed), *(optional(form, costs.get(name)) for name, (_, form) in columns.items())]
         for (arm, seed), costs in runs.items()
     ]
-    headers = ["arm", "seed", *(heading for heading, _ in COST_COLUMNS.values())]
+    headers = ["arm", "seed", *(heading for heading, _ in columns.values())]
     caption = "On the machine named below; other arms may have run beside."
     return [Heading("Cost"), Grid(headers, lines, caption)] if runs else []
 

@@ -16,6 +16,7 @@ from mlflow.entities import Metric, Run
 
 from data.experiment.experiment_spec import ORACLES, Experiment
 from ebr_core.search.modes import LATEST, MODES, is_of_arm, row_of
+from ebr_core.towers.tower_config import dimensions_of
 from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun, read_weights
 from tasks.finished_run import RefitRun, TrainedArm
@@ -158,7 +159,7 @@ def log_ensemble(
     with _child_run(f"{name}-{seed}", arm_tags(name, "ensemble", rows, experiment) | {"seed": seed}):
         mlflow.log_input(dataset, context="training")
         weights, parts = read_weights(run.weights), experiment.ensembles[name].parts
-        dimensions = sum(experiment.arms[part].towers.dimensions for part in parts)
+        dimensions = sum(dimensions_of(experiment.arms[part].towers) for part in parts)
         mlflow.log_params({"parts": ", ".join(parts), "seed": seed, "towers.dimensions": dimensions})
         mlflow.log_text(json.dumps(weights, indent=1), "results/ensemble.json")
         model = log_model(bundle) if bundle else None

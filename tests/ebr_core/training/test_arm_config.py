@@ -55,6 +55,8 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (NgramTowerConfig, "projection_rate", [1e-9, 100], [0, -1, 101, float("nan"), float("inf")]),
     (NgramTowerConfig, "weight_rate", [1e-9, 100], [0, -1, 101, float("nan")]),
     (NgramTowerConfig, "network_rate", [1e-9, 100], [0, -1, 101, float("nan")]),
+    (TextFeatures, "read", ["both", "searches", "documents", "none"], ["queries"]),
+    (NgramTowerConfig, "static", [None, {"model": "folder"}], [{}, {"model": ""}, {"model": "folder", "rate": 1}]),
     (NgramTowerConfig, "start_weight", [1e-9, 10], [0, -1, 11, float("nan")]),
     (Graph, "method", ["walks", "neighbours", "svd"], ["cleora"]),
     (Graph, "dimensions", [2, 2048], [1, 2049]),
