@@ -25,8 +25,10 @@ from ebr_core.serving.model_bundle import open_bundle
 from ebr_core.serving.query_answer import answer
 from ebr_core.serving.search_query import SearchQuery
 from ebr_core.towers.checkpoint import load_towers
+from flows.arms import prepare_arm, train_run
 from flows.ebr import ebr
 from tasks.home import ROOT
+from tasks.nights.day_checks import fits, warm_start
 from tasks.provenance.settings import plain
 from tasks.served_models import bundle_of, models_of
 from tasks.tracking.runs import Outcome
@@ -142,6 +144,22 @@ def test_an_arm_of_another_kind_takes_nothing_of_the_tower_of_its_base(tmp_path:
     assert spec.arms["ngram"].towers.dimensions == 16
     with pytest.raises(InputError, match="clicked_queries needs towers of kind ngram"):
         load_experiment(write_experiment(tmp_path, {"a": {"towers": TUNED, "text": {"clicked_queries": True}}}))
+
+
+def test_a_night_and_another_arm_start_from_the_tuned_weights(own_home: Path, tmp_path: Path) -> None:
+    arms = {"base": ARMS["base"], "tuned": ARMS["tuned"], "again": ARMS["tuned"] | {"start_from": "tuned"}}
+    one = prepare_arm(load_experiment(write_experiment(tmp_path, arms)), "again")
+    trained = train_run(one.spec, one.source, one.features, one.searches.validation, one.run).towers
+    arm, tuned = one.spec.arms["tuned"], trained["tuned", 0]
+    features = one.features[arm.features]
+    assert fits(tuned, arm)
+    assert not fits(tuned, one.spec.arms["tuned"].model_copy(update={"groups": {}}))
+    moved = load_towers(warm_start.fn(features, tuned, arm, 0).folder).tower.state()
+    kept = load_towers(tuned.folder).tower.state()
+    assert moved.keys() == kept.keys()
+    assert all(np.array_equal(moved[name], array) for name, array in kept.items())
+    again = load_towers(trained["again", 0].folder).tower.state()
+    assert any(not np.array_equal(again[name], array) for name, array in kept.items())
 
 
 def test_a_killed_training_goes_on_at_its_epoch_with_the_same_bytes(own_home: Path, tmp_path: Path) -> None:
