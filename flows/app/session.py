@@ -60,6 +60,16 @@ def open_session(verbose: bool = False) -> None:
     LINES.set(not verbose)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_drop_traceback)
+        if not verbose:
+            logging.getLogger(name).addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for what follows from a failure that the terminal has shown: its state, and the stages that need it."""
+    message = record.getMessage()
+    return not message.startswith("Finished in state") or not any(
+        state in message for state in ("NotReady(", "Failed(")
+    )
 
 
 def outcome_of(state: State[Any]) -> Any:
