@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow.parquet as pq
 
+from ebr_core.errors import InputError
 from ebr_core.towers.checkpoint import Checkpoint
 from ebr_core.towers.column_config import SIDES
 from ebr_core.towers.tower import Tower
+from ebr_core.towers.tower_config import TowerConfig, TransformerTowerConfig
 from ebr_core.training.arm_config import Arm
 from tasks.feature_stages import read_bags, read_fitted
 from tasks.graph_stage import read_graphs
 from tasks.histories import SEARCHERS
 from tasks.kinds import FeatureSet, Log
+from tasks.provenance.settings import plain
 from tasks.text_vectors_of_log import read_known_queries
 
 
@@ -47,3 +52,19 @@ def epoch_weights(tower: Tower, arm: Arm) -> dict[str, float]:
     """The same, named as columns; empty if each side has one group, which has all the weight."""
     weights = {f"weight.{name}": weight for name, weight in group_weights(tower, arm).items()}
     return {} if set(weights.values()) == {1.0} else weights
+
+
+def has_shape_of(model: Checkpoint, arm: Arm) -> bool:
+    """True if the features and the shape of trained towers are the arm's. A pretrained model counts by its content, so
+    a copy of its folder is the same; by its path if what the towers began with is no longer there."""
+    if (model.fitted.features, model.config.shape()) == (arm.features, arm.towers.shape()):
+        return True
+    try:
+        return plain(model.fitted.features) == plain(arm.features) and _shape(model.config) == _shape(arm.towers)
+    except InputError:
+        return False
+
+
+def _shape(config: TowerConfig) -> dict[str, Any]:
+    """The settings that determine the parameters, with the digest of a pretrained model in place of its path."""
+    return config.shape() | (config.content_identity() if isinstance(config, TransformerTowerConfig) else {})

@@ -35,7 +35,7 @@ from tasks.eval_sets import read_sample
 from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, StartTable, TrainedTowers
 from tasks.progress import show_progress
 from tasks.static_stage import read_start_table
-from tasks.trained_towers import checkpoint_of, group_weights
+from tasks.trained_towers import checkpoint_of, group_weights, has_shape_of
 from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt, with_own_pairs, with_titles
 from tasks.trials import Trial, run_trial
 
@@ -123,7 +123,7 @@ def _start_tower(start: TrainedTowers, arm: Arm) -> Tower:
     Raises InputError if it has other features or another shape.
     """
     model = load_towers(start.folder)
-    if (model.fitted.features, model.config.shape()) != (arm.features, arm.towers.shape()):
+    if not has_shape_of(model, arm):
         raise InputError(
             "start_from: that arm's text, groups or towers differ from this one's, so its weights do not fit. "
             "Use the same settings in both"

@@ -31,6 +31,7 @@ from tasks.feature_stages import read_fitted, read_inputs
 from tasks.kinds import DayRecall, EvalSet, FeatureSet, GraphVectors, Log, TrainedTowers, Vectors
 from tasks.list_measures import clusters_of
 from tasks.nights.night_records import Check
+from tasks.trained_towers import has_shape_of
 
 
 def figures_of(log: Log) -> dict[date, dict[str, float]]:
@@ -67,8 +68,7 @@ def warm_start(folder: Path, features: FeatureSet, towers: TrainedTowers, arm: A
 
 def fits(towers: TrainedTowers, arm: Arm) -> bool:
     """True if the towers have the features and the shape of the arm, so that it can start from them."""
-    model = load_towers(towers.folder)
-    return (model.fitted.features, model.config.shape()) == (arm.features, arm.towers.shape())
+    return has_shape_of(load_towers(towers.folder), arm)
 
 
 @stage(GraphVectors)

@@ -35,7 +35,7 @@ def _run(folder: Path, runner: Any) -> subprocess.CompletedProcess[str]:
     path.write_text(yaml.safe_dump({**SMALL, "runner": runner}))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     return subprocess.run(
-        [sys.executable, "-m", "flows.app.cli", "run", str(path)],
+        [sys.executable, "-m", "flows.app.cli", "run", str(path), "--verbose"],
         cwd=PROJECT,
         env=environment | {"EBR_HOME": str(folder / "home")},
         capture_output=True,
