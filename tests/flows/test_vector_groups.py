@@ -29,6 +29,8 @@ SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 WIDTH = 12
 ALONE = {"text": {"read": "none"}, "training": {"epochs": 0}, "towers": {"dimensions": WIDTH}}
 
+pytestmark = pytest.mark.more
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Tables:
