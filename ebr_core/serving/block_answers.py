@@ -6,15 +6,13 @@ from typing import NamedTuple, assert_never
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from ebr_core.arrays import Bool, Float32, Float64, Int32
 from ebr_core.search.conditions import contains_nn, parse, reads_place
-from ebr_core.search.hybrid_search import RRF, reciprocal_rank_fusion, search_within
-from ebr_core.search.query_kinds import query_kinds
-from ebr_core.search.weighted_fusion import CELLS, cosines_of, fuse_weighted, normalise, pool_rows
+from ebr_core.search.weighted_fusion import cosines_of, pool_rows
+from ebr_core.serving.list_steps import fuse_ranks, fuse_scores, nearest
 from ebr_core.serving.model_bundle import Bundle
-from ebr_core.serving.query_answer import condition_of, cut_at_radius, mode_of, run_depth
+from ebr_core.serving.query_answer import condition_of, mode_of
 from ebr_core.serving.query_towers import embed_query_table
 from ebr_core.serving.search_query import AnswerMode, QueryBlock, SearchQuery
 from ebr_core.serving.second_stage import reorder
@@ -74,7 +72,7 @@ def _lists(
 ) -> tuple[Int32, Float64]:
     """(rows, scores), both (B, K): the first documents of each query."""
     k, depth = settings.k, max(settings.k, bundle.depth)
-    near, similarities = _nearest(bundle, settings, mode, vectors, allowed)
+    near, similarities = nearest(bundle, settings, mode, vectors, allowed)
     texts = queries.table["query"].to_pylist() if mode in ("boolean", "hybrid", "weighted") else []
     scores: npt.NDArray[np.floating]
     match mode:
@@ -83,11 +81,10 @@ def _lists(
         case "boolean":
             rows, scores = rank_documents(bundle.terms, texts, k, True, allowed)
         case "hybrid":
-            by_terms, _ = rank_documents(bundle.terms, texts, depth, False, allowed)
-            rows = reciprocal_rank_fusion([by_terms, near], k)
-            scores = _reciprocal_ranks(rows, by_terms) + _reciprocal_ranks(rows, near)
+            rows, scores = fuse_ranks(rank_documents(bundle.terms, texts, depth, False, allowed)[0], near, k)
         case "weighted":
-            rows, scores = _fuse_scores(bundle, texts, vectors, near, allowed, k)
+            pooled = pool_rows([rank_documents(bundle.terms, texts, depth, False, allowed)[0], near])
+            rows, scores = fuse_scores(bundle, texts, vectors, pooled, _bm25(bundle, texts, pooled), k)
         case "reranked":
             assert bundle.second is not None, "a bundle without a second stage has no such mode"
             rows, scores = reorder(bundle.second, bundle.terms, bundle.vectors, queries, vectors, near)
@@ -96,41 +93,11 @@ def _lists(
     return rows[:, :k], scores[:, :k].astype(np.float64)
 
 
-def _nearest(
-    bundle: Bundle, settings: SearchQuery, mode: AnswerMode, vectors: Float32, allowed: Bool | None
-) -> tuple[Int32, Float32]:
-    """(rows, cosines) of the nearest allowed documents within the radius, as deep as the run searched."""
-    if mode == "boolean":
-        nothing = vectors.shape[-2], 0
-        return np.empty(nothing, np.int32), np.empty(nothing, np.float32)
-    depth = max(settings.k, run_depth(bundle, mode))
-    rows, similarities, _ = search_within(bundle.built_index, bundle.vectors, vectors, depth, allowed, bundle.typical)
-    return cut_at_radius(bundle, settings, rows, similarities), similarities
-
-
-def _reciprocal_ranks(rows: Int32, lists: Int32) -> Float64:
-    """(B, K) 1 / (RRF + rank) of each document (B, K) in its list (B, J); 0 if it is not there, and for −1."""
-    shares, sums = 1 / (RRF + 1 + np.arange(lists.shape[1])), np.empty(rows.shape)
-    step = max(1, CELLS // max(1, rows.shape[1] * lists.shape[1]))
-    for first in range(0, len(rows), step):
-        part = rows[first : first + step, :, None]
-        is_there = (part == lists[first : first + step, None, :]) & (part >= 0)
-        sums[first : first + step] = is_there @ shares
-    return sums
-
-
-def _fuse_scores(
-    bundle: Bundle, texts: list[str], vectors: Float32, near: Int32, allowed: Bool | None, k: int
-) -> tuple[Int32, Float64]:
-    """(rows, scores), both (B, K), by the weighted sum of BM25 and cosine."""
-    by_terms, _ = rank_documents(bundle.terms, texts, max(k, bundle.depth), False, allowed)
-    rows = pool_rows([by_terms, near])
-    at, j = np.nonzero(rows >= 0)
-    bm25 = np.zeros(rows.shape, np.float32)
-    bm25[at, j] = scores_of(bundle.terms, texts, at.astype(np.int32), rows[at, j])[0]
-    pool = normalise(rows, bm25, cosines_of(rows, bundle.vectors, vectors))
-    kinds = query_kinds(pa.array(texts, pa.string()), bundle.known, bundle.terms)
-    return fuse_weighted(pool, bundle.fusion.of(kinds), k)
+def _bm25(bundle: Bundle, texts: list[str], rows: Int32) -> Float32:
+    """(B, J) the BM25 scores of documents (B, J); 0 for −1."""
+    scores, (at, j) = np.zeros(rows.shape, np.float32), np.nonzero(rows >= 0)
+    scores[at, j] = scores_of(bundle.terms, texts, at.astype(np.int32), rows[at, j])[0]
+    return scores
 
 
 def _kilometres(bundle: Bundle, queries: QueryBlock, rows: Int32) -> Float64:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, ValidationError
 
@@ -17,10 +16,10 @@ from ebr_core.frozen import Frozen
 from ebr_core.parallel import use_threads
 from ebr_core.search.condition_masks import Mask, Place, SearchedDocuments, condition_mask, unknown_values
 from ebr_core.search.conditions import Near, contains_nn, parse, reads_place
-from ebr_core.search.hybrid_search import RRF, reciprocal_rank_fusion, search_within, within_radius
+from ebr_core.search.hybrid_search import search_within, within_radius
 from ebr_core.search.modes import RERANKED
-from ebr_core.search.query_kinds import query_kinds
-from ebr_core.search.weighted_fusion import cosines_of, fuse_weighted, normalise, pool_rows
+from ebr_core.search.weighted_fusion import pool_rows
+from ebr_core.serving.list_steps import fuse_ranks, fuse_scores, nearest
 from ebr_core.serving.model_bundle import Bundle
 from ebr_core.serving.own_data import as_json, distances_of, place_of_query, shown_columns, with_standard_names
 from ebr_core.serving.query_towers import CONTEXT, embed_query_table
@@ -103,7 +102,7 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
     origin = place_of_query(bundle.own, query)
     shown = shown_columns(bundle.own, bundle.documents, query.show)
     allowed = None if query.where is None else condition_of(bundle, query.where, vector, origin)
-    near, cosines = _search_vectors(bundle, query, mode, vector, allowed)
+    near, cosines = _kept(*nearest(bundle, query, mode, vector, allowed))
     words = words_of(bundle.terms, query.query)
     by_terms, scores = _search_terms(bundle, mode, words, allowed)
     depth = max(query.k, bundle.depth)
@@ -114,9 +113,11 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
         case "boolean":
             rows, score = by_terms[: query.k], scores[: query.k]
         case "hybrid":
-            rows, score = _fuse_ranks(by_terms[:depth], near, query.k, ranks)
+            rows, score = _kept(*fuse_ranks(by_terms[None, :depth], near[None], query.k))
         case "weighted":
-            rows, score = _fuse_scores(bundle, query, vector, (by_terms, scores), near)
+            pooled = pool_rows([by_terms[None, :depth], near[None]])
+            bm25 = _scores_at(pooled, by_terms, scores)
+            rows, score = _kept(*fuse_scores(bundle, [query.query], vector, pooled, bm25, query.k))
         case "reranked":
             assert bundle.second is not None, "a bundle without a second stage has no such mode"
             block = block_of(query, bundle.fields, origin)
@@ -146,37 +147,6 @@ def refuse_unknown_fields(bundle: Bundle, names: Iterable[str]) -> None:
         if bundle.own.fields:
             allowed += f"; {' and '.join(bundle.own.fields)} are the place of the search"
         raise InputError(f"fields: {bundle.name} reads no {', '.join(unknown)}; {allowed}")
-
-
-def _fuse_ranks(
-    by_terms: Int32, near: Int32, k: int, ranks: dict[str, dict[int, int]]
-) -> tuple[Int32, npt.NDArray[np.floating]]:
-    """(rows, scores) of the first K by summed reciprocal ranks."""
-    fused = reciprocal_rank_fusion([by_terms[None], near[None]], k)[0]
-    rows = fused[fused >= 0]
-    score = [
-        sum(1 / (RRF + list_ranks[row]) for list_ranks in ranks.values() if row in list_ranks) for row in rows.tolist()
-    ]
-    return rows, np.array(score)
-
-
-def _fuse_scores(
-    bundle: Bundle, query: SearchQuery, vector: Float32, by_terms: tuple[Int32, Float32], near: Int32
-) -> tuple[Int32, npt.NDArray[np.floating]]:
-    """(rows, scores) of the first K by the weighted sum. by_terms: all documents with a word of the query, and their
-    scores."""
-    rows = pool_rows([by_terms[0][None, : max(query.k, bundle.depth)], near[None]])
-    order = np.argsort(by_terms[0])
-    holders, scores = by_terms[0][order], by_terms[1][order]
-    bm25 = np.zeros(rows.shape, np.float32)
-    if len(holders):
-        pos = np.minimum(np.searchsorted(holders, rows), len(holders) - 1)
-        bm25 = np.where(holders[pos] == rows, scores[pos], 0).astype(np.float32)
-    pool = normalise(rows, bm25, cosines_of(rows, bundle.vectors, vector))
-    kinds = query_kinds(pa.array([query.query]), bundle.known, bundle.terms)
-    fused, sums = fuse_weighted(pool, bundle.fusion.of(kinds), query.k)
-    valid = fused[0] >= 0
-    return fused[0, valid], sums[0, valid]
 
 
 def _with_own(bundle: Bundle, hits: list[Hit], rows: Int32, origin: Place | None, shown: dict[str, str]) -> list[Hit]:
@@ -213,7 +183,7 @@ def condition_of(bundle: Bundle, where: str, vector: Float32, origin: Place | No
     """(N,): True for the documents that meet the condition. nn is evaluated by the index. Raises InputError if it
     depends on the place of the search, and the search has none."""
 
-    def nearest(near: Near, among: Mask) -> Mask:
+    def near_documents(near: Near, among: Mask) -> Mask:
         depth = near.k or min(NN_DEPTH, bundle.documents.num_rows)
         while True:
             retrieved = search_within(bundle.built_index, bundle.vectors, vector, depth, among, bundle.typical)
@@ -238,7 +208,7 @@ def condition_of(bundle: Bundle, where: str, vector: Float32, origin: Place | No
             "within 25 km of Lyon"
         )
     return condition_mask(
-        condition, searched_documents(bundle), nearest if contains_nn(condition) else _refuse_nn, origin
+        condition, searched_documents(bundle), near_documents if contains_nn(condition) else _refuse_nn, origin
     )
 
 
@@ -246,42 +216,19 @@ def _refuse_nn(_near: Near, _among: Mask) -> Mask:
     raise AssertionError("this condition contains no nn")
 
 
-def _search_vectors(
-    bundle: Bundle, query: SearchQuery, mode: AnswerMode, vector: Float32, allowed: npt.NDArray[np.bool_] | None
-) -> tuple[Int32, Float32]:
-    """(rows, cosines) of the nearest allowed documents within the radius, nearest first.
+def _scores_at(rows: Int32, documents: Int32, scores: Float32) -> Float32:
+    """(1, J) the scores of documents (1, J); 0 for those that have none. documents, scores: all that have one."""
+    if not len(documents):
+        return np.zeros(rows.shape, np.float32)
+    order = np.argsort(documents)
+    at = np.minimum(np.searchsorted(documents[order], rows), len(documents) - 1)
+    return np.where(documents[order][at] == rows, scores[order][at], 0).astype(np.float32)
 
-    The search is as deep as the run's was: an index that rescores finds others in a deeper one.
-    """
-    if mode == "boolean":
-        return np.empty(0, np.int32), np.empty(0, np.float32)
-    depth = max(query.k, run_depth(bundle, mode))
-    retrieved = search_within(bundle.built_index, bundle.vectors, vector, depth, allowed, bundle.typical)
-    rows = cut_at_radius(bundle, query, retrieved.rows, retrieved.similarities)
+
+def _kept(rows: Int32, scores: Any) -> tuple[Int32, Any]:
+    """(rows, scores) of the one query of a list (1, J), without what follows its last document."""
     valid = rows[0] >= 0
-    return rows[0, valid], retrieved.similarities[0, valid]
-
-
-def run_depth(bundle: Bundle, mode: AnswerMode) -> int:
-    """The documents that the run retrieved by the embedding for each search."""
-    if mode == RERANKED and bundle.second is not None:
-        return min(max(bundle.k, bundle.second.settings.depth), len(bundle.vectors))
-    return bundle.k if mode == "ebr" else bundle.depth
-
-
-def cut_at_radius(bundle: Bundle, query: SearchQuery, rows: Int32, similarities: Float32) -> Int32:
-    """rows (Q, K) with −1 for the documents beyond the query's radius. Raises InputError if it was not calibrated."""
-    if query.radius == "none":
-        return rows
-    return within_radius(rows, similarities, _radius(bundle, query.radius, similarities))
-
-
-def _radius(bundle: Bundle, radius: float | Literal["model", "query"], similarities: Float32) -> Float32 | float:
-    if bundle.radius is not None:
-        return bundle.radius.radius_for(radius, similarities)
-    if isinstance(radius, str):
-        raise InputError(f"radius: {radius} was not calibrated for this model; give a number, or none")
-    return radius
+    return rows[0, valid], scores[0, valid]
 
 
 def _search_terms(

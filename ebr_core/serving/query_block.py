@@ -119,7 +119,7 @@ def _instants(rows: pa.Table, problems: _Problems) -> pa.Array:
     """(n,) INSTANT: the times of the searches; without a zone they are UTC, and without a time they are now."""
     now = pa.scalar(datetime.now(UTC), INSTANT)
     if "searched_at" not in rows.column_names:
-        return pa.array([now.as_py()] * rows.num_rows, INSTANT)
+        return pa.repeat(now, rows.num_rows)
     column = rows["searched_at"].combine_chunks()
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         instants, unread = [], []
