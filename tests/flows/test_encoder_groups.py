@@ -27,12 +27,11 @@ from flows.group_vectors import check_vectors, text_vectors
 from tasks import encode_stages
 from tasks.artifacts import Artifact
 from tasks.encode_stages import encode, encode_share, encoding_of, read_texts
-from tasks.feature_stages import featurise, featurise_as
+from tasks.feature_stages import featurise_as
 from tasks.home import home
 from tasks.log_stages import contents_of, extract, sample, simulate_log
-from tasks.retrieval_stages import embed_texts
-from tasks.training_stages import train_arm
 from tests.tiny_encoder import make_tiny_encoder
+from tests.trained_vectors import train_vectors
 
 pytestmark = pytest.mark.more
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
@@ -63,22 +62,13 @@ def _arm(tiny: Path, **settings: Any) -> Arm:
     return Arm.model_validate({"groups": {"meaning": group}, **settings})
 
 
-def _train(log: Artifact, files: Tables, arm: Arm) -> tuple[Artifact, np.ndarray, np.ndarray]:
-    vectors = text_vectors(log, files, [arm.features])[arm.features]
-    features = featurise.fn(log, arm.features, {}, None, vectors)
-    towers = train_arm.fn(log, features, sample.fn(log, "validation", 100, 1), arm, 0)
-    embedded = embed_texts.fn(features, towers, sample.fn(log, "test", 50, 1), 1)
-    queries, documents = (np.load(embedded.folder / f"{side}.npy") for side in ("queries", "documents"))
-    return towers, queries, documents
-
-
 def _pieces(tiny: Path) -> int:
     """The texts that are stored of all encoders."""
     return sum(len(open_store(folder).digests) for folder in (home() / "encoded").glob("*"))
 
 
 def test_as_it_comes_equals_the_encoder_and_the_model_in_use(log: Artifact, files: Tables, tiny: Path) -> None:
-    towers, queries, documents = _train(log, files, _arm(tiny, **ALONE, group={"adapt": "none"}))
+    towers, queries, documents = train_vectors(log, files, _arm(tiny, **ALONE, group={"adapt": "none"}))
     texts = read_texts(log, body=False)
     encoder = load_encoder(EncoderConfig(model=str(tiny), device="cpu"))
     np.testing.assert_allclose(documents, encode_texts(encoder, texts["document"], "document"), atol=1e-5)
@@ -148,7 +138,7 @@ def test_ngrams_of_queries_need_no_encoder_in_use(log: Artifact, files: Tables, 
         training={"epochs": 1, "batch_size": 256},
         group={"read": "documents", "adapt": "none"},
     )
-    towers, queries, _ = _train(log, files, arm)
+    towers, queries, _ = train_vectors(log, files, arm)
     shutil.rmtree(tiny)
     rows = pq.read_table(sample.fn(log, "test", 50, 1).folder / "searches.parquet")["search_row"]
     query_rows = pq.read_table(log.folder / "searches.parquet")["query_row"].take(rows)
@@ -158,7 +148,7 @@ def test_ngrams_of_queries_need_no_encoder_in_use(log: Artifact, files: Tables, 
 
 def test_a_model_in_use_needs_its_own_encoder(log: Artifact, files: Tables, tiny: Path, tmp_path: Path) -> None:
     arm = _arm(tiny, **ALONE, group={"adapt": "none"})
-    towers, *_ = _train(log, files, arm)
+    towers, *_ = train_vectors(log, files, arm)
     texts = read_texts(log, body=False)["query"][:3]
     expected = embed_queries(load_towers(towers.folder), texts)
     bundle = shutil.copytree(towers.folder, tmp_path / "bundle")

@@ -3,7 +3,6 @@ answer to both."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from tasks.log_stages import sample
 from tasks.own_slices import read_own_slices
 from tasks.retrieved import load_retrieved
 from tests.bundles import KINDS, PRICES, SERVED, TITLES, make_bundle, with_own_columns
+from tests.csv_experiments import write_csv_experiment
 
 TOWNS, SORTS = ("Lyon", "Bonn", ""), ("shoe", "hat", "lamp", "pen")
 N, S, K = 12, 60, 6
@@ -64,15 +64,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 
 def _write(folder: Path, **sections: Any) -> Path:
     """An experiment on the log above, whose columns have the user's names."""
-    for name, rows in ROWS.items():
-        with (folder / f"{name}.csv").open("w", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-    logs = {"layout": "tables", "columns": COLUMNS} | {name: f"{name}.csv" for name in ROWS}
-    content = {"logs": logs, "split": {"test_from": "2024-02-12", "validation_from": "2024-02-10"}} | sections
-    (folder / "shop.yaml").write_text(yaml.safe_dump(content))
-    return folder / "shop.yaml"
+    split = {"test_from": "2024-02-12", "validation_from": "2024-02-10"}
+    return write_csv_experiment(folder, ROWS, split, {"columns": COLUMNS}, sections)
 
 
 def _sections(own: bool) -> dict[str, Any]:

@@ -3,7 +3,6 @@ ones."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from pathlib import Path
@@ -38,6 +37,7 @@ from tasks.own_slices import read_own_slices
 from tasks.ranker_inputs import ordinary_inputs
 from tasks.retrieval_stages import build_index
 from tasks.retrieved import load_retrieved
+from tests.csv_experiments import write_csv_experiment
 
 CITIES = [(45.75, 4.85), (50.73, 7.1), (48.85, 2.35)]
 BRANDS = ["Acme", "Zett", "Orbit"]
@@ -78,15 +78,8 @@ class Shop(NamedTuple):
 
 def _write(folder: Path, **sections: Any) -> Path:
     """An experiment on the log above."""
-    for name, rows in ROWS.items():
-        with (folder / f"{name}.csv").open("w", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-    logs = {"layout": "tables"} | {name: f"{name}.csv" for name in ROWS}
-    content = {"logs": logs, "split": {"test_from": "2024-02-10", "validation_from": "2024-02-08"}} | sections
-    (folder / "shop.yaml").write_text(yaml.safe_dump(content))
-    return folder / "shop.yaml"
+    split = {"test_from": "2024-02-10", "validation_from": "2024-02-08"}
+    return write_csv_experiment(folder, ROWS, split, {}, sections)
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,8 @@ from ebr_core.towers.checkpoint import embed_queries, load_towers, query_columns
 from ebr_core.training.arm_config import Arm
 from flows.group_vectors import check_vectors, text_vectors
 from tasks.artifacts import Artifact
-from tasks.feature_stages import featurise
 from tasks.log_stages import contents_of, extract, sample, simulate_log
-from tasks.retrieval_stages import embed_texts
-from tasks.training_stages import train_arm
+from tests.trained_vectors import train_vectors
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
 WIDTH = 12
@@ -67,16 +65,6 @@ def _arm(**settings: Any) -> Arm:
     return Arm.model_validate({"groups": {"meaning": group | settings.pop("group", {})}, **settings})
 
 
-def _train(log: Artifact, files: Tables, arm: Arm) -> tuple[Artifact, Float32, Float32]:
-    """(the towers, the vectors of the sampled test searches, those of all documents)."""
-    vectors = text_vectors(log, files, [arm.features])[arm.features]
-    features = featurise.fn(log, arm.features, {}, None, vectors)
-    towers = train_arm.fn(log, features, sample.fn(log, "validation", 100, 1), arm, 0)
-    embedded = embed_texts.fn(features, towers, sample.fn(log, "test", 50, 1), 1)
-    queries, documents = (np.load(embedded.folder / f"{side}.npy") for side in ("queries", "documents"))
-    return towers, queries, documents
-
-
 def _unit(vectors: Any) -> Float32:
     vectors = np.asarray(vectors, np.float32)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
@@ -99,7 +87,7 @@ def _test_texts(log: Artifact) -> pa.Array:
 
 
 def test_without_training_the_vectors_come_out_as_they_are(log: Artifact, files: Tables) -> None:
-    towers, queries, documents = _train(log, files, _arm(**ALONE, group={"adapt": "none"}))
+    towers, queries, documents = train_vectors(log, files, _arm(**ALONE, group={"adapt": "none"}))
     np.testing.assert_allclose(documents, _given_documents(log, files), atol=1e-6)
     given = {row["query"]: row["embedding"] for row in pq.read_table(str(files.searches)).to_pylist()}
     texts = _test_texts(log)
@@ -125,7 +113,7 @@ def test_ngrams_of_queries_learn_towards_documents_that_stay(log: Artifact, file
         loss={"kind": "softmax"},
         group={"searches": None, "adapt": "none"},
     )
-    towers, _, documents = _train(log, files, arm)
+    towers, _, documents = train_vectors(log, files, arm)
     np.testing.assert_allclose(documents, _given_documents(log, files), atol=1e-6)
     epochs = json.loads((towers.folder / "epochs.json").read_text())
     assert epochs[-1]["loss"] < epochs[0]["loss"]
@@ -134,7 +122,9 @@ def test_ngrams_of_queries_learn_towards_documents_that_stay(log: Artifact, file
 
 
 def test_vectors_and_texts_are_summed_and_their_maps_learned(log: Artifact, files: Tables) -> None:
-    towers, _, documents = _train(log, files, _arm(training={"epochs": 1, "batch_size": 256}, towers={"dimensions": 8}))
+    towers, _, documents = train_vectors(
+        log, files, _arm(training={"epochs": 1, "batch_size": 256}, towers={"dimensions": 8})
+    )
     assert documents.shape[1] == 8
     weights = json.loads((towers.folder / "weights.json").read_text())
     assert set(weights) == {f"{side}.{name}" for side in ("query", "document") for name in ("text", "meaning")}
