@@ -102,6 +102,11 @@ def choose_weights_of_fusion(
     """
     use_threads(threads)
     sample = read_sample(eval_set)
+    if not len(sample.searches["search_row"]):
+        raise InputError(
+            "this log has no validation part, so neither a weight of BM25 nor a mode to serve can be chosen; all other "
+            "rows are measured"
+        )
     if "clicked" not in sample.names:
         raise InputError("no validation search has a clicked document, so terms and embedding cannot be weighed")
     searches, targets = sample.for_targets("clicked")

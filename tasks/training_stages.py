@@ -26,7 +26,7 @@ from ebr_core.towers.tower_kinds import restore_tower
 from ebr_core.training.arm_config import Arm, TrainingEnd
 from ebr_core.training.hard_negatives import MinedBlock
 from ebr_core.training.pair_config import Mining, Positives, Ratings
-from ebr_core.training.positives import Pairs
+from ebr_core.training.positives import Pairs, no_pairs
 from ebr_core.training.rated_results import documents_rated_bad, pack_left
 from ebr_core.training.train_loop import Start, mine_pairs
 from ebr_core.training.training_corpus import Corpus
@@ -77,16 +77,19 @@ def train_arm(
     scratch = Scratch(folder)
     corpus = with_own_pairs(read_corpus(log, features, arm, scratch), log, features)
     ratings = read_rated(log, rated or [], arm.ratings, seed)
-    pairs, known_positives = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings, scratch)
-    if arm.typos.share:
+    if arm.training.epochs:
+        pairs, known_positives = read_pairs(log, arm.positives, arm.mask, seed, ratings, arm.ratings, scratch)
+    else:
+        pairs, known_positives = no_pairs()
+    if arm.typos.share and arm.training.epochs:
         corpus = with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     if arm.positives.titles:
         corpus = with_titles(corpus, log, features)
     recall = None if validation is None else _validation_recall(corpus, validation, k)
     first = None if refit_of is None else _first_training(refit_of)
-    assert (recall is None) == (first is not None), "either the validation or a first training decides"
+    assert first is not None or recall is not None or not arm.training.epochs, "validation or a first training decides"
     offline = None if mined is None else _read_mined(mined, len(pairs.search_rows), scratch)
-    if ratings and arm.ratings and arm.ratings.negatives:
+    if ratings and arm.ratings and arm.ratings.negatives and arm.training.epochs:
         bad = documents_rated_bad(ratings, pairs, known_positives)
         offline = bad if offline is None else pack_left(np.concatenate([bad, offline], axis=1))
     candidates = list(enumerate(arm.trial_arms))
@@ -155,9 +158,12 @@ def training_remark(towers: TrainedTowers) -> str | None:
     return f"training ended at the cap of {epochs} epochs, before validation recall had stopped rising"
 
 
-def _validation_recall(corpus: Corpus, validation: EvalSet, k: int) -> Callable[[Tower], float]:
-    """A function tower → its recall@K on the validation searches, over the whole corpus of their period."""
+def _validation_recall(corpus: Corpus, validation: EvalSet, k: int) -> Callable[[Tower], float] | None:
+    """A function tower → its recall@K on the validation searches, over the whole corpus of their period; None if the
+    log has no validation part."""
     sample = read_sample(validation)
+    if not len(sample.searches["search_row"]):
+        return None
     searches, targets = sample.for_targets("clicked")
     excluded = sample.excluded.take(searches["at"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +29,8 @@ class Trial(NamedTuple):
 
     @property
     def recall(self) -> float:
-        """The best validation recall of an epoch."""
-        return max(self._recalls)
+        """The best validation recall of an epoch; NaN without a validation."""
+        return max(self._recalls, default=math.nan)
 
     @property
     def end(self) -> TrainingEnd:
@@ -38,7 +39,8 @@ class Trial(NamedTuple):
 
     @property
     def _recalls(self) -> list[float]:
-        return [float(epoch["validation_recall"]) for epoch in self.epochs]
+        recalls = [epoch["validation_recall"] for epoch in self.epochs]
+        return [float(recall) for recall in recalls if recall is not None]
 
 
 def run_trial(

@@ -48,7 +48,8 @@ def full_model(model: str, full_path: FullPath) -> str:
 
 
 def encoder_arm(encoder: str | EncoderConfig, full_path: FullPath) -> Arm:
-    """The arm of `evaluation.encoder`: queries and documents as the encoder has them, without training.
+    """The arm of `evaluation.encoder`: queries and documents as the encoder has them, without training; of documents
+    the title and the body, as BM25 reads them.
 
     Raises InputError if the model is not there.
     """
@@ -58,7 +59,7 @@ def encoder_arm(encoder: str | EncoderConfig, full_path: FullPath) -> Arm:
         dimensions = open_folder(settings).dimensions
     except InputError as error:
         raise InputError(f"evaluation.encoder: {error}") from error
-    group: dict[str, Any] = settings.model_dump() | {"adapt": "none"}
+    group: dict[str, Any] = settings.model_dump() | {"adapt": "none", "body": True}
     return Arm(
         text=TextFeatures(read="none"),
         towers=NgramTowerConfig(dimensions=dimensions),

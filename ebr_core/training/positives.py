@@ -65,6 +65,12 @@ class KnownPositives(NamedTuple):
     documents: Int32
 
 
+def no_pairs() -> tuple[Pairs, KnownPositives]:
+    """The pairs and known positives of an arm that is not trained: none."""
+    rows, offsets = np.zeros(0, np.int32), np.zeros(0, np.int64)
+    return Pairs(rows, rows, rows, offsets, offsets, rows, 0), KnownPositives(np.zeros(1, np.int64), rows)
+
+
 def select_pairs(
     shown: ShownResults,
     recovered: RecoveredPairs,

@@ -88,6 +88,9 @@ def train(
     collapse, or the arm's kinds of negatives do not exist.
     """
     start = start or Start()
+    if not arm.training.epochs:
+        yield _untrained(corpus, arm, seed, recall, start)
+        return
     _refuse_missing(pairs, arm, start)
     rng = np.random.default_rng([seed, 0])
     steps = math.ceil(pairs.pairs_per_epoch / arm.training.batch_size)
@@ -105,8 +108,6 @@ def train(
         len(pairs.search_rows), len(learnt[0].search_rows) - len(pairs.search_rows), pairs.pairs_per_epoch,
         arm.positives.titles, arm.training.window, rng,
     )  # fmt: skip
-    if not arm.training.epochs:
-        yield Progress(0, _epoch(0, [], _spread(corpus, tower), recall and recall(tower)), True), tower
     epochs: tuple[Epoch, ...] = ()
     draws: tuple[Mapping[str, Any], ...] = ()
     if (position := start.position) is not None:
@@ -137,6 +138,15 @@ def train(
         stale_epochs = _stale_epochs(epochs)
         position = Position(epochs, pairs_seen, new_pairs, (*draws, rng.bit_generator.state), source.mined)
         yield Progress(pairs_seen, epoch, stale_epochs == 0, position), tower
+
+
+def _untrained(
+    corpus: Corpus, arm: Arm, seed: int, recall: Callable[[Tower], float] | None, start: Start
+) -> tuple[Progress, Tower]:
+    """The figures and the tower of an arm with `epochs: 0`, which needs no pairs."""
+    tower = start.tower or new_tower(arm, corpus.inputs, np.random.default_rng([seed, 0]), 0, start.text_table)
+    tower = tower.over(corpus.inputs)
+    return Progress(0, _epoch(0, [], _spread(corpus, tower), recall and recall(tower)), True), tower
 
 
 def _stale_epochs(epochs: Sequence[Epoch]) -> int:
@@ -242,6 +252,9 @@ def _epoch(number: int, stats: list[StepStats], spread: float, recall: float | N
 
 
 def _spread(corpus: Corpus, tower: Tower, sample_size: int = 10_000) -> float:
+    """1 − the length of the mean document embedding of the training window; NaN if that has no document."""
     documents = corpus.trainable[:: max(1, len(corpus.trainable) // sample_size)]
+    if not len(documents):
+        return math.nan
     vectors = tower.encode(corpus.inputs.rows_of(documents))
     return 1 - float(np.linalg.norm(vectors.mean(0)))

@@ -250,8 +250,10 @@ def _missing_data(spec: Experiment, name: str, report: dict[str, Any]) -> str | 
     """The reason why an arm cannot be trained on the log of this report, None if it can."""
     arm, train = spec.arms[name], report["splits"].get("train", {})
     not_clicked = train.get("impressions", 0) - train.get("clicks", 0)
+    if not arm.training.epochs:
+        return None
     if not train.get("searches"):
-        return "these logs have no training part"
+        return "these logs have no training part (an arm with training.epochs: 0 needs none)"
     if arm.negatives.impressions and not not_clicked:
         return "negatives.impressions needs results that were shown and not clicked, and results.clicked is always true"
     if chosen := arm.positives.actions:

@@ -41,8 +41,11 @@ def course_blocks(result: Result) -> list[Block]:
     """Validation recall by epoch of every arm and seed; empty where nothing was trained."""
     courses: dict[str, list[ValidationCurve]] = {}
     for run in result.courses:
-        epochs = [epoch["epoch"] for epoch in run["epochs"]]
-        recall = [epoch["validation_recall"] for epoch in run["epochs"]]
+        measured = [epoch for epoch in run["epochs"] if epoch["validation_recall"] is not None]
+        if not measured:  # a log without a validation
+            continue
+        epochs = [epoch["epoch"] for epoch in measured]
+        recall = [epoch["validation_recall"] for epoch in measured]
         courses.setdefault(run["arm"], []).append(ValidationCurve(epochs, recall, run["ended"] == "cap"))
     if not courses:
         return []

@@ -6,6 +6,7 @@ import io
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -43,7 +44,8 @@ def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
     at = [epoch["epoch"] for epoch in epochs]
     left.plot(at, [epoch["loss"] for epoch in epochs], marker="o")
     left.set(title="training loss", xlabel="epoch", ylim=(0, None))
-    right.plot(at, [epoch["validation_recall"] for epoch in epochs], marker="o", color="tab:green")
+    recalls = [np.nan if epoch["validation_recall"] is None else epoch["validation_recall"] for epoch in epochs]
+    right.plot(at, recalls, marker="o", color="tab:green")
     right.set(title="validation recall", xlabel="epoch", ylim=(0, None))
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)

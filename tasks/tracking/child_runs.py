@@ -101,7 +101,7 @@ def _log_training(towers: TrainedTowers) -> None:
         Metric(f"epoch/{key}", value, now, epoch["epoch"])
         for epoch in epochs
         for key, value in epoch.items()
-        if key != "epoch"
+        if key != "epoch" and value is not None
     ]
     for first in range(0, len(course), MOST_METRICS):
         mlflow.MlflowClient().log_batch(parent.info.run_id, course[first : first + MOST_METRICS])

