@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -12,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 # Times that a thread of GNU OpenMP (PyTorch's, faiss's and numba's) polls before it sleeps: about 24 µs, which bridges
 # most gaps within a training step (LOG.md). The default of 300,000 keeps a core from other processes.
 SPIN_COUNT = "1000"
+KERNEL_LOCATOR = "tasks.kernel_cache.SourceLocator"  # a name: numba imports it
 FORBIDDEN_SIGNS = (
     "?\\"  # in the home's path: DuckDB and SQLite cut a database's path at `?` and split it at a backslash
 )
@@ -28,17 +28,14 @@ def artifacts() -> Path:
 
 
 def _kernel_cache() -> Path:
-    """The folder of compiled kernels: one for each state of the sources.
-
-    numba checks only the file of a kernel, not the files of the kernels that it calls, so its own rule could run old
-    code.
-    """
-    digest = hashlib.sha256()
-    for room in ("ebr_core", "data"):
-        for file in sorted((ROOT / room).rglob("*.py")):
-            digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
-    parent = ROOT if os.access(ROOT, os.W_OK) else home()
-    return parent / "__pycache__" / f"numba-{digest.hexdigest()[:16]}"
+    """The folder of compiled kernels, in the user's cache, or in the home where that cannot be written."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = caches / "ebr" / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return home() / "kernels"
+    return folder if os.access(folder, os.W_OK) else home() / "kernels"
 
 
 def prepare_environment() -> None:
@@ -66,6 +63,7 @@ def prepare_environment() -> None:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # a quarter of a minute; the default of 7 takes four minutes a request
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "NUMBA_CACHE_DIR": str(_kernel_cache()),
+        "NUMBA_CACHE_LOCATOR_CLASSES": f"{KERNEL_LOCATOR},UserProvidedCacheLocator",
         "NUMBA_THREADING_LAYER": "omp",  # the only installed layer with which arms can run side by side
         **({} if "OMP_WAIT_POLICY" in os.environ else {"GOMP_SPINCOUNT": SPIN_COUNT}),
         "TOKENIZERS_PARALLELISM": "false",
