@@ -14,7 +14,7 @@ from flows.evaluated_lists import audit_run, evaluate_run, evaluated_lists, refi
 from flows.hybrids import fuse_test, fuse_validation
 from flows.latest import retrieve_latest
 from flows.lists import rank_all_targets, retrieve_exact, retrieve_test, retrieve_validation
-from flows.process.cleanup import begin
+from flows.process.cleanup import begin, end
 from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.refit import refit_champion
 from flows.rerankers import train_rerankers
@@ -82,4 +82,5 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     finished_run = finish_run(spec, name, source, searches, bm25, run, evaluated, results, served)
     page = report(finished_run, results, audit)
     outcome = track(finished_run, results, page)
+    end()
     return conclude(outcome, results, audit)

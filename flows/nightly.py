@@ -28,7 +28,7 @@ from flows.challenger import (
 from flows.ebr import DEFAULT
 from flows.night_bundle import bundle_challenger
 from flows.night_choices import choose_arm, choose_days, choose_training, recalls_of
-from flows.process.cleanup import begin
+from flows.process.cleanup import begin, end
 from flows.process.cluster import RUNNER
 from flows.raw_files import partitions_of
 from flows.sources import Source, world_log
@@ -75,6 +75,7 @@ def retrain(
         spec, parts, days = read_partitions(name, spec, world, day or last)
         selection = choose_days(days, day, first, last)
         nights = run_nights(NightPlan(name, spec, world, selection[0], days, parts, accept), selection)
+    end()
     return conclude_nights(nights)
 
 

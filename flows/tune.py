@@ -17,7 +17,7 @@ from flows.evaluated_lists import evaluate_on_validation
 from flows.hybrids import Fusions, fuse_validation
 from flows.latest import latest_of_part
 from flows.lists import Lists, retrieve_validation
-from flows.process.cleanup import begin
+from flows.process.cleanup import begin, end
 from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.rerankers import train_rerankers
 from flows.settled_run import settle_lists
@@ -66,7 +66,9 @@ def tune(experiment: str) -> Tuning | State[Tuning]:
     lists = retrieve_validation(spec, source, vectors, radii, rerankers, searches, bm25, own_lists)
     fusions = fuse_validation(spec, source, vectors, lists, searches, bm25)
     latest = latest_of_part(spec, features, arms, searches.validation, "validation")
-    return conclude_tuning(spec, source, searches, arms, lists, fusions._replace(lists=fusions.lists | latest))
+    tuning = conclude_tuning(spec, source, searches, arms, lists, fusions._replace(lists=fusions.lists | latest))
+    end()
+    return tuning
 
 
 def conclude_tuning(

@@ -35,17 +35,25 @@ def embed_arms(spec: Experiment, features: FeatureSets, arms: TrainedArms, searc
     threads = {run: spec.arms[run[0]].training.threads for run in arms.towers}
     ranked_runs = _ranked_arms(spec)
 
-    def embed(part: EvalSet | None, runs: list[ArmRun]) -> VectorsByRun:
+    def embed(part: EvalSet | None, runs: list[ArmRun], embedded: VectorsByRun | None = None) -> VectorsByRun:
         assert part is not None, "a part with vectors has searches"
         return {
-            run: submit(embed_texts, run, features[spec.arms[run[0]].features], arms.towers[run], part, threads[run])
+            run: submit(
+                embed_texts,
+                run,
+                features[spec.arms[run[0]].features],
+                arms.towers[run],
+                part,
+                threads[run],
+                embedded=embedded[run] if embedded else None,
+            )
             for run in runs
         }
 
     runs = list(arms.towers)
     test = embed(searches.test, runs)
-    validation = embed(searches.validation, runs) if runs else {}
-    ranking = embed(searches.ranking, [run for run in runs if run in ranked_runs]) if ranked_runs else {}
+    validation = embed(searches.validation, runs, test) if runs else {}
+    ranking = embed(searches.ranking, [run for run in runs if run in ranked_runs], test) if ranked_runs else {}
     return ArmVectors(test, validation, ranking, {}, threads)
 
 
@@ -81,12 +89,12 @@ def join_ensembles(spec: Experiment, arms: TrainedArms, vectors: ArmVectors, sea
             joined.weights[run] = submit(
                 choose_weights, run, towers, validation, searches.validation, weights, threads, main_k
             )
-            joined.validation[run] = submit(concat_vectors, run, validation, joined.weights[run])
             test = [vectors.test[part] for part in parts]
             joined.test[run] = submit(concat_vectors, run, test, joined.weights[run])
+            joined.validation[run] = submit(concat_vectors, run, validation, joined.weights[run], joined.test[run])
             if run in _ranked_arms(spec):
                 ranking = [vectors.ranking[part] for part in parts]
-                joined.ranking[run] = submit(concat_vectors, run, ranking, joined.weights[run])
+                joined.ranking[run] = submit(concat_vectors, run, ranking, joined.weights[run], joined.test[run])
     return joined
 
 

@@ -63,7 +63,9 @@ def stage(kind: Callable[[Artifact], A]) -> Callable[[Callable[Concatenate[Path,
         signature = inspect.Signature(list(inspect.signature(function).parameters.values())[1:])
 
         def cache_key(_context: TaskRunContext, arguments: dict[str, Any]) -> str:
-            return f"{_artifact_of(function, arguments).folder.name}/prefect"
+            folder = _artifact_of(function, arguments).folder
+            _note_use(folder)
+            return f"{folder.name}/prefect"
 
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> A:
@@ -84,6 +86,14 @@ def stage(kind: Callable[[Artifact], A]) -> Callable[[Callable[Concatenate[Path,
         )
 
     return as_task
+
+
+def _note_use(folder: Path) -> None:
+    """Set the time of an artifact that a run asks for, if it is there: what is unused longest is removed first."""
+    try:
+        os.utime(folder)
+    except OSError:
+        return
 
 
 def _artifact_of(function: Callable[..., None], arguments: dict[str, Any]) -> Artifact:

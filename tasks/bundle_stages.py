@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 
 from data import extracted_log
 from data.experiment.serving_config import BundleContents, Serving
-from ebr_core.search.deduped_index import index_files
 from ebr_core.serving.model_bundle import FUSION, open_bundle, seal, write_terms, write_training_queries
 from ebr_core.serving.own_data import write_own_data
 from ebr_core.serving.query_towers import (
@@ -31,6 +30,7 @@ from ebr_core.towers.query_encoders import carry_encoders
 from ebr_core.towers.tower_kinds import save_encoder
 from tasks.artifacts import link, stage
 from tasks.bm25_stages import index_documents, read_bm25, read_documents
+from tasks.built_indexes import copy_index
 from tasks.eval_sets import read_sample
 from tasks.fusion_stages import fusion_depth, read_mode, training_queries_of
 from tasks.kinds import (
@@ -135,8 +135,7 @@ def bundle(
     for path in tables.folder.iterdir():
         if path.suffix in (".parquet", ".npy", ".json") and path.name != "asked.parquet":
             link(path, folder / path.name)
-    for path in index_files(index.folder):
-        link(path, folder / path.name)
+    copy_index(index.folder, folder)
     if (radius.folder / "radius.json").exists():
         link(radius.folder / "radius.json", folder / "radius.json")
     documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(eval_set).candidates]

@@ -16,12 +16,12 @@ from ebr_core.frozen import Frozen
 from ebr_core.measure.metrics import Targets
 from ebr_core.parallel import use_threads
 from ebr_core.rerank.cascade import Cascade, rerank
-from ebr_core.search.deduped_index import load
 from ebr_core.search.ensemble_vectors import concat_documents, concat_queries
 from ebr_core.search.ensemble_weights import Contest, build_contest, choose, describe_weights
 from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.nearest import search_cost, search_index
-from tasks.artifacts import stage
+from tasks.artifacts import link, stage
+from tasks.built_indexes import load_index
 from tasks.eval_sets import read_sample
 from tasks.kinds import BuiltIndex, EnsembleWeights, EvalSet, RetrievedList, TrainedTowers, Vectors
 from tasks.progress import show_progress
@@ -97,16 +97,22 @@ def read_weights(weights: EnsembleWeights) -> dict[str, Any]:
 
 
 @stage(Vectors)
-def concat_vectors(folder: Path, parts: list[Vectors], weights: EnsembleWeights) -> None:
-    """Write documents.npy (N, ΣD) and queries.npy (S, ΣD) of an ensemble, as embed_texts does for an arm. [EBR §6.2]"""
+def concat_vectors(folder: Path, parts: list[Vectors], weights: EnsembleWeights, joined: Vectors | None = None) -> None:
+    """Write documents.npy (N, ΣD) and queries.npy (S, ΣD) of an ensemble, as embed_texts does for an arm. [EBR §6.2]
+
+    joined: vectors of the same ensemble for other searches, whose documents are linked.
+    """
     started = time.perf_counter()
+    queries = [np.load(part.folder / "queries.npy") for part in parts]
+    np.save(folder / "queries.npy", concat_queries(queries, read_weights(weights)["weights"]))
+    if joined is not None:
+        link(joined.folder / "documents.npy", folder / "documents.npy")
+        return
     documents = [np.load(part.folder / "documents.npy", mmap_mode="r") for part in parts]
     shape = len(documents[0]), sum(part.shape[1] for part in documents)
     concatenated: Float32 = np.lib.format.open_memmap(folder / "documents.npy", "w+", np.float32, shape)
     for first in range(0, len(concatenated), BLOCK):
         concatenated[first : first + BLOCK] = concat_documents([part[first : first + BLOCK] for part in documents])
-    queries = [np.load(part.folder / "queries.npy") for part in parts]
-    np.save(folder / "queries.npy", concat_queries(queries, read_weights(weights)["weights"]))
     costs = {"join_s": time.perf_counter() - started}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
@@ -127,7 +133,7 @@ def retrieve_cascade(
     use_threads(threads)
     sample = read_sample(eval_set)
     candidates = sample.candidates
-    queries, searched = np.load(first_vectors.folder / "queries.npy"), load(index.folder)
+    queries, searched = np.load(first_vectors.folder / "queries.npy"), load_index(index.folder)
     documents: Float32 = np.load(second_vectors.folder / "documents.npy", mmap_mode="r")[candidates]
     second_queries = np.load(second_vectors.folder / "queries.npy")
     depth = min(max(cascade.depth, k), len(candidates))

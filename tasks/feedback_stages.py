@@ -21,7 +21,6 @@ from ebr_core.frozen import Frozen
 from ebr_core.parallel import use_threads
 from ebr_core.rerank.pair_features import feature_matrix
 from ebr_core.rerank.relevance_filter import fit, held_out_mask, probabilities
-from ebr_core.search.deduped_index import load
 from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.nearest import search_cost, search_exact, search_index
 from ebr_core.towers.checkpoint import load_towers
@@ -30,6 +29,7 @@ from ebr_core.training.arm_config import Arm
 from ebr_core.training.rated_results import Feedback, Filter, Rater, add_noise, first_valid, pack_left, pair_keys
 from ebr_core.training.training_corpus import Corpus
 from tasks.artifacts import Artifact, stage
+from tasks.built_indexes import load_index
 from tasks.eval_sets import SampledSearches
 from tasks.imported_ratings import imported_folder
 from tasks.kinds import (
@@ -261,7 +261,7 @@ def retrieve_filtered(
 ) -> None:
     """Write a list: the documents that the index retrieves, in its order, without those that the filter rejects."""
     use_threads(threads)
-    lists, deduped_index = read_lists(log, eval_set, bm25, vectors, places), load(index.folder)
+    lists, deduped_index = read_lists(log, eval_set, bm25, vectors, places), load_index(index.folder)
     candidates = lists.sample.candidates
     model = lightgbm.Booster(model_file=relevance_filter.folder / "filter.txt")
     threshold = json.loads((relevance_filter.folder / "filter.json").read_text())["threshold"]

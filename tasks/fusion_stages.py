@@ -16,7 +16,6 @@ from ebr_core.arrays import Float32, Float64, Int32, Int64
 from ebr_core.errors import InputError
 from ebr_core.measure.metrics import hits, recall_at_k
 from ebr_core.parallel import use_threads
-from ebr_core.search.deduped_index import load
 from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.hybrid_search import reciprocal_rank_fusion
 from ebr_core.search.modes import FUSION_DEPTH, MODES, RERANKED, Mode
@@ -37,6 +36,7 @@ from ebr_core.text.bm25_config import Language
 from ebr_core.text.terms import Terms, rank_documents, scores_of
 from tasks.artifacts import stage
 from tasks.bm25_stages import distinct_queries, index_documents, read_documents
+from tasks.built_indexes import load_index
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import BuiltIndex, ChosenFusion, EvalSet, Log, RetrievedList, ServedMode, TermLists, TunedBm25, Vectors
 from tasks.progress import show_progress
@@ -183,7 +183,7 @@ def _both_lists(
     if isinstance(outcome, Retrieved) and outcome.rows.shape[1] == depth and outcome.scanned is not None:
         return [by_terms, _positions(outcome.rows[at], sample.candidates)], outcome.scanned[at]
     queries = np.load(vectors.folder / "queries.npy")[..., at, :]
-    deduped_index = load(index.folder)
+    deduped_index = load_index(index.folder)
     near, _ = search_index(deduped_index, queries, depth)
     return [by_terms, first_allowed(near, excluded, depth)], search_cost(deduped_index, queries, depth)[0]
 

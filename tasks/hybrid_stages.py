@@ -22,7 +22,7 @@ from ebr_core.parallel import use_threads
 from ebr_core.search import baselines
 from ebr_core.search.condition_masks import Mask, SearchedDocuments, condition_mask
 from ebr_core.search.conditions import parse, reads_place
-from ebr_core.search.deduped_index import DedupedIndex, load
+from ebr_core.search.deduped_index import DedupedIndex
 from ebr_core.search.exclusions import first_allowed, first_allowed_results
 from ebr_core.search.hybrid_search import (
     DocumentFilter,
@@ -37,6 +37,7 @@ from ebr_core.search.nearest import search_cost, search_exact
 from ebr_core.text.terms import Terms, rank_documents
 from tasks.artifacts import stage
 from tasks.bm25_stages import distinct_queries, index_documents, read_documents
+from tasks.built_indexes import load_index
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import (
     BuiltIndex,
@@ -269,7 +270,7 @@ def _neighbours(
     k: int,
 ) -> _Neighbours:
     documents: Float32 = np.load(vectors.folder / "documents.npy", mmap_mode="r")[sample.candidates]
-    deduped_index, queries = load(index.folder), np.load(vectors.folder / "queries.npy")
+    deduped_index, queries = load_index(index.folder), np.load(vectors.folder / "queries.npy")
     return _Neighbours(deduped_index, documents, queries, search_cost(deduped_index, queries, k)[0], radius)
 
 

@@ -28,10 +28,11 @@ from ebr_core.rerank.ranker_features import (
     select_results,
 )
 from ebr_core.rerank.trees import NDCG_K, grow
-from ebr_core.search.deduped_index import DedupedIndex, load
+from ebr_core.search.deduped_index import DedupedIndex
 from ebr_core.search.exclusions import first_allowed, is_excluded
 from ebr_core.search.nearest import search_cost, search_index
 from tasks.artifacts import stage
+from tasks.built_indexes import load_index
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.kinds import (
     BuiltIndex,
@@ -114,7 +115,7 @@ def train_ranker(
     lists, started = read_lists(log, ranking, bm25, vectors, places), time.perf_counter()
     examination_rates = read_examination(examination)
     with show_progress("train ranker", 1):
-        retrieved = _retrieve(lists, load(index.folder), spec.depth)
+        retrieved = _retrieve(lists, load_index(index.folder), spec.depth)
         training, held_out, bias = _examples(log, lists, retrieved, spec, seed, examination_rates)
         pairs = training.searches, training.documents, training.positions
         names, rows = feature_matrix(lists.pairs, spec.embedding, bias, *pairs)
@@ -162,7 +163,7 @@ def retrieve_ranked(
     lists, model, deduped_index = (
         read_lists(log, eval_set, bm25, vectors, places),
         read_ranker(ranker.folder),
-        load(index.folder),
+        load_index(index.folder),
     )
     started = time.perf_counter()
     with show_progress("rank", 1):

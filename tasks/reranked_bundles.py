@@ -19,6 +19,7 @@ from ebr_core.serving.second_stage import (
     write_ranked_documents,
 )
 from tasks.artifacts import link, stage
+from tasks.built_indexes import copy_index
 from tasks.eval_sets import read_sample
 from tasks.kinds import BuiltIndex, EvalSet, Log, ModelBundle, Places, TrainedRanker
 from tasks.progress import show_progress
@@ -98,8 +99,7 @@ def _link_bundle(folder: Path, base: ModelBundle, index: BuiltIndex) -> dict[str
     for file in manifest["files"]:
         if file not in of_index:
             _link_into(base.folder / file, folder / file)
-    for path in index_files(index.folder):
-        link(path, folder / path.name)
+    copy_index(index.folder, folder)
     kept = {key: manifest[key] for key in ("seed", "towers", "vectors", "k", "depth")}
     return kept | {"index": built["spec"], "setting": built["setting"]}
 

@@ -21,7 +21,7 @@ from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.parallel import use_threads
 from ebr_core.search import baselines
-from ebr_core.search.deduped_index import DedupedIndex, load, save
+from ebr_core.search.deduped_index import DedupedIndex, save
 from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.faiss_index import build, set_parameters
 from ebr_core.search.index_specs import AnyIndex, Exact, Hnsw, Ivf, Scan, problem
@@ -29,7 +29,8 @@ from ebr_core.search.index_tuning import tune
 from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact, search_index
 from ebr_core.towers.checkpoint import load_towers
 from ebr_core.towers.tower import query_vectors
-from tasks.artifacts import stage
+from tasks.artifacts import link, stage
+from tasks.built_indexes import load_index, save_exact
 from tasks.eval_sets import SampledSearches, read_sample
 from tasks.feature_stages import read_inputs
 from tasks.kinds import BuiltIndex, EvalSet, FeatureSet, Log, RetrievedList, SimulatedLog, TrainedTowers, Vectors
@@ -45,18 +46,25 @@ def embed_texts(
     eval_set: EvalSet,
     threads: int,
     histories: str = "searches",
+    embedded: Vectors | None = None,
 ) -> None:
     """Write unit vectors: documents.npy (N, D) of every document, and queries.npy (S, D) of the sampled searches in
-    their order, or (h, S, D) if a search has several. histories: see read_inputs."""
+    their order, or (h, S, D) if a search has several.
+
+    histories: see read_inputs. embedded: vectors of the same towers for other searches, whose documents are linked.
+    """
     use_threads(threads)
     model, sample = load_towers(towers.folder), read_sample(eval_set)
     inputs = read_inputs(features, model.config, histories=histories)
     tower = model.tower.over(inputs)
+    np.save(folder / "queries.npy", query_vectors(tower, inputs, sample.searches["search_row"]))
+    if embedded is not None:
+        link(embedded.folder / "documents.npy", folder / "documents.npy")
+        return
     documents = inputs.rows_of(np.arange(inputs.documents, dtype=np.int32))
     started = time.perf_counter()
     np.save(folder / "documents.npy", tower.encode(documents))
     seconds = time.perf_counter() - started
-    np.save(folder / "queries.npy", query_vectors(tower, inputs, sample.searches["search_row"]))
     costs = {"embed_s": seconds, "documents_per_s": inputs.documents / max(seconds, 1e-9)}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
 
@@ -93,14 +101,18 @@ def build_index(
     or_exact: exact search, if there are too few documents for this index.
     """
     use_threads(threads)
-    documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[read_sample(eval_set).candidates]
+    candidates = read_sample(eval_set).candidates
+    documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
     if or_exact and problem(spec, *documents.shape):
         spec = Exact()
     started = time.perf_counter()
     with show_progress(f"index {spec.kind}", 1):
         deduped_index, setting = _build(documents, spec, tuned_on, setting_of, folder)
     seconds = time.perf_counter() - started
-    index_bytes = save(deduped_index, folder)
+    if isinstance(spec, Exact):
+        index_bytes = save_exact(vectors, candidates, documents.shape[1], folder)
+    else:
+        index_bytes = save(deduped_index, folder)
     manifest = {"vectors": vectors.digest, "spec": spec.model_dump(), "setting": setting}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     costs = {"build_s": seconds, "index_bytes": index_bytes}
@@ -140,7 +152,7 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
     if manifest["vectors"] != vectors.digest:
         raise ValueError(f"this index belongs to vectors {manifest['vectors']}, not to {vectors.digest}")
     queries = np.load(vectors.folder / "queries.npy")
-    deduped_index = load(index.folder)
+    deduped_index = load_index(index.folder)
     sample = read_sample(eval_set)
     candidates = sample.candidates
     tuned_k, promised = k, None

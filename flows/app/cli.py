@@ -14,6 +14,7 @@ from flows.app.model_commands import batch, export, search, serve
 from flows.app.night_commands import nightly, rollback, status
 from flows.app.run_commands import audit, check, compare, paper, report, run, schema, simulate, ui
 from flows.app.session import run_app
+from flows.app.state_commands import prune, runs
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +23,7 @@ app = typer.Typer(
 COMMANDS: tuple[Callable[..., None], ...] = (  # as `ebr --help` lists them
     *(init, run, check, report, compare, negatives, explain, audit),
     *(nightly, rollback, status),
+    *(runs, prune),
     *(paper, simulate, ui),
     *(search, batch, export, serve),
     schema,

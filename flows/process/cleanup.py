@@ -22,13 +22,19 @@ GRACE_S = 8.0
 
 
 def begin() -> None:
-    """Write this process into the labels of the flow run, and clean up after killed runs: the first step of a flow."""
+    """Write this process into the labels of the flow run, and clean up after killed runs: the first step of a flow.
+
+    Raises InputError if the budget of the disk is no number.
+    """
     from prefect import get_client
     from prefect.context import FlowRunContext
 
     from flows.process import signals
     from tasks.artifacts import clear_unfinished
+    from tasks.disk_budget import budget, mark_running
 
+    budget()
+    mark_running()
     clear_unfinished()
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
@@ -38,6 +44,16 @@ def begin() -> None:
         labels: dict[str, Any] = {HOST: socket.gethostname(), PROCESS: own_identity()}
         client.update_flow_run_labels(context.flow_run.id, labels)
     close_runs()
+
+
+def end() -> None:
+    """Remove what the budget of the disk does not allow: the last step of a flow."""
+    from prefect import get_run_logger
+
+    from tasks.disk_budget import hold_budget
+
+    if sentence := hold_budget():
+        get_run_logger().warning(sentence)
 
 
 def end_orphans() -> None:
