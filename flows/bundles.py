@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from data.experiment.experiment_spec import Experiment
+from ebr_core.search.index_specs import EXACT
 from flows.arms import ArmRun, TrainedArms
 from flows.hybrids import Fusions
 from flows.sources import ColumnSets, EvalSets, Source
-from flows.submit import submit
+from flows.submit import failure_reason, submit
 from flows.vectors import ArmVectors, Indexes, Radii, served_index
 from tasks.bundle_stages import bundle, tabulate
 from tasks.kinds import BundleTables, EvalSet, ModelBundle, TunedBm25
@@ -24,7 +25,8 @@ def build_bundles(
     searches: EvalSets,
     bm25: TunedBm25,
 ) -> dict[str, ModelBundle]:
-    """A bundle for each arm and ensemble."""
+    """A bundle for each arm and ensemble; through exact search, if the index that is served could not be built. Waits
+    for these indexes."""
     runs = {name: (name, spec.seeds[0]) for name in (*spec.arms, *spec.ensembles)}
     if not runs:
         return {}
@@ -37,7 +39,9 @@ def build_bundles(
             searches.test,
             [arms.towers[part] for part in parts_of_run(spec, run)],
             vectors.test[run],
-            indexes[run, served_index(spec)],
+            indexes[run, EXACT]
+            if failure_reason(indexes[run, served_index(spec)])
+            else indexes[run, served_index(spec)],
             radii[run],
             vectors.weights.get(run),
             [columns[read] for part, _ in parts_of_run(spec, run) if (read := spec.arms[part].features) in columns],

@@ -140,7 +140,7 @@ def _indexes(model: _Model) -> Indexes:
     """The indexes that the bundles search, over the documents of the newest day."""
     spec, vectors = model.spec, model.vectors
     reordering: list[Cascade | Ranker] = [*spec.cascades.values(), *spec.rankers.values()]
-    names = {served_index(spec), *(settings.index for settings in reordering)}
+    names = {EXACT, served_index(spec), *(settings.index for settings in reordering)}
     return {
         (run, name): index_vectors(run, name, spec.all_indexes[name], vectors.test, vectors, model.searches.test)
         for run in vectors.test

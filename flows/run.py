@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from data.experiment.experiment_spec import REFIT, Experiment
+from ebr_core.search.index_specs import EXACT
 from ebr_core.search.modes import RERANKED
 from flows.bundles import parts_of_run
 from flows.refit import Refit
@@ -41,6 +42,8 @@ def select_champion(spec: Experiment, experiment: str, run: SettledRun) -> Serve
         return None
     name, mode, recall = champion
     index = spec.index_of_list(name) if mode == RERANKED else served_index(spec)
+    if mode != RERANKED and ((name, spec.seeds[0]), index) not in run.indexes:
+        index = EXACT  # as the bundle, because this index could not be built
     return ServedRow(arm=name, mode=mode, index=index, recall=recall, refused=run.refused)
 
 

@@ -107,13 +107,16 @@ def build_index(
         spec = Exact()
     started = time.perf_counter()
     with show_progress(f"index {spec.kind}", 1):
-        deduped_index, setting = _build(documents, spec, tuned_on, setting_of, folder)
+        deduped_index, setting, code = _build(documents, spec, tuned_on, setting_of, folder)
     seconds = time.perf_counter() - started
     if isinstance(spec, Exact):
         index_bytes = save_exact(vectors, candidates, documents.shape[1], folder)
     else:
         index_bytes = save(deduped_index, folder)
-    manifest = {"vectors": vectors.digest, "spec": spec.model_dump(), "setting": setting}
+    used = spec if code is None else spec.model_copy(update={"code": code})
+    manifest = {"vectors": vectors.digest, "spec": used.model_dump(), "setting": setting}
+    if used != spec:
+        manifest["finer_than"] = spec.model_dump()["code"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     costs = {"build_s": seconds, "index_bytes": index_bytes}
     (folder / "costs.json").write_text(json.dumps(costs, indent=1))
@@ -121,22 +124,32 @@ def build_index(
 
 def _build(
     documents: Float32, spec: AnyIndex, tuned_on: Vectors | None, setting_of: BuiltIndex | None, folder: Path
-) -> tuple[DedupedIndex, dict[str, Any] | None]:
-    """(the index, its setting if that was tuned)."""
+) -> tuple[DedupedIndex, dict[str, Any] | None, str | None]:
+    """(the index, its setting and its code if those were tuned)."""
     if isinstance(spec, Exact | Scan) or spec.target is None:
-        return build(documents, spec), None
+        return build(documents, spec), None, None
     if setting_of is not None:
-        setting = json.loads((setting_of.folder / "manifest.json").read_text())["setting"]
+        lender = json.loads((setting_of.folder / "manifest.json").read_text())
+        setting, code = lender["setting"], lender["spec"]["code"]
         grid_field = {Ivf: "nlist", Hnsw: "links"}.get(type(spec))
-        untuned = spec.model_copy(update={grid_field: setting[grid_field]}) if grid_field else spec
-        deduped_index = build(documents, untuned)
+        of_lender = {"code": code} | ({grid_field: setting[grid_field]} if grid_field else {})
+        deduped_index = build(documents, spec.model_copy(update=of_lender))
         set_parameters(deduped_index.index, setting["parameters"])
-        return deduped_index, setting
+        return deduped_index, setting, code
     assert tuned_on is not None, "a target needs validation queries"
     queries = np.load(tuned_on.folder / "queries.npy")
     tuned = tune(documents, queries.reshape(-1, queries.shape[-1]), spec)
     (folder / "tuning.json").write_text(json.dumps([point._asdict() for point in tuned.points], indent=1))
-    return tuned.built_index, tuned.chosen._asdict()
+    return tuned.built_index, tuned.chosen._asdict(), tuned.code
+
+
+def finer_code_of(index: BuiltIndex) -> str | None:
+    """The code that an index has in place of the one of the experiment, in words; None if it has that one."""
+    manifest = json.loads((index.folder / "manifest.json").read_text())
+    if (named := manifest.get("finer_than")) is None:
+        return None
+    target = manifest["spec"]["target"]
+    return f"{manifest['spec']['code']} in place of {named}, which does not reach {target}"
 
 
 @stage(RetrievedList)

@@ -171,6 +171,20 @@ def code_parts(code: str) -> int:
     return int(hit.group(1)) if hit else 0
 
 
+def finer_code(spec: Ivf | Imi | Hnsw, d: int) -> str | None:
+    """The next finer code for vectors of d dimensions: a product quantiser of the next multiple of the parts that
+    divides them, then sq8, then flat; None after flat."""
+    width, parts = spec.pca or spec.prefix or d, code_parts(spec.code)
+    if spec.code == "flat":
+        return None
+    if not parts:
+        return "flat"
+    more = next(
+        (more for more in (parts * 2**power for power in range(1, 12)) if more <= width and not width % more), 0
+    )
+    return spec.code.replace(str(parts), str(more), 1) if more else "sq8"
+
+
 def _nlists(spec: Ivf, n: int) -> tuple[int, ...]:
     return spec.nlist if isinstance(spec.nlist, tuple) else (spec.nlist or cells(n),)
 

@@ -13,7 +13,7 @@ from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
 from ebr_core.search.deduped_index import DedupedIndex
 from ebr_core.search.faiss_index import build, innermost, set_parameters
-from ebr_core.search.index_specs import Hnsw, Imi, Ivf, variants
+from ebr_core.search.index_specs import Hnsw, Imi, Ivf, finer_code, variants
 from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact, search_index
 
 REFINE_FACTORS = (1, 2, 4, 8, 16)  # candidates reordered for each document returned
@@ -35,31 +35,52 @@ class Point(NamedTuple):
 
 
 class TuningResult(NamedTuple):
-    """The tuned index with its setting, the chosen point, and all measured points."""
+    """The tuned index with its setting, the chosen point, all measured points, and the code that was needed."""
 
     built_index: DedupedIndex
     chosen: Point
     points: list[Point]
+    code: str
 
 
 def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> TuningResult:
-    """The index at the operating point with the fewest distances whose recall@at reaches the target.
+    """The index at the operating point with the fewest distances whose recall@at reaches the target, with the code of
+    the spec, or with the next finer one that can reach it.
 
     The lower bound over the queries must reach the target, so that it also holds for other queries; if no setting's
     bound does, the mean must. Recall is measured against exact search, and equal documents are interchangeable, which
     faiss's own IntersectionCriterion does not support. OperatingPoints keeps the settings that no other setting beats
     in both recall and distances. Settings that cannot be chosen are not measured: those that compute more distances
     than one that reaches the target, and those that miss it even with more second looks. Raises InputError if no
-    setting reaches the target, or if there are too few queries or documents.
+    setting of any code reaches the target, or if there are too few queries or documents.
     """
     queries = queries[queries.any(axis=1)]  # a zero query retrieves nothing from any index
-    target = spec.target or 0.0
     if len(queries) == 0 or len(documents) < spec.at:
         raise InputError(
             f"an index is tuned on at least one query and {spec.at} documents (at), got {len(queries)} and "
             f"{len(documents)}; leave target out"
         )
     _, nearest = search_exact(documents, queries, spec.at)
+    missed: list[Point] = []
+    while True:
+        points, tuned = _tune_code(documents, queries, nearest, spec)
+        if tuned is not None:
+            return tuned
+        missed += points
+        code = finer_code(spec, documents.shape[1])
+        if code is None:
+            raise InputError(_target_missed(spec, missed))
+        spec = spec.model_copy(update={"code": code})
+
+
+def _tune_code(
+    documents: Float32, queries: Float32, nearest: Float32, spec: Ivf | Imi | Hnsw
+) -> tuple[list[Point], TuningResult | None]:
+    """(the measured points, the index at the best of them) with the code of the spec; None if none reaches the target.
+
+    nearest: (Q, at) similarities of the exactly nearest.
+    """
+    target = spec.target or 0.0
     operating_points = faiss.OperatingPoints()
     points: list[Point] = []
     indexes: list[DedupedIndex] = []
@@ -81,10 +102,10 @@ def tune(documents: Float32, queries: Float32, spec: Ivf | Imi | Hnsw) -> Tuning
         (pos for pos, point in enumerate(points) if point.recall >= target), key=lambda pos: points[pos].distances
     )
     if not enough:
-        raise InputError(_target_missed(spec, points))
+        return points, None
     pos = enough[0]
     set_parameters(indexes[pos].index, points[pos].parameters)
-    return TuningResult(indexes[pos], points[pos], points)
+    return points, TuningResult(indexes[pos], points[pos], points, spec.code)
 
 
 def _explore(
@@ -164,13 +185,17 @@ def _measure(
 
 def _target_missed(spec: Ivf | Imi | Hnsw, points: list[Point]) -> str:
     best = max(points, key=lambda point: point.recall)
-    remedy = f"refine: true, a longer code than {spec.code}"
+    remedies = ["a lower target"]
     if isinstance(spec, Hnsw):
         most_links = max(spec.links) if isinstance(spec.links, tuple) else spec.links
-        remedy = f"more links than {most_links}, a larger ef_construction than {spec.ef_construction}"
+        remedies.insert(0, f"more links than {most_links}, a larger ef_construction than {spec.ef_construction}")
+    elif spec.pca or spec.prefix:
+        remedies.insert(
+            0, f"more dimensions than {spec.pca or spec.prefix}" + ("" if spec.refine else ", refine: true")
+        )
     return (
-        f"no setting of this {spec.kind} index reaches recall@{spec.at} {spec.target}: the highest is "
-        f"{best.recall:.3f} at {best.parameters}; give it {remedy}, or a lower target"
+        f"no setting of this {spec.kind} index reaches recall@{spec.at} {spec.target}, with any code: the highest is "
+        f"{best.recall:.3f} at {best.parameters}; give it {', or '.join(remedies)}"
     )
 
 

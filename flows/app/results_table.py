@@ -36,6 +36,8 @@ def show(outcome: Outcome, spec: Experiment, console: Console) -> None:
         served = describe_served(result.served, result.validation, result.k, result.unserved_lists)
         console.print(served, soft_wrap=True)
     console.print(describe_looks(outcome.looks), soft_wrap=True)
+    for index, words in result.run.get("finer_codes", {}).items():
+        console.print(f"Index {index}: {words}.", soft_wrap=True)
     _show_failures(outcome.failures, console)
 
 

@@ -119,7 +119,8 @@ def index_blocks(result: Result) -> list[Block]:
         "Means over seeds. Index recall: the share of the exactly nearest that the index finds; it is never mixed with "
         "the model's."
     )
-    return [Heading("Indexes"), Grid(headers, lines, caption)]
+    finer = [Paragraph(f"Index {index}: {words}.") for index, words in result.run.get("finer_codes", {}).items()]
+    return [Heading("Indexes"), Grid(headers, lines, caption), *finer]
 
 
 def _costs(result: Result) -> dict[tuple[str, str, str], list[float]]:

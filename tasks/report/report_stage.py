@@ -27,6 +27,7 @@ from tasks.report.examples import find_examples
 from tasks.report.page import as_html, as_markdown
 from tasks.report.result import read
 from tasks.report.sections import blocks, pictures
+from tasks.retrieval_stages import finer_code_of
 
 RESULTS = ("results.parquet", "per_search.parquet", "checks.json")
 MORE_LIBRARIES = ("matplotlib", "mlflow", "prefect", "pydantic", "scipy")
@@ -52,6 +53,7 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
         "results": results.folder.name,
         "champion": run.champion,
         "failures": run.failures,
+        "finer_codes": _finer_codes(run),
         "looks": run.looks,
         "served": run.served.model_dump() if run.served else None,
         "versions": _versions(),
@@ -98,6 +100,16 @@ def _courses(run: FinishedRun) -> list[dict[str, Any]]:
             ended = trials["ended"]
             courses.append({"arm": trained.arm, "seed": trained.seed, "ended": ended, "epochs": recalls})
     return courses
+
+
+def _finer_codes(run: FinishedRun) -> dict[str, str]:
+    """Index of an arm and seed → the code that tuning took in place of the experiment's, and why."""
+    codes = {
+        f"{name} of {run_name}": finer_code_of(index)
+        for run_name, by_name in run.indexes.items()
+        for name, index in by_name.items()
+    }
+    return {name: words for name, words in codes.items() if words}
 
 
 def _costs(sources: Sequence[CostSource]) -> pa.Table:

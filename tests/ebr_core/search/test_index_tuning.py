@@ -70,10 +70,38 @@ def test_a_higher_target_computes_more_distances() -> None:
     assert costs[0] < costs[-1]
 
 
-def test_a_missed_target_names_the_highest_recall() -> None:
+@pytest.mark.parametrize(
+    ("spec", "code"),
+    [
+        (Ivf(code="pq2", nlist=4, target=0.99, at=5), ("pq4", "pq8", "pq16", "sq8", "flat")),
+        (Ivf(code="opq2", nlist=4, pca=12, target=0.6, at=5), ("opq4", "opq6", "opq12", "sq8", "flat")),
+        (Ivf(code="pq16", nlist=4, target=0.5, at=5), ("pq16",)),
+        (Imi(code="pq2", bits=2, target=1.0, at=5), ("flat",)),
+    ],
+)
+def test_a_code_that_cannot_reach_the_target_is_replaced_by_the_next_finer_one(
+    spec: Ivf | Imi, code: tuple[str, ...]
+) -> None:
     documents = units(600, 16, 0)
-    with pytest.raises(InputError, match=r"no setting .* reaches recall@10 0.99: the highest is 0\.\d+ .*refine: true"):
-        tune(documents, near(documents, 50), Ivf(code="pq2", target=0.99))
+    queries = near(documents, 50)
+    tuned = tune(documents, queries, spec)
+    assert tuned.code in code
+    assert tuned.chosen.recall >= spec.target
+    if tuned.code != spec.code:  # the one that was named does not reach it, even if it scans everything
+        index = build(documents, spec)
+        set_parameters(index.index, f"nprobe={4 if isinstance(spec, Ivf) else 16}")
+        nearest = search_exact(documents, queries, 5)[1]
+        rows, _ = search_index(index, queries, 5, slack=0)
+        assert recall_up_to_ties(documents, queries, rows, nearest).mean() < spec.target
+
+
+def test_a_missed_target_names_the_highest_recall_and_no_setting_that_is_there() -> None:
+    documents = units(600, 16, 0)
+    spec = Ivf(code="pq2", pca=2, refine=True, target=0.99)
+    with pytest.raises(InputError, match=r"no setting .* reaches recall@10 0.99, with any code: the highest") as error:
+        tune(documents, near(documents, 50), spec)
+    assert "more dimensions than 2, or a lower target" in str(error.value)
+    assert "refine" not in str(error.value)
 
 
 def test_a_target_missed_by_a_graph_names_graph_settings() -> None:
