@@ -10,7 +10,7 @@ from flows.sources import ColumnSets, EvalSets, Source
 from flows.submit import failure_reason, submit
 from flows.vectors import ArmVectors, Indexes, Radii, served_index
 from tasks.bundle_stages import bundle, tabulate
-from tasks.kinds import BundleTables, EvalSet, ModelBundle, TunedBm25
+from tasks.kinds import BuiltIndex, BundleTables, EvalSet, ModelBundle, TunedBm25
 
 
 def build_bundles(
@@ -54,6 +54,11 @@ def build_bundles(
         )
         for name, run in runs.items()
     }
+
+
+def _usable(index: BuiltIndex, exact: BuiltIndex) -> BuiltIndex:
+    """The index, or exact search if it could not be built."""
+    return exact if failure_reason(index) else index
 
 
 def tabulate_documents(spec: Experiment, source: Source, test: EvalSet, bm25: TunedBm25) -> BundleTables:

@@ -74,7 +74,7 @@ def test_a_higher_target_computes_more_distances() -> None:
     ("spec", "code"),
     [
         (Ivf(code="pq2", nlist=4, target=0.99, at=5), ("pq4", "pq8", "pq16", "sq8", "flat")),
-        (Ivf(code="opq2", nlist=4, pca=12, target=0.6, at=5), ("opq4", "opq6", "opq12", "sq8", "flat")),
+        (Ivf(code="opq2", nlist=4, pca=12, target=0.52, at=5), ("opq4", "opq6", "opq12", "sq8", "flat")),
         (Ivf(code="pq16", nlist=4, target=0.5, at=5), ("pq16",)),
         (Imi(code="pq2", bits=2, target=1.0, at=5), ("flat",)),
     ],
