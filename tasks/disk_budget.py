@@ -166,10 +166,12 @@ def hold_budget() -> str | None:
     chosen = beyond(allowed, stored, removable())
     remove(chosen)
     left = size_of(one for one in stored if one not in chosen)
-    sentence = f"{BUDGET}: {len(chosen)} artifacts of {gigabytes(size - left)} removed, the longest unused first"
+    said = []
+    if chosen:
+        said.append(f"{len(chosen)} artifacts of {gigabytes(size - left)} removed, the longest unused first")
     if left > allowed:
-        sentence += f"; {gigabytes(left)} are in use, so {gigabytes(allowed)} cannot be held"
-    return sentence
+        said.append(f"{gigabytes(left)} are in use, so {gigabytes(allowed)} cannot be held")
+    return f"{BUDGET}: {'; '.join(said)}"
 
 
 def gigabytes(size: float) -> str:
