@@ -54,29 +54,35 @@ def hide_unknown_actions(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: 
     con.execute(statement("actions/hide_unknown", table=table, time=time, acts=acts, more=more))
 
 
-def keep_action_times(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
+def keep_action_times(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split) -> None:
     """Create the table timed_actions of the actions on kept results that have a time. To be called after the split.
 
     Raises InputError if ten actions and more than max_dropped of a part's are long before their search, or if none of a
     part had happened when the next part began.
     """
     con.execute(statement("actions/times" if weights_of(logs) else "actions/click_times"))
+    con.execute(statement("actions/part_ends"))
     checks = check_action_times(con)
     if any(check.after for check in checks):
-        _refuse_unknown_parts(con, logs)
+        _refuse_unknown_parts(con, logs, split)
     for check in checks:
         if check.early >= _LEAST_EARLY and check.early > logs.max_dropped * check.actions:
             raise InputError(_early_message(con, logs, check))
 
 
-def _refuse_unknown_parts(con: duckdb.DuckDBPyConnection, logs: AnyFiles) -> None:
+def _refuse_unknown_parts(con: duckdb.DuckDBPyConnection, logs: AnyFiles, split: Split) -> None:
     actions = "acted" if weights_of(logs) else "timed_actions"
+    way_out = (
+        "Correct the column of split.by, or leave split.by out"
+        if split.by
+        else "Set split.validation_from and split.test_from so that actions lie between them"
+    )
     for part, known_until in con.execute(statement("actions/unknown_parts", actions=actions)).fetchall():
         column = user_name(con, logs.layout, *TIMES[logs.layout])
         raise InputError(
             f"split: every click or other action on the searches of {part} comes at {known_until} (UTC) or later by "
-            f"{column}, when the next part has begun, so {part} knows none. Set split.validation_from and "
-            "split.test_from so that actions lie between them, or use logs of a longer period"
+            f"{column}, when the next part has begun, so {part} knows none. {way_out}, "
+            "or use logs of a longer period"
         )
 
 
@@ -113,6 +119,11 @@ def action_time_notes(con: duckdb.DuckDBPyConnection, layout: str) -> Iterator[s
     if later := sum(check.later for check in checks):
         actions = sum(check.actions for check in checks)
         yield f"{head}: {later:,} of {actions:,} actions with a time are later than their search."
+        if not single_row(con, "actions/in_order")[0]:
+            yield (
+                f"{head}: training searches are later than searches of other parts, so times of actions do not count: "
+                "every part knows all actions of its searches."
+            )
     for check in checks:
         if check.before:
             yield (

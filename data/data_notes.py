@@ -67,6 +67,13 @@ def _other_readings(findings: dict[str, Any]) -> Iterator[str]:
             f"impressions: {findings['by_instant']:,} searches have no search_id, searcher_id or session_id. Only rows "
             "of the same time are one search: later pages and clicks are searches of their own."
         )
+    if findings["acted_alone"]:
+        yield (
+            f"impressions: {findings['acted_alone']:,} of {findings['searches']:,} searches hold actions alone, and no "
+            "result that was shown without one. An action in a row of its own, more than search_gap_minutes "
+            f"({findings['search_gap']:g}) after the row before it or without a searcher, begins a search: name a "
+            "search_id, or write its time as acted_at into the row that shows the result."
+        )
     if findings["blank_queries"]:
         yield (
             f"searches.query: {findings['blank_queries']:,} of {findings['searches']:,} searches have no query. They "

@@ -91,7 +91,7 @@ def extract(logs: AnyFiles, split: Split, folder: Path, partitions: TablePartiti
             clean(con, logs)
             keep_actions(con, logs)
             split_searches(con, logs, split)
-            keep_action_times(con, logs)
+            keep_action_times(con, logs, split)
             _fold_queries(con)
             con.execute(statement("write/number"))
             for name, schema in OUTPUTS.items():

@@ -6,7 +6,7 @@ the order of ranks counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from data.experiment.source_config import escape_glob
 from data.extracted_log import connect
 from data.layouts import Columns
 from data.reading import is_table, match_files, open_table
+from data.renamed_columns import Renames
 from data.schemas import RANKED_LIST
 from data.statements import file_list, statement
 from ebr_core.arrays import Int32
@@ -38,6 +39,7 @@ class RankedFile(Frozen):
 
     name: str
     path: str
+    names: Mapping[str, str] = {}  # the layout's name of a column → the log's, which the file may have, too
 
     @property
     def key(self) -> str:
@@ -46,7 +48,15 @@ class RankedFile(Frozen):
 
     def identity_settings(self) -> dict[str, object]:
         """What decides how its content is read: not its name, nor where it is."""
-        return {"table": is_table(self.path)}
+        return {"table": is_table(self.path)} | ({"names": self.renames.shared} if self.renames.shared else {})
+
+    @property
+    def renames(self) -> Renames:
+        """The log's names of the list's columns. One that is a column of lists itself stays that."""
+        columns = {**REQUIRED, **OPTIONAL}
+        return Renames(
+            {}, {c: own for c, own in self.names.items() if c in columns and own not in columns}, frozenset()
+        )
 
 
 class LeftOut(Frozen):
@@ -95,7 +105,7 @@ def read_list(file: RankedFile, log: Path, out: Path) -> None:
         con.execute(statement("read/macros"))
         try:
             rows = (
-                open_table(con, file.key, file.path, REQUIRED, OPTIONAL)[1]
+                open_table(con, file.key, file.path, REQUIRED, OPTIONAL, file.renames)[1]
                 if is_table(file.path)
                 else _open_trec(con, file)
             )

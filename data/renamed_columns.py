@@ -97,10 +97,10 @@ def refuse_missing(table: str, path: str, required: Columns, names: Collection[s
         if alternatives & lowered.keys():
             continue
         if column in renames.shared:
+            way_out = f"For another name in this table alone, write columns: {{{table}: {{{column}: …}}}} under logs"
             raise InputError(
                 f"{table}: {path} has neither the column {renames.shared[column]!r}, which logs.columns names as "
-                f"{column}, nor {column!r}. {columns}. For another name in this table alone, write "
-                f"columns: {{{table}: {{{column}: …}}}} under logs"
+                f"{column}, nor {column!r}. {columns}. {'Rename one' if '.' in table else way_out}"
             )
         others = lowered.keys() - {other.lower() for other in required}
         near = get_close_matches(column.lower(), sorted(others), n=1, cutoff=0.5)

@@ -28,6 +28,7 @@ _FILE_FUNCTIONS = _PARQUET_FUNCTIONS | {
     *("read_csv", "read_csv_auto", "read_text", "read_blob", "read_ndjson", "read_ndjson_auto", "read_ndjson_objects"),
     *("read_json", "read_json_auto", "read_json_objects", "read_json_objects_auto"),
 }
+_WHOLE_FILES = {"read_text", "read_blob"}  # they also give the time at which a file was written
 _LAKE_FUNCTIONS = {"delta_scan": "delta", "iceberg_scan": "iceberg"}
 _OTHER_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree"}
 # SQL's own words for the time at which the statement runs; duckdb_functions() has the rest.
@@ -127,8 +128,9 @@ def _nodes(value: Any) -> Iterator[Node]:
 
 
 def _refuse_inconstant(con: duckdb.DuckDBPyConnection, where: str, nodes: list[Node]) -> None:
-    """Raises InputError if the same files could give another result: clocks, random values, samples."""
+    """Raises InputError if the same files could give another result: clocks, random values, samples, times of files."""
     inconstant = {name for (name,) in con.execute(statement("read/inconstant")).fetchall()}
+    reads_whole = any(node.get("function", {}).get("function_name", "").lower() in _WHOLE_FILES for node in nodes)
     for node in nodes:
         if node.get("class") == "FUNCTION" and node["function_name"] in inconstant:
             raise InputError(
@@ -141,6 +143,11 @@ def _refuse_inconstant(con: duckdb.DuckDBPyConnection, where: str, nodes: list[N
             raise InputError(
                 f"{where}: {node['column_names'][-1]} has another value each time. The result must be decided by the "
                 "files: write the date"
+            )
+        if node.get("class") == "COLUMN_REF" and node["column_names"][-1].lower() == "last_modified" and reads_whole:
+            raise InputError(
+                f"{where}: last_modified changes when a file is copied. The result must be decided by the files: take "
+                "a time from their content"
             )
         if node.get("sample"):
             raise InputError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from data.column_names import own_names
 from data.experiment.experiment_spec import Experiment
 from data.experiment.log_config import Simulated
 from data.ranked_lists import RankedFile
+from ebr_core.towers.column_config import SIDES
 from ebr_core.towers.feature_config import Features
 from flows.group_vectors import text_vectors
 from flows.submit import result, submit
@@ -89,9 +91,15 @@ def refuse_small(spec: Experiment, searches: EvalSets) -> None:
     refuse_deep(test, spec.rankers)
 
 
+def ranked_file(spec: Experiment, name: str) -> RankedFile:
+    """A file of the section `lists`, with the user's names of its columns."""
+    names = {standard: own for side in SIDES for own, standard in own_names(spec.logs, side).items()}
+    return RankedFile(name=name, path=spec.lists[name], names=names)
+
+
 def match_lists(spec: Experiment, source: Source, searches: EvalSets) -> dict[str, RankedList]:
     """The user's own ranked lists, matched with the log before any training: errors in their files end the run here."""
-    files = {name: RankedFile(name=name, path=path) for name, path in spec.lists.items()}
+    files = {name: ranked_file(spec, name) for name in spec.lists}
     ranked = {
         name: result(submit(match_file, (name,), source.log, file, content_of(file))) for name, file in files.items()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.experiment.log_config import LONGEST_ID
+from data.experiment.serving_config import Serving
 from data.extra_columns import MOST_VALUES, read_own_columns
 from ebr_core.arrays import Float64, Int32
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
+from ebr_core.own_names import OwnNames, own_name, standard_name
 from ebr_core.towers.city_names import locate_cities
 from ebr_core.towers.column_config import SIDES, Side
 from ebr_core.towers.location_cells import LIMITS, known_places
@@ -25,6 +27,7 @@ from tasks.kinds import Log, OwnColumns, Places
 from tasks.log_stages import ReadLogs, refuse_changes
 from tasks.progress import show_progress
 
+MOST_NAMED = 12  # columns that a sentence lists
 SHORT = 200  # characters: columns with longer values travel with a model only if they are named
 
 
@@ -125,6 +128,22 @@ def describe_own(own: OwnColumns | None, side: Side, named: Collection[str], are
     ]
 
 
+def describe_held(
+    own: OwnColumns | None, travelling: Collection[str], serving: Serving, own_names: OwnNames
+) -> list[str]:
+    """A sentence on the own columns of documents that every model holds, with their size; none without one.
+    travelling: those that models hold if they fit."""
+    table, served = own_table(own), {name.lower() for name in travelling}
+    named = {standard_name(name, own_names).lower() for name in (*(serving.columns or ()), *serving.show)}
+    left_out = too_long(own, tuple(name for name in table.column_names if name.lower() in named))
+    held = [name for name in table.column_names if name.lower() in served and name not in left_out]
+    if not held:
+        return []
+    size = sum(table[name].nbytes for name in held) / 1e6
+    listed = f"{len(held)} columns" if len(held) > MOST_NAMED else ", ".join(own_name(name, own_names) for name in held)
+    return [f"models hold {listed} of the documents, {size:,.1f} MB (serving.columns chooses others)"]
+
+
 @stage(Places)
 def locate(folder: Path, log: Log, columns: dict[Side, PlaceColumns], own: dict[Side, OwnColumns]) -> None:
     """Write searches.npy and documents.npy, (n, 2) latitude and longitude in degrees, NaN where unknown, of the sides
@@ -186,14 +205,14 @@ def place_columns_of(places: Places) -> dict[Side, PlaceColumns]:
     return {side: PlaceColumns.model_validate(columns[side]) for side in SIDES if side in columns}
 
 
-def describe_places(places: Places | None) -> list[str]:
-    """A sentence for each side that has places: how many rows have one, from which columns."""
+def describe_places(places: Places | None, own_names: Mapping[Side, OwnNames]) -> list[str]:
+    """A sentence for each side that has places: how many rows have one, from which columns, under the user's names."""
     if places is None:
         return []
     content = json.loads((places.folder / "places.json").read_text())
     lines = []
     for side, count in content["counts"].items():
-        columns = " and ".join(place_columns_of(places)[side].both)
+        columns = " and ".join(own_name(name, own_names[side]) for name in place_columns_of(places)[side].both)
         outside = f"; {count['outside']:,} have degrees that no place has" if count["outside"] else ""
         lines.append(f"places: {count['known']:,} of {count['rows']:,} {side} have one, by {columns}{outside}")
     return lines

@@ -19,7 +19,7 @@ from ebr_core.towers.tower_inputs import with_copies
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.own_pairs import OwnPairs, OwnQueries
 from ebr_core.training.pair_config import Positives, Ratings, TypoCopies
-from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs, select_pairs
+from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs, hard_count, select_pairs
 from ebr_core.training.rated_results import shuffle_ratings
 from ebr_core.training.title_pairs import TitlePairs
 from ebr_core.training.training_corpus import Corpus, MisspeltCopies
@@ -119,6 +119,16 @@ def read_pairs(
     shown = extracted_log.read_shown(log.folder, scratch)._replace(weights=weights)
     recovered = extracted_log.read_recovered(log.folder, positives.actions)
     return select_pairs(shown, recovered, positives, mask, seed, rated, ratings is None or ratings.positives, scratch)
+
+
+def refuse_few_hard(log: Log, positives: Positives) -> None:
+    """Raise InputError if the training window has fewer hard positives than positives.hard_share sets."""
+    if not positives.hard_share:
+        return
+    recovered = extracted_log.read_recovered(log.folder, positives.actions)
+    available = len(recovered.search_rows) if recovered.weights is None else int((recovered.weights > 0).sum())
+    clicks = pc.sum(extracted_log.read(log.folder, "clicks")["clicks"]).as_py() or 0
+    hard_count(positives.hard_share, clicks, available)
 
 
 def read_rated(log: Log, rated: list[RatedResults], ratings: Ratings | None, seed: int) -> RatedPairs | None:

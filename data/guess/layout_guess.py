@@ -218,6 +218,12 @@ def _flat(
         reasons.append("no catalogue was given: the documents are those of the log, with their newest title")
     if "clicked" not in roles and not actions:
         doubts.append("no column says what was clicked, so each row counts as a click")
+    if not {"search_id", "searcher_id", "session_id"} & roles.keys():
+        doubts.append(
+            "no column is named as a search, a searcher or a session, so only rows of the same time are one search: "
+            "later pages, and actions in rows of their own, are searches of their own. If a column of the log holds "
+            "searchers, name it under columns as searcher_id"
+        )
     if "search_id" not in roles:
         reasons.append(
             "no column identifies a search: rows of one searcher and query are one search while none follows "

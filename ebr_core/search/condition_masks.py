@@ -127,6 +127,11 @@ def column_of(documents: SearchedDocuments, attribute: str) -> pa.ChunkedArray:
     left_out = {name.lower(): reason for name, reason in documents.left_out.items()}
     if (reason := left_out.get(attribute.lower())) is not None:
         raise InputError(f"condition: column {attribute!r} of the documents cannot be compared: {reason}")
+    if standard_name(attribute, documents.own_names).lower() in TEXTS:
+        raise InputError(
+            f"condition: {attribute!r} is a text that searches read, and is not compared; ask for a word of it: "
+            "term:WORD"
+        )
     near = difflib.get_close_matches(attribute.lower(), names, 1)
     hint = f" (did you mean {names[near[0]]}?)" if near else ""
     there = ", ".join(own_name(name, documents.own_names) for name in filled_columns(documents.table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, assert_never
 
@@ -200,14 +201,26 @@ def _hard_rows(recovered: RecoveredPairs, share: float, clicks: int, rng: np.ran
     rows = np.arange(len(recovered.search_rows))
     if recovered.weights is not None:
         rows = rows[recovered.weights > 0]  # of the actions that make positives
-    count, available = round(share * clicks), len(rows)
+    count = hard_count(share, clicks, len(rows))
+    return np.sort(rows[rng.choice(len(rows), count, replace=False)])
+
+
+def hard_count(share: float, clicks: int, available: int) -> int:
+    """The number of hard positives that positives.hard_share sets. clicks: in the training window; available: its
+    failed searches that a click follows. Raises InputError if these are too few."""
+    count = round(share * clicks)
     if count > available:
         raise InputError(
             f"positives.hard_share {share:g} of {clicks:,} clicks are {count:,} pairs, but only {available:,} failed "
             f"searches of the training window are followed by a click in their session"
-            + (f"; set at most {available / clicks:.3f}" if available else ": these logs have no hard positives")
+            + (f"; set at most {_floor(available / clicks)}" if available else ": these logs have no hard positives")
         )
-    return np.sort(rows[rng.choice(available, count, replace=False)])
+    return count
+
+
+def _floor(share: float) -> str:
+    """A share with three digits, rounded down, so that it can be set."""
+    return f"{math.floor(share * 1000) / 1000:.3f}"
 
 
 def _groups(results: RecoveredPairs, mask: str, scratch: Scratch) -> Int32:

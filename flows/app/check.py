@@ -11,7 +11,6 @@ from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment, trained_arm
 from data.layouts import SIDES
 from data.log_fingerprint import refuse_absent
-from data.ranked_lists import RankedFile
 from data.report_text import describe
 from ebr_core.errors import InputError
 from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_difference
@@ -19,19 +18,20 @@ from ebr_core.own_names import own_name
 from ebr_core.towers.column_config import SIDES as FEATURE_SIDES
 from ebr_core.towers.column_config import Side
 from flows.group_vectors import check_vectors
-from flows.sources import world_log
+from flows.sources import ranked_file, world_log
 from flows.submit import submit
 from flows.used_columns import LogColumns, named_columns, read_used_columns, unmatched_values
 from tasks.feature_stages import check_features, describe_group_places, extract_columns, needs_columns
 from tasks.imported_ratings import imported_files
 from tasks.kinds import Log
 from tasks.log_stages import ReadLogs, contents_of, extract, files_of, sample
-from tasks.own_column_stages import describe_own, describe_places
+from tasks.own_column_stages import describe_held, describe_own, describe_places
 from tasks.ranked_list_stages import content_of, describe_match, match_file, refuse_uncovered, retrieve_listed
 from tasks.ranker_stages import refuse_deep
 from tasks.report.target_sets import MAIN, in_order
 from tasks.retrieval_stages import refuse_impossible
 from tasks.tracking.mlflow_store import refuse_untrackable
+from tasks.training_inputs import refuse_few_hard
 
 PLACES = ("city", "region", "country", "language", "kind")  # columns of layouts that groups may read
 
@@ -75,6 +75,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         for arm in spec.arms
         if (
             reason := _missing_data(spec, arm, report)
+            or _few_hard(spec, arm, log)
             or _missing_features(spec, arm, log, logs)
             or _missing_ratings(spec, arm)
         )
@@ -124,7 +125,13 @@ def _used_columns(
             for side in FEATURE_SIDES
             for line in describe_own(used.by_side.get(side), side, named[side], side == "documents" and by_default)
         ]
-        lines = [f"  {line}." for line in (*describe_places(used.places), *own, *unmatched_values(spec, log, used))]
+        if spec.arms:
+            travelling = LogColumns(report, logs).travelling(spec)
+            own += describe_held(used.documents, travelling, spec.serving, used.own_names["documents"])
+        lines = [
+            f"  {line}."
+            for line in (*describe_places(used.places, used.own_names), *own, *unmatched_values(spec, log, used))
+        ]
         return named, lines, []
     except InputError as error:
         return {"searches": set(), "documents": set()}, [], [str(error).rstrip(".")]
@@ -152,8 +159,8 @@ def _own_lists(spec: Experiment, log: Log) -> tuple[list[str], list[str]]:
     """(a line for each ranked list of the user: what of it matches the log, the searches that it covers; refusals)."""
     lines, refusals = [], []
     ks = spec.evaluation.ks
-    for name, path in spec.lists.items():
-        file = RankedFile(name=name, path=path)
+    for name in spec.lists:
+        file = ranked_file(spec, name)
         try:
             test = submit(sample, (), log, "test", spec.evaluation.searches, spec.logs.judged_from)
             ranked = submit(match_file, (name,), log, file, content_of(file))
@@ -208,6 +215,15 @@ def _smallest_difference(spec: Experiment, counts: list[dict[str, Any]]) -> list
         f"{round(1 / DIFFERING)}, it shows a difference in {metric} of {smallest_difference(n):.3f} four times out of "
         f"five; half of that takes {4 * n:,} such searches."
     ]
+
+
+def _few_hard(spec: Experiment, name: str, log: Log) -> str | None:
+    """The reason why an arm has fewer hard positives than it asks for, None if it has enough."""
+    try:
+        refuse_few_hard(log, spec.arms[name].positives)
+    except InputError as error:
+        return str(error).rstrip(".")
+    return None
 
 
 def _missing_features(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> str | None:

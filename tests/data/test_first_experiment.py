@@ -385,3 +385,26 @@ def test_the_time_of_ubi_events_may_have_another_name(tmp_path: Path) -> None:
     paths = [write_text(tmp_path, name, text) for name, text in texts.items()]
     text = write_experiment(paths, tmp_path / "mine.yaml", False).read_text()
     assert "timestamp: event_time" in text
+
+
+@pytest.mark.parametrize("name", ["visitor", "member", "shopper_id", "fullVisitorId"])
+def test_searchers_have_many_names(tmp_path: Path, name: str) -> None:
+    files = [
+        write_rows(tmp_path / "log.parquet", renamed(log_rows(), {"user": name})),
+        write_rows(tmp_path / "catalogue.parquet", catalogue_rows()),
+    ]
+    spec, text = guess(tmp_path, *files)
+    assert isinstance(spec.logs, Impressions)
+    assert spec.logs.columns["searcher_id"] == name
+    assert "no column is named as a search" not in text
+
+
+def test_a_log_without_a_searcher_is_a_doubt(tmp_path: Path) -> None:
+    files = [
+        write_rows(tmp_path / "log.parquet", renamed(log_rows(), {"user": "whoever"})),
+        write_rows(tmp_path / "catalogue.parquet", catalogue_rows()),
+    ]
+    _, text = guess(tmp_path, *files)
+    assert (
+        "no column is named as a search, a searcher or a session, so only rows of the same time are one search" in text
+    )

@@ -172,6 +172,51 @@ def test_what_a_flat_log_lacks_is_noted(tmp_path: Path) -> None:
     assert "there is no column clicked, so each row is a click" in notes("clicks", SHOWN, columns=unclicked)
 
 
+FOLLOWED = """\
+ts,q,user,sku,rank,event
+2020-01-01 10:00:00,shoes,ann,shoe,1,view
+2020-01-01 10:00:00,shoes,ann,boot,2,view
+2020-01-01 10:01:00,shoes,ann,shoe,1,click
+2020-01-01 10:31:01,shoes,ann,shoe,1,purchase
+2020-01-02 10:00:00,hats,bob,hat,1,view
+2020-01-02 10:00:30,hats,bob,hat,1,click
+2020-01-03 10:00:00,hats,bob,hat,1,view
+2020-01-03 10:00:30,hats,bob,hat,1,click
+2020-01-04 10:00:00,hats,bob,hat,1,view
+2020-01-04 10:30:00,hats,bob,hat,1,purchase
+"""
+
+
+def test_actions_that_stand_alone_are_counted(tmp_path: Path) -> None:
+    """A purchase more than the gap after its list is a search of its own, and so is each action without a searcher."""
+
+    def alone(name: str, shown: str, columns: dict[str, str]) -> str | None:
+        logs = flat(
+            tmp_path / name, shown, columns={**columns, "action": "event"}, actions={"click": 1, "purchase": 5},
+            search_gap_minutes=30,
+        )  # fmt: skip
+        extract(logs, BY_DAY, tmp_path / name / "log")
+        notes = json.loads((tmp_path / name / "log" / "report.json").read_text())["notes"]
+        return next((note["note"] for note in notes if "hold actions alone" in note["note"]), None)
+
+    named = {column: name for column, name in COLUMNS.items() if column != "clicked"}
+    assert str(alone("late", FOLLOWED, named)).startswith("impressions: 1 of 5 searches hold actions alone")
+    assert "search_gap_minutes (30)" in str(alone("again", FOLLOWED, named))
+    assert alone("within", FOLLOWED.replace("10:31:01", "10:31:00"), named) is None
+    nobody = {column: name for column, name in named.items() if column != "searcher_id"}
+    assert str(alone("nobody", FOLLOWED, nobody)).startswith("impressions: 5 of 9 searches hold actions alone")
+    identified = FOLLOWED.replace("ts,q", "search_id,ts,q").replace("2020-01-0", "s,2020-01-0")
+    for day in "1234":
+        identified = identified.replace(f"s,2020-01-0{day}", f"s{day},2020-01-0{day}")
+    assert alone("identified", identified, named) is None
+
+
+def test_clicks_alone_are_no_fault_of_a_log_of_clicks(tmp_path: Path) -> None:
+    clicks = "\n".join(line for line in SHOWN.splitlines() if line.split(",")[5] != "0") + "\n"
+    extract(flat(tmp_path / "in", clicks), BY_DAY, tmp_path / "log")
+    assert "hold actions alone" not in (tmp_path / "log" / "report.json").read_text()
+
+
 def test_documents_of_the_log(tmp_path: Path) -> None:
     """Without a catalogue the documents are those of the log, with their newest title."""
     titles = {"shoe": "Red shoe", "boot": "Boot", "hat": "Hat"}

@@ -94,6 +94,25 @@ def _matched(log: Path, path: Path, text: str, k: int = 4) -> tuple[FileMatch, M
     return read_match(out), match_list(out, log / "log", log / "test", k, (1, 2))
 
 
+def test_a_list_may_have_the_names_of_the_log(log: Path, tmp_path: Path) -> None:
+    """A name that the file lacks, or that is a column of lists, is the layout's."""
+
+    def ranked(text: str, names: dict[str, str]) -> Lists:
+        path, out = tmp_path / f"{len(list(tmp_path.iterdir()))}.csv", tmp_path / f"{len(list(tmp_path.iterdir()))}.out"
+        path.write_text(text)
+        out.mkdir()
+        read_list(RankedFile(name="production", path=str(path), names=names), log / "log", out)
+        return _named(log, match_list(out, log / "log", log / "test", 4, (1, 2)))
+
+    standard = ranked("search_id,document_id,rank\n4,hat,2\n4,boot,1\n", {})
+    assert standard["4"] == ["boot", "hat"]
+    for head in ("sid,sku,rank", "search_id,sku,rank", "SID,document_id,Rank"):
+        assert ranked(f"{head}\n4,hat,2\n4,boot,1\n", {"search_id": "sid", "document_id": "sku"}) == standard
+    assert ranked("search_id,document_id,rank\n4,hat,2\n4,boot,1\n", {"document_id": "rank"}) == standard
+    with pytest.raises(InputError, match=r"neither the column 'sku'.* nor 'document_id'.* Rename one$"):
+        ranked("search_id,thing,rank\n4,hat,2\n", {"document_id": "sku"})
+
+
 def test_the_logged_order_leaves_out_what_is_not_alive_and_counts_it(log: Path) -> None:
     matched = match_logged(log / "log", log / "test", 2)
     assert _named(log, matched) == {"4": ["boot", "shoe"], "5": ["hat", "boot"], "6": ["hat"], "7": ["shoe"]}

@@ -130,3 +130,42 @@ def test_a_wrong_split_column_lists_ten_values(tmp_path: Path) -> None:
     logs = small_log(tmp_path, searches="\n".join(lines).replace("searcher_id,v00", "searcher_id,wrong"))
     with pytest.raises(InputError, match=r"'v10' in 1 rows and 19 other values\. Expected train, validation, test"):
         extract(logs, Split(by="wrong"), tmp_path / "out")
+
+
+ACTED = """\
+search_id,document_id,position,clicked,acted_at
+1,shoe,1,true,
+2,boot,1,true,2020-01-04 09:59:59
+3,hat,2,true,2020-01-04 10:00:00
+4,hat,1,true,
+5,hat,1,true,2020-01-04 11:00:00
+5,shoe,2,true,2020-01-06
+6,boot,1,true,2020-01-09
+"""
+
+
+def acted_notes(folder: Path, parts: tuple[str, ...], results: str = ACTED) -> str:
+    extract(with_parts(folder / "in", True, parts, results=results), Split(by="fold"), folder / "log")
+    return "\n".join(note["note"] for note in json.loads((folder / "log" / "report.json").read_text())["notes"])
+
+
+def test_parts_of_a_column_know_no_later_action_and_it_is_counted(tmp_path: Path) -> None:
+    notes = acted_notes(tmp_path, PARTS)
+    assert "results.acted_at: 1 of 2 actions in train come after its end" in notes
+    assert "results.acted_at: 1 of 2 actions in validation come after its end" in notes
+    assert "do not count" not in notes
+    known = extracted_log.read(tmp_path / "log", "clicks").to_pylist()
+    assert sum(row["clicks"] for row in known) == 3, "of the four clicks on training searches one is too late"
+
+
+def test_parts_that_are_not_in_order_are_told(tmp_path: Path) -> None:
+    notes = acted_notes(tmp_path, ("test", "train", "train", "train", "dev", "train"))
+    assert "times of actions do not count: every part knows all actions" in notes
+    assert "come after its end" not in notes
+    assert sum(row["clicks"] for row in extracted_log.read(tmp_path / "log", "clicks").to_pylist()) == 4
+
+
+def test_a_part_of_a_column_that_knows_no_action_is_refused(tmp_path: Path) -> None:
+    late = ACTED.replace("2020-01-04 11:00:00", "2020-01-05 10:00:00")
+    with pytest.raises(InputError, match=r"searches of validation comes at 2020-01-05 10:00:00.*split\.by"):
+        acted_notes(tmp_path, PARTS, late)

@@ -226,3 +226,20 @@ def test_files_of_queries_may_have_either_names(bundle: Bundle, tmp_path: Path) 
     pq.write_table(pa.table({"text": ["walks"]}), tmp_path / "none.parquet")
     with pytest.raises(InputError, match="no column query nor q, your name of it"):
         export_vectors(bundle, tmp_path / "no", tmp_path / "none.parquet")
+
+
+def test_check_says_it_in_the_users_words(tmp_path: Path) -> None:
+    """Places, the columns that models hold, and a list whose columns are named as those of the log."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    lines = ["Q,sku,rank", *(f"thing {i},d{i:02},1" for i in range(N))]
+    (folder / "production.csv").write_text("\n".join(lines) + "\n")
+    sections = _sections(True) | {"lists": {"production": "production.csv"}}
+    sections["arms"]["hard"] = {"positives": {"hard_share": 0.9}}
+    text = describe_experiment(_write(folder, **sections))
+    assert f"places: {S * 2 // 3} of {S} searches have one, by town and country" in text
+    assert f"places: {N * 2 // 3} of {N} documents have one, by ort and country" in text
+    assert "models hold price of the documents, 0.0 MB (serving.columns chooses others)" in text
+    assert f"list production: {N} of {N} rows match the log" in text
+    assert "hard cannot be trained: positives.hard_share 0.9 of " in text
+    assert "these logs have no hard positives" in text

@@ -3,12 +3,12 @@
 WITH placed AS (
     SELECT parts.split, search_id, document_id, searched_at, acted_at,
         searched_at - acted_at > INTERVAL 10 MINUTE AS is_early,
-        acted_at >= CASE parts.split WHEN 'train' THEN validation_from WHEN 'validation' THEN test_from END AS is_after
+        acted_at >= known_until AS is_after
     FROM timed_actions
     JOIN parts USING (search_row)
     JOIN numbered_searches USING (search_row)
     JOIN numbered_documents USING (document_row)
-    CROSS JOIN cuts
+    LEFT JOIN part_ends ON part_ends.split = parts.split
 )
 SELECT split, count(*) AS actions,
     count(*) FILTER (WHERE acted_at > searched_at) AS later,

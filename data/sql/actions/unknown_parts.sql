@@ -1,9 +1,9 @@
 -- The parts of whose clicked results none was known when the next part began, with that time: the first action on each came later.
 WITH clicks AS (
-    SELECT split, first_at, CASE split WHEN 'train' THEN validation_from ELSE test_from END AS known_until
+    SELECT split, first_at, known_until
     FROM merged_results
     JOIN parts USING (search_row)
-    CROSS JOIN cuts
+    JOIN part_ends USING (split)
     LEFT JOIN (
         SELECT search_row, document_row, first_action(true, acted_at) AS first_at FROM $actions GROUP BY search_row, document_row
     ) USING (search_row, document_row)

@@ -18,7 +18,7 @@ numbered AS (
     SELECT *, count(*) FILTER (WHERE NOT follows) OVER (PARTITION BY who, form ORDER BY searched_at) AS number
     FROM begun
 )
-SELECT * EXCLUDE (search_id, who, form, follows, number), search_id IS NULL AND who IS NULL AS by_instant,
+SELECT * EXCLUDE (search_id, who, form, follows, number), search_id IS NULL AS is_derived, search_id IS NULL AND who IS NULL AS by_instant,
     coalesce(search_id, md5(concat_ws(chr(31), coalesce(who, ''), coalesce(form, ''),
         min(searched_at) OVER (PARTITION BY who, form, number)))) AS search_id
 FROM numbered;

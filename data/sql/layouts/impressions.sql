@@ -18,13 +18,29 @@ SELECT search_id, document_id,
     bool_or(clicked) AS clicked,
     bool_and(randomised) AS randomised,
     first_action(clicked, coalesce(since_1970(acted_at), searched_at)) AS acted_at,
-    count(*) AS copies
+    count(*) AS copies, bool_and(coalesce(clicked, false)) AS only_acted, bool_and(is_derived) AS is_derived
 FROM (
     SELECT * REPLACE (CASE WHEN getvariable('has_clicked') THEN clicked ELSE true END AS clicked)
     FROM shown
     WHERE document_id IS NOT NULL OR (getvariable('has_clicked') AND clicked)  -- a click on nothing is dropped as a click
 )
 GROUP BY search_id, document_id;
+
+-- Searches that the log does not name and that hold actions alone, in a log with rows of what was shown and not clicked: some where an
+-- action has a row beside that of its result, otherwise at least one search in twenty. Actions long after their list look like this.
+SET VARIABLE acted_alone = (
+    SELECT CASE WHEN separate OR alone >= 0.05 * searches THEN alone ELSE 0 END
+    FROM (
+        SELECT count(*) AS searches, count(*) FILTER (WHERE is_alone) AS alone, bool_or(separate) AS separate,
+            bool_or(NOT all_acted) AS shows
+        FROM (
+            SELECT bool_and(only_acted) AND bool_and(is_derived) AS is_alone, bool_and(coalesce(clicked, false)) AS all_acted,
+                bool_or(clicked AND NOT only_acted) AS separate
+            FROM raw_results GROUP BY search_id
+        )
+    )
+    WHERE shows
+);
 
 INSERT INTO dropped
 SELECT 'impressions', 'document_id is missing: a search without results', count(*), min(shortened(query), 3)

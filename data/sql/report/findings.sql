@@ -10,6 +10,8 @@ SELECT
         )
     ) AS shared_positions,
     coalesce(getvariable('by_instant'), 0) AS by_instant,
+    coalesce(getvariable('acted_alone'), 0) AS acted_alone,
+    getvariable('search_gap') AS search_gap,
     coalesce(NOT getvariable('has_clicked'), false) AS all_clicked,
     (SELECT count(*) FROM numbered_searches) AS searches,
     (SELECT count(*) FROM numbered_searches WHERE is_blank_query(query)) AS blank_queries,

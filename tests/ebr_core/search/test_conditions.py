@@ -258,7 +258,7 @@ def test_holds_nn_looks_inside_nested_conditions() -> None:
     [
         ("shade = red", "no column 'shade'; there are kind, city, country, Brand, price"),
         ("brant = red", r"no column 'brant' \(did you mean Brand\?\)"),
-        ("title = red", "no column 'title'"),  # a text for term:
+        ("title = red", "'title' is a text that searches read, and is not compared; ask for a word of it: term:WORD"),
         ("story = red", "'story' of the documents cannot be compared: it holds texts of up to 4,000 characters"),
         ("kind = page AND NOT price < cheap", "price holds numbers; got 'cheap'"),
         ("new = maybe", "new is true or false; got 'maybe'"),

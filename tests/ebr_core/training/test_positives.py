@@ -7,7 +7,15 @@ import pytest
 
 from ebr_core.errors import InputError
 from ebr_core.training.pair_config import Positives
-from ebr_core.training.positives import KnownPositives, Pairs, RatedPairs, RecoveredPairs, ShownResults, select_pairs
+from ebr_core.training.positives import (
+    KnownPositives,
+    Pairs,
+    RatedPairs,
+    RecoveredPairs,
+    ShownResults,
+    hard_count,
+    select_pairs,
+)
 
 NOBODY = -1
 
@@ -150,6 +158,14 @@ def test_no_click_is_an_error() -> None:
 
 # Ann's search 3 for query 1 failed; later in her session she clicked 6. Bob's search 6 for query 2 failed, then 1.
 FAILED = RecoveredPairs(*(np.array(column, np.int32) for column in zip((3, 6, 1, 0), (6, 1, 2, 1), strict=True)))
+
+
+@pytest.mark.parametrize(("clicks", "available"), [(1000, 66), (999, 66), (7, 3), (3, 1), (6001, 4000)])
+def test_the_share_that_a_message_proposes_can_be_set(clicks: int, available: int) -> None:
+    with pytest.raises(InputError, match="set at most") as error:
+        hard_count(1, clicks, available)
+    proposed = float(str(error.value).rpartition(" ")[2])
+    assert available - clicks / 1000 - 1 <= hard_count(proposed, clicks, available) <= available
 
 
 def test_hard_share_sets_the_number_of_hard_positives_and_masks_their_targets() -> None:
