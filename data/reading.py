@@ -14,7 +14,7 @@ from data.lakes import ELSEWHERE, lake_kind, refuse_loose, refuse_remote
 from data.layouts import TYPES, Columns
 from data.renamed_columns import NO_RENAMES, FileColumns, Renames, as_layout, refuse_missing
 from data.statements import file_list, identifier, literal, statement
-from data.typed_columns import column_sql, read_values, refuse_nested
+from data.typed_columns import column_sql, read_values, refuse_nested, texts_of_json
 from data.user_columns import note_names
 from ebr_core.errors import InputError
 
@@ -289,6 +289,8 @@ def _select(
         file_columns[column.lower()][0]: kind for column, kind in columns.items() if column.lower() in file_columns
     }
     reader = _reader(form, files, names if form == "json" else columns, options)
+    if form == "parquet":
+        reader, file_columns = texts_of_json(con, table, path, reader, columns, file_columns)
     values = {
         column: column_sql(con, table, path, column, kind, file_columns.get(column.lower()), reader)
         for column, kind in columns.items()

@@ -6,7 +6,7 @@ import re
 
 import duckdb
 
-from data.layouts import EXPECTED, TYPES, Kind
+from data.layouts import EXPECTED, TYPES, Columns, Kind
 from data.statements import identifier, statement
 from data.user_columns import shown_name
 from ebr_core.errors import InputError
@@ -205,3 +205,31 @@ def refuse_nested(
                 f"{table}: {path}: column {shown_name(column, name)} holds {example}, a record or a list. Expected "
                 f"{EXPECTED[kind]}"
             )
+
+
+def texts_of_json(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    path: str,
+    reader: str,
+    columns: Columns,
+    file_columns: dict[str, tuple[str, str]],
+) -> tuple[str, dict[str, tuple[str, str]]]:
+    """(the reader, the columns of the files), in which columns of DuckDB's type JSON are the texts that they hold, but
+    for those that are read as records or lists.
+
+    file_columns: column in lower case → (name as written, DuckDB type). Raises InputError as `refuse_nested`.
+    """
+    written = {
+        column.lower(): (kind, file_columns[column.lower()][0])
+        for column, kind in columns.items()
+        if file_columns.get(column.lower(), ("", ""))[1] == "JSON" and kind not in ("object", "list")
+    }
+    if not written:
+        return reader, file_columns
+    names = dict.fromkeys(identifier(name) for _, name in written.values())
+    texts = statement(
+        "read/json_texts", texts=", ".join(f"text_of_json({name}) AS {name}" for name in names), reader=reader
+    )
+    refuse_nested(con, table, path, (texts, reader), written)
+    return texts, {**file_columns, **{column: (name, "VARCHAR") for column, (_, name) in written.items()}}

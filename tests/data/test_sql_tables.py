@@ -258,3 +258,24 @@ def test_a_url_asks_for_the_network(tmp_path: Path) -> None:
         remote = Sql(sql="FROM 'a.csv' UNION ALL FROM read_csv('https://example.org/b.csv')", folder=str(tmp_path))
         assert not parse_sql(con, "documents", local).is_remote
         assert parse_sql(con, "documents", remote).is_remote
+
+
+@pytest.mark.parametrize("by_sql", [True, False])
+def test_columns_of_the_type_json_are_the_values_in_them(tmp_path: Path, by_sql: bool) -> None:
+    """DuckDB gives a column of NDJSON this type where its values differ in kind, as where a NaN stands for no value."""
+    searchers = ('"ann"', "NaN", "7", "null", '"bob"', '"ann"')
+    lines = [
+        f'{{"search_id": {row[0]}, "searched_at": "{row[1]}", "query": "{row[2]}", "searcher_id": {searcher}}}\n'
+        for row, searcher in zip((line.split(",") for line in SEARCHES.splitlines()[1:]), searchers, strict=True)
+    ]
+    write_text(tmp_path, "s.ndjson", "".join(lines))
+    source: Any = Sql(sql="FROM 's.ndjson'", folder=str(tmp_path))
+    if not by_sql:
+        duckdb.sql(f"COPY (FROM read_json('{tmp_path}/s.ndjson')) TO '{tmp_path}/s.parquet'")
+        source = str(tmp_path / "s.parquet")
+    logs = small_log(tmp_path / "in").model_copy(update={"searches": source})
+    rows = extract_rows(logs, tmp_path / "out")
+    assert [row["searcher"] for row in rows["searches"]] == ["ann", None, "7", None, "bob", "ann"]
+    nested = Sql(sql="SELECT * REPLACE (CAST({'name': query} AS JSON) AS query) FROM 's.ndjson'", folder=str(tmp_path))
+    with pytest.raises(InputError, match=r"column 'query' holds .*name.*, a record or a list"):
+        extract_rows(logs.model_copy(update={"searches": nested}), tmp_path / "nested")

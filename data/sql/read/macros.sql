@@ -136,3 +136,6 @@ CREATE MACRO trimmed(x) AS CASE
     ELSE regexp_replace(x, '^[\s\pZ]+|[\s\pZ]+$', '', 'g')
 END;
 CREATE MACRO filled(x) AS nullif(trimmed(x), '');
+
+-- A value of the type JSON as the text that it is, without quotes; records and lists as they are written.
+CREATE MACRO text_of_json(x) AS CASE WHEN json_type(x) IN ('OBJECT', 'ARRAY') THEN CAST(x AS VARCHAR) ELSE x ->> '$' END;
