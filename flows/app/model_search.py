@@ -110,7 +110,7 @@ def open_queries(bundle: Bundle, source: Path) -> pq.ParquetFile:
         refuse_brotli_file(source)
         queries = pq.ParquetFile(source)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{source}: cannot be read as Parquet: {error}") from error
+        raise InputError(f"{source}: cannot be read as Parquet, which files of queries must be: {error}") from error
     names = queries.schema_arrow.names
     if "query" not in standard_columns(bundle.own, names):
         known = own_name("query", bundle.own.settings.search_names)
