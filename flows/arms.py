@@ -9,11 +9,12 @@ from data.experiment.experiment_spec import Experiment, trained_arm
 from ebr_core.encoders.static_config import StaticStart
 from ebr_core.errors import InputError
 from ebr_core.towers.tower_config import NgramTowerConfig, TransformerTowerConfig
+from flows.group_vectors import teacher_vectors
 from flows.sources import EvalSets, FeatureSets, Source, extract_log, featurize, sample_searches
 from flows.submit import settle, submit
 from tasks.feedback_stages import list_unrated, rate, take_imported
 from tasks.imported_ratings import imported_files
-from tasks.kinds import EvalSet, MinedNegatives, RatedResults, StartTable, TrainedTowers, UnratedResults
+from tasks.kinds import EvalSet, MinedNegatives, RatedResults, StartTable, TextVectors, TrainedTowers, UnratedResults
 from tasks.static_stage import start_table
 from tasks.training_stages import best_recall, mine_negatives, train_arm
 
@@ -27,6 +28,7 @@ class TrainedArms(NamedTuple):
     mined_negatives: dict[ArmRun, MinedNegatives]  # offline hard negatives of the arm
     unrated_results: dict[ArmRun, UnratedResults]  # results that the arm retrieves and nobody has judged
     ratings: dict[ArmRun, RatedResults]  # of the results that the arm retrieves
+    teachers: dict[str, TextVectors | None]  # of each arm: the vectors of the encoder whose scores are a soft target
 
 
 class TrainingPlan(NamedTuple):
@@ -53,7 +55,7 @@ def train_arms(
     question's baseline and its best arm on validation. The parts of ensembles follow. An arm that mines from another,
     starts from it or takes its ratings needs the towers of that arm with the same seed.
     """
-    plan = TrainingPlan(spec, source, features, validation, {}, TrainedArms({}, {}, {}, {}))
+    plan = TrainingPlan(spec, source, features, validation, {}, TrainedArms({}, {}, {}, {}, {}))
     for arm in spec.arms:
         _train(plan, (arm, spec.seeds[0]))
     for seed in spec.seeds[1:]:
@@ -78,7 +80,7 @@ def train_run(
 
     warm_starts: the towers from which an arm and seed start, in place of those that the experiment names.
     """
-    plan = TrainingPlan(spec, source, features, validation, warm_starts or {}, TrainedArms({}, {}, {}, {}))
+    plan = TrainingPlan(spec, source, features, validation, warm_starts or {}, TrainedArms({}, {}, {}, {}, {}))
     _train(plan, run)
     return plan.arms
 
@@ -96,7 +98,7 @@ def refit_runs(
     log_and_validation: the log in which the validation is a part of the training; the features are fitted on it.
     first_towers: those of the same arms and seeds from which each refit takes its trial and its number of epochs.
     """
-    arms = TrainedArms({}, {}, {}, {})
+    arms = TrainedArms({}, {}, {}, {}, {})
     plan = TrainingPlan(spec, log_and_validation, features, None, warm_starts or {}, arms, first_towers)
     for run in runs:
         _train(plan, run)
@@ -107,7 +109,7 @@ def unrated_results(
     spec: Experiment, source: Source, features: FeatureSets, validation: EvalSet | None, arm: str
 ) -> UnratedResults:
     """The results that the arm retrieves with the first seed and nobody has judged yet, for people to rate."""
-    plan = TrainingPlan(spec, source, features, validation, {}, TrainedArms({}, {}, {}, {}))
+    plan = TrainingPlan(spec, source, features, validation, {}, TrainedArms({}, {}, {}, {}, {}))
     return _list_unrated(plan, (arm, spec.seeds[0]))
 
 
@@ -190,8 +192,16 @@ def _train(plan: TrainingPlan, run: ArmRun) -> TrainedTowers:
             refit_of,
             plan.spec.evaluation.main_k,
             _start_table(plan, run) if start is None else None,
+            _teacher(plan, name),
         )
     return plan.arms.towers[run]
+
+
+def _teacher(plan: TrainingPlan, name: str) -> TextVectors | None:
+    """The vectors of the encoder whose scores are a soft target of an arm; None if it has none."""
+    if name not in plan.arms.teachers:
+        plan.arms.teachers[name] = teacher_vectors(plan.source.log, plan.spec.arms[name])
+    return plan.arms.teachers[name]
 
 
 def _start_table(plan: TrainingPlan, run: ArmRun) -> StartTable | None:

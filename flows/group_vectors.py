@@ -7,6 +7,7 @@ from typing import assert_never
 
 from ebr_core.towers.feature_config import Features
 from ebr_core.towers.vector_config import Encoder, GivenVectors
+from ebr_core.training.arm_config import Arm
 from flows.submit import result, submit
 from tasks.encode_stages import Encoding, describe_encoder, encode, encode_share, encoding_of, shares_of
 from tasks.given_vector_stage import describe_vectors, read_vectors, vector_contents
@@ -37,6 +38,26 @@ def _vectors_of(
             assert_never(group)
 
 
+def teacher_vectors(log: Log, arm: Arm) -> TextVectors | None:
+    """The vectors of the encoder whose scores are a soft target of an arm; None if it has none."""
+    teacher = _teacher_of(arm)
+    return None if teacher is None else _encoded(log, teacher, {})
+
+
+def check_teacher(log: Log, arm: Arm) -> list[str]:
+    """A sentence on the encoder whose scores are a soft target of an arm, if it has one.
+
+    Nothing is encoded. Raises InputError if it cannot be opened.
+    """
+    teacher = _teacher_of(arm)
+    return [] if teacher is None else [describe_encoder("loss.distillation", teacher, log)]
+
+
+def _teacher_of(arm: Arm) -> Encoder | None:
+    """The encoder of an arm's soft target, which reads of documents what the arm reads."""
+    return None if arm.teacher is None else Encoder(**arm.teacher.model_dump(), body=arm.text.body)
+
+
 def check_vectors(log: Log, files: ReadLogs, features: Features) -> list[str]:
     """A sentence for each group of kind vectors or encoder: how many rows have a vector, or what encodes them.
 
@@ -48,7 +69,7 @@ def check_vectors(log: Log, files: ReadLogs, features: Features) -> list[str]:
             case GivenVectors():
                 sentences.append(describe_vectors(name, _vectors_of(log, files, group, {})))
             case Encoder():
-                sentences.append(describe_encoder(name, group, log))
+                sentences.append(describe_encoder(f"group {name}", group, log))
             case _:
                 assert_never(group)
     return sentences

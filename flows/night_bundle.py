@@ -89,7 +89,7 @@ def _assemble(spec: Experiment, source: Source, searches: EvalSets, challenger: 
     served = serving_of(spec, challenger.arm)
     training = spec.model_copy(update={"arms": {name: spec.arms[name] for name in spec.with_sources(served.arms)}})
     features: FeatureSets = featurize(training, source)
-    arms = TrainedArms({run: challenger.towers}, {}, {}, {})
+    arms = TrainedArms({run: challenger.towers}, {}, {}, {}, {})
     for name in served.arms:
         second: ArmRun = (name, run[1])
         if second != run:

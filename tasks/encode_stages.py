@@ -87,7 +87,7 @@ def encoding_of(group: Encoder) -> Encoding:
 
 
 def describe_encoder(name: str, group: Encoder, log: Log) -> str:
-    """What a group's encoder is, and how many of the log's texts it has yet to encode, in words.
+    """What an encoder is, and how many of the log's texts it has yet to encode, in words. name: where it is used.
 
     Raises InputError if it cannot be opened, or if the extra is not installed.
     """
@@ -101,7 +101,7 @@ def describe_encoder(name: str, group: Encoder, log: Log) -> str:
             missing + int((positions_of(open_store(part.store), distinct) < 0).sum()),
         )
     return (
-        f"group {name}: {group.model} gives vectors of {model.dimensions} on {device.type}; {missing:,} of {texts:,} "
+        f"{name}: {group.model} gives vectors of {model.dimensions} on {device.type}; {missing:,} of {texts:,} "
         "distinct texts are not encoded yet"
     )
 

@@ -15,6 +15,7 @@ from ebr_core.towers.fitted_features import WEIGHTS, FittedValues
 from ebr_core.towers.query_vectors import KnownVectors, known_vectors
 from ebr_core.towers.tower_inputs import VectorGroup, vector_group
 from ebr_core.towers.vector_config import Adapt, GivenVectors
+from ebr_core.training.distillation import Teacher
 from tasks.artifacts import Artifact
 from tasks.kinds import FeatureSet, Log, TextVectors
 
@@ -60,6 +61,12 @@ def read_text_vectors(features: FeatureSet, name: str, query_of: Int32, adapt: A
         np.zeros((sizes[side], width), np.float32) if vectors is None else vectors for side, vectors in sides.items()
     )
     return vector_group(queries, documents, query_of, adapt)
+
+
+def read_teacher(features: FeatureSet, vectors: TextVectors) -> Teacher:
+    """The vectors of a log's queries and documents by the encoder whose scores are a soft target."""
+    queries, documents = (np.load(vectors.folder / f"{side}.npy", mmap_mode="r") for side in ("queries", "documents"))
+    return Teacher(queries, documents, np.load(features.folder / "query_of.npy", mmap_mode="r"))
 
 
 def read_known_queries(log: Log, features: FeatureSet, reads: Features) -> dict[str, KnownVectors]:

@@ -32,9 +32,10 @@ from ebr_core.training.train_loop import Start, mine_pairs
 from ebr_core.training.training_corpus import Corpus
 from tasks.artifacts import kept_folder, stage
 from tasks.eval_sets import read_sample
-from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, StartTable, TrainedTowers
+from tasks.kinds import EvalSet, FeatureSet, Log, MinedNegatives, RatedResults, StartTable, TextVectors, TrainedTowers
 from tasks.progress import show_progress
 from tasks.static_stage import read_start_table
+from tasks.text_vectors_of_log import read_teacher
 from tasks.trained_towers import checkpoint_of, group_weights, has_shape_of
 from tasks.training_inputs import read_corpus, read_pairs, read_rated, with_misspelt, with_own_pairs, with_titles
 from tasks.trials import Trial, run_trial
@@ -64,6 +65,7 @@ def train_arm(
     refit_of: TrainedTowers | None = None,
     k: int = 10,
     table: StartTable | None = None,
+    teacher: TextVectors | None = None,
 ) -> None:
     """Write the towers of the epoch with the best validation recall, figures of all epochs, and costs.
 
@@ -71,7 +73,7 @@ def train_arm(
     same arm with the first seed, whose best trial is used; without them, every trial of the arm is run. rated: ratings
     of retrieved results by people, or by the truth with noise, round by round. refit_of: towers of the same arm and
     seed, whose trial and number of epochs are used; then there is no validation. k: of the validation recall.
-    table: the vectors at which the n-grams start.
+    table: the vectors at which the n-grams start. teacher: those of the encoder whose scores are a soft target.
     """
     use_threads(arm.training.threads)
     scratch = Scratch(folder)
@@ -85,6 +87,8 @@ def train_arm(
         corpus = with_misspelt(corpus, pairs, log, features, arm.typos, seed)
     if arm.positives.titles:
         corpus = with_titles(corpus, log, features)
+    if teacher is not None:
+        corpus = corpus._replace(teacher=read_teacher(features, teacher))
     recall = None if validation is None else _validation_recall(corpus, validation, k)
     first = None if refit_of is None else _first_training(refit_of)
     assert first is not None or recall is not None or not arm.training.epochs, "validation or a first training decides"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from ebr_core.encoders.encoder_config import EncoderConfig
 from ebr_core.encoders.model_folder import open_folder
@@ -13,6 +13,7 @@ from ebr_core.towers.feature_config import Group, TextFeatures
 from ebr_core.towers.tower_config import NgramTowerConfig
 from ebr_core.towers.vector_config import Encoder, GivenVectors, VectorFile
 from ebr_core.training.arm_config import Arm, Training
+from ebr_core.training.loss_config import Distillation, Softmax, ThreePart, Triplet
 
 ENCODER = "encoder"  # the arm of evaluation.encoder, and its row in the tables
 FullPath = Callable[[str], str]
@@ -21,7 +22,17 @@ FullPath = Callable[[str], str]
 def with_full_paths(arm: Arm, full_path: FullPath) -> Arm:
     """The arm with the paths of its models and vectors made absolute."""
     groups = {name: _with_full_path(group, full_path) for name, group in arm.groups.items()}
-    return arm.model_copy(update={"groups": groups}) if groups != arm.groups else arm
+    arm = arm.model_copy(update={"groups": groups}) if groups != arm.groups else arm
+    match arm.loss:
+        case Softmax(distillation=Distillation() as distillation) as loss:
+            encoder = distillation.settings
+            encoder = encoder.model_copy(update={"model": full_model(encoder.model, full_path)})
+            found = loss.model_copy(update={"distillation": distillation.model_copy(update={"encoder": encoder})})
+            return arm.model_copy(update={"loss": found})
+        case Softmax() | Triplet() | ThreePart():
+            return arm
+        case _:
+            assert_never(arm.loss)
 
 
 def _with_full_path(group: Group, full_path: FullPath) -> Group:

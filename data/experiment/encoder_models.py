@@ -16,7 +16,7 @@ from ebr_core.training.arm_config import Arm
 
 def with_models(read: Mapping[str, Arm], full_path: FullPath) -> tuple[dict[str, Arm], list[str]]:
     """(the arms with absolute paths of the models of their towers, and with their dimensions; a problem for each model
-    that cannot be used)."""
+    that cannot be used). The paths of their other models are absolute already."""
     arms: dict[str, Arm] = {}
     problems: list[str] = []
     for name, arm in read.items():
@@ -25,6 +25,12 @@ def with_models(read: Mapping[str, Arm], full_path: FullPath) -> tuple[dict[str,
             arms[name] = arm.model_copy(update={"towers": _found(arm.towers, full_path)})
         except InputError as error:
             problems.append(f"arms.{name}.towers: {error}")
+        if arm.teacher is not None:
+            try:
+                require_extra()
+                open_folder(arm.teacher)
+            except InputError as error:
+                problems.append(f"arms.{name}.loss.distillation: {error}")
     return arms, problems
 
 

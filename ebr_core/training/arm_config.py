@@ -6,11 +6,12 @@ from typing import Any, Literal, assert_never
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from ebr_core.encoders.encoder_config import EncoderConfig
 from ebr_core.frozen import Frozen
 from ebr_core.towers.column_config import SIDES
 from ebr_core.towers.feature_config import Features, Group, GroupName, TextFeatures, drop_nulls, refuse_reserved_names
 from ebr_core.towers.tower_config import NgramTowerConfig, TowerConfig, TransformerTowerConfig, with_kind
-from ebr_core.training.loss_config import Loss, Triplet
+from ebr_core.training.loss_config import Distillation, Loss, Softmax, Triplet
 from ebr_core.training.pair_config import Mining, NegativeMix, Positives, Ratings, TypoCopies
 
 
@@ -128,6 +129,17 @@ class Arm(Frozen):
                 assert_never(self.towers)
 
     @property
+    def distillation(self) -> Distillation | None:
+        """The encoder whose scores are a soft target, with its weight; None if it has none."""
+        found = self.loss.distillation if isinstance(self.loss, Softmax) else None
+        return found if found is not None and found.weight else None
+
+    @property
+    def teacher(self) -> EncoderConfig | None:
+        """The encoder whose scores are a soft target in some trial; None if there is none."""
+        return next((found.settings for arm in self.trial_arms if (found := arm.distillation) is not None), None)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The arms that have to be trained first: those from which this one mines, starts or takes ratings."""
         rated_arms = self.ratings.of if self.ratings else ()
@@ -138,6 +150,11 @@ class Arm(Frozen):
         for number, trial in enumerate(self.trials):
             if "threads" in trial.get("training", {}):
                 raise ValueError(f"trials.{number}.training.threads: a trial cannot set it; set it in the arm")
+            if "encoder" in (trial.get("loss", {}).get("distillation") or {}):
+                raise ValueError(
+                    f"trials.{number}.loss.distillation.encoder: a trial cannot set it; set it in the arm, with "
+                    "weight: 0"
+                )
             try:
                 Arm.model_validate(overlay(self._explicit_settings(), trial))
             except ValidationError as error:

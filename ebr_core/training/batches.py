@@ -11,6 +11,7 @@ from numba import njit, prange
 from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
 from ebr_core.parallel import parallel
 from ebr_core.scratch import count_values
+from ebr_core.training.distillation import TeacherScores
 from ebr_core.training.pair_config import NegativeMix
 from ebr_core.training.positives import KnownPositives, Pairs
 
@@ -39,6 +40,13 @@ class Batch(NamedTuple):
     twice: bool = False  # True if the batch's documents are embedded a second time, in full, as negatives of the others
     weights: Float32 | None = None  # (B,) of the pairs; None: all 1
     is_new: bool = False  # True if no step has seen its pairs, so that the weights of the tower's groups learn from it
+    teacher: TeacherScores | None = None  # an encoder's scores of the candidates, if they are a soft target
+
+    @property
+    def shared_documents(self) -> Int32:
+        """(C,) the documents of the columns that all pairs share: the batch's, if any count, the pool, the memory."""
+        in_batch = self.document_rows if self.mix.compares_batch else self.document_rows[:0]
+        return np.concatenate([in_batch, self.pool, self.memory_rows])
 
 
 @parallel("groups")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from ebr_core.encoders.encoder_config import EncoderConfig
 from ebr_core.frozen import Frozen
 
 
@@ -14,6 +15,28 @@ class Triplet(Frozen):
 
     kind: Literal["triplet"] = "triplet"
     margin: float = Field(0.2, gt=0, le=2, description="in cosine distance")
+
+
+class Distillation(Frozen):
+    """The scores of a pretrained encoder as a soft target beside the clicks. [Hinton et al. 2015]
+
+    It is needed in training alone: the towers that learn from it answer without it.
+    """
+
+    encoder: Annotated[str, Field(min_length=1)] | EncoderConfig = Field(
+        description="the encoder, its folder or its settings; each text is encoded once for all arms"
+    )
+    weight: float = Field(
+        0.5, ge=0, le=1, description="λ: a pair's target is 1 − λ times its click and λ times the encoder's softmax"
+    )
+    temperature: float = Field(
+        0.05, ge=1e-3, le=10, description="of the encoder's softmax over the candidates of the pair"
+    )
+
+    @property
+    def settings(self) -> EncoderConfig:
+        """The settings of the encoder."""
+        return EncoderConfig(model=self.encoder) if isinstance(self.encoder, str) else self.encoder
 
 
 class Softmax(Frozen):
@@ -31,6 +54,9 @@ class Softmax(Frozen):
         "plain",
         description="the correction of all logits; of the negatives only, since the positive is not drawn [arXiv "
         "2507.09331]; or with q permuted among the documents, a control",
+    )
+    distillation: Distillation | None = Field(
+        None, description="a pretrained encoder whose scores are a soft target beside the clicks"
     )
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from ebr_core.arrays import Float32
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batches import Batch
+from ebr_core.training.distillation import distillation_term
 from ebr_core.training.kernels import FusedLoss, choose_in_batch, softmax_in_place, triplet_in_place
-from ebr_core.training.loss_config import Softmax, ThreePart, Triplet
+from ebr_core.training.loss_config import Distillation, Softmax, ThreePart, Triplet
 from ebr_core.training.losses import Correction, LossAndGradient, logq_correction, softmax, three_part, triplet
 
 
@@ -78,7 +79,10 @@ def similarity_step(
     )
     positive, positive_view = _nearest([(query * parts.positives).sum(1) for query in parts.queries])
     negative, negative_view = _nearest([_similarities(query, parts) for query in parts.queries])
-    loss, negative_cosine = _loss_and_grad(positive, negative, _negative_mask(negative, batch), batch, arm, log_q)
+    negative_mask = _negative_mask(negative, batch)
+    taught = _taught(positive, negative, negative_mask, batch, arm, log_q)
+    loss, negative_cosine = _loss_and_grad(positive, negative, negative_mask, batch, arm, log_q)
+    loss = loss if taught is None else _sum(loss, taught)
     gradient = torch.zeros_like(vectors)
     for view, query in enumerate(parts.queries):
         by_positive, by_negative = loss.by_positive, loss.by_negative
@@ -169,6 +173,28 @@ def _loss_and_grad(
             assert_never(arm.loss)
 
 
+def _taught(
+    positive: Tensor, negative: Tensor, negative_mask: Tensor, batch: Batch, arm: Arm, log_q: Float32 | None
+) -> LossAndGradient | None:
+    """What an encoder's scores add to the arm's loss; None without them. Call it before the loss is computed."""
+    match arm.loss:
+        case Softmax(distillation=Distillation() as distillation) as loss if batch.teacher is not None:
+            correction = None if log_q is None else _correction(negative_mask, batch, loss, log_q)
+            weights = None if batch.weights is None else torch.from_numpy(batch.weights).to(negative.device)
+            similarities = positive, negative, negative_mask, batch.teacher
+            return distillation_term(*similarities, distillation, loss.temperature, correction, weights)
+        case Triplet() | Softmax() | ThreePart():
+            return None
+        case _:
+            assert_never(arm.loss)
+
+
+def _sum(loss: LossAndGradient, more: LossAndGradient) -> LossAndGradient:
+    """Both losses and their gradients; the active negatives are those of the first."""
+    by_positive, by_negative = loss.by_positive + more.by_positive, loss.by_negative + more.by_negative
+    return LossAndGradient(loss.loss + more.loss, loss.active, by_positive, by_negative)
+
+
 def _from_kernel(fused_loss: FusedLoss, negative: Tensor) -> tuple[LossAndGradient, float]:
     """(the loss, the mean similarity of negatives) of a kernel that overwrote the similarities by their gradient."""
     gradient = LossAndGradient(fused_loss.loss, fused_loss.active, torch.from_numpy(fused_loss.by_positive), negative)
@@ -182,8 +208,7 @@ def _mean_cosine(negative: Tensor, negative_mask: Tensor) -> float:
 
 def _column_log_q(batch: Batch, log_q: Float32) -> Float32:
     """(C,) log q of the shared negatives' documents."""
-    in_batch = batch.document_rows if batch.mix.compares_batch else batch.document_rows[:0]
-    return np.asarray(log_q[np.concatenate([in_batch, batch.pool, batch.memory_rows])])
+    return np.asarray(log_q[batch.shared_documents])
 
 
 def _logit_shifts(negative_mask: Tensor, batch: Batch, loss: Softmax, log_q: Float32 | None) -> tuple[Float32, Float32]:

@@ -10,6 +10,7 @@ from ebr_core.towers.tower import Tower
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batch_inputs import BatchRows, forward_batch
 from ebr_core.training.batches import Batch
+from ebr_core.training.distillation import teacher_scores
 from ebr_core.training.own_pairs import OwnPairs
 from ebr_core.training.similarity import StepStats, nested_step
 from ebr_core.training.title_pairs import title_queries
@@ -35,6 +36,9 @@ def train_step(
         searches, misspelt = _with_typos(batch.search_rows, corpus.copies, arm.typos.share, rng)
     # What a pair knows of itself is left out of its own vectors, not of those that are negatives of the others.
     batch = batch._replace(twice=_differs(corpus.own) and bool(batch.mix.compares_batch or batch.mix.memory))
+    if corpus.teacher is not None and arm.distillation is not None:
+        candidates = batch.document_rows, batch.shared_documents, batch.pair_negatives
+        batch = batch._replace(teacher=teacher_scores(corpus.teacher, batch.search_rows, *candidates))
     documents = [batch.document_rows] * (1 + batch.twice) + [batch.pool, batch.pair_negatives.ravel()]
     rows = BatchRows(batch.search_rows, inputs.queries_of(searches), np.concatenate(documents))
     titles = None if corpus.titles is None else title_queries(corpus.titles, batch.search_rows, rng)

@@ -17,7 +17,7 @@ from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_differe
 from ebr_core.own_names import own_name
 from ebr_core.towers.column_config import SIDES as FEATURE_SIDES
 from ebr_core.towers.column_config import Side
-from flows.group_vectors import check_vectors
+from flows.group_vectors import check_teacher, check_vectors
 from flows.sources import ranked_file, world_log
 from flows.submit import submit
 from flows.used_columns import LogColumns, named_columns, read_used_columns, unmatched_values
@@ -233,6 +233,7 @@ def _missing_features(spec: Experiment, name: str, log: Log, logs: ReadLogs) -> 
         columns = submit(extract_columns, (), logs, log, contents_of(logs), reads) if needs_columns(reads) else None
         check_features(log, reads, columns)
         check_vectors(log, logs, reads)
+        check_teacher(log, spec.arms[name])
     except InputError as error:
         return str(error).rstrip(".")
     return None
@@ -250,7 +251,9 @@ def _unknown_places(spec: Experiment, arms: list[str], log: Log, logs: ReadLogs)
 def _group_vectors(spec: Experiment, arms: list[str], log: Log, logs: ReadLogs) -> list[str]:
     """How many queries and documents have a vector in each group of kind vectors, and what each encoder is."""
     feature_sets = dict.fromkeys(spec.arms[name].features for name in sorted(arms))
-    return list(dict.fromkeys(line for reads in feature_sets for line in check_vectors(log, logs, reads)))
+    lines = [line for reads in feature_sets for line in check_vectors(log, logs, reads)]
+    lines += [line for name in sorted(arms) for line in check_teacher(log, spec.arms[name])]
+    return list(dict.fromkeys(lines))
 
 
 def _missing_ratings(spec: Experiment, name: str) -> str | None:

@@ -51,6 +51,7 @@ ARMS: dict[str, Any] = {
     },
     "ngram": {},
     "static": {"towers": {"static": {"model": "model"}}},
+    "distilled": {"loss": {"distillation": {"encoder": "model"}}},
     "tuned": {"towers": TUNED, "groups": {"kind": {"kind": "values", "searches": ["country"], "documents": ["kind"]}}},
     "adapted": {"towers": TUNED | {"lora": {"rank": 4}, "encoder_rate": 3e-3}, "typos": {"share": 0.3}},
     "two": {"towers": TUNED | {"shared": False, "dimensions": 8}, "positives": {"titles": 0.2}},
@@ -92,7 +93,7 @@ def test_a_run_with_fine_tuned_arms_serves_them(own_home: Path, tmp_path: Path) 
     outcome = ebr(str(file))
     assert isinstance(outcome, Outcome)
     shutil.move(tmp_path / "model", tmp_path / "elsewhere")  # what is fully tuned needs it no more
-    for arm in ("tuned", "two", "static"):
+    for arm in ("tuned", "two", "static", "distilled"):
         bundle = open_bundle(bundle_of(models_of("tuned"), arm))
         hits = answer(bundle, SearchQuery(query="boots red", k=5))
         assert len(hits) == 5
@@ -136,6 +137,19 @@ def test_a_model_that_cannot_be_used_is_refused_when_the_file_is_read(
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=message):
         load_experiment(write_experiment(tmp_path, {"a": {"towers": towers}}))
+
+
+def test_a_teacher_is_named_by_its_folder_and_refused_if_it_is_not_there(tmp_path: Path) -> None:
+    arms = {"base": ARMS["base"], "a": ARMS["distilled"]}
+    teacher = load_experiment(write_experiment(tmp_path, arms)).arms["a"].teacher
+    assert teacher is not None
+    assert teacher.model == str(tmp_path / "model")
+    arms["a"] = {"loss": {"distillation": {"encoder": "./nowhere"}}}
+    with pytest.raises(InputError, match=r"arms\.a\.loss\.distillation: .*nowhere: no such folder"):
+        load_experiment(write_experiment(tmp_path, arms))
+    arms["a"] = {"loss": {"kind": "triplet", "distillation": {"encoder": "model"}}}
+    with pytest.raises(InputError, match=r"arms\.a\.loss.*distillation"):
+        load_experiment(write_experiment(tmp_path, arms))
 
 
 def test_an_arm_of_another_kind_takes_nothing_of_the_tower_of_its_base(tmp_path: Path) -> None:
