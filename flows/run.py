@@ -81,7 +81,7 @@ def finish_run(
         feedback=tuple(
             FeedbackResult(arm=arm, seed=seed, artifact=artifact) for (arm, seed), artifact in run.feedback.items()
         ),
-        costs=tuple(_costs(run)),
+        costs=tuple(_costs(run, spec.seeds[0])),
         indexes=indexes,
         bundles=run.bundles,
         lists=tuple(lists),
@@ -103,13 +103,15 @@ def conclude(outcome: Outcome, results: RunResults, run_audit: RunAudit) -> Outc
     return Failed(data=outcome, message="; ".join(problems)) if problems else outcome
 
 
-def _costs(run: SettledRun) -> Iterator[CostSource]:
-    """The artifacts whose folders hold costs, each with its arm, seed and index."""
+def _costs(run: SettledRun, served_seed: int) -> Iterator[CostSource]:
+    """The artifacts whose folders hold costs, each with its arm, seed and index. served_seed: of the bundles."""
     for artifacts in (run.towers, run.weights, run.rankers):
         for (arm, seed), artifact in artifacts.items():
             yield CostSource(arm=arm, seed=seed, index=None, artifact=artifact)
     for (arm, seed), towers in run.refit.towers.items() if run.refit else ():
         yield CostSource(arm=arm + REFIT, seed=seed, index=None, artifact=towers)
+    for arm, made in run.bundles.items():
+        yield CostSource(arm=arm, seed=served_seed, index=None, artifact=made)
     for artifacts_by_index in (run.indexes, run.test.indexed):
         for ((arm, seed), index), index_artifact in artifacts_by_index.items():
             yield CostSource(arm=arm, seed=seed, index=index, artifact=index_artifact)

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 
 from data import extracted_log
 from data.experiment.serving_config import BundleContents, Serving
+from ebr_core.parallel import use_threads
 from ebr_core.serving.model_bundle import FUSION, open_bundle, seal, write_terms, write_training_queries
 from ebr_core.serving.own_data import write_own_data
+from ebr_core.serving.query_cost import measure_embedding, write_cost
 from ebr_core.serving.query_towers import (
     CONTEXT,
     QUERY_SCHEMA,
@@ -144,6 +146,7 @@ def bundle(
     canaries = pq.read_table(tables.folder / "asked.parquet")
     measured = as_rows(np.load(vectors.folder / "queries.npy")[..., canaries["at"].to_numpy(), :])
     vector = pa.FixedSizeListArray.from_arrays(pa.array(measured.ravel()), measured.shape[1])
+    use_threads(1)
     canaries = _with_fields(canaries, columns, fields_of(load_query_towers(folder / "towers")))
     pq.write_table(canaries.append_column("vector", vector), folder / "canaries.parquet")
     manifest = json.loads((index.folder / "manifest.json").read_text())
@@ -154,7 +157,7 @@ def bundle(
     facts |= {"index": manifest["spec"], "setting": manifest["setting"]}
     seal(folder, facts | {"mode": read_mode(served)[0], "k": max(ks), "depth": fusion_depth(ks)})
     with show_progress(f"bundle {arm}", 1):
-        open_bundle(folder)
+        write_cost(folder, measure_embedding([(open_bundle(folder).towers, canaries)]))
 
 
 def _link_folder(source: Path, target: Path) -> None:

@@ -6,14 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
+from ebr_core.parallel import use_threads
 from ebr_core.rerank.cascade import Cascade
 from ebr_core.rerank.pair_features import read_ranker
 from ebr_core.rerank.ranker_features import Ranker
 from ebr_core.search.deduped_index import index_files
 from ebr_core.search.modes import RERANKED
 from ebr_core.serving.model_bundle import open_bundle, seal
+from ebr_core.serving.query_cost import measure_embedding, write_cost
 from ebr_core.serving.second_stage import (
     SECOND,
+    CascadeStage,
     second_stage_details,
     unknown_features,
     write_ranked_documents,
@@ -108,4 +113,9 @@ def _finish(folder: Path, details: dict[str, Any], settings: Cascade | Ranker, n
     """Seal the bundle and open it once."""
     seal(folder, details | {"arm": name, "mode": RERANKED} | second_stage_details(settings))
     with show_progress(f"bundle {name}", 1):
-        open_bundle(folder)
+        opened, canaries = open_bundle(folder), "canaries.parquet"
+        towers = [(opened.towers, pq.read_table(folder / canaries))]
+        if isinstance(opened.second, CascadeStage):  # which embeds a query once more
+            towers.append((opened.second.towers, pq.read_table(folder / SECOND / canaries)))
+        use_threads(1)
+        write_cost(folder, measure_embedding(towers))

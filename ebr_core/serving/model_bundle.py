@@ -20,6 +20,7 @@ from ebr_core.search.nearest import search_cost
 from ebr_core.search.query_kinds import TrainingQueries
 from ebr_core.search.weighted_fusion import FusionWeights
 from ebr_core.serving.own_data import OwnData, read_own_data
+from ebr_core.serving.query_cost import COSTS, read_cost
 from ebr_core.serving.query_towers import (
     QUERY_SCHEMA,
     WEIGHTS,
@@ -59,6 +60,7 @@ class Bundle(NamedTuple):
     known: TrainingQueries
     own: OwnData  # of the documents: settings of the user's own columns, and places
     second: SecondStage | None = None  # what reorders in mode reranked
+    embed_query_ms: float | None = None  # milliseconds to embed a query, where the bundle was made; None: not measured
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -90,7 +92,7 @@ def seal(folder: Path, details: dict[str, Any]) -> None:
 
     index.json, which names the towers that the index belongs to, is written too.
     """
-    excluded = (folder / "manifest.json", folder / ".record")
+    excluded = (folder / "manifest.json", folder / ".record", folder / COSTS)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path not in excluded)
     digests = {str(path.relative_to(folder)): file_digest(path) for path in files}
     owner = {"towers": _towers_digest(digests), "index": digests["index.faiss"]}
@@ -142,6 +144,7 @@ def open_bundle(folder: Path) -> Bundle:
         read_training_queries(folder),
         own,
         second,
+        read_cost(folder),
     )
 
 

@@ -22,6 +22,7 @@ from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.serving.own_data import shown_columns, standard_columns
 from ebr_core.serving.query_answer import Hit, answer, unknown_in_condition
 from ebr_core.serving.query_block import as_lists
+from ebr_core.serving.query_cost import describe_cost
 from ebr_core.serving.query_towers import embed_query_table, query_schema
 from ebr_core.serving.search_query import SearchQuery
 from tasks.served_models import bundle_of, models_of
@@ -62,7 +63,10 @@ def read_fields(assignments: list[str]) -> dict[str, str | list[str]]:
 def show_hits(bundle: Bundle, query: SearchQuery, console: Console) -> None:
     """Print the ranked titles with scores and reasons, and what of the query's context the log does not know."""
     hits = answer(bundle, query)
-    table = Table(title=f"{query.query!r} by {bundle.name}, {query.mode or bundle.mode}", title_justify="left")
+    cost = bundle.embed_query_ms
+    embedding = "" if cost is None else f"; a query is embedded in {describe_cost(cost)}"
+    title = f"{query.query!r} by {bundle.name}, {query.mode or bundle.mode}{embedding}"
+    table = Table(title=title, title_justify="left")
     shown = list(hits[0].shown) if hits else []
     km = ["km"] if any(hit.distance_km is not None for hit in hits) else []
     context = [name for name in ("kind", "place") if any(_context(hit)[name] for hit in hits)]

@@ -164,6 +164,7 @@ def _health(served: ServedModels) -> dict[str, Any]:
         "made_at": listing["made_at"],
         "documents": {arm: bundle.documents.num_rows for arm, bundle in models.items()},
         "modes": {arm: bundle.mode for arm, bundle in models.items()},
+        "embed_query_ms": {arm: bundle.embed_query_ms for arm, bundle in models.items()},
         "fields": {arm: list(bundle.fields) for arm, bundle in models.items()},
         "columns": {arm: _columns(bundle) for arm, bundle in models.items()},
         "reload_failed": served.reload_error,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import OWN_INDEXES
 from ebr_core.search.modes import LATEST
+from ebr_core.serving.query_cost import EMBED_QUERY
 from tasks.report.engine_rows import NO_RIVAL, engine_rows
 from tasks.report.formats import DASH, optional, share
 from tasks.report.measures import level_cell, measure_columns
@@ -103,6 +104,7 @@ def index_blocks(result: Result) -> list[Block]:
             values[arm, index][cost] = sum(of_seeds) / len(of_seeds)
     if not values:
         return []
+    embedding = {cost.arm: cost.value for cost in result.costs if cost.cost == EMBED_QUERY}
     lines = [
         [
             arm,
@@ -111,13 +113,14 @@ def index_blocks(result: Result) -> list[Block]:
             share(by["index_recall"]) if "index_recall" in by else DASH,
             f"{by['index_bytes'] / 1e6:.1f} MB" if "index_bytes" in by else DASH,
             optional("{:,.0f}", by.get("queries_per_s")),
+            optional("{:.2g} ms", embedding.get(arm)),
         ]
         for (arm, index), by in values.items()
     ]
-    headers = ["arm", "index", result.recall, f"index {result.recall}", "size", "queries/s"]
+    headers = ["arm", "index", result.recall, f"index {result.recall}", "size", "queries/s", "to embed a query"]
     caption = (
         "Means over seeds. Index recall: the share of the exactly nearest that the index finds; it is never mixed with "
-        "the model's."
+        "the model's. The time to embed a query, the median of some tens on one thread, comes before the search."
     )
     finer = [Paragraph(f"Index {index}: {words}.") for index, words in result.run.get("finer_codes", {}).items()]
     return [Heading("Indexes"), Grid(headers, lines, caption), *finer]

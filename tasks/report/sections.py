@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ebr_core.search.index_specs import EXACT
+from ebr_core.serving.query_cost import EMBED_QUERY
 from tasks.report.curve_sections import course_blocks, curve_blocks
 from tasks.report.difference_sections import difference_blocks, slice_blocks
 from tasks.report.engine_section import engine_blocks, list_blocks
@@ -101,6 +102,7 @@ COST_COLUMNS = {
     "parameters": ("weights of the encoder", "{:,.0f}"),
     "trained_parameters": ("of these trained", "{:,.0f}"),
     "queries_per_s": ("queries/s, exact", "{:,.0f}"),
+    EMBED_QUERY: ("to embed a query", "{:.2g} ms"),
 }
 OF_ENCODERS = ("parameters", "trained_parameters")  # columns of runs that train one
 

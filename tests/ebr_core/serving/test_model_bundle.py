@@ -17,6 +17,7 @@ from ebr_core.errors import InputError
 from ebr_core.search.ensemble_vectors import concat_documents, concat_queries
 from ebr_core.serving.model_bundle import Bundle, open_bundle, seal
 from ebr_core.serving.query_answer import answer
+from ebr_core.serving.query_cost import measure_embedding, write_cost
 from ebr_core.serving.query_towers import WEIGHTS, EnsembleParts, as_rows, embed_query_table
 from ebr_core.serving.search_query import SearchQuery, queries_as_table
 from ebr_core.text.ngram_hashing import hash_texts
@@ -299,3 +300,19 @@ def test_an_ensemble_with_another_weight_or_part_does_not_open(
     seal(folder, {"arm": "both", "seed": 0, **SERVED})  # sealed again, it has moved canaries or wrong sizes
     with pytest.raises(InputError, match=r"canary queries come out|do not belong together"):
         open_bundle(folder)
+
+
+def test_the_cost_of_a_query_is_no_part_of_a_bundles_digests(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "one")
+    opened = open_bundle(folder)
+    assert opened.embed_query_ms is None
+    manifest = json.loads((folder / "manifest.json").read_text())
+    queries = pq.read_table(folder / "canaries.parquet")
+    once = measure_embedding([(opened.towers, queries)])
+    assert once is not None
+    assert once > 0
+    assert measure_embedding([(opened.towers, queries.slice(0, 0))]) is None
+    write_cost(folder, once)
+    seal(folder, {"arm": "hand", "seed": 0, **SERVED})
+    assert json.loads((folder / "manifest.json").read_text()) == manifest
+    assert open_bundle(folder).embed_query_ms == once
