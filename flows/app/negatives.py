@@ -8,6 +8,7 @@ from prefect import flow
 from rich.console import Console
 from rich.table import Table
 
+from data.experiment.encoder_arms import ENCODER
 from data.experiment.experiment_file import load_experiment
 from flows.arms import prepare_arm, train_run
 from flows.process.cluster import RUNNER
@@ -18,7 +19,8 @@ from tasks.training_examples import TrainingExample, sample_training_pairs
 @flow(name="negatives", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
 def inspect_negatives(experiment: str, arm: str, count: int) -> list[TrainingExample]:
     """`count` training pairs of the arm, with their negatives. Arms without towers are trained first."""
-    spec, source, searches, features, run = prepare_arm(load_experiment(Path(experiment)), arm)
+    whole = load_experiment(Path(experiment), needs_encoder=arm == ENCODER)
+    spec, source, searches, features, run = prepare_arm(whole, arm)
     settings = spec.arms[arm]
     arms = train_run(spec, source, features, searches.validation, run)
     ratings = [result(arms.ratings[rated_arm, run[1]]) for rated_arm in settings.ratings.of] if settings.ratings else []

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from prefect import flow
 
 from data import rating_files
+from data.experiment.encoder_arms import ENCODER
 from data.experiment.experiment_file import load_experiment
 from data.experiment.log_config import Simulated
 from data.log_fingerprint import refuse_absent
@@ -33,7 +34,8 @@ class ImportedRatings(NamedTuple):
 @flow(name="ratings", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
 def list_for_raters(experiment: str, arm: str) -> tuple[Log, UnratedResults]:
     """(the log, the unrated results of the arm with the first seed). Arms without towers are trained first."""
-    spec, source, searches, features, _ = prepare_arm(load_experiment(Path(experiment)), arm)
+    whole = load_experiment(Path(experiment), needs_encoder=arm == ENCODER)
+    spec, source, searches, features, _ = prepare_arm(whole, arm)
     return source.log, result(unrated_results(spec, source, features, searches.validation, arm))
 
 
@@ -44,7 +46,7 @@ def export_ratings(experiment: Path, arm: str, out: Path) -> int:
     """
     if out.exists():
         raise InputError(f"{out} exists already, perhaps with grades in it; name another file, or remove it")
-    spec = load_experiment(experiment)
+    spec = load_experiment(experiment, needs_encoder=arm == ENCODER)
     if not isinstance(spec.logs, Simulated):
         refuse_absent(spec.logs)
     log, results = list_for_raters(str(experiment), arm)
@@ -56,7 +58,7 @@ def import_ratings(experiment: Path, arm: str, file: Path) -> ImportedRatings:
 
     Raises InputError if there is no such arm, or if rows are invalid.
     """
-    spec = load_experiment(experiment)
+    spec = load_experiment(experiment, needs_encoder=arm == ENCODER)
     if arm not in spec.arms:
         raise InputError(f"--arm: no arm {arm!r}; there are {', '.join(spec.arms)}")
     if not isinstance(spec.logs, Simulated):

@@ -30,12 +30,13 @@ def begin() -> None:
     from prefect.context import FlowRunContext
 
     from flows.process import signals
-    from tasks.artifacts import clear_unfinished
+    from tasks.artifacts import clear_kept, clear_unfinished
     from tasks.disk_budget import budget, mark_running
 
     budget()
     mark_running()
     clear_unfinished()
+    clear_kept()
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -15,7 +16,7 @@ import pytest
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.loss_config import Softmax
 from ebr_core.training.pair_config import NegativeMix
-from tasks.artifacts import Artifact, clear_unfinished, stage
+from tasks.artifacts import Artifact, clear_kept, clear_unfinished, stage
 from tasks.home import artifacts
 from tasks.kinds import Log
 from tasks.provenance.settings import plain
@@ -108,6 +109,22 @@ def test_a_killed_stage_leaves_no_artifact() -> None:
     assert not list(artifacts().glob("slow-*"))
     clear_unfinished()
     assert not list(artifacts().glob(".unfinished-slow-*"))
+
+
+def test_what_a_killed_stage_kept_goes_once_nobody_needs_it() -> None:
+    done, waiting, forgotten = (artifacts() / f".kept-{name}" for name in ("slow-done", "slow-waiting", "slow-old"))
+    for folder in (done, waiting, forgotten):
+        (folder / "0").mkdir(parents=True)
+        (folder / "0" / "state").write_text("1")
+    (artifacts() / "slow-done").mkdir()
+    weeks_ago = time.time() - 15 * 86_400
+    for path in (forgotten, *forgotten.rglob("*")):
+        os.utime(path, (weeks_ago, weeks_ago))
+    os.utime(waiting, (weeks_ago, weeks_ago))  # a newer file is in it
+    clear_kept()
+    assert [folder.exists() for folder in (done, waiting, forgotten)] == [False, True, False]
+    shutil.rmtree(waiting)
+    (artifacts() / "slow-done").rmdir()
 
 
 def test_stages_that_finish_together_return_the_same_artifact(tmp_path: Path) -> None:

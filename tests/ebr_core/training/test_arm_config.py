@@ -19,6 +19,8 @@ MODELS: list[type[BaseModel]] = [
     *(Triplet, TypoCopies),
 ]  # fmt: skip
 
+TAUGHT = {"encoder": "m"}
+
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_defaults_are_allowed_and_survive_json(model: type[BaseModel]) -> None:
@@ -107,6 +109,12 @@ RANGES: list[tuple[type[BaseModel], str, list[Any], list[Any]]] = [
     (Softmax, "logq", [0, 2], [-0.1, 2.1]),
     (Softmax, "logq_form", ["plain", "refined", "shuffled"], ["", None]),
     (Softmax, "kind", ["softmax"], ["triplet"]),
+    (
+        Softmax,
+        "distillation",
+        [None, TAUGHT, TAUGHT | {"weight": 0}, TAUGHT | {"weight": 1, "temperature": 1e-3}],
+        [{}, "m", {"encoder": ""}, TAUGHT | {"weight": 1.1}, TAUGHT | {"weight": -0.1}, TAUGHT | {"temperature": 0}],
+    ),
     (Training, "batch_size", [2, 65_536], [1, 65_537]),
     (Training, "epochs", [0, 10_000], [-1, 10_001]),
     (Training, "patience", [1, 10**6], [0]),
@@ -197,6 +205,17 @@ def test_ratings_and_the_negatives_they_give_belong_together() -> None:
 def test_positives_from_nowhere_are_refused() -> None:
     with pytest.raises(ValidationError, match="source: none needs hard_share above 0"):
         Positives(source="none")
+
+
+def test_trials_vary_rates_of_towers_and_nothing_else_of_them() -> None:
+    towers = {"kind": "transformer", "model": "m"}
+    arm = Arm.model_validate({"towers": towers, "trials": [{"towers": {"encoder_rate": 1e-4}}, {}]})
+    assert [trial.towers.first_rate for trial in arm.trial_arms] == [1e-4, 2e-5]  # type: ignore[union-attr]
+    assert Arm.model_validate({"trials": [{"towers": {"projection_rate": 0.1}}]}).trial_arms[0].towers.kind == "ngram"
+    with pytest.raises(ValidationError, match=r"trials\.0\.towers\.dimensions: a trial sets rates of towers alone"):
+        Arm.model_validate({"trials": [{"towers": {"dimensions": 16}}]})
+    with pytest.raises(ValidationError, match="encoder_rate"):
+        Arm.model_validate({"trials": [{"towers": {"encoder_rate": 0.1}}]})
 
 
 def test_trials_override_the_arm() -> None:
