@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from ebr_core.encoders.lora_config import Lora
@@ -21,7 +23,8 @@ def add_adapters(encoder: TextEncoder, lora: Lora, seed: int) -> torch.nn.Module
         raise InputError(f"towers.lora needs the extra `encoders`: {EXTRA} ({error})") from error
     layers = list(lora.layers) or "all-linear"
     config = peft.LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=layers)
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng([]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what peft asks of transformers, and nobody here can change
         torch.manual_seed(seed)
         try:
             module: torch.nn.Module = peft.get_peft_model(encoder.module, config)

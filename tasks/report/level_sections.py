@@ -113,14 +113,14 @@ def index_blocks(result: Result) -> list[Block]:
             share(by["index_recall"]) if "index_recall" in by else DASH,
             f"{by['index_bytes'] / 1e6:.1f} MB" if "index_bytes" in by else DASH,
             optional("{:,.0f}", by.get("queries_per_s")),
-            optional("{:.2g} ms", embedding.get(arm)),
+            optional("{:,.2f} ms", embedding.get(arm)),
         ]
         for (arm, index), by in values.items()
     ]
     headers = ["arm", "index", result.recall, f"index {result.recall}", "size", "queries/s", "to embed a query"]
     caption = (
         "Means over seeds. Index recall: the share of the exactly nearest that the index finds; it is never mixed with "
-        "the model's. The time to embed a query, the median of some tens on one thread, comes before the search."
+        "the model's. The time to embed a query, the median of 40 on one thread, comes before the search."
     )
     finer = [Paragraph(f"Index {index}: {words}.") for index, words in result.run.get("finer_codes", {}).items()]
     return [Heading("Indexes"), Grid(headers, lines, caption), *finer]

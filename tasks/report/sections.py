@@ -102,7 +102,7 @@ COST_COLUMNS = {
     "parameters": ("weights of the encoder", "{:,.0f}"),
     "trained_parameters": ("of these trained", "{:,.0f}"),
     "queries_per_s": ("queries/s, exact", "{:,.0f}"),
-    EMBED_QUERY: ("to embed a query", "{:.2g} ms"),
+    EMBED_QUERY: ("to embed a query", "{:,.2f} ms"),
 }
 OF_ENCODERS = ("parameters", "trained_parameters")  # columns of runs that train one
 
