@@ -47,11 +47,10 @@ def teacher_scores(
     queries[searches < 0] = 0
     positive = np.array(teacher.documents[positives])
     of_pairs = np.array(teacher.documents[pair_negatives.ravel()]).reshape(*pair_negatives.shape, queries.shape[1])
+    of_shared = torch.from_numpy(queries) @ torch.from_numpy(np.array(teacher.documents[shared])).T
     return TeacherScores(
         np.einsum("bw,bw->b", queries, positive),
-        np.concatenate(
-            [queries @ np.array(teacher.documents[shared]).T, np.einsum("bw,bhw->bh", queries, of_pairs)], 1
-        ),
+        np.concatenate([of_shared.numpy(), np.einsum("bw,bhw->bh", queries, of_pairs)], 1),
         np.asarray(queries.any(1) & positive.any(1)),
     )
 

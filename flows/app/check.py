@@ -94,10 +94,12 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
     lines += [f"  {sentence}." for sentence in ambiguous_names(spec.logs)]
     if unused := _unused_columns(spec, report, used):
         lines.append(f"  columns that nothing reads, and groups, slices and conditions can: {'; '.join(unused)}.")
-    if spec.combined_lists:
-        names = ", ".join(spec.combined_lists)
+    served = () if spec.refit else ("cascade", "ranker")
+    if unserved := [name for name in spec.combined_lists if spec.kind_of_list(name) not in served]:
+        with_lists = ", cascades and rankers" if served else ""
         lines.append(
-            f"  {names}: measured, not served. Models answer with arms, ensembles and their hybrids with BM25."
+            f"  {', '.join(unserved)}: measured, not served. Models answer with arms and ensembles, their hybrids with "
+            f"BM25{with_lists}."
         )
     own_lines, refusals = _own_lists(spec, log)
     test, test_refusals = _test_searches(spec, log, report)

@@ -276,7 +276,10 @@ def test_a_ranker_without_its_arm_is_reported_and_the_others_finish(outcome: Out
 
 
 def test_check_accepts_a_question_about_rankers(tmp_path: Path) -> None:
-    assert "P34 (no title): can be answered." in describe_experiment(_write(tmp_path))
+    described = describe_experiment(_write(tmp_path))
+    assert "P34 (no title): can be answered." in described
+    unserved = [line for line in described.splitlines() if "measured, not served" in line]
+    assert not any(name in line.partition(":")[0] for line in unserved for name in RANKERS)
 
 
 def test_commands_about_an_arm_use_the_towers_of_the_run(outcome: Outcome, tmp_path: Path) -> None:
