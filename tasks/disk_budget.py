@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ebr_core.errors import InputError
-from tasks.artifacts import UNFINISHED
+from tasks.artifacts import KEPT, UNFINISHED
 from tasks.home import artifacts, home
 from tasks.process_identity import is_gone, own_identity
 
@@ -26,7 +26,6 @@ GIGABYTE = 10**9
 FINDINGS = ("evaluate", "report", "audit")  # stages whose output is what a run found: small, and never removed
 RECENT_S = 3600.0  # what was used in the last hour stays, for commands that read artifacts and are not marked
 CHAMPIONS = 30  # of each nightly experiment, the newest
-KEPT = ".kept-"
 
 
 class Stored(NamedTuple):
