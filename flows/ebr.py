@@ -33,7 +33,7 @@ from flows.sources import (
 )
 from flows.vectors import build_indexes, calibrate_radii, embed_arms, join_ensembles
 from tasks.report.report_stage import report
-from tasks.tracking.mlflow_store import refuse_untrackable
+from tasks.tracking.experiment_names import refuse_untrackable
 from tasks.tracking.runs import Outcome, track
 
 DEFAULT = "experiments/default.yaml"

@@ -50,7 +50,8 @@ from tasks.nights.night_records import (
 )
 from tasks.nights.notice import notify
 from tasks.partition_stage import days_of
-from tasks.tracking.mlflow_store import refuse_untrackable, track_night
+from tasks.tracking.experiment_names import refuse_untrackable
+from tasks.tracking.mlflow_store import track_night
 
 
 @flow(name="retrain", task_runner=RUNNER, flow_run_name="{experiment}")

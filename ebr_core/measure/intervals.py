@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ebr_core.arrays import Float64, Int64
 
@@ -114,7 +114,7 @@ def cluster_robust(values: Float64, clusters: Int64) -> list[Interval]:
     means = values.mean(0) if len(values) else np.full(values.shape[1], np.nan)
     if len(counts) < FEW_CLUSTERS:
         return [Interval(float(mean), np.nan, np.nan) for mean in means]
-    reach = stats.t.ppf((1 + LEVEL) / 2, len(counts) - 1) * np.sqrt(_variance(totals, counts))
+    reach = special.stdtrit(len(counts) - 1, (1 + LEVEL) / 2) * np.sqrt(_variance(totals, counts))
     return [Interval(*map(float, triple)) for triple in zip(means, means - reach, means + reach, strict=True)]
 
 
@@ -146,7 +146,7 @@ def compare(
         components.value + pointwise,
         components.value - family,
         components.value + family,
-        (family_quantile + stats.norm.ppf(POWER)) * scale,
+        (family_quantile + special.ndtri(POWER)) * scale,
         groups,
         freedom,
     )
@@ -161,7 +161,7 @@ def smallest_difference(searches: int, differing: float = DIFFERING) -> float:
     >>> round(smallest_difference(1_000), 3)
     0.04
     """
-    quantiles = stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER)
+    quantiles = special.ndtri((1 + LEVEL) / 2) + special.ndtri(POWER)
     return float(quantiles * np.sqrt(differing / searches))
 
 
@@ -194,7 +194,7 @@ def compare_pointwise(baseline: MetricValues, arms: list[MetricValues], clusters
         if pool.limit:
             spread = spread + (components.pool_of == number) * (pool.between * share) ** 2 / pool.freedom
     freedom = np.divide(variance**2, spread, out=np.full(len(arms), groups - 1.0), where=spread > 0)
-    reach = stats.t.ppf((1 + LEVEL) / 2, np.maximum(freedom, 1)) * np.sqrt(variance)
+    reach = special.stdtrit(np.maximum(freedom, 1), (1 + LEVEL) / 2) * np.sqrt(variance)
     ends = zip(components.value, components.value - reach, components.value + reach, strict=True)
     return [Interval(*map(float, triple)) for triple in ends]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
 from ebr_core.measure.metrics import Targets
@@ -69,6 +68,8 @@ def sampled_recall(ranks: Int64, targets: Targets, candidates: int, negatives: i
     others = candidates - np.repeat(targets.counts, targets.counts)
     sample_size = np.minimum(negatives, others)
     before = np.clip(ranks - 1, 0, others)
+    from scipy import stats  # takes a second to import
+
     chance = np.where(ranks == NOT_RETRIEVED, 0.0, stats.hypergeom.cdf(k - 1, others, before, sample_size))
     owners = np.repeat(np.arange(len(targets.counts)), targets.counts)
     return np.bincount(owners, chance, len(targets.counts)) / targets.counts
@@ -76,4 +77,6 @@ def sampled_recall(ranks: Int64, targets: Targets, candidates: int, negatives: i
 
 def agreement(first: Float64, second: Float64) -> float:
     """Kendall's τ-b of two orders of the same arms: 1 if equal, −1 if reversed, NaN for fewer than two arms."""
+    from scipy import stats  # takes a second to import
+
     return float(stats.kendalltau(first, second).statistic) if len(first) > 1 else float("nan")

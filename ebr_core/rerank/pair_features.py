@@ -6,9 +6,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import lightgbm
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +21,9 @@ from ebr_core.rerank.ranker_features import (
     sort_lists,
 )
 from ebr_core.text.terms import Terms, scores_of
+
+if TYPE_CHECKING:
+    import lightgbm  # takes a second: loaded where a ranker is read or trained
 
 PAIRS = 65_536  # whose vectors are read at a time
 CELLS = 2**25  # feature values at a time
@@ -50,6 +52,8 @@ class RankerModel(NamedTuple):
 
 def read_ranker(folder: Path) -> RankerModel:
     """The ranker in ranker.txt and ranker.json of a folder."""
+    import lightgbm
+
     summary = json.loads((folder / "ranker.json").read_text())
     return RankerModel(
         lightgbm.Booster(model_str=(folder / "ranker.txt").read_text()), summary["features"], summary["bias"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import lightgbm
 import numpy as np
 
 from ebr_core.arrays import Float32, Float64
 from ebr_core.rerank.ranker_features import Examples, Ranker
+
+if TYPE_CHECKING:
+    import lightgbm  # takes a second: loaded where a ranker is read or trained
 
 NDCG_K = 10  # K of the nDCG for early stopping
 
@@ -31,6 +33,8 @@ def grow(
 
     All trees are kept if held_rows is empty. The same input, seed and threads give the same bytes.
     """
+    import lightgbm
+
     settings: dict[str, Any] = {
         "objective": "lambdarank", "metric": "ndcg", "eval_at": [NDCG_K], "num_leaves": ranker.leaves,
         "min_data_in_leaf": ranker.leaf_rows, "learning_rate": ranker.learning_rate, "seed": seed,

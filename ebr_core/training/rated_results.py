@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from numba import njit
 from pydantic import Field, field_validator
-from scipy.stats import binom
 
 from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.frozen import Frozen
@@ -39,6 +38,8 @@ class Rater(Frozen):
         >>> round(Rater(noise=0.1, raters=3).error, 6)
         0.028
         """
+        from scipy.stats import binom  # takes a second to import
+
         return float(binom.sf(self.raters // 2, self.raters, self.noise))
 
 

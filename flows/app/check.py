@@ -30,7 +30,7 @@ from tasks.ranked_list_stages import content_of, describe_match, match_file, ref
 from tasks.ranker_stages import refuse_deep
 from tasks.report.target_sets import MAIN, in_order
 from tasks.retrieval_stages import refuse_impossible
-from tasks.tracking.mlflow_store import refuse_untrackable
+from tasks.tracking.experiment_names import refuse_untrackable
 from tasks.training_inputs import refuse_few_hard
 
 PLACES = ("city", "region", "country", "language", "kind")  # columns of layouts that groups may read

@@ -9,18 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import mlflow
-from mlflow.entities import Experiment, LifecycleStage, Run
+from mlflow.entities import Run
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.utils.validation import MAX_EXPERIMENT_NAME_LENGTH
 from prefect import task
 
-from ebr_core.errors import InputError
 from tasks.home import home
 from tasks.nights.night_records import Night
 from tasks.process_identity import is_gone, own_identity
+from tasks.tracking.experiment_names import refuse_deleted
 
 GENERATIONS = 2  # an experiment's run, those of arms in it, those of hybrids in these
-_NOT_IN_MODELS = "/:'"  # a quote ends the name in a search of versions
 
 
 def make_database() -> None:
@@ -60,38 +58,10 @@ def open_experiment(name: str) -> str:
     return experiment_id
 
 
-def refuse_untrackable(name: str, registers: bool = False) -> None:
-    """Raise InputError if MLflow would refuse the runs of an experiment of this name, or with registers its models:
-    because the experiment was deleted there, or because of the name. Creates nothing."""
-    if registers and (bad := sorted({sign for sign in name if sign in _NOT_IN_MODELS})):
-        raise InputError(
-            f"{name}.yaml: the registry of models takes the file's name and refuses {' and '.join(bad)} in it. Rename "
-            "the file"
-        )
-    if len(name) > MAX_EXPERIMENT_NAME_LENGTH or not name.strip(". "):
-        raise InputError(f"{name}.yaml: MLflow refuses the file's name as that of an experiment. Rename the file")
-    address = os.environ["MLFLOW_TRACKING_URI"]
-    if address == f"sqlite:///{home() / 'mlflow.db'}" and not (home() / "mlflow.db").exists():
-        return
-    mlflow.set_tracking_uri(address)
-    _refuse_deleted(mlflow.get_experiment_by_name(name))
-
-
-def _refuse_deleted(experiment: Experiment | None) -> None:
-    if experiment is not None and experiment.lifecycle_stage == LifecycleStage.DELETED:
-        address = os.environ["MLFLOW_TRACKING_URI"]
-        shown = address if address.startswith("sqlite:") else "…"  # another address may hold a password
-        raise InputError(
-            f"the experiment {experiment.name} was deleted in MLflow, which takes no runs for it. Restore it with "
-            f"`MLFLOW_TRACKING_URI={shown} mlflow experiments restore --experiment-id {experiment.experiment_id}`, or "
-            "rename the experiment file"
-        )
-
-
 def _experiment(name: str) -> str:
     """The id of the MLflow experiment of that name, made on first use and marked so that the page opens on its runs."""
     experiment = mlflow.get_experiment_by_name(name)
-    _refuse_deleted(experiment)
+    refuse_deleted(experiment)
     if experiment is not None:
         return str(experiment.experiment_id)
     tags = {"mlflow.experimentKind": "custom_model_development"}

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.utils.validation import MAX_EXPERIMENT_NAME_LENGTH
 
 from ebr_core.errors import InputError
 from tasks.nights.night_records import Night
 from tasks.process_identity import own_identity
 from tasks.report.result import ResultRow
-from tasks.tracking.mlflow_store import close_dead, make_database, open_experiment, refuse_untrackable, track_night
+from tasks.tracking.experiment_names import LONGEST_NAME, refuse_untrackable
+from tasks.tracking.mlflow_store import close_dead, make_database, open_experiment, track_night
 from tasks.tracking.run_metrics import recall_panels
 from tasks.tracking.runs import shorten_note
 
@@ -112,6 +114,13 @@ def test_an_experiment_that_was_deleted_is_refused_with_the_way_out() -> None:
             refuse("deleted")
     client.restore_experiment(experiment)
     assert open_experiment("deleted") == experiment
+
+
+def test_the_longest_name_is_that_of_mlflow() -> None:
+    assert LONGEST_NAME == MAX_EXPERIMENT_NAME_LENGTH
+    refuse_untrackable("n" * LONGEST_NAME)
+    with pytest.raises(InputError, match="Rename the file"):
+        refuse_untrackable("n" * (LONGEST_NAME + 1))
 
 
 @pytest.mark.parametrize("name", ["a:b", "Ann's"])
