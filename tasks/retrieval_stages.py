@@ -24,7 +24,8 @@ from ebr_core.search import baselines
 from ebr_core.search.deduped_index import DedupedIndex, save
 from ebr_core.search.exclusions import first_allowed
 from ebr_core.search.faiss_index import build, set_parameters
-from ebr_core.search.index_specs import AnyIndex, Exact, Hnsw, Ivf, Scan, problem
+from ebr_core.search.filtered_recall import filtered_recall
+from ebr_core.search.index_specs import EXACT, AnyIndex, Exact, Hnsw, Ivf, Scan, problem
 from ebr_core.search.index_tuning import tune
 from ebr_core.search.nearest import recall_up_to_ties, search_cost, search_exact, search_index
 from ebr_core.towers.checkpoint import load_towers
@@ -36,6 +37,9 @@ from tasks.feature_stages import read_inputs
 from tasks.kinds import BuiltIndex, EvalSet, FeatureSet, Log, RetrievedList, SimulatedLog, TrainedTowers, Vectors
 from tasks.progress import show_progress
 from tasks.retrieved import Retrieved, as_document_rows, save_matched, save_retrieved, save_unavailable
+
+FILTERS = "filters.json"
+DEPTH_UNDER_FILTERS = 10  # documents retrieved at most under a condition
 
 
 @stage(Vectors)
@@ -156,7 +160,8 @@ def finer_code_of(index: BuiltIndex) -> str | None:
 def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSet, k: int, threads: int) -> None:
     """Write a list: the documents that the index retrieves for each sampled search.
 
-    If the index was tuned for a K, the list also has its index recall in a search for K documents, as its target
+    Beside the list of an index is its recall under conditions that leave a part of the documents (filters.json). If the
+    index was tuned for a K, the list also has its index recall in a search for K documents, as its target
     promises it: graphs and rescoring indexes reach a higher recall in a search for more. It is a figure of the index,
     over all candidates, excluded ones included.
     """
@@ -182,6 +187,10 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
         seconds = time.perf_counter() - started
     rows = first_allowed(rows, sample.excluded, k)
     compared = search_cost(deduped_index, queries, tuned_k)[0]
+    if manifest["spec"]["kind"] != EXACT:
+        documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
+        points = filtered_recall(deduped_index, documents, queries, min(tuned_k, DEPTH_UNDER_FILTERS))
+        (folder / FILTERS).write_text(json.dumps([point._asdict() for point in points], indent=1))
     retrieved = Retrieved(as_document_rows(rows, candidates), compared, seconds=seconds, promised=promised)
     save_retrieved(retrieved, folder)
 

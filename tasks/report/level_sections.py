@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import OWN_INDEXES
 from ebr_core.search.modes import LATEST
@@ -123,7 +125,32 @@ def index_blocks(result: Result) -> list[Block]:
         "the model's. The time to embed a query, the median of 40 on one thread, comes before the search."
     )
     finer = [Paragraph(f"Index {index}: {words}.") for index, words in result.run.get("finer_codes", {}).items()]
-    return [Heading("Indexes"), Grid(headers, lines, caption), *finer]
+    return [Heading("Indexes"), Grid(headers, lines, caption), *finer, *_filter_blocks(result)]
+
+
+def _filter_blocks(result: Result) -> list[Block]:
+    """The table of the recall of indexes under conditions; empty without indexes."""
+    points = {(at["arm"], at["index"], at["share"]): at for at in result.run.get("filters", [])}
+    shares = sorted({share for _, _, share in points}, reverse=True)
+    if not points:
+        return []
+    lines = [
+        [arm, index, *(_under_filter(points.get((arm, index, share))) for share in shares)]
+        for arm, index in dict.fromkeys((arm, index) for arm, index, _ in points)
+    ]
+    headers = ["arm", "index", *(f"{100 * share:g} % left" for share in shares)]
+    caption = (
+        "Recall under conditions, by the share of the documents that they leave, drawn at random: of the nearest "
+        "documents left, up to ten, the part that a search under the condition finds. *All compared*: no more are left "
+        "than the index scans anyway, so each of them is compared. First seed, 256 searches."
+    )
+    return [Grid(headers, lines, caption)]
+
+
+def _under_filter(point: dict[str, Any] | None) -> str:
+    if point is None:
+        return DASH
+    return share(point["recall"]) + (", all compared" if point["is_exact"] else "")
 
 
 def _costs(result: Result) -> dict[tuple[str, str, str], list[float]]:

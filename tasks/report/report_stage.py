@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tasks.report.examples import find_examples
 from tasks.report.page import as_html, as_markdown
 from tasks.report.result import read
 from tasks.report.sections import blocks, pictures
-from tasks.retrieval_stages import finer_code_of
+from tasks.retrieval_stages import FILTERS, finer_code_of
 
 RESULTS = ("results.parquet", "per_search.parquet", "checks.json")
 MORE_LIBRARIES = ("matplotlib", "mlflow", "prefect", "pydantic", "scipy")
@@ -54,6 +54,7 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
         "champion": run.champion,
         "failures": run.failures,
         "finer_codes": _finer_codes(run),
+        "filters": list(_filters(run)),
         "looks": run.looks,
         "served": run.served.model_dump() if run.served else None,
         "versions": _versions(),
@@ -100,6 +101,14 @@ def _courses(run: FinishedRun) -> list[dict[str, Any]]:
             ended = trials["ended"]
             courses.append({"arm": trained.arm, "seed": trained.seed, "ended": ended, "epochs": recalls})
     return courses
+
+
+def _filters(run: FinishedRun) -> Iterator[dict[str, Any]]:
+    """The recall of each index under conditions, of the first seed."""
+    for listed in run.lists:
+        file = listed.rows.folder / FILTERS
+        if listed.seed == run.spec.seeds[0] and file.exists():
+            yield from ({"arm": listed.arm, "index": listed.index} | point for point in json.loads(file.read_text()))
 
 
 def _finer_codes(run: FinishedRun) -> dict[str, str]:
