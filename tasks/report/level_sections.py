@@ -141,7 +141,7 @@ def _filter_blocks(result: Result) -> list[Block]:
     headers = ["arm", "index", *(f"{100 * share:g} % left" for share in shares)]
     caption = (
         "Recall under conditions, by the share of the documents that they leave, drawn at random: of the nearest "
-        "documents left, up to ten, the part that a search under the condition finds. *All compared*: no more are left "
+        "documents left, up to ten, the part that a search under the condition finds. All compared: no more are left "
         "than the index scans anyway, so each of them is compared. First seed, 256 searches."
     )
     return [Grid(headers, lines, caption)]
