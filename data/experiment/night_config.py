@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from data.experiment.export_config import Export
+from data.experiment.variable_names import Variable
 from ebr_core.frozen import Frozen
 
 Event = Literal["promoted", "kept", "refused", "failed"]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 
 
 class Checks(Frozen):
@@ -111,3 +112,4 @@ class Nightly(Frozen):
         30, ge=1, le=1000, description="last champions; a challenger is also compared with the best of them"
     )
     notice: Notice | None = Field(None, description="where notices of failed or refused nights go")
+    export: Export | None = Field(None, description="a search engine in which the champion answers, too")

@@ -77,6 +77,11 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def model_digest(folder: Path) -> str:
+    """The digest of the bundle in a folder, 20 characters: of its manifest, which has those of all its files."""
+    return file_digest(folder / "manifest.json")[:20]
+
+
 def _towers_digest(digests: dict[str, str]) -> str:
     """The digest of the towers, from the digests of files; of an ensemble, it covers all parts and weights."""
     if (digest := digests.get("towers/towers.safetensors")) is not None:

@@ -123,20 +123,53 @@ def batch(
 
 
 def export(
-    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    out: Annotated[
+        str | None,
+        typer.Argument(
+            help="A new folder; with --to the engine's address: postgresql://user@host/database, a folder or s3:// of "
+            "LanceDB, https://host:9200. Default with --to: the address in the variable of --url-from."
+        ),
+    ] = None,
     queries: Annotated[
         Path | None, typer.Option(help="A Parquet file with the column query, to embed as well.")
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="pgvector, lancedb or opensearch: write the documents there, measure recall and latency, and let the "
+            "model answer if it reaches the target."
+        ),
+    ] = None,
+    url_from: Annotated[
+        str | None,
+        typer.Option(help="With --to: the environment variable that holds the address; default: EBR_ENGINE_URL."),
+    ] = None,
+    alias: Annotated[
+        str | None,
+        typer.Option(help="With --to: the name that queries ask for; default: ebr_ and the experiment's name."),
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(help="With --to: the recall to reach, of exact search; default: that of the model's own index."),
+    ] = None,
+    back: Annotated[
+        bool, typer.Option("--rollback", help="With --to: let the version before answer again; nothing is written.")
+    ] = False,
     show: SHOW = None,
     experiment: EXPERIMENT = None,
     model: MODEL = None,
     bundle: BUNDLE = None,
 ) -> None:
-    """Write a model's vectors and identities, and columns of documents, to Parquet files, for other search engines."""
+    """Write a model's vectors and identities, and columns of documents: to Parquet files, or into a search engine."""
+    from flows.app.export_command import export_to_engine, read_settings
     from flows.app.model_search import export_vectors, open_model
 
-    for name, rows in export_vectors(open_model(experiment, model, bundle), out, queries, show).items():
-        print(f"{out / name}: {rows:,} vectors")
+    settings = read_settings(to, out, url_from, alias, target, back, queries)
+    if settings is not None:
+        raise typer.Exit(export_to_engine(settings, show, experiment, model, bundle))
+    assert out is not None, "checked with the settings"
+    for name, rows in export_vectors(open_model(experiment, model, bundle), Path(out), queries, show).items():
+        print(f"{Path(out) / name}: {rows:,} vectors")
 
 
 def serve(

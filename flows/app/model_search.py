@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import faiss
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
@@ -25,6 +24,7 @@ from ebr_core.serving.query_block import as_lists
 from ebr_core.serving.query_cost import describe_cost
 from ebr_core.serving.query_towers import embed_query_table, query_schema
 from ebr_core.serving.search_query import SearchQuery
+from tasks.engines.exported_documents import exported_documents, vector_lists
 from tasks.served_models import bundle_of, models_of
 
 BLOCK = 65_536  # vectors exported at a time
@@ -144,28 +144,16 @@ def export_vectors(bundle: Bundle, out: Path, queries: Path | None, show: list[s
         raise InputError(f"{out} is not empty; name a new folder")
     query_table = None if queries is None else open_queries(bundle, queries).read()
     template = validate_query({"query": "?", "show": show})
-    shown = {
-        name: column for name, column in shown_of(bundle, template).items() if name not in ("document_id", "title")
-    }
-    if "vector" in shown:
-        raise InputError("--show: vector is a column of every file of vectors; leave it out")
-    own = fields_shown(bundle, shown)
+    documents = exported_documents(bundle, template.show)
     out.mkdir(parents=True, exist_ok=True)
-    d = bundle.vectors.shape[1]
-    schema = pa.schema(
-        [("document_id", pa.string()), ("title", pa.string()), ("vector", pa.list_(pa.float32(), d)), *own],
-        metadata={"arm": bundle.name, "similarity": "cosine"},
-    )
+    schema = documents.schema.with_metadata({"arm": bundle.name, "similarity": "cosine"})
     with pq.ParquetWriter(out / "documents.parquet", schema) as writer:
-        for first in range(0, len(bundle.vectors), BLOCK):
-            part = bundle.documents.slice(first, BLOCK)
-            vectors = _as_lists(bundle.vectors[first : first + BLOCK])
-            columns = [part["document_id"], part["title"], vectors, *(part[column] for column in shown.values())]
-            writer.write_table(pa.table(columns, schema))
-    counts = {"documents.parquet": len(bundle.vectors)}
+        for batch in documents.batches(BLOCK):
+            writer.write_table(batch.cast(schema))
+    counts = {"documents.parquet": len(documents)}
     if query_table is not None:
         query_table = query_table.rename_columns(standard_columns(bundle.own, query_table.column_names))
-        vectors = _as_lists(_embed(bundle, query_table))
+        vectors = vector_lists(_embed(bundle, query_table))
         pq.write_table(pa.table({"query": query_table["query"], "vector": vectors}), out / "queries.parquet")
         counts["queries.parquet"] = query_table.num_rows
     return counts
@@ -187,8 +175,3 @@ def _as_column(queries: pa.Table, field: pa.Field) -> pa.Array:
         return pa.nulls(queries.num_rows, field.type)
     column = queries[field.name]
     return as_lists(column) if pa.types.is_list(field.type) else column.cast(field.type)
-
-
-def _as_lists(vectors: Any) -> pa.Array:
-    flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])

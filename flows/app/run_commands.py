@@ -14,7 +14,6 @@ from rich.console import Console
 
 from ebr_core.errors import InputError
 from flows.app.session import EXPERIMENT_FILE, VERBOSE, open_console, open_session, outcome_of
-from tasks.home import home
 
 if TYPE_CHECKING:
     from prefect import State
@@ -109,12 +108,9 @@ def report(
 ) -> None:
     """Write the report of a run again from its result files: report.html, report.md and pictures."""
     from tasks.report.comparison import find_run
-    from tasks.report.report_stage import write
+    from tasks.report.report_stage import write_again
 
-    folder = find_run(run)
-    target = out or home() / "reports" / folder.resolve().name
-    write(folder, target)
-    print(target / "report.html")
+    print(write_again(find_run(run), out))
 
 
 def compare(

@@ -55,6 +55,13 @@ def find_run(name: str) -> Path:
     raise InputError(f"{name}: no such run; give a folder, a name or an experiment. There are: {listed}")
 
 
+def run_of_model(model: str) -> Path | None:
+    """The folder of the latest run that made the bundle with this digest; None if it is not in this home."""
+    runs = {folder: json.loads((folder / "run.json").read_text()) for folder in artifacts().glob("report-*")}
+    makers = [folder for folder, run in runs.items() if model in run.get("models", {}).values()]
+    return max(makers, key=lambda folder: str(runs[folder]["made_at"]), default=None)
+
+
 def compare_runs(run_a: Path, run_b: Path) -> list[ArmComparison]:
     """Every arm that both runs have, for each target set and shared metric, on the searches in both runs.
 

@@ -8,6 +8,7 @@ from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.index_specs import OWN_INDEXES
 from ebr_core.search.modes import LATEST
 from ebr_core.serving.query_cost import EMBED_QUERY
+from tasks.engines.engine_recalls import EngineRecall
 from tasks.report.engine_rows import NO_RIVAL, engine_rows
 from tasks.report.formats import DASH, optional, share
 from tasks.report.measures import level_cell, measure_columns
@@ -104,8 +105,6 @@ def index_blocks(result: Result) -> list[Block]:
     for (arm, index, cost), of_seeds in _costs(result).items():
         if (arm, index) in values:
             values[arm, index][cost] = sum(of_seeds) / len(of_seeds)
-    if not values:
-        return []
     embedding = {cost.arm: cost.value for cost in result.costs if cost.cost == EMBED_QUERY}
     lines = [
         [
@@ -125,7 +124,26 @@ def index_blocks(result: Result) -> list[Block]:
         "the model's. The time to embed a query, the median of 40 on one thread, comes before the search."
     )
     finer = [Paragraph(f"Index {index}: {words}.") for index, words in result.run.get("finer_codes", {}).items()]
+    if result.engines:
+        headers.append("latency, median and p99")
+        lines = [[*line, DASH] for line in lines]
+        lines += [_engine_line(result, engine, embedding.get(engine.arm)) for engine in result.engines]
+        caption += (
+            " Engines that models were exported to were asked one query at a time, canaries and searches of the test: "
+            + "; ".join(f"{engine.engine} ({engine.alias}): {engine.index}" for engine in result.engines)
+            + "."
+        )
+    if not lines:
+        return []
     return [Heading("Indexes"), Grid(headers, lines, caption), *finer, *_filter_blocks(result)]
+
+
+def _engine_line(result: Result, engine: EngineRecall, embedding_ms: float | None) -> list[str]:
+    """The line of an engine below those of indexes; its index recall names its K where that is not the main one."""
+    recall = share(engine.recall) + ("" if engine.k == result.k else f" @{engine.k}")
+    latency = f"{engine.median_ms:.1f} ms, {engine.p99_ms:.1f} ms"
+    name = f"{engine.engine}: {engine.alias}" + ("" if engine.reached else f", below its target {share(engine.target)}")
+    return [engine.arm, name, DASH, recall, DASH, DASH, optional("{:,.2f} ms", embedding_ms), latency]
 
 
 def _filter_blocks(result: Result) -> list[Block]:

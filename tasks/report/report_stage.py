@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ import pyarrow.parquet as pq
 
 from data.schemas import COSTS
 from ebr_core.encoders.pretrained import choose_device
+from ebr_core.serving.model_bundle import model_digest
 from tasks.artifacts import LIBRARIES, stage
+from tasks.engines.engine_recalls import EngineRecall, read_recalls
 from tasks.ensemble_stages import read_weights
 from tasks.feedback_stages import read_summary
 from tasks.finished_run import CostSource, FinishedRun
+from tasks.home import home
 from tasks.kinds import EvalSet, Log, RunAudit, RunReport, RunResults
 from tasks.ranker_stages import read_ranker_summary
 from tasks.report.examples import find_examples
@@ -57,6 +61,7 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
         "filters": list(_filters(run)),
         "looks": run.looks,
         "served": run.served.model_dump() if run.served else None,
+        "models": {name: model_digest(bundle.folder) for name, bundle in sorted(run.bundles.items())},
         "versions": _versions(),
     }
     summaries = {
@@ -70,9 +75,18 @@ def report(folder: Path, run: FinishedRun, results: RunResults, run_audit: RunAu
     write(folder, folder)
 
 
-def write(run: Path, target: Path) -> None:
-    """Write report.html, report.md and its pictures, from the result files of a run alone."""
-    result = read(run)
+def write_again(run: Path, target: Path | None = None) -> Path:
+    """The page of a run, written again with the engines that hold its models; by default in EBR_HOME/reports."""
+    target = target or home() / "reports" / run.resolve().name
+    models: dict[str, str] = json.loads((run / "run.json").read_text()).get("models", {})  # earlier versions: none
+    write(run, target, [measured for model in models.values() for measured in read_recalls(model)])
+    return target / "report.html"
+
+
+def write(run: Path, target: Path, engines: Sequence[EngineRecall] = ()) -> None:
+    """Write report.html, report.md and its pictures, from the result files of a run, and what was measured of engines
+    after it."""
+    result = replace(read(run), engines=list(engines))
     title = f"{result.run['experiment']}: which arm retrieves best"
     page = blocks(result)
     target.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ import yaml
 
 from data.experiment.experiment_spec import BASELINES, BM25, LISTS, ORACLES
 from ebr_core.search.index_specs import EXACT, OWN_INDEXES
+from tasks.engines.engine_recalls import EngineRecall
 from tasks.finished_run import ServedRow
 from tasks.report.formats import DASH
 from tasks.report.target_sets import MAIN, in_order
@@ -106,6 +107,7 @@ class Result:
     feedback: list[dict[str, Any]] = field(default_factory=list)  # feedback.json
     courses: list[dict[str, Any]] = field(default_factory=list)  # courses.json
     examples: dict[str, Any] = field(default_factory=dict)  # examples.json
+    engines: list[EngineRecall] = field(default_factory=list)  # of the run's models, exported after it
 
     @cached_property
     def levels(self) -> list[ResultRow]:
