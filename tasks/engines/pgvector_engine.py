@@ -38,13 +38,12 @@ class PgvectorEngine:
         self._place = urlsplit(url).hostname or "this machine"
         with self._explained():
             self._db = psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="ebr export")
-            self._place = f"{self._db.info.host}:{self._db.info.port}/{self._db.info.dbname}"
-            self._run(SQL("SET client_connection_check_interval = '1s'"))  # a killed export ends on the server, too
-            self._run(SQL("SET lock_timeout = {}").format(Literal(f"{LOCK_S}s")))
-            self._schema = str(self._value(SQL("SELECT current_schema()")))
-            self._key = f"{MARK}:{self._schema}.{alias}"
-            self._wait_for_lock()
-            self._need_extension()
+        self._place = f"{self._db.info.host}:{self._db.info.port}/{self._db.info.dbname}"
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()  # its lock would outlive the error
+            raise
 
     @property
     def address(self) -> str:
@@ -172,6 +171,16 @@ class PgvectorEngine:
     def close(self) -> None:
         """End the connection, and with it the lock on the alias."""
         self._db.close()
+
+    def _prepare(self) -> None:
+        with self._explained():
+            if self._db.info.server_version >= 140000:  # a killed export ends on the server, too
+                self._run(SQL("SET client_connection_check_interval = '1s'"))
+            self._run(SQL("SET lock_timeout = {}").format(Literal(f"{LOCK_S}s")))
+            self._schema = str(self._value(SQL("SELECT current_schema()")))
+            self._key = f"{MARK}:{self._schema}.{self._alias}"
+            self._wait_for_lock()
+            self._need_extension()
 
     def _need_extension(self) -> None:
         if self._value(SQL("SELECT count(*) FROM pg_extension WHERE extname = 'vector'")):
