@@ -36,6 +36,7 @@ from tasks.kinds import Partition, SimulatedLog
 from tasks.log_stages import files_of
 from tasks.nights.champion_service import promote_champion
 from tasks.nights.day_checks import check_day, figures_of
+from tasks.nights.engine_champion import export_champion
 from tasks.nights.night_records import (
     DECIDED,
     Champion,
@@ -81,8 +82,8 @@ def retrain(
 
 
 def conclude_nights(nights: list[Night]) -> list[Night] | State[list[Night]]:
-    """The nights; in a failed state if one of them was refused or failed."""
-    problems = [describe_night(night) for night in nights if night.decision in ("refused", "failed")]
+    """The nights; in a failed state if one of them was refused or failed, or the champion is missing in an engine."""
+    problems = [describe_night(night) for night in nights if night.decision in ("refused", "failed") or night.is_behind]
     return Failed(data=nights, message="\n".join(problems)) if problems else nights
 
 
@@ -118,9 +119,9 @@ def run_night(plan: NightPlan) -> Night:
     """The night of a day, recorded whether it succeeds or fails. A day that was judged is not judged again."""
     nights = read_nights(plan.name)
     arm = choose_arm(plan.name, plan.spec, nights)
-    if (final := _final_night(plan, nights)) is not None:
-        return final
     champions = champions_of(nights)
+    if (final := _final_night(plan, nights)) is not None:
+        return _tried_again(plan, final, champions)
     draft = Night(
         number=next_number(nights),
         experiment=plan.name,
@@ -137,6 +138,7 @@ def run_night(plan: NightPlan) -> Night:
         track_night(night)
         if night.decision == "promoted" and night.champion:
             promote_champion(plan.name, night.champion, champions[-1] if champions else None)
+        night = answer_in_engine(plan, night)  # last of all: it may fail, and all else is done
     except Exception as error:  # any error is recorded and reported, and the champion continues to answer
         night = draft.model_copy(update={"reason": f"{type(error).__name__}: {error}"[:2000]})
     write_night(night)
@@ -144,10 +146,31 @@ def run_night(plan: NightPlan) -> Night:
     return night
 
 
+def answer_in_engine(plan: NightPlan, night: Night) -> Night:
+    """The night with its champion in the search engine that the experiment names, whether it was promoted or kept."""
+    export = plan.spec.nightly.export
+    if export is None or night.champion is None or night.decision not in DECIDED:
+        return night
+    return night.model_copy(update={"engine": export_champion(export, plan.name, night.champion.bundle)})
+
+
+def _tried_again(plan: NightPlan, final: Night, champions: list[Champion]) -> Night:
+    """A night that is on record; if its champion still answers and is missing in the engine, that is tried again."""
+    is_there = final.engine is not None and not final.is_behind and final.engine.export == plan.spec.nightly.export
+    if is_there or not champions or final.champion != champions[-1]:
+        return final
+    night = answer_in_engine(plan, final)
+    if night != final:
+        write_night(night)
+    return night
+
+
 def send_notice(spec: Experiment, night: Night) -> None:
-    """Send the notice of the night if the experiment asks for one after such a decision; log why it cannot be sent."""
+    """Send the notice of the night if the experiment asks for one after such a decision; log why it cannot be sent. A
+    champion that is missing in the search engine counts as a failure."""
     notice = spec.nightly.notice
-    if notice and night.decision in notice.on and (problem := notify(notice, night)):
+    events = {night.decision} | ({"failed"} if night.is_behind else set())
+    if notice and events & set(notice.on) and (problem := notify(notice, night)):
         get_logger("flow_runs").warning(problem)
 
 

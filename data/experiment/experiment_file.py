@@ -16,6 +16,7 @@ from data.experiment.experiment_problems import name_problems, settings_problems
 from data.experiment.experiment_spec import BM25, AnyLogs, Comparison, Experiment
 from data.experiment.file_errors import explain_errors
 from data.experiment.log_config import Simulated
+from data.experiment.night_config import Nightly
 from data.experiment.source_config import LakeTable, Source, Sql, full_path
 from data.layouts import sources
 from ebr_core.errors import InputError
@@ -90,6 +91,7 @@ def load_experiment(path: Path, needs_encoder: bool = True) -> Experiment:
         "lists": {name: full_path(file, start) for name, file in experiment.lists.items()},
         "feedback": experiment.feedback.model_copy(update={"imported": imported}),
         "arms": with_standard_names(experiment.arms, experiment.logs),
+        "nightly": _with_full_folder(experiment.nightly, start),
     }
     if asks_bm25:
         resolved["questions"] = experiment.questions | against_bm25(experiment)
@@ -108,6 +110,15 @@ def _with_encoders(experiment: Experiment, start: Path, needs_encoder: bool) -> 
         except InputError as error:
             problems += [str(error)] if needs_encoder else []
     return experiment.model_copy(update={"arms": arms}), problems
+
+
+def _with_full_folder(nightly: Nightly, start: Path) -> Nightly:
+    """The section with the folder of LanceDB made absolute."""
+    export = nightly.export
+    if export is None or export.url is None or export.to != "lancedb":
+        return nightly
+    url = full_path(export.url, start)
+    return nightly.model_copy(update={"export": export.model_copy(update={"url": url})})
 
 
 def against_bm25(experiment: Experiment) -> dict[str, Comparison]:

@@ -50,7 +50,10 @@ def rollback(name: NAME = None, experiment: EXPERIMENT = None) -> None:
     from tasks.nights.champion_service import night_experiment, roll_back
     from tasks.nights.night_records import describe_night
 
-    print(describe_night(roll_back(night_experiment(_one_name(name, experiment)))))
+    night = roll_back(night_experiment(_one_name(name, experiment)))
+    print(describe_night(night))
+    if night.is_behind:
+        raise typer.Exit(1)
 
 
 def status(name: NAME = None, experiment: EXPERIMENT = None) -> None:

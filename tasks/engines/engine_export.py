@@ -153,6 +153,20 @@ def roll_back_engine(address: EngineAddress) -> tuple[Version, Version]:
         return live.previous, live.version
 
 
+def restore_model(address: EngineAddress, folder: Path) -> bool:
+    """True if the model in a bundle's folder answers now, because it is the version that answers or the one before it,
+    which needs no second measurement; False if the engine has it no more."""
+    model = model_digest(folder)
+    with _alone(address), _connected(address) as engine:
+        live = engine.live()
+        if live and live.version.model == model:
+            return True
+        if live and live.previous and live.previous.model == model:
+            engine.promote(live.previous, None)
+            return True
+    return False
+
+
 @contextmanager
 def _connected(address: EngineAddress) -> Iterator[SearchEngine]:
     engine = open_engine(address)

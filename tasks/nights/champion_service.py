@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from ebr_core.errors import InputError
+from tasks.nights.engine_champion import restore_champion
 from tasks.nights.night_records import (
     ROLLED_BACK,
     Champion,
@@ -55,7 +56,7 @@ def put_into_service(experiment: str, champion: Champion, previous: Champion | N
 
 
 def roll_back(experiment: str) -> Night:
-    """Put the previous champion back into service and return the record of that.
+    """Put the previous champion back into service, last in the search engine of the nights, and return the record.
 
     Raises InputError if there is no previous champion, or if a night is under way.
     """
@@ -80,6 +81,12 @@ def roll_back(experiment: str) -> Night:
             champion=restored,
         )
         write_night(night)
+        engines = [earlier.engine for earlier in nights if earlier.engine]
+        if engines:
+            night = night.model_copy(
+                update={"engine": restore_champion(engines[-1].export, experiment, restored.bundle)}
+            )
+            write_night(night)
     return night
 
 

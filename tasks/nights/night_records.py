@@ -17,6 +17,7 @@ from ebr_core.frozen import Frozen
 from ebr_core.measure.promotion import ChampionComparison
 from tasks.home import home
 from tasks.kinds import FeatureSet, Log, ModelBundle, TrainedTowers
+from tasks.nights.engine_night import EngineNight
 
 Decision = Literal["promoted", "kept", "refused", "failed", "rolled back"]
 DECIDED = ("promoted", "kept")
@@ -75,6 +76,12 @@ class Night(Frozen):
     unrenewed: str = Field(
         "", description="cascades and rankers over the arm's lists that could not be renewed, and why"
     )
+    engine: EngineNight | None = Field(None, description="the champion in a search engine, if the experiment names one")
+
+    @property
+    def is_behind(self) -> bool:
+        """True if the champion does not answer in the search engine that the experiment names."""
+        return self.engine is not None and bool(self.engine.failure)
 
 
 def folder_of(experiment: str) -> Path:
@@ -161,6 +168,7 @@ def describe_night(night: Night) -> str:
         recall += f" ({night.training})" + (f", champion {night.champion_recall:.4f}" if night.champion_recall else "")
         lines.append(recall)
     lines += [f"  {night.unrenewed}"] if night.unrenewed else []
+    lines += [f"  {night.engine.describe()}"] if night.engine else []
     lines += [
         f"  {c.figure}: {c.value:.4g}, expected {c.low:.4g} to {c.high:.4g}, typical {c.typical:.4g}"
         for c in night.checks
