@@ -85,6 +85,7 @@ def export_model(
             version=version.name,
             model=model,
             arm=bundle.name,
+            mode=bundle.mode,
             at=now(),
             index=f"{engine.index}; {effort.words}",
             uses_index=engine.uses_index(version, questions.queries[0], questions.k),

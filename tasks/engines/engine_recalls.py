@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from tasks.home import home
 
@@ -20,6 +21,7 @@ class EngineRecall(Frozen):
     version: str
     model: str = Field(description="the digest of the bundle")
     arm: str
+    mode: str = Field(description="in which the model answers elsewhere; an engine searches by the embedding, mode ebr")
     at: datetime = Field(description="UTC")
     index: str = Field(description="the parameters of the index, and how clients search it")
     uses_index: bool = Field(description="False if the engine compares all documents, because they are few")
@@ -50,6 +52,8 @@ class EngineRecall(Frozen):
         search = (
             self.index if self.uses_index else f"{self.index}; it compares all of so few documents, without the index"
         )
+        by_embedding = f"{self.engine} searches by the embedding alone, mode ebr; elsewhere the model answers in mode"
+        alone = [f"  {by_embedding} {self.mode}"] if self.mode != "ebr" else []
         return "\n".join(
             [
                 f"{self.engine} {self.address}: {self.version}, {wrote}",
@@ -57,6 +61,7 @@ class EngineRecall(Frozen):
                 f"  index recall@{self.k} {self.recall:.3f} on {asked} ({self.canary_recall:.3f} on these), target "
                 f"{self.target:g}",
                 f"  latency {self.median_ms:.1f} ms median, {self.p99_ms:.1f} ms p99, one query at a time",
+                *alone,
             ]
         )
 
@@ -78,10 +83,21 @@ def recalls_folder(model: str) -> Path:
 
 
 def read_recalls(model: str) -> list[EngineRecall]:
-    """The latest measurement of each engine and alias that holds the model."""
-    return [
-        EngineRecall.model_validate_json(path.read_bytes()) for path in sorted(recalls_folder(model).glob("[!.]*.json"))
-    ]
+    """The latest measurement of each engine and alias that holds the model.
+
+    Raises InputError for a file that is none.
+    """
+    measured = []
+    for path in sorted(recalls_folder(model).glob("[!.]*.json")):
+        try:
+            measured.append(EngineRecall.model_validate_json(path.read_bytes()))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(
+                f"{path}: not a measurement as `ebr export` writes it ({'.'.join(map(str, first['loc']))}: "
+                f"{first['msg']}); remove it, or export the model again"
+            ) from error
+    return measured
 
 
 def now() -> datetime:
