@@ -62,14 +62,18 @@ def export_to_engine(
 ) -> int:
     """Export the model, or go back; print what was measured and what answers. The exit code: 1 if it does not answer
     because its recall is below the target."""
-    models = None if folder and settings.alias else models_of(experiment)
-    name = settings.alias or default_alias(models["experiment"] if models and not folder else (model or "model"))
+    if folder and not settings.alias:
+        raise InputError(
+            "--bundle has no experiment to be named after; give the name that queries ask for with --alias"
+        )
+    models = None if folder else models_of(experiment)
+    name = settings.alias or default_alias(models["experiment"] if models else "")
     address = EngineAddress(settings.kind, settings.url, name)
     if settings.back:
         restored, replaced = roll_back_engine(address)
         print(f"{name}: {restored.name} answers again, in place of {replaced.name}")
         return 0
-    chosen = folder or bundle_of(models or models_of(experiment), model)
+    chosen = bundle_of(models, model) if models else Path(folder or "")
     columns = validate_query({"query": "?", "show": show}).show
     promotion = export_model(address, chosen, columns, settings.target)
     print(promotion.describe())

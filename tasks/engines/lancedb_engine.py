@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ SECOND_LOOKS = 4  # times K: documents that are compared once more by exact vect
 EFS = (40, 80, 160, 320, 640)
 BATCH_BYTES = 16 << 20
 INDEX = f"{VECTOR}_idx"
+SOURCE_LINE = re.compile(r", /\S+\.rs:\d+:\d+")  # of LanceDB, in its messages
 POINTER = {MARK: "alias"}  # metadata of the alias's table
 
 
@@ -28,7 +30,7 @@ class LanceEngine:
     """A SearchEngine (tasks.engines.search_engine) in a folder, or in a bucket of which LanceDB finds the keys."""
 
     def __init__(self, url: str, alias: str) -> None:
-        self._url, self._alias = url, alias
+        self._alias, self._place = alias, _without_secret(url)
         with self._explained():
             self._db = lancedb.connect(url)
             self._names()
@@ -36,8 +38,8 @@ class LanceEngine:
 
     @property
     def address(self) -> str:
-        """Its folder or bucket."""
-        return self._url
+        """Its folder or bucket, without a user or a query."""
+        return self._place
 
     @property
     def index(self) -> str:
@@ -61,7 +63,7 @@ class LanceEngine:
             table = self._db.open_table(self._alias)
             if _marked(table.schema) != POINTER[MARK]:
                 raise InputError(
-                    f"lancedb: {self._url} has a table {self._alias} that no export made; choose another name with "
+                    f"lancedb: {self._place} has a table {self._alias} that no export made; choose another name with "
                     "--alias (nightly.export.alias), or rename that table"
                 )
             row = table.to_arrow().to_pylist()[0]
@@ -88,7 +90,7 @@ class LanceEngine:
                 return 0
             if (found := _mark_of(self._db, version.name)) != version:
                 raise InputError(
-                    f"lancedb: {self._url} has a table {version.name} of "
+                    f"lancedb: {self._place} has a table {version.name} of "
                     f"{f'{found.dimensions} dimensions' if found else 'somebody else'}, this model has "
                     f"{version.dimensions}; drop that table, or choose another name with --alias"
                 )
@@ -164,11 +166,20 @@ class LanceEngine:
         except InputError:
             raise
         except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).split(", /root/")[0].strip().splitlines()[0][:300]
+            reason = SOURCE_LINE.sub("", str(error)).strip().splitlines()[0][:300]
             raise InputError(
-                f"lancedb: {self._url}: {reason}; give a folder that can be written, or a bucket whose keys are in the "
-                "environment, then the same command again"
+                f"lancedb: {self._place}: {reason}; give a folder that can be written, or a bucket whose keys are in "
+                "the environment, then the same command again"
             ) from error
+
+
+def _without_secret(url: str) -> str:
+    """
+    >>> _without_secret("s3://key:secret@bucket/path?token=secret")
+    's3://bucket/path'
+    """
+    scheme, separator, rest = url.split("?")[0].rpartition("://") if "://" in url else ("", "", url)
+    return scheme + separator + (rest.rpartition("@")[2] if separator else rest)
 
 
 def _marked(schema: pa.Schema) -> str:

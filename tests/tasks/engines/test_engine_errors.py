@@ -52,7 +52,7 @@ def refusal(kind: EngineKind, url: str) -> str:
         ("opensearch", "http://me:secret@127.0.0.1:1", "cannot be reached.*refused.*check that OpenSearch runs there"),
         ("opensearch", "127.0.0.1:9200", "expected an address such as https://"),
         ("lancedb", "/etc/passwd/tables", "Not a directory.*give a folder that can be written"),
-        ("lancedb", "weird://x", "No object store provider.*give a folder that can be written"),
+        ("lancedb", "weird://me:secret@x?key=secret", "No object store provider.*give a folder that can be written"),
     ],
 )
 def test_an_engine_that_cannot_be_reached_is_refused(kind: EngineKind, url: str, says: str) -> None:
