@@ -63,9 +63,7 @@ def export_to_engine(
     """Export the model, or go back; print what was measured and what answers. The exit code: 1 if it does not answer
     because its recall is below the target."""
     if folder and not settings.alias:
-        raise InputError(
-            "--bundle has no experiment to be named after; give the name that queries ask for with --alias"
-        )
+        raise InputError("--bundle: give --alias, too, the name that queries ask for")
     models = None if folder else models_of(experiment)
     name = settings.alias or default_alias(models["experiment"] if models else "")
     address = EngineAddress(settings.kind, settings.url, name)

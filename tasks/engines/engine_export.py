@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ebr_core.errors import InputError
-from ebr_core.serving.model_bundle import model_digest, open_bundle
+from ebr_core.serving.model_bundle import Bundle, model_digest, open_bundle
 from tasks.engines.engine_recalls import EngineRecall, now, save_recall
 from tasks.engines.exported_documents import ExportedDocuments, exported_documents
-from tasks.engines.measurement import measure_engine
+from tasks.engines.measurement import Verification, measure_engine
 from tasks.engines.opened_engine import EngineAddress, open_engine
 from tasks.engines.search_engine import SearchEngine, Version, version_name
 from tasks.home import home
@@ -75,38 +75,52 @@ def export_model(
         began = perf_counter()
         written = write_version(engine, version, documents, batch_rows or engine.batch_rows(version.dimensions))
         seconds = perf_counter() - began
-        effort, answers, questions, wanted = measure_engine(engine, version, bundle, folder, target)
-        milliseconds = answers.seconds * 1000
-        canaries = answers.recalls[: questions.canaries]
-        measured = EngineRecall(
-            engine=address.kind,
-            address=engine.address,
-            alias=address.alias,
-            version=version.name,
-            model=model,
-            arm=bundle.name,
-            mode=bundle.mode,
-            at=now(),
-            index=f"{engine.index}; {effort.words}",
-            uses_index=engine.uses_index(version, questions.queries[0], questions.k),
-            k=questions.k,
-            target=wanted,
-            canaries=questions.canaries,
-            searches=len(questions.queries) - questions.canaries,
-            recall=float(answers.recalls.mean()),
-            canary_recall=float(canaries.mean()) if len(canaries) else 1.0,
-            median_ms=float(np.median(milliseconds)),
-            p99_ms=float(np.percentile(milliseconds, 99)),
-            documents=len(documents),
-            written=written,
-            rows_per_s=written / seconds if written else None,
-        )
+        verification = measure_engine(engine, version, bundle, folder, target)
+        measured = _measured(address, engine, version, bundle, verification, written, seconds)
         save_recall(measured)
         before = live.version if live else None
         if not measured.reached:
             return Promotion(measured, before, before)
         promote_version(engine, version)
         return Promotion(measured, version, before)
+
+
+def _measured(
+    address: EngineAddress,
+    engine: SearchEngine,
+    version: Version,
+    bundle: Bundle,
+    verification: Verification,
+    written: int,
+    seconds: float,
+) -> EngineRecall:
+    """The measurement as it is kept."""
+    effort, answers, questions, target = verification
+    canaries = answers.recalls[: questions.canaries]
+    milliseconds = answers.seconds * 1000
+    return EngineRecall(
+        engine=address.kind,
+        address=engine.address,
+        alias=address.alias,
+        version=version.name,
+        model=version.model,
+        arm=bundle.name,
+        mode=bundle.mode,
+        at=now(),
+        index=f"{engine.index}; {effort.words}",
+        uses_index=engine.uses_index(version, questions.queries[0], questions.k),
+        k=questions.k,
+        target=target,
+        canaries=questions.canaries,
+        searches=len(questions.queries) - questions.canaries,
+        recall=float(answers.recalls.mean()),
+        canary_recall=float(canaries.mean()) if len(canaries) else 1.0,
+        median_ms=float(np.median(milliseconds)),
+        p99_ms=float(np.percentile(milliseconds, 99)),
+        documents=version.documents,
+        written=written,
+        rows_per_s=written / seconds if written else None,
+    )
 
 
 def write_version(engine: SearchEngine, version: Version, documents: ExportedDocuments, batch_rows: int) -> int:

@@ -22,7 +22,7 @@ from tasks.home import artifacts
 from tasks.progress import show_progress
 
 TARGET, AT = 0.95, 10  # unless the model's own index has others
-SAMPLE = 1000  # test searches
+SAMPLE, WARM_UP = 1000, 5  # test searches; queries before the clock starts
 
 
 class Questions(NamedTuple):
@@ -39,6 +39,15 @@ class Answers(NamedTuple):
 
     recalls: Float64  # (Q,)
     seconds: Float64  # (Q,)
+
+
+class Verification(NamedTuple):
+    """What a version of an engine answers, by the cheapest search setting that reaches the target or the last one."""
+
+    effort: Effort
+    answers: Answers
+    questions: Questions
+    target: float
 
 
 def index_target(bundle: Bundle) -> tuple[float, int]:
@@ -68,25 +77,22 @@ def questions_of(bundle: Bundle, folder: Path, k: int) -> Questions:
 
 
 def _test_queries(bundle: Bundle) -> Float32:
-    """(S, D) vectors of the test searches, spread evenly over them."""
+    """(S, D) vectors of test searches with a known word, spread evenly over them."""
     none = np.empty((0, bundle.vectors.shape[1]), np.float32)
     files = [path / "queries.npy" for path in artifacts().glob(f"*-{bundle.manifest.get('vectors', '?')}")]
     if not files or not files[0].exists():
         return none
     queries = np.load(files[0], mmap_mode="r")
-    rows = np.unique(np.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).astype(np.int64))
+    known = np.flatnonzero(queries.any(axis=1))
+    rows = known[np.unique(np.linspace(0, len(known) - 1, min(SAMPLE, len(known))).astype(np.int64))]
     chosen: Float32 = np.ascontiguousarray(queries[rows], np.float32)
-    return chosen[chosen.any(axis=1)]
+    return chosen
 
 
 def ask(engine: SearchEngine, version: Version, bundle: Bundle, questions: Questions, effort: Effort) -> Answers:
-    """What the engine answers to each query by this setting, after a few that warm it up.
-
-    A document that is as near as the K-th nearest counts as one of them: equal documents are interchangeable.
-    """
-    identities = bundle.documents["document_id"].combine_chunks()
+    """What the engine answers to each query by this setting, after a few that warm it up."""
     found, seconds = [], np.empty(len(questions.queries))
-    for query in questions.queries[:5]:
+    for query in questions.queries[:WARM_UP]:
         engine.search(version, query, questions.k, effort)
     with show_progress(f"ask {version.name}", len(questions.queries)) as advance:
         for i, query in enumerate(questions.queries):
@@ -94,22 +100,29 @@ def ask(engine: SearchEngine, version: Version, bundle: Bundle, questions: Quest
             found.append(engine.search(version, query, questions.k, effort))
             seconds[i] = perf_counter() - began
             advance(i + 1, "")
-    recalls = np.array([_recall(bundle, questions, i, identities, found[i]) for i in range(len(found))])
-    return Answers(recalls, seconds)
+    return Answers(recalls_of(found, bundle, questions), seconds)
 
 
-def _recall(bundle: Bundle, questions: Questions, i: int, identities: pa.Array, found: Sequence[str]) -> float:
-    rows = pc.index_in(pa.array(dict.fromkeys(found), pa.string()), identities).drop_null().to_numpy()
-    similarities = bundle.vectors[rows] @ questions.queries[i]
-    near = int((similarities >= questions.nearest[i] - TIE_TOLERANCE).sum())
-    return min(near, questions.k) / questions.k
+def recalls_of(found: Sequence[Sequence[str]], bundle: Bundle, questions: Questions) -> Float64:
+    """(Q,) the share of the K nearest documents among those found for each query, by document_id.
+
+    A document that is as near as the K-th nearest counts as one of them, because equal documents are interchangeable;
+    one that is found twice counts once.
+    """
+    distinct = [list(dict.fromkeys(names)) for names in found]
+    owners = np.repeat(np.arange(len(found)), [len(names) for names in distinct])
+    names = pa.array([name for names in distinct for name in names], pa.string())
+    rows = pc.fill_null(pc.index_in(names, bundle.documents["document_id"]), -1).to_numpy(zero_copy_only=False)
+    similarities = np.einsum("nd,nd->n", bundle.vectors[rows], questions.queries[owners])
+    is_near = (rows >= 0) & (similarities >= questions.nearest[owners] - TIE_TOLERANCE)
+    recalls: Float64 = np.minimum(np.bincount(owners, is_near, len(found)), questions.k) / questions.k
+    return recalls
 
 
 def measure_engine(
     engine: SearchEngine, version: Version, bundle: Bundle, folder: Path, target: float | None
-) -> tuple[Effort, Answers, Questions, float]:
-    """(the cheapest search setting that reaches the target, or the most thorough one, what it answers, the queries, the
-    target). target: by default that of the model's own index."""
+) -> Verification:
+    """What the version answers. target: by default that of the model's own index. Raises InputError without queries."""
     own_target, k = index_target(bundle)
     target = own_target if target is None else target
     questions = questions_of(bundle, folder, k)
@@ -121,4 +134,4 @@ def measure_engine(
         answers = ask(engine, version, bundle, questions, effort)
         if answers.recalls.mean() >= target:
             break
-    return effort, answers, questions, target
+    return Verification(effort, answers, questions, target)
