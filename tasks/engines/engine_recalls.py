@@ -48,7 +48,7 @@ class EngineRecall(Frozen):
         wrote = f"{self.written:,} of {self.documents:,} documents written{rate}"
         asked = f"{self.searches:,} searches of the test and {self.canaries} canaries"
         if not self.searches:
-            asked = f"{self.canaries} canaries alone, because the run of this model is not in this home"
+            asked = f"{self.canaries} canaries alone, because the vectors of its run's test are not in this home"
         search = (
             self.index if self.uses_index else f"{self.index}; it compares all of so few documents, without the index"
         )
