@@ -61,9 +61,7 @@ def test_a_model_is_exported_measured_reported_and_rolled_back(tmp_path: Path, m
     first = CliRunner().invoke(app, export)
     assert first.exit_code == 0, first.output
     assert "400 of 400 documents written" in first.output
-    assert (
-        "index recall@10 1.000 on 3 canaries alone, because the run of this model is not in this home" in first.output
-    )
+    assert "index recall@10 1.000 on 3 canaries alone, because the vectors of its run" in first.output
     assert "latency " in first.output
     assert "elsewhere the model answers in mode hybrid" in first.output
     (file,) = (home / "engines" / model_digest(folders["arm0"])).glob("*.json")
