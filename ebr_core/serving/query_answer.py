@@ -87,6 +87,23 @@ def with_standard_fields(bundle: Bundle, query: SearchQuery) -> SearchQuery:
         raise InputError(f"fields: {fault['loc'][0]}: {fault['msg']}") from error
 
 
+def prepare(bundle: Bundle, query: SearchQuery) -> SearchQuery:
+    """The query as the towers and the index read it: with the layout's names of fields and the searcher's context.
+
+    Raises InputError for a mode, a searcher or a field that the bundle does not know.
+    """
+    query = with_standard_fields(bundle, query)
+    refuse_unknown_fields(bundle, query.fields)
+    query = add_searcher_context(bundle, query)
+    mode_of(bundle, query)
+    return query
+
+
+def embed_prepared(bundle: Bundle, queries: list[SearchQuery]) -> Float32:
+    """(Q, D) the vectors of prepared queries, or (h, Q, D) if the bundle gives a query several."""
+    return embed_query_table(bundle.towers, queries_as_table(queries, bundle.fields))
+
+
 def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
     """The K documents that the bundle ranks first, or fewer if fewer meet the condition.
 
@@ -95,10 +112,14 @@ def answer(bundle: Bundle, query: SearchQuery) -> list[Hit]:
     unknown.
     """
     use_threads(1)  # a query is one row: to wake another thread takes longer than to do its work
-    query = with_standard_fields(bundle, query)
-    refuse_unknown_fields(bundle, query.fields)
-    query, mode = add_searcher_context(bundle, query), mode_of(bundle, query)
-    vector = embed_query_table(bundle.towers, queries_as_table([query], bundle.fields))
+    query = prepare(bundle, query)
+    return answer_prepared(bundle, query, embed_prepared(bundle, [query]))
+
+
+def answer_prepared(bundle: Bundle, query: SearchQuery, vector: Float32) -> list[Hit]:
+    """The documents that `answer` gives. query: a prepared one; vector (1, D) or (h, 1, D): its own, of
+    embed_prepared."""
+    mode = mode_of(bundle, query)
     origin = place_of_query(bundle.own, query)
     shown = shown_columns(bundle.own, bundle.documents, query.show)
     allowed = None if query.where is None else condition_of(bundle, query.where, vector, origin)

@@ -1,4 +1,4 @@
-"""The vectors that a pretrained encoder gives of queries which no log holds, for a model in use."""
+"""The vectors that a pretrained encoder gives of queries and documents which no log holds, for a model in use."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ def encode_queries(name: str, group: Encoder, weights: str, towers: Path | None,
     encoder = _open(name, group, weights, towers)
     texts = pc.utf8_trim_whitespace(pc.fill_null(queries, ""))
     vectors = encode_texts(encoder, texts, "query")
+    vectors[pc.equal(texts, "").to_numpy(zero_copy_only=False)] = 0
+    return vectors
+
+
+def encode_documents(name: str, group: Encoder, weights: str, towers: Path | None, documents: pa.Array) -> Float32:
+    """(n, D′) unit vectors of texts as documents, as encode_queries gives those of queries."""
+    encoder = _open(name, group, weights, towers)
+    texts = pc.utf8_trim_whitespace(pc.fill_null(documents, ""))
+    vectors = encode_texts(encoder, texts, "document")
     vectors[pc.equal(texts, "").to_numpy(zero_copy_only=False)] = 0
     return vectors
 

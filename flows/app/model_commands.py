@@ -182,8 +182,19 @@ def serve(
     at_once: Annotated[
         int, typer.Option(help="The largest number of concurrent requests; the server refuses more (503).")
     ] = 256,
+    drain: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds to go on answering after SIGTERM, while /ready says 503, so that a load balancer notices.",
+        ),
+    ] = 0,
+    log: Annotated[bool, typer.Option(help="Write a line of JSON for each request to standard error.")] = True,
 ) -> None:
-    """Serve models over HTTP, with a page that compares two of them. A new champion replaces the old one at once."""
+    """Serve models over HTTP, with a page that compares two of them. A new champion replaces the old one at once.
+
+    With EBR_API_KEY in the environment, requests need that key.
+    """
     from flows.app.serve import serve_models
 
-    serve_models(experiment, tuple(filter(None, models.split(","))), host, port, at_once)
+    serve_models(experiment, tuple(filter(None, models.split(","))), host, port, at_once, drain, log)

@@ -1,38 +1,44 @@
-"""`ebr serve`: serve the models of a run over HTTP, with a page that compares two of them."""
+"""`ebr serve`: serve the models of a run over HTTP, with a page that compares two of them (docs/serving.md)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import importlib.metadata
+import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from importlib.resources import files
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import faiss
 import numba
 import pyarrow.compute as pc
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.search.condition_masks import describe_columns
 from ebr_core.serving.known_context import unknown_context
-from ebr_core.serving.model_bundle import Bundle, open_bundle
-from ebr_core.serving.query_answer import Hit, answer, unknown_in_condition
+from ebr_core.serving.model_bundle import Bundle
+from ebr_core.serving.query_answer import Hit, answer_prepared, prepare, unknown_in_condition
 from ebr_core.serving.search_query import SearchQuery
-from ebr_core.towers.city_names import locate_cities
-from tasks.served_models import bundle_of, models_of
+from flows.app.service.api_key import RequireKey, read_key
+from flows.app.service.api_page import render_api_page
+from flows.app.service.embed_together import EmbedTogether
+from flows.app.service.embeddings import LARGEST_BODY_BYTES, PATH, add_embeddings
+from flows.app.service.error_answers import describe_errors, error_answer
+from flows.app.service.graceful_server import FINISH_S, GracefulServer
+from flows.app.service.open_models import ServedModels, watch_champion
+from flows.app.service.readiness import unready_reason
+from flows.app.service.request_limits import RequestLimits
+from flows.app.service.request_log import LOG_CONFIG, RequestLog, note_model
+from flows.app.service.service_metrics import ServiceMetrics, new_metrics
 
-LARGEST_BODY_BYTES = 16 * 1024
-LARGEST_HEAD_BYTES = 16 * 1024  # the address with its query, and the headers
-RELOAD_S = 1.0  # between checks for a new champion
 CHOICES = 200  # places and searchers that the page offers
 
 
@@ -53,72 +59,69 @@ class Answer(Frozen):
     remarks: list[str] = Field(description="what of the query's context and condition no document of the log has")
 
 
-class ServedModels:
-    """The open models. One assignment changes them: a request sees the old models or the new ones, never a mixture."""
+def make_app(
+    served: ServedModels,
+    stopping: threading.Event | None = None,
+    key: str | None = None,
+    log: TextIO | None = None,
+) -> FastAPI:
+    """The HTTP service over these models.
 
-    def __init__(self, experiment: str | None, arms: tuple[str, ...]) -> None:
-        """Open the champion and these arms; by default the next best arm."""
-        self.experiment, self.arms, self.reload_error = experiment, arms, ""
-        self.current = self._open(models_of(experiment), {})
-
-    def _open(
-        self, listing: dict[str, Any], open_bundles: dict[Path, Bundle]
-    ) -> tuple[dict[str, Any], dict[str, Bundle]]:
-        other_arms = self.arms or tuple(arm for arm in listing["models"] if arm != listing["champion"])[:1]
-        folders = {arm: bundle_of(listing, arm) for arm in dict.fromkeys((listing["champion"], *other_arms))}
-        bundles = {arm: open_bundles.get(folder) or open_bundle(folder) for arm, folder in folders.items()}
-        if any(bundle.own.places is not None for bundle in bundles.values()):
-            locate_cities(["Lyon"], [None])  # reads the table of cities now, not for the first request
-        return listing, bundles
-
-    def reload(self) -> bool:
-        """True if the last run made other models, which are open now. If they do not open, the old ones answer."""
-        listing, models = self.current
-        try:
-            newest = models_of(self.experiment)
-            if newest == listing:
-                return False
-            self.current = self._open(newest, {bundle_of(listing, arm): bundle for arm, bundle in models.items()})
-            self.reload_error = ""
-        except (InputError, OSError, ValueError) as error:
-            self.reload_error = str(error)
-            return False
-        return True
-
-
-def make_app(served: ServedModels) -> FastAPI:
-    """The HTTP service over these models."""
+    stopping: set when the service ends; key: what requests need, None for nothing; log: to which a line for each
+    request is written.
+    """
+    stopping, metrics = stopping or threading.Event(), new_metrics(served)
+    together = EmbedTogether(metrics.together.observe)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         faiss.omp_set_num_threads(1)
         numba.set_num_threads(1)  # of the thread that answers
         stop = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(served, stop), daemon=True)
+        watcher = threading.Thread(target=watch_champion, args=(served, stop), daemon=True)
         watcher.start()
         yield
         stop.set()
         await asyncio.to_thread(watcher.join)
 
-    app = FastAPI(title="ebr", description="Embedding-based retrieval: the models of a run.", lifespan=lifespan)
-    app.middleware("http")(_refuse_large)
-    app.exception_handler(RequestValidationError)(_describe_invalid)
+    app = FastAPI(
+        title="ebr",
+        description="Embedding-based retrieval: the models of a run.",
+        version=importlib.metadata.version("ebr"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    describe_errors(app)
     page = files("flows.app").joinpath("page", "index.html").read_text()
 
     @app.get("/search")
-    async def search(query: Annotated[ModelQuery, Query()]) -> Answer:
+    async def search(query: Annotated[ModelQuery, Query()], request: Request) -> Answer:
         """The documents that a model ranks first for a query."""
-        return _answer(served, query)
+        return await _answer(served, metrics, together, query, request)
 
     @app.post("/search")
-    async def search_by_body(query: ModelQuery) -> Answer:
+    async def search_by_body(query: ModelQuery, request: Request) -> Answer:
         """The documents that a model ranks first for a query, which is sent as JSON."""
-        return _answer(served, query)
+        return await _answer(served, metrics, together, query, request)
 
     @app.get("/health")
-    async def health() -> dict[str, Any]:
-        """The models that answer, and the reason if a newer one could not be opened."""
-        return _health(served)
+    async def health(request: Request) -> dict[str, Any]:
+        """The models that answer, and the reason if a newer one could not be opened. Without the key, where the service
+        has one, only that it answers."""
+        return _health(served) if request.state.knows_key else {"status": "ok"}
+
+    @app.get("/ready", responses={503: {"description": "requests should go elsewhere: the service ends"}})
+    async def ready(request: Request) -> Response:
+        """Whether requests should come: every model answers a canary query, and the service does not end."""
+        if reason := unready_reason(served, stopping):
+            return error_answer(request.scope, 503, reason)
+        return Response('{"status": "ready"}', media_type="application/json")
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics_text() -> Response:
+        """What the service counts, in the text format of Prometheus."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/choices")
     async def choices() -> dict[str, Any]:
@@ -129,30 +132,16 @@ def make_app(served: ServedModels) -> FastAPI:
     async def index() -> str:
         return page
 
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    async def docs() -> str:
+        return render_api_page(app.openapi())
+
+    add_embeddings(app, served)
+    paths = frozenset(str(getattr(route, "path", "")) for route in app.routes)
+    app.add_middleware(RequireKey, key=key)
+    app.add_middleware(RequestLimits, bodies={PATH: LARGEST_BODY_BYTES})
+    app.add_middleware(RequestLog, metrics=metrics, paths=paths, stream=log)  # the last one comes first
     return app
-
-
-async def _refuse_large(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse a request that is larger than any query."""
-    head = len(request.scope["path"]) + len(request.scope["query_string"])
-    head += sum(len(name) + len(value) for name, value in request.headers.raw)
-    if head > LARGEST_HEAD_BYTES:
-        return JSONResponse(
-            {"detail": f"got an address and headers of {head} bytes; expected at most {LARGEST_HEAD_BYTES}"}, 431
-        )
-    if "transfer-encoding" in request.headers:
-        return JSONResponse({"detail": "got a body in chunks; send it with its content-length"}, 411)
-    size = request.headers.get("content-length", "0")
-    if not size.isdigit() or int(size) > LARGEST_BODY_BYTES:
-        return JSONResponse({"detail": f"got a body of {size} bytes; expected at most {LARGEST_BODY_BYTES}"}, 413)
-    return await call_next(request)
-
-
-async def _describe_invalid(_request: Request, error: Exception) -> Response:
-    """The errors of a request, without its values: JSON cannot hold all of them, such as NaN or half a character."""
-    assert isinstance(error, RequestValidationError)
-    detail = [{"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]} for fault in error.errors()]
-    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
 
 def _health(served: ServedModels) -> dict[str, Any]:
@@ -192,43 +181,58 @@ def _choices(served: ServedModels) -> dict[str, Any]:
     }
 
 
-def _answer(served: ServedModels, query: ModelQuery) -> Answer:
-    listing, models = served.current
-    arm = query.model or listing["champion"]
-    if arm not in models:
-        raise HTTPException(404, f"no model {arm!r} is served; there are {', '.join(models)}")
-    started = time.perf_counter()
+async def _answer(
+    served: ServedModels, metrics: ServiceMetrics, together: EmbedTogether, query: ModelQuery, request: Request
+) -> Answer:
+    listing, _ = served.current
     try:
-        hits = answer(models[arm], query)
-        took_s = time.perf_counter() - started
-        remarks = [*unknown_context(models[arm], query), *unknown_in_condition(models[arm], query)]
+        arm, bundle = served.model(query.model)
+    except InputError as error:
+        raise HTTPException(404, str(error)) from error
+    mode = query.mode or bundle.mode
+    note_model(request, arm, mode)
+    try:
+        prepared = prepare(bundle, query)
+        embedded = await together.embed(bundle, prepared)
+        started = time.perf_counter()
+        hits = answer_prepared(bundle, prepared, embedded.vector)
+        took_s = embedded.took_s + time.perf_counter() - started
+        remarks = [*unknown_context(bundle, query), *unknown_in_condition(bundle, query)]
     except InputError as error:
         raise HTTPException(422, str(error)) from error
-    return Answer(
-        model=arm,
-        mode=query.mode or models[arm].mode,
-        made_at=listing["made_at"],
-        took_ms=1000 * took_s,
-        hits=hits,
-        remarks=remarks,
-    )
+    metrics.search_seconds.labels(arm, mode).observe(took_s)
+    return Answer(model=arm, mode=mode, made_at=listing["made_at"], took_ms=1000 * took_s, hits=hits, remarks=remarks)
 
 
-def _watch(served: ServedModels, stop: threading.Event) -> None:
-    """Open each new champion until the event is set, in a thread of its own, while requests are answered."""
-    faiss.omp_set_num_threads(1)
-    while not stop.wait(RELOAD_S):
-        served.reload()
+def serve_models(
+    experiment: str | None,
+    models: tuple[str, ...],
+    host: str,
+    port: int,
+    at_once: int,
+    drain_s: float = 0,
+    log: bool = True,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C. Requests beyond at_once concurrent ones are refused (503).
 
-
-def serve_models(experiment: str | None, models: tuple[str, ...], host: str, port: int, at_once: int) -> None:
-    """Serve until Ctrl-C. Requests beyond at_once concurrent ones are refused (503)."""
+    drain_s: seconds for which requests are answered after SIGTERM, while /ready refuses; log: write a line for each
+    request to standard error. Raises InputError if the key in the environment is none.
+    """
     import uvicorn
 
-    served = ServedModels(experiment, models)
+    key, served, stopping = read_key(), ServedModels(experiment, models), threading.Event()
     listing, bundles = served.current
     title = f"{', '.join(bundles)} of {listing['experiment']}, champion {listing['champion']}"
-    print(f"{title}: http://{host}:{port}/  (API: /docs)")
-    uvicorn.run(
-        make_app(served), host=host, port=port, limit_concurrency=at_once, log_level="warning", timeout_keep_alive=30
+    print(f"{title}: http://{host}:{port}/  (API: /docs){', with a key' if key else ''}", flush=True)
+    config = uvicorn.Config(
+        make_app(served, stopping, key, sys.stderr if log else None),
+        host=host,
+        port=port,
+        limit_concurrency=at_once,
+        log_config=LOG_CONFIG,
+        access_log=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=FINISH_S,
     )
+    with contextlib.suppress(KeyboardInterrupt):  # that the server raises again when it has ended
+        GracefulServer(config, stopping, drain_s).run()

@@ -5,10 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import http.client
 import json
-import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,22 +20,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.bundles import make_bundle, publish_bundles
+from tests.bundles import publish_bundles
+from tests.services import PROJECT, environment_of, make_home, running_service
 
-PROJECT = Path(__file__).parent.parent.parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-def _environment(home: Path) -> dict[str, str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
-    return environment | {"EBR_HOME": str(home), "OMP_NUM_THREADS": "1"}
 
 
 def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "flows.app.cli", *arguments],
         cwd=PROJECT,
-        env=_environment(home),
+        env=environment_of(home),
         capture_output=True,
         text=True,
         timeout=300,
@@ -49,41 +41,14 @@ def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with three bundles, as a run leaves them; the champion is `left`."""
-    home = tmp_path_factory.mktemp("home")
-    folders = {
-        arm: make_bundle(home / "artifacts" / f"bundle-{arm}", arm, seed)
-        for seed, arm in enumerate(("left", "right", "new"))
-    }
-    publish_bundles(home, "mine", folders, "left")
-    return home
+    return make_home(tmp_path_factory.mktemp("home"), "left", "right", "new")
 
 
 @pytest.fixture(scope="module")
 def url(home: Path) -> Iterator[str]:
     """The address of the service."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    service = subprocess.Popen(
-        [sys.executable, "-m", "flows.app.cli", "serve", "--port", str(port)],
-        cwd=PROJECT,
-        env=_environment(home),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and service.poll() is None:
-        try:
-            _get(f"{url}/health")
-            break
-        except OSError:
-            time.sleep(0.2)
-    try:
-        yield url
-    finally:
-        service.send_signal(signal.SIGINT)
-        service.wait(timeout=30)
+    with running_service(home) as service:
+        yield service.url
 
 
 def _get(url: str, **parameters: object) -> Any:
