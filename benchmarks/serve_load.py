@@ -1,19 +1,23 @@
-"""The latency that `ebr serve` adds to a search, and its latency at 200 requests a second.
+"""The latency that `ebr serve` adds to a search, and its latency at 200 hybrid searches a second (goal: p99 10 ms).
 
-    python -m benchmarks.serve_load [experiment] [requests a second] [seconds]
+    python -m benchmarks.serve_load [experiment] [requests a second] [seconds] [mode]
 
 Starts `ebr serve` on the models of an experiment that has run (default: the last one) and sends it the canary queries
 of the champion: first one after the other, then at a fixed rate that does not wait for answers. Prints percentiles of
-the latency by the client's clock beside the search time that the server measured, and counts the status codes.
+the latency by the client's clock beside the search time that the server measured, counts the status codes, and says how
+many queries were embedded together. The load of the machine is printed first: with other work on it, no figure counts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from urllib.parse import urlencode
@@ -22,26 +26,34 @@ import httpx
 import numpy as np
 import pyarrow.parquet as pq
 
+from ebr_core.serving.query_towers import QUERY_SCHEMA
 from tasks.served_models import bundle_of, models_of
 
 SINGLE_REQUESTS = 1_000  # requests one after the other
 CONNECTIONS = 64
 
 
-def main(experiment: str | None, rate: int, seconds: int) -> None:
+def main(experiment: str | None, rate: int, seconds: int, mode: str) -> None:
     """Print the latencies one at a time and at the fixed rate."""
-    queries = canary_queries(experiment)
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores before the start; mode {mode}")
+    queries = [query | {"mode": mode} for query in canary_queries(experiment)]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--experiment", experiment] if experiment else []
     command = [sys.executable, "-m", "flows.app.cli", "serve", *options, "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log) as server,
+    ):
         try:
             url = f"http://127.0.0.1:{port}"
             wait_for(url)
             one_at_a_time(url, queries)
+            before = embedded_together(url)
             asyncio.run(at_a_rate(url, queries, rate, seconds))
+            queries_done, calls = (b - a for a, b in zip(before, embedded_together(url), strict=True))
+            print(f"{queries_done:.0f} queries were embedded in {calls:.0f} calls")
         finally:
             server.terminate()
 
@@ -50,7 +62,22 @@ def canary_queries(experiment: str | None) -> list[dict[str, str]]:
     """The champion's canary queries with their context."""
     folder = bundle_of(models_of(experiment), None)
     rows = pq.read_table(folder / "canaries.parquet").drop_columns("vector").to_pylist()
-    return [{name: value for name, value in row.items() if value is not None} for row in rows]
+    queries = []
+    for row in rows:
+        query = {name: row.pop(name) for name in QUERY_SCHEMA.names if row[name] is not None}
+        fields = {name: value for name, value in row.items() if name not in QUERY_SCHEMA.names and value is not None}
+        queries.append(query | ({"fields": json.dumps(fields)} if fields else {}))
+    return queries
+
+
+def embedded_together(url: str) -> tuple[float, float]:
+    """(queries, calls of the query tower) so far."""
+    text = httpx.get(f"{url}/metrics").text
+    queries, calls = (
+        float(re.findall(rf"^ebr_queries_embedded_together_{part} (\S+)$", text, re.MULTILINE)[0])
+        for part in ("sum", "count")
+    )
+    return queries, calls
 
 
 def wait_for(url: str) -> None:
@@ -125,4 +152,5 @@ if __name__ == "__main__":
         arguments[0] if arguments else None,
         int(arguments[1]) if len(arguments) > 1 else 200,
         int(arguments[2]) if len(arguments) > 2 else 30,
+        arguments[3] if len(arguments) > 3 else "hybrid",
     )

@@ -39,7 +39,8 @@ def query_kinds(queries: pa.Array, known: TrainingQueries, terms: Terms) -> Int6
     """
     words = cut_words(queries, terms.language)
     lengths = np.diff(words.offsets)
-    unknown = ~(_contains(terms.words, words.vocabulary) | _contains(known.words, words.vocabulary))
+    in_documents = pc.is_in(words.vocabulary, terms.words).to_numpy(zero_copy_only=False)  # which are in no order
+    unknown = ~(in_documents | _contains(known.words, words.vocabulary))
     owners = np.repeat(np.arange(len(queries)), lengths)
     misspelt = np.bincount(owners[unknown[words.ids]], minlength=len(queries)) > 0
     seen = _contains(known.queries, _folded(queries))

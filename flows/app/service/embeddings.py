@@ -123,7 +123,7 @@ def add_embeddings(app: FastAPI, served: ServedModels) -> None:
     async def embeddings(asked: EmbeddingRequest, request: Request) -> Response:
         """Vectors of queries or documents, in OpenAI's form."""
         try:
-            arm, bundle = served.model(asked.model)
+            arm, bundle, _ = served.model(asked.model)
         except InputError as error:
             return error_answer(request.scope, 404, str(error), code="model_not_found")
         note_model(request, arm, asked.input_type)

@@ -51,7 +51,10 @@ def describe_errors(app: FastAPI) -> None:
     async def describe_invalid(request: Request, error: RequestValidationError) -> Response:
         """The faults of a request, without its values: JSON cannot hold all of them, such as NaN or half a
         character."""
-        faults = [{"loc": fault["loc"], "msg": fault["msg"], "type": fault["type"]} for fault in error.errors()]
+        faults = [
+            {"loc": fault["loc"], "msg": fault["msg"].removeprefix("Value error, "), "type": fault["type"]}
+            for fault in error.errors()
+        ]
         return error_answer(request.scope, 422, faults)
 
     @app.exception_handler(HTTPException)

@@ -34,13 +34,14 @@ class ServedModels:
             locate_cities(["Lyon"], [None])  # reads the table of cities now, not for the first request
         return listing, bundles
 
-    def model(self, name: str | None) -> tuple[str, Bundle]:
-        """(name, model) of that name, by default of the champion. Raises InputError if it is not served."""
+    def model(self, name: str | None) -> tuple[str, Bundle, str]:
+        """(name, model, the time at which it was made), by default of the champion. Raises InputError if it is not
+        served."""
         listing, models = self.current
         arm = name or listing["champion"]
         if arm not in models:
             raise InputError(f"no model {arm!r} is served; there are {', '.join(models)}")
-        return arm, models[arm]
+        return arm, models[arm], str(listing["made_at"])
 
     def reload(self) -> bool:
         """True if the last run made other models, which are open now. If they do not open, the old ones answer."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -28,6 +28,7 @@ class ServiceMetrics(NamedTuple):
 
 def new_metrics(served: ServedModels) -> ServiceMetrics:
     """The counters of a service over these models, all at zero."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the start of each counter would double the page
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(ModelFacts(served))

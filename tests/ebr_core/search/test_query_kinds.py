@@ -19,6 +19,16 @@ CASES = {
 }
 
 
+def test_a_word_of_documents_alone_is_known_whatever_the_order_of_the_words() -> None:
+    terms = index_terms(["zebra crossing", "yoga", "alpaca walk", "mule"], None, 1.2, 0.75)
+    known = training_queries(pa.array(["chess club"]), None)
+    words = ["zebra", "crossing", "yoga", "alpaca", "walk", "mule", "unknown"]
+    for query in words:
+        expected = "misspelt" if query == "unknown" else "new, short"
+        assert KINDS[query_kinds(pa.array([query]), known, terms)[0]] == expected
+        assert KINDS[query_kinds(pa.array([query, *words * 3]), known, terms)[0]] == expected
+
+
 def test_kinds() -> None:
     terms = index_terms(["Bonn Walks", "Chess Open"], "en", 1.2, 0.75)
     known = training_queries(pa.array(["chess club", "walking club bonn", "chess club"]), "en")

@@ -139,6 +139,10 @@ def test_cities_are_found_by_name() -> None:
     assert 37 < latitude[2] < 43  # the largest of that name in the United States
     assert np.isnan(latitude[3:6]).all()
     assert latitude[6] == pytest.approx(48.85, abs=0.1)
+    for row, pair in enumerate(zip(cities, countries, strict=True)):  # few are remembered, many are looked up together
+        for _ in range(2):
+            alone = locate_cities(*([name] for name in pair))
+            np.testing.assert_array_equal(alone, [latitude[row : row + 1], longitude[row : row + 1]])
 
 
 def test_a_country_has_a_name_with_or_without_its_article_and_two_codes() -> None:
