@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -161,8 +162,8 @@ def open_bundle(folder: Path) -> Bundle:
 
 def _context_values(documents: pa.Table, searchers: pa.Table) -> dict[str, frozenset[str]]:
     """The places and languages that a document or a searcher has, by column."""
-    values = {name: (pc.unique(table[name]) for table in (documents, searchers)) for name in CONTEXT[1:]}
-    return {name: frozenset(v for part in parts for v in part.to_pylist()) - {None} for name, parts in values.items()}
+    values = {name: [pc.unique(table[name]).to_pylist() for table in (documents, searchers)] for name in CONTEXT[1:]}
+    return {name: frozenset(chain.from_iterable(parts)) - {None} for name, parts in values.items()}
 
 
 def fields_of_bundle(folder: Path) -> tuple[str, ...]:

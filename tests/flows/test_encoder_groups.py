@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -20,6 +21,7 @@ from ebr_core.encoders.pretrained import load_encoder
 from ebr_core.encoders.text_vectors import encode_texts
 from ebr_core.encoders.vector_store import open_store
 from ebr_core.errors import InputError
+from ebr_core.serving.document_towers import embed_documents
 from ebr_core.towers.checkpoint import embed_queries, load_towers
 from ebr_core.towers.query_encoders import MODELS, carry_encoders
 from ebr_core.training.arm_config import Arm
@@ -187,3 +189,26 @@ def test_every_run_has_the_encoder_as_an_arm(tiny: Path, tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"evaluation\.encoder: .*nowhere: no such folder"):
         load_experiment(path)
     assert list(load_experiment(path, needs_encoder=False).arms) == list(content["arms"])
+
+
+@pytest.mark.parametrize("read", ["both", "documents", "searches"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_document_that_no_log_holds_has_the_vector_of_one_with_its_text(
+    log: Artifact, files: Tables, tiny: Path, read: str, alone: bool
+) -> None:
+    settings = {"text": {"read": "none"}} if alone and read != "searches" else {}
+    arm = _arm(tiny, training={"epochs": 1}, towers={"dimensions": 32}, group={"read": read}, **settings)
+    towers, _, documents = train_vectors(log, files, arm)
+    titles = read_texts(log, body=False)["document"]
+    vectors = embed_documents(load_towers(towers.folder), titles, pa.nulls(len(titles), pa.string()))
+    np.testing.assert_allclose(vectors, documents, atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_so_it_has_by_a_trained_encoder(log: Artifact, files: Tables, tiny: Path, shared: bool) -> None:
+    tower = {"kind": "transformer", "model": str(tiny), "max_tokens": 8, "shared": shared}
+    arm = Arm.model_validate({"towers": tower, "training": {"epochs": 1}})
+    towers, _, documents = train_vectors(log, files, arm)
+    titles = read_texts(log, body=False)["document"]
+    vectors = embed_documents(load_towers(towers.folder), titles, pa.nulls(len(titles), pa.string()))
+    np.testing.assert_allclose(vectors, documents, atol=1e-5)
