@@ -196,7 +196,8 @@ def test_every_run_has_the_encoder_as_an_arm(tiny: Path, tmp_path: Path) -> None
 def test_a_document_that_no_log_holds_has_the_vector_of_one_with_its_text(
     log: Artifact, files: Tables, tiny: Path, read: str, alone: bool
 ) -> None:
-    settings = {"text": {"read": "none"}} if alone and read != "searches" else {}
+    others = {"both": "none", "documents": "searches", "searches": "documents"}
+    settings = {"text": {"read": others[read]}} if alone else {}
     arm = _arm(tiny, training={"epochs": 1}, towers={"dimensions": 32}, group={"read": read}, **settings)
     towers, _, documents = train_vectors(log, files, arm)
     titles = read_texts(log, body=False)["document"]
