@@ -169,7 +169,7 @@ def test_what_is_served_is_trained_once_more(own_home: Path, tmp_path: Path) -> 
         assert not outcome.failures
         measured = {row["arm"] for row in pq.read_table(outcome.report.folder / "results.parquet").to_pylist()}
         assert any(name.startswith(f"{arm}+refit") for name in measured)
-        assert open_bundle(bundle_of(models_of(f"refit-{arm}"), arm)).name == arm
+        assert open_bundle(bundle_of(models_of(f"refit-{arm}"), arm)).name == f"{arm}+refit"
 
 
 @pytest.mark.parametrize("arm", ["beside", "tuned"])
