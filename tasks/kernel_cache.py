@@ -27,6 +27,7 @@ class SourceLocator(_CacheLocator):
     """
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        self._py_file = py_file  # numba names it in a warning
         self._digest = digest_of(Path(py_file).resolve())
         self._line = py_func.__code__.co_firstlineno
 

@@ -29,8 +29,14 @@ class Service(NamedTuple):
     output: Path  # standard output and error
 
     def lines(self) -> list[dict[str, Any]]:
-        """The lines about requests that it has written so far."""
-        return [json.loads(line) for line in self.output.read_text().splitlines() if line.startswith("{")]
+        """The lines about requests that it has written, once no more come: a line follows its answer."""
+        text, deadline = self.output.read_text(), time.monotonic() + 10
+        while time.monotonic() < deadline:
+            time.sleep(0.5)
+            before, text = text, self.output.read_text()
+            if text == before:
+                break
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
 def answers(url: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from tasks.home import ROOT
 
 ROOMS = ("ebr_core", "data", "tasks", "flows")
+CLIENTS = ("lancedb", "opensearchpy", "psycopg")  # of search engines
 WITH_EXAMPLES = sorted(
     path.relative_to(ROOT).with_suffix("")
     for room in ROOMS
@@ -21,7 +22,12 @@ WITH_EXAMPLES = sorted(
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=str)
 def test_examples_are_right(path: Path) -> None:
-    module = importlib.import_module(".".join(path.parts))
+    try:
+        module = importlib.import_module(".".join(path.parts))
+    except ModuleNotFoundError as error:
+        if error.name not in CLIENTS:
+            raise
+        pytest.skip(f"{error.name}, of the extra engines, is not installed")
     failed, attempted = doctest.testmod(module)
     assert attempted
     assert not failed

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pyarrow as pa
 import pytest
 
@@ -22,6 +21,7 @@ from tests.tasks.engines.conftest import SHOW, new_database
 from tests.tasks.engines.engine_contents import content_of, content_of_bundle
 from tests.tasks.engines.test_contract import version_of
 
+psycopg = pytest.importorskip("psycopg", reason="the extra engines is not installed")
 pytestmark = pytest.mark.more
 NOTHING = Version(name="shop_0", model="0", arm="a", documents=1, dimensions=2)
 SCHEMA = pa.schema([("document_id", pa.string()), ("title", pa.string()), ("vector", pa.list_(pa.float32(), 2))])
