@@ -129,6 +129,12 @@ def beyond(budget: float, stored: list[Stored], candidates: list[Stored]) -> lis
     return chosen
 
 
+def without(stored: list[Stored], chosen: list[Stored]) -> list[Stored]:
+    """What is left once the chosen ones are gone."""
+    gone = {one.name for one in chosen}
+    return [one for one in stored if one.name not in gone]
+
+
 def remove(stored: Iterable[Stored]) -> None:
     """Remove artifacts. A folder is renamed first, so that no run sees a part of one."""
     for one in stored:
@@ -164,7 +170,7 @@ def hold_budget() -> str | None:
         return None
     chosen = beyond(allowed, stored, removable())
     remove(chosen)
-    left = size_of(one for one in stored if one not in chosen)
+    left = size_of(without(stored, chosen))
     said = []
     if chosen:
         said.append(f"{len(chosen)} artifacts of {gigabytes(size - left)} removed, the longest unused first")

@@ -12,7 +12,9 @@ from typing import Any
 
 from numba.core.caching import _CacheLocator
 
-ROOT = Path(__file__).parent.parent
+from tasks.provenance.modules import ROOT as ROOT
+from tasks.provenance.modules import path_of
+
 ROOMS = ("ebr_core", "data")  # of all kernels
 _IMPORT = re.compile(
     rf"^\s*(?:from|import)\s+((?:{'|'.join(ROOMS)})[\w.]*)(?:\s+import\s+(\([^)]*\)|[^#\n]*))?", re.MULTILINE
@@ -77,7 +79,7 @@ def _reached(file: Path) -> set[Path]:
 @functools.cache
 def _imported(file: Path) -> tuple[Path, ...]:
     """The files of this project that a file imports."""
-    return tuple(path for name in _imported_names(file.read_text(encoding="utf-8")) if (path := _file_of(name)))
+    return tuple(path for name in _imported_names(file.read_text(encoding="utf-8")) if (path := path_of(name)))
 
 
 def _imported_names(text: str) -> Iterator[str]:
@@ -85,8 +87,3 @@ def _imported_names(text: str) -> Iterator[str]:
         yield module
         for name in re.findall(r"\w+(?:\s+as\s+\w+)?", names):
             yield f"{module}.{name.split()[0]}"
-
-
-def _file_of(module: str) -> Path | None:
-    path = ROOT.joinpath(*module.split("."))
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)

@@ -174,9 +174,11 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
     sample = read_sample(eval_set)
     candidates = sample.candidates
     tuned_k, promised = k, None
+    is_exact = manifest["spec"]["kind"] == EXACT
+    documents = None if is_exact else np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
     if manifest["setting"]:
+        assert documents is not None, "exact search is not tuned"
         tuned_k = manifest["spec"]["at"]
-        documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
         started = time.perf_counter()
         rows, _ = search_index(deduped_index, queries, tuned_k, slack=0)
         seconds = time.perf_counter() - started
@@ -187,8 +189,7 @@ def retrieve(folder: Path, vectors: Vectors, index: BuiltIndex, eval_set: EvalSe
         seconds = time.perf_counter() - started
     rows = first_allowed(rows, sample.excluded, k)
     compared = search_cost(deduped_index, queries, tuned_k)[0]
-    if manifest["spec"]["kind"] != EXACT:
-        documents = np.load(vectors.folder / "documents.npy", mmap_mode="r")[candidates]
+    if documents is not None:
         points = filtered_recall(deduped_index, documents, queries, min(tuned_k, DEPTH_UNDER_FILTERS))
         (folder / FILTERS).write_text(json.dumps([point._asdict() for point in points], indent=1))
     retrieved = Retrieved(as_document_rows(rows, candidates), compared, seconds=seconds, promised=promised)

@@ -64,12 +64,13 @@ def prune(
         remove,
         size_of,
         stored_artifacts,
+        without,
     )
 
     allowed = keep * GIGABYTE if keep is not None else budget() or 0
     stored = stored_artifacts()
     chosen = beyond(allowed, stored, removable())
-    left = size_of(one for one in stored if one not in chosen)
+    left = size_of(without(stored, chosen))
     size = size_of(stored)
     print(f"{len(stored):,} artifacts, {gigabytes(size)}; {len(chosen):,} can go and free {gigabytes(size - left)}:")
     by_stage: dict[str, list[Stored]] = defaultdict(list)
