@@ -131,8 +131,8 @@ def beyond(budget: float, stored: list[Stored], candidates: list[Stored]) -> lis
 
 def without(stored: list[Stored], chosen: list[Stored]) -> list[Stored]:
     """What is left once the chosen ones are gone."""
-    gone = {one.name for one in chosen}
-    return [one for one in stored if one.name not in gone]
+    names = {one.name for one in chosen}
+    return [one for one in stored if one.name not in names]
 
 
 def remove(stored: Iterable[Stored]) -> None:
@@ -170,13 +170,13 @@ def hold_budget() -> str | None:
         return None
     chosen = beyond(allowed, stored, removable())
     remove(chosen)
-    left = size_of(without(stored, chosen))
-    said = []
+    remaining = size_of(without(stored, chosen))
+    clauses = []
     if chosen:
-        said.append(f"{len(chosen)} artifacts of {gigabytes(size - left)} removed, the longest unused first")
-    if left > allowed:
-        said.append(f"{gigabytes(left)} are in use, so {gigabytes(allowed)} cannot be held")
-    return f"{BUDGET}: {'; '.join(said)}"
+        clauses.append(f"{len(chosen)} artifacts of {gigabytes(size - remaining)} removed, the longest unused first")
+    if remaining > allowed:
+        clauses.append(f"{gigabytes(remaining)} are in use, so {gigabytes(allowed)} cannot be held")
+    return f"{BUDGET}: {'; '.join(clauses)}"
 
 
 def gigabytes(size: float) -> str:

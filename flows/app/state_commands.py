@@ -27,9 +27,9 @@ def runs(
 
     found: list[tuple[str, Path, dict[str, Any]]] = []
     for file in artifacts().glob("report-*/run.json"):
-        made = json.loads(file.read_text())
-        if experiment in (None, made["experiment"]):
-            found.append((str(made["made_at"]), file.parent, made))
+        facts = json.loads(file.read_text())
+        if experiment in (None, facts["experiment"]):
+            found.append((str(facts["made_at"]), file.parent, facts))
     if not found:
         raise InputError(f"no run of {experiment}" if experiment else "no run yet; `ebr run EXPERIMENT` makes one")
     newest = sorted(found, key=lambda run: run[0])[-last:]
@@ -70,20 +70,22 @@ def prune(
     allowed = keep * GIGABYTE if keep is not None else budget() or 0
     stored = stored_artifacts()
     chosen = beyond(allowed, stored, removable())
-    left = size_of(without(stored, chosen))
+    kept_bytes = size_of(without(stored, chosen))
     size = size_of(stored)
-    print(f"{len(stored):,} artifacts, {gigabytes(size)}; {len(chosen):,} can go and free {gigabytes(size - left)}:")
+    print(
+        f"{len(stored):,} artifacts, {gigabytes(size)}; {len(chosen):,} can go and free {gigabytes(size - kept_bytes)}:"
+    )
     by_stage: dict[str, list[Stored]] = defaultdict(list)
     for one in chosen:
         by_stage[one.stage].append(one)
     for stage, of_stage in sorted(by_stage.items(), key=lambda item: -size_of(item[1])):
         print(f"  {stage:<28} {len(of_stage):>5,}  {gigabytes(size_of(of_stage)):>10}")
-    if left > allowed:
-        print(f"{gigabytes(left)} stay: champions, results, work that runs, and what was used in the last hour.")
+    if kept_bytes > allowed:
+        print(f"{gigabytes(kept_bytes)} stay: champions, results, work that runs, and what was used in the last hour.")
     if not chosen:
         return
     if not yes and not (sys.stdin.isatty() and typer.confirm("Remove them?")):
         print("Nothing was removed. --yes removes them.")
         return
     remove(chosen)
-    print(f"Removed. {gigabytes(left)} stay.")
+    print(f"Removed. {gigabytes(kept_bytes)} stay.")

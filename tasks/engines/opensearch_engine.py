@@ -212,11 +212,11 @@ def _reason(error: Exception) -> str:
         case exceptions.AuthenticationException() | exceptions.AuthorizationException():
             return f"the user or password is refused ({error.status_code}); put the right ones into EBR_ENGINE_URL"
         case exceptions.ConnectionError():
-            said = " ".join(str(error.error).split()).split(" caused by")[0]
-            return f"cannot be reached ({said[-150:]}); check that OpenSearch runs there, then the same command again"
+            detail = " ".join(str(error.error).split()).split(" caused by")[0]
+            return f"cannot be reached ({detail[-150:]}); check that OpenSearch runs there, then the same command again"
         case exceptions.TransportError():
-            said = error.info["error"] if isinstance(error.info, dict) and "error" in error.info else error.error
-            reason = said.get("reason", said) if isinstance(said, dict) else said
+            detail = error.info["error"] if isinstance(error.info, dict) and "error" in error.info else error.error
+            reason = detail.get("reason", detail) if isinstance(detail, dict) else detail
             way_out = "; this needs the k-NN plugin" if "knn" in str(reason) else "; mend that, then the same command"
             return " ".join(str(reason).split())[:300] + way_out
         case _:

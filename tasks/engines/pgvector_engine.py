@@ -272,8 +272,8 @@ def _way_out(error: BaseException, reason: str) -> str:
 
 def _first_line(error: BaseException) -> str:
     """What the server says, on one line."""
-    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return " ".join((said or str(error)).split())[:300].rstrip(".")
+    detail = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return " ".join((detail or str(error)).split())[:300].rstrip(".")
 
 
 def _pointer(comment: str | None) -> dict[str, str | None] | None:

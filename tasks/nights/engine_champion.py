@@ -20,11 +20,12 @@ def export_champion(export: Export, experiment: str, bundle: ModelBundle) -> Eng
         promotion = export_model(address, bundle.folder)
     except Exception as error:
         return EngineNight(export=export, alias=address.alias, failure=_reason(error, address))
-    it, failure = promotion.measured, ""
-    if not it.reached:
+    measurement, failure = promotion.measured, ""
+    if not measurement.reached:
         live = promotion.live.name if promotion.live else "nothing"
-        failure = f"index recall@{it.k} {it.recall:.3f} is below its target {it.target:g}; {live} goes on answering"
-    return EngineNight(export=export, alias=address.alias, measured=it, failure=failure)
+        recall = f"index recall@{measurement.k} {measurement.recall:.3f}"
+        failure = f"{recall} is below its target {measurement.target:g}; {live} goes on answering"
+    return EngineNight(export=export, alias=address.alias, measured=measurement, failure=failure)
 
 
 def restore_champion(export: Export, experiment: str, bundle: ModelBundle) -> EngineNight:

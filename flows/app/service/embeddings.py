@@ -120,40 +120,48 @@ def add_embeddings(app: FastAPI, served: ServedModels) -> None:
     """Let an app answer at PATH."""
 
     @app.post(PATH, response_model=EmbeddingList)
-    async def embeddings(asked: EmbeddingRequest, request: Request) -> Response:
+    async def embeddings(embedding_request: EmbeddingRequest, request: Request) -> Response:
         """Vectors of queries or documents, in OpenAI's form."""
         try:
-            arm, bundle, _ = served.model(asked.model)
+            arm, bundle, _ = served.model(embedding_request.model)
         except InputError as error:
             return error_answer(request.scope, 404, str(error), code="model_not_found")
-        note_model(request, arm, asked.input_type)
+        note_model(request, arm, embedding_request.input_type)
         try:
-            vectors = await _embed(bundle, asked)
+            vectors = await _embed(bundle, embedding_request)
         except InputError as error:
             return error_answer(request.scope, 422, str(error))
-        if asked.dimensions not in (None, vectors.shape[1]):
-            reason = f"dimensions: got {asked.dimensions}; the vectors of {arm} have {vectors.shape[1]}"
+        if embedding_request.dimensions not in (None, vectors.shape[1]):
+            reason = f"dimensions: got {embedding_request.dimensions}; the vectors of {arm} have {vectors.shape[1]}"
             return error_answer(request.scope, 422, reason)
-        words = sum(len(f"{text} {body or ''}".split()) for text, body in zip(asked.texts, asked.bodies, strict=True))
+        words = sum(
+            len(f"{text} {body or ''}".split())
+            for text, body in zip(embedding_request.texts, embedding_request.bodies, strict=True)
+        )
         answer = EmbeddingList(
-            data=[Embedding(index=row, embedding=_written(v, asked.encoding_format)) for row, v in enumerate(vectors)],
+            data=[
+                Embedding(index=row, embedding=_written(v, embedding_request.encoding_format))
+                for row, v in enumerate(vectors)
+            ],
             model=arm,
             usage=Usage(prompt_tokens=words, total_tokens=words),
         )
         return Response(answer.model_dump_json(), media_type="application/json")
 
 
-async def _embed(bundle: Bundle, asked: EmbeddingRequest) -> Float32:
+async def _embed(bundle: Bundle, embedding_request: EmbeddingRequest) -> Float32:
     """(n, D) the vectors of the texts, some at a time. Raises InputError for a model that gives no such vectors."""
     parts = []
-    for first in range(0, len(asked.texts), TEXTS_AT_ONCE):
+    for first in range(0, len(embedding_request.texts), TEXTS_AT_ONCE):
         part = slice(first, first + TEXTS_AT_ONCE)
         use_threads(1)
-        match asked.input_type:
+        match embedding_request.input_type:
             case "query":
-                parts.append(_embed_queries(bundle, asked.texts[part]))
+                parts.append(_embed_queries(bundle, embedding_request.texts[part]))
             case "document":
-                titles, bodies = (pa.array(texts[part], pa.string()) for texts in (asked.texts, asked.bodies))
+                titles, bodies = (
+                    pa.array(texts[part], pa.string()) for texts in (embedding_request.texts, embedding_request.bodies)
+                )
                 parts.append(embed_documents(bundle.towers, titles, bodies))
         await asyncio.sleep(0)
     return np.concatenate(parts)
