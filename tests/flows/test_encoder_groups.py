@@ -188,7 +188,7 @@ def test_every_run_has_the_encoder_as_an_arm(tiny: Path, tmp_path: Path) -> None
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match=r"evaluation\.encoder: .*nowhere: no such folder"):
         load_experiment(path)
-    assert list(load_experiment(path, needs_encoder=False).arms) == list(content["arms"])
+    assert load_experiment(path, needs_encoder=False).arms == load_experiment(SMOKE).arms
 
 
 @pytest.mark.parametrize("read", ["both", "documents", "searches"])
