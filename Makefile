@@ -4,7 +4,7 @@ EXPERIMENT ?= experiments/default.yaml
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-more ui check lint paper prove audit lock clean
+.PHONY: help run test test-more ui check lint kernels paper prove audit lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -18,11 +18,15 @@ check: .venv/installed ## Check EXPERIMENT and its logs without training
 ui: .venv/installed ## Serve the Prefect and MLflow pages with a worker, on loopback; Ctrl-C ends all of them
 	@$(BIN)/ebr ui
 
-test: lint ## Lint, check types and layers, run the tests
+test: .venv/installed-dev ## Lint, check types and layers, run the tests
+	@$(MAKE) --no-print-directory -j2 lint kernels
 	$(BIN)/python -m pytest -m "not more" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-more: .venv/installed-more ## Run the tests that take long or need a browser, an encoder or a search engine
 	$(BIN)/python -m pytest -m more --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+kernels: .venv/installed # compiles, beside the lint, the kernels that most tests need: a small run of every stage
+	@home=$$(mktemp -d) && EBR_HOME=$$home $(BIN)/ebr run experiments/smoke.yaml > $$home/output 2>&1 || (cat $$home/output; exit 1); rm -rf $$home
 
 lint: .venv/installed-dev ## Lint, check types and layers
 	$(BIN)/ruff check .

@@ -27,15 +27,16 @@ def artifacts() -> Path:
     return home() / "artifacts"
 
 
-def _kernel_cache() -> Path:
-    """The folder of compiled kernels, in the user's cache, or in the home where that cannot be written."""
+def user_cache(name: str) -> Path:
+    """The folder of that name in the user's cache, which all homes and copies of the project share; in the home where
+    that cannot be written."""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = caches / "ebr" / "kernels"
+    folder = caches / "ebr" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return home() / "kernels"
-    return folder if os.access(folder, os.W_OK) else home() / "kernels"
+        return home() / name
+    return folder if os.access(folder, os.W_OK) else home() / name
 
 
 def prepare_environment() -> None:
@@ -62,7 +63,7 @@ def prepare_environment() -> None:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # no model of this project holds a pickle
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # a quarter of a minute; the default of 7 takes four minutes a request
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "NUMBA_CACHE_DIR": str(_kernel_cache()),
+        "NUMBA_CACHE_DIR": str(user_cache("kernels")),
         "NUMBA_CACHE_LOCATOR_CLASSES": f"{KERNEL_LOCATOR},UserProvidedCacheLocator",
         "NUMBA_THREADING_LAYER": "omp",  # the only installed layer with which arms can run side by side
         **({} if "OMP_WAIT_POLICY" in os.environ else {"GOMP_SPINCOUNT": SPIN_COUNT}),

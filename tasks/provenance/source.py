@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from tasks.provenance import modules
 from tasks.provenance.files import Texts, files_named
+from tasks.provenance.known_sources import known_or
 from tasks.provenance.mentions import Chain, Import, Mentions
 from tasks.provenance.modules import (
     MODULE_BODY,
@@ -45,7 +46,13 @@ class Reach(NamedTuple):
 
 def source_of(function: Callable[..., object]) -> str:
     """The digest of the source that the function can reach, docstrings and comments aside."""
-    return _digest(function.__module__, function.__qualname__.split(".")[0])
+    module, name = function.__module__, function.__qualname__.split(".")[0]
+    return _known_digest(module, name)
+
+
+@functools.cache
+def _known_digest(module: str, name: str) -> str:
+    return known_or(f"{module}:{name}", lambda: _digest(module, name))
 
 
 @functools.cache

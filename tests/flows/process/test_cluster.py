@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -56,6 +57,33 @@ def test_a_dask_cluster_of_two_workers_gives_the_same_bytes(tmp_path: Path) -> N
         assert sorted(path.name.split("-")[0] for path in artifacts.glob("train_arm-*")) == ["train_arm"] * 2
         assert ("Dask" in done.stderr) == (name == "dask")
     assert outputs[0] == outputs[1]
+
+
+def test_a_cluster_shares_out_the_texts_of_an_encoder(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra encoders is not installed")
+    from tests.tiny_encoder import make_tiny_encoder
+
+    model = str(make_tiny_encoder(tmp_path / "tiny"))
+    group = {"kind": "encoder", "model": model}  # as the teacher reads texts, so both have the same shares
+    arms = {
+        "base": {"towers": {"dimensions": 16}, "training": {"batch_size": 256, "epochs": 1}},
+        "beside": {"groups": {"meaning": group}},
+        "taught": {"loss": {"kind": "softmax", "distillation": {"encoder": model}}},
+    }
+    sections = {
+        "logs": {"layout": "simulated", "world": {"documents": 5000, "searches": 1500, "days": 6}},
+        "arms": arms, "ensembles": {}, "indexes": {}, "questions": {},
+    }  # fmt: skip
+    found = []
+    for name, runner in (("threads", "threads"), ("dask", {"kind": "dask", "workers": 2})):
+        done = _run(tmp_path / name, runner, **sections)
+        assert done.returncode == 0, done.stderr[-3000:]
+        artifacts = tmp_path / name / "home" / "artifacts"
+        shares = [json.loads(path.read_text()) for path in artifacts.glob("encode_share-*/counts.json")]
+        assert len(shares) > 1
+        assert all(share["encoded"] == share["texts"] > 0 for share in shares)
+        found.append(sorted(path.read_bytes() for path in artifacts.glob("train_arm-*/towers.safetensors")))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
