@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from data.experiment.action_weights import action_sets
 from data.experiment.experiment_file import against_bm25
-from data.experiment.experiment_spec import BM25, LOGGED, REFIT, Comparison, Experiment
+from data.experiment.experiment_spec import BM25, LOGGED, MEMORY, REFIT, Comparison, Experiment
 from data.experiment.log_config import weights_of
 from ebr_core.search.index_specs import NO_INDEX
 from ebr_core.search.modes import arm_of_row
 from flows.arms import ArmRun
+from flows.leaking_models import leak_of
 from flows.refit import Refit
 from flows.settled_run import SettledLists, SettledRun, label_of
 from flows.sources import EvalSets, Source
@@ -18,7 +19,6 @@ from flows.submit import result, submit
 from tasks.audit_stage import RankedArm, audit
 from tasks.evaluation_stage import EvaluatedList, evaluate, evaluate_validation
 from tasks.finished_run import ServedRow
-from tasks.graph_stage import leak_remark
 from tasks.kinds import (
     EvalSet,
     OwnSlices,
@@ -26,6 +26,7 @@ from tasks.kinds import (
     RunResults,
     TrainedTowers,
 )
+from tasks.leaks import is_leak
 from tasks.list_measures import EVERY_SET
 from tasks.own_slices import slice_by_columns
 from tasks.ranked_list_stages import engine_reasons
@@ -56,15 +57,22 @@ def slice_searches(source: Source, test: EvalSet) -> OwnSlices | None:
 
 def questions_of_run(spec: Experiment, served: ServedRow | None) -> dict[str, Comparison]:
     """The questions of the file, and those of the report's first line: the row that is served, through its index,
-    against BM25, beside the arms, and against the engine of today. A file's own question on BM25 stays as it is."""
+    against BM25, beside the arms, against the engine of today and against memory. A file's own stay as they are."""
     if served is None:
         return spec.questions
     questions, generated = dict(spec.questions), against_bm25(spec).get(BM25)
     if generated and questions.get(BM25) == generated:
         arms = tuple(dict.fromkeys([*generated.arms, served.row, served.label]))
         questions[BM25] = generated.model_copy(update={"arms": arms})
-    title, metric = "what is served against the engine of today", f"recall@{spec.evaluation.main_k}"
-    return questions | {LOGGED: Comparison(title=title, baseline=LOGGED, arms=(served.label,), metric=metric)}
+    titles = {
+        LOGGED: "what is served against the engine of today",
+        MEMORY: "what is served against what was clicked for the query before",
+    }
+    for baseline, title in titles.items():
+        name = baseline if baseline not in questions else f"served-{baseline}"
+        metric = f"recall@{spec.evaluation.main_k}"
+        questions[name] = Comparison(title=title, baseline=baseline, arms=(served.label,), metric=metric)
+    return questions
 
 
 def evaluate_on_validation(
@@ -91,15 +99,16 @@ def evaluated_lists(
         EvaluatedList(arm=name, seed=None, index=NO_INDEX, rows=rows, undecidable=made_by_engine[name])
         for name, rows in settled.baselines.items()
     ]
-    leaks = {arm: _leak_of(spec, source, arm) for arm in {arm_of_row(name)[0] for (name, _), _ in settled.indexed}}
+    leaks = {arm: leak_of(spec, source.log, arm) for arm in {arm_of_row(name)[0] for (name, _), _ in settled.indexed}}
     for ((name, seed), index), rows in settled.indexed.items():
         arm = arm_of_row(name)[0]
         runs = _runs_of(spec, (arm,), seed)
-        facts = {"undecidable": _undecidable(towers, runs), "trainings": tuple(map(label_of, runs))}
+        facts = {"undecidable": _undecidable(towers, runs, leaks[arm]), "trainings": tuple(map(label_of, runs))}
         lists.append(EvaluatedList(arm=name, seed=seed, index=index, rows=rows, leak=leaks[arm], **facts))
     for (name, list_seed), rows in settled.combined.items():
         runs = _runs_of(spec, spec.combined_lists[name].vector_sources, list_seed)
-        undecidable = _undecidable(towers, runs)
+        leak = leak_of(spec, source.log, name)
+        undecidable = _undecidable(towers, runs, leak)
         for fused in spec.retrievals[name].lists if name in spec.retrievals else ():
             undecidable |= made_by_engine[fused]
         index = spec.index_of_list(name)
@@ -107,14 +116,8 @@ def evaluated_lists(
             runs.append((name, list_seed))  # what reorders or shortens the list is trained, too
         trainings = tuple(sorted(map(label_of, set(runs))))
         facts = {"undecidable": undecidable, "trainings": trainings}
-        lists.append(EvaluatedList(arm=name, seed=list_seed, index=index, rows=rows, **facts))
+        lists.append(EvaluatedList(arm=name, seed=list_seed, index=index, rows=rows, leak=leak, **facts))
     return lists
-
-
-def _leak_of(spec: Experiment, source: Source, name: str) -> str | None:
-    """The reason why the training of an arm, or of a part of an ensemble, may have seen the test; None without one."""
-    remarks = (leak_remark(source.log, spec.arms[part].features) for part in spec.parts_of(name))
-    return next((remark for remark in remarks if remark), None)
 
 
 def _runs_of(spec: Experiment, names: Iterable[str], seed: int | None) -> list[ArmRun]:
@@ -128,8 +131,11 @@ def _runs_of(spec: Experiment, names: Iterable[str], seed: int | None) -> list[A
     ]
 
 
-def _undecidable(towers: dict[ArmRun, TrainedTowers], runs: list[ArmRun]) -> dict[str, str]:
-    """The reason why nothing is decided about a list of these trainings: one ended by the cap. Empty without one."""
+def _undecidable(towers: dict[ArmRun, TrainedTowers], runs: list[ArmRun], leak: str | None) -> dict[str, str]:
+    """The reason why nothing is decided about a list of these trainings: they have seen answers of the test, or one
+    ended by the cap. Empty without one."""
+    if is_leak(leak):
+        return {EVERY_SET: f"it {leak}"}
     for run in runs:
         if run in towers and (remark := training_remark(towers[run])):
             return {EVERY_SET: f"{label_of(run)}: {remark}"}
@@ -140,8 +146,7 @@ def refit_lists(spec: Experiment, refit: Refit | None) -> list[EvaluatedList]:
     """The lists of what was trained on the validation, too; empty without a refit."""
     if refit is None:
         return []
-    leaks = (leak_remark(refit.log, spec.arms[part].features) for part in spec.parts_of(refit.run[0]))
-    leak = next((message for message in leaks if message), None)
+    leak = leak_of(spec, refit.log, refit.run[0])
     return [
         *(
             EvaluatedList(arm=name + REFIT, seed=None, index=NO_INDEX, rows=rows)

@@ -56,7 +56,7 @@ def refit_champion(
 
     Waits for the validation recall of all arms: it decides which of them is trained again.
     """
-    served = served_arm(fusions, bundles) if spec.refit else None
+    served = served_arm(spec, source.log, fusions, bundles) if spec.refit else None
     if served is None:
         return None
     (champion, mode), test, k = served, searches.test, max(spec.evaluation.ks)

@@ -11,6 +11,7 @@ from data.experiment.experiment_spec import REFIT, Experiment
 from ebr_core.search.index_specs import EXACT
 from ebr_core.search.modes import RERANKED
 from flows.bundles import parts_of_run
+from flows.leaking_models import leaking_models
 from flows.refit import Refit
 from flows.settled_run import SettledRun
 from flows.sources import EvalSets, Source
@@ -33,18 +34,20 @@ from tasks.served_models import publish_champion
 from tasks.tracking.runs import Outcome
 
 
-def select_champion(spec: Experiment, experiment: str, run: SettledRun) -> ServedRow | None:
-    """What has the highest validation recall among all with a bundle: an arm or ensemble in its mode, a cascade or a
-    ranker; None without bundles."""
+def select_champion(spec: Experiment, experiment: str, source: Source, run: SettledRun) -> ServedRow | None:
+    """What has the highest validation recall among all with a bundle that have not learned from answers of the test: an
+    arm or ensemble in its mode, a cascade or a ranker; None without bundles."""
     modes = {name: mode for (name, _), mode in run.modes.items()}
-    champion = publish_champion(experiment, run.bundles, modes)
+    leaking = leaking_models(spec, source.log, run.bundles)
+    champion = publish_champion(experiment, run.bundles, modes, list(leaking))
     if champion is None:
         return None
     name, mode, recall = champion
     index = spec.index_of_list(name) if mode == RERANKED else served_index(spec)
     if mode != RERANKED and ((name, spec.seeds[0]), index) not in run.indexes:
         index = EXACT  # as the bundle, because this index could not be built
-    return ServedRow(arm=name, mode=mode, index=index, recall=recall, refused=run.refused)
+    leaking.pop(name, None)
+    return ServedRow(arm=name, mode=mode, index=index, recall=recall, refused=run.refused | leaking)
 
 
 def finish_run(

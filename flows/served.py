@@ -8,12 +8,13 @@ from data.experiment.experiment_spec import Experiment
 from ebr_core.search.modes import RERANKED, Mode
 from flows.arms import ArmRun
 from flows.hybrids import Fusions
+from flows.leaking_models import leaking_models
 from flows.rerankers import Rerankers
 from flows.sources import EvalSets, Source
 from flows.submit import settle, submit
 from flows.vectors import Indexes
 from tasks.fusion_stages import choose_mode
-from tasks.kinds import ModelBundle, RetrievedList, ServedMode
+from tasks.kinds import Log, ModelBundle, RetrievedList, ServedMode
 from tasks.reranked_bundles import bundle_cascade, bundle_ranker, refusal_of
 from tasks.served_models import champion_of
 
@@ -63,9 +64,11 @@ def refusals(spec: Experiment, bundles: Mapping[str, ModelBundle]) -> dict[str, 
     return {name: reason for name, bundle in bundles.items() if (reason := refusal_of(bundle))}
 
 
-def served_arm(fusions: Fusions, bundles: Mapping[str, ModelBundle]) -> tuple[str, Mode] | None:
+def served_arm(
+    spec: Experiment, log: Log, fusions: Fusions, bundles: Mapping[str, ModelBundle]
+) -> tuple[str, Mode] | None:
     """The champion and its mode: the highest validation recall among those with a bundle; None without bundles. Waits
     for them."""
     modes, _ = settle({name: mode for (name, _), mode in fusions.modes.items()})
-    champion = champion_of(settle(bundles)[0], modes)
+    champion = champion_of(settle(bundles)[0], modes, leaking_models(spec, log, bundles))
     return champion and champion[:2]

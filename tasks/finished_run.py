@@ -50,7 +50,9 @@ class ServedRow(Frozen):
     mode: Mode
     index: str
     recall: float  # on the validation, at the main K
-    refused: dict[str, str] = Field(default_factory=dict)  # cascade or ranker → the reason why no bundle holds it
+    refused: dict[str, str] = Field(
+        default_factory=dict
+    )  # model → the reason why it is not chosen, or why no bundle holds it
 
     @property
     def row(self) -> str:

@@ -32,7 +32,8 @@ from ebr_core.training.rated_results import Feedback, Filter
 AnyLogs = AnyFiles | Simulated
 BM25 = "bm25"
 LOGGED = "logged"  # the order that the log shows
-BASELINES = ("popularity", BM25, "memory", LOGGED)
+MEMORY = "memory"  # what was clicked for the query before
+BASELINES = ("popularity", BM25, MEMORY, LOGGED)
 LISTS = ("retrievals", "cascades", "rankers", "filters")  # the sections of lists made of arms
 ListSpec = Retrieval | Cascade | Ranker | Filter
 ORACLES = ("oracle-text", "oracle-place", "oracle-everything")  # for simulated worlds alone

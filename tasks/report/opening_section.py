@@ -6,6 +6,7 @@ from collections import Counter
 
 from data.experiment.experiment_spec import ORACLES
 from ebr_core.search.modes import is_of_arm
+from tasks.leaks import is_leak
 from tasks.list_measures import EVERY_SET
 from tasks.looks import describe_looks
 from tasks.report.answers import answers_to, for_whom, noise, widest
@@ -26,12 +27,12 @@ def opening_blocks(result: Result) -> list[Block]:
     page += [
         Paragraph(f"**Do not believe the numbers of {arm}**: it {remark}.", "bad")
         for arm, remark in result.checks.get("leaks", {}).items()
-        if leak_status(remark) == "leak" and is_of_arm(arm)
+        if is_leak(remark) and is_of_arm(arm)
     ]
     open_arms = {
         arm: reasons[EVERY_SET]
         for arm, reasons in result.checks.get("undecidable", {}).items()
-        if EVERY_SET in reasons and is_of_arm(arm)
+        if EVERY_SET in reasons and is_of_arm(arm) and not is_leak(result.checks.get("leaks", {}).get(arm))
     }
     if open_arms:
         why = "; ".join(dict.fromkeys(open_arms.values()))
@@ -81,7 +82,7 @@ def _leak_warning(result: Result) -> Paragraph:
 
 def leak_status(remark: str) -> str:
     """The kind, leak or note, of a remark on the features of an arm."""
-    return "leak" if remark.startswith("leaks") else "note"
+    return "leak" if is_leak(remark) else "note"
 
 
 def answer_blocks(result: Result) -> list[Block]:

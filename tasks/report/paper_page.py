@@ -13,6 +13,7 @@ from pydantic import Field
 from data.experiment.experiment_spec import LISTS, trained_arm
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
+from tasks.leaks import is_leak
 from tasks.report.answers import difference, verdict_of
 from tasks.report.formats import DASH, ends, signed
 from tasks.report.page import Block, Grid, Heading, Paragraph
@@ -130,7 +131,7 @@ def parts_of_list(body: dict[str, Any]) -> list[str]:
 
 def _mark(leak: str) -> str:
     """The mark after the name of an arm that the test may have helped."""
-    return " (leaks)" if leak.startswith("leaks") else " (may leak)"
+    return " (leaks)" if is_leak(leak) else " (may leak)"
 
 
 def _lines(by_question: dict[str, list[Entry]], prefix_cells: Callable[[str], list[str]]) -> list[list[str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from data.experiment.experiment_spec import LOGGED
+from data.experiment.experiment_spec import LOGGED, MEMORY
+from tasks.leaks import is_leak
 from tasks.list_measures import EVERY_SET
 from tasks.report.answers import noise
 from tasks.report.formats import count, ends, share
@@ -24,14 +25,25 @@ def recommendation(result: Result) -> str:
     champion = result.champion
     if champion == REFERENCE or champion not in levels:
         return _bm25_alone(result, levels)
+    leak = result.checks.get("leaks", {}).get(champion, "")
+    if is_leak(leak):
+        return f"Use no model of this run: `{champion}`, the best on validation, {leak}."
     against = [_more(result, levels, name) for name in _yardsticks(result, levels)]
     found = f"finds {share(levels[champion])} of {_what(result)}" + "".join(f", {text}" for text in against[:1])
     found += "".join(f" and {text}" for text in against[1:])
     row, label = champion_difference(result, REFERENCE), result.champion_label
     used = f"`{champion}`" if label == champion else f"`{champion}` through the index `{str(label).partition('@')[2]}`"
     finding = row.finding if row else "better" if levels[champion] >= levels.get(REFERENCE, 0) else "worse"
-    if finding == "better":
+    memory = _finding_against_memory(result, levels)
+    if memory == "worse":
+        return (
+            f"Use `{MEMORY}`, the documents clicked for a query before: it finds {share(levels[MEMORY])} of "
+            f"{_what(result)}. `{champion}`, the best model on validation, {found}."
+        )
+    if finding == "better" and memory in ("better", ""):
         return f"Use {used}: it {found}."
+    if finding == "better":
+        return f"Use {used}, but `{MEMORY}`, the documents clicked for a query before, may do as well: it {found}."
     if finding == "worse":
         return f"Use BM25: `{champion}`, the best on validation, {found}."
     if finding == "equal":
@@ -41,6 +53,13 @@ def recommendation(result: Result) -> str:
         return f"Use {used}, but a gain over BM25 is not decided: `{champion}` {found}; {row.open_because}."
     why = few if finding == "too few" else "the interval leaves open which is better"
     return f"Use {used}, but BM25 may do as well: `{champion}` {found}; {why}."
+
+
+def _finding_against_memory(result: Result, levels: dict[str, float]) -> str:
+    """How the champion compares with what was clicked before; empty where that finds no more than BM25, or nothing
+    compares them."""
+    row = champion_difference(result, MEMORY)
+    return row.finding or "" if row and levels[MEMORY] > levels.get(REFERENCE, 0) else ""
 
 
 def certainty(result: Result) -> str:
@@ -88,8 +107,10 @@ def main_recalls(result: Result) -> list[ResultRow]:
 
 
 def _yardsticks(result: Result, levels: dict[str, float]) -> list[str]:
-    """BM25, the order of today's engine, and the lists that the user brought, as far as they were measured."""
-    names = (REFERENCE, LOGGED, *(result.spec.get("lists") or {}))
+    """BM25, the order of today's engine, the lists that the user brought, and what was clicked before where that finds
+    more than BM25, as far as they were measured."""
+    before = (MEMORY,) if levels.get(MEMORY, 0) > levels.get(REFERENCE, 0) else ()
+    names = (REFERENCE, LOGGED, *(result.spec.get("lists") or {}), *before)
     return [name for name in names if name in levels and name != result.champion]
 
 

@@ -8,6 +8,7 @@ from data.experiment.experiment_spec import ORACLES, Experiment, arm_of
 from ebr_core.search.index_specs import EXACT, NO_INDEX, OWN_INDEXES
 from ebr_core.search.modes import is_of_arm
 from tasks.finished_run import ServedRow
+from tasks.leaks import is_leak
 from tasks.list_measures import COUNTS, EVERY_SET
 from tasks.report.answers import CLAIMS, noise, outcome_cell
 from tasks.report.engine_rows import NO_RIVAL, engine_rows
@@ -143,12 +144,12 @@ def _name(run: RunKey, checks: dict[str, Any], spec: Experiment, served: ServedR
 
 def _mark(leak: str | None) -> str:
     """The mark after the name of an arm whose features may hold answers of the test."""
-    return "" if leak is None else " (LEAK)" if leak.startswith("leaks") else " (may leak)"
+    return "" if leak is None else " (LEAK)" if is_leak(leak) else " (may leak)"
 
 
 def _length_mark(arm: str, checks: dict[str, Any], spec: Experiment) -> str:
     """The mark of an arm whose training did not end by convergence."""
-    if EVERY_SET in checks["undecidable"].get(arm, {}):
+    if EVERY_SET in checks["undecidable"].get(arm, {}) and not is_leak(checks["leaks"].get(arm)):
         return " (not converged)"
     return " (fixed length)" if arm in spec.arms and spec.arms[arm].training.is_fixed else ""
 
@@ -180,7 +181,7 @@ def _remarks(checks: dict[str, Any], targets: str) -> list[str]:
     """A line for each arm that may leak, or about which nothing is decided; its hybrids need none of their own."""
     lines = [f"{arm}{_mark(remark)}: it {remark}." for arm, remark in checks["leaks"].items() if is_of_arm(arm)]
     for arm, reasons in checks["undecidable"].items():
-        if is_of_arm(arm) and (reason := reasons.get(targets) or reasons.get(EVERY_SET)):
+        if is_of_arm(arm) and arm not in checks["leaks"] and (reason := reasons.get(targets) or reasons.get(EVERY_SET)):
             lines.append(f"{arm}: nothing is decided; {reason}.")
     return lines
 

@@ -31,6 +31,7 @@ from flows.app.batch_file import AnsweredFile, answer_file
 from flows.app.check import describe_experiment
 from flows.app.cli import explain
 from flows.app.model_search import read_fields
+from flows.leaking_models import leak_of, leaking_models
 from tasks.artifacts import Artifact
 from tasks.bm25_stages import tune_bm25
 from tasks.bundle_stages import bundle, tabulate
@@ -382,6 +383,28 @@ def test_undated_edges_are_a_leak_if_they_repeat_the_test(tmp_path: Path) -> Non
     assert friends.startswith("reads edges without a date")
     assert leak(clicks=True) is None
     assert leak_remark(log, Arm().features) is None
+
+    def graph_of(kind: str) -> dict[str, Any]:
+        return {"groups": {"g": {"kind": "graph", "edges": [kind], "undated_edges": True}}}
+
+    arms = {
+        "text": {},
+        "listens": graph_of("listen"),
+        "friends": graph_of("friend"),
+        "started": {"start_from": "listens"},
+    }
+    spec = Experiment.model_validate(
+        {
+            "logs": files.model_dump(),
+            "arms": arms,
+            "ensembles": {"both": {"parts": ["text", "listens"]}},
+            "cascades": {"then": {"first": "text", "then": "listens"}, "fair": {"first": "text", "then": "friends"}},
+        }
+    )
+    models = [*arms, "both", "then", "fair"]
+    assert list(leaking_models(spec, log, models)) == ["listens", "started", "both", "then"]
+    assert leak_of(spec, log, "fair") == friends
+    assert leak_of(spec, log, "text") is None
 
 
 def test_explain_prints_the_matrix_of_an_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,3 +91,53 @@ def test_the_figures_are_those_of_the_index_that_answers() -> None:
         "Use `new` through the index `tuned`: it finds .860 of what was clicked among the first ten, .203 more than "
         "BM25 [+.180, +.226]."
     )
+
+
+BETTER = "it finds .871 of what was clicked among the first ten, .214 more than BM25 [+.190, +.238]"
+
+
+@pytest.mark.parametrize(
+    ("memory", "finding", "expected"),
+    [
+        (0.6, "better", f"Use `new`: {BETTER}."),  # BM25 finds more, and is beaten
+        (0.7, "better", f"Use `new`: {BETTER} and .150 more than `memory` [+.140, +.160]."),
+        (
+            0.7,
+            "unclear",
+            "Use `new`, but `memory`, the documents clicked for a query before, may do as well: "
+            f"{BETTER} and .150 more than `memory` [+.140, +.160].",
+        ),
+    ],
+)
+def test_what_was_clicked_before_counts_where_it_finds_more_than_bm25(
+    memory: float, finding: str, expected: str
+) -> None:
+    rows = [
+        *LEVELS,
+        a_level("memory", memory, seed=None, index="none"),
+        a_difference(0.214, 0.19, 0.238, "better", question="bm25", baseline="bm25"),
+        a_difference(0.15, 0.14, 0.16, finding, question="memory", baseline="memory"),
+    ]
+    assert recommendation(a_result(rows)) == expected
+
+
+def test_memory_is_recommended_where_it_finds_more_than_the_best_model() -> None:
+    rows = [
+        *LEVELS,
+        a_level("memory", 0.95, seed=None, index="none"),
+        a_difference(0.214, 0.19, 0.238, "better", question="bm25", baseline="bm25"),
+        a_difference(-0.079, -0.1, -0.06, "worse", question="memory", baseline="memory"),
+    ]
+    assert recommendation(a_result(rows)) == (
+        "Use `memory`, the documents clicked for a query before: it finds .950 of what was clicked among the first "
+        "ten. `new`, the best model on validation, finds .871 of what was clicked among the first ten, .214 more than "
+        "BM25 [+.190, +.238] and .079 less than `memory` [−.100, −.060]."
+    )
+
+
+@pytest.mark.parametrize(("remark", "is_used"), [("leaks: answers of the test", False), ("reads undated edges", True)])
+def test_no_model_that_has_seen_the_test_is_recommended(remark: str, is_used: bool) -> None:
+    difference = a_difference(0.214, 0.19, 0.238, "better", question="bm25", baseline="bm25")
+    advice = recommendation(a_result([*LEVELS, difference], checks={"leaks": {"new": remark}}))
+    refusal = "Use no model of this run: `new`, the best on validation, leaks: answers of the test."
+    assert advice == (f"Use `new`: {BETTER}." if is_used else refusal)
