@@ -18,6 +18,15 @@ from tasks.report.terminal_tables import pair_grid, question_grid, recall_grid, 
 from tasks.tracking.runs import Outcome
 
 
+def show_run(outcome: Outcome, spec: Experiment, console: Console) -> None:
+    """Print all tables of a run, where its pages are, and what to use."""
+    show(outcome, spec, console)
+    console.print(f"Results: {outcome.results.folder}", soft_wrap=True)
+    console.print(f"Report:  {outcome.report.folder / 'report.html'}", soft_wrap=True)
+    console.print("Pages:   make ui (MLflow to compare arms, Prefect to see the flow)")
+    show_advice(outcome, console)
+
+
 def show(outcome: Outcome, spec: Experiment, console: Console) -> None:
     """Print, for each target set, every arm's recall over the whole corpus, then the questions' paired differences."""
     result = read(outcome.report.folder)

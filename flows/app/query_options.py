@@ -1,0 +1,34 @@
+"""The options of a search as a query, checked before a model is opened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from ebr_core.errors import InputError
+from ebr_core.serving.search_query import SearchQuery
+
+
+def validate_query(fields: dict[str, Any]) -> SearchQuery:
+    """The query with these fields, without those that are None. Raises InputError, which names each invalid field."""
+    try:
+        return SearchQuery.model_validate({key: value for key, value in fields.items() if value is not None})
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, problem['loc'][:1]))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+        ]
+        raise InputError("; ".join(dict.fromkeys(lines))) from error
+
+
+def read_fields(assignments: list[str]) -> dict[str, str | list[str]]:
+    """Field → value of assignments such as device=phone, or the list of its values. Raises InputError for one of
+    another form."""
+    pairs = [assignment.partition("=") for assignment in assignments]
+    if invalid := [name for name, equals, _ in pairs if not equals or not name]:
+        raise InputError(f"--field: got {invalid[0]!r}; expected a name and a value, such as device=phone")
+    values: dict[str, list[str]] = {}
+    for name, _, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: given if len(given) > 1 else given[0] for name, given in values.items()}
