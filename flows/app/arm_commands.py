@@ -53,10 +53,12 @@ def explain(
     With the share of each feature group and n-gram in the cosine.
     """
     from flows.app.activity import activity
+    from flows.app.experiment_input import open_experiment
 
-    for arm in arms:
-        arm_of_file(arm)  # all names before any file
+    named = [arm_of_file(arm) for arm in arms]
     with activity("reading the experiments"):
+        for path, name in named:
+            open_experiment(path, name)  # before the import of what explains
         from flows.app.explain import explain_arms, open_arms
 
         explained = explain_arms(open_arms(arms), query, searcher, document)

@@ -13,7 +13,7 @@ from rich.console import Console
 from data.experiment.experiment_spec import metric_of
 from ebr_core.errors import InputError
 from flows.app.comparison_gate import GateVerdict, decide, reason_against
-from flows.app.results_table import print_grid
+from flows.app.narrow_tables import print_grid
 from tasks.report.comparison import ArmComparison, compare_rows, compare_runs
 from tasks.report.formats import count, ends, share, signed
 from tasks.report.page import Columns, tabulate
@@ -112,10 +112,8 @@ def _document(a: RunArm, b: RunArm, rows: list[ArmComparison], verdict: GateVerd
         "reason": verdict.reason or None,
         "line": verdict.line,
     }
-    return {
-        **sides,
-        "metric": rows[0].metric,
-        "targets": main,
-        "rows": [row._asdict() for row in rows],
-        "gate": decided,
-    }
+    place = {name: at for at, name in enumerate(in_order(row.targets for row in rows))}
+    in_place = sorted(rows, key=lambda row: place[row.targets])
+    fields = [field for field in ArmComparison._fields if field != "arm"]
+    listed = [{"row": row.arm} | {field: getattr(row, field) for field in fields} for row in in_place]
+    return {**sides, "metric": rows[0].metric, "targets": main, "rows": listed, "gate": decided}

@@ -11,6 +11,7 @@ from rich.console import Console
 from ebr_core.errors import InputError
 from flows.app.file_checks import refuse_full_folder, refuse_no_file, refuse_no_folder
 from flows.app.model_names import CHAMPION, bundle_folder, experiment_of, served_names
+from flows.app.search_options import read_fields, refuse_options
 from flows.app.session import open_console
 
 QUERIES = "a Parquet file with the column query"
@@ -22,7 +23,9 @@ MODEL = Annotated[
         metavar="EXPERIMENT/ARM",
     ),
 ]
-TOP = Annotated[int | None, typer.Option("--k", "-k", help="The number of documents to return; default: 10.")]
+TOP = Annotated[
+    int | None, typer.Option("--k", "-k", help="The number of documents to return; default: 10.", min=1, max=1000)
+]
 MODE = Annotated[
     str | None,
     typer.Option(
@@ -78,17 +81,26 @@ def search(
     model: MODEL = CHAMPION,
 ) -> None:
     """Print ranked titles for a query, with scores and reasons."""
+    refuse_options(mode, radius, where, at)
+    own_fields = read_fields(field or [])
     folder = bundle_folder(model)
-    from ebr_core.towers.history_config import CLICKED
-    from flows.app.query_options import read_fields, validate_query
-
-    place = {"city": city, "region": region, "country": country, "language": language}
-    fields = {"query": query, "searcher_id": searcher, "where": where, "k": k, "mode": mode, "radius": radius} | place
-    columns = read_fields(field or []) | ({CLICKED: history} if history else {})
-    search_query = validate_query(fields | {"searched_at": at, "fields": columns, "show": show})
     from flows.app.activity import activity
 
     with activity("opening the model", on_terminal_alone=True):
+        from ebr_core.towers.history_config import CLICKED
+        from flows.app.query_options import validate_query
+
+        place = {"city": city, "region": region, "country": country, "language": language}
+        fields = {
+            "query": query,
+            "searcher_id": searcher,
+            "where": where,
+            "k": k,
+            "mode": mode,
+            "radius": radius,
+        } | place
+        columns = own_fields | ({CLICKED: history} if history else {})
+        search_query = validate_query(fields | {"searched_at": at, "fields": columns, "show": show})
         from flows.app.model_search import open_model, show_hits
 
         bundle = open_model(folder)
@@ -118,6 +130,7 @@ def batch(
     model: MODEL = CHAMPION,
 ) -> None:
     """Answer every query of a Parquet file."""
+    refuse_options(mode, radius, where)
     folder = bundle_folder(model)
     refuse_no_file(queries, QUERIES)
     refuse_no_folder(out)
@@ -125,9 +138,7 @@ def batch(
         raise InputError(f"{out}: the answers would replace the queries; name another file")
     settings = {"k": k, "mode": mode, "radius": radius, "where": where, "show": show}
     from flows.app.activity import activity
-    from flows.app.query_options import validate_query
 
-    validate_query({"query": "?", **settings})
     with activity("opening the model", on_terminal_alone=True):
         from flows.app.batch_file import answer_file
         from flows.app.model_search import open_model

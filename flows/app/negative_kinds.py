@@ -25,13 +25,14 @@ def kinds_of(arm: Arm) -> list[NegativeKind]:
         return [NegativeKind(name, "") for name in ("random", "shown, not clicked", "hardest of the batch")]
 
     def counted(name: str) -> str:
-        """3, or 3 to 0 over the epochs."""
+        """3, or 3 to 0 (over the epochs)."""
         first, end = getattr(arm.negatives, name), getattr(last or arm.negatives, name)
-        return "" if not (first or end) else f"{first:,}" if first == end else f"{first:,} to {end:,} over the epochs"
+        return "" if not (first or end) else f"{first:,}" if first == end else f"{first:,} to {end:,} (over the epochs)"
 
     random, impressions, hard = counted("random"), counted("impressions"), counted("in_batch_hard")
     spread = f", drawn in proportion to (1 + clicks)^{arm.negatives.popularity:g}" if arm.negatives.popularity else ""
-    in_batch = "; ".join(filter(None, (_in_batch(arm.negatives, size), hard and f"the {hard} nearest of them")))
+    nearest = hard and f"the {hard} nearest documents of other positives of a batch of {size:,}"
+    in_batch = "; ".join(filter(None, (_in_batch(arm.negatives, size), nearest)))
     kinds = [
         NegativeKind("random", random and f"{random} of the corpus, one pool for a batch of {size:,}{spread}"),
         NegativeKind("shown, not clicked", impressions and f"{impressions} of the same search"),

@@ -40,15 +40,21 @@ def show(label: str, settings: Arm, pairs: list[TrainingExample], console: Conso
     kinds = kinds_of(settings)
     trained = [f"{kind.name}: {kind.words}" for kind in kinds if kind.words]
     compared = [kind.name for kind in kinds if not kind.words]
-    console.print(f"{label} is trained on these negatives of a positive:", markup=False, highlight=False)
+    heading = f"{label} is trained on these negatives of a positive:" if trained else f"{label} is not trained."
+    console.print(heading, markup=False, highlight=False)
     for line in trained:
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     if compared:
         listed = " and ".join([", ".join(compared[:-1]), compared[-1]] if len(compared) > 1 else compared)
-        console.print(f"Not trained on, shown for comparison alone (dim): {listed}.", markup=False, highlight=False)
+        console.print(
+            f"Not trained on, shown for comparison alone (dim): {listed}.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print()
     for pair in pairs:
-        table = Table(title=f"{pair.query!r}, searcher {pair.searcher}", title_justify="left", show_header=False)
+        table = Table(title=Text(f"{pair.query!r}, searcher {pair.searcher}"), title_justify="left", show_header=False)
         table.add_column("kind")
         table.add_column("cosine", justify="right")
         table.add_column("title")

@@ -20,15 +20,3 @@ def validate_query(fields: dict[str, Any]) -> SearchQuery:
             for problem in error.errors()
         ]
         raise InputError("; ".join(dict.fromkeys(lines))) from error
-
-
-def read_fields(assignments: list[str]) -> dict[str, str | list[str]]:
-    """Field → value of assignments such as device=phone, or the list of its values. Raises InputError for one of
-    another form."""
-    pairs = [assignment.partition("=") for assignment in assignments]
-    if invalid := [name for name, equals, _ in pairs if not equals or not name]:
-        raise InputError(f"--field: got {invalid[0]!r}; expected a name and a value, such as device=phone")
-    values: dict[str, list[str]] = {}
-    for name, _, value in pairs:
-        values.setdefault(name, []).append(value)
-    return {name: given if len(given) > 1 else given[0] for name, given in values.items()}

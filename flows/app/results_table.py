@@ -7,10 +7,10 @@ import json
 from rich.console import Console
 
 from data.experiment.experiment_spec import Experiment
-from flows.app.narrow_tables import as_table
+from flows.app.narrow_tables import print_grid
 from flows.tune import Tuning
 from tasks.looks import describe_looks
-from tasks.report.page import Grid, without_markup
+from tasks.report.page import without_markup
 from tasks.report.recommendation import recommendation
 from tasks.report.result import FEW, read, read_rows
 from tasks.report.served_row import describe_served
@@ -68,10 +68,3 @@ def show_advice(outcome: Outcome, console: Console) -> None:
     """Print what to use, in one line."""
     advice = without_markup(recommendation(read(outcome.report.folder)))
     console.print(advice, soft_wrap=True, markup=False, highlight=False, style="bold")
-
-
-def print_grid(grid: Grid | None, console: Console) -> None:
-    """Print the grid as a table, and an empty line; for None the line alone."""
-    if grid is not None:
-        console.print(as_table(grid, console))
-    console.print()

@@ -10,9 +10,8 @@ from data.experiment.experiment_spec import BM25
 from flows.tune import Tuning
 from tasks.report.page import without_markup
 from tasks.report.recommendation import champion_difference, main_recalls, recommendation, served_levels
-from tasks.report.result import Result, ResultRow, main_targets, means, read, read_rows
-from tasks.report.seed_means import over_seeds
-from tasks.slices import WHOLE
+from tasks.report.result import Result, ResultRow, main_targets, read, read_rows
+from tasks.report.seed_means import over_seeds, validation_recalls
 from tasks.tracking.runs import Outcome
 
 
@@ -70,7 +69,7 @@ def _difference(row: ResultRow) -> dict[str, Any]:
 
 def _rows(result: Result) -> list[dict[str, Any]]:
     """The main recall of every row on the main targets, by exact search where it was made, the mean over seeds."""
-    validation = means(_on_main(result.validation, result))
+    validation = validation_recalls(result.validation, result.k)
     rows = over_seeds(main_recalls(result))
     return [
         {
@@ -79,16 +78,10 @@ def _rows(result: Result) -> list[dict[str, Any]]:
             "value": row.value,
             "low": row.low,
             "high": row.high,
-            "validation": validation.get(row.arm),
+            "validation": validation[row.arm].value if row.arm in validation else None,
         }
         for row in sorted(rows, key=lambda row: -row.value)
     ]
-
-
-def _on_main(rows: Iterable[ResultRow], result: Result) -> list[ResultRow]:
-    """The rows of arms by themselves that have the main recall on the main targets, over all searches."""
-    wanted = (result.main, result.recall, WHOLE)
-    return [row for row in rows if row.is_level and (row.targets, row.measure, row.slice) == wanted]
 
 
 def _whole(rows: Iterable[ResultRow], result: Result) -> list[ResultRow]:

@@ -22,7 +22,7 @@ def runs(
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="How many, the newest.")] = 20,
 ) -> None:
     """List the runs, the newest last, and what each says to use."""
-    from flows.app.results_table import print_grid
+    from flows.app.narrow_tables import print_grid
     from tasks.home import artifacts
     from tasks.report.page import tabulate
     from tasks.report.recommendation import recommendation

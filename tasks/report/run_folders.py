@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ebr_core.errors import InputError
+from ebr_core.search.index_specs import OWN_INDEXES
+from ebr_core.search.modes import label_of, row_of
 from tasks.home import artifacts
 
 CHAMPION = "@champion"
@@ -64,13 +66,14 @@ def with_champion(run: RunArm) -> RunArm:
     InputError if nothing is served."""
     if run.row not in (None, CHAMPION):
         return run
-    from tasks.finished_run import ServedRow
-
     facts = run.facts
     if not facts.get("champion"):
         raise InputError(f"{facts['experiment']}: the run {run.folder.name} has no champion, because nothing is served")
     served = facts.get("served")
-    return run._replace(row=ServedRow.model_validate(served).label if served else str(facts["champion"]))
+    if not served:  # a run of an earlier version
+        return run._replace(row=str(facts["champion"]))
+    row, index = row_of(served["arm"], served["mode"]), served["index"]
+    return run._replace(row=label_of(row, served["mode"], index, OWN_INDEXES))
 
 
 def run_of_model(model: str) -> Path | None:
