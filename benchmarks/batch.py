@@ -32,6 +32,7 @@ from ebr_core.serving.model_bundle import Bundle  # noqa: E402
 from ebr_core.serving.query_block import read_block  # noqa: E402
 from ebr_core.serving.query_towers import CONTEXT, embed_query_table  # noqa: E402
 from flows.app.batch_file import BLOCK, answer_file  # noqa: E402
+from flows.app.model_names import CHAMPION, bundle_folder  # noqa: E402
 from flows.app.model_search import open_model  # noqa: E402
 
 
@@ -54,7 +55,7 @@ def seconds_of(bundle: Bundle, queries: pa.Table, mode: str, folder: Path) -> fl
 def main(count: int) -> None:
     """Print the queries a second of the index alone, of the towers alone, and of each mode."""
     use_threads(1)
-    bundle = open_model(None, None, None)
+    bundle = open_model(bundle_folder(CHAMPION))
     queries = draw_queries(bundle, count)
     warm, block = queries.slice(0, BLOCK), read_block(bundle, queries)[0]
     embed_query_table(bundle.towers, block.table.slice(0, BLOCK))

@@ -40,7 +40,7 @@ def main(experiment: str | None, rate: int, seconds: int, mode: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ["--experiment", experiment] if experiment else []
+    options = [experiment] if experiment else []
     command = [sys.executable, "-m", "flows.app.cli", "serve", *options, "--port", str(port)]
     with (
         tempfile.TemporaryFile() as log,

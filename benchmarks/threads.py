@@ -99,17 +99,19 @@ def batch_times() -> Iterator[float]:
     import pyarrow.parquet as pq
     from rich.console import Console
 
-    from flows.app.model_search import answer_file, open_model
+    from flows.app.batch_file import answer_file
+    from flows.app.model_names import CHAMPION, bundle_folder
+    from flows.app.model_search import open_model
     from tasks.served_models import bundle_of, models_of
 
-    bundle = open_model(None, None, None)
+    bundle = open_model(bundle_folder(CHAMPION))
     canaries = pq.read_table(bundle_of(models_of(None), None) / "canaries.parquet").drop_columns("vector")
     source, silent_console = home() / f"asked-{os.getpid()}.parquet", Console(quiet=True)
     pq.write_table(pa.concat_tables([canaries] * (QUERIES // canaries.num_rows)), source)
     while True:
         start = time.perf_counter()
         answered = answer_file(bundle, source, source.with_suffix(".out"), {}, silent_console)
-        yield 1e3 * (time.perf_counter() - start) / answered
+        yield 1e3 * (time.perf_counter() - start) / answered.queries
 
 
 def work(kind: str, threads: int) -> None:

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import faiss
 import numba
-import torch
 
 from ebr_core.errors import InputError
 
@@ -48,6 +46,9 @@ def use_threads(threads: int) -> None:
 
     Raises InputError if the machine has fewer threads.
     """
+    import faiss  # here, because settings are read long before anything computes, and torch takes seconds
+    import torch
+
     available = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets its config while importing
     if threads > available:
         raise InputError(f"threads: {threads}, but this machine has {available}; set at most that many")

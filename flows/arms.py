@@ -137,7 +137,7 @@ def restrict_to_arm(spec: Experiment, arm: str) -> Experiment:
     Rankers stay: they decide which part of the validation an arm is measured on.
     """
     if arm not in spec.arms:
-        raise InputError(f"--arm: no arm {arm!r}; there are {', '.join(spec.arms)}")
+        raise InputError(f"no arm {arm!r}; there are {', '.join(spec.arms)}")
     arms = {name: spec.arms[name] for name in spec.with_sources([arm])}
     rest = {"ensembles": {}, "filters": {}, "questions": {}, "screening": False}
     return spec.model_copy(update={"arms": arms, "seeds": spec.seeds[:1]} | rest)

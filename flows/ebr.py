@@ -32,6 +32,7 @@ from flows.sources import (
     with_own_data,
 )
 from flows.vectors import build_indexes, calibrate_radii, embed_arms, join_ensembles
+from tasks.experiment_paths import note_path
 from tasks.report.report_stage import report
 from tasks.tracking.experiment_names import refuse_untrackable
 from tasks.tracking.runs import Outcome, track
@@ -45,6 +46,7 @@ def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     the others."""
     begin()
     spec, name = load_experiment(Path(experiment)), Path(experiment).stem
+    note_path(Path(experiment))
     refuse_untrackable(name)  # before anything is trained
     cluster = cluster_of(spec.runner)
     if cluster is not None:

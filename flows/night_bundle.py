@@ -30,9 +30,9 @@ from flows.vectors import (
     lender_of,
     served_index,
 )
+from tasks.champion_choice import champion_of
 from tasks.kinds import ModelBundle, ServedMode, TunedBm25
 from tasks.reranked_bundles import refusal_of
-from tasks.served_models import champion_of
 
 
 class NightBundle(NamedTuple):

@@ -32,6 +32,7 @@ from flows.process.cleanup import begin, end
 from flows.process.cluster import RUNNER
 from flows.raw_files import partitions_of
 from flows.sources import Source, world_log
+from tasks.experiment_paths import note_path
 from tasks.kinds import Partition, SimulatedLog
 from tasks.log_stages import files_of
 from tasks.nights.champion_service import promote_champion
@@ -70,6 +71,7 @@ def retrain(
     """
     begin()
     spec, name = load_experiment(Path(experiment)), Path(experiment).stem
+    note_path(Path(experiment))
     refuse_untrackable(name, registers=True)  # before anything is trained
     with exclusive(name):
         choose_arm(name, spec, read_nights(name))  # before anything starts

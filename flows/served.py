@@ -13,10 +13,10 @@ from flows.rerankers import Rerankers
 from flows.sources import EvalSets, Source
 from flows.submit import settle, submit
 from flows.vectors import Indexes
+from tasks.champion_choice import champion_of
 from tasks.fusion_stages import choose_mode
 from tasks.kinds import Log, ModelBundle, RetrievedList, ServedMode
 from tasks.reranked_bundles import bundle_cascade, bundle_ranker, refusal_of
-from tasks.served_models import champion_of
 
 REFIT_REFUSAL = "refit: true trains an arm once more, not what reorders its lists"
 

@@ -34,6 +34,7 @@ from flows.sources import (
 )
 from flows.submit import settle
 from flows.vectors import calibrate_radii, embed_arms, join_ensembles
+from tasks.experiment_paths import note_path
 from tasks.kinds import RunResults
 
 
@@ -49,6 +50,7 @@ def tune(experiment: str) -> Tuning | State[Tuning]:
     """Train the arms of the experiment in that file, and measure every list on the validation alone."""
     begin()
     spec = load_experiment(Path(experiment))
+    note_path(Path(experiment))
     cluster = cluster_of(spec.runner)
     if cluster is not None:
         return run_on(cluster, tune, experiment)

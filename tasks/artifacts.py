@@ -30,6 +30,7 @@ from ebr_core.frozen import Frozen
 from tasks.home import artifacts
 from tasks.provenance.settings import plain
 from tasks.provenance.source import source_of
+from tasks.stage_words import announce
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -119,6 +120,7 @@ def _write(artifact: Artifact, produce: Callable[[Path], None]) -> None:
     name = f"{UNFINISHED}{artifact.folder.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
     unfinished = artifacts() / name
     unfinished.mkdir(parents=True)
+    announce(artifact.stage)
     try:
         produce(unfinished)
         try:

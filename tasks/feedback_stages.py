@@ -149,8 +149,8 @@ def take_imported(folder: Path, log: Log, arm: str, files: list[str], good_from:
     """Write rated.parquet and ratings.json from ratings by people. files: imported files, see store_ratings."""
     if not files:
         raise InputError(
-            f"nobody has rated what {arm} retrieves: `ebr ratings export EXPERIMENT --arm {arm} OUT.csv`, fill in the "
-            "column grade, then `ebr ratings import EXPERIMENT OUT.csv --arm " + arm + "`"
+            f"nobody has rated what {arm} retrieves: `ebr ratings export EXPERIMENT/{arm} OUT.csv`, fill in the column "
+            f"grade, then `ebr ratings import EXPERIMENT/{arm} OUT.csv`"
         )
     tables = [pq.read_table(imported_folder() / name, schema=IMPORTED) for name in files]
     _write(folder, rating_files.to_rated_rows(pa.concat_tables(tables), log.folder, good_from))

@@ -7,7 +7,7 @@ from pydantic import Field
 from data.experiment.experiment_spec import Experiment
 from ebr_core.frozen import Frozen
 from ebr_core.search.index_specs import OWN_INDEXES
-from ebr_core.search.modes import RERANKED, Mode, row_of
+from ebr_core.search.modes import Mode, label_of, row_of
 from tasks.artifacts import Artifact
 from tasks.ensemble_stages import EnsembleRun
 from tasks.evaluation_stage import EvaluatedList
@@ -62,8 +62,7 @@ class ServedRow(Frozen):
     @property
     def label(self) -> str:
         """The row in a question, through the index that answers: everything@tuned."""
-        named = self.mode == RERANKED or self.index in OWN_INDEXES
-        return self.row if named else f"{self.row}@{self.index}"
+        return label_of(self.row, self.mode, self.index, OWN_INDEXES)
 
 
 class FinishedRun(Frozen):

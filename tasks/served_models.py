@@ -1,67 +1,22 @@
-"""The models that a run or a night has made: which of them is the champion, and the file that names them."""
+"""The file that names the models which a run or a night has made, and the champion among them."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from prefect import task
+from typing import TYPE_CHECKING, Any
 
 from ebr_core.errors import InputError
-from ebr_core.search.modes import RERANKED, Mode
-from tasks.fusion_stages import read_mode
 from tasks.home import artifacts, home
-from tasks.kinds import ModelBundle, ServedMode
+
+if TYPE_CHECKING:  # commands read the file before anything imports Prefect
+    from tasks.kinds import ModelBundle
 
 
 def mode_of_bundle(bundle: ModelBundle) -> str:
     """The mode in which a bundle answers; "hybrid" for one of an earlier version."""
     return str(json.loads((bundle.folder / "manifest.json").read_text()).get("mode", "hybrid"))
-
-
-def champion_of(
-    bundles: Mapping[str, ModelBundle], modes: Mapping[str, ServedMode], leaking: Collection[str] = ()
-) -> tuple[str, Mode, float] | None:
-    """(the champion, its mode, their validation recall): the highest (never by the test); None without bundles.
-
-    modes: of arms, ensembles, cascades and rankers. Among equals, cascades and rankers come last. leaking: models that
-    have learned from answers of the test, which are chosen only if there are no others.
-    """
-    chosen = {name: read_mode(modes[name]) for name in sorted(bundles) if name in modes}
-    chosen = {name: mode for name, mode in chosen.items() if name not in leaking} or chosen
-    in_order = sorted(chosen, key=lambda name: chosen[name][0] == RERANKED)
-    champion = max(in_order, key=lambda name: chosen[name][1], default=None)
-    return None if champion is None else (champion, *chosen[champion])
-
-
-@task(name="publish_champion")
-def publish_champion(
-    experiment: str, bundles: dict[str, ModelBundle], modes: dict[str, ServedMode], leaking: Collection[str]
-) -> tuple[str, Mode, float] | None:
-    """The champion, see champion_of; None without bundles.
-
-    Write it, with the places of all bundles, to EBR_HOME/models/<experiment>.json, which the pages and the command
-    line read. The file is replaced in one step.
-    """
-    champion = champion_of(bundles, modes, leaking)
-    if champion is None:
-        return None
-    chosen = {arm: read_mode(modes[arm]) for arm in bundles if arm in modes}
-    content = {
-        "experiment": experiment,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "champion": champion[0],
-        "models": {
-            arm: {"bundle": bundles[arm].folder.name, "mode": mode, "validation_recall": recall}
-            for arm, (mode, recall) in sorted(chosen.items(), key=lambda item: -item[1][1])
-        },
-    }
-    publish(experiment, content)
-    return champion
 
 
 def publish(experiment: str, content: dict[str, Any]) -> None:
@@ -83,7 +38,7 @@ def models_of(experiment: str | None) -> dict[str, Any]:
     if experiment is not None:
         files = [path for path in files if path.stem == experiment]
     if not files:
-        experiments = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none yet"
+        experiments = ", ".join(experiments_with_models()) or "none yet"
         missing = f"no model of experiment {experiment!r}" if experiment else "no model"
         raise InputError(
             f"{missing} under {home()} (there are: {experiments}); run an experiment with arms first: ebr run …"
@@ -92,9 +47,15 @@ def models_of(experiment: str | None) -> dict[str, Any]:
     return content
 
 
+def experiments_with_models() -> list[str]:
+    """The names of the experiments that have models."""
+    return sorted(path.stem for path in (home() / "models").glob("*.json"))
+
+
 def bundle_of(content: dict[str, Any], arm: str | None) -> Path:
     """The folder of an arm's bundle, by default the champion's. Raises InputError if there is no such arm."""
     arm = arm or content["champion"]
     if arm not in content["models"]:
-        raise InputError(f"no model {arm!r} of {content['experiment']}; there are {', '.join(content['models'])}")
+        names = [f"{content['experiment']}/{name}" for name in content["models"]]
+        raise InputError(f"no model {arm!r} of {content['experiment']}; there are {', '.join(names)}")
     return artifacts() / str(content["models"][arm]["bundle"])

@@ -79,12 +79,13 @@ def _kinds(batch: Batch, i: int, in_batch: Float32) -> dict[str, list[int]]:
     """Kind → document rows, for the pair at that position of the batch."""
     b = len(batch.search_rows)
     allowed = np.where(batch.allowed[i, :b], in_batch, -np.inf)
-    nearest = np.argsort(-allowed, kind="stable")[:SHOWN_NEGATIVES]
+    order = np.argsort(-allowed, kind="stable")
+    nearest = batch.document_rows[order[np.isfinite(allowed[order])]].tolist()  # other pairs may share a document
     return {
         "positive": [int(batch.document_rows[i])],
         "random": batch.pool[batch.allowed[i, b : b + len(batch.pool)]].tolist(),
         "shown, not clicked": batch.pair_negatives[i, batch.pair_negative_mask[i]].tolist(),
-        "hardest of the batch": batch.document_rows[nearest[np.isfinite(allowed[nearest])]].tolist(),
+        "hardest of the batch": list(dict.fromkeys(nearest))[:SHOWN_NEGATIVES],
     }
 
 

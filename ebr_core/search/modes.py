@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Literal
 
 Mode = Literal["ebr", "hybrid", "weighted", "reranked"]
@@ -19,6 +20,16 @@ def row_of(arm: str, mode: Mode) -> str:
     'softmax+bm25-weighted'
     """
     return arm + SUFFIXES[mode]
+
+
+def label_of(row: str, mode: Mode, index: str, own_indexes: Container[str]) -> str:
+    """The row of a model in a question, with the index that answers, unless that is among own_indexes, or the row names
+    a list that has an index of its own.
+
+    >>> label_of("softmax+bm25", "hybrid", "tuned", ["exact"]), label_of("ranker", "reranked", "tuned", ["exact"])
+    ('softmax+bm25@tuned', 'ranker')
+    """
+    return row if mode == RERANKED or index in own_indexes else f"{row}@{index}"
 
 
 def arm_of_row(row: str) -> tuple[str, Mode]:

@@ -14,6 +14,7 @@ from flows.ebr import ebr
 from tasks.home import home
 from tasks.report.audit_page import describe_audit, variants
 from tasks.report.page import as_html, as_markdown
+from tasks.stage_words import say
 
 
 def run_audit(path: Path) -> Path:
@@ -21,9 +22,11 @@ def run_audit(path: Path) -> Path:
     spec = load_experiment(path)
     folder = home() / "audits" / path.stem
     folder.mkdir(parents=True, exist_ok=True)
-    runs = {}
-    for name, content in variants(spec).items():
+    runs: dict[str, Path] = {}
+    contents = variants(spec)
+    for name, content in contents.items():
         file = folder / f"{path.stem}-{re.sub(r'[^a-z0-9]+', '-', name)}.yaml"
+        say(f"variant {len(runs) + 1} of {len(contents)}: {name}")
         file.write_text(yaml.safe_dump(content, sort_keys=False))
         outcome: Any = ebr(str(file), return_state=True).result(raise_on_failure=False)
         if isinstance(outcome, BaseException):

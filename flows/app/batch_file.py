@@ -24,7 +24,8 @@ from ebr_core.serving.model_bundle import Bundle, file_digest
 from ebr_core.serving.query_answer import mode_of
 from ebr_core.serving.query_block import read_block
 from ebr_core.serving.search_query import SearchQuery
-from flows.app.model_search import fields_shown, open_queries, shown_of, validate_query
+from flows.app.model_search import fields_shown, open_queries, shown_of
+from flows.app.query_options import validate_query
 
 ANSWERS = pa.schema(
     [

@@ -17,6 +17,7 @@ from ebr_core.measure.intervals import DIFFERING, FEW_CLUSTERS, smallest_differe
 from ebr_core.own_names import own_name
 from ebr_core.towers.column_config import SIDES as FEATURE_SIDES
 from ebr_core.towers.column_config import Side
+from flows.app.check_findings import Checked
 from flows.group_vectors import check_teacher, check_vectors
 from flows.sources import ranked_file, world_log
 from flows.submit import submit
@@ -36,12 +37,11 @@ from tasks.training_inputs import refuse_few_hard
 PLACES = ("city", "region", "country", "language", "kind")  # columns of layouts that groups may read
 
 
-class Checked(NamedTuple):
-    """What `ebr check` found."""
-
-    text: str
-    refusals: list[str]  # the errors that would stop a run
-    failures: list[str]  # arms and lists that a run would report as failed
+class _Plan(NamedTuple):
+    lines: list[str]
+    refusals: list[str]
+    failures: dict[str, str]
+    questions: dict[str, list[str]]
 
 
 def describe_experiment(path: Path) -> str:
@@ -58,12 +58,14 @@ def check_experiment(path: Path) -> Checked:
     refuse_absent(logs, spec.lists)
     log: Log = submit(extract, (), logs, spec.split, contents_of(logs))
     report = json.loads((log.folder / "report.json").read_text())
-    lines, refusals, failures = _plan(spec, report, log, logs)
-    text = "\n".join([*lines, *(f"  a run would be refused: {reason}." for reason in refusals)])
-    return Checked(f"{path}: the file is valid.\n\n{describe(report)}\n{text}", refusals, failures)
+    plan = _plan(spec, report, log, logs)
+    text = "\n".join([*plan.lines, *(f"  a run would be refused: {reason}." for reason in plan.refusals)])
+    remarks = [line.strip() for line in plan.lines if line.strip()]
+    whole = f"{path}: the file is valid.\n\n{describe(report)}\n{text}"
+    return Checked(whole, plan.refusals, plan.failures, plan.questions, report, remarks)
 
 
-def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) -> tuple[list[str], list[str], list[str]]:
+def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) -> _Plan:
     """(lines on the arms, questions and lists of the experiment, refusals, failures)."""
     lines = [f"A run trains {len(spec.arms)} arms × {len(spec.seeds)} seeds: {', '.join(spec.arms) or 'none'}."]
     ensembles, seeds = spec.ensembles.values(), spec.seeds
@@ -81,10 +83,11 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         )
     }
     lines += [f"  {arm} cannot be trained: {reason}." for arm, reason in reasons.items()]
+    unanswered: dict[str, list[str]] = {}
     for name, question in spec.questions.items():
         arms = [trained_arm(arm) for arm in (question.baseline, *question.arms)]
         parts = [part for arm in arms for part in (arm, *arms_behind(spec, arm))]
-        missing = [arm for arm in dict.fromkeys(parts) if arm in reasons]
+        unanswered[name] = missing = [arm for arm in dict.fromkeys(parts) if arm in reasons]
         verdict = f"cannot be answered without {', '.join(missing)}" if missing else "can be answered"
         lines.append(f"  {name} ({question.title or 'no title'}): {verdict}.")
     used, place_lines, used_refusals = _used_columns(spec, log, logs, report)
@@ -103,7 +106,7 @@ def _plan(spec: Experiment, report: dict[str, Any], log: Log, logs: ReadLogs) ->
         )
     own_lines, refusals = _own_lists(spec, log)
     test, test_refusals = _test_searches(spec, log, report)
-    return [*lines, *own_lines, *test], [*used_refusals, *refusals, *test_refusals], list(reasons)
+    return _Plan([*lines, *own_lines, *test], [*used_refusals, *refusals, *test_refusals], reasons, unanswered)
 
 
 def arms_behind(spec: Experiment, name: str) -> list[str]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from rich.console import Console
 from rich.table import Table
 
-from data.experiment.encoder_arms import ENCODER
-from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import Experiment
 from ebr_core.errors import InputError
 from ebr_core.towers.checkpoint import Checkpoint, load_towers, query_inputs
@@ -21,8 +18,10 @@ from ebr_core.towers.cosine_shares import Explanation, explain
 from ebr_core.towers.fitted_features import table_bags, text_bags
 from ebr_core.towers.tower_config import TransformerTowerConfig
 from ebr_core.towers.tower_inputs import Inputs, VectorGroup, with_search
-from flows.arms import prepare_arm, train_run
-from flows.sources import EvalSets
+from flows.app.experiment_input import open_experiment
+from flows.app.model_names import arm_of_file
+from flows.arms import prepare_arm, restrict_to_arm, train_run
+from flows.sources import EvalSets, extract_log
 from tasks.eval_sets import read_sample
 from tasks.feature_stages import read_inputs
 from tasks.kinds import Log
@@ -30,41 +29,53 @@ from tasks.kinds import Log
 STRONGEST = 8  # n-grams shown
 
 
-def explain_arms(arms: list[str], query: str, searcher: str | None, document: str, console: Console) -> None:
-    """Print, for each arm named EXPERIMENT/ARM, the parts of the cosine of the query and the document.
+class OpenedArm(NamedTuple):
+    """An arm to explain."""
+
+    label: str  # as it was named
+    experiment: Experiment
+    arm: str
+
+
+def open_arms(labels: list[str]) -> list[OpenedArm]:
+    """The arms that are named EXPERIMENT/ARM. Raises InputError if a name is wrong, or an arm cannot be explained."""
+    return [_open(label) for label in labels]
+
+
+def explain_arms(arms: list[OpenedArm], query: str, searcher: str | None, document: str) -> list[Table | str]:
+    """The parts of the cosine of the query and the document, for each arm.
 
     Arms without towers are trained first. The searcher's place and the like are those of the searcher's last search.
-    Raises InputError if the log does not have the arm, the document or the searcher.
+    Raises InputError if the log does not have the document or the searcher.
     """
-    for label in arms:
-        spec, arm = _open(label)
-        console.print(f"[bold]{arm}[/bold] ({label})", highlight=False)
-        for part in _explanation(spec, arm, query, searcher, document):
-            console.print(part, highlight=False)
+    explained: list[Table | str] = []
+    for opened in arms:
+        explained.append(f"{opened.arm} ({opened.label})")
+        explained += _explanation(opened.experiment, opened.arm, query, searcher, document)
+    return explained
 
 
-def _open(label: str) -> tuple[Experiment, str]:
-    path, _, arm = label.rpartition("/")
-    if not path:
-        raise InputError(f"{label}: expected EXPERIMENT/ARM, such as experiments/paper-features.yaml/everything")
-    spec = load_experiment(Path(path), needs_encoder=arm == ENCODER)
-    if arm not in spec.arms:
-        raise InputError(f"{path}: no arm {arm!r}; there are {', '.join(spec.arms)}")
+def _open(label: str) -> OpenedArm:
+    path, arm = arm_of_file(label)
+    spec = open_experiment(path, arm)
     if isinstance(spec.arms[arm].towers, TransformerTowerConfig):
         raise InputError(
             f"{label}: an encoder reads a text as a whole, so that no word has a share of the cosine; only towers of "
-            f"kind ngram can be explained. ebr search --model {arm} shows its ranks"
+            f"kind ngram can be explained. ebr search --model {path.stem}/{arm} shows its ranks"
         )
-    return spec, arm
+    return OpenedArm(label, spec, arm)
 
 
 def _explanation(
     experiment: Experiment, arm: str, query: str, searcher: str | None, document: str
 ) -> Iterator[Table | str]:
+    log = extract_log(restrict_to_arm(experiment, arm)).log
+    row = _row(log, "documents", "document_id", document)
+    if searcher is not None:
+        _row(log, "searchers", "searcher_id", searcher)  # before anything is trained
     spec, source, searches, feature_sets, run = prepare_arm(experiment, arm)
     towers = train_run(spec, source, feature_sets, searches.validation, run).towers[run]
-    features, log = feature_sets[spec.arms[arm].features], source.log
-    row = _row(log, "documents", "document_id", document)
+    features = feature_sets[spec.arms[arm].features]
     model = load_towers(towers.folder)
     inputs, search = _add_search(read_inputs(features, model.config), model, log, query, searcher)
     explanation = explain(model.tower, model.fitted, inputs, query, search, int(inputs.rows_of(np.array([row]))[0]))

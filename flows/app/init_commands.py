@@ -18,9 +18,9 @@ def init(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
 ) -> None:
-    """Look at files, guess their layout and columns, write an experiment with three arms, and check it.
+    """Look at your files, write an experiment for them, and check it.
 
-    The exit code is that of `ebr check`.
+    It guesses the layout and the columns, and asks about three arms or more. The exit code is that of `ebr check`.
     """
     from data.guess.first_experiment import write_experiment
     from flows.app.run_commands import check
@@ -29,5 +29,5 @@ def init(
     path = write_experiment(files, out, overwrite)
     console.print(path.read_text(encoding="utf-8"), markup=False, soft_wrap=True, highlight=False)
     console.print(f"Written: {path}. Correct it where it is wrong.\n", markup=False, soft_wrap=True, highlight=False)
-    check(path)
+    check(str(path))
     console.print(f"\nNext: ebr run {path}", markup=False, soft_wrap=True, highlight=False)

@@ -8,17 +8,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ebr_core.errors import InputError
+from flows.app.file_checks import refuse_full_folder, refuse_no_file, refuse_no_folder
+from flows.app.model_names import CHAMPION, bundle_folder, experiment_of, served_names
+from flows.app.search_options import read_fields, refuse_options
 from flows.app.session import open_console
 
-EXPERIMENT = Annotated[
-    str | None, typer.Option(help="The experiment whose models answer; default: the one that ran last.")
-]
+QUERIES = "a Parquet file with the column query"
 MODEL = Annotated[
-    str | None,
-    typer.Option(help="The arm, cascade or ranker that answers; default: the champion, by validation recall."),
+    str,
+    typer.Option(
+        help="The model that answers: EXPERIMENT/ARM, such as smoke/random (an arm, ensemble, cascade or ranker); an "
+        "experiment alone, for its champion; or the folder of a bundle. @champion: of the experiment that ran last.",
+        metavar="EXPERIMENT/ARM",
+    ),
 ]
-BUNDLE = Annotated[Path | None, typer.Option(help="The folder of a bundle, in place of an experiment and a model.")]
-TOP = Annotated[int | None, typer.Option("--k", "-k", help="The number of documents to return; default: 10.")]
+TOP = Annotated[
+    int | None, typer.Option("--k", "-k", help="The number of documents to return; default: 10.", min=1, max=1000)
+]
 MODE = Annotated[
     str | None,
     typer.Option(
@@ -71,19 +78,33 @@ def search(
     k: TOP = None,
     mode: MODE = None,
     radius: RADIUS = "none",
-    experiment: EXPERIMENT = None,
-    model: MODEL = None,
-    bundle: BUNDLE = None,
+    model: MODEL = CHAMPION,
 ) -> None:
-    """Search with a model, and print the ranked titles with scores and reasons."""
-    from ebr_core.towers.history_config import CLICKED
-    from flows.app.model_search import open_model, read_fields, show_hits, validate_query
+    """Print ranked titles for a query, with scores and reasons."""
+    refuse_options(mode, radius, where, at)
+    own_fields = read_fields(field or [])
+    folder = bundle_folder(model)
+    from flows.app.activity import activity
 
-    place = {"city": city, "region": region, "country": country, "language": language}
-    fields = {"query": query, "searcher_id": searcher, "where": where, "k": k, "mode": mode, "radius": radius} | place
-    columns = read_fields(field or []) | ({CLICKED: history} if history else {})
-    search_query = validate_query(fields | {"searched_at": at, "fields": columns, "show": show})
-    show_hits(open_model(experiment, model, bundle), search_query, open_console())
+    with activity("opening the model", on_terminal_alone=True):
+        from ebr_core.towers.history_config import CLICKED
+        from flows.app.query_options import validate_query
+
+        place = {"city": city, "region": region, "country": country, "language": language}
+        fields = {
+            "query": query,
+            "searcher_id": searcher,
+            "where": where,
+            "k": k,
+            "mode": mode,
+            "radius": radius,
+        } | place
+        columns = own_fields | ({CLICKED: history} if history else {})
+        search_query = validate_query(fields | {"searched_at": at, "fields": columns, "show": show})
+        from flows.app.model_search import open_model, show_hits
+
+        bundle = open_model(folder)
+    show_hits(bundle, search_query, open_console())
 
 
 def batch(
@@ -106,16 +127,24 @@ def batch(
     k: TOP = None,
     mode: MODE = None,
     radius: RADIUS = "none",
-    experiment: EXPERIMENT = None,
-    model: MODEL = None,
-    bundle: BUNDLE = None,
+    model: MODEL = CHAMPION,
 ) -> None:
-    """Answer every query of a Parquet file and write the answers to another."""
-    from flows.app.batch_file import answer_file
-    from flows.app.model_search import open_model
-
+    """Answer every query of a Parquet file."""
+    refuse_options(mode, radius, where)
+    folder = bundle_folder(model)
+    refuse_no_file(queries, QUERIES)
+    refuse_no_folder(out)
+    if out.resolve() == queries.resolve():
+        raise InputError(f"{out}: the answers would replace the queries; name another file")
     settings = {"k": k, "mode": mode, "radius": radius, "where": where, "show": show}
-    answered = answer_file(open_model(experiment, model, bundle), queries, out, settings, Console(stderr=True))
+    from flows.app.activity import activity
+
+    with activity("opening the model", on_terminal_alone=True):
+        from flows.app.batch_file import answer_file
+        from flows.app.model_search import open_model
+
+        bundle = open_model(folder)
+    answered = answer_file(bundle, queries, out, settings, Console(stderr=True))
     without = (
         f", {answered.unanswered:,} of them without an answer: see the column problem" if answered.unanswered else ""
     )
@@ -156,31 +185,50 @@ def export(
         bool, typer.Option("--rollback", help="With --to: let the version before answer again; nothing is written.")
     ] = False,
     show: SHOW = None,
-    experiment: EXPERIMENT = None,
-    model: MODEL = None,
-    bundle: BUNDLE = None,
+    model: MODEL = CHAMPION,
 ) -> None:
-    """Write a model's vectors and identities, and columns of documents: to Parquet files, or into a search engine."""
-    from flows.app.export_command import export_to_engine, read_settings
-    from flows.app.model_search import export_vectors, open_model
+    """Write a model's vectors to files or into a search engine.
+
+    With them go the identities and columns of the documents.
+    """
+    from flows.app.activity import activity
+    from flows.app.export_settings import read_settings
 
     settings = read_settings(to, out, url_from, alias, target, back, queries)
+    folder = None if back else bundle_folder(model)
     if settings is not None:
-        raise typer.Exit(export_to_engine(settings, show, experiment, model, bundle))
+        experiment = experiment_of(model)
+        if not (settings.alias or experiment):
+            raise InputError("--model: of the folder of a bundle, give --alias, too, the name that queries ask for")
+        from flows.app.export_command import export_to_engine
+
+        raise typer.Exit(export_to_engine(settings, show, experiment, folder))
     assert out is not None, "checked with the settings"
-    for name, rows in export_vectors(open_model(experiment, model, bundle), Path(out), queries, show).items():
+    assert folder is not None, "--rollback is for engines"
+    refuse_full_folder(Path(out))
+    if queries is not None:
+        refuse_no_file(queries, QUERIES)
+    with activity("opening the model", on_terminal_alone=True):
+        from flows.app.model_search import export_vectors, open_model
+
+        bundle = open_model(folder)
+    for name, rows in export_vectors(bundle, Path(out), queries, show).items():
         print(f"{Path(out) / name}: {rows:,} vectors")
 
 
 def serve(
-    experiment: EXPERIMENT = None,
     models: Annotated[
-        str, typer.Option(help="Models to serve beside the champion, separated by commas; default: the next best.")
-    ] = "",
+        list[str] | None,
+        typer.Argument(
+            help="Models to serve beside the champion of their experiment: EXPERIMENT/ARM; an experiment alone: its "
+            "champion and its next best. Default: those of the experiment that ran last.",
+            metavar="[EXPERIMENT/ARM]...",
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(help="The port to listen on.", min=1, max=65_535)] = 8000,
     at_once: Annotated[
-        int, typer.Option(help="The largest number of concurrent requests; the server refuses more (503).")
+        int, typer.Option(help="The largest number of concurrent requests; the server refuses more (503).", min=1)
     ] = 256,
     drain: Annotated[
         float,
@@ -191,10 +239,22 @@ def serve(
     ] = 0,
     log: Annotated[bool, typer.Option(help="Write a line of JSON for each request to standard error.")] = True,
 ) -> None:
-    """Serve models over HTTP, with a page that compares two of them. A new champion replaces the old one at once.
+    """Serve models over HTTP, with a page that compares two.
+
+    A new champion replaces the old one at once.
 
     With EBR_API_KEY in the environment, requests need that key.
     """
-    from flows.app.serve import serve_models
+    experiment, arms = served_names(models or [])
+    from flows.app.activity import activity
+    from flows.app.service.api_key import read_key
+    from flows.process.free_ports import refuse_taken
 
-    serve_models(experiment, tuple(filter(None, models.split(","))), host, port, at_once, drain, log)
+    key = read_key()
+    refuse_taken(host, port, "--port")
+    with activity("opening the models"):
+        from flows.app.serve import serve_models
+        from flows.app.service.open_models import ServedModels
+
+        served = ServedModels(experiment, arms)
+    serve_models(served, key, host, port, at_once, drain, log)

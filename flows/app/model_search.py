@@ -8,7 +8,6 @@ from typing import Any
 import faiss
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -24,40 +23,16 @@ from ebr_core.serving.query_block import as_lists
 from ebr_core.serving.query_cost import describe_cost
 from ebr_core.serving.query_towers import embed_query_table, query_schema
 from ebr_core.serving.search_query import SearchQuery
+from flows.app.query_options import validate_query
 from tasks.engines.exported_documents import exported_documents, vector_lists
-from tasks.served_models import bundle_of, models_of
 
 BLOCK = 65_536  # vectors exported at a time
 
 
-def open_model(experiment: str | None, model: str | None, folder: Path | None) -> Bundle:
-    """The bundle in the folder, or that of an experiment's model; by default, the champion of the last run."""
+def open_model(folder: Path) -> Bundle:
+    """The bundle in the folder."""
     faiss.omp_set_num_threads(1)
-    return open_bundle(folder or bundle_of(models_of(experiment), model))
-
-
-def validate_query(fields: dict[str, Any]) -> SearchQuery:
-    """The query with these fields, without those that are None. Raises InputError, which names each invalid field."""
-    try:
-        return SearchQuery.model_validate({key: value for key, value in fields.items() if value is not None})
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, problem['loc'][:1]))}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
-        ]
-        raise InputError("; ".join(dict.fromkeys(lines))) from error
-
-
-def read_fields(assignments: list[str]) -> dict[str, str | list[str]]:
-    """Field → value of assignments such as device=phone, or the list of its values. Raises InputError for one of
-    another form."""
-    pairs = [assignment.partition("=") for assignment in assignments]
-    if invalid := [name for name, equals, _ in pairs if not equals or not name]:
-        raise InputError(f"--field: got {invalid[0]!r}; expected a name and a value, such as device=phone")
-    values: dict[str, list[str]] = {}
-    for name, _, value in pairs:
-        values.setdefault(name, []).append(value)
-    return {name: given if len(given) > 1 else given[0] for name, given in values.items()}
+    return open_bundle(folder)
 
 
 def show_hits(bundle: Bundle, query: SearchQuery, console: Console) -> None:

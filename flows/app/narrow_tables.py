@@ -18,6 +18,13 @@ _ANY_WIDTH = 10_000  # columns: more than any table has
 _INTERVAL = re.compile(r" (\[[^\]]*\])")
 
 
+def print_grid(grid: Grid | None, console: Console) -> None:
+    """Print the grid as a table, and an empty line; for None the line alone."""
+    if grid is not None:
+        console.print(as_table(grid, console))
+    console.print()
+
+
 def as_table(grid: Grid, console: Console) -> Table:
     """The grid as a table that fits the console. Where it is too wide, intervals stand below their values; then columns
     are left out from the right, except the first and those that the grid does not let wrap, and the caption names

@@ -7,9 +7,12 @@ from pathlib import Path
 from prefect import flow
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from data.experiment.encoder_arms import ENCODER
 from data.experiment.experiment_file import load_experiment
+from ebr_core.training.arm_config import Arm
+from flows.app.negative_kinds import kinds_of
 from flows.arms import prepare_arm, train_run
 from flows.process.cluster import RUNNER
 from flows.submit import result
@@ -31,13 +34,32 @@ def inspect_negatives(experiment: str, arm: str, count: int) -> list[TrainingExa
     )
 
 
-def show(pairs: list[TrainingExample], console: Console) -> None:
-    """Print a table for each pair: kind, similarity, title."""
+def show(label: str, settings: Arm, pairs: list[TrainingExample], console: Console) -> None:
+    """Print what the arm is trained on, then a table for each pair: kind, similarity, title. What is not trained on is
+    marked."""
+    kinds = kinds_of(settings)
+    trained = [f"{kind.name}: {kind.words}" for kind in kinds if kind.words]
+    compared = [kind.name for kind in kinds if not kind.words]
+    heading = f"{label} is trained on these negatives of a positive:" if trained else f"{label} is not trained."
+    console.print(heading, markup=False, highlight=False)
+    for line in trained:
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    if compared:
+        listed = " and ".join([", ".join(compared[:-1]), compared[-1]] if len(compared) > 1 else compared)
+        console.print(
+            f"Not trained on, shown for comparison alone (dim): {listed}.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print()
     for pair in pairs:
-        table = Table(title=f"{pair.query!r}, searcher {pair.searcher}", title_justify="left", show_header=False)
+        table = Table(title=Text(f"{pair.query!r}, searcher {pair.searcher}"), title_justify="left", show_header=False)
         table.add_column("kind")
         table.add_column("cosine", justify="right")
         table.add_column("title")
         for kind, title, cosine in pair.documents:
-            table.add_row(kind, f"{cosine:+.3f}", title, style="bold" if kind == "positive" else "")
+            style = "bold" if kind == "positive" else "dim" if kind in compared else ""
+            mark = " (not trained on)" if kind in compared else ""
+            table.add_row(Text(f"{kind}{mark}"), f"{cosine:+.3f}", Text(title), style=style)
         console.print(table)

@@ -17,6 +17,7 @@ from flows.ebr import ebr
 from tasks.home import ROOT
 from tasks.report.page import as_markdown
 from tasks.report.paper_page import describe_paper, read_claims
+from tasks.stage_words import say
 
 CLAIMS = Path(__file__).with_name("paper.yaml")
 # Experiments on public logs, which this project does not include.
@@ -35,7 +36,8 @@ def run_paper(experiments: list[Path], out: Path) -> list[str]:
         experiments += [ROOT / "experiments" / name for name in REAL if name not in absent]
     minutes: dict[str, float] = {}
     runs, failures = {}, []
-    for path in experiments:
+    for number, path in enumerate(experiments, 1):
+        say(f"experiment {number} of {len(experiments)}: {path.stem}")
         started = time.monotonic()
         state = ebr(str(path), return_state=True)
         outcome: Any = state.result(raise_on_failure=False)

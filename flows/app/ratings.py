@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from prefect import flow
 
 from data import rating_files
 from data.experiment.encoder_arms import ENCODER
 from data.experiment.experiment_file import load_experiment
-from data.experiment.log_config import Simulated
-from data.log_fingerprint import refuse_absent
-from ebr_core.errors import InputError
+from flows.app.experiment_input import open_experiment
+from flows.app.file_checks import refuse_grades
 from flows.arms import prepare_arm, unrated_results
 from flows.process.cluster import RUNNER
 from flows.sources import extract_log
@@ -39,18 +41,28 @@ def list_for_raters(experiment: str, arm: str) -> tuple[Log, UnratedResults]:
     return source.log, result(unrated_results(spec, source, features, searches.validation, arm))
 
 
-def export_ratings(experiment: Path, arm: str, out: Path) -> int:
-    """Write a CSV file with a row for each result that nobody has judged, its grade empty; returns the number of rows.
+def export_ratings(experiment: Path, arm: str, out: Path, searches: int | None = None) -> tuple[int, int]:
+    """Write a CSV file with a row for each result that nobody has judged, its grade empty; returns (the number of rows,
+    that of their searches).
 
-    Raises InputError if the file exists.
+    searches: results of that many searches alone, those with the smallest hashes. Raises InputError if the file exists.
     """
-    if out.exists():
-        raise InputError(f"{out} exists already, perhaps with grades in it; name another file, or remove it")
-    spec = load_experiment(experiment, needs_encoder=arm == ENCODER)
-    if not isinstance(spec.logs, Simulated):
-        refuse_absent(spec.logs)
+    refuse_grades(out)
+    open_experiment(experiment, arm)
     log, results = list_for_raters(str(experiment), arm)
-    return rating_files.write_csv(log.folder, pq.read_table(results.folder / "to_rate.parquet"), out)
+    pairs = pq.read_table(results.folder / "to_rate.parquet")
+    if searches is not None:
+        pairs = _of_searches(pairs, log, searches)
+    return rating_files.write_csv(log.folder, pairs, out), len(pairs["search_row"].unique())
+
+
+def _of_searches(pairs: pa.Table, log: Log, count: int) -> pa.Table:
+    """The pairs of `count` searches, those whose identities have the smallest hashes: a larger count adds searches."""
+    rows = pairs["search_row"].unique()
+    ids = pq.read_table(log.folder / "searches.parquet", columns=["search_id"])["search_id"].take(rows).to_pylist()
+    hashes = {row: hashlib.md5(str(name).encode()).hexdigest() for row, name in zip(rows.to_pylist(), ids, strict=True)}
+    chosen = sorted(hashes, key=lambda row: (hashes[row], row))[:count]
+    return pairs.filter(pc.is_in(pairs["search_row"], pa.array(chosen, pairs["search_row"].type)))
 
 
 def import_ratings(experiment: Path, arm: str, file: Path) -> ImportedRatings:
@@ -58,11 +70,7 @@ def import_ratings(experiment: Path, arm: str, file: Path) -> ImportedRatings:
 
     Raises InputError if there is no such arm, or if rows are invalid.
     """
-    spec = load_experiment(experiment, needs_encoder=arm == ENCODER)
-    if arm not in spec.arms:
-        raise InputError(f"--arm: no arm {arm!r}; there are {', '.join(spec.arms)}")
-    if not isinstance(spec.logs, Simulated):
-        refuse_absent(spec.logs)
+    spec = open_experiment(experiment, arm)
     log = extract_log(spec).log
     assert spec.feedback.imported is not None, "load_experiment sets it"
     path, table = store_ratings(log, file, spec.feedback.imported, arm)

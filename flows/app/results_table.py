@@ -7,15 +7,24 @@ import json
 from rich.console import Console
 
 from data.experiment.experiment_spec import Experiment
-from flows.app.narrow_tables import as_table
+from flows.app.narrow_tables import print_grid
 from flows.tune import Tuning
 from tasks.looks import describe_looks
-from tasks.report.page import Grid, without_markup
+from tasks.report.page import without_markup
 from tasks.report.recommendation import recommendation
 from tasks.report.result import FEW, read, read_rows
 from tasks.report.served_row import describe_served
 from tasks.report.terminal_tables import pair_grid, question_grid, recall_grid, retrieval_grid, validation_grids
 from tasks.tracking.runs import Outcome
+
+
+def show_run(outcome: Outcome, spec: Experiment, console: Console) -> None:
+    """Print all tables of a run, where its pages are, and what to use."""
+    show(outcome, spec, console)
+    console.print(f"Results: {outcome.results.folder}", soft_wrap=True)
+    console.print(f"Report:  {outcome.report.folder / 'report.html'}", soft_wrap=True)
+    console.print("Pages:   make ui (MLflow to compare arms, Prefect to see the flow)")
+    show_advice(outcome, console)
 
 
 def show(outcome: Outcome, spec: Experiment, console: Console) -> None:
@@ -59,10 +68,3 @@ def show_advice(outcome: Outcome, console: Console) -> None:
     """Print what to use, in one line."""
     advice = without_markup(recommendation(read(outcome.report.folder)))
     console.print(advice, soft_wrap=True, markup=False, highlight=False, style="bold")
-
-
-def print_grid(grid: Grid | None, console: Console) -> None:
-    """Print the grid as a table, and an empty line; for None the line alone."""
-    if grid is not None:
-        console.print(as_table(grid, console))
-    console.print()

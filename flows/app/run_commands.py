@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,91 +12,98 @@ import typer
 from rich.console import Console
 
 from ebr_core.errors import InputError
-from flows.app.session import EXPERIMENT_FILE, VERBOSE, open_console, open_session, outcome_of
+from flows.app.file_checks import refuse_full_folder, refuse_no_folder
+from flows.app.model_names import experiment_file
+from flows.app.session import EXPERIMENT, JSON, VERBOSE, open_console, open_session, outcome_of
 
 if TYPE_CHECKING:
     from prefect import State
-    from rich.progress import Progress
-
-    from data.experiment.experiment_spec import Experiment
 
 RUN = Annotated[
-    str, typer.Argument(help="A run: its folder, its name (report-…), or an experiment, which stands for its last run.")
+    str,
+    typer.Argument(
+        help="A run: an experiment (its file or its name), which stands for its last run, or the run's name (report-…) "
+        "or folder."
+    ),
+]
+RUN_ARM = Annotated[
+    str,
+    typer.Argument(
+        help="A run, or a row of it: EXPERIMENT/ARM, such as smoke/random, smoke/bm25 or smoke/@champion. An "
+        "experiment stands for its last run; a run's name (report-…) or folder may stand in its place.",
+        metavar="EXPERIMENT[/ARM]",
+    ),
 ]
 
 
 def run(
-    experiment: EXPERIMENT_FILE,
+    experiment: EXPERIMENT,
     tune: Annotated[
         bool, typer.Option("--tune", help="Train and show figures on the validation only, to choose settings by.")
     ] = False,
+    as_json: JSON = False,
     verbose: VERBOSE = False,
 ) -> None:
-    """Run an experiment (extract, train, index, evaluate) and print its results. Existing artifacts are reused."""
-    spec = _load_experiment(experiment)  # before anything starts
-    show_bars = sys.stderr.isatty() and not verbose
-    open_session(verbose)
-    from flows.app.results_table import show, show_advice, show_tuning
-    from flows.ebr import ebr
-    from flows.tune import tune as tune_flow
-    from tasks.progress import BARS
+    """Run an experiment, print its results, and say what to use.
 
-    console, bars = open_console(), _progress_bars()
-    with bars if show_bars else nullcontext():
-        token = BARS.set(bars if show_bars else None)
-        flow = tune_flow if tune else ebr
-        state: State[Any] = flow(str(experiment), return_state=True)
-        BARS.reset(token)
-    outcome = outcome_of(state)
-    if tune:
-        show_tuning(outcome, spec, console)
-    else:
-        show(outcome, spec, console)
-        console.print(f"Results: {outcome.results.folder}", soft_wrap=True)
-        console.print(f"Report:  {outcome.report.folder / 'report.html'}", soft_wrap=True)
-        console.print("Pages:   make ui (MLflow to compare arms, Prefect to see the flow)")
-        show_advice(outcome, console)
-    if state.is_failed():
-        console.print(f"[red]failed[/red]: {state.message}", soft_wrap=True)
-        raise typer.Exit(1)
+    It reads the log, trains the arms, builds their indexes and measures them. What an earlier run has made is reused.
+    """
+    from flows.app.activity import activity
+    from flows.app.json_output import one_document
 
+    with one_document(as_json) as write:
+        path = experiment_file(experiment)
+        with activity(f"reading {path}", bars=not verbose) as bars:
+            from flows.app.experiment_input import open_experiment
 
-def _load_experiment(path: Path) -> Experiment:
-    """The experiment in the file. Raises InputError if the file is invalid, or if logs or lists that it names do not
-    exist."""
-    from data.experiment.experiment_file import load_experiment
-    from data.experiment.log_config import Simulated
-    from data.log_fingerprint import refuse_absent
+            spec = open_experiment(path)
+            if tune and not spec.arms:
+                raise InputError("--tune: this experiment has no arms, so there is nothing to tune; leave --tune out")
+            open_session(verbose)
+            from flows.app.results_table import show_run, show_tuning
+            from flows.app.run_document import describe_run, describe_tuning
+            from flows.ebr import ebr
+            from flows.tune import tune as tune_flow
+            from tasks.progress import BARS
 
-    spec = load_experiment(path)
-    refuse_absent(None if isinstance(spec.logs, Simulated) else spec.logs, spec.lists)
-    return spec
+            token = BARS.set(bars)
+            flow = tune_flow if tune else ebr
+            state: State[Any] = flow(str(path), return_state=True)
+            BARS.reset(token)
+            outcome = outcome_of(state)
+        message = str(state.message) if state.is_failed() else None
+        if write:
+            write(describe_tuning(outcome, path.stem, message) if tune else describe_run(outcome, message))
+        else:
+            console = open_console()
+            show_tuning(outcome, spec, console) if tune else show_run(outcome, spec, console)
+            if message:
+                console.print(f"[red]failed[/red]: {message}", soft_wrap=True)
+        if message:
+            raise typer.Exit(1)
 
 
-def _progress_bars() -> Progress:
-    """Bars on standard error that disappear at the end."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+def check(experiment: EXPERIMENT, as_json: JSON = False) -> None:
+    """Check an experiment and its logs, without training.
 
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
+    Counts, dropped rows, the split, and questions that cannot be answered. The exit code is 2 if a run would be
+    refused, 1 if a part of it would fail.
+    """
+    from flows.app.activity import activity
+    from flows.app.json_output import one_document
 
+    with one_document(as_json) as write:
+        path = experiment_file(experiment)
+        with activity(f"reading {path}"):
+            from flows.app.check import check_experiment
 
-def check(experiment: EXPERIMENT_FILE) -> None:
-    """Check an experiment file and its logs without training: counts, dropped rows, split, unanswerable questions. The
-    exit code is 2 if a run would be refused, 1 if a part of it would fail."""
-    from flows.app.check import check_experiment
-
-    checked = check_experiment(experiment)
-    Console().print(checked.text, markup=False, soft_wrap=True, highlight=False)
-    if checked.refusals or checked.failures:
-        raise typer.Exit(2 if checked.refusals else 1)
+            checked = check_experiment(path)
+        if write:
+            write(checked.document(path))
+        else:
+            Console().print(checked.text, markup=False, soft_wrap=True, highlight=False)
+        if checked.refusals or checked.failures:
+            raise typer.Exit(2 if checked.refusals else 1)
 
 
 def report(
@@ -106,49 +112,108 @@ def report(
         Path | None, typer.Option(help="The folder to write to; default: a folder in EBR_HOME/reports.")
     ] = None,
 ) -> None:
-    """Write the report of a run again from its result files: report.html, report.md and pictures."""
-    from tasks.report.comparison import find_run
-    from tasks.report.report_stage import write_again
+    """Write the report of a run again, with its pictures."""
+    from tasks.report.run_folders import find_run
 
-    print(write_again(find_run(run), out))
+    folder = find_run(run)
+    from flows.app.activity import activity
+
+    with activity(f"writing the report of {folder.name}", on_terminal_alone=True):
+        from tasks.report.report_stage import write_again
+
+        page = write_again(folder, out)
+    print(page)
 
 
 def compare(
-    run_a: RUN,
-    run_b: RUN,
-    metric: Annotated[str, typer.Option(help="The metric to compare, such as recall@10 or mrr.")] = "recall@10",
+    a: RUN_ARM,
+    b: RUN_ARM,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="The metric to compare, such as recall@10 or mrr; default: recall at the main K of A."),
+    ] = None,
+    gate: Annotated[
+        bool,
+        typer.Option(
+            "--gate",
+            help="End with 0 if B is better than A, 1 if it is worse, 3 if they tie, 4 if that is unclear. Of runs "
+            "without an arm, the champions are compared.",
+        ),
+    ] = False,
+    margin: Annotated[
+        float, typer.Option(help="With --gate: the difference that still counts as a tie.", min=0, max=1)
+    ] = 0.01,
+    as_json: JSON = False,
 ) -> None:
-    """Compare the arms that two runs share, on the searches that both evaluated."""
-    from flows.app.compare import show_comparison
+    """Compare two runs or arms on the searches of both.
 
-    show_comparison(run_a, run_b, metric, open_console())
+    With --gate the exit code is the verdict, and the last line says it: VERDICT: better (…).
+    """
+    from flows.app.json_output import one_document
+    from tasks.report.run_folders import read_run_arm
+
+    with one_document(as_json) as write:
+        pair = read_run_arm(a), read_run_arm(b)
+        from flows.app.compare import show_comparison
+
+        code = show_comparison(*pair, metric, margin if gate else None, open_console(), write)
+    if code:
+        raise typer.Exit(code)
 
 
-def audit(experiment: EXPERIMENT_FILE, verbose: VERBOSE = False) -> None:
-    """Train the arms of the audit section again, with other splits and with less of the log, and report the effect."""
-    open_session(verbose)
-    from flows.app.audit import run_audit
+def audit(experiment: EXPERIMENT, verbose: VERBOSE = False) -> None:
+    """Train arms again on less of the log, and with other splits.
 
-    folder = run_audit(experiment)
+    Does more data help, or a better arm? The arms are those of the section audit.
+    """
+    from flows.app.activity import activity
+    from flows.app.experiment_input import open_experiment
+
+    path = experiment_file(experiment)
+    with activity(f"reading {path}", bars=not verbose) as bars:
+        if open_experiment(path).audit is None:
+            raise InputError(f"{path}: no section audit; name up to three arms: audit: {{arms: [random, softmax]}}")
+        open_session(verbose)
+        from flows.app.audit import run_audit
+        from tasks.progress import BARS
+
+        token = BARS.set(bars)
+        folder = run_audit(path)
+        BARS.reset(token)
     Console().print((folder / "audit.md").read_text(), markup=False, highlight=False, soft_wrap=True)
     print(folder / "audit.html")
 
 
 def paper(
     experiments: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
-            help="Default: experiments/paper-*.yaml, and the experiments on real logs that are on this machine."
+            help="Files or names; default: experiments/paper-*.yaml, and the experiments on real logs that are on this "
+            "machine."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/paper-results.md"),
     verbose: VERBOSE = False,
 ) -> None:
-    """Run the paper's comparisons and write a page with the answer to each question. A killed run can be resumed."""
-    open_session(verbose)
-    from flows.app.paper import run_paper
+    """Run the paper's comparisons, and write a page about them.
 
-    failures = run_paper(experiments or [], out)
+    It answers question by question. The same command resumes a run that was killed.
+    """
+    from flows.app.activity import activity
+    from flows.app.experiment_input import open_experiment
+
+    paths = [experiment_file(experiment) for experiment in experiments or []]
+    refuse_no_folder(out)
+    with activity("reading the experiments", bars=not verbose) as bars:
+        for path in paths:
+            open_experiment(path)
+        open_session(verbose)
+        from flows.app.paper import run_paper
+        from tasks.progress import BARS
+
+        token = BARS.set(bars)
+        failures = run_paper(paths, out)
+        BARS.reset(token)
     print(out)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
@@ -165,7 +230,11 @@ def simulate(
     days: Annotated[int, typer.Option(help="The number of days.")] = 30,
     seed: Annotated[int, typer.Option(help="The seed; the same seed gives the same bytes.")] = 0,
 ) -> None:
-    """Simulate a social search service and write its log in the `tables` layout, a folder for each day."""
+    """Simulate a social search service and write its log.
+
+    The layout is `tables`, with a folder for each day.
+    """
+    refuse_full_folder(out)
     from pydantic import ValidationError
     from rich.progress import track
 
@@ -188,7 +257,10 @@ def ui(
     prefect_port: Annotated[int, typer.Option(help="The port of the Prefect pages.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="The port of the MLflow pages.")] = 5000,
 ) -> None:
-    """Serve the Prefect and MLflow pages, all deployments and a worker on loopback. Ctrl-C ends all of them."""
+    """Serve the pages of Prefect and MLflow, and a worker.
+
+    With the schedule of nights, on loopback; Ctrl-C ends all of them.
+    """
     from flows.process.ui import serve_pages
 
     serve_pages(prefect_port, mlflow_port, Console())

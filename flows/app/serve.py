@@ -27,7 +27,7 @@ from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle
 from ebr_core.serving.query_answer import Hit, answer_prepared, prepare, unknown_in_condition
 from ebr_core.serving.search_query import SearchQuery
-from flows.app.service.api_key import RequireKey, read_key
+from flows.app.service.api_key import RequireKey
 from flows.app.service.api_page import render_api_page
 from flows.app.service.embed_together import EmbedTogether
 from flows.app.service.embeddings import LARGEST_BODY_BYTES, PATH, add_embeddings
@@ -205,8 +205,8 @@ async def _answer(
 
 
 def serve_models(
-    experiment: str | None,
-    models: tuple[str, ...],
+    served: ServedModels,
+    key: str | None,
     host: str,
     port: int,
     at_once: int,
@@ -215,12 +215,12 @@ def serve_models(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Requests beyond at_once concurrent ones are refused (503).
 
-    drain_s: seconds for which requests are answered after SIGTERM, while /ready refuses; log: write a line for each
-    request to standard error. Raises InputError if the key in the environment is none.
+    key: what requests need, None for nothing; drain_s: seconds for which requests are answered after SIGTERM, while
+    /ready refuses; log: write a line for each request to standard error.
     """
     import uvicorn
 
-    key, served, stopping = read_key(), ServedModels(experiment, models), threading.Event()
+    stopping = threading.Event()
     listing, bundles = served.current
     title = f"{', '.join(bundles)} of {listing['experiment']}, champion {listing['champion']}"
     print(f"{title}: http://{host}:{port}/  (API: /docs){', with a key' if key else ''}", flush=True)

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -17,12 +16,23 @@ from rich.console import Console
 
 from ebr_core.errors import InputError
 from tasks.home import prepare_environment
+from tasks.stage_words import say
 
 if TYPE_CHECKING:
     from prefect import State
 
-EXPERIMENT_FILE = Annotated[Path, typer.Argument(help="The experiment file (YAML).", metavar="EXPERIMENT")]
+EXPERIMENT = Annotated[
+    str, typer.Argument(help="The experiment: its file (YAML) or its name, such as smoke.", metavar="EXPERIMENT")
+]
+EXPERIMENT_ARM = Annotated[
+    str,
+    typer.Argument(
+        help="The arm: EXPERIMENT/ARM, such as smoke/random, or smoke/@champion, or @champion of the last run.",
+        metavar="EXPERIMENT/ARM",
+    ),
+]
 VERBOSE = Annotated[bool, typer.Option("--verbose", help="Print Prefect's log of every stage, too.")]
+JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, to standard output.")]
 PIPE_WIDTH = 170  # columns if the output goes to a file or a pipe
 
 
@@ -43,6 +53,7 @@ def open_session(verbose: bool = False) -> None:
     if not verbose:  # what reaches the server, and so the pages, stays as it is
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    say("starting Prefect, which keeps track of the work")
     from flows.process.cleanup import end_orphans
     from flows.process.preflight import refuse_unusable, start_server
     from flows.process.signals import install_handlers
@@ -57,6 +68,7 @@ def open_session(verbose: bool = False) -> None:
 
     from tasks.progress import LINES
 
+    say("loading the libraries that train and search")
     LINES.set(not verbose)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_drop_traceback)
@@ -95,13 +107,13 @@ def run_app(app: Callable[[], None]) -> None:
             _exit(system_exit.code if isinstance(system_exit.code, int) else 1)
         raise
     except Exception as error:
-        if (message := _user_message(error)) is None:
+        if (message := user_message(error)) is None:
             raise
         print(f"error: {message}", file=sys.stderr)
         _exit(2)
 
 
-def _user_message(error: BaseException) -> str | None:
+def user_message(error: BaseException) -> str | None:
     """One line about an error that the user can correct, None for a bug."""
     if isinstance(error, InputError):
         return str(error)
@@ -113,7 +125,7 @@ def _user_message(error: BaseException) -> str | None:
 def _drop_traceback(record: logging.LogRecord) -> bool:
     """True for every record. An error that the user can correct loses its traceback, which only a developer needs."""
     error = record.exc_info[1] if record.exc_info else None
-    if error and _user_message(error):
+    if error and user_message(error):
         record.exc_info = record.exc_text = None
     return True
 

@@ -11,27 +11,31 @@ from typing import Annotated, Any
 import typer
 
 from ebr_core.errors import InputError
+from flows.app.model_names import name_of
 from flows.app.session import open_console
 
 
 def runs(
-    experiment: Annotated[str | None, typer.Option(help="Runs of this experiment only.", metavar="NAME")] = None,
+    experiment: Annotated[
+        str | None, typer.Argument(help="Runs of this experiment only: its file or its name.", metavar="[EXPERIMENT]")
+    ] = None,
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="How many, the newest.")] = 20,
 ) -> None:
-    """List the runs in EBR_HOME, the newest last: when each was made, and what it says to use."""
-    from flows.app.results_table import print_grid
+    """List the runs, the newest last, and what each says to use."""
+    from flows.app.narrow_tables import print_grid
     from tasks.home import artifacts
     from tasks.report.page import tabulate
     from tasks.report.recommendation import recommendation
     from tasks.report.result import read
 
+    name = experiment and name_of(experiment)
     found: list[tuple[str, Path, dict[str, Any]]] = []
     for file in artifacts().glob("report-*/run.json"):
         facts = json.loads(file.read_text())
-        if experiment in (None, facts["experiment"]):
+        if name in (None, facts["experiment"]):
             found.append((str(facts["made_at"]), file.parent, facts))
     if not found:
-        raise InputError(f"no run of {experiment}" if experiment else "no run yet; `ebr run EXPERIMENT` makes one")
+        raise InputError(f"no run of {name}" if name else "no run yet; `ebr run EXPERIMENT` makes one")
     newest = sorted(found, key=lambda run: run[0])[-last:]
     grid = tabulate(
         [
@@ -52,8 +56,11 @@ def prune(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without a question.")] = False,
 ) -> None:
-    """Remove artifacts, the longest unused first; say before what it frees. Champions, running work, and the results
-    and reports of runs stay. A run that needs a removed artifact makes it again."""
+    """Free disk: say what can be removed, and remove it.
+
+    What was not used for the longest goes first. Champions, running work, and the results and reports of runs stay. A
+    run that needs an artifact that was removed makes it again.
+    """
     from tasks.disk_budget import (
         GIGABYTE,
         Stored,

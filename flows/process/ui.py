@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from ebr_core.errors import InputError
 from flows.process.cleanup import close_runs, end_descendants, end_orphans
+from flows.process.free_ports import refuse_taken
 from flows.process.preflight import refuse_unusable
 from tasks.home import ROOT, home
 
@@ -59,7 +59,7 @@ def serve_pages(prefect_port: int, mlflow_port: int, console: Console) -> None:
         )
     refuse_unusable(served=False)
     for port, flag in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
-        _refuse_taken(port, flag)
+        refuse_taken(HOST, port, flag)
     pages = PageAddresses(prefect_port, mlflow_port, _environment(_api(prefect_port)))
     with ExitStack() as running:
         running.callback(end_descendants)  # last: the runs of a worker have sessions of their own
@@ -158,18 +158,6 @@ def _write_address(api: str) -> None:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _refuse_taken(port: int, flag: str) -> None:
-    """Raise InputError if another process listens on the port. flag: the option that changes it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise InputError(
-                f"port {port} on {HOST} is taken ({error.strerror}); choose another with {flag}"
-            ) from error
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from tasks.report.answers import verdict_tags
 from tasks.report.curves import line_styles, recall_by_k
 from tasks.report.result import ResultRow, arms_in_order, read_rows
 from tasks.report.seed_means import over_seeds
+from tasks.stage_words import say
 from tasks.tracking.child_runs import (
     dataset_of,
     log_arm,
@@ -52,6 +53,7 @@ class Outcome(Frozen):
 def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
     """Write a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
+    say("writing the run into MLflow")
     experiment_id, spec = open_experiment(run.experiment), run.spec
     rows = read_rows(results.folder / "results.parquet", with_slices=False)
     measured_arms = {row.arm for row in rows}

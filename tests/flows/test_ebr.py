@@ -28,7 +28,9 @@ from ebr_core.search.modes import MODES, Mode, arm_of_row, row_of
 from ebr_core.serving.model_bundle import open_bundle
 from ebr_core.serving.query_answer import answer
 from ebr_core.serving.search_query import SearchQuery
+from flows.app.json_output import without_nan
 from flows.app.results_table import show, show_tuning
+from flows.app.run_document import describe_run
 from flows.ebr import ebr
 from flows.tune import tune
 from tasks.artifacts import Artifact
@@ -40,6 +42,7 @@ from tasks.retrieval_stages import retrieve_baseline
 from tasks.retrieved import Retrieved, load_retrieved
 from tasks.served_models import bundle_of, models_of
 from tasks.tracking.runs import Outcome
+from tests.documented_keys import refuse_undocumented
 from tests.flows.served_answers import check_answers
 
 SMOKE = Path(__file__).parent.parent.parent / "experiments" / "smoke.yaml"
@@ -99,6 +102,22 @@ def first(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> tup
     state, _ = _run(path)
     assert state.is_completed()
     return path, state.result()
+
+
+def test_the_run_as_json_has_the_figures_of_the_files_and_documented_keys(first: tuple[Path, Outcome]) -> None:
+    found = json.loads(json.dumps(without_nan(describe_run(first[1], None))))
+    refuse_undocumented(found)
+    served = first[1].served
+    assert served is not None
+    assert found["champion"]["model"] == f"{first[1].experiment}/{served.arm}"
+    wanted = (None, found["targets"], "all", "recall", 10)
+    keys = ("question", "targets", "slice", "metric", "k")
+    rows = {(row["arm"], row["index"]): row for row in _rows(first[1]) if tuple(row[key] for key in keys) == wanted}
+    assert found["bm25"] == rows["bm25", "none"]["value"]
+    for row in found["rows"]:
+        assert row["value"] == rows[row["row"], row["index"]]["value"]
+    assert {"random", "impressions"} <= {row["row"] for row in found["rows"] if row["validation"] is not None}
+    assert {answer["question"] for answer in found["questions"]} >= {"P31", "P02", "bm25"}
 
 
 def test_the_table_holds_every_arm_and_baseline(first: tuple[Path, Outcome]) -> None:

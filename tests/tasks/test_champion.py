@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tasks.artifacts import Artifact
+from tasks.champion_choice import champion_of
 from tasks.home import artifacts
 from tasks.kinds import ModelBundle, ServedMode
-from tasks.served_models import champion_of
 
 RECALLS = {"best": 0.9, "second": 0.8, "third": 0.7}
 

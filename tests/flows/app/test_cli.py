@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.app.status import next_run
+from tests.documented_keys import refuse_undocumented
 
 PROJECT = Path(__file__).parent.parent.parent.parent
 SMOKE = PROJECT / "experiments" / "smoke.yaml"
@@ -45,6 +47,19 @@ def test_the_version_is_that_of_the_project(tmp_path: Path) -> None:
     assert (changelog[0], yaml.safe_load((PROJECT / "CITATION.cff").read_text())["version"]) == (version, version)
     printed = _ebr(tmp_path, "--version")
     assert (printed.returncode, printed.stdout) == (0, f"ebr {importlib.metadata.version('ebr')}\n")
+
+
+def test_help_lists_commands_in_groups_and_a_wrong_word_gives_the_right_one(tmp_path: Path) -> None:
+    text = _ebr(tmp_path, "--help").stdout
+    headings = [f"─ {group} ─" for group in ("Start", "Look", "Ask", "Every night", "Research")]
+    places = [text.index(heading) for heading in headings]
+    assert places == sorted(places)
+    assert places[0] < text.index("│ init ") < text.index("│ run ") < places[1] < text.index("│ search ")
+    assert "EXPERIMENT/ARM" in text[places[-1] :]
+    wrong = _ebr(tmp_path, "serach", "x")
+    assert (wrong.returncode, "Did you mean 'search'?" in wrong.stderr) == (2, True)
+    wrong = _ebr(tmp_path, "search", "x", "--whre", "y")
+    assert (wrong.returncode, "--where" in wrong.stderr) == (2, True)
 
 
 def test_every_command_is_documented_in_help_and_readme(tmp_path: Path) -> None:
@@ -177,9 +192,15 @@ def test_check_names_the_arm_that_the_logs_do_not_allow(tmp_path: Path) -> None:
     assert "the test measures 2 clicked searches" in done.stdout
     assert "half of that takes 8 such searches" in done.stdout
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(content | {"evaluation": {"ks": [100]}}))
-    done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"))
+    done = _ebr(tmp_path / "home", "check", str(tmp_path / "my.yaml"), "--json")
     assert done.returncode == 2
-    assert "a run would be refused:" in done.stdout
+    found = json.loads(done.stdout)
+    refuse_undocumented(found)
+    assert [found["experiment"], *found["failures"]] == ["my", "shown"]
+    assert found["questions"]["P02"] == {"answerable": False, "missing": ["shown"]}
+    assert "ks" in found["refusals"][0]
+    assert found["log"]["splits"]["test"]["searches"] == 2
+    assert done.stderr.startswith("reading ")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +221,8 @@ def test_errors_that_the_user_can_correct_are_reported_before_anything_starts(
     for command in ("check", "run"):
         done = _ebr(tmp_path / "home", command, str(path))
         assert done.returncode == 2
-        assert done.stderr.startswith("error: ")
+        assert "Prefect" not in done.stderr  # nothing was started
+        assert done.stderr.splitlines()[1].startswith("error: ")
         for message in messages:
             assert message in done.stderr
         assert "Traceback" not in done.stderr

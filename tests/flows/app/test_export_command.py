@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from ebr_core.errors import InputError
 from ebr_core.serving.model_bundle import model_digest, open_bundle
 from flows.app.cli import app
-from flows.app.export_command import ExportSettings, read_settings
+from flows.app.export_settings import ExportSettings, read_settings
 from tests.bundles import publish_bundles
 from tests.engine_bundles import large_bundle
 
@@ -67,7 +67,7 @@ def test_a_model_is_exported_measured_reported_and_rolled_back(tmp_path: Path, m
     (file,) = (home / "engines" / model_digest(folders["arm0"])).glob("*.json")
     assert file.name == "lancedb-ebr_shop_2.json"
     assert json.loads(file.read_text())["target"] == 0.9  # of the bundle's index
-    second = CliRunner().invoke(app, [*export, "--model", "arm1", "--show", "price"])
+    second = CliRunner().invoke(app, [*export, "--model", "shop-2/arm1", "--show", "price"])
     assert second.exit_code == 0, second.output
     assert "is kept, to go back to" in second.output
     back = CliRunner().invoke(app, [*export, "--rollback"])
@@ -90,7 +90,7 @@ def test_a_recall_below_the_target_ends_with_1(tmp_path: Path, monkeypatch: pyte
     opened = open_engine(EngineAddress("lancedb", str(tmp_path / "lance"), "shop"))
     version = Version(name=name, model=model, arm="hand", documents=400, dimensions=24)
     write_version(opened, version, documents, 400)  # another model's vectors under the name of this one
-    options = ["--bundle", str(right), "--alias", "shop"]
+    options = ["--model", str(right), "--alias", "shop"]
     done = CliRunner().invoke(app, ["export", "--to", "lancedb", str(tmp_path / "lance"), *options])
     assert done.exit_code == 1
     assert "not promoted: nothing answers as shop" in done.output

@@ -271,7 +271,7 @@ def test_exported_vectors_rank_as_the_model_does(home: Path, tmp_path: Path) -> 
     assert [hit.document_id for hit in hits][:2] == documents["document_id"].take(order).to_pylist()[:2]
     missing = _ebr(home, "export", str(tmp_path / "new"), "--queries", str(tmp_path / "none.parquet"))
     assert missing.returncode == 2
-    assert "none.parquet: cannot be read as Parquet" in missing.stderr
+    assert "none.parquet: no such file; expected a Parquet file with the column query" in missing.stderr
     assert not (tmp_path / "new").exists()
     again = _ebr(home, "export", str(tmp_path / "out"))
     assert again.returncode == 2

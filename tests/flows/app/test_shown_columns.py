@@ -16,7 +16,8 @@ from ebr_core.errors import InputError
 from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.serving.own_data import OwnSettings
 from flows.app.batch_file import answer_file
-from flows.app.model_search import export_vectors, show_hits, validate_query
+from flows.app.model_search import export_vectors, show_hits
+from flows.app.query_options import validate_query
 from flows.app.serve import ServedModels, make_app
 from tests.bundles import BRANDS, PRICES, SERVED, make_bundle, publish_bundles, with_own_columns
 

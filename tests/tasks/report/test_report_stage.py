@@ -19,8 +19,9 @@ from data.schemas import COSTS
 from ebr_core.errors import InputError
 from tasks.artifacts import Artifact
 from tasks.evaluation_stage import EvaluatedList, evaluate
-from tasks.report.comparison import compare_runs, find_run
+from tasks.report.comparison import compare_runs
 from tasks.report.report_stage import RESULTS, write
+from tasks.report.run_folders import find_run
 
 SEARCHES, DOCUMENTS = 400, 300
 
