@@ -10,7 +10,7 @@ import pytest
 
 from tasks.home import ROOT
 
-ROOMS = ("ebr_core", "data", "tasks", "flows")
+ROOMS = ("ebr_core", "data", "tasks", "flows", "ebr", "tools")
 CLIENTS = ("lancedb", "opensearchpy", "psycopg")  # of search engines
 WITH_EXAMPLES = sorted(
     path.relative_to(ROOT).with_suffix("")
