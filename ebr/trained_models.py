@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ebr.experiment_log import ExperimentLog
 from ebr_core.serving.model_bundle import Bundle, open_bundle
-from flows.app import model_search
 from flows.arm_models import bundle_model, train_model
+from tasks.served_models import bundle_of, models_of
 
 
 def train(log: ExperimentLog, arm: str) -> Bundle:
@@ -25,4 +25,4 @@ def open_model(experiment: str | None = None, model: str | None = None, folder: 
     experiment: its name; None for the one that ran last. model: an arm, ensemble, cascade or ranker of it; None for the
     champion. folder: that of a bundle, in place of both. Raises InputError if there is none, or if its files changed.
     """
-    return model_search.open_model(experiment, model, folder)
+    return open_bundle(folder or bundle_of(models_of(experiment), model))
