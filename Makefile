@@ -4,7 +4,7 @@ EXPERIMENT ?= experiments/default.yaml
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-more ui check lint kernels paper prove audit lock clean
+.PHONY: help run test test-more ui check lint kernels docs reference wheel paper prove audit lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -34,6 +34,17 @@ lint: .venv/installed-dev ## Lint, check types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+docs: .venv/installed-docs ## Build the site of the documentation into site/, without a network; open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+reference: .venv/installed-dev ## Write the generated pages of docs/reference/ again, and experiments/schema.json
+	$(BIN)/python -m tools.reference
+	$(BIN)/ebr schema > experiments/schema.json
+
+wheel: .venv/installed ## Build a wheel into dist/
+	rm -rf build
+	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --wheel-dir dist .
+
 paper: .venv/installed ## Run the paper's comparisons and write docs/paper-results.md; a killed run can be resumed
 	$(BIN)/ebr paper
 
@@ -47,13 +58,14 @@ audit: ## Look up known vulnerabilities of everything in constraints.txt; asks a
 	@test -x .venv-audit/bin/pip-audit || ($(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install -q --disable-pip-version-check pip-audit==2.10.1)
 	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
-lock: ## Rewrite constraints.txt with the newest versions that pyproject.toml allows
+lock: ## Rewrite constraints.txt with the newest versions that constraints-known.txt allows, and the bounds in pyproject.toml
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install -q torch==2.13.0 && .venv-lock/bin/pip install -q -c constraints-known.txt -e '.[dev,encoders,minilm,engines,bench]'
-	.venv-lock/bin/pip freeze --exclude-editable | sed -e 's/+cpu//' > constraints.txt && rm -rf .venv-lock
+	.venv-lock/bin/pip install -q packaging torch==2.13.0
+	.venv-lock/bin/pip install -q -c constraints-known.txt $$(.venv-lock/bin/python -m tools.bounds --names)
+	.venv-lock/bin/pip freeze --all | grep -v '^pip==' | sed -e 's/+cpu//' > constraints.txt && .venv-lock/bin/python -m tools.bounds && rm -rf .venv-lock
 
 clean: ## Remove the environment and all state (trained models included)
-	rm -rf .venv .venv-audit .ebr
+	rm -rf .venv .venv-audit .ebr build dist site
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else f"Python 3.11 is needed, {sys.version.split()[0]} found: make PYTHON=/path/to/python3.11 …")'
@@ -67,6 +79,10 @@ clean: ## Remove the environment and all state (trained models included)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.venv/installed-more: .venv/installed-dev
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+.venv/installed-more: .venv/installed-dev .venv/installed-docs
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[encoders,minilm,engines]'
 	@touch $@

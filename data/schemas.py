@@ -110,31 +110,31 @@ JUDGEMENTS = pa.schema(
 RESULTS_OF_RUN = pa.schema(
     [
         pa.field("question", pa.string()),  # null: the arm by itself
-        pa.field("arm", pa.string(), nullable=False),
+        pa.field("arm", pa.string(), nullable=False),  # an arm, a hybrid, a baseline or another list
         pa.field("seed", pa.int32()),  # null: a baseline, or the mean over seeds
         pa.field("seeds", pa.int32()),  # the number averaged in a question's row; 0: a baseline
         pa.field("index", pa.string(), nullable=False),  # "none" for baselines
-        pa.field("targets", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
+        pa.field("targets", pa.string(), nullable=False),  # the target set: clicked, judged, truth …
+        pa.field("split", pa.string(), nullable=False),  # test or validation
         pa.field("slice", pa.string(), nullable=False),  # "all", or "group: value", which is exploratory
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("k", pa.int32()),
+        pa.field("metric", pa.string(), nullable=False),  # without its K: recall, mrr …
+        pa.field("k", pa.int32()),  # null: a metric without K
         pa.field("n", pa.int32(), nullable=False),  # searches
         pa.field("clusters", pa.int32(), nullable=False),  # searchers, else sessions, else queries
         pa.field("small", pa.bool_(), nullable=False),  # True if there are too few searches or clusters
         pa.field("value", pa.float64(), nullable=False),
         pa.field("low", pa.float64()),  # 95% interval over clusters, training noise not included
-        pa.field("high", pa.float64()),
-        pa.field("baseline", pa.string()),
+        pa.field("high", pa.float64()),  # its upper end
+        pa.field("baseline", pa.string()),  # of the question
         pa.field("difference", pa.float64()),  # from the baseline, paired
-        pa.field("difference_low", pa.float64()),  # by itself
-        pa.field("difference_high", pa.float64()),
+        pa.field("difference_low", pa.float64()),  # 95% interval of this difference by itself
+        pa.field("difference_high", pa.float64()),  # its upper end
         pa.field("family_low", pa.float64()),  # together with all arms of the question; null in slices
-        pa.field("family_high", pa.float64()),
+        pa.field("family_high", pa.float64()),  # its upper end
         pa.field("detectable", pa.float64()),  # the true difference that would have been detected with 80% probability
         pa.field("training_noise", pa.bool_()),  # True if the interval of the difference includes it
         pa.field("claim", pa.string()),  # gain, equal or worse, from the experiment file
-        pa.field("margin", pa.float64()),
+        pa.field("margin", pa.float64()),  # the difference that still counts as equal
         pa.field("finding", pa.string()),  # better, worse, equal, unclear or too few; independent of the claim
         pa.field("verdict", pa.string()),  # holds, contradicted, undecided or too few; null without a claim
         pa.field("open_because", pa.string()),  # the reason why nothing is decided, whatever the interval; else null
@@ -143,13 +143,13 @@ RESULTS_OF_RUN = pa.schema(
 
 PER_SEARCH = pa.schema(
     [
-        pa.field("arm", pa.string(), nullable=False),
-        pa.field("seed", pa.int32()),
-        pa.field("index", pa.string(), nullable=False),
-        pa.field("targets", pa.string(), nullable=False),
-        pa.field("search_row", pa.int32(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("k", pa.int32()),
+        pa.field("arm", pa.string(), nullable=False),  # an arm, a hybrid, a baseline or another list
+        pa.field("seed", pa.int32()),  # null: a baseline
+        pa.field("index", pa.string(), nullable=False),  # "exact", "none", or its name in the file
+        pa.field("targets", pa.string(), nullable=False),  # the target set: clicked, judged, truth …
+        pa.field("search_row", pa.int32(), nullable=False),  # in searches.parquet of the extracted log
+        pa.field("metric", pa.string(), nullable=False),  # without its K: recall, mrr …
+        pa.field("k", pa.int32()),  # null: a metric without K
         pa.field("value", pa.float64(), nullable=False),
     ]
 )
@@ -204,10 +204,10 @@ RANKED_LIST = pa.schema(
 
 COSTS = pa.schema(
     [
-        pa.field("arm", pa.string(), nullable=False),
-        pa.field("seed", pa.int32()),
+        pa.field("arm", pa.string(), nullable=False),  # an arm, an ensemble or a ranker
+        pa.field("seed", pa.int32()),  # null: without one
         pa.field("index", pa.string()),  # null: of the arm, whatever its index
-        pa.field("stage", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),  # the stage in which it was measured
         pa.field("cost", pa.string(), nullable=False),  # train_s, index_bytes, queries_per_s …
         pa.field("value", pa.float64(), nullable=False),
     ]

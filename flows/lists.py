@@ -47,7 +47,7 @@ def retrieve_test(
 ) -> Lists:
     """Every list of the experiment for the searches of the test, as deep as the largest K."""
     k = max(spec.evaluation.ks)
-    baselines = _baselines(spec, source, bm25, own_lists, searches.test, k, ())
+    baselines = retrieve_baselines(spec, source, bm25, own_lists, searches.test, k, ())
     baselines |= _oracles(spec, source, searches.test, k)
     inputs = ListInputs(
         *(spec, source, "test", searches.test, vectors.test, vectors, indexes, radii, rerankers, bm25, baselines), k
@@ -71,7 +71,7 @@ def retrieve_validation(
     validation, k = searches.validation, max(spec.evaluation.ks)
     if validation is None:
         return Lists({}, {}, {}, {})
-    baselines = _baselines(spec, source, bm25, own_lists, validation, k, ("validation",))
+    baselines = retrieve_baselines(spec, source, bm25, own_lists, validation, k, ("validation",))
     inputs = ListInputs(
         *(spec, source, "validation", validation, vectors.validation, vectors, {}, radii, rerankers, bm25, baselines),
         k,
@@ -107,7 +107,7 @@ def rank_all_targets(spec: Experiment, vectors: ArmVectors, searches: EvalSets) 
     }
 
 
-def _baselines(
+def retrieve_baselines(
     spec: Experiment,
     source: Source,
     bm25: TunedBm25,

@@ -17,6 +17,7 @@ from data.experiment.experiment_spec import BM25, AnyLogs, Comparison, Experimen
 from data.experiment.file_errors import explain_errors
 from data.experiment.log_config import Simulated
 from data.experiment.night_config import Nightly
+from data.experiment.packaged import find_experiment
 from data.experiment.source_config import LakeTable, Source, Sql, full_path
 from data.layouts import sources
 from ebr_core.errors import InputError
@@ -44,9 +45,16 @@ class _NoRepeats(yaml.SafeLoader):
 def load_experiment(path: Path, needs_encoder: bool = True) -> Experiment:
     """The experiment in a YAML file, with the paths of its logs and lists made absolute.
 
-    needs_encoder: False for what has no use of the arm of evaluation.encoder, which is left out if its model is not
-    there. Raises InputError, which lists all problems of the file at once.
+    path: of the file, or the name of an experiment that comes with ebr, such as default. needs_encoder: False for what
+    has no use of the arm of evaluation.encoder, which is left out if its model is not there. Raises InputError, which
+    lists all problems of the file at once.
     """
+    file = find_experiment(path)
+    return read_experiment(read_content(file), file, needs_encoder)
+
+
+def read_content(path: Path) -> Any:
+    """What the YAML in a file says. Raises InputError if it cannot be read, or if it is not YAML."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -56,7 +64,7 @@ def load_experiment(path: Path, needs_encoder: bool = True) -> Experiment:
             f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save the file as UTF-8"
         ) from error
     try:
-        content = yaml.load(text, _NoRepeats)  # a SafeLoader
+        return yaml.load(text, _NoRepeats)  # a SafeLoader
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {error}") from error
     except RecursionError as error:
@@ -65,9 +73,18 @@ def load_experiment(path: Path, needs_encoder: bool = True) -> Experiment:
         raise InputError(
             f"{path}: holds a value that cannot be read: {error}. To write it as text, put it in quotes"
         ) from error
+
+
+def read_experiment(content: Any, path: Path, needs_encoder: bool = True) -> Experiment:
+    """The experiment that a file with this content describes, with the paths of its logs and lists made absolute.
+
+    path: of the file, from whose folder relative paths start; it need not exist. needs_encoder: see load_experiment.
+    Raises InputError, which lists all problems at once.
+    """
     if not isinstance(content, dict):
         got = "an empty file" if content is None else type(content).__name__
         raise InputError(f"{path}: expected sections such as logs, arms, questions; got {got}")
+    content = dict(content)
     problems: list[str] = name_problems(content)
     questions = content.get("questions")
     asks_bm25 = not isinstance(questions, dict) or BM25 not in questions

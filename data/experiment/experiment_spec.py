@@ -89,7 +89,7 @@ class Evaluation(Frozen):
 class Comparison(Frozen):
     """Arms compared with a baseline, and the claim about them, made before the run."""
 
-    title: str = ""
+    title: str = Field("", description="the question in words, for the report")
     baseline: str = Field(
         description="an arm, a retrieval or a baseline; softmax@pq32: the arm searched through that index; "
         "softmax+bm25, softmax+bm25-weighted: its hybrids with BM25"
@@ -143,7 +143,7 @@ def trained_arm(label: str) -> str:
 class Experiment(Frozen):
     """A whole experiment, validated."""
 
-    logs: Logs
+    logs: Logs = Field(description="where the log is, and in which layout")
     split: Split = Split()
     evaluation: Evaluation = Evaluation()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(

@@ -95,11 +95,15 @@ class Tables(_Acted):
     """Five plain tables: searches, results, documents and, optionally, edges and judgements."""
 
     layout: Literal["tables"]
-    searches: Source
-    results: Source
-    documents: Source
-    edges: Source | None = None
-    judgements: Source | None = None
+    searches: Source = Field(description="a row for each search: search_id, searched_at, query, searcher_id …")
+    results: Source = Field(description="a row for each result shown: search_id, document_id, position, clicked")
+    documents: Source = Field(description="a row for each document: document_id, title, body …")
+    edges: Source | None = Field(
+        None, description="the edges of the graph: source_id, target_id …; null: there is no graph"
+    )
+    judgements: Source | None = Field(
+        None, description="grades that people gave: search_id, document_id, grade; null: there are none"
+    )
 
 
 class Ubi(_Acted):
@@ -108,8 +112,10 @@ class Ubi(_Acted):
     layout: Literal["ubi"]
     queries: Source = Field(description="ubi_queries")
     events: Source = Field(description="ubi_events")
-    documents: Source
-    judgements: Source | None = None
+    documents: Source = Field(description="a row for each document: document_id, title, body …")
+    judgements: Source | None = Field(
+        None, description="grades that people gave: search_id, document_id, grade; null: there are none"
+    )
     click_actions: tuple[str, ...] = Field(
         ("click",), min_length=1, description="the action_names that count as clicks, if actions gives no weights"
     )
@@ -127,8 +133,12 @@ class Impressions(_Acted):
     layout: Literal["impressions"]
     impressions: Source = Field(description="searched_at, query, document_id and, optionally, searcher_id, clicked …")
     documents: Source | None = Field(None, description="null: the documents of the log, with its column title")
-    edges: Source | None = None
-    judgements: Source | None = None
+    edges: Source | None = Field(
+        None, description="the edges of the graph: source_id, target_id …; null: there is no graph"
+    )
+    judgements: Source | None = Field(
+        None, description="grades that people gave: search_id, document_id, grade; null: there are none"
+    )
     search_gap_minutes: float = Field(
         30,
         ge=0,
@@ -142,9 +152,9 @@ class Esci(_Files):
     """Amazon Shopping Queries: E is a click; S, C and I are shown and not clicked; the split column gives the split."""
 
     layout: Literal["esci"]
-    examples: Source
-    products: Source
-    version: Literal["small", "large"] = "small"
+    examples: Source = Field(description="the file of examples: query, product_id, esci_label, split …")
+    products: Source = Field(description="the file of products: product_id, product_title …")
+    version: Literal["small", "large"] = Field("small", description="the version of the collection to read")
     locales: tuple[str, ...] = Field((), description="product_locales to read; [] for all")
 
 
@@ -152,11 +162,11 @@ class Beir(_Files):
     """A judged collection: judged positives replace clicks, and the qrels files give the split."""
 
     layout: Literal["beir"]
-    corpus: Source
-    queries: Source
-    train_qrels: Source | None = None
-    validation_qrels: Source | None = None
-    test_qrels: Source
+    corpus: Source = Field(description="the documents: _id, title, text")
+    queries: Source = Field(description="the queries: _id, text")
+    train_qrels: Source | None = Field(None, description="the judgements to train on; null: there are none")
+    validation_qrels: Source | None = Field(None, description="the judgements to choose by; null: there are none")
+    test_qrels: Source = Field(description="the judgements that answer the questions")
 
 
 class Simulated(_Reading):
@@ -193,7 +203,7 @@ class Split(Frozen):
     validation: float = Field(0.1, gt=0, lt=1, description="share of the searches")
     test: float = Field(0.1, gt=0, lt=1, description="share of the searches")
     validation_from: datetime | None = Field(None, description="UTC; with test_from, replaces the shares")
-    test_from: datetime | None = None
+    test_from: datetime | None = Field(None, description="UTC; the test begins here, and the validation ends")
     kind: Literal["time", "random", "last_click"] = Field(
         "time",
         description="random: sessions at random; last_click: each searcher's last clicked session. Both leak, and are "

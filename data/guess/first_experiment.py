@@ -22,6 +22,16 @@ def write_experiment(paths: Sequence[str], out: Path | None, overwrite: bool) ->
     the log, or NAME.yaml where there is no such folder. Raises InputError if a file cannot be read, no layout fits, or
     the file exists.
     """
+    target, text = first_experiment(paths, out)
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists. Give another file with --out, or replace it with --overwrite")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    return target
+
+
+def first_experiment(paths: Sequence[str], out: Path | None) -> tuple[Path, str]:
+    """(the experiment file for the logs in these files, its text), see write_experiment; nothing is written."""
     with closing(duckdb.connect()) as con:
         tables = read_tables(con, paths)
         guess = guess_layout(con, tables)
@@ -30,9 +40,4 @@ def write_experiment(paths: Sequence[str], out: Path | None, overwrite: bool) ->
         guess = guess._replace(doubts=[*guess.doubts, *unused])
         folder = Path("experiments") if Path("experiments").is_dir() else Path()
         target = out or folder / f"{table_stem(guess)}.yaml"
-        text = experiment_text(guess, find_groups(con, guess), target.parent)
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists. Give another file with --out, or replace it with --overwrite")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-    return target
+        return target, experiment_text(guess, find_groups(con, guess), target.parent)

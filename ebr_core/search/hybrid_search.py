@@ -72,8 +72,8 @@ class Retrieval(Frozen):
         description="the sum of reciprocal ranks; or one after the other: terms, the arm, lists in their order",
     )
     where: str | None = Field(None, description="a condition that every document must meet, such as kind = person")
-    documents: DocumentFilter | None = None
-    trigger: Trigger | None = None
+    documents: DocumentFilter | None = Field(None, description="the documents that are retrieved at all; null: all")
+    trigger: Trigger | None = Field(None, description="the searches that skip the embedding; null: none")
 
     @model_validator(mode="after")
     def _check_settings(self) -> Retrieval:

@@ -111,7 +111,7 @@ class Numbers(_ColumnGroup):
     """Numbers, cut into buckets of equal counts in the training window; each bucket has a vector."""
 
     kind: Literal["numbers"] = "numbers"
-    buckets: int = Field(16, ge=2, le=1024)
+    buckets: int = Field(16, ge=2, le=1024, description="buckets of each column, of equal counts")
 
     def rows(self, edges: int) -> int:
         """The table rows of a column with that many bucket edges: one for each bucket."""

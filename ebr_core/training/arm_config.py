@@ -18,7 +18,7 @@ from ebr_core.training.pair_config import Mining, NegativeMix, Positives, Rating
 class Training(Frozen):
     """The schedule of a training. In every arm, an epoch has as many pairs as the training window has clicks."""
 
-    batch_size: int = Field(1024, ge=2, le=65_536)
+    batch_size: int = Field(1024, ge=2, le=65_536, description="pairs of a step")
     epochs: int = Field(
         60,
         ge=0,
@@ -97,8 +97,8 @@ class Arm(Frozen):
         description="what the towers read besides the text: place, friends, any column; null removes a group of the "
         "base",
     )
-    towers: TowerConfig = NgramTowerConfig()
-    loss: Loss = Triplet()
+    towers: TowerConfig = Field(NgramTowerConfig(), description="the two encoders, of kind ngram or transformer")
+    loss: Loss = Field(Triplet(), description="what training minimises: triplet, softmax or three_part")
     training: Training = Training()
     trials: tuple[dict[Literal["loss", "training", "towers"], dict[str, Any]], ...] = Field(
         (),

@@ -43,7 +43,7 @@ class Softmax(Frozen):
     """Cross-entropy of the positive among its negatives, logits cosine / temperature. [MGDSPR 2021; Que2Search 2021]"""
 
     kind: Literal["softmax"] = "softmax"
-    temperature: float = Field(0.05, ge=1e-3, le=10)
+    temperature: float = Field(0.05, ge=1e-3, le=10, description="by which cosines are divided: the lower, the sharper")
     logq: float = Field(
         0,
         ge=0,

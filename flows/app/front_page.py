@@ -24,11 +24,11 @@ from data.experiment.experiment_file import load_experiment
 from data.experiment.experiment_spec import LOGGED
 from ebr_core.measure.intervals import smallest_difference
 from tasks.home import ROOT
-from tasks.report.comparison import find_run
 from tasks.report.page import without_markup
 from tasks.report.recommendation import recommendation
 from tasks.report.report_stage import write
 from tasks.report.result import FILES, REFERENCE, read
+from tasks.report.run_folders import find_run
 from tasks.report.terminal_tables import AGAINST, recall_grid
 
 README = ROOT / "README.md"

@@ -11,10 +11,10 @@ from typing import Any
 
 from data.experiment.experiment_file import load_experiment
 from data.experiment.log_config import Simulated
+from data.experiment.packaged import PACKAGED
 from data.log_fingerprint import refuse_absent
 from ebr_core.errors import InputError
 from flows.ebr import ebr
-from tasks.home import ROOT
 from tasks.report.page import as_markdown
 from tasks.report.paper_page import describe_paper, read_claims
 from tasks.stage_words import say
@@ -31,9 +31,9 @@ def run_paper(experiments: list[Path], out: Path) -> list[str]:
     """
     absent: dict[str, str] = {}
     if not experiments:
-        experiments = sorted((ROOT / "experiments").glob("paper-*.yaml"))
-        absent = {name: reason for name in REAL if (reason := _missing(ROOT / "experiments" / name))}
-        experiments += [ROOT / "experiments" / name for name in REAL if name not in absent]
+        experiments = sorted(PACKAGED.resolve().glob("paper-*.yaml"))
+        absent = {name: reason for name in REAL if (reason := _missing(PACKAGED.resolve() / name))}
+        experiments += [PACKAGED.resolve() / name for name in REAL if name not in absent]
     minutes: dict[str, float] = {}
     runs, failures = {}, []
     for number, path in enumerate(experiments, 1):
@@ -56,6 +56,8 @@ def run_paper(experiments: list[Path], out: Path) -> list[str]:
 
 def _missing(path: Path) -> str | None:
     """The reason why the experiment's logs cannot be read, None if they can."""
+    if not path.exists():
+        return "it is in a clone of the project alone"
     logs = load_experiment(path).logs
     assert not isinstance(logs, Simulated), f"{path} is listed among the real logs"
     try:

@@ -25,6 +25,7 @@ from tasks.home import ROOT, home
 
 HOST = "127.0.0.1"
 PATIENCE_S = 300
+PREFECT_FILE = ROOT / "ebr" / "prefect.yaml"  # a link in a clone; the entry points in it start from ROOT
 
 
 class PageAddresses(NamedTuple):
@@ -110,7 +111,7 @@ def _deploy(environment: dict[str, str], console: Console) -> None:
     for name in close_runs(starting=True):
         console.print(f"  {name} was killed; it is now marked as crashed, and its slot is free")
     _call(["prefect", "work-pool", "create", "ebr", "--type", "process", "--overwrite"], environment)
-    _call(["prefect", "--no-prompt", "deploy", "--all"], environment)
+    _call(["prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)], environment)
 
 
 def _show_addresses(pages: PageAddresses, console: Console) -> None:

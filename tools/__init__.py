@@ -1,0 +1,1 @@
+"""What makes parts of this repository from others: bounds of dependencies, pages of reference. No part of the wheel."""
