@@ -54,7 +54,7 @@ def export_csv(
 @ratings.command("import")
 def import_csv(
     experiment: EXPERIMENT_FILE,
-    file: Annotated[Path, typer.Argument(help="The exported CSV file with grades.")],
+    file: Annotated[Path, typer.Argument(help="The exported CSV file with grades, or that of the search page.")],
     arm: Annotated[str, typer.Option(help="The arm whose results were rated.")],
 ) -> None:
     """Check a CSV file with grades and store its ratings; arms that name this arm in ratings.of are trained on them."""
@@ -65,3 +65,5 @@ def import_csv(
         f"{imported_ratings.ratings:,} ratings of {imported_ratings.searches:,} searches, {imported_ratings.good:,} of "
         f"them good; stored in {imported_ratings.path}"
     )
+    if imported_ratings.unasked:
+        print(f"left out: ratings of {imported_ratings.unasked:,} queries that no search of the training window has")

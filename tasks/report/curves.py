@@ -13,15 +13,15 @@ from scipy.optimize import isotonic_regression
 from tasks.report.plots import RED, plain_axes
 
 PALETTE = (
-    *("#2b6cb0", "#d97706", "#1a7f4b", "#b83280", "#6b46c1"),
-    *("#0e9aa7", "#8d6e30", "#e0533d", "#5a7d1f", "#7a8fd6"),
+    *("#2b6cb0", "#b45309", "#1a7f4b", "#b83280", "#6b46c1"),
+    *("#0b7a85", "#7d6128", "#c2410c", "#527318", "#5468b8"),
 )
 DASHES = ("-", "--", "-.", ":")  # the palette again, with other dashes
 GREYS = {
     "bm25": ("#222222", "--"),
     "logged": ("#222222", ":"),
-    "popularity": ("#9aa1ab", "--"),
-    "memory": ("#9aa1ab", ":"),
+    "popularity": ("#6b7280", "--"),
+    "memory": ("#6b7280", ":"),
 }
 LABEL_INCHES = 0.15  # between two names at the ends of lines
 LETTER_INCHES = 0.075
@@ -52,7 +52,7 @@ def line_styles(arms: Iterable[str]) -> dict[str, LineStyle]:
         arm: LineStyle(PALETTE[at % len(PALETTE)], DASHES[at // len(PALETTE) % len(DASHES)])
         for at, arm in enumerate(coloured)
     }
-    return {arm: styles.get(arm) or LineStyle(*GREYS.get(arm, ("#c4c8ce", "-"))) for arm in arms}
+    return {arm: styles.get(arm) or LineStyle(*GREYS.get(arm, ("#667080", "-"))) for arm in arms}
 
 
 def recall_by_k(curves: Curves, styles: Mapping[str, LineStyle], title: str) -> Figure:

@@ -9,7 +9,6 @@ from typing import Any
 from data.experiment.experiment_spec import Experiment, arm_of
 from ebr_core.search.index_specs import NO_INDEX, OWN_INDEXES
 from ebr_core.search.modes import is_of_arm
-from ebr_core.training.arm_config import Arm
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
 from tasks.report.curves import Curves
@@ -62,18 +61,12 @@ def arm_tags(arm: str, kind: str, rows: list[ResultRow], experiment: Experiment)
     return tags | verdict_tags(rows, arm)
 
 
-def varied_parameters(arm: str, experiment: Experiment) -> dict[str, Any]:
-    """The arm's settings, flat: negatives.random = 100.
-
-    These are the ones in which an arm of the experiment differs from the defaults, so that a table of runs shows the
-    varied settings. arm.yaml has all of them.
-    """
-    defaults = _flat(Arm().model_dump(mode="json"))
+def arm_parameters(arm: str, experiment: Experiment) -> dict[str, Any]:
+    """All settings of an arm, flat: negatives.random = 100. Those in which arms of the experiment differ come first."""
     settings = {name: _flat(config.model_dump(mode="json")) for name, config in experiment.arms.items()}
-    varied = sorted(
-        {key for arm_settings in settings.values() for key in arm_settings if arm_settings[key] != defaults.get(key)}
-    )
-    return {key: settings[arm][key] for key in varied if key in settings[arm]}
+    own = settings[arm]
+    varied = [key for key in own if len({str(other.get(key)) for other in settings.values()}) > 1]
+    return {key: own[key] for key in (*varied, *(key for key in own if key not in varied))}
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
