@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,28 @@ from tasks.home import ROOT
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import DeploymentSchedule
     from prefect.client.schemas.responses import DeploymentResponse
+
+
+@contextmanager
+def keep_paused() -> Iterator[None]:
+    """Pause again, after the block, what was paused before it: to deploy makes every schedule anew, and active."""
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        paused = {
+            (deployment.id, str(schedule.schedule))
+            for deployment in client.read_deployments()
+            for schedule in deployment.schedules
+            if not schedule.active
+        }
+    yield
+    if not paused:
+        return
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments():
+            for schedule in deployment.schedules:
+                if (deployment.id, str(schedule.schedule)) in paused:
+                    client.update_deployment_schedule(deployment.id, schedule.id, active=False)
 
 
 def describe_schedules(api: str) -> list[str]:

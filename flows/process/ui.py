@@ -21,7 +21,7 @@ from rich.console import Console
 from ebr_core.errors import InputError
 from flows.process.cleanup import close_runs, end_descendants, end_orphans
 from flows.process.preflight import refuse_unusable
-from flows.process.schedules import describe_schedules
+from flows.process.schedules import describe_schedules, keep_paused
 from tasks.home import MLFLOW_PAGE, ROOT, home
 
 HOST = "127.0.0.1"
@@ -115,7 +115,8 @@ def _deploy(environment: dict[str, str], console: Console) -> None:
     for name in close_runs(starting=True):
         console.print(f"  {name} was killed; it is now marked as crashed, and its slot is free")
     _call(["prefect", "work-pool", "create", "ebr", "--type", "process", "--overwrite"], environment)
-    _call(["prefect", "--no-prompt", "deploy", "--all"], environment)
+    with keep_paused():
+        _call(["prefect", "--no-prompt", "deploy", "--all"], environment)
 
 
 def _show_addresses(pages: PageAddresses, console: Console) -> None:

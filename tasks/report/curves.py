@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
-from tasks.report.plots import RED, plain_axes
+from tasks.report.plots import RED, plain_axes, short_number
 
 PALETTE = (
     *("#2b6cb0", "#b45309", "#1a7f4b", "#b83280", "#6b46c1"),
@@ -72,6 +72,7 @@ def recall_by_k(curves: Curves, styles: Mapping[str, LineStyle], title: str) -> 
     axes.set_xticks(ks := sorted({k for points in curves.values() for k, _ in points}), [str(k) for k in ks])
     axes.minorticks_off()
     axes.tick_params(labelsize=8)
+    axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
     axes.set_xlabel("K", fontsize=8.5)
     axes.set_ylabel("recall@K", fontsize=8.5)
     plain_axes(axes)
@@ -128,6 +129,7 @@ def training_courses(courses: dict[str, list[ValidationCurve]], styles: Mapping[
         ended = " (cap)" if any(course.by_cap for course in of_arm) else ""
         axes.set_title(f"{arm}{ended}", fontsize=8.5, color=RED if ended else styles[arm].color, loc="left")
         axes.tick_params(labelsize=7.5)
+        axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
         plain_axes(axes)
         axes.grid(axis="y", alpha=0.25)
