@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 from data.experiment.experiment_spec import Experiment, arm_of
@@ -13,7 +14,7 @@ from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
 from tasks.report.curves import Curves
 from tasks.report.measures import in_mlflow
-from tasks.report.result import ResultRow, label
+from tasks.report.result import ResultRow, label, main_targets
 from tasks.slices import WHOLE
 
 
@@ -47,7 +48,21 @@ def run_metrics(
         for row in rows_of_run
         if in_mlflow(row, k) or (has_own_index and row.metric in COUNTS)
     }
-    return levels | difference_metrics(rows, arm)
+    return _answer(rows, rows_of_run, k) | levels | difference_metrics(rows, arm)
+
+
+def answer_metric(measure: str) -> str:
+    """The metric in MLflow that a run is judged by. Its section of charts, and its place among metrics, come first,
+    because MLflow sorts them by name."""
+    return f"Answer/{measure}"
+
+
+def _answer(rows: list[ResultRow], rows_of_run: list[ResultRow], k: int) -> dict[str, float]:
+    """The main recall of a run: on the target set that answers the questions, by exact search or its own index."""
+    main = main_targets(rows)
+    own = [row for row in rows_of_run if row.index in OWN_INDEXES and not isnan(row.value)]
+    recalls = [row.value for row in own if (row.metric, row.k, row.targets) == ("recall", k, main)]
+    return {answer_metric(f"recall_at_{k}"): value for value in recalls}
 
 
 def arm_tags(arm: str, kind: str, rows: list[ResultRow], experiment: Experiment) -> dict[str, str]:

@@ -10,25 +10,24 @@ from tasks.report.formats import count
 from tasks.report.page import without_markup
 from tasks.report.recommendation import champion_difference, recommendation, served_levels
 from tasks.report.result import REFERENCE, Result
+from tasks.tracking.run_metrics import answer_metric
 
 LONGEST = 5_000  # characters of a tag or a description
 
 
 def summary_metrics(result: Result) -> dict[str, float]:
-    """The champion's main recall, under the name that arms have it, then that of BM25 and of the log's own order, and
-    the difference to BM25 with its interval. Empty without a champion."""
-    levels, champion = served_levels(result), result.champion
+    """The champion's main recall, under the name that arms have it, then that of baselines, of the log's own order and
+    of the user's lists, and the difference to BM25 with its interval. Empty without a champion."""
+    levels, champion, measure = served_levels(result), result.champion, f"recall_at_{result.k}"
     if champion not in levels:
         return {}
-    prefix = "" if result.main == "clicked" else f"{result.main}/"
-    measure = f"recall_at_{result.k}"
-    metrics = {f"{prefix}{measure}": levels[str(champion)]}
-    metrics |= {f"{name}/{prefix}{measure}": levels[name] for name in (*result.baselines, LOGGED) if name in levels}
+    names = (*result.baselines, LOGGED)
+    metrics = {measure: levels[str(champion)]}
+    metrics |= {f"{name}_{measure}": levels[name] for name in names if name in levels}
     row = champion_difference(result, REFERENCE)
-    if row is None:
-        return metrics
-    ends = {"difference": row.difference, "low": row.family_low, "high": row.family_high}
-    return metrics | {f"to_{REFERENCE}/{name}": value for name, value in ends.items() if not isnan(value)}
+    ends = (("", row.difference), ("_low", row.family_low), ("_high", row.family_high)) if row else ()
+    metrics |= {f"difference_to_{REFERENCE}{end}": value for end, value in ends if not isnan(value)}
+    return {answer_metric(name): value for name, value in metrics.items()}
 
 
 def summary_tags(result: Result) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from socket import gethostname
+from urllib.parse import quote
 
 import mlflow
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
@@ -33,7 +34,7 @@ from tasks.tracking.child_runs import (
 from tasks.tracking.logged_model import register_champion
 from tasks.tracking.mlflow_store import open_experiment, process_tags
 from tasks.tracking.page_addresses import report_address
-from tasks.tracking.run_metrics import recall_panels
+from tasks.tracking.run_metrics import answer_metric, recall_panels
 from tasks.tracking.run_summary import describe_champion, summary_metrics, summary_tags
 
 
@@ -125,7 +126,8 @@ def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str, ru
             mlflow.log_artifact(str(file), "results")
     whole = (report.folder / "report.md").read_text(encoding="utf-8")
     answers = whole.partition("\n## Differences")[0]
-    by_recall = f"compareRunsMode=CHART&orderByKey=metrics.%60recall_at_{k}%60&orderByAsc=false"
+    key = quote(f"metrics.`{answer_metric(f'recall_at_{k}')}`", safe="")
+    by_recall = f"compareRunsMode=CHART&orderByKey={key}&orderByAsc=false"
     by_recall += "&searchFilter=tags.kind%20%3D%20%27arm%27"  # whose settings parallel coordinates show
     charts = f"[Charts of all arms, side by side](#/experiments/{experiment_id}/runs?{by_recall})"
     note = shorten_note(f"{charts}\n\n{answers}")

@@ -358,6 +358,9 @@ def test_mlflow_mirrors_the_files(first: tuple[Path, Outcome]) -> None:
     assert {"positives.source", "features.text.buckets", "towers.dimensions", "training.patience", "seed"} <= set(
         params
     )
+    assert run.data.metrics["Answer/recall_at_10"] == run.data.metrics["truth/recall_at_10"]
+    sections = sorted({name.partition("/")[0] for name in run.data.metrics if "/" in name})
+    assert sections[0] == "Answer"  # which MLflow shows first, because it sorts them so
     parent = client.get_run(outcome.mlflow_run_id)
     assert parent.data.tags["verdict.P02"] == verdicts["truth"]
     assert "P02" in parent.data.tags["mlflow.note.content"]
@@ -373,10 +376,11 @@ def test_the_run_itself_says_what_the_report_begins_with(first: tuple[Path, Outc
     assert difference is not None
     run = client.get_run(outcome.mlflow_run_id)
     metrics = run.data.metrics
-    assert metrics["truth/recall_at_10"] == pytest.approx(served_levels(result)[str(result.champion)])
-    assert metrics["bm25/truth/recall_at_10"] == pytest.approx(bm25)
-    assert metrics["to_bm25/difference"] == pytest.approx(difference.difference)
-    assert metrics["to_bm25/low"] < metrics["to_bm25/difference"] < metrics["to_bm25/high"]
+    assert metrics["Answer/recall_at_10"] == pytest.approx(served_levels(result)[str(result.champion)])
+    assert metrics["Answer/bm25_recall_at_10"] == pytest.approx(bm25)
+    gain = metrics["Answer/difference_to_bm25"]
+    assert gain == pytest.approx(difference.difference)
+    assert metrics["Answer/difference_to_bm25_low"] < gain < metrics["Answer/difference_to_bm25_high"]
     assert run.data.tags["verdict"] in ("better", "worse", "tie", "unclear", "not decided")
     assert run.data.tags["answer"].startswith(("Use ", "**Use"))
 

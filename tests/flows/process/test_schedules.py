@@ -26,7 +26,7 @@ def _deploy(experiment: str = NIGHTLY, cron: str = "0 4 * * *") -> None:
         schedule = CronSchedule(cron=cron, timezone="UTC")
         client.create_deployment(
             client.create_flow(retrain_here),
-            "nightly",
+            "at-night",
             schedules=[DeploymentScheduleCreate(schedule=schedule, active=True)],
             parameters={"experiment": experiment},
         )
@@ -39,20 +39,21 @@ def deployed(prefect_server: None) -> Iterator[None]:
     yield
     with get_client(sync_client=True) as client:
         for deployment in client.read_deployments():
-            client.delete_deployment(deployment.id)
+            if deployment.name == "at-night":
+                client.delete_deployment(deployment.id)
 
 
 def _own() -> Any:
     with get_client(sync_client=True) as client:
-        return next(deployment for deployment in client.read_deployments() if deployment.name == "nightly")
+        return next(deployment for deployment in client.read_deployments() if deployment.name == "at-night")
 
 
 def test_an_active_schedule_is_described_with_the_ways_to_change_it(deployed: None) -> None:
-    first, second, third = describe_schedules("http://127.0.0.1:4200/api")
-    assert "retrain-here/nightly is on and runs experiments/nightly.yaml (an example: its log is simulated)" in first
+    first, second, third, *_ = describe_schedules("http://127.0.0.1:4200/api")
+    assert "retrain-here/at-night is on and runs experiments/nightly.yaml (an example: its log is simulated)" in first
     assert "every day at 04:00 UTC" in first
     assert "prefect.yaml" in second
-    command = f"deployment schedule pause retrain-here/nightly {_own().schedules[0].id}"
+    command = f"deployment schedule pause retrain-here/at-night {_own().schedules[0].id}"
     assert third.endswith(command)
     assert "PREFECT_API_URL=http://127.0.0.1:4200/api" in third
 
@@ -79,8 +80,8 @@ def test_a_pause_outlives_a_new_deployment(deployed: None) -> None:
     paused = _own()
     assert not paused.schedules[0].active
     lines = describe_schedules("api")
-    assert lines[0] == "Schedule: retrain-here/nightly (experiments/nightly.yaml) is paused. Go on with it:"
-    assert lines[1].endswith(f"resume retrain-here/nightly {paused.schedules[0].id}")
+    assert lines[0] == "Schedule: retrain-here/at-night (experiments/nightly.yaml) is paused. Go on with it:"
+    assert lines[1].endswith(f"resume retrain-here/at-night {paused.schedules[0].id}")
     with keep_paused():
         _deploy(cron="0 5 * * *")  # another rule is another schedule
     assert _own().schedules[0].active
