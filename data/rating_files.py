@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,20 @@ import pyarrow.parquet as pq
 from data.extracted_log import connect, load_truth, read, run_query
 from data.schemas import IMPORTED, RATED
 from ebr_core.errors import InputError
+from ebr_core.text.folding import fold_queries
 from ebr_core.training.rated_results import SCALE
 
 REQUIRED_COLUMNS = ("search_id", "document_id", "grade")
+PAGE_COLUMNS = ("query", "searcher_id", "rated_at")  # of the file that the search page writes
 MAX_LISTED = 5  # problems of a kind that a message lists
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+class ReadRatings(NamedTuple):
+    """The ratings of a file, and what was left out of it."""
+
+    table: pa.Table  # IMPORTED
+    unasked: list[str]  # rated queries that no search of the training window has
 
 
 def true_grades(folder: Path, truth: Path, pairs: pa.Table) -> pa.Table:
@@ -48,30 +58,81 @@ def write_csv(folder: Path, pairs: pa.Table, out: Path) -> int:
     return int(table.num_rows)
 
 
-def read_csv(path: Path, folder: Path) -> pa.Table:
-    """The ratings (IMPORTED) of a file that people filled in, checked against the extracted log in folder; rows without
-    a grade are left out.
+def read_csv(path: Path, folder: Path) -> ReadRatings:
+    """The ratings of a file that people filled in, or that the search page wrote, checked against the extracted log in
+    folder; rows without a grade are left out.
 
-    Raises InputError, which names the rows (the header is row 1), for a file that is not UTF-8 text, another separator,
-    missing columns, rows of another length, unknown searches, searches outside the training window, unknown documents,
-    grades outside the scale, a pair with two grades, or no grade at all.
+    A row without a search_id stands for the newest search of the training window with its query: by its searcher_id if
+    that is given and has one, else by anybody. Of rows about a pair that have a time, rated_at, the newest counts, and
+    one without a grade takes the pair's rating back. Raises InputError, which names the rows (the header is row 1), for
+    a file that is not UTF-8 text, another separator, missing columns, rows of another length, unknown searches,
+    searches outside the training window, unknown documents, grades outside the scale, a pair with two grades, or no
+    grade at all.
     """
     rows, header = _fields(path)
-    columns = {name: [row[header.index(name)].strip() for _, row in rows] for name in REQUIRED_COLUMNS}
-    numbers = np.array([number for number, _ in rows], np.int32)
-    graded = np.array([bool(grade) for grade in columns["grade"]], bool)
-    if not graded.any():
+    texts = {name: [row[header.index(name)].strip() for _, row in rows] for name in REQUIRED_COLUMNS}
+    texts |= {
+        name: [row[header.index(name)].strip() if name in header else "" for _, row in rows] for name in PAGE_COLUMNS
+    }
+    columns = {name: pa.array(column, pa.string()) for name, column in texts.items()}
+    table = pa.table(columns | {"row": np.array([number for number, _ in rows], np.int32)})
+    table, unasked = _with_searches(table, folder)
+    table = _newest(table)
+    table = table.filter(pc.not_equal(table["grade"], ""))
+    if not table.num_rows:
+        why = f": no search of the training window has the queries {_listed(unasked)}" if unasked else ""
         raise InputError(
-            f"{path}: no row has a grade. Write 0, 1, 2 or 3 into the column grade and import the file again"
+            f"{path}: no row has a grade{' that counts' if why else ''}{why}. Write 0, 1, 2 or 3 into the column grade "
+            "and import the file again"
         )
-    table = pa.table({name: pa.array(columns[name], pa.string()) for name in REQUIRED_COLUMNS} | {"row": numbers})
-    table = table.filter(pa.array(graded))
     if problems := list(_problems(table, folder)):
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError(f"{path}: {count}; nothing was imported\n" + "\n".join(f"  {line}" for line in problems))
     first = np.unique(_pair_codes(table), return_index=True)[1]
     grades = table["grade"].cast(pa.float32())
-    return table.set_column(2, "grade", grades).take(np.sort(first)).cast(IMPORTED)
+    rated = table.select([*REQUIRED_COLUMNS, "row"]).set_column(2, "grade", grades)
+    return ReadRatings(rated.take(np.sort(first)).cast(IMPORTED), unasked)
+
+
+def _listed(queries: list[str]) -> str:
+    more = f" and {len(queries) - MAX_LISTED} more" if len(queries) > MAX_LISTED else ""
+    return ", ".join(repr(query) for query in queries[:MAX_LISTED]) + more
+
+
+def _with_searches(table: pa.Table, folder: Path) -> tuple[pa.Table, list[str]]:
+    """(the rows, those without a search_id with that of their query; the queries of rows that have none, left out)."""
+    nameless = pc.and_(pc.equal(table["search_id"], ""), pc.not_equal(table["query"], ""))
+    if not pc.any(nameless).as_py():
+        return table, []
+    queries = pq.read_table(folder / "queries.parquet", columns=["query_row", "query"])
+    forms = _forms(table["query"])
+    asked = pa.table({"form": forms, "searcher_id": table["searcher_id"]}).filter(nameless)
+    with connect(folder) as connection:
+        connection.register("forms", pa.table({"query_row": queries["query_row"], "form": _forms(queries["query"])}))
+        connection.register("asked", asked.group_by(["form", "searcher_id"]).aggregate([]))
+        found = run_query(connection, "newest_searches").to_pylist()
+    searches = {(row["form"], row["searcher_id"]): row["search_id"] for row in found}
+    keys = zip(forms.to_pylist(), table["searcher_id"].to_pylist(), strict=True)
+    of_queries = pa.array([searches.get(key) for key in keys], pa.string())
+    named = pc.if_else(nameless, of_queries, table["search_id"])
+    unasked = sorted(set(table["query"].filter(named.is_null()).to_pylist()))
+    return table.set_column(0, "search_id", named).filter(named.is_valid()), unasked
+
+
+def _forms(texts: pa.ChunkedArray) -> pa.Array:
+    """What identifies each text as a query."""
+    return fold_queries(texts.combine_chunks().cast(pa.large_string())).cast(pa.string())
+
+
+def _newest(table: pa.Table) -> pa.Table:
+    """The rows without a time, and of the others about a pair the newest; equal times in the order of the file."""
+    order = pc.sort_indices(table, [("rated_at", "descending"), ("row", "descending")])
+    table = table.take(order)
+    codes, timed = _pair_codes(table), pc.not_equal(table["rated_at"], "").to_numpy(zero_copy_only=False)
+    newest = np.zeros(len(codes), bool)
+    newest[np.unique(codes, return_index=True)[1]] = True  # the first of each pair, by its time
+    kept = table.filter(pa.array(newest | ~timed))
+    return kept.take(pc.sort_indices(kept, [("row", "ascending")]))
 
 
 def _fields(path: Path) -> tuple[list[tuple[int, list[str]]], list[str]]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ebr.trained_models import open_model as open_model
     from ebr.trained_models import train as train
     from ebr_core.errors import InputError as InputError
+    from ebr_core.serving.hits import Hit as Hit
     from ebr_core.serving.model_bundle import Bundle as Bundle
-    from ebr_core.serving.query_answer import Hit as Hit
 
 _MODULES = {
     "load_log": "ebr.experiment_log",

@@ -12,9 +12,10 @@ from ebr_core.arrays import Float32
 from ebr_core.errors import InputError
 from ebr_core.parallel import use_threads
 from ebr_core.serving import document_towers
+from ebr_core.serving.hits import Hit
 from ebr_core.serving.model_bundle import Bundle
-from ebr_core.serving.query_answer import Hit, answer, embed_prepared, prepare
-from flows.app.model_search import validate_query
+from ebr_core.serving.query_answer import answer, embed_prepared, prepare
+from flows.app.query_options import validate_query
 
 
 def search(

@@ -85,7 +85,7 @@ def read_day(plan: NightPlan, refused: tuple[date, ...], arm: str) -> tuple[Sour
     exclude = evaluation.exclude
     searches = {
         part: result(
-            submit(sample, (), log, part, size, judged_from, halved=halved and part != "test", exclude=exclude)
+            submit(sample, (part,), log, part, size, judged_from, halved=halved and part != "test", exclude=exclude)
         )
         for part, size in sizes.items()
     }

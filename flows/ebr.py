@@ -19,6 +19,7 @@ from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.refit import refit_champion
 from flows.rerankers import train_rerankers
 from flows.run import conclude, finish_run, select_champion
+from flows.run_names import name_of_run
 from flows.served import bundle_reranked, measure_reranked
 from flows.settled_run import Stages, settle_run
 from flows.sources import (
@@ -40,7 +41,7 @@ from tasks.tracking.runs import Outcome, track
 DEFAULT = "experiments/default.yaml"
 
 
-@flow(name="ebr", task_runner=RUNNER, flow_run_name="{experiment}")
+@flow(name="ebr", task_runner=RUNNER, flow_run_name=name_of_run)
 def ebr(experiment: str = DEFAULT) -> Outcome | State[Outcome]:
     """Run the experiment in that file: a search log in, verdicts out. If an arm fails, the run reports it and finishes
     the others."""

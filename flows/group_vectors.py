@@ -80,6 +80,7 @@ def _encoded(log: Log, group: Encoder, shares: dict[Encoding, list[EncodedShare]
     if encoding not in shares:
         count = shares_of(result(log))
         shares[encoding] = [
-            submit(encode_share, (share + 1, f"of {count}"), log, encoding, share, count) for share in range(count)
+            submit(encode_share, (f"share {share + 1} of {count}",), log, encoding, share, count)
+            for share in range(count)
         ]
     return submit(encode, (), log, encoding, group.dimensions, shares[encoding])

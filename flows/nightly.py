@@ -31,6 +31,7 @@ from flows.night_choices import choose_arm, choose_days, choose_training, recall
 from flows.process.cleanup import begin, end
 from flows.process.cluster import RUNNER
 from flows.raw_files import partitions_of
+from flows.run_names import name_of_run
 from flows.sources import Source, world_log
 from tasks.experiment_paths import note_path
 from tasks.kinds import Partition, SimulatedLog
@@ -56,7 +57,7 @@ from tasks.tracking.experiment_names import refuse_untrackable
 from tasks.tracking.mlflow_store import track_night
 
 
-@flow(name="retrain", task_runner=RUNNER, flow_run_name="{experiment}")
+@flow(name="retrain", task_runner=RUNNER, flow_run_name=name_of_run)
 def retrain(
     experiment: str = DEFAULT,
     day: date | None = None,

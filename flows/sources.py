@@ -69,7 +69,7 @@ def sample_searches(spec: Experiment, source: Source) -> EvalSets:
     test_size, validation_size = spec.evaluation.searches, spec.evaluation.validation_searches
 
     def part(split: str, size: int, world: SimulatedLog | None = None, halved: bool = halved) -> EvalSet:
-        return submit(sample, (), source.log, split, size, judged_from, world, halved, exclude)
+        return submit(sample, (split,), source.log, split, size, judged_from, world, halved, exclude)
 
     test = part("test", test_size, source.world, halved=False)
     needed = bool(spec.arms) or not spec.evaluation.bm25.is_fixed

@@ -14,6 +14,8 @@ from prefect import Task
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 
+from tasks.stage_labels import stage_words
+
 P = ParamSpec("P")
 A = TypeVar("A")
 K = TypeVar("K", bound=Hashable)
@@ -24,13 +26,13 @@ _NAMES: WeakKeyDictionary[PrefectFuture[Any], str] = WeakKeyDictionary()
 def submit(stage: Task[P, A], label: tuple[str | int, ...], /, *args: P.args, **kwargs: P.kwargs) -> A:
     """The artifact of a stage: inside a flow a promise of it, outside a flow the artifact itself.
 
-    label: added to the stage's name on the Prefect page and beside progress bars, such as an arm and a seed.
+    label: what the stage is about, such as an arm and a seed: part of its name on the Prefect page and beside progress
+    bars.
     """
     if FlowRunContext.get() is None:
         return stage.fn(*args, **kwargs)
-    name = " ".join([stage.name, *map(str, label)])
-    task = stage.with_options(task_run_name=name) if label else stage
-    future: PrefectFuture[Any] = task.submit(*args, **kwargs)
+    name = stage_words(stage.name, label)
+    future: PrefectFuture[Any] = stage.with_options(task_run_name=name).submit(*args, **kwargs)
     _NAMES[future], _DEPENDENCIES[future] = name, list(_futures([*args, *kwargs.values()]))
     return cast(A, future)
 

@@ -20,6 +20,7 @@ from flows.lists import Lists, retrieve_validation
 from flows.process.cleanup import begin, end
 from flows.process.cluster import RUNNER, cluster_of, run_on
 from flows.rerankers import train_rerankers
+from flows.run_names import name_of_run
 from flows.settled_run import settle_lists
 from flows.sources import (
     EvalSets,
@@ -45,7 +46,7 @@ class Tuning(Frozen):
     failures: dict[str, str]  # label → reason
 
 
-@flow(name="tune", task_runner=RUNNER, flow_run_name="{experiment}")
+@flow(name="tune", task_runner=RUNNER, flow_run_name=name_of_run)
 def tune(experiment: str) -> Tuning | State[Tuning]:
     """Train the arms of the experiment in that file, and measure every list on the validation alone."""
     begin()

@@ -30,6 +30,7 @@ from ebr_core.frozen import Frozen
 from tasks.home import artifacts
 from tasks.provenance.settings import plain
 from tasks.provenance.source import source_of
+from tasks.stage_labels import stage_words
 from tasks.stage_words import announce
 
 P = ParamSpec("P")
@@ -83,6 +84,7 @@ def stage(kind: Callable[[Artifact], A]) -> Callable[[Callable[Concatenate[Path,
         return Task(
             fn=run,
             name=function.__name__,
+            task_run_name=stage_words(function.__name__),
             persist_result=True,
             result_serializer="json",
             cache_key_fn=cache_key,

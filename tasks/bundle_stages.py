@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from data import extracted_log
 from data.experiment.serving_config import BundleContents, Serving
+from data.latest_lists import latest_lists
 from ebr_core.parallel import use_threads
+from ebr_core.serving.logged_lists import write_logged_lists
 from ebr_core.serving.model_bundle import FUSION, open_bundle, seal, write_terms, write_training_queries
 from ebr_core.serving.own_data import write_own_data
 from ebr_core.serving.query_cost import measure_embedding, write_cost
@@ -70,7 +72,8 @@ def tabulate(
     serving: Serving | None = None,
     own_names: dict[Side, dict[str, str]] | None = None,
 ) -> None:
-    """Write the content of every bundle of a log: documents alive, terms, searchers, canary queries.
+    """Write the content of every bundle of a log: documents alive, terms, searchers, canary queries, and the lists that
+    the engine of the log showed last.
 
     own, places: of the documents, for conditions and results; serving: which of these columns the bundle has;
     own_names: the user's names of the layout's columns, by side.
@@ -85,6 +88,7 @@ def tabulate(
     located = read_places(places, "documents")
     write_own_data(settings, None if located is None else located[sample.candidates], folder)
     write_terms(index_documents(documents, bm25), folder)
+    write_logged_lists(latest_lists(log.folder, sample.candidates), folder)
     pq.write_table(extracted_log.read(log.folder, "searchers"), folder / "searchers.parquet")
     _, first = np.unique(sample.searches["query_row"], return_index=True)
     chosen = np.sort(first)[:CANARIES]

@@ -28,7 +28,7 @@ def champion_of(
     return None if champion is None else (champion, *chosen[champion])
 
 
-@task(name="publish_champion")
+@task(name="publish champion", task_run_name="publish champion")
 def publish_champion(
     experiment: str, bundles: dict[str, ModelBundle], modes: dict[str, ServedMode], leaking: Collection[str]
 ) -> tuple[str, Mode, float] | None:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 # Times that a thread of GNU OpenMP (PyTorch's, faiss's and numba's) polls before it sleeps: about 24 µs, which bridges
 # most gaps within a training step (LOG.md). The default of 300,000 keeps a core from other processes.
 SPIN_COUNT = "1000"
+MLFLOW_PAGE = "mlflow-page-url"  # a file with the address of the page that `ebr ui` opened last
 KERNEL_LOCATOR = "tasks.kernel_cache.SourceLocator"  # a name: numba imports it
 FORBIDDEN_SIGNS = (
     "?\\"  # in the home's path: DuckDB and SQLite cut a database's path at `?` and split it at a backslash

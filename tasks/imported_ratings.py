@@ -29,22 +29,27 @@ def imported_files(name: str, arm: str) -> list[str]:
     return sorted(f"{name}/{arm}/{path.name}" for path in folder.glob("*.parquet"))
 
 
-def store_ratings(log: Log, file: Path, name: str, arm: str) -> tuple[Path, pa.Table]:
-    """(the file that keeps the ratings, the ratings) of a CSV file that people filled in, checked and kept for the arm.
+def store_ratings(log: Log, file: Path, name: str, arm: str) -> tuple[Path, rating_files.ReadRatings]:
+    """(the file that keeps the ratings, the ratings) of a CSV file that people filled in or that the search page wrote,
+    checked and kept for the arm.
 
     Raises InputError for what rating_files.read_csv refuses, and for a pair imported before with another grade.
     """
-    table = rating_files.read_csv(file, log.folder)
+    ratings = rating_files.read_csv(file, log.folder)
+    table = ratings.table
     for earlier in imported_files(name, arm):
         together = pa.concat_tables([pq.read_table(imported_folder() / earlier, schema=IMPORTED), table])
         if contradictions := list(
             rating_files.contradictions(together, f"the ratings imported before, {imported_folder() / earlier}")
         ):
-            raise InputError(f"{file}: nothing was imported\n" + "\n".join(f"  {line}" for line in contradictions))
+            lines = "\n".join(f"  {line}" for line in contradictions)
+            raise InputError(
+                f"{file}: nothing was imported\n{lines}\n  to import this file in place of that one, remove that first"
+            )
     content = json.dumps(table.select(["search_id", "document_id", "grade"]).to_pydict()).encode()
     target = imported_folder() / name / arm / f"{hashlib.sha256(content).hexdigest()[:20]}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".unfinished")
     pq.write_table(table, unfinished)
     unfinished.rename(target)
-    return target, table
+    return target, ratings

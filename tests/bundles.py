@@ -77,10 +77,13 @@ def make_bundle(folder: Path, arm: str = "hand", seed: int = 0, d: int = 24) -> 
     return folder
 
 
-def with_own_columns(folder: Path, details: dict[str, Any], settings: OwnSettings) -> Path:
-    """The bundle in folder with columns and places of its documents, sealed again."""
+def with_own_columns(
+    folder: Path, details: dict[str, Any], settings: OwnSettings, more: dict[str, pa.Array] | None = None
+) -> Path:
+    """The bundle in folder with columns and places of its documents, sealed again. more: further columns."""
     table = pq.read_table(folder / "documents.parquet")
     columns = {"Price": pa.array(PRICES), "brand": pa.array(BRANDS), "released": pa.array(RELEASED, pa.timestamp("us"))}
+    columns |= more or {}
     for name, values in columns.items():
         table = table.append_column(name, values)
     pq.write_table(table, folder / "documents.parquet")

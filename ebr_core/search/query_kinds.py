@@ -48,6 +48,11 @@ def query_kinds(queries: pa.Array, known: TrainingQueries, terms: Terms) -> Int6
     return kinds
 
 
+def is_known(query: str, known: TrainingQueries) -> bool:
+    """True if a query of the training window has the same words in the same order."""
+    return bool(_contains(known.queries, _folded(pa.array([query])))[0])
+
+
 def _folded(texts: pa.Array) -> pa.Array:
     """Each text as its words, folded, with a space between them."""
     words = cut_words(texts, None)

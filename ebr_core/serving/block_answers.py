@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from ebr_core.arrays import Bool, Float32, Float64, Int32
 from ebr_core.search.conditions import contains_nn, parse, reads_place
+from ebr_core.search.modes import RERANKED
 from ebr_core.search.weighted_fusion import cosines_of, pool_rows
 from ebr_core.serving.list_steps import fuse_ranks, fuse_scores, nearest
+from ebr_core.serving.logged_lists import listed_rows
 from ebr_core.serving.model_bundle import Bundle
 from ebr_core.serving.query_answer import condition_of, mode_of
 from ebr_core.serving.query_towers import embed_query_table
@@ -73,13 +75,17 @@ def _lists(
     """(rows, scores), both (B, K): the first documents of each query."""
     k, depth = settings.k, max(settings.k, bundle.depth)
     near, similarities = nearest(bundle, settings, mode, vectors, allowed)
-    texts = queries.table["query"].to_pylist() if mode in ("boolean", "hybrid", "weighted") else []
+    texts = [] if mode in ("ebr", RERANKED) else queries.table["query"].to_pylist()
     scores: npt.NDArray[np.floating]
     match mode:
         case "ebr":
             rows, scores = near, similarities
-        case "boolean":
-            rows, scores = rank_documents(bundle.terms, texts, k, True, allowed)
+        case "boolean" | "bm25":
+            rows, scores = rank_documents(bundle.terms, texts, k, mode == "boolean", allowed)
+        case "logged":
+            assert bundle.logged is not None, "a bundle without lists of the log has no such mode"
+            rows = listed_rows(bundle.logged, texts, k, allowed)
+            scores = np.where(rows >= 0, 1 / np.arange(1, k + 1), 0)
         case "hybrid":
             rows, scores = fuse_ranks(rank_documents(bundle.terms, texts, depth, False, allowed)[0], near, k)
         case "weighted":

@@ -14,7 +14,7 @@ from ebr_core.search.modes import RERANKED
 from ebr_core.search.query_kinds import query_kinds
 from ebr_core.search.weighted_fusion import CELLS, cosines_of, fuse_weighted, normalise
 from ebr_core.serving.model_bundle import Bundle
-from ebr_core.serving.search_query import AnswerMode, SearchQuery
+from ebr_core.serving.search_query import WITHOUT_EMBEDDING, AnswerMode, SearchQuery
 
 
 def nearest(
@@ -25,7 +25,7 @@ def nearest(
     The search is as deep as the run's was: an index that rescores finds others in a deeper one. Raises InputError if
     the radius was not calibrated. vectors are (Q, D) or (h, Q, D); of the query, k and radius are read.
     """
-    if mode == "boolean":
+    if mode in WITHOUT_EMBEDDING:
         nothing = vectors.shape[-2], 0
         return np.empty(nothing, np.int32), np.empty(nothing, np.float32)
     depth = max(query.k, _run_depth(bundle, mode))

@@ -23,6 +23,7 @@ from ebr_core.search.modes import MODES, RERANKED, Mode
 from ebr_core.search.nearest import search_cost
 from ebr_core.search.query_kinds import TrainingQueries
 from ebr_core.search.weighted_fusion import FusionWeights
+from ebr_core.serving.logged_lists import LoggedLists, read_logged_lists
 from ebr_core.serving.own_data import OwnData, read_own_data
 from ebr_core.serving.query_cost import COSTS, read_cost
 from ebr_core.serving.query_towers import (
@@ -67,11 +68,13 @@ class Bundle(NamedTuple):
     second: SecondStage | None = None  # what reorders in mode reranked
     embed_query_ms: float | None = None  # milliseconds to embed a query, where the bundle was made; None: not measured
     context_values: Mapping[str, frozenset[str]] = MappingProxyType({})  # of each part of CONTEXT but the searcher
+    logged: LoggedLists | None = None  # what the engine of the log showed last; None if the log has no positions
 
     @property
     def modes(self) -> tuple[str, ...]:
         """The modes in which it can answer."""
-        return (*MODES, *((RERANKED,) if self.second else ()), "boolean")
+        reranked, logged = (RERANKED,) if self.second else (), ("logged",) if self.logged else ()
+        return (*MODES, *reranked, "boolean", "bm25", *logged)
 
 
 def file_digest(path: Path) -> str:
@@ -157,6 +160,7 @@ def open_bundle(folder: Path) -> Bundle:
         second,
         read_cost(folder),
         _context_values(documents, searchers),
+        read_logged_lists(folder),
     )
 
 

@@ -8,48 +8,27 @@ from typing import Any, assert_never
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
-from ebr_core.frozen import Frozen
 from ebr_core.parallel import use_threads
 from ebr_core.search.condition_masks import Mask, Place, SearchedDocuments, condition_mask, unknown_values
 from ebr_core.search.conditions import Near, contains_nn, parse, reads_place
 from ebr_core.search.hybrid_search import search_within, within_radius
 from ebr_core.search.modes import RERANKED
 from ebr_core.search.weighted_fusion import pool_rows
+from ebr_core.serving.hits import Hit, hits_of
 from ebr_core.serving.list_steps import fuse_ranks, fuse_scores, nearest
+from ebr_core.serving.logged_lists import listed_rows, shown_at
 from ebr_core.serving.model_bundle import Bundle
 from ebr_core.serving.own_data import as_json, distances_of, place_of_query, shown_columns, with_standard_names
 from ebr_core.serving.query_towers import CONTEXT, embed_query_table
 from ebr_core.serving.search_query import AnswerMode, SearchQuery, block_of, queries_as_table
 from ebr_core.serving.second_stage import reorder
-from ebr_core.text.terms import QueryWord, match_query, words_in_documents, words_of
+from ebr_core.text.terms import QueryWord, match_query, words_of
 
-HIT_COLUMNS = ["document_id", "title", "kind", "city", "country"]
 NN_DEPTH = 100  # documents that nn in a condition retrieves, unless it says how many
-
-
-class Hit(Frozen):
-    """A document of an answer, with the reasons for its rank."""
-
-    rank: int
-    document_id: str
-    title: str
-    score: float = Field(
-        description="score that ranks it: cosine, BM25, the sum of both lists', the cascade's or ranker's; behind the "
-        "depth of these, the cosine that retrieved it"
-    )
-    cosine: float = Field(description="cosine of query and document")
-    near_rank: int | None = Field(description="rank by the embedding only")
-    terms_rank: int | None = Field(description="rank by terms only")
-    words: list[str] = Field(description="stems of the query's words that the document contains")
-    kind: str | None
-    city: str | None
-    country: str | None
-    distance_km: float | None = Field(None, description="from the place of the search; none if either is unknown")
-    shown: dict[str, Any] = Field(default_factory=dict, description="the columns that show names, with their values")
 
 
 def add_searcher_context(bundle: Bundle, query: SearchQuery) -> SearchQuery:
@@ -127,12 +106,16 @@ def answer_prepared(bundle: Bundle, query: SearchQuery, vector: Float32) -> list
     words = words_of(bundle.terms, query.query)
     by_terms, scores = _search_terms(bundle, mode, words, allowed)
     depth = max(query.k, bundle.depth)
-    ranks = {"near_rank": _ranks(near), "terms_rank": _ranks(by_terms[:depth])}
+    ranks = _ranks(near), _ranks(by_terms[:depth])
     match mode:
         case "ebr":
             rows, score = near[: query.k], cosines[: query.k]
-        case "boolean":
+        case "boolean" | "bm25":
             rows, score = by_terms[: query.k], scores[: query.k]
+        case "logged":
+            assert bundle.logged is not None, "a bundle without lists of the log has no such mode"
+            listed = listed_rows(bundle.logged, [query.query], query.k, allowed)
+            rows, score = _kept(listed, 1 / np.arange(1, query.k + 1)[None])
         case "hybrid":
             rows, score = _kept(*fuse_ranks(by_terms[None, :depth], near[None], query.k))
         case "weighted":
@@ -146,7 +129,7 @@ def answer_prepared(bundle: Bundle, query: SearchQuery, vector: Float32) -> list
             rows, score = lists[0, : query.k], list_scores[0, : query.k]
         case _:
             assert_never(mode)
-    hits = _hits(bundle, vector, rows, score, words, ranks)
+    hits = hits_of(bundle, mode, vector, rows, score, words, ranks)
     return _with_own(bundle, hits, rows, origin, shown)
 
 
@@ -193,6 +176,16 @@ def searched_documents(bundle: Bundle) -> SearchedDocuments:
     return SearchedDocuments(
         bundle.documents, bundle.terms, bundle.own.places, settings.left_out, settings.document_names
     )
+
+
+def logged_remark(bundle: Bundle, query: SearchQuery) -> list[str]:
+    """When the engine of the log showed the list of an answer in mode logged, or that nobody asked for this query."""
+    if query.mode != "logged" or bundle.logged is None:
+        return []
+    when = shown_at(bundle.logged, query.query)
+    if when is None:
+        return ["nobody asked for this query in the log, so its engine has no list to compare with"]
+    return [f"as the engine of the log showed it on {when:%Y-%m-%d}; documents that are gone are left out"]
 
 
 def unknown_in_condition(bundle: Bundle, query: SearchQuery) -> list[str]:
@@ -256,31 +249,7 @@ def _search_terms(
     bundle: Bundle, mode: AnswerMode, words: dict[str, QueryWord], allowed: npt.NDArray[np.bool_] | None
 ) -> tuple[Int32, Float32]:
     """(rows, scores) of all allowed documents with a word of the query, in mode boolean with every word, by BM25."""
-    if mode in ("ebr", RERANKED):
+    if mode in ("ebr", "logged", RERANKED):
         return np.empty(0, np.int32), np.empty(0, np.float32)
     rows, scores = match_query(bundle.terms, words, all_words=mode == "boolean")
     return (rows, scores) if allowed is None else (rows[allowed[rows]], scores[allowed[rows]])
-
-
-def _hits(
-    bundle: Bundle,
-    vector: Float32,
-    rows: Int32,
-    score: Any,
-    words: dict[str, QueryWord],
-    ranks: dict[str, dict[int, int]],
-) -> list[Hit]:
-    documents = bundle.documents.select(HIT_COLUMNS).take(rows).to_pylist()
-    cosines = (bundle.vectors[rows] @ vector.reshape(-1, vector.shape[-1]).T).max(1, initial=-1)
-    matching_words = words_in_documents(bundle.terms, words, rows)
-    return [
-        Hit(
-            rank=i + 1,
-            score=float(score[i]),
-            cosine=float(cosines[i]),
-            words=matching_words[i],
-            **{name: list_ranks.get(row) for name, list_ranks in ranks.items()},
-            **documents[i],
-        )
-        for i, row in enumerate(rows.tolist())
-    ]

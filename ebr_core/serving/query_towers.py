@@ -42,6 +42,15 @@ def fields_of(towers: Checkpoint | EnsembleParts) -> tuple[str, ...]:
     return tuple(sorted({name for model in models for name in query_columns(model)} - set(QUERY_SCHEMA.names)))
 
 
+def context_of(towers: Checkpoint | EnsembleParts) -> tuple[str, ...]:
+    """The parts of CONTEXT that the towers read: the searcher where friends or clicks are known of searchers, places
+    and language where a group has such a column."""
+    models = towers.models if isinstance(towers, EnsembleParts) else (towers,)
+    names = {name for model in models for name in query_columns(model)}
+    names |= {"searcher_id" for model in models if model.graphs or model.fitted.features.reads_clicks}
+    return tuple(name for name in CONTEXT if name in names)
+
+
 def embed_query_table(towers: Checkpoint | EnsembleParts, queries: pa.Table) -> Float32:
     """(Q, D) unit vectors of queries with their context, a table with query_schema of the fields that the towers read.
 

@@ -16,7 +16,9 @@ from ebr_core.frozen import Frozen
 from ebr_core.search.conditions import parse
 from ebr_core.serving.query_towers import QUERY_SCHEMA, query_schema
 
-AnswerMode = Literal["ebr", "hybrid", "weighted", "reranked", "boolean"]
+AnswerMode = Literal["ebr", "hybrid", "weighted", "reranked", "boolean", "bm25", "logged"]
+TERMS_ALONE = ("boolean", "bm25")
+WITHOUT_EMBEDDING = (*TERMS_ALONE, "logged")
 Scalar = bool | int | float | str
 FieldValue = Scalar | list[Scalar]
 INSTANT = pa.timestamp("us", "UTC")
@@ -44,7 +46,8 @@ class SearchQuery(Frozen):
         None,
         description="ebr: nearest by the embedding; hybrid: this and BM25, by summed reciprocal ranks; weighted: by a "
         "weighted sum of BM25 and cosine; reranked: the first documents of ebr in the order of the model's cascade or "
-        "ranker; boolean: documents with every word, by BM25. Default: the model's own, which won on the validation",
+        "ranker; boolean: documents with every word, by BM25; bm25: documents with any word, by BM25; logged: the list "
+        "that the engine of the log showed last for this query. Default: the model's own, which won on the validation",
     )
     radius: float | Literal["none", "model", "query"] = Field(
         "none",

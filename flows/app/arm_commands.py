@@ -109,7 +109,7 @@ def export_csv(
 @ratings.command("import", cls=Command)
 def import_csv(
     arm: EXPERIMENT_ARM,
-    file: Annotated[Path, typer.Argument(help="The exported CSV file with grades.")],
+    file: Annotated[Path, typer.Argument(help="The exported CSV file with grades, or that of the search page.")],
 ) -> None:
     """Check a CSV file with grades and store its ratings.
 
@@ -127,3 +127,5 @@ def import_csv(
         f"{imported_ratings.ratings:,} ratings of {imported_ratings.searches:,} searches, {imported_ratings.good:,} of "
         f"them good; stored in {imported_ratings.path}"
     )
+    if imported_ratings.unasked:
+        print(f"left out: ratings of {imported_ratings.unasked:,} queries that no search of the training window has")

@@ -15,10 +15,11 @@ from rich.text import Text
 from data.damaged import refuse_brotli_file
 from ebr_core.errors import InputError
 from ebr_core.own_names import own_name
+from ebr_core.serving.hits import Hit
 from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.serving.own_data import shown_columns, standard_columns
-from ebr_core.serving.query_answer import Hit, answer, unknown_in_condition
+from ebr_core.serving.query_answer import answer, logged_remark, unknown_in_condition
 from ebr_core.serving.query_block import as_lists
 from ebr_core.serving.query_cost import describe_cost
 from ebr_core.serving.query_towers import embed_query_table, query_schema
@@ -51,13 +52,14 @@ def show_hits(bundle: Bundle, query: SearchQuery, console: Console) -> None:
         distance = "" if hit.distance_km is None else f"{hit.distance_km:,.1f}"
         own = [*(_context(hit)[name] for name in context), *([distance] if km else [])]
         own += [write_value(hit.shown[name]) for name in shown]
-        scores = f"{hit.score:.4f}", f"{hit.cosine:.3f}", explain_rank(hit)
+        scores = f"{hit.score:.4f}", f"{hit.cosine:.3f}", hit.why
         table.add_row(*(Text(cell) for cell in (str(hit.rank), hit.title, *own, *scores)))
     ways = ["--mode ebr"] if (query.mode or bundle.mode) != "ebr" else []
     ways += ["a wider --where"] if query.where else []
     way_out = f"; try {' or '.join(ways)}" if ways else ""
     console.print(table if hits else f"{query.query!r}: nothing found{way_out}")
-    for remark in (*unknown_context(bundle, query), *unknown_in_condition(bundle, query)):
+    remarks = *unknown_context(bundle, query), *unknown_in_condition(bundle, query), *logged_remark(bundle, query)
+    for remark in remarks:
         console.print(remark, markup=False, soft_wrap=True)
 
 
@@ -72,14 +74,6 @@ def write_value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value).removesuffix("T00:00:00Z")
-
-
-def explain_rank(hit: Hit) -> str:
-    """The reasons for a document's rank, in words."""
-    reasons = [f"rank {hit.near_rank} by embedding"] if hit.near_rank else []
-    reasons += [f"rank {hit.terms_rank} by terms"] if hit.terms_rank else []
-    reasons += [f"has {', '.join(hit.words)}"] if hit.words else []
-    return "; ".join(reasons)
 
 
 def open_queries(bundle: Bundle, source: Path) -> pq.ParquetFile:

@@ -15,11 +15,12 @@ from ebr_core.training.arm_config import Arm
 from flows.app.negative_kinds import kinds_of
 from flows.arms import prepare_arm, train_run
 from flows.process.cluster import RUNNER
+from flows.run_names import name_of_run
 from flows.submit import result
 from tasks.training_examples import TrainingExample, sample_training_pairs
 
 
-@flow(name="negatives", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
+@flow(name="negatives", task_runner=RUNNER, flow_run_name=name_of_run)
 def inspect_negatives(experiment: str, arm: str, count: int) -> list[TrainingExample]:
     """`count` training pairs of the arm, with their negatives. Arms without towers are trained first."""
     whole = load_experiment(Path(experiment), needs_encoder=arm == ENCODER)

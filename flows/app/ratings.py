@@ -18,6 +18,7 @@ from flows.app.experiment_input import open_experiment
 from flows.app.file_checks import refuse_grades
 from flows.arms import prepare_arm, unrated_results
 from flows.process.cluster import RUNNER
+from flows.run_names import name_of_run
 from flows.sources import extract_log
 from flows.submit import result
 from tasks.imported_ratings import store_ratings
@@ -31,9 +32,10 @@ class ImportedRatings(NamedTuple):
     ratings: int
     searches: int
     good: int
+    unasked: int  # queries of the search page's ratings that no search of the training window has, left out
 
 
-@flow(name="ratings", task_runner=RUNNER, flow_run_name="{arm} of {experiment}")
+@flow(name="ratings", task_runner=RUNNER, flow_run_name=name_of_run)
 def list_for_raters(experiment: str, arm: str) -> tuple[Log, UnratedResults]:
     """(the log, the unrated results of the arm with the first seed). Arms without towers are trained first."""
     whole = load_experiment(Path(experiment), needs_encoder=arm == ENCODER)
@@ -66,13 +68,14 @@ def _of_searches(pairs: pa.Table, log: Log, count: int) -> pa.Table:
 
 
 def import_ratings(experiment: Path, arm: str, file: Path) -> ImportedRatings:
-    """Check a filled-in CSV file against the experiment's log and store it, for arms that name this one in ratings.of.
+    """Check a CSV file, filled in or written by the search page, against the experiment's log and store it, for arms
+    that name this one in ratings.of.
 
     Raises InputError if there is no such arm, or if rows are invalid.
     """
     spec = open_experiment(experiment, arm)
     log = extract_log(spec).log
     assert spec.feedback.imported is not None, "load_experiment sets it"
-    path, table = store_ratings(log, file, spec.feedback.imported, arm)
+    path, (table, unasked) = store_ratings(log, file, spec.feedback.imported, arm)
     good = int((table["grade"].to_numpy() >= spec.feedback.good_from).sum())
-    return ImportedRatings(path, table.num_rows, len(table["search_id"].unique()), good)
+    return ImportedRatings(path, table.num_rows, len(table["search_id"].unique()), good, len(unasked))

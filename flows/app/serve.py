@@ -9,12 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
-from importlib.resources import files
 from typing import Annotated, Any, TextIO
 
 import faiss
 import numba
-import pyarrow.compute as pc
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -23,9 +21,10 @@ from pydantic import Field
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.search.condition_masks import describe_columns
+from ebr_core.serving.hits import Hit
 from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle
-from ebr_core.serving.query_answer import Hit, answer_prepared, prepare, unknown_in_condition
+from ebr_core.serving.query_answer import answer_prepared, logged_remark, prepare, unknown_in_condition
 from ebr_core.serving.search_query import SearchQuery
 from flows.app.service.api_key import RequireKey
 from flows.app.service.api_page import render_api_page
@@ -34,12 +33,14 @@ from flows.app.service.embeddings import LARGEST_BODY_BYTES, PATH, add_embedding
 from flows.app.service.error_answers import describe_errors, error_answer
 from flows.app.service.graceful_server import FINISH_S, GracefulServer
 from flows.app.service.open_models import ServedModels, watch_champion
+from flows.app.service.page_ratings import rated_file
 from flows.app.service.readiness import unready_reason
 from flows.app.service.request_limits import RequestLimits
 from flows.app.service.request_log import LOG_CONFIG, RequestLog, note_model
+from flows.app.service.search_page import add_page
 from flows.app.service.service_metrics import ServiceMetrics, new_metrics
 
-CHOICES = 200  # places and searchers that the page offers
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ModelQuery(SearchQuery):
@@ -64,11 +65,12 @@ def make_app(
     stopping: threading.Event | None = None,
     key: str | None = None,
     log: TextIO | None = None,
+    rates: bool = True,
 ) -> FastAPI:
     """The HTTP service over these models.
 
     stopping: set when the service ends; key: what requests need, None for nothing; log: to which a line for each
-    request is written.
+    request is written; rates: the page may write ratings to a file in EBR_HOME.
     """
     stopping, metrics = stopping or threading.Event(), new_metrics(served)
     together = EmbedTogether(metrics.together.observe)
@@ -93,7 +95,6 @@ def make_app(
         redoc_url=None,
     )
     describe_errors(app)
-    page = files("flows.app").joinpath("page", "index.html").read_text()
 
     @app.get("/search", response_model=Answer)
     async def search(query: Annotated[ModelQuery, Query()], request: Request) -> Response:
@@ -123,19 +124,11 @@ def make_app(
         """What the service counts, in the text format of Prometheus."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/choices")
-    async def choices() -> dict[str, Any]:
-        """The choices on the page: models, places of documents, and some searchers with their places."""
-        return _choices(served)
-
-    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def index() -> str:
-        return page
-
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def docs() -> str:
         return render_api_page(app.openapi())
 
+    add_page(app, served, rates)
     add_embeddings(app, served)
     paths = frozenset(str(getattr(route, "path", "")) for route in app.routes)
     app.add_middleware(RequireKey, key=key)
@@ -165,22 +158,6 @@ def _columns(bundle: Bundle) -> dict[str, str]:
     return describe_columns(bundle.documents, bundle.own.settings.document_names)
 
 
-def _choices(served: ServedModels) -> dict[str, Any]:
-    listing, models = served.current
-    champion = models[listing["champion"]]
-    values = {
-        name: pc.value_counts(champion.documents[name].drop_null()).field("values").to_pylist()
-        for name in ("kind", "city", "region", "country", "language")
-    }
-    return {
-        "champion": listing["champion"],
-        "models": list(models),
-        "columns": _columns(champion),
-        "searchers": champion.searchers.slice(0, CHOICES).to_pylist(),
-        **{name: sorted(column)[:CHOICES] for name, column in values.items()},
-    }
-
-
 async def _answer(
     served: ServedModels, metrics: ServiceMetrics, together: EmbedTogether, query: ModelQuery, request: Request
 ) -> Response:
@@ -196,7 +173,7 @@ async def _answer(
         started = time.perf_counter()
         hits = answer_prepared(bundle, prepared, embedded.vector)
         took_s = embedded.took_s + time.perf_counter() - started
-        remarks = [*unknown_context(bundle, query), *unknown_in_condition(bundle, query)]
+        remarks = [*unknown_context(bundle, query), *unknown_in_condition(bundle, query), *logged_remark(bundle, query)]
     except InputError as error:
         raise HTTPException(422, str(error)) from error
     metrics.search_seconds.labels(arm, mode).observe(took_s)
@@ -224,8 +201,11 @@ def serve_models(
     listing, bundles = served.current
     title = f"{', '.join(bundles)} of {listing['experiment']}, champion {listing['champion']}"
     print(f"{title}: http://{host}:{port}/  (API: /docs){', with a key' if key else ''}", flush=True)
+    rates = key is not None or host in LOOPBACK
+    if rates:
+        print(f"Ratings given on the page: {rated_file(listing['experiment'])}", flush=True)
     config = uvicorn.Config(
-        make_app(served, stopping, key, sys.stderr if log else None),
+        make_app(served, stopping, key, sys.stderr if log else None, rates),
         host=host,
         port=port,
         limit_concurrency=at_once,

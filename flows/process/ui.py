@@ -21,7 +21,8 @@ from ebr_core.errors import InputError
 from flows.process.cleanup import close_runs, end_descendants, end_orphans
 from flows.process.free_ports import refuse_taken
 from flows.process.preflight import refuse_unusable
-from tasks.home import ROOT, home
+from flows.process.schedules import describe_schedules, keep_paused
+from tasks.home import MLFLOW_PAGE, ROOT, home
 
 HOST = "127.0.0.1"
 PATIENCE_S = 300
@@ -70,7 +71,11 @@ def serve_pages(prefect_port: int, mlflow_port: int, console: Console) -> None:
         processes["worker"] = running.enter_context(_process(worker, pages.environment, "worker"))
         _wait(f"{pages.mlflow}/health", processes["MLflow"])
         _write_address(pages.api)
+        (home() / MLFLOW_PAGE).write_text(pages.mlflow)  # stays: the links of later runs lead there
         _show_addresses(pages, console)
+        for line in describe_schedules(pages.api):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(f"\nLogs: {home() / 'logs'}. Ctrl-C ends all of these.", soft_wrap=True, highlight=False)
         try:
             _watch(processes)
         finally:
@@ -111,7 +116,8 @@ def _deploy(environment: dict[str, str], console: Console) -> None:
     for name in close_runs(starting=True):
         console.print(f"  {name} was killed; it is now marked as crashed, and its slot is free")
     _call(["prefect", "work-pool", "create", "ebr", "--type", "process", "--overwrite"], environment)
-    _call(["prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)], environment)
+    with keep_paused():
+        _call(["prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)], environment)
 
 
 def _show_addresses(pages: PageAddresses, console: Console) -> None:
@@ -120,7 +126,7 @@ def _show_addresses(pages: PageAddresses, console: Console) -> None:
         f"  MLflow    {pages.mlflow}/#/experiments?workflowType=machine_learning\n\n"  # / would open on language models
         f"Run the default experiment on the worker, from another terminal in {ROOT}:\n\n"
         f"  PREFECT_API_URL={pages.api} {Path(sys.executable).parent / 'prefect'} deployment run ebr/full\n\n"
-        f"(-p experiment=experiments/lastfm.yaml for another). Logs: {home() / 'logs'}. Ctrl-C ends all of these.",
+        "(-p experiment=experiments/lastfm.yaml for another).\n",
         soft_wrap=True,
         highlight=False,
     )

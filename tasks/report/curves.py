@@ -10,18 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
-from tasks.report.plots import RED, plain_axes
+from tasks.report.plots import RED, plain_axes, short_number
 
 PALETTE = (
-    *("#2b6cb0", "#d97706", "#1a7f4b", "#b83280", "#6b46c1"),
-    *("#0e9aa7", "#8d6e30", "#e0533d", "#5a7d1f", "#7a8fd6"),
+    *("#2b6cb0", "#b45309", "#1a7f4b", "#b83280", "#6b46c1"),
+    *("#0b7a85", "#7d6128", "#c2410c", "#527318", "#5468b8"),
 )
 DASHES = ("-", "--", "-.", ":")  # the palette again, with other dashes
 GREYS = {
     "bm25": ("#222222", "--"),
     "logged": ("#222222", ":"),
-    "popularity": ("#9aa1ab", "--"),
-    "memory": ("#9aa1ab", ":"),
+    "popularity": ("#6b7280", "--"),
+    "memory": ("#6b7280", ":"),
 }
 LABEL_INCHES = 0.15  # between two names at the ends of lines
 LETTER_INCHES = 0.075
@@ -52,7 +52,7 @@ def line_styles(arms: Iterable[str]) -> dict[str, LineStyle]:
         arm: LineStyle(PALETTE[at % len(PALETTE)], DASHES[at // len(PALETTE) % len(DASHES)])
         for at, arm in enumerate(coloured)
     }
-    return {arm: styles.get(arm) or LineStyle(*GREYS.get(arm, ("#c4c8ce", "-"))) for arm in arms}
+    return {arm: styles.get(arm) or LineStyle(*GREYS.get(arm, ("#667080", "-"))) for arm in arms}
 
 
 def recall_by_k(curves: Curves, styles: Mapping[str, LineStyle], title: str) -> Figure:
@@ -72,6 +72,7 @@ def recall_by_k(curves: Curves, styles: Mapping[str, LineStyle], title: str) -> 
     axes.set_xticks(ks := sorted({k for points in curves.values() for k, _ in points}), [str(k) for k in ks])
     axes.minorticks_off()
     axes.tick_params(labelsize=8)
+    axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
     axes.set_xlabel("K", fontsize=8.5)
     axes.set_ylabel("recall@K", fontsize=8.5)
     plain_axes(axes)
@@ -128,6 +129,7 @@ def training_courses(courses: dict[str, list[ValidationCurve]], styles: Mapping[
         ended = " (cap)" if any(course.by_cap for course in of_arm) else ""
         axes.set_title(f"{arm}{ended}", fontsize=8.5, color=RED if ended else styles[arm].color, loc="left")
         axes.tick_params(labelsize=7.5)
+        axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
         plain_axes(axes)
         axes.grid(axis="y", alpha=0.25)

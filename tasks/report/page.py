@@ -11,6 +11,8 @@ from typing import NamedTuple, TypeVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from tasks.report.dark_colours import dark_variables, with_variables
+
 T = TypeVar("T")
 
 
@@ -99,7 +101,8 @@ def tabulate(columns: Columns[T], lines: Iterable[T], caption: str = "", folded:
 
 def as_html(title: str, blocks: list[Block]) -> str:
     """The page as one file that needs no other."""
-    return TEMPLATES.get_template("page.html.j2").render(title=title, blocks=blocks)
+    dark = dark_variables([block.svg for block in blocks if isinstance(block, Picture)])
+    return TEMPLATES.get_template("page.html.j2").render(title=title, blocks=blocks, dark=Markup(dark))
 
 
 def as_markdown(title: str, blocks: list[Block]) -> str:
@@ -147,6 +150,11 @@ def _sides(grid: Grid) -> list[Markup]:
     return [Markup(' class="n"' if cells and all(map(NUMBER.match, cells)) else "") for cells in columns]
 
 
+def _anchor(text: str) -> str:
+    """The name by which links find a heading."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -158,7 +166,14 @@ TEMPLATES = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
-TEMPLATES.filters |= {"inline": _inline, "outcome": _coloured, "sides": _sides, "line": _line}
+TEMPLATES.filters |= {
+    "inline": _inline,
+    "outcome": _coloured,
+    "sides": _sides,
+    "line": _line,
+    "anchor": _anchor,
+    "variables": with_variables,
+}
 TEMPLATES.tests |= {
     "heading": lambda block: isinstance(block, Heading),
     "paragraph": lambda block: isinstance(block, Paragraph),

@@ -57,11 +57,14 @@ def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> 
     """A panel for each target set, a line for each difference: the dot is the difference, the thick line its interval
     by itself, the thin one that of the family; green is better, red worse. A band shows what counts as a tie."""
     labels = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
-    places = {label: len(labels) - 1 - at for at, label in enumerate(labels)}
+    heights = [0.12 + 0.14 * label.count("\n") + (0.16 if len(labels) < 15 else 0.09) for label in labels]
+    ends = np.cumsum(heights)
+    places = {
+        label: float(ends[-1] - end + height / 2) for label, end, height in zip(labels, ends, heights, strict=True)
+    }
     longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
     width = 0.07 * longest + max(2.2, 3.4 - 0.3 * len(panels)) * len(panels)
-    height = sum(0.12 + 0.14 * label.count("\n") + (0.16 if len(labels) < 15 else 0.09) for label in labels)
-    figure = Figure(figsize=(max(5, width), 1.1 + height), layout="constrained")
+    figure = Figure(figsize=(max(5, width), 1.1 + sum(heights)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
         if margin:
@@ -69,18 +72,29 @@ def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> 
         axes.axvline(0, color="#444", lw=0.8)
         for line in lines:
             _draw(axes, line, places[line.label])
-        axes.set(title=title, ylim=(-0.6, len(labels) - 0.4))
+        axes.set(title=title, ylim=(0, sum(heights)))
         axes.set_xlabel(xlabel, fontsize=8.5)
         axes.title.set_fontsize(10 if "\n" not in title else 8.5)
         axes.set_yticks([places[label] for label in labels], labels, fontsize=8.5)
         axes.tick_params(axis="x", labelsize=8)
         axes.locator_params(axis="x", nbins=5 if len(panels) < 4 else 4)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
+        axes.xaxis.set_major_formatter(lambda value, _: short_number(value, "+"))
         plain_axes(axes)
     return figure
 
 
-def _draw(axes: Axes, line: Line, at: int) -> None:
+def short_number(value: float, sign: str = "") -> str:
+    """A number at an axis as the tables write it: .8, −.05; sign: "+" for a plus before gains.
+
+    >>> short_number(0.85), short_number(-0.1, "+"), short_number(0.25, "+"), short_number(0, "+"), short_number(1.0)
+    ('.85', '−.1', '+.25', '0', '1')
+    """
+    number = f"{abs(value):.6g}"
+    signs = "−" if value < 0 else sign if value > 0 else ""
+    return signs + (number.removeprefix("0") if "." in number else number)
+
+
+def _draw(axes: Axes, line: Line, at: float) -> None:
     colour, alpha = COLOURS.get(line.finding, GREY), 0.4 if line.faint else 1
     axes.plot([line.family_low, line.family_high], [at, at], color=colour, lw=1, alpha=alpha)
     axes.plot([line.low, line.high], [at, at], color=colour, lw=3.2, alpha=alpha, solid_capstyle="butt")

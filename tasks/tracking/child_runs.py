@@ -27,9 +27,9 @@ from tasks.report.curves import line_styles, recall_by_k
 from tasks.report.ranker_section import importance
 from tasks.report.result import ResultRow
 from tasks.tracking.logged_model import log_model
-from tasks.tracking.run_metrics import arm_tags, own_rows, recall_panels, run_metrics, varied_parameters
+from tasks.tracking.run_metrics import arm_parameters, arm_tags, own_rows, recall_panels, run_metrics
 
-MOST_METRICS = 1000  # that MLflow accepts at once
+MOST_METRICS, MOST_PARAMETERS = 1000, 100  # that MLflow accepts at once
 LONGEST_TAG = 5000
 
 
@@ -64,7 +64,7 @@ def log_arm(
     name, seed, dataset = run.arm, run.seed, dataset_of(experiment, log)
     with _child_run(f"{name}-{seed}", arm_tags(name, "arm", rows, experiment) | {"seed": seed}) as child:
         mlflow.log_input(dataset, context="training")
-        mlflow.log_params(varied_parameters(name, experiment) | {"seed": seed})
+        _log_parameters(arm_parameters(name, experiment) | {"seed": seed})
         mlflow.log_text(yaml.safe_dump(experiment.arms[name].model_dump(mode="json"), sort_keys=False), "arm.yaml")
         if run.error:
             mlflow.set_tag("error", run.error[:LONGEST_TAG])
@@ -77,6 +77,12 @@ def log_arm(
         _log_hybrids(name, seed, experiment, rows)
     if run.error:
         mlflow.MlflowClient().set_terminated(child.info.run_id, "FAILED")  # the end of the block set FINISHED
+
+
+def _log_parameters(parameters: dict[str, Any]) -> None:
+    names = list(parameters)
+    for first in range(0, len(names), MOST_PARAMETERS):
+        mlflow.log_params({name: parameters[name] for name in names[first : first + MOST_PARAMETERS]})
 
 
 def log_refit(run: RefitRun, experiment: Experiment, log: Log, rows: list[ResultRow], bundle: ModelBundle) -> None:

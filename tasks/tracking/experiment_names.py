@@ -18,6 +18,11 @@ _NOT_IN_MODELS = "/:'"  # a quote ends the name in a search of versions
 LONGEST_NAME = 500  # MLflow's own limit, by a test
 
 
+def is_registrable(name: str) -> bool:
+    """True if the registry of models takes the name."""
+    return not any(sign in name for sign in _NOT_IN_MODELS)
+
+
 def refuse_untrackable(name: str, registers: bool = False) -> None:
     """Raise InputError if MLflow would refuse the runs of an experiment of this name, or with registers its models:
     because the experiment was deleted there, or because of the name. Creates nothing."""

@@ -22,6 +22,7 @@ from ebr_core.serving.query_towers import QUERY_SCHEMA
 from ebr_core.towers.feature_config import Features
 from tasks.kinds import ModelBundle
 from tasks.nights.night_records import Champion
+from tasks.tracking.experiment_names import is_registrable
 from tasks.tracking.mlflow_store import night_run
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
@@ -73,7 +74,7 @@ def _signature(fields: Iterable[str]) -> ModelSignature:
     return ModelSignature(Schema(columns), Schema(output), params)
 
 
-@task(name="register")
+@task(name="register", task_run_name="register champion")
 def register(experiment: str, champion: Champion) -> None:
     """Make the champion's bundle a version of the experiment's registered model, once, however often this is called."""
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
@@ -92,7 +93,33 @@ def _saved(run: Run, bundle: ModelBundle) -> str | None:
     return next((str(model.model_id) for model in models if model.status == LoggedModelStatus.READY), None)
 
 
-@task(name="point at champions")
+def register_champion(experiment: str, experiment_id: str, bundle: ModelBundle, description: str) -> None:
+    """Make the bundle of a run's champion, which the run has logged, a version of the experiment's registered model,
+    once, with its description; the alias `last_run` points at it.
+
+    The alias `champion` does, too, until a night has moved it. Nothing for a name that the registry refuses.
+    """
+    if not is_registrable(experiment):
+        return
+    client, version = mlflow.MlflowClient(), _versions(experiment).get(bundle.folder.name)
+    if version is None:
+        condition = f"tags.bundle = '{bundle.folder.name}'"
+        models = client.search_logged_models([experiment_id], condition)
+        ready = [str(model.model_id) for model in models if model.status == LoggedModelStatus.READY]
+        if not ready:
+            return
+        version = str(
+            mlflow.register_model(f"models:/{ready[0]}", experiment, tags={"bundle": bundle.folder.name}).version
+        )
+    client.update_model_version(experiment, version, description)
+    client.update_registered_model(experiment, f"The champions of the experiment {experiment}, by run and by night.")
+    client.set_registered_model_alias(experiment, "last_run", version)
+    champion = client.get_registered_model(experiment).aliases.get("champion")
+    if champion is None or "day" not in client.get_model_version(experiment, champion).tags:
+        client.set_registered_model_alias(experiment, "champion", version)
+
+
+@task(name="point at champions", task_run_name="point at champions")
 def point_at(experiment: str, champion: Champion, previous: Champion | None) -> None:
     """Move the aliases `champion` and `previous` of the registered model. Both champions must be registered."""
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])

@@ -91,7 +91,7 @@ def process_tags() -> dict[str, str]:
     return {"host": socket.gethostname(), "process": own_identity()}
 
 
-@task(name="track night")
+@task(name="track night", task_run_name="write the night into MLflow")
 def track_night(night: Night) -> None:
     """Write a night into MLflow: a run with its figures, the same run each time that the night is tracked."""
     with night_run(night.experiment, str(night.day)):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 from data.experiment.experiment_spec import Experiment, arm_of
 from ebr_core.search.index_specs import NO_INDEX, OWN_INDEXES
 from ebr_core.search.modes import is_of_arm
-from ebr_core.training.arm_config import Arm
 from tasks.list_measures import COUNTS
 from tasks.report.answers import difference_metrics, verdict_tags
 from tasks.report.curves import Curves
 from tasks.report.measures import in_mlflow
-from tasks.report.result import ResultRow, label
+from tasks.report.result import ResultRow, label, main_targets
 from tasks.slices import WHOLE
 
 
@@ -48,7 +48,21 @@ def run_metrics(
         for row in rows_of_run
         if in_mlflow(row, k) or (has_own_index and row.metric in COUNTS)
     }
-    return levels | difference_metrics(rows, arm)
+    return _answer(rows, rows_of_run, k) | levels | difference_metrics(rows, arm)
+
+
+def answer_metric(measure: str) -> str:
+    """The metric in MLflow that a run is judged by. Its section of charts, and its place among metrics, come first,
+    because MLflow sorts them by name."""
+    return f"Answer/{measure}"
+
+
+def _answer(rows: list[ResultRow], rows_of_run: list[ResultRow], k: int) -> dict[str, float]:
+    """The main recall of a run: on the target set that answers the questions, by exact search or its own index."""
+    main = main_targets(rows)
+    own = [row for row in rows_of_run if row.index in OWN_INDEXES and not isnan(row.value)]
+    recalls = [row.value for row in own if (row.metric, row.k, row.targets) == ("recall", k, main)]
+    return {answer_metric(f"recall_at_{k}"): value for value in recalls}
 
 
 def arm_tags(arm: str, kind: str, rows: list[ResultRow], experiment: Experiment) -> dict[str, str]:
@@ -62,18 +76,12 @@ def arm_tags(arm: str, kind: str, rows: list[ResultRow], experiment: Experiment)
     return tags | verdict_tags(rows, arm)
 
 
-def varied_parameters(arm: str, experiment: Experiment) -> dict[str, Any]:
-    """The arm's settings, flat: negatives.random = 100.
-
-    These are the ones in which an arm of the experiment differs from the defaults, so that a table of runs shows the
-    varied settings. arm.yaml has all of them.
-    """
-    defaults = _flat(Arm().model_dump(mode="json"))
+def arm_parameters(arm: str, experiment: Experiment) -> dict[str, Any]:
+    """All settings of an arm, flat: negatives.random = 100. Those in which arms of the experiment differ come first."""
     settings = {name: _flat(config.model_dump(mode="json")) for name, config in experiment.arms.items()}
-    varied = sorted(
-        {key for arm_settings in settings.values() for key in arm_settings if arm_settings[key] != defaults.get(key)}
-    )
-    return {key: settings[arm][key] for key in varied if key in settings[arm]}
+    own = settings[arm]
+    varied = [key for key in own if len({str(other.get(key)) for other in settings.values()}) > 1]
+    return {key: own[key] for key in (*varied, *(key for key in own if key not in varied))}
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from socket import gethostname
+from urllib.parse import quote
 
 import mlflow
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
@@ -17,7 +19,7 @@ from tasks.kinds import BuiltIndex, EvalSet, Log, RunReport, RunResults
 from tasks.report import plots
 from tasks.report.answers import verdict_tags
 from tasks.report.curves import line_styles, recall_by_k
-from tasks.report.result import ResultRow, arms_in_order, read_rows
+from tasks.report.result import ResultRow, arms_in_order, read, read_rows
 from tasks.report.seed_means import over_seeds
 from tasks.stage_words import say
 from tasks.tracking.child_runs import (
@@ -30,8 +32,11 @@ from tasks.tracking.child_runs import (
     log_refit,
     read_json,
 )
+from tasks.tracking.logged_model import register_champion
 from tasks.tracking.mlflow_store import open_experiment, process_tags
-from tasks.tracking.run_metrics import recall_panels
+from tasks.tracking.page_addresses import report_address
+from tasks.tracking.run_metrics import answer_metric, recall_panels
+from tasks.tracking.run_summary import describe_champion, summary_metrics, summary_tags
 
 
 class Outcome(Frozen):
@@ -49,7 +54,7 @@ class Outcome(Frozen):
     looks: int  # at the test of this log, with this one
 
 
-@task(name="track")
+@task(name="track", task_run_name="write the run into MLflow")
 def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
     """Write a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
@@ -60,10 +65,11 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
     champion, bundles = run.served.arm if run.served else None, {}
     if champion in run.bundles and not run.refit:
         bundles[champion, spec.seeds[0]] = run.bundles[champion]
-    name = f"{run.experiment} {datetime.now():%Y-%m-%d %H:%M}"
+    name, result = f"{run.experiment} {datetime.now():%Y-%m-%d %H:%M:%S}", read(report.folder)
     with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=process_tags()) as parent:
+        mlflow.log_metrics(summary_metrics(result))  # first, because the page compares by what is logged first
         _log_parent(spec, run.log, run.searches, results, rows)
-        _log_report(report, rows, experiment_id, spec.evaluation.main_k)
+        _log_report(report, rows, experiment_id, parent.info.run_id, spec.evaluation.main_k)
         baselines = (*spec.baselines, *(name + REFIT for name in spec.baselines), *ORACLES)
         for name in (name for name in baselines if name in measured_arms):
             log_baseline(name, spec, run.log, rows)
@@ -78,8 +84,10 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
         if run.refit and champion:
             log_refit(run.refit, spec, run.log, rows, run.bundles[champion])
         _log_tuning(run.indexes)
-        mlflow.set_tags({"failures": len(run.failures), "champion": champion or "none"})
+        mlflow.set_tags({"failures": len(run.failures), "champion": champion or "none"} | summary_tags(result))
         mlflow.set_tags({"served": run.served.row} if run.served else {})
+    if champion in run.bundles:
+        register_champion(run.experiment, experiment_id, run.bundles[str(champion)], describe_champion(result))
     if run.failures:
         mlflow.MlflowClient().set_terminated(parent.info.run_id, "FAILED")
     return Outcome(
@@ -111,24 +119,27 @@ def _log_parent(experiment: Experiment, log: Log, sample: EvalSet, results: RunR
         mlflow.log_figure(recall_by_k(curves, styles, targets), f"plots/recall_by_k.{targets}.png")
 
 
-def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str, k: int) -> None:
+def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str, run_id: str, k: int) -> None:
     """Log the report and its files; show its answers on the page of the run and on that of Prefect."""
     for file in sorted(report.folder.iterdir()):
         if file.suffix in (".html", ".md", ".svg"):
             mlflow.log_artifact(str(file), "report")
         elif file.name in ("audit.json", "costs.parquet", "run.json"):
             mlflow.log_artifact(str(file), "results")
-    answers = (report.folder / "report.md").read_text(encoding="utf-8").partition("\n## Differences")[0]
-    by_recall = f"compareRunsMode=CHART&orderByKey=metrics.%60recall_at_{k}%60&orderByAsc=false"
-    by_recall += "&searchFilter=tags.kind%20!%3D%20%27hybrid%27"  # which lie near their arms
+    whole = (report.folder / "report.md").read_text(encoding="utf-8")
+    answers = whole.partition("\n## Differences")[0]
+    key = quote(f"metrics.`{answer_metric(f'recall_at_{k}')}`", safe="")
+    by_recall = f"compareRunsMode=CHART&orderByKey={key}&orderByAsc=false"
+    by_recall += "&searchFilter=tags.kind%20%3D%20%27arm%27"  # whose settings parallel coordinates show
     charts = f"[Charts of all arms, side by side](#/experiments/{experiment_id}/runs?{by_recall})"
     note = shorten_note(f"{charts}\n\n{answers}")
     tags = {"mlflow.note.content": note, "report": report.folder.name}
     mlflow.set_tags(tags | verdict_tags(rows))
-    address = (report.folder / "report.html").as_uri()
-    page = f"{answers}\n\nThe whole report: {address}\n"
-    create_markdown_artifact(page, key="report", description="The answers of the run")
-    create_link_artifact(address, "report.html", key="report-page", description="The report as a page of its own")
+    address = report_address(experiment_id, run_id)
+    where = f"With pictures: [report.html in MLflow]({address}), or {report.folder / 'report.html'} on {gethostname()}."
+    text = "\n".join(line for line in whole.splitlines() if not line.startswith("!["))  # which only that page has
+    create_markdown_artifact(f"{where}\n\n{text}\n", key="report", description="The whole report, without pictures")
+    create_link_artifact(address, "report.html", key="report-page", description="The report with pictures, in MLflow")
 
 
 def shorten_note(text: str) -> str:

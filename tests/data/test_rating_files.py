@@ -126,7 +126,7 @@ def test_a_good_file_is_read_as_spreadsheets_write_it(log: Path, tmp_path: Path)
         '\ufefftitle,search_id,grade,document_id\r\n"Red, ""big""\nshoe",1, 2 ,shoe\r\n\r\nx,1,,boot\r\nx,2,0,boot\r\n'
     )
     (tmp_path / "in.csv").write_bytes(text.encode())
-    table = rating_files.read_csv(tmp_path / "in.csv", log)
+    table = rating_files.read_csv(tmp_path / "in.csv", log).table
     assert table.schema == IMPORTED
     assert table.to_pylist() == [
         {"search_id": "1", "document_id": "shoe", "grade": 2.0, "row": 2},
@@ -139,7 +139,47 @@ def test_a_good_file_is_read_as_spreadsheets_write_it(log: Path, tmp_path: Path)
 
 def test_a_repeated_grade_counts_once(log: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(HEADER + "1,shoe,2,\n1,shoe,2,\n")
-    assert rating_files.read_csv(tmp_path / "in.csv", log).num_rows == 1
+    assert rating_files.read_csv(tmp_path / "in.csv", log).table.num_rows == 1
+
+
+PAGE = "search_id,document_id,grade,query,searcher_id,rated_at\n"
+
+
+def test_a_rating_of_the_page_belongs_to_the_newest_search_with_its_query(log: Path, tmp_path: Path) -> None:
+    """Ann and Bob searched for red shoes (1, 3), Ann for red boots (2); hat and boots are the validation and the
+    test."""
+    rows = [
+        ",boot,2,Red  SHOES!,,2020-02-01T00:00",
+        ",hat,1,red shoes,ann,2020-02-01T00:00",
+        ",shoe,0,red shoes,carl,2020-02-01T00:00",
+        ",hat,3,hat,,2020-02-01T00:00",
+        ",hat,3,who asked this,,2020-02-01T00:00",
+        "2,shoe,1,whatever,,",
+    ]
+    (tmp_path / "in.csv").write_text(PAGE + "\n".join(rows) + "\n")
+    table, unasked = rating_files.read_csv(tmp_path / "in.csv", log)
+    assert table.schema == IMPORTED
+    assert [(row["search_id"], row["document_id"], row["grade"]) for row in table.to_pylist()] == [
+        ("3", "boot", 2.0), ("1", "hat", 1.0), ("3", "shoe", 0.0), ("2", "shoe", 1.0)
+    ]  # fmt: skip
+    assert unasked == ["hat", "who asked this"]
+    (tmp_path / "none.csv").write_text(PAGE + rows[3] + "\n")
+    with pytest.raises(InputError, match="no row has a grade that counts: no search of the training window has the"):
+        rating_files.read_csv(tmp_path / "none.csv", log)
+
+
+def test_the_newest_rating_of_a_pair_counts_and_may_take_it_back(log: Path, tmp_path: Path) -> None:
+    rows = [
+        ",boot,2,red shoes,,2020-02-01T00:00:02",
+        ",boot,0,RED shoes,,2020-02-01T00:00:01",  # older, though later in the file
+        ",hat,3,red shoes,,2020-02-01T00:00:01",
+        ",hat,,red shoes,,2020-02-01T00:00:02",
+        ",shoe,1,red shoes,,2020-02-01T00:00:02",
+        ",shoe,3,red shoes,,2020-02-01T00:00:02",  # at the same time: the later row
+    ]
+    (tmp_path / "in.csv").write_text(PAGE + "\n".join(rows) + "\n")
+    ratings = rating_files.read_csv(tmp_path / "in.csv", log).table.to_pylist()
+    assert [(row["document_id"], row["grade"], row["row"]) for row in ratings] == [("boot", 2.0, 2), ("shoe", 3.0, 7)]
 
 
 def test_ratings_of_searches_that_left_the_training_window_are_refused(log: Path) -> None:

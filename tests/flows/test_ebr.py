@@ -38,6 +38,8 @@ from tasks.eval_sets import read_sample
 from tasks.home import home
 from tasks.kinds import EvalSet, Log, RunResults
 from tasks.looks import count_look
+from tasks.report.recommendation import champion_difference, served_levels
+from tasks.report.result import read
 from tasks.retrieval_stages import retrieve_baseline
 from tasks.retrieved import Retrieved, load_retrieved
 from tasks.served_models import bundle_of, models_of
@@ -367,16 +369,82 @@ def test_mlflow_mirrors_the_files(first: tuple[Path, Outcome]) -> None:
     assert run.data.tags["verdict.P02"] == verdicts["truth"]
     assert run.data.tags["verdict.P02.clicked"] == verdicts["clicked"]
     assert (run.data.tags["kind"], run.data.tags["seed"]) == ("arm", "0")
-    assert set(run.data.params) == {
-        *("negatives.random", "negatives.impressions", "seed"),
-        *("towers.dimensions", "training.batch_size", "training.patience"),
-    }
+    arm = load_experiment(first[0]).arms["impressions"]
+    params = run.data.params
+    assert params["negatives.random"] == str(arm.negatives.random)
+    assert params["training.epochs"] == str(arm.training.epochs)  # which the file does not name
+    assert params["loss.kind"] == arm.loss.kind
+    assert {"positives.source", "features.text.buckets", "towers.dimensions", "training.patience", "seed"} <= set(
+        params
+    )
+    assert run.data.metrics["Answer/recall_at_10"] == run.data.metrics["truth/recall_at_10"]
+    sections = sorted({name.partition("/")[0] for name in run.data.metrics if "/" in name})
+    assert sections[0] == "Answer"  # which MLflow shows first, because it sorts them so
     parent = client.get_run(outcome.mlflow_run_id)
     assert parent.data.tags["verdict.P02"] == verdicts["truth"]
     assert "P02" in parent.data.tags["mlflow.note.content"]
     page = Path(mlflow.artifacts.download_artifacts(f"runs:/{outcome.mlflow_run_id}/report/report.html"))
     assert page.read_bytes() == (outcome.report.folder / "report.html").read_bytes()
     assert parent.inputs.dataset_inputs[0].dataset.digest == outcome.log.digest
+
+
+def test_the_run_itself_says_what_the_report_begins_with(first: tuple[Path, Outcome]) -> None:
+    outcome, client = first[1], MlflowClient()
+    result = read(outcome.report.folder)
+    difference, bm25 = champion_difference(result, "bm25"), served_levels(result)["bm25"]
+    assert difference is not None
+    run = client.get_run(outcome.mlflow_run_id)
+    metrics = run.data.metrics
+    assert metrics["Answer/recall_at_10"] == pytest.approx(served_levels(result)[str(result.champion)])
+    assert metrics["Answer/bm25_recall_at_10"] == pytest.approx(bm25)
+    gain = metrics["Answer/difference_to_bm25"]
+    assert gain == pytest.approx(difference.difference)
+    assert metrics["Answer/difference_to_bm25_low"] < gain < metrics["Answer/difference_to_bm25_high"]
+    assert run.data.tags["verdict"] in ("better", "worse", "tie", "unclear", "not decided")
+    assert run.data.tags["answer"].startswith(("Use ", "**Use"))
+
+
+def test_the_champion_of_a_run_is_registered_once_with_its_description(first: tuple[Path, Outcome]) -> None:
+    outcome, client = first[1], MlflowClient()
+    listing = models_of(outcome.experiment)
+    versions = client.search_model_versions(f"name = '{outcome.experiment}'")
+    of_champion = [v for v in versions if v.tags["bundle"] == bundle_of(listing, None).name]
+    assert len(of_champion) == 1  # however often the experiment has run here
+    assert "Use `" in str(of_champion[0].description)
+    assert f"by `{outcome.experiment}`" in str(of_champion[0].description)
+    aliases = client.get_registered_model(outcome.experiment).aliases
+    assert set(aliases) == {"champion", "last_run"}
+    model = client.get_model_version_by_alias(outcome.experiment, "champion")
+    assert client.get_logged_model(str(model.model_id)).tags["bundle"] == model.tags["bundle"]
+
+
+def test_the_report_is_read_on_prefects_page_from_any_machine(first: tuple[Path, Outcome]) -> None:
+    from prefect import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    outcome = first[1]
+    with get_client(sync_client=True) as client:
+        by_key = {
+            key: client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+            for key in ("report", "report-page")
+        }
+    texts = [str(artifact.data) for artifact in by_key["report"] if outcome.mlflow_run_id in str(artifact.data)]
+    assert len(texts) == 1
+    assert "## Versions" in texts[0]  # the last section
+    assert ".svg" not in texts[0]  # which Prefect does not have
+    links = [str(artifact.data) for artifact in by_key["report-page"] if outcome.mlflow_run_id in str(artifact.data)]
+    assert len(links) == 1
+    assert "](http://127.0.0.1:5000/#/experiments/" in links[0]
+    assert "file://" not in texts[0] + links[0]
+
+
+def test_runs_of_one_file_have_different_names(first: tuple[Path, Outcome]) -> None:
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        names = [run.name for run in client.read_flow_runs(limit=200) if run.name.startswith("experiment ")]
+    assert names
+    assert len(set(names)) == len(names)
 
 
 def test_a_hybrid_has_its_figures_in_a_run_inside_that_of_its_arm(first: tuple[Path, Outcome]) -> None:
@@ -401,7 +469,7 @@ def test_a_hybrid_has_its_figures_in_a_run_inside_that_of_its_arm(first: tuple[P
         assert run.data.metrics["recall_at_10"] == pytest.approx(recalls[run.data.tags["arm"]])
         assert client.list_artifacts(run.info.run_id) == []
     note = client.get_run(outcome.mlflow_run_id).data.tags["mlflow.note.content"]
-    assert "searchFilter=tags.kind%20!%3D%20%27hybrid%27" in note
+    assert "searchFilter=tags.kind%20%3D%20%27arm%27" in note
 
 
 def test_the_report_shows_searches_that_the_champion_won_and_lost(first: tuple[Path, Outcome]) -> None:
@@ -454,10 +522,18 @@ def test_an_added_arm_trains_alone(first: tuple[Path, Outcome], tmp_path: Path) 
     path = _write(tmp_path, arms={"more": {"negatives": {"random": 7}}})
     state, runs = _run(path)
     assert state.is_completed()
-    states = [run.state_name for run in runs if run.name.startswith("train_arm")]
-    assert sorted(states) == ["Cached", "Cached", "Completed"]
-    earlier_stages = ("simulate_log", "extract", "featurise")
-    assert {run.state_name for run in runs if run.name.startswith(earlier_stages)} == {"Cached"}
+    states = {run.name: run.state_name for run in runs}
+    assert {name: state for name, state in states.items() if name.startswith("train ")} == {
+        "train impressions, seed 0": "Cached", "train more, seed 0": "Completed", "train random, seed 0": "Cached"
+    }  # fmt: skip
+    earlier_stages = (
+        "simulate log",
+        "extract log",
+        "turn texts and columns into features",
+        "sample searches for the test",
+    )
+    assert {states[name] for name in earlier_stages} == {"Cached"}
+    assert not [name for name in states if "_" in name]  # words, and nothing that Prefect made up
 
 
 def test_a_second_run_gives_the_same_bytes(first: tuple[Path, Outcome]) -> None:

@@ -46,7 +46,7 @@ def failing() -> tuple[dict[str, str], str]:
 def test_a_failure_names_the_stage_that_failed_and_why(prefect_server: None) -> None:
     failures, _ = failing()
     assert failures["broken"] == "ValueError: no 7"
-    assert failures["then"] == failures["last"] == "broken random 0 failed: ValueError: no 7"
+    assert failures["then"] == failures["last"] == "broken random, seed 0 failed: ValueError: no 7"
 
 
 def test_outside_a_flow_a_stage_runs_at_once(own_home: Path) -> None:

@@ -156,5 +156,5 @@ def test_the_description_needs_no_network_and_names_everything(url: str) -> None
     [search] = [op for op in operations if (op.method, op.path) == ("GET", "/search")]
     types = {value.name: value.type for value in search.parameters}
     assert types["query"] == "string of up to 500 characters"
-    assert types["mode"] == "ebr, hybrid, weighted, reranked, boolean"
+    assert types["mode"] == "ebr, hybrid, weighted, reranked, boolean, bm25, logged"
     assert {value.name for value in search.answer} >= {"hits", "took_ms"}

@@ -1,4 +1,4 @@
-"""The service on a real port: answers, refusals, a new champion under load, and the page in a real browser."""
+"""The service on a real port: answers, refusals, and a new champion under load."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ import pytest
 
 from tests.bundles import publish_bundles
 from tests.services import PROJECT, environment_of, make_home, running_service
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def _ebr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -140,7 +138,7 @@ def test_a_large_head_is_refused(url: str, path: str, headers: dict[str, str]) -
 
 def test_the_description_of_the_service(url: str) -> None:
     description = _get(f"{url}/openapi.json")
-    assert {"/search", "/health", "/choices"} <= set(description["paths"])
+    assert {"/search", "/health", "/choices", "/ratings"} <= set(description["paths"])
     names = {parameter["name"] for parameter in description["paths"]["/search"]["get"]["parameters"]}
     assert {
         "query",
@@ -158,40 +156,7 @@ def test_the_description_of_the_service(url: str) -> None:
     assert (health["status"], health["champion"], health["reload_failed"]) == ("ok", "left", "")
     choices = _get(f"{url}/choices")
     assert choices["models"] == ["left", "right"]
-    assert choices["city"] == ["Bonn", "Lyon"]
-    assert [searcher["searcher_id"] for searcher in choices["searchers"]] == ["s1"]
-
-
-@pytest.mark.more
-@pytest.mark.skipif(CHROMIUM is None, reason="no browser here")
-def test_the_page_shows_two_models_side_by_side(url: str, tmp_path: Path) -> None:
-    parameters = urllib.parse.urlencode({"query": "smiht ana", "mode": "ebr", "where": "kind = person"})
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --virtual-time-budget=20000"
-    )
-    page = subprocess.run(
-        [
-            str(CHROMIUM),
-            *flags.split(),
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--dump-dom",
-            f"{url}/?{parameters}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    ).stdout
-    left, right = page.split("<section>")[1:]
-    for side, model in ((left, "left"), (right, "right")):
-        titles = [
-            hit["title"]
-            for hit in _get(f"{url}/search", query="smiht ana", mode="ebr", where="kind = person", model=model)["hits"]
-        ]
-        titles_on_page = [part.split("<")[0] for part in side.split('class="title">')[1:]]
-        assert titles_on_page == titles
-        assert "documents in" in side
+    assert [field["name"] for field in choices["fields"]["left"]] == ["searcher_id", "city"]
 
 
 def test_a_broken_champion_is_reported_and_the_old_one_answers(home: Path, url: str) -> None:

@@ -22,7 +22,7 @@ WITH_KEY = {"x-api-key": KEY}
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with two models."""
-    return make_home(tmp_path_factory.mktemp("home"), "left", "right")
+    return make_home(tmp_path_factory.mktemp("home"), "softmax", "walks")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def _ask(service: Service, path: str, body: object = None, headers: dict[str, st
     return call(service.url + path, body, {**WITH_KEY, **(headers or {})})
 
 
-@pytest.mark.parametrize("path", ["/search?query=x", "/choices", "/metrics", "/docs", "/openapi.json", "/none"])
+@pytest.mark.parametrize(
+    "path", ["/search?query=x", "/choices", "/ratings", "/metrics", "/docs", "/openapi.json", "/none"]
+)
 @pytest.mark.parametrize(
     "headers",
     [
@@ -68,10 +70,7 @@ def test_what_answers_without_the_key_says_nothing_about_the_models(service: Ser
     assert call(f"{service.url}/ready").json == {"status": "ready"}
     page = call(f"{service.url}/")
     assert page.status == 200
-    assert not re.search(
-        "left|right",
-        page.text.replace('aria-label="left model"', "").replace("right model", "").replace("text-align: right", ""),
-    )
+    assert not re.search("softmax|walks|made_at", page.text)
 
 
 @pytest.mark.parametrize("key", ["", "  ", "with a blank", "schl\u00fcssel", "two\nlines"])
@@ -120,15 +119,15 @@ def test_a_line_for_each_request_without_what_was_searched(service: Service) -> 
     before = len(service.lines())
     secret = {"query": "zyxwv chess", "searcher_id": "s1", "k": 2, "where": "city = Lyon OR kind = secretkind"}
     assert _ask(service, "/search", secret).status == 200
-    assert _ask(service, "/search?query=zyxwv&searcher_id=nobodyknows&model=right&mode=ebr&k=1").status == 422
+    assert _ask(service, "/search?query=zyxwv&searcher_id=nobodyknows&model=walks&mode=ebr&k=1").status == 422
     assert _ask(service, "/zyxwv/nobodyknows").status == 404
     lines = service.lines()[before:]
     keys = ["time", "id", "method", "path", "status", "ms", "model", "mode"]
     assert [list(line) for line in lines] == [keys] * 3
     facts = [tuple(line[key] for key in ("method", "path", "status", "model", "mode")) for line in lines]
     assert facts == [
-        ("POST", "/search", 200, "left", "hybrid"),
-        ("GET", "/search", 422, "right", "ebr"),
+        ("POST", "/search", 200, "softmax", "hybrid"),
+        ("GET", "/search", 422, "walks", "ebr"),
         ("GET", "other", 404, None, None),
     ]
     written = service.output.read_text() + _ask(service, "/metrics").text
@@ -138,29 +137,29 @@ def test_a_line_for_each_request_without_what_was_searched(service: Service) -> 
 
 def test_the_counts(home: Path, service: Service) -> None:
     for _ in range(3):
-        assert _ask(service, "/search?query=chess&k=2&model=right&mode=weighted").status == 200
+        assert _ask(service, "/search?query=chess&k=2&model=walks&mode=weighted").status == 200
     answer = _ask(service, "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     samples = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
-    assert samples['ebr_search_seconds_count{mode="weighted",model="right"}'] == "3.0"
-    assert samples['ebr_search_seconds_bucket{le="+Inf",mode="weighted",model="right"}'] == "3.0"
+    assert samples['ebr_search_seconds_count{mode="weighted",model="walks"}'] == "3.0"
+    assert samples['ebr_search_seconds_bucket{le="+Inf",mode="weighted",model="walks"}'] == "3.0"
     assert float(samples['ebr_requests_total{path="/search",status="200"}']) >= 3
     assert samples['ebr_request_seconds_count{path="/search"}'] == str(
         sum(float(n) for name, n in samples.items() if name.startswith('ebr_requests_total{path="/search"'))
     )
     assert samples["ebr_requests_in_flight"] == "1.0"  # this one
-    assert {samples[f'ebr_documents{{model="{arm}"}}'] for arm in ("left", "right")} == {"9.0"}
+    assert {samples[f'ebr_documents{{model="{arm}"}}'] for arm in ("softmax", "walks")} == {"9.0"}
     assert samples["ebr_reloads_failed_total"] == "0.0"
-    assert not any("age_seconds{" in name for name in samples)  # "after left" is no time
-    folders = {arm: home / "artifacts" / f"bundle-{arm}" for arm in ("left", "right", "gone")}
+    assert not any("age_seconds{" in name for name in samples)  # "after softmax" is no time
+    folders = {arm: home / "artifacts" / f"bundle-{arm}" for arm in ("softmax", "walks", "gone")}
     publish_bundles(home, "mine", folders, "gone")
     wait_until(lambda: "ebr_reloads_failed_total 0.0" not in _ask(service, "/metrics").text)
     assert "gone" in _ask(service, "/health").json["reload_failed"]
-    publish_bundles(home, "mine", {arm: folders[arm] for arm in ("left", "right")}, "left")
+    publish_bundles(home, "mine", {arm: folders[arm] for arm in ("softmax", "walks")}, "softmax")
     record = home / "models" / "mine.json"
     made_at = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
     record.write_text(json.dumps(json.loads(record.read_text()) | {"made_at": made_at}))
     wait_until(lambda: "ebr_model_age_seconds{" in _ask(service, "/metrics").text)
-    ages = re.findall(r"ebr_model_age_seconds{model=.(?:left|right).} (\S+)", _ask(service, "/metrics").text)
+    ages = re.findall(r"ebr_model_age_seconds{model=.(?:softmax|walks).} (\S+)", _ask(service, "/metrics").text)
     assert len(ages) == 2
     assert all(7200 <= float(age) < 7500 for age in ages)
