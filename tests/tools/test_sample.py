@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.experiment.experiment_file import load_experiment
-from flows.app.front_page import (
+from tools.sample import (
     README,
     SAMPLE,
     as_code,
