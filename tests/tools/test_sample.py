@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.experiment.experiment_file import load_experiment
+from tasks.home import ROOT
 from tools.sample import (
     README,
     SAMPLE,
@@ -19,7 +20,6 @@ from tools.sample import (
     verdict,
     with_blocks,
 )
-from tasks.home import ROOT
 
 STALE = "stale: make sample writes it anew"
 
