@@ -87,7 +87,7 @@ def test_both_requests_and_the_command_line_give_the_same_answer(home: Path, url
         ({"query": "x", "k": 3, "colour": "red"}, 422, "Extra inputs"),
         ({"query": "x", "k": 3, "where": "= red"}, 422, "expected an attribute"),
         ({"query": "x", "k": 3, "where": "shade = red"}, 422, "no column 'shade'; there are document_id, kind, city"),
-        ({"query": "x", "k": 3, "mode": "magic"}, 422, "'reranked' or 'boolean'"),
+        ({"query": "x", "k": 3, "mode": "magic"}, 422, "'bm25' or 'logged'"),
         ({"query": "x", "k": 3, "mode": "reranked"}, 422, "mode: left has no reranked; its modes are ebr, hybrid"),
         ({"query": "x", "k": 3, "searched_at": "yesterday"}, 422, "valid datetime"),
         ({"query": "x", "k": 3, "searcher_id": "nobody"}, 422, "no searcher 'nobody'"),
