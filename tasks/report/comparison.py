@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from math import nan
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -18,6 +17,9 @@ from ebr_core.measure.intervals import MetricValues, compare
 from ebr_core.search.index_specs import OWN_INDEXES
 from tasks.home import artifacts
 from tasks.list_measures import clusters_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class ArmComparison(NamedTuple):
@@ -80,6 +82,8 @@ def compare_runs(run_a: Path, run_b: Path) -> list[ArmComparison]:
 
 def _shared_searches(run_a: Path, run_b: Path) -> pd.DataFrame:
     """The searches of both runs in the order of the first: search_row, search_row_b and the columns for clusters."""
+    import pandas as pd
+
     a, b = (pd.read_parquet(run / "searches.parquet") for run in (run_a, run_b))
     shared = a.merge(b, on=["search_id", "query"], suffixes=("", "_b")).sort_values("search_row", kind="stable")
     if shared.empty:

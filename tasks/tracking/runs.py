@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-import mlflow
-from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
@@ -52,6 +50,8 @@ class Outcome(Frozen):
 def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
     """Write a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
+    import mlflow
+
     experiment_id, spec = open_experiment(run.experiment), run.spec
     rows = read_rows(results.folder / "results.parquet", with_slices=False)
     measured_arms = {row.arm for row in rows}
@@ -95,6 +95,8 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
 
 
 def _log_parent(experiment: Experiment, log: Log, sample: EvalSet, results: RunResults, rows: list[ResultRow]) -> None:
+    import mlflow
+
     mlflow.set_tags({f"question.{name}": "asked" for name in experiment.questions} | {"kind": "experiment"})
     settings = {"layout": experiment.logs.layout, "arms": len(experiment.arms), "seeds": str(list(experiment.seeds))}
     mlflow.log_params(settings)
@@ -111,6 +113,8 @@ def _log_parent(experiment: Experiment, log: Log, sample: EvalSet, results: RunR
 
 def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str, k: int) -> None:
     """Log the report and its files; show its answers on the page of the run and on that of Prefect."""
+    import mlflow
+
     for file in sorted(report.folder.iterdir()):
         if file.suffix in (".html", ".md", ".svg"):
             mlflow.log_artifact(str(file), "report")
@@ -131,6 +135,8 @@ def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str, k:
 
 def shorten_note(text: str) -> str:
     """The text, cut after the last line that fits if it is longer than a tag of MLflow may be; its end says so."""
+    from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
+
     if len(text) <= MAX_TAG_VAL_LENGTH:
         return text
     rest = "\n\nThe rest is in report/report.md, among the artifacts."
@@ -139,6 +145,8 @@ def shorten_note(text: str) -> str:
 
 def _log_tuning(indexes: dict[str, dict[str, BuiltIndex]]) -> None:
     """Log the settings that the tuning of indexes tried, for each arm and seed, as a plot and as JSON."""
+    import mlflow
+
     for label, by_name in indexes.items():
         tuned_indexes = {name: index for name, index in by_name.items() if (index.folder / "tuning.json").exists()}
         points = {name: read_json(index, "tuning.json") for name, index in tuned_indexes.items()}
