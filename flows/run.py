@@ -17,6 +17,7 @@ from flows.sources import EvalSets, Source
 from flows.submit import result
 from flows.vectors import served_index
 from tasks.audit_stage import leaks
+from tasks.champion_stage import publish_champion
 from tasks.ensemble_stages import EnsembleRun
 from tasks.evaluation_stage import EvaluatedList, above_oracle
 from tasks.feedback_stages import FeedbackResult
@@ -29,7 +30,6 @@ from tasks.kinds import (
 )
 from tasks.looks import count_look
 from tasks.ranker_stages import RankerRun
-from tasks.served_models import publish_champion
 from tasks.tracking.runs import Outcome
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from prefect import task
 
 from ebr_core.errors import InputError
 from ebr_core.search.modes import RERANKED, Mode
@@ -34,32 +31,6 @@ def champion_of(bundles: Mapping[str, ModelBundle], modes: Mapping[str, ServedMo
     return None if champion is None else (champion, *chosen[champion])
 
 
-@task(name="publish_champion")
-def publish_champion(
-    experiment: str, bundles: dict[str, ModelBundle], modes: dict[str, ServedMode]
-) -> tuple[str, Mode, float] | None:
-    """The champion, see champion_of; None without bundles.
-
-    Write it, with the places of all bundles, to EBR_HOME/models/<experiment>.json, which the pages and the command
-    line read. The file is replaced in one step.
-    """
-    champion = champion_of(bundles, modes)
-    if champion is None:
-        return None
-    chosen = {arm: read_mode(modes[arm]) for arm in bundles if arm in modes}
-    content = {
-        "experiment": experiment,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "champion": champion[0],
-        "models": {
-            arm: {"bundle": bundles[arm].folder.name, "mode": mode, "validation_recall": recall}
-            for arm, (mode, recall) in sorted(chosen.items(), key=lambda item: -item[1][1])
-        },
-    }
-    publish(experiment, content)
-    return champion
-
-
 def publish(experiment: str, content: dict[str, Any]) -> None:
     """Replace EBR_HOME/models/<experiment>.json by this content, in one step."""
     folder = home() / "models"
@@ -70,7 +41,7 @@ def publish(experiment: str, content: dict[str, Any]) -> None:
 
 
 def models_of(experiment: str | None) -> dict[str, Any]:
-    """The content that publish_champion wrote for an experiment, by default for the one that ran last.
+    """The content that `publish` wrote for an experiment, by default for the one that ran last.
 
     Raises InputError if no such experiment has run.
     """

@@ -47,8 +47,8 @@ def nightly(
 
 def rollback(name: NAME = None, experiment: EXPERIMENT = None) -> None:
     """Make the previous champion answer again. New challengers are not compared with the one that it replaces."""
-    from tasks.nights.champion_service import night_experiment, roll_back
-    from tasks.nights.night_records import describe_night
+    from tasks.nights.champion_service import roll_back
+    from tasks.nights.night_records import describe_night, night_experiment
 
     night = roll_back(night_experiment(_one_name(name, experiment)))
     print(describe_night(night))

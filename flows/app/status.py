@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from flows.process.cleanup import close_runs
-from tasks.nights.champion_service import night_experiment
-from tasks.nights.night_records import Champion, Night, champions_of, describe_night, read_nights
+from tasks.nights.night_records import Champion, Night, champions_of, describe_night, night_experiment, read_nights
 
 PAGE = 200  # runs in one answer of a server
 
