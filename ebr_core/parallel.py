@@ -9,6 +9,7 @@ from typing import Any
 import numba
 
 from ebr_core.errors import InputError
+from ebr_core.lazy_torch import use_torch_threads
 
 MIN_SHARED_ROWS = 128  # fewer are finished before a sleeping thread wakes: a row takes about a microsecond (LOG.md)
 
@@ -47,12 +48,11 @@ def use_threads(threads: int) -> None:
     Raises InputError if the machine has fewer threads.
     """
     import faiss  # here, because settings are read long before anything computes, and torch takes seconds
-    import torch
 
     available = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets its config while importing
     if threads > available:
         raise InputError(f"threads: {threads}, but this machine has {available}; set at most that many")
-    torch.set_num_threads(threads)
+    use_torch_threads(threads)
     numba.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
     faiss.cvar.distance_compute_blas_threshold = 20  # its default, 128,000, trains PQ 13 times slower (LOG.md)

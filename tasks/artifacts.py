@@ -21,10 +21,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
-
-from prefect import Task
-from prefect.context import TaskRunContext
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from ebr_core.frozen import Frozen
 from tasks.home import artifacts
@@ -32,6 +29,10 @@ from tasks.provenance.settings import plain
 from tasks.provenance.source import source_of
 from tasks.stage_labels import stage_words
 from tasks.stage_words import announce
+
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.context import TaskRunContext
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -56,15 +57,46 @@ class Artifact(Frozen):
         return artifacts() / f"{self.stage}-{self.digest}"
 
 
-def stage(kind: Callable[[Artifact], A]) -> Callable[[Callable[Concatenate[Path, P], None]], Task[P, A]]:
-    """Turn function(folder, *inputs), which writes its output into folder, into a Prefect task.
+class Stage(Generic[P, A]):
+    """A function that writes an artifact once, `fn`, and the Prefect task that runs it inside a flow, `task`.
 
-    The task takes the inputs without the folder and returns the artifact, typed as kind. Inputs are artifacts, frozen
+    The task is made on first use: a command that runs stages outside a flow does not import Prefect.
+    """
+
+    def __init__(self, fn: Callable[P, A], cache_key: Callable[[TaskRunContext, dict[str, Any]], str]) -> None:
+        self.fn, self.name = fn, fn.__name__
+        self._cache_key = cache_key
+        functools.update_wrapper(self, fn)
+
+    @functools.cached_property
+    def task(self) -> Task[P, A]:
+        """The Prefect task."""
+        from prefect import Task
+
+        return Task(
+            fn=self.fn,
+            name=self.name,
+            task_run_name=stage_words(self.name),
+            persist_result=True,
+            result_serializer="json",
+            cache_key_fn=self._cache_key,
+            description=inspect.getdoc(self.fn),
+        )
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
+        """The artifact, as a task of the flow that runs."""
+        return self.task(*args, **kwargs)
+
+
+def stage(kind: Callable[[Artifact], A]) -> Callable[[Callable[Concatenate[Path, P], None]], Stage[P, A]]:
+    """Turn function(folder, *inputs), which writes its output into folder, into a stage.
+
+    The stage takes the inputs without the folder and returns the artifact, typed as kind. Inputs are artifacts, frozen
     values or plain JSON values. The artifact is named by a digest of the inputs, of all source of this project that
     the function can reach, and of the versions of the libraries that compute.
     """
 
-    def as_task(function: Callable[Concatenate[Path, P], None]) -> Task[P, A]:
+    def as_stage(function: Callable[Concatenate[Path, P], None]) -> Stage[P, A]:
         signature = inspect.Signature(list(inspect.signature(function).parameters.values())[1:])
 
         def cache_key(_context: TaskRunContext, arguments: dict[str, Any]) -> str:
@@ -81,17 +113,9 @@ def stage(kind: Callable[[Artifact], A]) -> Callable[[Callable[Concatenate[Path,
             return kind(artifact)
 
         run.__signature__ = signature  # type: ignore[attr-defined]
-        return Task(
-            fn=run,
-            name=function.__name__,
-            task_run_name=stage_words(function.__name__),
-            persist_result=True,
-            result_serializer="json",
-            cache_key_fn=cache_key,
-            description=inspect.getdoc(function),
-        )
+        return Stage(run, cache_key)
 
-    return as_task
+    return as_stage
 
 
 def _note_use(folder: Path) -> None:

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -260,6 +259,8 @@ def retrieve_filtered(
     places: Places | None = None,
 ) -> None:
     """Write a list: the documents that the index retrieves, in its order, without those that the filter rejects."""
+    import lightgbm
+
     use_threads(threads)
     lists, deduped_index = read_lists(log, eval_set, bm25, vectors, places), load_index(index.folder)
     candidates = lists.sample.candidates

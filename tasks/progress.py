@@ -6,12 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from logging import getLogger
+from logging import Logger, LoggerAdapter, getLogger
 from time import monotonic
 
-from prefect.context import TaskRunContext
-from prefect.logging import get_run_logger
-from prefect.runtime import task_run
 from rich.progress import Progress
 
 BARS: ContextVar[Progress | None] = ContextVar("bars", default=None)
@@ -25,10 +22,9 @@ def show_progress(description: str, total: float) -> Iterator[Callable[[float, s
     """A function that takes the amount done and a note. It moves a bar if bars are on the screen; else it logs the
     notes."""
     bars, last = BARS.get(), ""
-    name = task_run.name or ""
+    name, logger = _task_run()
     description = name if " " in name else description  # Prefect's own names, which have no space, only count
     if bars is None:
-        logger = get_run_logger() if TaskRunContext.get() else getLogger("ebr")  # a stage may be called outside a flow
         began = printed = monotonic()
 
         def log(_done: float, note: str = "") -> None:
@@ -56,6 +52,17 @@ def show_progress(description: str, total: float) -> Iterator[Callable[[float, s
         bars.update(bar, completed=total)
     finally:
         bars.stop_task(bar)
+
+
+def _task_run() -> tuple[str, Logger | LoggerAdapter[Logger]]:
+    """(the name of the task run around, its logger); outside a flow, where Prefect may not be loaded, "" and ebr's."""
+    if "prefect.context" not in sys.modules:
+        return "", getLogger("ebr")
+    from prefect.context import TaskRunContext
+    from prefect.logging import get_run_logger
+    from prefect.runtime import task_run
+
+    return task_run.name or "", get_run_logger() if TaskRunContext.get() else getLogger("ebr")
 
 
 def _print_line(description: str, note: str) -> None:

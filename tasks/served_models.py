@@ -29,7 +29,7 @@ def publish(experiment: str, content: dict[str, Any]) -> None:
 
 
 def models_of(experiment: str | None) -> dict[str, Any]:
-    """The content that publish_champion wrote for an experiment, by default for the one that ran last.
+    """The content that `publish` wrote for an experiment, by default for the one that ran last.
 
     Raises InputError if no such experiment has run.
     """

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import warnings
 
-import torch
-
 from ebr_core.encoders.lora_config import Lora
 from ebr_core.encoders.model_folder import EXTRA
 from ebr_core.encoders.pretrained import TextEncoder
 from ebr_core.errors import InputError
+from ebr_core.lazy_torch import torch
 
 
 def add_adapters(encoder: TextEncoder, lora: Lora, seed: int) -> torch.nn.Module:

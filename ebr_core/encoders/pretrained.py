@@ -6,17 +6,19 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, assert_never
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from ebr_core.arrays import Int32, Int64
 from ebr_core.encoders.encoder_config import Device, EncoderConfig, Pooling
 from ebr_core.encoders.model_folder import EXTRA, ModelFolder, open_folder, weights_digest
 from ebr_core.errors import InputError
+from ebr_core.lazy_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TextSide = Literal["query", "document"]
 _TEXTS_AT_ONCE = 8192  # texts that are cut into tokens together

@@ -8,31 +8,19 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ebr_core.encoders.model_folder import EXTRA
 from ebr_core.encoders.pretrained import TextEncoder, finish, pool
 from ebr_core.encoders.text_vectors import Embed
 from ebr_core.errors import InputError
+from ebr_core.lazy_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OPSET = 17
 _AXES = {0: "text", 1: "token"}
-
-
-class _Hidden(torch.nn.Module):
-    """The vectors of the tokens alone, which is what is exported."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(n, T, W) the vectors of the tokens."""
-        hidden: Tensor = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
-        return hidden
 
 
 def embedder(encoder: TextEncoder) -> Embed | None:
@@ -90,7 +78,7 @@ def _export(module: torch.nn.Module, path: Path) -> None:
     ids, mask = torch.ones(2, 8, dtype=torch.long), torch.ones(2, 8, dtype=torch.long)
     mask[1, 5:] = 0
     torch.onnx.export(
-        _Hidden(module).eval(),
+        _hidden_only(module).eval(),
         (ids, mask),
         str(path),
         input_names=["ids", "mask"],
@@ -99,6 +87,21 @@ def _export(module: torch.nn.Module, path: Path) -> None:
         opset_version=_OPSET,
         dynamo=False,
     )
+
+
+def _hidden_only(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with the vectors of the tokens (n, T, W) as its only output, which is what is exported."""
+
+    class Hidden(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+            hidden: Tensor = self.module(input_ids=ids, attention_mask=mask).last_hidden_state
+            return hidden
+
+    return Hidden()
 
 
 @contextlib.contextmanager

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from ebr_core.arrays import Float32, Int64
 from ebr_core.encoders.pretrained import TextEncoder, TextSide, Tokens, embed_tokens, padded, tokenize
 from ebr_core.errors import InputError
+from ebr_core.lazy_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BATCH_TOKENS = {"cpu": 1024}  # tokens of a batch, its padding included: what the caches of a core hold (LOG.md)
 DEVICE_TOKENS = 32_768  # the same for other devices
 BATCH_TEXTS = 1024  # most texts of a batch
-Embed = Callable[[Tensor, Tensor], Tensor]  # ids (n, T), mask (n, T) → unit vectors (n, D)
+Embed: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"  # ids (n, T), mask (n, T) → unit vectors (n, D)
 
 
 def encode_texts(encoder: TextEncoder, texts: pa.Array, side: TextSide, embed: Embed | None = None) -> Float32:

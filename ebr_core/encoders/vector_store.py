@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -35,6 +34,8 @@ class StoredVectors(NamedTuple):
 
 def text_digests(texts: pa.Array) -> Digests:
     """(n, 2) a digest of 128 bits of each text."""
+    import pandas as pd
+
     values = np.asarray(texts.to_pylist(), object)
     return np.stack([pd.util.hash_array(values, hash_key=key, categorize=False) for key in _HASH_KEYS], axis=1)
 

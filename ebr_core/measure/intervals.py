@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from ebr_core.arrays import Float64, Int64
 
@@ -110,6 +109,8 @@ def cluster_robust(values: Float64, clusters: Int64) -> list[Interval]:
 
     This is the bootstrap's limit in closed form, for metrics with many slices.
     """
+    from scipy import special
+
     totals, counts = _sum_clusters(values, clusters)
     means = values.mean(0) if len(values) else np.full(values.shape[1], np.nan)
     if len(counts) < FEW_CLUSTERS:
@@ -130,6 +131,8 @@ def compare(
     training noise and has an error of its own (with a new χ² for that of the seeds), and the intervals reach to the 95%
     quantile of |T|, or of max |T| over the arms. If no arm has several seeds, training noise is not included.
     """
+    from scipy import special
+
     components = _variance_components(baseline, arms, clusters)
     scale = np.sqrt(components.sampling + components.training * components.shares.sum(1))
     groups, freedom = len(components.counts), components.freedom
@@ -161,6 +164,8 @@ def smallest_difference(searches: int, differing: float = DIFFERING) -> float:
     >>> round(smallest_difference(1_000), 3)
     0.04
     """
+    from scipy import special
+
     quantiles = special.ndtri((1 + LEVEL) / 2) + special.ndtri(POWER)
     return float(quantiles * np.sqrt(differing / searches))
 
@@ -184,6 +189,8 @@ def lower_bound(differences: Float64, clusters: Int64, resamples: int = 2000, se
 
 def compare_pointwise(baseline: MetricValues, arms: list[MetricValues], clusters: Int64) -> list[Interval]:
     """Paired differences with pointwise intervals in closed form (Satterthwaite's degrees of freedom), for slices."""
+    from scipy import special
+
     components = _variance_components(baseline, arms, clusters)
     groups, share = len(components.counts), components.shares.sum(1)
     if groups < FEW_CLUSTERS:

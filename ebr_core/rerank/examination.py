@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from ebr_core.arrays import Float64, Int64
 
@@ -74,6 +73,8 @@ def _fit_falling(clicks: Float64, exposure: Float64) -> Float64:
 
     Adjacent positions that would rise are pooled. A position with almost no exposure has almost no weight.
     """
+    from scipy.optimize import isotonic_regression
+
     weights = np.maximum(exposure, 1e-12)
     smoothed = isotonic_regression(clicks / weights, weights=weights, increasing=False).x
     rates: Float64 = smoothed / smoothed[0]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import lightgbm
 import numpy as np
 
 from ebr_core.arrays import Bool, Float32, Float64, Int32
 from ebr_core.errors import InputError
 from ebr_core.training.rated_results import uniform
+
+if TYPE_CHECKING:
+    import lightgbm
 
 HELD_OUT = 4  # one of this many searches is held out
 ROUNDS = 100  # trees
@@ -37,6 +39,8 @@ def fit(
     F = (1 + β²) P R / (β² P + R) is measured on the held-out pairs, with β the recall weight. Raises InputError if the
     pairs held out, or the others, are all good or all bad.
     """
+    import lightgbm
+
     for side, name in ((~is_held_out, "to learn from"), (is_held_out, "held out to choose the threshold")):
         if len(np.unique(good[side])) < 2:
             raise InputError(

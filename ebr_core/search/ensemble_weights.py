@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import Bounds, direct
 
 from ebr_core.arrays import Bool, Float32, Float64, Int32, Int64
 from ebr_core.measure.metrics import Targets
@@ -114,6 +113,8 @@ def choose(contest: Contest) -> WeightChoice:
     1993] (scipy) divides the box of u = α / (1 + α), whose centre is α = 1, where the gain looks largest. Then each
     weight in turn is searched on a grid that contains 0, until none improves recall. Both steps are deterministic.
     """
+    from scipy.optimize import Bounds, direct
+
     n = contest.known.shape[1]
     recalls: dict[Weights, float] = {}
 

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import Stemmer
-from bm25s import stopwords
 from numba import njit, prange
 
 from ebr_core.arrays import Int32, Int64
@@ -37,20 +36,20 @@ from ebr_core.text.folding import (
 
 MARK = 4  # a mark in a script without spaces: it belongs to the character before it
 
-# Each language's Snowball stemmer and stop words.
-_LANGUAGES: dict[Language, tuple[str, tuple[str, ...]]] = {
-    "da": ("danish", stopwords.STOPWORDS_DANISH),
-    "de": ("german", stopwords.STOPWORDS_GERMAN),
-    "en": ("english", stopwords.STOPWORDS_EN),
-    "es": ("spanish", stopwords.STOPWORDS_SPANISH),
-    "fr": ("french", stopwords.STOPWORDS_FRENCH),
-    "it": ("italian", stopwords.STOPWORDS_ITALIAN),
-    "nl": ("dutch", stopwords.STOPWORDS_DUTCH),
-    "no": ("norwegian", stopwords.STOPWORDS_NORWEGIAN),
-    "pt": ("portuguese", stopwords.STOPWORDS_PORTUGUESE),
-    "ru": ("russian", stopwords.STOPWORDS_RUSSIAN),
-    "sv": ("swedish", stopwords.STOPWORDS_SWEDISH),
-    "tr": ("turkish", stopwords.STOPWORDS_TURKISH),
+# Each language's Snowball stemmer, and the name of its stop words in bm25s.
+_LANGUAGES: dict[Language, tuple[str, str]] = {
+    "da": ("danish", "STOPWORDS_DANISH"),
+    "de": ("german", "STOPWORDS_GERMAN"),
+    "en": ("english", "STOPWORDS_EN"),
+    "es": ("spanish", "STOPWORDS_SPANISH"),
+    "fr": ("french", "STOPWORDS_FRENCH"),
+    "it": ("italian", "STOPWORDS_ITALIAN"),
+    "nl": ("dutch", "STOPWORDS_DUTCH"),
+    "no": ("norwegian", "STOPWORDS_NORWEGIAN"),
+    "pt": ("portuguese", "STOPWORDS_PORTUGUESE"),
+    "ru": ("russian", "STOPWORDS_RUSSIAN"),
+    "sv": ("swedish", "STOPWORDS_SWEDISH"),
+    "tr": ("turkish", "STOPWORDS_TURKISH"),
 }
 _LOOSE = re.compile(ACCENTS)  # accents that compose with no letter, such as the dot of a lowered İ
 _BLOCK_TEXTS = 2**20  # texts at a time
@@ -99,10 +98,14 @@ def _finish(words: pa.Array, language: Language | None) -> pa.Array:
     lower = pc.utf8_lower(words)  # ASCII is not lowered yet
     if language is None:
         return drop_accents(lower)
-    stemmer, stop_words = _LANGUAGES[language]
+    from bm25s import stopwords  # takes a second to import
+
+    stemmer, list_name = _LANGUAGES[language]
     composed = [_LOOSE.sub("", unicodedata.normalize("NFC", word)) for word in lower.to_pylist()]
     stems = pa.array(Stemmer.Stemmer(stemmer).stemWords(composed), pa.large_string())
-    is_stop_word = pc.is_in(pa.array(composed, pa.large_string()), pa.array(stop_words, pa.large_string()))
+    is_stop_word = pc.is_in(
+        pa.array(composed, pa.large_string()), pa.array(getattr(stopwords, list_name), pa.large_string())
+    )
     return drop_accents(pc.if_else(is_stop_word, None, stems))
 
 

@@ -7,16 +7,18 @@ groups. Each side has weights of its own, w = exp(θ). The alternative is one ne
 
 from __future__ import annotations
 
-from typing import NamedTuple, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import numpy as np
-import torch
 from numba import prange
-from torch import Tensor
 
 from ebr_core.arrays import Float32, Int32
+from ebr_core.lazy_torch import torch
 from ebr_core.parallel import parallel
 from ebr_core.towers.bag_tables import normalize_backward, normalize_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Additive(NamedTuple):

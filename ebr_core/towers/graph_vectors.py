@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from typing import Any, assert_never
 
 import numpy as np
-import scipy.sparse as sp
-import torch
 from numba import prange
-from scipy.sparse.linalg import eigsh
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
+from ebr_core.lazy_torch import torch
 from ebr_core.parallel import parallel
 from ebr_core.text.ngram_bags import Bags
 from ebr_core.towers.bag_tables import UNWEIGHTED, adagrad_step, embed_bags, normalize_backward, normalize_rows
@@ -32,6 +30,8 @@ NEGATIVES = 256  # random nodes per step, shared by all its walks
 
 def adjacency(sources: Int32, targets: Int32, weights: Float32, nodes: int) -> Any:
     """(nodes, nodes) the graph as a symmetric CSR matrix; parallel edges are summed, loops are left out."""
+    import scipy.sparse as sp
+
     no_loop = sources != targets
     directed = sp.coo_matrix((weights[no_loop], (sources[no_loop], targets[no_loop])), (nodes, nodes), np.float32)
     symmetric = (directed + directed.T).tocsr()
@@ -98,6 +98,9 @@ def neighbour_sums(graph: Any, dimensions: int, seed: int) -> tuple[Float32, Flo
 
 def embed_by_svd(graph: Any, dimensions: int) -> Float32:
     """(nodes, D′): the leading eigenvectors of D^−½ A D^−½, each row at unit length; of a small graph, fewer."""
+    import scipy.sparse as sp
+    from scipy.sparse.linalg import eigsh
+
     degrees = np.asarray(graph.sum(1)).ravel()
     scale = sp.diags(1 / np.sqrt(np.where(degrees > 0, degrees, 1)))
     count = min(dimensions, graph.shape[0] - 1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple, assert_never
 
 import numpy as np
-import torch
 from numba import prange
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
+from ebr_core.lazy_torch import torch
 from ebr_core.parallel import parallel
 from ebr_core.towers.bag_tables import normalize_rows
 from ebr_core.towers.tower_inputs import VectorGroup

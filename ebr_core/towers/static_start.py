@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy import sparse
 
 from ebr_core.arrays import Float32, Float64, Int64
 from ebr_core.text.ngram_bags import Bags
@@ -37,6 +36,8 @@ def start_rows(
     encoder says of it. Rows of n-grams that no single word has, such as pairs of words, are random, as are dimensions
     beyond those of the encoder.
     """
+    from scipy import sparse
+
     of_word = np.repeat(np.arange(len(bags)), np.diff(bags.offsets))
     shape = rows, len(bags)
     occurrences = sparse.csr_matrix((counts[of_word].astype(np.float64), (bags.ids, of_word)), shape)

@@ -11,20 +11,22 @@ import contextlib
 import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ebr_core.arrays import Float32, Int32, Int64
 from ebr_core.encoders.adapters import add_adapters
 from ebr_core.encoders.model_folder import has_weights, open_folder
 from ebr_core.encoders.pretrained import TextEncoder, Tokens, embed_tokens, load_encoder, padded
 from ebr_core.errors import InputError
+from ebr_core.lazy_torch import torch
 from ebr_core.scratch import Array
 from ebr_core.text.ngram_bags import Bags, take
 from ebr_core.towers.tower_config import TransformerTowerConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PART_TOKENS = 4096  # most tokens of a part, its padding included
 FEWEST = 16  # texts of a part, before shorter ones are left to the next

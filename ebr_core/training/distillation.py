@@ -11,15 +11,17 @@ to the loss of the clicks as it is.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ebr_core.arrays import Bool, Float32, Int32
+from ebr_core.lazy_torch import torch
 from ebr_core.training.loss_config import Distillation
 from ebr_core.training.losses import Correction, LossAndGradient
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Teacher(NamedTuple):

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numba import njit
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
+from ebr_core.lazy_torch import torch
 from ebr_core.scratch import pieces
 from ebr_core.text.ngram_hashing import _mix
 from ebr_core.training.pair_config import Mining

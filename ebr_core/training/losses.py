@@ -8,12 +8,13 @@ take most of the time of a step.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
-
+from ebr_core.lazy_torch import torch
 from ebr_core.training.loss_config import ThreePart
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class LossAndGradient(NamedTuple):

@@ -11,10 +11,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numba import njit
 
 from ebr_core.arrays import Float32, Int64
+from ebr_core.lazy_torch import torch
 from ebr_core.search.nearest import SLACK, TIE_TOLERANCE
 
 _QUERIES, _DOCUMENTS = 256, 4096  # of a block and of a chunk: product and factors fit into the second-level cache

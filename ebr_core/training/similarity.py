@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ebr_core.arrays import Float32
+from ebr_core.lazy_torch import torch
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batches import Batch
 from ebr_core.training.distillation import distillation_term
 from ebr_core.training.kernels import FusedLoss, choose_in_batch, softmax_in_place, triplet_in_place
 from ebr_core.training.loss_config import Distillation, Softmax, ThreePart, Triplet
 from ebr_core.training.losses import Correction, LossAndGradient, logq_correction, softmax, three_part, triplet
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class StepStats(NamedTuple):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from ebr_core.arrays import Bool, Float32, Int32
+from ebr_core.lazy_torch import torch
 from ebr_core.towers.tower import Tower
 from ebr_core.training.arm_config import Arm
 from ebr_core.training.batch_inputs import BatchRows, forward_batch

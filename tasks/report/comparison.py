@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import nan
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -20,6 +19,8 @@ from ebr_core.search.index_specs import OWN_INDEXES
 from tasks.list_measures import clusters_of
 
 Measured = Mapping[tuple[str, str, str], MetricValues]  # by target set, row and metric
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class ArmComparison(NamedTuple):
@@ -103,6 +104,8 @@ def _measured_both(run_a: Path, run_b: Path) -> tuple[Measured, Measured, Int64]
 
 def _shared_searches(run_a: Path, run_b: Path) -> pd.DataFrame:
     """The searches of both runs in the order of the first: search_row, search_row_b and the columns for clusters."""
+    import pandas as pd
+
     a, b = (pd.read_parquet(run / "searches.parquet") for run in (run_a, run_b))
     shared = a.merge(b, on=["search_id", "query"], suffixes=("", "_b")).sort_values("search_row", kind="stable")
     if shared.empty:

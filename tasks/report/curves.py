@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from scipy.optimize import isotonic_regression
 
 from tasks.report.plots import RED, plain_axes, short_number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PALETTE = (
     *("#2b6cb0", "#b45309", "#1a7f4b", "#b83280", "#6b46c1"),
@@ -57,6 +58,8 @@ def line_styles(arms: Iterable[str]) -> dict[str, LineStyle]:
 
 def recall_by_k(curves: Curves, styles: Mapping[str, LineStyle], title: str) -> Figure:
     """Recall against K on a logarithmic axis, a line for each arm."""
+    from matplotlib.figure import Figure
+
     ends = {arm: points[-1] for arm, points in curves.items()}
     width = 3.7 + LETTER_INCHES * max(map(len, curves), default=0)
     height = max(3.6, 0.8 + LABEL_INCHES * len(curves))
@@ -103,6 +106,8 @@ def spread(heights: list[float], gap: float, low: float, high: float) -> list[fl
     >>> [round(height, 3) for height in spread([0.5, 0.5, 0.9], 0.2, 0, 1)]
     [0.4, 0.6, 0.9]
     """
+    from scipy.optimize import isotonic_regression
+
     steps = gap * np.arange(len(heights))
     places = isotonic_regression(np.array(heights) - steps).x if heights else np.empty(0)
     fitted = np.clip(places, low, max(low, high - (steps[-1] if heights else 0))) + steps
@@ -112,6 +117,8 @@ def spread(heights: list[float], gap: float, low: float, high: float) -> list[fl
 def training_courses(courses: dict[str, list[ValidationCurve]], styles: Mapping[str, LineStyle], k: int) -> Figure:
     """Validation recall by epoch, a panel for each arm, a line for each seed; a dot is the epoch that was kept, a red
     cross the end of a training that the cap ended."""
+    from matplotlib.figure import Figure
+
     columns = min(4, len(courses))
     rows = -(-len(courses) // columns)
     figure = Figure(figsize=(0.5 + 1.75 * columns, 0.3 + 1.5 * rows), layout="constrained")

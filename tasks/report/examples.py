@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -18,6 +17,9 @@ from tasks.finished_run import FinishedRun
 from tasks.kinds import Log, RunResults
 from tasks.report.result import REFERENCE, main_targets, read_rows
 from tasks.retrieved import Retrieved, load_retrieved
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXAMPLES = 20  # searches in a list, and queries
 DOCUMENTS = 5  # retrieved documents of a search, beside the targets among the first K
@@ -64,6 +66,8 @@ def _paired(
 ) -> pd.DataFrame:
     """The searches of a target set, by row: the recall of both lists, the differences of recall and of reciprocal rank,
     the query."""
+    import pandas as pd
+
     columns: dict[str, Any] = {}
     for at, listed in enumerate(pair):
         condition = (pc.field("arm") == listed.arm) & (pc.field("index") == listed.index)

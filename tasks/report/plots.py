@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GREEN, RED, GREY, PALE = "#1a7f4b", "#c0392b", "#8a8f98", "#c4c8ce"
 COLOURS = {"better": GREEN, "worse": RED, "too few": PALE}  # of a finding; all others are grey
@@ -30,6 +31,8 @@ class Line(NamedTuple):
 
 def svg(figure: Figure) -> str:
     """The picture as an SVG element, the same text every time."""
+    import matplotlib as mpl
+
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "ebr", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(out, format="svg", metadata={"Date": None})
@@ -39,6 +42,8 @@ def svg(figure: Figure) -> str:
 
 def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
     """Loss and validation recall by epoch."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     at = [epoch["epoch"] for epoch in epochs]
@@ -56,6 +61,8 @@ def by_epoch(epochs: list[dict[str, Any]]) -> Figure:
 def forest(panels: dict[str, list[Line]], margin: float | None, xlabel: str) -> Figure:
     """A panel for each target set, a line for each difference: the dot is the difference, the thick line its interval
     by itself, the thin one that of the family; green is better, red worse. A band shows what counts as a tie."""
+    from matplotlib.figure import Figure
+
     labels = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
     heights = [0.12 + 0.14 * label.count("\n") + (0.16 if len(labels) < 15 else 0.09) for label in labels]
     ends = np.cumsum(heights)
@@ -111,6 +118,8 @@ def plain_axes(axes: Axes) -> None:
 
 def recall_by_scanned(settings: dict[str, list[dict[str, Any]]], title: str) -> Figure:
     """Recall against documents scanned, a curve for each index: the settings that its tuning tried. [EBR §4.1]"""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for name, points in sorted(settings.items()):
@@ -131,6 +140,8 @@ def recall_by_scanned(settings: dict[str, list[dict[str, Any]]], title: str) -> 
 
 def recall_by_weight(panels: dict[str, dict[str, list[tuple[float, float]]]], k: int) -> Figure:
     """Recall along each weight of an ensemble, a panel for each ensemble, a line for each part but the first."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(3.6 * max(1, len(panels)), 3.2), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (name, lines) in zip(all_axes, panels.items(), strict=True):
@@ -145,6 +156,8 @@ def recall_by_weight(panels: dict[str, dict[str, list[tuple[float, float]]]], k:
 
 def importance(panels: dict[str, dict[str, float]]) -> Figure:
     """The share of the gain that each feature brought as bars, a panel for each ranker."""
+    from matplotlib.figure import Figure
+
     features = list(dict.fromkeys(name for shares in panels.values() for name in shares))
     figure = Figure(figsize=(2 + 2.6 * max(1, len(panels)), 0.9 + 0.24 * len(features)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -163,6 +176,8 @@ def freshness(nights: list[dict[str, Any]], metric: str) -> Figure:
 
     nights: dictionaries with day, decision, champion, never, rolled_back. Promotions and refusals are marked below.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     axes = figure.subplots()
     places = list(range(len(nights)))

@@ -8,9 +8,8 @@ from dataclasses import Field, dataclass, field, fields
 from functools import cached_property
 from math import isnan, nan
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,6 +22,9 @@ from tasks.finished_run import ServedRow
 from tasks.report.formats import DASH
 from tasks.report.target_sets import MAIN, in_order
 from tasks.slices import WHOLE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILES = ("checks", "audit", "data", "counts", "run", "bm25", "ensembles", "rankers", "feedback", "courses", "examples")
 FEW = 30  # target sets of fewer searches are folded away
@@ -258,6 +260,8 @@ def questions(rows: Iterable[ResultRow]) -> dict[str, list[ResultRow]]:
 def pivot(rows: Iterable[ResultRow], lines: list[str], column: str) -> pd.DataFrame:
     """The mean value over seeds: a line for each value of some fields, a column for each of another, both in the order
     of the rows; NaN where no row is."""
+    import pandas as pd
+
     names = [*lines, column, "value"]
     frame = pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
     return frame.pivot_table("value", lines, column, sort=False)

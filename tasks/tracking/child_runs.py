@@ -6,13 +6,9 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import mlflow
 import yaml
-from mlflow.data.code_dataset_source import CodeDatasetSource
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, Run
 
 from data.experiment.experiment_spec import ORACLES, Experiment
 from ebr_core.search.modes import LATEST, MODES, is_of_arm, row_of
@@ -29,12 +25,19 @@ from tasks.report.result import ResultRow
 from tasks.tracking.logged_model import log_model
 from tasks.tracking.run_metrics import arm_parameters, arm_tags, own_rows, recall_panels, run_metrics
 
+if TYPE_CHECKING:
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.entities import Run
+
 MOST_METRICS, MOST_PARAMETERS = 1000, 100  # that MLflow accepts at once
 LONGEST_TAG = 5000
 
 
 def dataset_of(experiment: Experiment, log: Log) -> MetaDataset:
     """The log as MLflow names it."""
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+
     source = CodeDatasetSource({"layout": experiment.logs.layout, "artifact": log.folder.name})
     return MetaDataset(source, name=f"log-{log.digest[:8]}", digest=log.digest)  # type: ignore[abstract] # its stub
 
@@ -42,6 +45,8 @@ def dataset_of(experiment: Experiment, log: Log) -> MetaDataset:
 @contextmanager
 def _child_run(name: str, tags: dict[str, Any]) -> Iterator[Run]:
     """A run within the one that is open, with these tags."""
+    import mlflow
+
     parent = mlflow.active_run()
     assert parent is not None, "a child run needs a run that is open"
     with mlflow.start_run(experiment_id=parent.info.experiment_id, run_name=name, nested=True) as run:
@@ -51,6 +56,8 @@ def _child_run(name: str, tags: dict[str, Any]) -> Iterator[Run]:
 
 def log_baseline(name: str, experiment: Experiment, log: Log, rows: list[ResultRow]) -> None:
     """A child run of a baseline or an oracle."""
+    import mlflow
+
     dataset = dataset_of(experiment, log)
     with _child_run(name, arm_tags(name, "oracle" if name in ORACLES else "baseline", rows, experiment)):
         mlflow.log_input(dataset, context="evaluation")
@@ -61,6 +68,8 @@ def log_arm(
     run: TrainedArm, experiment: Experiment, log: Log, rows: list[ResultRow], bundle: ModelBundle | None
 ) -> None:
     """A child run of an arm with one seed: its settings, figures, course, and its bundle."""
+    import mlflow
+
     name, seed, dataset = run.arm, run.seed, dataset_of(experiment, log)
     with _child_run(f"{name}-{seed}", arm_tags(name, "arm", rows, experiment) | {"seed": seed}) as child:
         mlflow.log_input(dataset, context="training")
@@ -80,6 +89,8 @@ def log_arm(
 
 
 def _log_parameters(parameters: dict[str, Any]) -> None:
+    import mlflow
+
     names = list(parameters)
     for first in range(0, len(names), MOST_PARAMETERS):
         mlflow.log_params({name: parameters[name] for name in names[first : first + MOST_PARAMETERS]})
@@ -87,6 +98,8 @@ def _log_parameters(parameters: dict[str, Any]) -> None:
 
 def log_refit(run: RefitRun, experiment: Experiment, log: Log, rows: list[ResultRow], bundle: ModelBundle) -> None:
     """A child run of what was trained on the validation, too: its figures, the cost of its towers, its bundle."""
+    import mlflow
+
     tags = arm_tags(run.arm, "refit", rows, experiment) | {"seed": run.seed, "refit_of": run.source}
     with _child_run(f"{run.arm}-{run.seed}", tags):
         dataset = dataset_of(experiment, log)
@@ -99,6 +112,9 @@ def log_refit(run: RefitRun, experiment: Experiment, log: Log, rows: list[Result
 
 
 def _log_training(towers: TrainedTowers) -> None:
+    import mlflow
+    from mlflow.entities import Metric
+
     epochs, parent = read_json(towers, "epochs.json"), mlflow.active_run()
     assert parent is not None, "metrics need a run that is open"
     mlflow.set_tag("training_ended", read_json(towers, "trials.json")["ended"])
@@ -118,6 +134,8 @@ def _log_training(towers: TrainedTowers) -> None:
 
 def _log_curves(arm: str, rows: list[ResultRow]) -> None:
     """Log the recall by K of one run as a picture, a line for each target set; nothing for a run whose lists failed."""
+    import mlflow
+
     by_targets = {targets: curve for targets, curves in recall_panels(rows).items() for curve in curves.values()}
     if by_targets:
         mlflow.log_figure(recall_by_k(by_targets, line_styles(by_targets), arm), "plots/recall_by_k.png")
@@ -130,6 +148,8 @@ def read_json(artifact: Artifact, name: str) -> Any:
 
 def log_list(name: str, experiment: Experiment, rows: list[ResultRow], bundle: ModelBundle | None) -> None:
     """A child run of a list that is not trained, with the figures of its first seed, and its bundle."""
+    import mlflow
+
     spec = experiment.combined_lists[name]
     seed = experiment.seeds[0] if spec.vector_sources else None
     with _child_run(name, arm_tags(name, experiment.kind_of_list(name), rows, experiment)):
@@ -142,6 +162,9 @@ def log_list(name: str, experiment: Experiment, rows: list[ResultRow], bundle: M
 def log_ranker(run: RankerRun, experiment: Experiment, rows: list[ResultRow], bundle: ModelBundle | None) -> None:
     """A child run of a ranker with one seed: its settings, figures, course, trees, the importance of features, and its
     bundle."""
+    import mlflow
+    from mlflow.entities import Metric
+
     name, seed, trained = run.arm, run.seed, read_ranker_summary(run.ranker)
     tags = arm_tags(name, "ranker", rows, experiment) | {"seed": seed, "bias": trained["bias"]}
     with _child_run(f"{name}-{seed}", tags) as child:
@@ -161,6 +184,8 @@ def log_ensemble(
     run: EnsembleRun, experiment: Experiment, log: Log, rows: list[ResultRow], bundle: ModelBundle | None
 ) -> None:
     """A child run of an ensemble with one seed, as for an arm: its parts and weights, its figures, its bundle."""
+    import mlflow
+
     name, seed, dataset = run.arm, run.seed, dataset_of(experiment, log)
     with _child_run(f"{name}-{seed}", arm_tags(name, "ensemble", rows, experiment) | {"seed": seed}):
         mlflow.log_input(dataset, context="training")
@@ -182,6 +207,8 @@ def log_ensemble(
 def _log_hybrids(arm: str, seed: int, experiment: Experiment, rows: list[ResultRow]) -> None:
     """A run inside that of an arm or ensemble for each row that is made of it and was measured, with its figures: its
     hybrids with BM25, and what it retrieves with the latest clicks."""
+    import mlflow
+
     for mode, name in [*((mode, row_of(arm, mode)) for mode in MODES), ("latest", arm + LATEST)]:
         if not is_of_arm(name) and own_rows(rows, name, seed, experiment):
             with _child_run(f"{name}-{seed}", arm_tags(name, "hybrid", rows, experiment) | {"seed": seed, "of": arm}):

@@ -7,13 +7,8 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mlflow
-import pandas as pd
-from mlflow.entities import LoggedModelStatus, Run
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
-from mlflow.types.schema import Array
 from prefect import task
 
 import ebr_core
@@ -24,6 +19,11 @@ from tasks.kinds import ModelBundle
 from tasks.nights.night_records import Champion
 from tasks.tracking.experiment_names import is_registrable
 from tasks.tracking.mlflow_store import night_run
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, TensorSpec
 
 MODEL_CODE = Path(__file__).with_name("served_model.py")
 MODEL_NEEDS = (
@@ -38,6 +38,9 @@ MODEL_PARAMS = {"mode": "", "radius": "none", "where": "", "output": "documents"
 def log_model(bundle: ModelBundle) -> str | None:
     """The id of the bundle, logged as a model that can be loaded and served. It is linked to its run and includes the
     code and the exact requirements."""
+    import mlflow
+    import pandas as pd
+
     model = mlflow.pyfunc.log_model(
         name="retriever",
         tags={"bundle": bundle.folder.name},
@@ -64,6 +67,10 @@ def requirements_of(folder: Path) -> list[str]:
 
 def _signature(fields: Iterable[str]) -> ModelSignature:
     """The columns of a query with the fields that the model reads, and of an answer."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array
+
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, name, required=name == "query") for name in (*QUERY_SCHEMA.names, TIME, *fields)
     ]
@@ -77,6 +84,8 @@ def _signature(fields: Iterable[str]) -> ModelSignature:
 @task(name="register", task_run_name="register champion")
 def register(experiment: str, champion: Champion) -> None:
     """Make the champion's bundle a version of the experiment's registered model, once, however often this is called."""
+    import mlflow
+
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     if champion.bundle.folder.name in _versions(experiment):
         return
@@ -88,6 +97,9 @@ def register(experiment: str, champion: Champion) -> None:
 
 def _saved(run: Run, bundle: ModelBundle) -> str | None:
     """The id of the bundle's model if a killed night saved it but did not register it; else None."""
+    import mlflow
+    from mlflow.entities import LoggedModelStatus
+
     condition = f"source_run_id = '{run.info.run_id}' AND tags.bundle = '{bundle.folder.name}'"
     models = mlflow.MlflowClient().search_logged_models([run.info.experiment_id], condition)
     return next((str(model.model_id) for model in models if model.status == LoggedModelStatus.READY), None)
@@ -99,6 +111,9 @@ def register_champion(experiment: str, experiment_id: str, bundle: ModelBundle, 
 
     The alias `champion` does, too, until a night has moved it. Nothing for a name that the registry refuses.
     """
+    import mlflow
+    from mlflow.entities import LoggedModelStatus
+
     if not is_registrable(experiment):
         return
     client, version = mlflow.MlflowClient(), _versions(experiment).get(bundle.folder.name)
@@ -122,6 +137,8 @@ def register_champion(experiment: str, experiment_id: str, bundle: ModelBundle, 
 @task(name="point at champions", task_run_name="point at champions")
 def point_at(experiment: str, champion: Champion, previous: Champion | None) -> None:
     """Move the aliases `champion` and `previous` of the registered model. Both champions must be registered."""
+    import mlflow
+
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     client, versions = mlflow.MlflowClient(), _versions(experiment)
     client.set_registered_model_alias(experiment, "champion", versions[champion.bundle.folder.name])
@@ -133,5 +150,7 @@ def point_at(experiment: str, champion: Champion, previous: Champion | None) -> 
 
 def _versions(experiment: str) -> dict[str, str]:
     """Registered bundle → its version."""
+    import mlflow
+
     versions = mlflow.MlflowClient().search_model_versions(f"name = '{experiment}'")
     return {str(version.tags.get("bundle")): str(version.version) for version in versions}

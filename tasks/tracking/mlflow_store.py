@@ -7,16 +7,18 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import mlflow
-from mlflow.entities import Run
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from prefect import task
 
 from tasks.home import home
 from tasks.nights.night_records import Night
 from tasks.process_identity import is_gone, own_identity
 from tasks.tracking.experiment_names import refuse_deleted
+
+if TYPE_CHECKING:
+    import mlflow
+    from mlflow.entities import Run
 
 GENERATIONS = 2  # an experiment's run, those of arms in it, those of hybrids in these
 
@@ -26,6 +28,8 @@ def make_database() -> None:
 
     MLflow creates it in place, table by table, and can never open one whose creation was interrupted.
     """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     database = home() / "mlflow.db"
     if database.exists() or os.environ["MLFLOW_TRACKING_URI"] != f"sqlite:///{database}":
         return
@@ -50,6 +54,8 @@ def _database_lock() -> Iterator[None]:
 
 def open_experiment(name: str) -> str:
     """The id of the MLflow experiment of that name, made on first use; runs of dead processes in it are closed."""
+    import mlflow
+
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     make_database()
     with _database_lock():
@@ -60,6 +66,8 @@ def open_experiment(name: str) -> str:
 
 def _experiment(name: str) -> str:
     """The id of the MLflow experiment of that name, made on first use and marked so that the page opens on its runs."""
+    import mlflow
+
     experiment = mlflow.get_experiment_by_name(name)
     refuse_deleted(experiment)
     if experiment is not None:
@@ -71,6 +79,8 @@ def _experiment(name: str) -> str:
 
 def close_dead(experiment_id: str) -> None:
     """Mark runs of dead processes, and the runs inside them, as KILLED; the next run logs everything again."""
+    import mlflow
+
     client = mlflow.MlflowClient()
     running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
     dead = {run.info.run_id for run in running if _is_of_dead_process(run)}
@@ -94,6 +104,8 @@ def process_tags() -> dict[str, str]:
 @task(name="track night", task_run_name="write the night into MLflow")
 def track_night(night: Night) -> None:
     """Write a night into MLflow: a run with its figures, the same run each time that the night is tracked."""
+    import mlflow
+
     with night_run(night.experiment, str(night.day)):
         mlflow.set_tags(
             {"decision": night.decision, "reason": night.reason[:5000], "training": night.training or "none"}
@@ -109,6 +121,8 @@ def track_night(night: Night) -> None:
 
 def night_run(experiment: str, day: str) -> mlflow.ActiveRun:
     """The run of a night, recognised by its tags or begun; those of killed nights are marked as killed."""
+    import mlflow
+
     experiment_id = open_experiment(experiment)
     runs = mlflow.MlflowClient().search_runs([experiment_id], f"tags.kind = 'night' and tags.day = '{day}'")
     if runs:

@@ -7,8 +7,6 @@ from datetime import datetime
 from socket import gethostname
 from urllib.parse import quote
 
-import mlflow
-from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
@@ -58,6 +56,8 @@ class Outcome(Frozen):
 def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
     """Write a finished run into MLflow: parameters, metrics by epoch, final metrics, dataset, report, plots, and the
     champion's bundle as a model."""
+    import mlflow
+
     say("writing the run into MLflow")
     experiment_id, spec = open_experiment(run.experiment), run.spec
     rows = read_rows(results.folder / "results.parquet", with_slices=False)
@@ -105,6 +105,8 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
 
 
 def _log_parent(experiment: Experiment, log: Log, sample: EvalSet, results: RunResults, rows: list[ResultRow]) -> None:
+    import mlflow
+
     mlflow.set_tags({f"question.{name}": "asked" for name in experiment.questions} | {"kind": "experiment"})
     settings = {"layout": experiment.logs.layout, "arms": len(experiment.arms), "seeds": str(list(experiment.seeds))}
     mlflow.log_params(settings)
@@ -121,6 +123,8 @@ def _log_parent(experiment: Experiment, log: Log, sample: EvalSet, results: RunR
 
 def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str, run_id: str, k: int) -> None:
     """Log the report and its files; show its answers on the page of the run and on that of Prefect."""
+    import mlflow
+
     for file in sorted(report.folder.iterdir()):
         if file.suffix in (".html", ".md", ".svg"):
             mlflow.log_artifact(str(file), "report")
@@ -144,6 +148,8 @@ def _log_report(report: RunReport, rows: list[ResultRow], experiment_id: str, ru
 
 def shorten_note(text: str) -> str:
     """The text, cut after the last line that fits if it is longer than a tag of MLflow may be; its end says so."""
+    from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
+
     if len(text) <= MAX_TAG_VAL_LENGTH:
         return text
     rest = "\n\nThe rest is in report/report.md, among the artifacts."
@@ -152,6 +158,8 @@ def shorten_note(text: str) -> str:
 
 def _log_tuning(indexes: dict[str, dict[str, BuiltIndex]]) -> None:
     """Log the settings that the tuning of indexes tried, for each arm and seed, as a plot and as JSON."""
+    import mlflow
+
     for label, by_name in indexes.items():
         tuned_indexes = {name: index for name, index in by_name.items() if (index.folder / "tuning.json").exists()}
         points = {name: read_json(index, "tuning.json") for name, index in tuned_indexes.items()}

@@ -1,0 +1,80 @@
+"""Threads that were fixed before torch was there hold once it is, each in the thread that fixed them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import numba
+import pytest
+
+from ebr_core.lazy_torch import torch
+from ebr_core.parallel import use_threads
+
+TWO_ARMS = """
+import sys, threading
+from ebr_core.lazy_torch import torch
+from ebr_core.parallel import use_threads
+
+assert "torch" not in sys.modules
+both = threading.Barrier(2)
+counts = {}
+
+def train(threads):
+    use_threads(threads)
+    both.wait()
+    counts[threads] = torch.get_num_threads()
+    torch.ones(200, 200) @ torch.ones(200, 200)
+    both.wait()
+    counts[-threads] = torch.get_num_threads()
+
+arms = [threading.Thread(target=train, args=(threads,)) for threads in (1, 2)]
+for arm in arms:
+    arm.start()
+for arm in arms:
+    arm.join()
+print(sorted(counts.items()))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _two_cores() -> None:
+    if numba.config.NUMBA_NUM_THREADS < 2:  # type: ignore[attr-defined]  # numba sets its config while importing
+        pytest.skip("this machine has one core")
+
+
+def test_arms_side_by_side_keep_the_threads_that_they_fixed_before_the_import() -> None:
+    done = subprocess.run([sys.executable, "-c", TWO_ARMS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[(-2, 2), (-1, 1), (1, 1), (2, 2)]"
+
+
+def test_an_arm_keeps_its_thread_when_another_asks_for_more_before_its_first_product() -> None:
+    torch.get_num_threads()  # torch is there
+    asked_for_one, asked_for_two = threading.Event(), threading.Event()
+    counts: dict[str, int] = {}
+
+    def first() -> None:
+        use_threads(1)
+        asked_for_one.set()
+        asked_for_two.wait()
+        counts["first"] = torch.get_num_threads()
+
+    def second() -> None:
+        asked_for_one.wait()
+        use_threads(2)
+        asked_for_two.set()
+        counts["second"] = torch.get_num_threads()
+
+    _run(first, second)
+    assert counts == {"first": 1, "second": 2}
+
+
+def _run(*functions: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
