@@ -34,7 +34,7 @@ from tasks.report.terminal_tables import AGAINST, recall_grid
 README = ROOT / "README.md"
 SAMPLE = ROOT / "docs" / "sample"
 SIZES = (500, 2_000, 10_000, 50_000)  # searches of a test, for the table of what a log can show
-QUERY = ("jon smiht", "--city", "Lyon")
+QUERY = ("marie jnes", "--city", "London", "--k", "5")  # misspelt
 WIDTH, HEIGHT = 1280, 800  # of a screenshot, in pixels
 _KEPT = ("results.parquet", "costs.parquet", "experiment.yaml", *(f"{name}.json" for name in FILES))
 _BLOCK = re.compile(r"<!-- sample: (?P<name>\w+) -->\n.*?<!-- end -->", re.DOTALL)
@@ -110,7 +110,7 @@ def write_flat_log(folder: Path) -> None:
     names = {"search_id": "search_id", "document_id": "sku", "position": "rank", "clicked": "is_click"}
     log = results.select(list(names)).rename_columns(names).join(searches, "search_id").drop_columns("search_id")
     pq.write_table(log.sort_by([(key, "ascending") for key in ("ts", "user", "rank")]), folder / "log.parquet")
-    documents = pq.read_table(folder / "tables" / "documents")
+    documents = pq.read_table(folder / "tables" / "documents.parquet")
     names = {"document_id": "sku", "title": "name", "kind": "category"}
     pyarrow.csv.write_csv(documents.select(list(names)).rename_columns(names), folder / "catalogue.csv")
     shutil.rmtree(folder / "tables")
@@ -149,7 +149,7 @@ def take_pictures() -> None:
     service = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         _wait_for(f"http://127.0.0.1:{port}/ready")
-        _screenshot(f"http://127.0.0.1:{port}/?query=jon+smiht&city=Lyon", SAMPLE / "search.png")
+        _screenshot(f"http://127.0.0.1:{port}/?query=marie+jnes&city=London", SAMPLE / "search.png")
     finally:
         service.send_signal(signal.SIGINT)
         service.wait(30)
@@ -173,7 +173,7 @@ def _wait_for(url: str) -> None:
 
 def _ebr(*arguments: str, folder: Path) -> str:
     """What the command prints in this folder."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "130"}
     command = [sys.executable, "-m", "flows.app.cli", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.rstrip()
