@@ -18,9 +18,10 @@ from ebr_core.measure.intervals import MetricValues, compare
 from ebr_core.search.index_specs import OWN_INDEXES
 from tasks.list_measures import clusters_of
 
-Measured = Mapping[tuple[str, str, str], MetricValues]  # by target set, row and metric
 if TYPE_CHECKING:
     import pandas as pd
+
+Measured = Mapping[tuple[str, str, str], MetricValues]  # by target set, row and metric
 
 
 class ArmComparison(NamedTuple):
