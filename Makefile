@@ -4,7 +4,7 @@ EXPERIMENT ?= experiments/default.yaml
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-more ui check lint kernels docs reference wheel paper prove audit lock clean
+.PHONY: help run test test-more ui check lint kernels docs reference sample wheel paper prove audit lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -40,6 +40,9 @@ docs: .venv/installed-docs ## Build the site of the documentation into site/, wi
 reference: .venv/installed-dev ## Write the generated pages of docs/reference/ again, and experiments/schema.json
 	$(BIN)/python -m tools.reference
 	$(BIN)/ebr schema > experiments/schema.json
+
+sample: .venv/installed ## Run the default experiment and write docs/sample and the blocks of README.md; needs chromium
+	$(BIN)/python -m tools.sample
 
 wheel: .venv/installed ## Build a wheel into dist/
 	rm -rf build

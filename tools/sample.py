@@ -117,13 +117,17 @@ def write_flat_log(folder: Path) -> None:
 
 
 def three_steps(folder: Path) -> dict[str, str]:
-    """What `init` and `run` print on the flat log, abridged, and all that `check` prints, as blocks."""
+    """What `init`, `check` and `run` print on the flat log, abridged, as blocks."""
     write_flat_log(folder)
     written = _ebr("init", "log.parquet", "catalogue.csv", folder=folder)
     experiment = next(folder.glob("*.yaml"))
     checked = _ebr("check", experiment.name, folder=folder)
     ran = _ebr("run", experiment.name, folder=folder)
-    outputs = {"init": _until(written, "Written:"), "check": checked, "run": ran.splitlines()[-1]}
+    outputs = {
+        "init": _abridged(written, ("logs:", "arms:", "Written:")),
+        "check": _abridged(checked, ("table", "Searches run", "part ")) + "\n…\n" + checked.splitlines()[-1].strip(),
+        "run": ran.splitlines()[-1],
+    }
     return {name: as_code(text) for name, text in outputs.items()}
 
 
@@ -179,11 +183,25 @@ def _ebr(*arguments: str, folder: Path) -> str:
     return done.stdout.rstrip()
 
 
-def _until(text: str, beginning: str) -> str:
-    """The lines before the first one that begins so, and that one."""
-    lines = text.splitlines()
-    end = next(at for at, line in enumerate(lines) if line.startswith(beginning))
-    return "\n".join(lines[: end + 1])
+def _abridged(text: str, beginnings: tuple[str, ...]) -> str:
+    """The first paragraphs, or their rest from a line, that begin so; `…` stands for what is left out.
+
+    >>> print(_abridged("a\\nb\\n\\nc\\n\\nd", ("b", "d")))
+    …
+    b
+    …
+    d
+    """
+    shown, left_out, waiting = list[str](), False, list(beginnings)
+    for paragraph in text.split("\n\n"):
+        lines = paragraph.splitlines()
+        start = next((at for at, line in enumerate(lines) if waiting and line.startswith(waiting[0])), None)
+        left_out |= start != 0
+        if start is not None:
+            waiting.pop(0)
+            shown += ["…"] * left_out + lines[start:]
+            left_out = False
+    return "\n".join(shown)
 
 
 def _aligned(rows: list[list[str]]) -> str:
