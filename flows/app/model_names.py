@@ -11,9 +11,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from data.experiment.packaged import PACKAGED
 from ebr_core.errors import InputError
 from tasks.experiment_paths import noted_names, noted_path
-from tasks.home import ROOT
 
 if TYPE_CHECKING:
     from data.experiment.experiment_spec import Experiment
@@ -81,8 +81,8 @@ def name_of(experiment: str) -> str:
 def experiment_file(experiment: str) -> Path:
     """The file of an experiment that is named by its path or its name.
 
-    A name is looked up as experiments/NAME.yaml, then as NAME.yaml, then where it ran last. Raises InputError if there
-    is no such file.
+    A name is looked up as experiments/NAME.yaml, then as NAME.yaml, then where it ran last, then among those that come
+    with ebr. Raises InputError if there is no such file.
     """
     if Path(experiment).is_file():
         return Path(experiment)
@@ -90,9 +90,7 @@ def experiment_file(experiment: str) -> Path:
         raise InputError(f"{experiment}: no such file{_similar(experiment)}")
     _refuse_model(experiment)
     places = (FOLDER / f"{experiment}.yaml", Path(f"{experiment}.yaml"), noted_path(experiment))
-    found = next(
-        (place for place in (*places, ROOT / FOLDER / f"{experiment}.yaml") if place and place.is_file()), None
-    )
+    found = next((place for place in (*places, PACKAGED / f"{experiment}.yaml") if place and place.is_file()), None)
     if found is None:
         raise InputError(
             f"no experiment {experiment!r}: there is neither {places[0]} nor {places[1]}, and none of that name has run"
