@@ -30,7 +30,10 @@ from tasks.provenance.modules import (
 from tasks.provenance.settings import FROZEN, changed_defaults
 
 # The output of a stage depends neither on these modules nor on this package.
-MACHINERY = ("tasks.artifacts", "tasks.home", "tasks.kernel_cache", "tasks.kinds", "tasks.progress", "tasks.provenance")
+MACHINERY = (
+    *("tasks.artifacts", "tasks.home", "tasks.kernel_cache", "tasks.kinds", "tasks.progress", "tasks.provenance"),
+    *("tasks.stage_labels", "tasks.stage_words"),
+)
 PARSE_LOCK = threading.Lock()  # Python 3.11 counts the depth of a parse for all threads together
 
 Target = tuple[str, str]  # a module and a name in it

@@ -105,7 +105,7 @@ def _saved(run: Run, bundle: ModelBundle) -> str | None:
     return next((str(model.model_id) for model in models if model.status == LoggedModelStatus.READY), None)
 
 
-def register_champion(experiment: str, experiment_id: str, bundle: ModelBundle, description: str) -> None:
+def register_champion(experiment: str, experiment_id: str, arm: str, bundle: ModelBundle, description: str) -> None:
     """Make the bundle of a run's champion, which the run has logged, a version of the experiment's registered model,
     once, with its description; the alias `last_run` points at it.
 
@@ -123,9 +123,8 @@ def register_champion(experiment: str, experiment_id: str, bundle: ModelBundle, 
         ready = [str(model.model_id) for model in models if model.status == LoggedModelStatus.READY]
         if not ready:
             return
-        version = str(
-            mlflow.register_model(f"models:/{ready[0]}", experiment, tags={"bundle": bundle.folder.name}).version
-        )
+        tags = {"bundle": bundle.folder.name, "arm": arm}
+        version = str(mlflow.register_model(f"models:/{ready[0]}", experiment, tags=tags).version)
     client.update_model_version(experiment, version, description)
     client.update_registered_model(experiment, f"The champions of the experiment {experiment}, by run and by night.")
     client.set_registered_model_alias(experiment, "last_run", version)

@@ -87,7 +87,8 @@ def track(run: FinishedRun, results: RunResults, report: RunReport) -> Outcome:
         mlflow.set_tags({"failures": len(run.failures), "champion": champion or "none"} | summary_tags(result))
         mlflow.set_tags({"served": run.served.row} if run.served else {})
     if champion in run.bundles:
-        register_champion(run.experiment, experiment_id, run.bundles[str(champion)], describe_champion(result))
+        name = str(champion)
+        register_champion(run.experiment, experiment_id, name, run.bundles[name], describe_champion(result))
     if run.failures:
         mlflow.MlflowClient().set_terminated(parent.info.run_id, "FAILED")
     return Outcome(

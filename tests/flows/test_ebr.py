@@ -264,7 +264,7 @@ def test_a_bundle_answers_with_the_list_of_its_row(first: tuple[Path, Outcome], 
 def test_the_bundle_of_a_cascade_answers_with_the_list_of_its_row(first: tuple[Path, Outcome]) -> None:
     """Behind its depth, too: it reorders fewer documents than are compared."""
     bundle = open_bundle(bundle_of(models_of("experiment"), "second-look"))
-    assert (bundle.mode, bundle.modes) == ("reranked", ("ebr", "hybrid", "weighted", "reranked", "boolean"))
+    assert (bundle.mode, bundle.modes) == ("reranked", (*MODES, "reranked", "boolean", "bm25", "logged"))
     check_answers(first[1], bundle, None, "second-look", "tuned")
     check_answers(first[1], bundle, "ebr", "random", "tuned")  # the list that it reorders
     hits = answer(bundle, SearchQuery(query="walks", k=20))
@@ -374,9 +374,7 @@ def test_mlflow_mirrors_the_files(first: tuple[Path, Outcome]) -> None:
     assert params["negatives.random"] == str(arm.negatives.random)
     assert params["training.epochs"] == str(arm.training.epochs)  # which the file does not name
     assert params["loss.kind"] == arm.loss.kind
-    assert {"positives.source", "features.text.buckets", "towers.dimensions", "training.patience", "seed"} <= set(
-        params
-    )
+    assert {"positives.source", "text.buckets", "towers.dimensions", "training.patience", "seed"} <= set(params)
     assert run.data.metrics["Answer/recall_at_10"] == run.data.metrics["truth/recall_at_10"]
     sections = sorted({name.partition("/")[0] for name in run.data.metrics if "/" in name})
     assert sections[0] == "Answer"  # which MLflow shows first, because it sorts them so
@@ -415,7 +413,8 @@ def test_the_champion_of_a_run_is_registered_once_with_its_description(first: tu
     aliases = client.get_registered_model(outcome.experiment).aliases
     assert set(aliases) == {"champion", "last_run"}
     model = client.get_model_version_by_alias(outcome.experiment, "champion")
-    assert client.get_logged_model(str(model.model_id)).tags["bundle"] == model.tags["bundle"]
+    assert client.get_logged_model(str(model.source).removeprefix("models:/")).tags["bundle"] == model.tags["bundle"]
+    assert model.tags["arm"] == listing["champion"]
 
 
 def test_the_report_is_read_on_prefects_page_from_any_machine(first: tuple[Path, Outcome]) -> None:
