@@ -177,7 +177,7 @@ def _wait_for(url: str) -> None:
 
 def _ebr(*arguments: str, folder: Path) -> str:
     """What the command prints in this folder."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "130"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "flows.app.cli", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.rstrip()

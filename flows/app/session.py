@@ -37,9 +37,8 @@ PIPE_WIDTH = 170  # columns if the output goes to a file or a pipe
 
 
 def open_console(pipe_width: int = PIPE_WIDTH) -> Console:
-    """A console as wide as the terminal; if the output goes elsewhere, of COLUMNS, or else of `pipe_width` columns."""
-    given = os.environ.get("COLUMNS", "")
-    return Console(width=None if sys.stdout.isatty() else int(given) if given.isdecimal() else pipe_width)
+    """A console as wide as the terminal, or `pipe_width` columns wide if the output goes elsewhere."""
+    return Console(width=None if sys.stdout.isatty() else pipe_width)
 
 
 def open_session(verbose: bool = False) -> None:

@@ -423,7 +423,7 @@ def test_explain_prints_the_matrix_of_an_arm(tmp_path: Path, capsys: pytest.Capt
         (([f"{path}/none"], "d1", "s1"), "no arm 'none'; there are all"),
         (([f"{path}/all"], "nobody", "s1"), "document_id: there is no 'nobody'"),
         (([f"{path}/all"], "d1", "x"), "searcher_id: there is no 'x'"),
-        ((["all"], "d1", "s1"), "expected EXPERIMENT/ARM"),
+        ((["all"], "d1", "s1"), "no experiment 'all'"),
     ]:
         with pytest.raises(InputError, match=message):
             explain("maria", arguments[0], document=arguments[1], searcher=arguments[2])

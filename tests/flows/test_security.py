@@ -71,7 +71,7 @@ def test_every_forbidden_call_is_found(source: str) -> None:
 
 
 def test_results_of_stages_are_stored_as_json() -> None:
-    assert extract.result_serializer == "json"
+    assert extract.task.result_serializer == "json"
 
 
 def test_servers_listen_on_loopback_by_default() -> None:

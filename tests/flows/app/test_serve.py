@@ -68,7 +68,7 @@ def test_both_requests_and_the_command_line_give_the_same_answer(home: Path, url
     output = _ebr(home, "search", "smiht ana", "--k", "3", "--mode", "ebr", "--where", "kind = person")
     assert output.returncode == 0, output.stderr
     assert [hit["title"] for hit in answer["hits"]] == [
-        line.split("│")[2].strip() for line in output.stdout.splitlines() if line.startswith("│")
+        title for line in output.stdout.splitlines() if line.startswith("│") and (title := line.split("│")[2].strip())
     ]
     assert _get(f"{url}/search", query="walks", k=2, model="right", searcher_id="s1")["model"] == "right"
     output = _ebr(home, "search", "smiht ana", "--city", "Atlantis", "--k", "3")
