@@ -90,7 +90,7 @@ def test_the_smoke_experiment_runs_from_an_empty_folder(installed: Path, tmp_pat
     assert "Report:" in printed
     assert [path.name for path in tmp_path.iterdir()] == [".ebr"]
     assert list((tmp_path / ".ebr" / "models").glob("smoke.json"))
-    found = _run(installed, tmp_path, "flows.app.cli", "search", "walking club", "--experiment", "smoke")
+    found = _run(installed, tmp_path, "flows.app.cli", "search", "walking club", "--model", "smoke")
     assert "walking club" in found
     origin = _run(installed, tmp_path, "inspect", "flows.app.cli", "--details")
     assert str(installed.parent) in origin  # and not the clone
