@@ -16,7 +16,7 @@ from tasks.artifacts import Stage
 if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
 
-from tasks.stage_labels import stage_words
+from tasks.stage_labels import stage_label
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -33,7 +33,7 @@ def submit(stage: Stage[P, A], label: tuple[str | int, ...], /, *args: P.args, *
     """
     if not _in_flow():
         return stage.fn(*args, **kwargs)
-    name = stage_words(stage.name, label)
+    name = stage_label(stage.name, label)
     future: PrefectFuture[Any] = stage.task.with_options(task_run_name=name).submit(*args, **kwargs)
     _NAMES[future], _DEPENDENCIES[future] = name, list(_futures([*args, *kwargs.values()]))
     return cast(A, future)

@@ -27,7 +27,7 @@ from ebr_core.frozen import Frozen
 from tasks.home import artifacts
 from tasks.provenance.settings import plain
 from tasks.provenance.source import source_of
-from tasks.stage_labels import stage_words
+from tasks.stage_labels import stage_label
 from tasks.stage_words import announce
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Stage(Generic[P, A]):
         return Task(
             fn=self.fn,
             name=self.name,
-            task_run_name=stage_words(self.name),
+            task_run_name=stage_label(self.name),
             persist_result=True,
             result_serializer="json",
             cache_key_fn=self._cache_key,

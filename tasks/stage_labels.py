@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PARTS = ("train", "validation", "ranking", "test")  # of the split
-WORDS = {
+LABELS = {
     "audit": "audit the run",
     "bundle": "bundle",
     "choose_mode": "choose mode of",
@@ -44,15 +44,15 @@ WORDS = {
 }  # of the stages whose own name says too little
 
 
-def stage_words(name: str, label: tuple[str | int, ...] = ()) -> str:
+def stage_label(name: str, label: tuple[str | int, ...] = ()) -> str:
     """The name of a stage's run: what it does, and to what. Whole numbers are seeds.
 
-    >>> stage_words("extract"), stage_words("train_arm", ("everything", 0))
+    >>> stage_label("extract"), stage_label("train_arm", ("everything", 0))
     ('extract log', 'train everything, seed 0')
-    >>> stage_words("sample", ("test",)), stage_words("build_index", ("random", 1, "ivf"))
+    >>> stage_label("sample", ("test",)), stage_label("build_index", ("random", 1, "ivf"))
     ('sample searches for the test', 'build index random, seed 1, ivf')
     """
-    words = WORDS.get(name, name.replace("_", " "))
+    words = LABELS.get(name, name.replace("_", " "))
     parts = [f"seed {part}" if isinstance(part, int) else part for part in label]
     objects = ", ".join(part for part in parts if part not in PARTS)
     period = " ".join(f"for the {part}" for part in parts if part in PARTS)

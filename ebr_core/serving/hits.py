@@ -51,11 +51,11 @@ def hits_of(
     documents = bundle.documents.select(HIT_COLUMNS).take(rows).to_pylist()
     cosines = (bundle.vectors[rows] @ vector.reshape(-1, vector.shape[-1]).T).max(1, initial=-1)
     matching_words = words_in_documents(bundle.terms, words, rows)
-    depth, asked = max(bundle.depth, bundle.k), list(words)
+    depth, query_words = max(bundle.depth, bundle.k), list(words)
     hits = []
     for i, row in enumerate(rows.tolist()):
         near_rank, terms_rank = (of_list.get(row) for of_list in ranks)
-        facts = RankFacts(mode, i + 1, near_rank, terms_rank, depth, float(cosines[i]), matching_words[i], asked)
+        facts = RankFacts(mode, i + 1, near_rank, terms_rank, depth, float(cosines[i]), matching_words[i], query_words)
         hits.append(
             Hit(
                 rank=i + 1,

@@ -19,8 +19,8 @@ class RankFacts(NamedTuple):
     terms_rank: int | None  # by BM25 alone
     depth: int  # of either list
     cosine: float
-    held: list[str]  # words of the query that the document holds
-    asked: list[str]  # words of the query
+    shared_words: list[str]  # words of the query that the document holds
+    query_words: list[str]
 
 
 def ordinal(number: int) -> str:
@@ -82,16 +82,16 @@ def _of_both(facts: RankFacts) -> str:
     if near and words:
         return f"{near}, {words}"
     beyond = f"not among the first {facts.depth:,} by {'embedding' if words else 'words'}"
-    return f"{near or words}, {beyond}" if words or facts.held else near
+    return f"{near or words}, {beyond}" if words or facts.shared_words else near
 
 
 def _of_words(facts: RankFacts) -> str:
     """The words of the query that the document holds, and those that it lacks."""
-    if facts.mode == "boolean" or not facts.asked:
+    if facts.mode == "boolean" or not facts.query_words:
         return ""
-    lacking = [word for word in facts.asked if word not in facts.held]
-    if not facts.held:
+    lacking = [word for word in facts.query_words if word not in facts.shared_words]
+    if not facts.shared_words:
         return "has no word of the query"
     if not lacking:
-        return "has every word of the query" if len(facts.held) > 1 else f"has {facts.held[0]}"
-    return f"has {', '.join(facts.held)}, lacks {', '.join(lacking)}"
+        return "has every word of the query" if len(facts.shared_words) > 1 else f"has {facts.shared_words[0]}"
+    return f"has {', '.join(facts.shared_words)}, lacks {', '.join(lacking)}"

@@ -25,6 +25,13 @@ INSTANT = pa.timestamp("us", "UTC")
 LONGEST_QUERY, LONGEST_VALUE = 500, 200  # characters
 
 
+def stripped_query(query: str) -> str:
+    """The text of a query without blanks around it, as in logs. Raises ValueError if nothing is left."""
+    if not query.strip():
+        raise ValueError("the query is empty")
+    return query.strip()
+
+
 class SearchQuery(Frozen):
     """A query to a bundle, with its searcher, context and mode."""
 
@@ -64,13 +71,7 @@ class SearchQuery(Frozen):
         "default: those of the experiment",
     )
 
-    @field_validator("query")
-    @classmethod
-    def _check_query(cls, query: str) -> str:
-        """The text without blanks around it, as in logs."""
-        if not query.strip():
-            raise ValueError("the query is empty")
-        return query.strip()
+    _query = field_validator("query")(stripped_query)
 
     @field_validator("city", "region", "country", "language")
     @classmethod

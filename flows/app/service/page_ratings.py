@@ -17,7 +17,7 @@ from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
 from ebr_core.search.query_kinds import is_known
 from ebr_core.serving.model_bundle import Bundle
-from ebr_core.serving.search_query import LONGEST_QUERY, LONGEST_VALUE
+from ebr_core.serving.search_query import LONGEST_QUERY, LONGEST_VALUE, stripped_query
 from tasks.home import home
 
 COLUMNS = ("search_id", "document_id", "grade", "query", "searcher_id", "title", "rank", "shown_by", "rated_at")
@@ -34,12 +34,7 @@ class Rating(Frozen):
     rank: int | None = Field(None, ge=1, le=1000, description="the rank at which it was seen")
     shown_by: str | None = Field(None, max_length=LONGEST_VALUE, description="the model and mode that showed it")
 
-    @field_validator("query")
-    @classmethod
-    def _check_query(cls, query: str) -> str:
-        if not query.strip():
-            raise ValueError("the query is empty")
-        return query.strip()
+    _query = field_validator("query")(stripped_query)
 
 
 class RatingAnswer(Frozen):

@@ -18,19 +18,25 @@ BOTH = RankFacts("hybrid", 1, 4, 11, 100, 0.8, ["anna"], ["anna", "smith"])
 REASONS = [
     (BOTH, "4th by embedding, 11th by words; has anna, lacks smith"),
     (
-        BOTH._replace(terms_rank=None, held=[]),
+        BOTH._replace(terms_rank=None, shared_words=[]),
         "4th by embedding; has no word of the query",
     ),
     (BOTH._replace(near_rank=None), "11th by words, not among the first 100 by embedding; has anna, lacks smith"),
     (BOTH._replace(terms_rank=None), "4th by embedding, not among the first 100 by words; has anna, lacks smith"),
-    (BOTH._replace(mode="ebr", asked=["anna"]), "nearest by embedding; has anna"),
+    (BOTH._replace(mode="ebr", query_words=["anna"]), "nearest by embedding; has anna"),
     (BOTH._replace(mode="ebr", rank=22), "22nd nearest by embedding; has anna, lacks smith"),
     (BOTH._replace(mode="bm25", rank=2), "2nd by words (BM25); has anna, lacks smith"),
     (BOTH._replace(mode="boolean", rank=3), "has every word of the query; 3rd by words (BM25)"),
-    (BOTH._replace(mode="logged", held=["anna", "smith"]), "shown 1st by today's engine; has every word of the query"),
-    (BOTH._replace(mode="reranked", asked=[]), "moved up to 1st by the second stage, 4th by embedding"),
-    (BOTH._replace(mode="reranked", asked=[], rank=13), "moved down to 13th by the second stage, 4th by embedding"),
-    (BOTH._replace(mode="reranked", asked=[], rank=4), "4th by embedding, and kept there by the second stage"),
+    (
+        BOTH._replace(mode="logged", shared_words=["anna", "smith"]),
+        "shown 1st by today's engine; has every word of the query",
+    ),
+    (BOTH._replace(mode="reranked", query_words=[]), "moved up to 1st by the second stage, 4th by embedding"),
+    (
+        BOTH._replace(mode="reranked", query_words=[], rank=13),
+        "moved down to 13th by the second stage, 4th by embedding",
+    ),
+    (BOTH._replace(mode="reranked", query_words=[], rank=4), "4th by embedding, and kept there by the second stage"),
 ]
 
 

@@ -46,8 +46,8 @@ def test_a_run_that_is_stopped_ends_in_one_line(tmp_path: Path, signum: signal.S
     output, errors = run.communicate(timeout=60)
     assert run.returncode == code
     assert output == ""
-    said = [line for line in errors.splitlines() if not line.endswith("…")]  # a stage may begin while the run stops
-    assert said[-1:] == ["stopped; the same command resumes the run"]
+    lines = [line for line in errors.splitlines() if not line.endswith("…")]  # a stage may begin while the run stops
+    assert lines[-1:] == ["stopped; the same command resumes the run"]
     assert "Traceback" not in errors
     assert _processes_of(tmp_path) == []
     assert list(tmp_path.glob("artifacts/.unfinished-*")) == []
