@@ -1,10 +1,13 @@
-"""The file of each experiment that has run, by its name."""
+"""How experiments are named, and the file of each that has run, by its name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tasks.home import home
+
+CHAMPION = "@champion"  # what stands for the model that answers, in names of models and of rows of runs
+SUFFIXES = (".yaml", ".yml")  # of experiment files
 
 
 def note_path(path: Path) -> None:

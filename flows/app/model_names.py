@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from data.experiment.packaged import PACKAGED
 from ebr_core.errors import InputError
-from tasks.experiment_paths import noted_names, noted_path
+from tasks.experiment_paths import CHAMPION as CHAMPION
+from tasks.experiment_paths import SUFFIXES, noted_names, noted_path
 
 if TYPE_CHECKING:
     from data.experiment.experiment_spec import Experiment
 
-CHAMPION = "@champion"
 FOLDER = Path("experiments")  # in which a name is looked up
-SUFFIXES = (".yaml", ".yml")
 
 
 class ModelName(NamedTuple):

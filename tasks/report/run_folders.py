@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 from ebr_core.errors import InputError
 from ebr_core.search.index_specs import OWN_INDEXES
 from ebr_core.search.modes import label_of, row_of
+from tasks.experiment_paths import CHAMPION, SUFFIXES
 from tasks.home import artifacts
-
-CHAMPION = "@champion"
-SUFFIXES = (".yaml", ".yml")
 
 
 class RunArm(NamedTuple):
