@@ -52,7 +52,7 @@ def use_threads(threads: int) -> None:
     available = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba sets its config while importing
     if threads > available:
         raise InputError(f"threads: {threads}, but this machine has {available}; set at most that many")
+    numba.set_num_threads(threads)  # first: the first call of a process sets those of OpenMP to all, torch's among them
     use_torch_threads(threads)
-    numba.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
     faiss.cvar.distance_compute_blas_threshold = 20  # its default, 128,000, trains PQ 13 times slower (LOG.md)

@@ -16,7 +16,7 @@ from numba import njit
 
 from ebr_core.arrays import Float32, Int32
 from ebr_core.errors import InputError
-from ebr_core.lazy_torch import torch
+from ebr_core.lazy_torch import torch, use_torch_threads
 from ebr_core.scratch import pieces
 from ebr_core.text.ngram_hashing import _mix
 from ebr_core.training.pair_config import Mining
@@ -122,7 +122,7 @@ def mine(
 
     previous_threads = torch.get_num_threads()
     try:  # one thread for a whole block: the last bits of a product depend on its shape and its threads
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(threads, initializer=use_torch_threads, initargs=(1,)) as pool:
             yield from pool.map(block, range(0, len(queries.vectors), size))
     finally:
         torch.set_num_threads(previous_threads)

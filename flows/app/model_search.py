@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import faiss
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.text import Text
 from data.damaged import refuse_brotli_file
 from ebr_core.errors import InputError
 from ebr_core.own_names import own_name
+from ebr_core.parallel import use_threads
 from ebr_core.serving.hits import Hit
 from ebr_core.serving.known_context import unknown_context
 from ebr_core.serving.model_bundle import Bundle, open_bundle
@@ -32,7 +32,7 @@ BLOCK = 65_536  # vectors exported at a time
 
 def open_model(folder: Path) -> Bundle:
     """The bundle in the folder."""
-    faiss.omp_set_num_threads(1)
+    use_threads(1)
     return open_bundle(folder)
 
 

@@ -11,8 +11,6 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, TextIO
 
-import faiss
-import numba
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -20,6 +18,7 @@ from pydantic import Field
 
 from ebr_core.errors import InputError
 from ebr_core.frozen import Frozen
+from ebr_core.parallel import use_threads
 from ebr_core.search.condition_masks import describe_columns
 from ebr_core.serving.hits import Hit
 from ebr_core.serving.known_context import unknown_context
@@ -77,8 +76,7 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        faiss.omp_set_num_threads(1)
-        numba.set_num_threads(1)  # of the thread that answers
+        use_threads(1)  # of the thread that answers
         stop = threading.Event()
         watcher = threading.Thread(target=watch_champion, args=(served, stop), daemon=True)
         watcher.start()

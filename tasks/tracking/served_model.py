@@ -6,12 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import faiss
 import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ebr_core.errors import InputError
+from ebr_core.parallel import use_threads
 from ebr_core.serving.model_bundle import open_bundle
 from ebr_core.serving.own_data import with_standard_names
 from ebr_core.serving.query_answer import answer
@@ -24,7 +24,7 @@ class Retriever(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Open and check the bundle."""
-        faiss.omp_set_num_threads(1)
+        use_threads(1)
         self.bundle = open_bundle(Path(context.artifacts["bundle"]))
 
     def _query(self, row: dict[Any, Any]) -> dict[str, Any]:

@@ -38,6 +38,17 @@ for arm in arms:
 print(sorted(counts.items()))
 """
 
+FIRST_CALL = """
+from ebr_core.lazy_torch import torch
+from ebr_core.parallel import parallel, use_threads
+import faiss, numba, numpy as np
+
+{first}
+use_threads(1)
+torch.ones(200, 200) @ torch.ones(200, 200)
+print(torch.get_num_threads(), numba.get_num_threads(), faiss.omp_get_max_threads())
+"""
+
 
 @pytest.fixture(autouse=True)
 def _two_cores() -> None:
@@ -49,6 +60,13 @@ def test_arms_side_by_side_keep_the_threads_that_they_fixed_before_the_import() 
     done = subprocess.run([sys.executable, "-c", TWO_ARMS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[(-2, 2), (-1, 1), (1, 1), (2, 2)]"
+
+
+@pytest.mark.parametrize("first", ["", "torch.get_num_threads()", "faiss.omp_set_num_threads(2)"])
+def test_the_first_call_of_a_process_fixes_the_threads_of_all_libraries(first: str) -> None:
+    # numba starts its threads at its first call, and sets the number of OpenMP, which is torch's and faiss's, to all
+    done = subprocess.run([sys.executable, "-c", FIRST_CALL.format(first=first)], capture_output=True, text=True)
+    assert done.stdout.strip() == "1 1 1", done.stderr
 
 
 def test_an_arm_keeps_its_thread_when_another_asks_for_more_before_its_first_product() -> None:

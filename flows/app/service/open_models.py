@@ -6,9 +6,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import faiss
-
 from ebr_core.errors import InputError
+from ebr_core.parallel import use_threads
 from ebr_core.serving.model_bundle import Bundle, open_bundle
 from ebr_core.towers.city_names import locate_cities
 from tasks.served_models import bundle_of, models_of
@@ -61,6 +60,6 @@ class ServedModels:
 
 def watch_champion(served: ServedModels, stop: threading.Event) -> None:
     """Open each new champion until the event is set, in a thread of its own, while requests are answered."""
-    faiss.omp_set_num_threads(1)
+    use_threads(1)
     while not stop.wait(RELOAD_S):
         served.reload()
