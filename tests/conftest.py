@@ -47,10 +47,19 @@ def _digests_cover_what_stages_reach() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """A real Prefect server for all flows of the tests."""
-    from prefect.testing.utilities import prefect_test_harness
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+    from flows.process.temporary_server import await_server, start_server
+
+    server = start_server()
+    try:
+        await_server(server)
+        with temporary_settings({PREFECT_API_URL: server.api}):
+            yield
+            APILogWorker.drain_all(timeout=5)
+    finally:
+        server.end()
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def _guess_log(con: duckdb.DuckDBPyConnection, tables: list[GivenTable]) -> Layo
     raise InputError(
         "ebr init: no table has a time, a query and a document of each shown result, and no two tables have searches "
         f"and their results. The columns are\n{columns}\n{unread}Name the columns yourself: docs/layouts.md lists the "
-        "layouts, docs/recipes.md has SQL for logs that are common elsewhere"
+        "layouts, docs/recipes.md has SQL for common logs"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -32,8 +31,6 @@ def activity(words: str, on_terminal_alone: bool = False, bars: bool = True) -> 
             yield shown
     finally:
         SAY.reset(token)
-        if shown:
-            shown.terminal.close()
 
 
 class _WordsAndBars(Progress):
@@ -41,15 +38,13 @@ class _WordsAndBars(Progress):
 
     def __init__(self) -> None:
         self.words, self.spinner, self.began = "", Spinner("dots"), monotonic()
-        # A copy of standard error, which goes to a file while Prefect's temporary server starts.
-        self.terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w")
         super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
-            console=Console(file=self.terminal),
+            console=Console(file=sys.stderr),
             transient=True,
         )
 

@@ -55,20 +55,21 @@ def open_session(verbose: bool = False) -> None:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     say("starting Prefect, which keeps track of the work")
     from flows.process.cleanup import end_orphans
-    from flows.process.preflight import refuse_unusable, start_server
+    from flows.process.preflight import refuse_unusable
     from flows.process.signals import install_handlers
+    from flows.process.temporary_server import await_server, serve_process
     from flows.process.ui import use_running_server
 
     install_handlers()
     end_orphans()
     use_running_server()
     refuse_unusable(served="PREFECT_API_URL" in os.environ)
-    start_server()
+    await_server(serve_process())
+    say("loading the libraries that train and search")
     import prefect  # noqa: F401  (it configures the loggers, and would drop the filters)
 
     from tasks.progress import LINES
 
-    say("loading the libraries that train and search")
     LINES.set(not verbose)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_drop_traceback)

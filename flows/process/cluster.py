@@ -31,11 +31,13 @@ def cluster_of(runner: Literal["threads"] | Dask) -> TaskRunner[Any] | None:
 
     Raises InputError if no scheduler answers at the address, or if it has no workers.
     """
+    if not isinstance(runner, Dask):
+        return None
     import dask
     from prefect_dask.task_runners import DaskTaskRunner
 
     context = FlowRunContext.get()
-    if not isinstance(runner, Dask) or (context and isinstance(context.task_runner, DaskTaskRunner)):
+    if context and isinstance(context.task_runner, DaskTaskRunner):
         return None
     logging.getLogger("distributed").setLevel(logging.WARNING)
     dask.config.set(

@@ -7,7 +7,6 @@ import errno
 import os
 import shutil
 import sqlite3
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,12 +16,12 @@ from tempfile import TemporaryFile
 from urllib.parse import urlsplit
 
 from ebr_core.errors import InputError
+from flows.process.temporary_server import temporary_api
 from tasks.home import home
 
 LEAST_BYTES = 64 * 2**20  # for the databases and the smallest of runs
 LOCKED_S = 10.0
 RESUME = "finished stages are kept, and the same command resumes the run"
-TRIES = 2  # Prefect mistakes a server that cannot start for one whose port is taken, and starts others for ever
 DISK = "the disk of EBR_HOME"
 
 
@@ -54,43 +53,6 @@ def _refuse_full() -> None:
         raise InputError(
             _disk_message(f"{free:.0f} MB are left on {DISK}, {home()}, and a run needs at least 64")
         ) from error
-
-
-def start_server() -> None:
-    """Start Prefect's temporary server unless another is in use.
-
-    Its output goes to a file, because on a full disk it prints thousands of lines. Raises InputError if the server
-    ends, which Prefect itself would notice only after minutes.
-    """
-    if "PREFECT_API_URL" in os.environ:
-        return
-    from prefect.server.api.server import SubprocessASGIServer
-
-    log = home() / "logs" / "temporary-server.log"
-    log.parent.mkdir(exist_ok=True)
-    server, own_stderr, errors = SubprocessASGIServer(), os.dup(2), list[Exception]()
-
-    def start() -> None:
-        try:
-            server.start()
-        except Exception as error:
-            errors.append(error)
-
-    with log.open("ab") as file:
-        os.dup2(file.fileno(), 2)  # the server inherits it
-    try:
-        starting = threading.Thread(target=start, daemon=True)
-        starting.start()
-        pids: set[int] = set()
-        while starting.is_alive() and len(pids) <= TRIES:
-            starting.join(0.05)
-            pids |= {server.server_process.pid} if server.server_process else set()
-    finally:
-        os.dup2(own_stderr, 2)
-        os.close(own_stderr)
-    if errors or len(pids) > TRIES:
-        server.stop()
-        raise InputError(f"Prefect's temporary server did not start; see {log}; {RESUME}")
 
 
 def _disk_message(message: str) -> str:
@@ -162,7 +124,8 @@ def environment_error(error: BaseException) -> str | None:
             return f"Prefect's temporary server did not start; see {home() / 'logs'}; {RESUME}"
         if type(cause).__module__.startswith(("httpx", "httpcore")) and ("onnect" in type(cause).__name__ + message):
             api = os.environ.get("PREFECT_API_URL")
-            server = f"the Prefect server at {api}" if api else "the run's Prefect server"
+            own = api is None or api == temporary_api()
+            server = "the run's Prefect server" if own else f"the Prefect server at {api}"
             return f"{server} does not answer any more; {RESUME}"
         if type(cause).__module__.startswith(("requests", "urllib3")) and "onnect" in type(cause).__name__ + message:
             mlflow = _address(os.environ["MLFLOW_TRACKING_URI"])

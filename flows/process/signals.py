@@ -11,8 +11,9 @@ import threading
 import urllib.request
 from contextlib import suppress
 from types import FrameType
-from typing import Any
 from uuid import UUID
+
+from flows.process.temporary_server import end_servers
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MESSAGE = "stopped; the same command resumes the run\n"
@@ -57,7 +58,7 @@ def _wait(read_end: int) -> None:
     logging.disable(logging.CRITICAL)
     _restore_terminal()
     os.write(sys.stderr.fileno(), MESSAGE.encode())
-    for step in (_cancel_runs, _end_server, _clear):
+    for step in (_cancel_runs, end_servers, _clear):
         with suppress(Exception):
             step()
     os._exit(128 + number)
@@ -71,8 +72,6 @@ def _restore_terminal() -> None:
 def _cancel_runs() -> None:
     """Mark the runs as cancelled, without Prefect's client, whose locks may belong to the threads that are ending."""
     api = os.environ.get("PREFECT_API_URL")
-    for server in _temporary_servers():
-        api = server.api_url
     state = {"type": "CANCELLED", "name": "Cancelled", "message": MESSAGE.strip()}
     for run in _runs if api else ():
         body = json.dumps({"state": state, "force": True}).encode()
@@ -80,22 +79,6 @@ def _cancel_runs() -> None:
         url = f"{api}/flow_runs/{run}/set_state"
         with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=PATIENCE_S):
             pass
-
-
-def _end_server() -> None:
-    for server in _temporary_servers():
-        if server.server_process:
-            server.server_process.terminate()
-            try:
-                server.server_process.wait(PATIENCE_S)
-            except Exception:
-                server.server_process.kill()
-
-
-def _temporary_servers() -> list[Any]:
-    """The temporary Prefect servers of this process."""
-    module = sys.modules.get("prefect.server.api.server")
-    return list(module.SubprocessASGIServer._instances.values()) if module else []
 
 
 def _clear() -> None:
