@@ -20,7 +20,8 @@ from tasks.home import prepare_environment  # noqa: E402
 prepare_environment()
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
-LONGEST = ("test_cli.py", "test_difficulty.py", "test_ebr.py", "test_oracle.py")
+LONGEST = ("test_cluster.py", "test_encoder_paths.py", "test_cli.py", "test_difficulty.py", "test_ebr.py")
+LONGEST += ("test_oracle.py", "test_fine_tuning_run.py", "test_ensembles.py", "test_door.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

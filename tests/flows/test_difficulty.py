@@ -38,7 +38,7 @@ def recalls() -> tuple[dict[str, Float64], Float64]:
     world = simulate_log.fn(WORLD)
     tables = Simulated(layout="simulated").tables(world.folder)
     log = extract.fn(tables, Split(), contents_of(tables))
-    test, validation = sample.fn(log, "test", 2_000, 1, world), sample.fn(log, "validation", 500, 1)
+    test, validation = sample.fn(log, "test", 1_000, 1, world), sample.fn(log, "validation", 300, 1)
     features = featurise.fn(log, TEXT.features)
     bm25 = tune_bm25.fn(log, validation, Bm25(), 10)
     lists = {"bm25": retrieve_bm25.fn(log, test, bm25, 10)}

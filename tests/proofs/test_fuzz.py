@@ -15,7 +15,7 @@ pytestmark = pytest.mark.more
 VERDICTS: Counter[str] = Counter()
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(number=st.integers(0, 2**32))
 def test_an_input_is_read_correctly_or_refused(number: int) -> None:
     outcome = try_input(number)

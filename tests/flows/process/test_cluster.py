@@ -15,8 +15,8 @@ import yaml
 pytestmark = pytest.mark.more
 
 PROJECT = Path(__file__).parent.parent.parent.parent
-SMALL = {
-    "logs": {"layout": "simulated", "world": {"documents": 200, "searches": 1500, "days": 6}},
+SMALL: dict[str, Any] = {
+    "logs": {"layout": "simulated", "world": {"documents": 5000, "searches": 1500, "days": 6}},
     "evaluation": {"ks": [1, 10], "resamples": 200, "searches": 200},
     "arms": {
         "base": {"towers": {"dimensions": 16}, "training": {"batch_size": 256, "epochs": 1}},
@@ -41,49 +41,36 @@ def _run(folder: Path, runner: Any, **sections: Any) -> subprocess.CompletedProc
         env=environment | {"EBR_HOME": str(folder / "home")},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=600,
         check=False,
     )
 
 
 def test_a_dask_cluster_of_two_workers_gives_the_same_bytes(tmp_path: Path) -> None:
-    outputs = []
-    for name, runner in (("threads", "threads"), ("dask", {"kind": "dask", "workers": 2})):
-        done = _run(tmp_path / name, runner)
-        assert done.returncode == 0, done.stderr[-3000:]
-        artifacts = tmp_path / name / "home" / "artifacts"
-        (results,) = artifacts.glob("evaluate-*")
-        outputs.append([(results / file).read_bytes() for file in ("results.parquet", "per_search.parquet")])
-        assert sorted(path.name.split("-")[0] for path in artifacts.glob("train_arm-*")) == ["train_arm"] * 2
-        assert ("Dask" in done.stderr) == (name == "dask")
-    assert outputs[0] == outputs[1]
-
-
-def test_a_cluster_shares_out_the_texts_of_an_encoder(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="the extra encoders is not installed")
     from tests.tiny_encoder import make_tiny_encoder
 
     model = str(make_tiny_encoder(tmp_path / "tiny"))
     group = {"kind": "encoder", "model": model}  # as the teacher reads texts, so both have the same shares
-    arms = {
-        "base": {"towers": {"dimensions": 16}, "training": {"batch_size": 256, "epochs": 1}},
+    arms = SMALL["arms"] | {
         "beside": {"groups": {"meaning": group}},
         "taught": {"loss": {"kind": "softmax", "distillation": {"encoder": model}}},
     }
-    sections = {
-        "logs": {"layout": "simulated", "world": {"documents": 5000, "searches": 1500, "days": 6}},
-        "arms": arms, "ensembles": {}, "indexes": {}, "questions": {},
-    }  # fmt: skip
-    found = []
+    results, towers = [], []
     for name, runner in (("threads", "threads"), ("dask", {"kind": "dask", "workers": 2})):
-        done = _run(tmp_path / name, runner, **sections)
+        done = _run(tmp_path / name, runner, arms=arms)
         assert done.returncode == 0, done.stderr[-3000:]
         artifacts = tmp_path / name / "home" / "artifacts"
+        (folder,) = artifacts.glob("evaluate-*")
+        results.append([(folder / file).read_bytes() for file in ("results.parquet", "per_search.parquet")])
+        towers.append(sorted(path.read_bytes() for path in artifacts.glob("train_arm-*/towers.safetensors")))
+        assert len(towers[-1]) == len(arms) - 1  # all but the base
+        assert ("Dask" in done.stderr) == (name == "dask")
         shares = [json.loads(path.read_text()) for path in artifacts.glob("encode_share-*/counts.json")]
         assert len(shares) > 1
         assert all(share["encoded"] == share["texts"] > 0 for share in shares)
-        found.append(sorted(path.read_bytes() for path in artifacts.glob("train_arm-*/towers.safetensors")))
-    assert found[0] == found[1]
+    assert results[0] == results[1]
+    assert towers[0] == towers[1]
 
 
 @pytest.mark.parametrize(
