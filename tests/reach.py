@@ -26,6 +26,7 @@ from tasks.provenance.source import MACHINERY, PARSE_LOCK, reach_of
 
 _ROOMS = tuple(f"{ROOT / room}/" for room in PACKAGES)
 _RUNNING = threading.local()  # .files of the stage that runs in a thread
+_FOREIGN: set[str] = set()  # files of libraries
 
 
 @contextmanager
@@ -71,10 +72,13 @@ def recorded() -> Iterator[tuple[set[CodeType], set[str]]]:
     files: set[str] = set()
 
     def record(frame: FrameType, _event: str, _value: object) -> None:  # for calls alone, because it returns None
-        file = frame.f_code.co_filename
-        is_ours = file.startswith(_ROOMS) and file.endswith(".py")  # a compiled template has its own path as file
-        if is_ours and not _continues(frame):
-            calls.add(frame.f_code)
+        code = frame.f_code
+        if (file := code.co_filename) in _FOREIGN:
+            return
+        if not (file.startswith(_ROOMS) and file.endswith(".py")):  # a compiled template has its own path as file
+            _FOREIGN.add(file)
+        elif not _continues(frame):
+            calls.add(code)
 
     _listen()
     earlier = sys.gettrace()
