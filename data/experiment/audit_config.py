@@ -12,9 +12,7 @@ from ebr_core.frozen import Frozen
 class Audit(Frozen):
     """The arms that `ebr audit` trains again, with splits that are common elsewhere and on less of the log."""
 
-    arms: tuple[str, ...] = Field(
-        min_length=1, max_length=3, description="the arms to audit: their order and their level"
-    )
+    arms: tuple[str, ...] = Field(min_length=1, max_length=3, description="the arms whose order and level are audited")
     splits: tuple[Literal["random", "last_click"], ...] = Field(
         ("random", "last_click"),
         description="random: sessions at random; last_click: each searcher's last session with a click is left out",

@@ -22,10 +22,10 @@ class Export(Frozen):
     to: EngineKind = Field(description="the engine")
     url: str | None = Field(
         None,
-        description="its address, without a password: postgresql://user@host/database, a LanceDB folder or s3:// "
-        "address, or https://host:9200",
+        description="the engine's address, without a password: postgresql://user@host/database, a LanceDB folder or "
+        "s3:// address, or https://host:9200",
     )
-    url_from: Variable | None = Field(None, description="the environment variable that holds its address")
+    url_from: Variable | None = Field(None, description="the environment variable that holds the engine's address")
     alias: Annotated[str, Field(pattern=ALIAS)] | None = Field(
         None, description="the name that queries use in the engine; default: ebr_ and the name of the experiment"
     )

@@ -14,7 +14,7 @@ Event = Literal["promoted", "kept", "refused", "failed"]
 
 
 class Checks(Frozen):
-    """The checks of a new day against earlier days, refused ones left out."""
+    """The checks of a new day against earlier days, without refused days."""
 
     days: int = Field(14, ge=1, le=365, description="largest number of earlier days with which the new day is compared")
     fewest: int = Field(
@@ -92,10 +92,7 @@ class Nightly(Frozen):
     arm: str | None = Field(None, description="the arm to retrain; default: the only arm, or the champion of `ebr run`")
     checks: Checks = Checks()
     validation_days: int = Field(
-        1,
-        ge=1,
-        le=60,
-        description="number of days before the newest day on which the epoch is chosen and the index is tuned",
+        1, ge=1, le=60, description="number of days before the newest day that choose the epoch and tune the index"
     )
     full_every: int = Field(
         7,
@@ -118,7 +115,10 @@ class Nightly(Frozen):
         description="largest loss of recall at which a challenger still counts as equal: half a point",
     )
     remember: int = Field(
-        30, ge=1, le=1000, description="number of last champions; a challenger is also compared with the best of them"
+        30,
+        ge=1,
+        le=1000,
+        description="number of most recent champions; a challenger is also compared with the best of them",
     )
     notice: Notice | None = Field(None, description="where to send notices of failed or refused nights")
     export: Export | None = Field(None, description="a search engine in which the champion also answers")

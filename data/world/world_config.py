@@ -95,8 +95,8 @@ class Clicking(Frozen):
     namesake: Rate = Field(0.4, description="P(click | examined, wanted title but not wanted); assumed")
     other: Rate = Field(
         0.2,
-        description="P(click | examined, anything else), chosen for the click-through by position of [TREC Session "
-        "2012]",
+        description="P(click | examined, anything else), chosen to match the click-through by position in [TREC "
+        "Session 2012]",
     )
     satisfied: Rate = Field(
         0.5, description="P(stop | one of several right answers clicked), 1 if it is the only one; assumed"
@@ -143,7 +143,7 @@ class World(Frozen):
         1.2,
         gt=0.5,
         le=10,
-        description="P(popularity > x) ~ x^-1.2 for groups, pages and events; the source gives 1–2 [Clauset et al. "
+        description="P(popularity > x) ~ x^-1.2 for groups, pages and events, within the range 1–2 [Clauset et al. "
         "2009]",
     )
     people_exponent: float = Field(

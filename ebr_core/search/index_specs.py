@@ -42,7 +42,7 @@ class _Reduction(Frozen):
         None, ge=1, description="number of leading dimensions to keep, normalised again (Matryoshka)"
     )
     pca: int | None = Field(None, ge=1, description="number of principal directions to keep before coding")
-    refine: bool = Field(False, description="reorder the documents found by their codes, by exact vectors")
+    refine: bool = Field(False, description="reorder the documents found by code, using their exact vectors")
 
 
 class _TunedSettings(_Reduction):

@@ -89,7 +89,7 @@ def rollback(experiment: OF_NIGHTS = None) -> None:
 def status(experiment: OF_NIGHTS = None, as_json: JSON = False) -> None:
     """Show the champion and the decision of the last night.
 
-    It also shows since when the champion has answered, its log, and the time of the next night.
+    It also shows when the champion began to answer, its log, and the time of the next night.
     """
     from flows.app.json_output import one_document
     from flows.process.ui import use_running_server

@@ -49,7 +49,7 @@ JSON_FILES = {
     "rankers": "the training data of each ranker, and the importance of each feature",
     "feedback": "the number and quality of ratings and filters",
     "courses": "the validation recall of each arm and seed after each epoch, and why its training ended",
-    "examples": "searches that the champion won and lost, with titles; no other file has texts of the log",
+    "examples": "searches that the champion won and lost, with titles and other texts of the log",
 }
 OTHER_FILES = {
     "report.html": "the report",
