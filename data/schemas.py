@@ -27,7 +27,7 @@ DOCUMENTS = pa.schema(
 
 QUERIES = pa.schema(
     [
-        pa.field("query_row", pa.int32(), nullable=False),  # a query: texts that towers read alike
+        pa.field("query_row", pa.int32(), nullable=False),  # a query: all texts that towers read alike
         pa.field("query", pa.string(), nullable=False),
     ]
 )
@@ -38,8 +38,8 @@ SEARCHES = pa.schema(
         pa.field("search_id", pa.string(), nullable=False),
         pa.field("searched_at", pa.timestamp("us"), nullable=False),  # UTC
         pa.field("query_row", pa.int32(), nullable=False),
-        pa.field("searcher_row", pa.int32()),  # into searchers.parquet; null: not signed in
-        pa.field("session_row", pa.int32(), nullable=False),  # a session lies in one split as a whole
+        pa.field("searcher_row", pa.int32()),  # row of searchers.parquet; null: not signed in
+        pa.field("session_row", pa.int32(), nullable=False),  # all searches of a session are in one part of the split
         pa.field("split", pa.string(), nullable=False),  # train, validation or test
         pa.field("city", pa.string()),
         pa.field("region", pa.string()),
@@ -89,7 +89,7 @@ ACTION_TIMES = pa.schema(
 
 EDGES = pa.schema(
     [
-        pa.field("source_row", pa.int32(), nullable=False),  # into searchers or documents, by source_type
+        pa.field("source_row", pa.int32(), nullable=False),  # row of searchers or documents, by source_type
         pa.field("source_type", pa.string(), nullable=False),
         pa.field("target_row", pa.int32(), nullable=False),
         pa.field("target_type", pa.string(), nullable=False),
@@ -103,41 +103,41 @@ JUDGEMENTS = pa.schema(
     [
         pa.field("search_row", pa.int32(), nullable=False),
         pa.field("document_row", pa.int32(), nullable=False),
-        pa.field("grade", pa.float64(), nullable=False),  # as written: it is compared with logs.judged_from
+        pa.field("grade", pa.float64(), nullable=False),  # as in your files; compared with logs.judged_from
     ]
 )
 
 RESULTS_OF_RUN = pa.schema(
     [
-        pa.field("question", pa.string()),  # null: the arm by itself
+        pa.field("question", pa.string()),  # null: the arm alone
         pa.field("arm", pa.string(), nullable=False),  # an arm, a hybrid, a baseline or another list
         pa.field("seed", pa.int32()),  # null: a baseline, or the mean over seeds
-        pa.field("seeds", pa.int32()),  # the number averaged in a question's row; 0: a baseline
+        pa.field("seeds", pa.int32()),  # number of seeds averaged in a question's row; 0: a baseline
         pa.field("index", pa.string(), nullable=False),  # "none" for baselines
         pa.field("targets", pa.string(), nullable=False),  # the target set: clicked, judged, truth …
         pa.field("split", pa.string(), nullable=False),  # test or validation
         pa.field("slice", pa.string(), nullable=False),  # "all", or "group: value", which is exploratory
         pa.field("metric", pa.string(), nullable=False),  # without its K: recall, mrr …
         pa.field("k", pa.int32()),  # null: a metric without K
-        pa.field("n", pa.int32(), nullable=False),  # searches
-        pa.field("clusters", pa.int32(), nullable=False),  # searchers, else sessions, else queries
+        pa.field("n", pa.int32(), nullable=False),  # number of searches
+        pa.field("clusters", pa.int32(), nullable=False),  # number of searchers, else sessions, else queries
         pa.field("small", pa.bool_(), nullable=False),  # True if there are too few searches or clusters
         pa.field("value", pa.float64(), nullable=False),
-        pa.field("low", pa.float64()),  # 95% interval over clusters, training noise not included
+        pa.field("low", pa.float64()),  # 95% interval over clusters, without training noise
         pa.field("high", pa.float64()),  # its upper end
-        pa.field("baseline", pa.string()),  # of the question
-        pa.field("difference", pa.float64()),  # from the baseline, paired
-        pa.field("difference_low", pa.float64()),  # 95% interval of this difference by itself
+        pa.field("baseline", pa.string()),  # the baseline of the question
+        pa.field("difference", pa.float64()),  # paired difference from the baseline
+        pa.field("difference_low", pa.float64()),  # 95% interval of this difference alone
         pa.field("difference_high", pa.float64()),  # its upper end
-        pa.field("family_low", pa.float64()),  # together with all arms of the question; null in slices
+        pa.field("family_low", pa.float64()),  # simultaneous interval of all arms of the question; null in slices
         pa.field("family_high", pa.float64()),  # its upper end
-        pa.field("detectable", pa.float64()),  # the true difference that would have been detected with 80% probability
-        pa.field("training_noise", pa.bool_()),  # True if the interval of the difference includes it
+        pa.field("detectable", pa.float64()),  # smallest true difference detected with 80% probability
+        pa.field("training_noise", pa.bool_()),  # True if the interval of the difference includes training noise
         pa.field("claim", pa.string()),  # gain, equal or worse, from the experiment file
-        pa.field("margin", pa.float64()),  # the difference that still counts as equal
+        pa.field("margin", pa.float64()),  # the largest difference that still counts as equal
         pa.field("finding", pa.string()),  # better, worse, equal, unclear or too few; independent of the claim
         pa.field("verdict", pa.string()),  # holds, contradicted, undecided or too few; null without a claim
-        pa.field("open_because", pa.string()),  # the reason why nothing is decided, whatever the interval; else null
+        pa.field("open_because", pa.string()),  # the reason why nothing is decided, whatever the interval; null: none
     ]
 )
 
@@ -145,9 +145,9 @@ PER_SEARCH = pa.schema(
     [
         pa.field("arm", pa.string(), nullable=False),  # an arm, a hybrid, a baseline or another list
         pa.field("seed", pa.int32()),  # null: a baseline
-        pa.field("index", pa.string(), nullable=False),  # "exact", "none", or its name in the file
+        pa.field("index", pa.string(), nullable=False),  # "exact", "none", or its name in the experiment file
         pa.field("targets", pa.string(), nullable=False),  # the target set: clicked, judged, truth …
-        pa.field("search_row", pa.int32(), nullable=False),  # in searches.parquet of the extracted log
+        pa.field("search_row", pa.int32(), nullable=False),  # row of searches.parquet in the extracted log
         pa.field("metric", pa.string(), nullable=False),  # without its K: recall, mrr …
         pa.field("k", pa.int32()),  # null: a metric without K
         pa.field("value", pa.float64(), nullable=False),
@@ -205,8 +205,8 @@ RANKED_LIST = pa.schema(
 COSTS = pa.schema(
     [
         pa.field("arm", pa.string(), nullable=False),  # an arm, an ensemble or a ranker
-        pa.field("seed", pa.int32()),  # null: without one
-        pa.field("index", pa.string()),  # null: of the arm, whatever its index
+        pa.field("seed", pa.int32()),  # null: no seed
+        pa.field("index", pa.string()),  # null: a cost of the arm, whatever its index
         pa.field("stage", pa.string(), nullable=False),  # the stage in which it was measured
         pa.field("cost", pa.string(), nullable=False),  # train_s, index_bytes, queries_per_s …
         pa.field("value", pa.float64(), nullable=False),

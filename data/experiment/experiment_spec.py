@@ -46,38 +46,40 @@ REFIT = "+refit"  # behind the name of what was trained on the validation, too; 
 
 
 class Evaluation(Frozen):
-    """The measurement of arms: exact search over every document alive in the period. [EBR §2.1]"""
+    """The measurement of arms: exact search over all documents alive in the period. [EBR §2.1]"""
 
     main_k: int = Field(
         10,
         ge=1,
         le=1000,
-        description="the main K: of early stopping, the choice of what is served, nights, the first column of a table, "
-        "and questions that name no metric; always among ks",
+        description="the main K: used for early stopping, the choice of the champion, nights, the first column of a "
+        "table, and questions without a metric; always one of ks",
     )
     ks: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
-        (1, 10, 100), min_length=1, validate_default=True, description="K of recall@K, beside main_k"
+        (1, 10, 100), min_length=1, validate_default=True, description="values of K for recall@K, in addition to main_k"
     )
     searches: int = Field(
-        10_000, ge=1, description="test searches sampled, at most, for each target set; rankers are trained on as many"
+        10_000,
+        ge=1,
+        description="largest number of test searches to sample for each target set, and of searches that train rankers",
     )
-    validation_searches: int = Field(2_000, ge=1, description="validation searches sampled, at most")
+    validation_searches: int = Field(2_000, ge=1, description="largest number of validation searches to sample")
     exclude: Literal["clicked"] | None = Field(
         None,
-        description="clicked: what a searcher clicked before the evaluated period began is no candidate of his or her "
-        "searches, in every list",
+        description="clicked: leave out, in every list, the documents that the searcher clicked before the evaluated "
+        "period began",
     )
-    resamples: int = Field(2_000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
+    resamples: int = Field(2_000, ge=100, le=100_000, description="number of bootstrap resamples for the intervals")
     slices: ColumnNames = Field(
         (),
-        description="columns by which the report divides the searches further: of the searches, such as device, or of "
-        "the wanted documents, such as category; distance for that between both",
+        description="further slices in the report, by columns of the searches, such as device, or of the targets, such "
+        "as category; distance: by the distance between search and target",
     )
-    bm25: Bm25 = Field(Bm25(), description="the words and the parameters of BM25, wherever it is used")
+    bm25: Bm25 = Field(Bm25(), description="the language and the parameters of BM25, wherever it is used")
     encoder: Annotated[str, Field(min_length=1)] | EncoderConfig | None = Field(
         None,
-        description="a pretrained encoder, its folder or its settings, that every run compares as it comes: an arm "
-        "`encoder` without training, and its hybrids with BM25",
+        description="a pretrained encoder, as its folder or its settings, that every run compares without training: as "
+        "the arm `encoder`, and in hybrids with BM25",
     )
 
     @field_validator("ks")
@@ -87,24 +89,25 @@ class Evaluation(Frozen):
 
 
 class Comparison(Frozen):
-    """Arms compared with a baseline, and the claim about them, made before the run."""
+    """A comparison of arms with a baseline, and a claim made before the run."""
 
     title: str = Field("", description="the question in words, for the report")
     baseline: str = Field(
-        description="an arm, a retrieval or a baseline; softmax@pq32: the arm searched through that index; "
-        "softmax+bm25, softmax+bm25-weighted: its hybrids with BM25"
+        description="an arm, a retrieval or a baseline; softmax@pq32 is the arm searched through that index; "
+        "softmax+bm25 and softmax+bm25-weighted are its hybrids with BM25"
     )
-    arms: tuple[str, ...] = Field(min_length=1, description="the arms compared with it, named in the same way")
+    arms: tuple[str, ...] = Field(min_length=1, description="the arms to compare with it, named in the same way")
     metric: str = Field(
         "recall@10",
         pattern=METRIC,
-        description="by default recall@K, K being evaluation.main_k. index_recall@K and one_recall@K measure an arm "
-        "through an index: the share of the K exactly nearest among its first K, and the share of searches whose "
-        "exactly nearest document is among them; scanned: the documents scanned, of which more counts as a gain",
+        description="default: recall@K, where K is evaluation.main_k. index_recall@K and one_recall@K measure an arm "
+        "through an index: the share of the K nearest documents by exact search among its first K, and the share of "
+        "searches whose nearest document by exact search is among them. scanned counts the scanned documents; a "
+        "larger number counts as a gain",
     )
     claim: Claim | None = Field(None, description="the expected finding, fixed before the run")
     margin: float = Field(
-        0.01, gt=0, lt=1, description="the difference that still counts as equal, fixed before the run"
+        0.01, gt=0, lt=1, description="the largest difference that still counts as equal, fixed before the run"
     )
 
     @field_validator("metric", mode="before")
@@ -141,67 +144,68 @@ def trained_arm(label: str) -> str:
 
 
 class Experiment(Frozen):
-    """A whole experiment, validated."""
+    """A complete, validated experiment."""
 
-    logs: Logs = Field(description="where the log is, and in which layout")
+    logs: Logs = Field(description="the location and the layout of the log")
     split: Split = Split()
     evaluation: Evaluation = Evaluation()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (0,), min_length=1, description="each arm is trained once with each seed"
+        (0,), min_length=1, description="the seeds; each arm is trained once with each"
     )
     screening: bool = Field(
         False,
-        description="train every arm with the first seed alone, and only each question's baseline and its best arm, "
-        "chosen on validation, with all seeds",
+        description="train all arms with the first seed, but with the other seeds only each question's baseline and "
+        "its best arm on validation",
     )
     refit: bool = Field(
         False,
-        description="train what is served once more, on training and validation together, with the trial and for the "
-        "epochs that validation chose; its row is named ARM+refit",
+        description="train the champion once more, on training and validation together, with the trial and the number "
+        "of epochs that validation chose; its row is ARM+refit",
     )
     arms: dict[Name, Arm] = Field(
         default_factory=dict, description="the arms to train; `base` holds the settings that they share"
     )
     ensembles: dict[Name, Ensemble] = Field(
         default_factory=dict,
-        description="weighted sums of arms, searched as one; used like arms in all sections below",
+        description="weighted sums of arms, searched as one model; all sections below accept them as arms",
     )
     indexes: dict[Name, Index] = Field(
-        default_factory=dict, description="in addition to exact search, which is always available"
+        default_factory=dict, description="indexes in addition to exact search, which is always available"
     )
     lists: dict[Name, str] = Field(
         default_factory=dict,
-        description="ranked lists of your own, such as production: run.parquet, with document_id, rank and search_id "
-        "or query, or TREC runs; compared like arms",
+        description="your own ranked lists, such as production: run.parquet, with document_id, rank and search_id or "
+        "query; or TREC runs; compared like arms",
     )
     retrievals: dict[Name, Retrieval] = Field(
-        default_factory=dict, description="terms and embeddings together, under conditions; compared like arms"
+        default_factory=dict,
+        description="retrieval by terms and embeddings together, with conditions; compared like arms",
     )
     cascades: dict[Name, Cascade] = Field(
-        default_factory=dict, description="the first documents of an arm, reordered by another; compared like arms"
+        default_factory=dict, description="the first documents of one arm, reordered by another; compared like arms"
     )
     rankers: dict[Name, Ranker] = Field(
         default_factory=dict,
-        description="an arm's documents in an order learned from clicks in the later half of the validation period; "
-        "all else then uses the earlier half; compared like arms",
+        description="an arm's documents, in an order learned from clicks in the later half of the validation period; "
+        "everything else then uses the earlier half; compared like arms",
     )
-    feedback: Feedback = Field(Feedback(), description="the retrieved results that are rated, and the rater")
+    feedback: Feedback = Field(Feedback(), description="the retrieved results to rate, and their raters")
     filters: dict[Name, Filter] = Field(
         default_factory=dict,
         description="an arm's lists without the documents that a model of the ratings rejects; compared like arms",
     )
     questions: dict[Title, Comparison] = Field(
         default_factory=dict,
-        description="comparisons of arms with a baseline; bm25, which compares every arm with BM25 without a claim, is "
-        "asked unless the file defines it or sets it to null",
+        description="comparisons of arms with a baseline; the question bm25, which compares every arm with BM25 "
+        "without a claim, is added unless the file defines it or sets it to null",
     )
     audit: Audit | None = Field(None, description="the arms that `ebr audit` trains again")
-    serving: Serving = Field(Serving(), description="what models know and results show of documents")
-    bundle: BundleContents = Field(BundleContents(), description="what models hold besides that")
-    nightly: Nightly = Field(Nightly(), description="how `ebr nightly` keeps a model fresh")
+    serving: Serving = Field(Serving(), description="the document columns that models hold and results show")
+    bundle: BundleContents = Field(BundleContents(), description="the other contents of models")
+    nightly: Nightly = Field(Nightly(), description="the settings of `ebr nightly`, which keeps a model fresh")
     runner: Literal["threads"] | Dask = Field(
         "threads",
-        description="threads runs the stages in one process; dask, or the settings of a Dask cluster, in workers",
+        description="where stages run: threads, in one process; dask or the settings of a Dask cluster, in its workers",
     )
 
     @field_validator("arms", mode="before")

@@ -16,18 +16,18 @@ ALIAS = r"^[a-z][a-z0-9_]{0,39}$"
 
 
 class Export(Frozen):
-    """The engine in which the champion of a night answers, too. The file names a variable that holds a secret, never
-    its value."""
+    """The search engine in which a night's champion also answers. The file names the variable that holds a secret,
+    never its value."""
 
     to: EngineKind = Field(description="the engine")
     url: str | None = Field(
         None,
-        description="its address, without a password: postgresql://user@host/database, a folder or s3:// of LanceDB, "
-        "https://host:9200",
+        description="the engine's address, without a password: postgresql://user@host/database, a LanceDB folder or "
+        "s3:// address, or https://host:9200",
     )
-    url_from: Variable | None = Field(None, description="the environment variable that holds its address")
+    url_from: Variable | None = Field(None, description="the environment variable that holds the engine's address")
     alias: Annotated[str, Field(pattern=ALIAS)] | None = Field(
-        None, description="the name that queries ask for there; default: ebr_ and the name of the experiment"
+        None, description="the name that queries use in the engine; default: ebr_ and the name of the experiment"
     )
 
     @field_validator("url")

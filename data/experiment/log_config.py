@@ -26,17 +26,21 @@ class _Reading(Frozen):
         0.05,
         ge=0,
         le=1,
-        description="share of a table's rows that may be dropped; if more would be, the run stops with examples",
+        description="largest share of a table's rows that may be dropped; above it, the run stops and shows examples",
     )
     memory_limit: str = Field(
-        "4GB", pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB)$", description="memory of DuckDB, which spills to disk above it"
+        "4GB",
+        pattern=r"^\d+(\.\d+)?\s*(MB|GB|TB)$",
+        description="memory limit of DuckDB, which spills to disk above it",
     )
-    threads: int = Field(2, ge=1, le=256, description="threads of DuckDB; the output has the same bytes for any number")
+    threads: int = Field(
+        2, ge=1, le=256, description="number of DuckDB threads; the output has the same bytes for any number"
+    )
     judged_from: float = Field(1, ge=0, description="lowest grade at which a judged document is a target")
     blank_queries: Literal["dropped", "kept"] | None = Field(
         None,
-        description="searches without a query, such as a page of categories; by default kept if an arm reads something "
-        "else of a search, a group of columns or of the searcher",
+        description="treatment of searches without a query, such as category pages; default: kept if an arm reads "
+        "another input of a search, from columns or about the searcher",
     )
 
     @field_validator("*")
@@ -61,8 +65,8 @@ class _Files(_Reading):
 
     columns: dict[str, str | dict[str, str]] = Field(
         {},
-        description="the names that columns have in your files, for every table, as in {searched_at: ts, query: q}, or "
-        "for one, as in {results: {document_id: sku}}",
+        description="the names of the columns in your files, for all tables, as in {searched_at: ts, query: q}, or for "
+        "one table, as in {results: {document_id: sku}}",
     )
 
     def identity_settings(self) -> dict[str, object]:
@@ -76,8 +80,8 @@ class _Acted(_Files):
 
     actions: dict[str, ActionWeight] = Field(
         {},
-        description="the weight of each action on a result, as in {click: 1, cart: 3, purchase: 5}, named as in the "
-        "column action (in UBI action_name); actions without a weight are counted and left out; {}: clicks alone",
+        description="the weight of each action on a result, as in {click: 1, cart: 3, purchase: 5}, with the names in "
+        "the column action (in UBI action_name); actions without a weight are counted but left out; {}: clicks only",
     )
 
     @field_validator("actions")
@@ -98,11 +102,9 @@ class Tables(_Acted):
     searches: Source = Field(description="a row for each search: search_id, searched_at, query, searcher_id …")
     results: Source = Field(description="a row for each result shown: search_id, document_id, position, clicked")
     documents: Source = Field(description="a row for each document: document_id, title, body …")
-    edges: Source | None = Field(
-        None, description="the edges of the graph: source_id, target_id …; null: there is no graph"
-    )
+    edges: Source | None = Field(None, description="the edges of the graph: source_id, target_id …; null: no graph")
     judgements: Source | None = Field(
-        None, description="grades that people gave: search_id, document_id, grade; null: there are none"
+        None, description="grades given by people: search_id, document_id, grade; null: none"
     )
 
 
@@ -110,14 +112,16 @@ class Ubi(_Acted):
     """OpenSearch User Behavior Insights."""
 
     layout: Literal["ubi"]
-    queries: Source = Field(description="ubi_queries")
-    events: Source = Field(description="ubi_events")
+    queries: Source = Field(description="the ubi_queries table")
+    events: Source = Field(description="the ubi_events table")
     documents: Source = Field(description="a row for each document: document_id, title, body …")
     judgements: Source | None = Field(
-        None, description="grades that people gave: search_id, document_id, grade; null: there are none"
+        None, description="grades given by people: search_id, document_id, grade; null: none"
     )
     click_actions: tuple[str, ...] = Field(
-        ("click",), min_length=1, description="the action_names that count as clicks, if actions gives no weights"
+        ("click",),
+        min_length=1,
+        description="the values of action_name that count as clicks if actions gives no weights",
     )
 
     @model_validator(mode="after")
@@ -128,34 +132,34 @@ class Ubi(_Acted):
 
 
 class Impressions(_Acted):
-    """One flat table with a row for each result that was shown, or clicked, and the catalogue beside it."""
+    """One flat table with a row for each result that was shown or clicked, and a separate catalogue."""
 
     layout: Literal["impressions"]
     impressions: Source = Field(description="searched_at, query, document_id and, optionally, searcher_id, clicked …")
-    documents: Source | None = Field(None, description="null: the documents of the log, with its column title")
-    edges: Source | None = Field(
-        None, description="the edges of the graph: source_id, target_id …; null: there is no graph"
+    documents: Source | None = Field(
+        None, description="the catalogue; null: the documents in the log, with its column title"
     )
+    edges: Source | None = Field(None, description="the edges of the graph: source_id, target_id …; null: no graph")
     judgements: Source | None = Field(
-        None, description="grades that people gave: search_id, document_id, grade; null: there are none"
+        None, description="grades given by people: search_id, document_id, grade; null: none"
     )
     search_gap_minutes: float = Field(
         30,
         ge=0,
         le=1440,
-        description="without a search_id: a searcher's rows with the same query are one search while none follows the "
-        "one before it by more than this",
+        description="without a search_id: the longest gap between consecutive rows of one search, which have the same "
+        "searcher and query",
     )
 
 
 class Esci(_Files):
-    """Amazon Shopping Queries: E is a click; S, C and I are shown and not clicked; the split column gives the split."""
+    """Amazon Shopping Queries: E is a click; S, C and I are shown and not clicked; the column split gives the split."""
 
     layout: Literal["esci"]
-    examples: Source = Field(description="the file of examples: query, product_id, esci_label, split …")
-    products: Source = Field(description="the file of products: product_id, product_title …")
+    examples: Source = Field(description="the examples file: query, product_id, esci_label, split …")
+    products: Source = Field(description="the products file: product_id, product_title …")
     version: Literal["small", "large"] = Field("small", description="the version of the collection to read")
-    locales: tuple[str, ...] = Field((), description="product_locales to read; [] for all")
+    locales: tuple[str, ...] = Field((), description="the values of product_locale to read; []: all")
 
 
 class Beir(_Files):
@@ -164,13 +168,13 @@ class Beir(_Files):
     layout: Literal["beir"]
     corpus: Source = Field(description="the documents: _id, title, text")
     queries: Source = Field(description="the queries: _id, text")
-    train_qrels: Source | None = Field(None, description="the judgements to train on; null: there are none")
-    validation_qrels: Source | None = Field(None, description="the judgements to choose by; null: there are none")
-    test_qrels: Source = Field(description="the judgements that answer the questions")
+    train_qrels: Source | None = Field(None, description="the training judgements; null: none")
+    validation_qrels: Source | None = Field(None, description="the validation judgements; null: none")
+    test_qrels: Source = Field(description="the test judgements, which answer the questions")
 
 
 class Simulated(_Reading):
-    """The simulated world: a social search service in miniature, for users without logs."""
+    """A simulated world: a social search service in miniature, for users without a log."""
 
     layout: Literal["simulated"]
     world: World = World()
@@ -194,31 +198,32 @@ def weights_of(logs: AnyFiles | Simulated) -> dict[str, float]:
 
 
 class Split(Frozen):
-    """Global cuts in time, at session starts: the newest searches are the test, those before them the validation.
+    """The cuts of the log in time, between sessions: the newest searches are the test, the next newest the validation.
 
-    Shares of the searches, two dates, or a column that gives the part. Layouts with their own split (esci, beir) take
-    none of them.
+    They follow from shares of the searches, two dates, or a column. Layouts with their own split (esci, beir) accept
+    none of these.
     """
 
-    validation: float = Field(0.1, gt=0, lt=1, description="share of the searches")
-    test: float = Field(0.1, gt=0, lt=1, description="share of the searches")
-    validation_from: datetime | None = Field(None, description="UTC; with test_from, replaces the shares")
-    test_from: datetime | None = Field(None, description="UTC; the test begins here, and the validation ends")
+    validation: float = Field(0.1, gt=0, lt=1, description="share of the searches in the validation")
+    test: float = Field(0.1, gt=0, lt=1, description="share of the searches in the test")
+    validation_from: datetime | None = Field(
+        None, description="start of the validation (UTC); with test_from, replaces the shares"
+    )
+    test_from: datetime | None = Field(None, description="end of the validation and start of the test (UTC)")
     kind: Literal["time", "random", "last_click"] = Field(
         "time",
-        description="random: sessions at random; last_click: each searcher's last clicked session. Both leak, and are "
-        "for `ebr audit`, and random for logs without times",
+        description="random: sessions at random; last_click: each searcher's last session with a click. Both leak: "
+        "they are for `ebr audit`, and random also for logs without times",
     )
     by: str | None = Field(
         None,
         min_length=1,
-        description="a column of the searches (layout tables) that holds train, validation or test; for logs without "
-        "times, or with a split of their own",
+        description="a column of the searches (layout tables) with the values train, validation and test; for logs "
+        "without times or with their own split",
     )
     train_share: float = Field(1, gt=0, le=1, description="share of the training sessions to keep, for `ebr audit`")
     until: datetime | None = Field(
-        None,
-        description="UTC; searches, their late rows and late events are not read from then on, as if the log ended",
+        None, description="end of the log (UTC): searches, their late rows and late events from then on are not read"
     )
     without: tuple[date, ...] = Field((), description="days (UTC) whose searches are not read")
 

@@ -14,24 +14,29 @@ Event = Literal["promoted", "kept", "refused", "failed"]
 
 
 class Checks(Frozen):
-    """Checks of a new day against the days before it, without refused days."""
+    """The checks of a new day against earlier days, without refused days."""
 
-    days: int = Field(14, ge=1, le=365, description="days before the new one that it is compared with, at most")
+    days: int = Field(14, ge=1, le=365, description="largest number of earlier days with which the new day is compared")
     fewest: int = Field(
-        5, ge=1, le=365, description="days before the new one that the checks need; with fewer, nothing is checked"
+        5,
+        ge=1,
+        le=365,
+        description="smallest number of earlier days that the checks need; with fewer, nothing is checked",
     )
     volume: float = Field(
         0.5,
         gt=0,
         le=100,
-        description="share of the days' median by which the day's number of searches may differ from it",
+        description="largest difference of the day's number of searches from the earlier days' median, as a share of "
+        "that median",
     )
     mads: float = Field(
         4,
         gt=0,
         le=100,
-        description="click rate, shares of nulls, new documents and unseen queries may differ from their median by "
-        "this many times the median distance from it, or the standard error of a share of the day's searches",
+        description="largest difference of click rate and of the shares of nulls, new documents and unseen queries "
+        "from their median, as a multiple of the median distance from it or, if larger, of the standard error of a "
+        "share of the day's searches",
     )
     floor: float = Field(
         0.02,
@@ -50,7 +55,7 @@ class Checks(Frozen):
 
 
 class Notice(Frozen):
-    """Notices of nights. Secrets stay in the environment: the file names the variable, never its value."""
+    """The notices of nights. Secrets stay in the environment: the file names the variable, never its value."""
 
     url: str | None = Field(None, pattern=r"^https?://", description="a webhook that receives the night as JSON")
     url_from: Variable | None = Field(None, description="the environment variable that holds the webhook's URL")
@@ -58,10 +63,10 @@ class Notice(Frozen):
         None, description="the environment variable whose value is sent as a bearer token"
     )
     command: tuple[str, ...] = Field(
-        (), description="a program and its arguments; it reads the night's JSON from stdin"
+        (), description="a program and its arguments; the program reads the night's JSON from stdin"
     )
     on: tuple[Event, ...] = Field(
-        ("refused", "failed"), min_length=1, description="the outcomes of nights that send a notice"
+        ("refused", "failed"), min_length=1, description="the outcomes of a night that send a notice"
     )
     timeout_s: float = Field(10, gt=0, le=600, description="timeout of the webhook or the command")
 
@@ -82,34 +87,38 @@ class Notice(Frozen):
 
 
 class Nightly(Frozen):
-    """The settings by which `ebr nightly` trains, checks and promotes models."""
+    """The settings of `ebr nightly`, which trains, checks and promotes models."""
 
     arm: str | None = Field(None, description="the arm to retrain; default: the only arm, or the champion of `ebr run`")
     checks: Checks = Checks()
     validation_days: int = Field(
-        1, ge=1, le=60, description="days before the newest on which the epoch is chosen and the index tuned"
+        1, ge=1, le=60, description="number of days before the newest day that choose the epoch and tune the index"
     )
     full_every: int = Field(
         7,
         ge=1,
         le=365,
-        description="days after which a challenger is trained from scratch; in between it starts from the champion",
+        description="number of days after which a challenger is trained from scratch; in between, it starts from the "
+        "champion",
     )
     drift_mads: float = Field(
         4,
         gt=0,
         le=100,
-        description="the challenger is also trained from scratch if the champion's recall is this many times the "
-        "median distance below that of its last nights",
+        description="the challenger is also trained from scratch if the champion's recall is this many median "
+        "distances below the median of its last nights",
     )
     tolerance: float = Field(
         0.005,
         gt=0,
         lt=1,
-        description="recall by which a challenger may be lower and still count as equal: half a point",
+        description="largest loss of recall at which a challenger still counts as equal: half a point",
     )
     remember: int = Field(
-        30, ge=1, le=1000, description="last champions; a challenger is also compared with the best of them"
+        30,
+        ge=1,
+        le=1000,
+        description="number of most recent champions; a challenger is also compared with the best of them",
     )
-    notice: Notice | None = Field(None, description="where notices of failed or refused nights go")
-    export: Export | None = Field(None, description="a search engine in which the champion answers, too")
+    notice: Notice | None = Field(None, description="where to send notices of failed or refused nights")
+    export: Export | None = Field(None, description="a search engine in which the champion also answers")

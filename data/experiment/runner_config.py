@@ -11,16 +11,16 @@ from ebr_core.frozen import Frozen
 
 
 class Dask(Frozen):
-    """Stages run by a Dask cluster, whose workers see the same EBR_HOME, experiment file and logs under the same paths,
-    and have this version installed."""
+    """A Dask cluster that runs the stages. Its workers see the same EBR_HOME, experiment file and logs under the same
+    paths, and have this version installed."""
 
     kind: Literal["dask"] = "dask"
     address: str | None = Field(
         None,
         pattern=r"^[a-z]+://\S+$",
-        description="address of the scheduler, tcp://host:8786; without it, a cluster on this machine",
+        description="the scheduler's address, tcp://host:8786; default: a cluster on this machine",
     )
-    workers: int = Field(2, ge=1, le=256, description="processes of the cluster on this machine")
+    workers: int = Field(2, ge=1, le=256, description="number of processes of the cluster on this machine")
 
     @field_validator("address")
     @classmethod

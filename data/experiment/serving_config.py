@@ -12,23 +12,23 @@ ColumnNames = tuple[Annotated[str, Field(min_length=1)], ...]
 
 
 class Serving(Frozen):
-    """The own columns of documents in models, for conditions and results."""
+    """Your own document columns in models, for conditions and results."""
 
     columns: ColumnNames | None = Field(
         None,
-        description="columns of the documents that models hold, for conditions and results; by default all columns "
-        "of the documents table with short values, [] for none",
+        description="document columns that models hold, for conditions and results; default: all columns of the "
+        "documents table with short values; []: none",
     )
     show: ColumnNames = Field(
-        (), description="columns of the documents that results show, unless a request names others with show"
+        (), description="document columns that results show, unless a request names others with show"
     )
 
 
 class BundleContents(Frozen):
-    """What a model holds besides its towers, index and documents."""
+    """The contents of a model in addition to its towers, index and documents."""
 
     include_model: bool = Field(
         False,
-        description="true: the pretrained encoder that queries need travels with the model; false: the model opens "
-        "where the encoder is",
+        description="true: the model includes the pretrained encoder that queries need; false: it opens only where the "
+        "encoder is available",
     )

@@ -37,10 +37,14 @@ def refuse_secret(address: str | None, way_out: str) -> None:
 
 
 class Sql(Frozen):
-    """One SELECT over files, run by DuckDB, in place of a path."""
+    """A SELECT over files, run by DuckDB, instead of a path."""
 
-    sql: str = Field(min_length=1, description="as in SELECT id AS document_id, name AS title FROM 'shop/*.parquet'")
-    folder: str = Field("", description="the folder that its relative paths start from; default: that of this file")
+    sql: str = Field(
+        min_length=1, description="the statement, as in SELECT id AS document_id, name AS title FROM 'shop/*.parquet'"
+    )
+    folder: str = Field(
+        "", description="the folder from which its relative paths start; default: the folder of this file"
+    )
 
     @field_validator("sql")
     @classmethod
@@ -51,17 +55,18 @@ class Sql(Frozen):
 
 
 class LakeTable(Frozen):
-    """A Delta or Iceberg table, in place of a path; a path to its folder means the same."""
+    """A Delta or Iceberg table, instead of a path; a path to its folder means the same."""
 
-    table: str = Field(min_length=1, description="its folder; with a catalog its name there, as in db.results")
+    table: str = Field(min_length=1, description="its folder; with a catalog, its name there, as in db.results")
     catalog: str | None = Field(
-        None, description="of Iceberg: its address, as in sqlite:///lake/catalog.db, or its name in .pyiceberg.yaml"
+        None,
+        description="the Iceberg catalog: its address, as in sqlite:///lake/catalog.db, or its name in .pyiceberg.yaml",
     )
     snapshot: int | None = Field(
         None,
         ge=0,
         lt=2**63,
-        description="the version (Delta) or the snapshot's id (Iceberg); default: the newest when a run begins",
+        description="the version (Delta) or the snapshot id (Iceberg); default: the newest when a run begins",
     )
 
     @field_validator("catalog")

@@ -10,15 +10,15 @@ from ebr_core.frozen import Frozen
 
 
 class StaticStart(Frozen):
-    """A pretrained encoder that says where the vectors of n-grams start. It is needed in training alone."""
+    """A pretrained encoder that gives the initial vectors of n-grams. Only training needs it."""
 
     model: str = Field(
         min_length=1,
-        description="a folder with the model, from the folder of this file, or its name in the local cache of Hugging "
-        "Face",
+        description="a folder with the model, relative to the folder of this file, or its name in the local Hugging "
+        "Face cache",
     )
     download: bool = Field(
-        False, description="true: get a model that is in no local cache from Hugging Face before the run begins"
+        False, description="true: download the model from Hugging Face before the run begins if no local cache has it"
     )
 
     @property

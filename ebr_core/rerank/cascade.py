@@ -12,16 +12,13 @@ CELLS = 2**24  # vector components gathered at a time
 
 
 class Cascade(Frozen):
-    """The first documents of one model, in the order of a second one."""
+    """The first documents of one model, in the order of a second model."""
 
     first: str = Field(description="the arm or ensemble that retrieves")
-    index: str = Field("exact", description="the index of the first arm that is searched")
+    index: str = Field("exact", description="the first arm's index to search")
     then: str = Field(description="the arm or ensemble that reorders the retrieved documents")
     depth: int = Field(
-        100,
-        ge=1,
-        le=10_000,
-        description="number of documents that are reordered; the others follow in the first one's order",
+        100, ge=1, le=10_000, description="number of documents to reorder; the others follow in the first arm's order"
     )
 
     @model_validator(mode="after")

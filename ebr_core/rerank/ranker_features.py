@@ -17,13 +17,10 @@ Embedding = Literal["none", "cosine", "hadamard", "raw"]
 class Ranker(Frozen):
     """A learned order of an arm's results: LambdaMART [Burges 2010] over ordinary features and the arm's embedding."""
 
-    of: str = Field(description="the arm or ensemble that retrieves, and whose embedding is read")
-    index: str = Field("exact", description="the arm's index that is searched")
+    of: str = Field(description="the arm or ensemble that retrieves, and whose embedding the ranker reads")
+    index: str = Field("exact", description="the arm's index to search")
     depth: int = Field(
-        200,
-        ge=1,
-        le=10_000,
-        description="documents that it reorders; the others follow as retrieved",
+        200, ge=1, le=10_000, description="number of documents to reorder; the others follow as retrieved"
     )
     embedding: Embedding = Field(
         "none",
@@ -32,27 +29,26 @@ class Ranker(Frozen):
     )
     debias: Literal["auto", "propensities", "position", "none"] = Field(
         "auto",
-        description="treatment of position bias: propensities weights clicks by inverse propensities estimated from "
-        "shuffled lists; position adds the position as a feature, fixed at 1 when scoring; none does nothing; "
-        "auto takes the first of these that the log allows",
+        description="correction of position bias: propensities weights clicks by inverse propensities estimated from "
+        "shuffled lists; position adds the position as a feature, fixed at 1 when scoring; none does nothing; auto "
+        "uses the first of these that the log allows",
     )
-    clip: float = Field(3, ge=1, le=1000, description="the largest weight of a click")
+    clip: float = Field(3, ge=1, le=1000, description="largest weight of a click")
     unshown: int = Field(
         100,
         ge=0,
         le=10_000,
-        description="number of random documents per search that were retrieved but not shown, which "
-        "count as not clicked",
+        description="number of random documents per search, retrieved but not shown, that count as not clicked",
     )
-    trees: int = Field(500, ge=1, le=10_000, description="trees, at most")
+    trees: int = Field(500, ge=1, le=10_000, description="largest number of trees")
     patience: int = Field(
-        50, ge=1, le=10_000, description="trees without a better held-out nDCG@10 before training stops"
+        50, ge=1, le=10_000, description="number of trees without a better held-out nDCG@10 after which training stops"
     )
-    leaves: int = Field(15, ge=2, le=1024, description="leaves of a tree, at most")
-    leaf_rows: int = Field(50, ge=1, le=1_000_000, description="pairs in a leaf, at least")
+    leaves: int = Field(15, ge=2, le=1024, description="largest number of leaves in a tree")
+    leaf_rows: int = Field(50, ge=1, le=1_000_000, description="smallest number of pairs in a leaf")
     learning_rate: float = Field(0.05, gt=0, le=1, description="factor by which each tree's output is multiplied")
     held_out: float = Field(
-        0.2, gt=0, le=0.5, description="share of the searches, the newest, on which the number of trees is chosen"
+        0.2, gt=0, le=0.5, description="share of the searches, the newest ones, that chooses the number of trees"
     )
 
     @property

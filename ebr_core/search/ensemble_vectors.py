@@ -21,12 +21,13 @@ class Ensemble(Frozen):
     parts: tuple[str, ...] = Field(
         min_length=2,
         max_length=4,
-        description="arms; an arm that is repeated is trained again with another seed, so [random, random] "
-        "shows the gain of averaging alone",
+        description="the arms; a repeated arm is trained again with another seed, so [random, random] shows the gain "
+        "of averaging alone",
     )
     weights: tuple[Weight, ...] | None = Field(
         None,
-        description="one weight for each part, the first 1; default: the weights with the best validation recall",
+        description="one weight for each part, with 1 for the first; default: the weights with the best validation "
+        "recall",
     )
 
     @model_validator(mode="after")

@@ -26,8 +26,10 @@ CODE_ONLY_INDEXES = (faiss.IndexPQ, faiss.IndexPQFastScan)  # they compare every
 class DocumentFilter(Frozen):
     """The documents in the index: those that meet at least one criterion. [EBR §4.3, index selection]"""
 
-    active: bool = Field(False, description="shown or clicked in the training window")
-    recent_days: float | None = Field(None, gt=0, description="created within so many days before the period, or in it")
+    active: bool = Field(False, description="documents shown or clicked in the training window")
+    recent_days: float | None = Field(
+        None, gt=0, description="documents created in the period or within this many days before it"
+    )
     popular: float | None = Field(
         None, gt=0, le=1, description="share of the clicked documents, the most clicked first"
     )
@@ -42,37 +44,44 @@ class DocumentFilter(Frozen):
 class Trigger(Frozen):
     """The searches that skip the embedding because terms or click memory answer them. [EBR §4.3, query selection]"""
 
-    refinding: bool = Field(True, description="skip searches whose searcher clicked a result of the same query before")
-    navigational: float | None = Field(
-        0.8, gt=0, le=1, description="skip queries with at least 3 past clicks, this share of them on one document"
+    refinding: bool = Field(
+        True, description="skip searches whose searcher has clicked a result of the same query before"
     )
-    instead: Literal["terms", "memory"] = Field("terms", description="the retriever that answers them")
+    navigational: float | None = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="skip queries with at least 3 past clicks and at least this share of them on one document",
+    )
+    instead: Literal["terms", "memory"] = Field("terms", description="the retriever that answers these searches")
 
 
 class Retrieval(Frozen):
-    """Terms, an arm's embedding, ranked lists, or several of them; under a condition, within a radius, for chosen
-    queries or documents."""
+    """Retrieval by terms, an arm's embedding or ranked lists, alone or together; with a condition, within a radius, or
+    for chosen queries or documents."""
 
     terms: Literal["every", "any"] | None = Field(
-        None, description="retrieve documents with every, or any, word of the query, ordered by BM25"
+        None, description="retrieve documents with every word, or any word, of the query, ordered by BM25"
     )
     arm: str | None = Field(None, description="retrieve documents near the query by this arm's embedding")
-    index: str = Field("exact", description="the arm's index that is searched")
-    near: Literal["top", "radius"] = Field("top", description="the K nearest, or the ones among them within the radius")
+    index: str = Field("exact", description="the arm's index to search")
+    near: Literal["top", "radius"] = Field(
+        "top", description="the K nearest documents, or only those of them within the radius"
+    )
     radius: float | Literal["model", "query"] = Field(
         "model",
-        description="a cosine distance; or a distance that keeps 95% of the validation targets, the same for all "
-        "queries of a model, or beyond each query's nearest document (after pEBR 2024)",
+        description="a cosine distance; or a distance that keeps 95% of the validation targets: model, the same "
+        "distance for all queries; query, measured from each query's nearest document (after pEBR 2024)",
     )
     lists: tuple[str, ...] = Field(
-        (), description="ranked lists that are fused with the others: logged, another baseline, or a list of your own"
+        (), description="ranked lists to fuse with the others: logged, another baseline, or a list of your own"
     )
     fuse: Literal["rrf", "union"] = Field(
         "rrf",
-        description="the sum of reciprocal ranks; or one after the other: terms, the arm, lists in their order",
+        description="rrf: the sum of reciprocal ranks; union: one after the other, in the order terms, arm, lists",
     )
     where: str | None = Field(None, description="a condition that every document must meet, such as kind = person")
-    documents: DocumentFilter | None = Field(None, description="the documents that are retrieved at all; null: all")
+    documents: DocumentFilter | None = Field(None, description="the documents that can be retrieved; null: all")
     trigger: Trigger | None = Field(None, description="the searches that skip the embedding; null: none")
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ POINTS_A_LIST = 39  # training vectors for each centroid; with fewer, faiss warn
 
 
 class Exact(Frozen):
-    """Every document is compared with every query."""
+    """Exact search: a query is compared with every document."""
 
     kind: Literal["exact"] = "exact"
 
@@ -42,7 +42,7 @@ class _Reduction(Frozen):
         None, ge=1, description="number of leading dimensions to keep, normalised again (Matryoshka)"
     )
     pca: int | None = Field(None, ge=1, description="number of principal directions to keep before coding")
-    refine: bool = Field(False, description="reorder the documents that the codes found by their exact vectors")
+    refine: bool = Field(False, description="reorder the documents found by code, using their exact vectors")
 
 
 class _TunedSettings(_Reduction):
@@ -52,12 +52,12 @@ class _TunedSettings(_Reduction):
         None,
         gt=0,
         le=1,
-        description="recall against exact search that the setting is tuned to reach on validation queries, scanning as "
-        "few documents as possible; default: the setting is not tuned",
+        description="recall against exact search that tuning reaches on validation queries, with as few scanned "
+        "documents as possible; default: no tuning",
     )
     at: int = Field(10, ge=1, le=1000, description="K of the target")
     parameters_of: str | None = Field(
-        None, description="the arm whose tuned setting is reused, to measure it on another model"
+        None, description="the arm whose tuned settings are reused, to measure them on another model"
     )
 
     @model_validator(mode="after")
@@ -68,21 +68,23 @@ class _TunedSettings(_Reduction):
 
 
 class Scan(_Reduction):
-    """Every document is compared by its code."""
+    """A scan: a query is compared with the code of every document."""
 
     kind: Literal["scan"] = "scan"
     code: Code = "pq32"
 
 
 class Ivf(_TunedSettings):
-    """An inverted file: nlist cells, of which the nprobe nearest to a query are scanned. [EBR §4.1]"""
+    """An inverted file of nlist cells; a query scans the nprobe nearest ones. [EBR §4.1]"""
 
     kind: Literal["ivf"] = "ivf"
     code: Code = "pq32"
     nlist: int | Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = Field(
-        None, description="cells; several to tune among; default: 4·√N, at most N/39, so that each can be trained"
+        None,
+        description="number of cells, or several numbers to tune among; default: 4·√N, at most N/39, so that each can "
+        "be trained",
     )
-    nprobe: int = Field(16, ge=1, description="cells scanned for a query, unless tuned to a target")
+    nprobe: int = Field(16, ge=1, description="number of cells to scan for a query, unless tuned to a target")
 
     @model_validator(mode="after")
     def _check_nlist(self) -> Ivf:
@@ -94,24 +96,28 @@ class Ivf(_TunedSettings):
 
 
 class Imi(_TunedSettings):
-    """An inverted multi-index: 2^bits centroids for each half of a vector, every pair of them a cell. [EBR §4.1]"""
+    """An inverted multi-index: 2^bits centroids for each half of a vector; each pair is a cell. [EBR §4.1]"""
 
     kind: Literal["imi"] = "imi"
     code: Code = "pq32"
     bits: int = Field(6, ge=1, le=12, description="log2 of the centroids of each half; 4^bits cells in all")
-    nprobe: int = Field(64, ge=1, description="cells scanned for a query, unless tuned to a target")
+    nprobe: int = Field(64, ge=1, description="number of cells to scan for a query, unless tuned to a target")
 
 
 class Hnsw(_TunedSettings):
     """A graph of neighbours, searched greedily with a list of ef candidates. [Malkov & Yashunin 2016]"""
 
     kind: Literal["hnsw"] = "hnsw"
-    code: Literal["flat", "sq8"] = Field("flat", description="faiss's graphs over product codes support L2 only")
-    links: Links | Annotated[tuple[Links, ...], Field(min_length=1)] = Field(
-        32, description="neighbours of a node, twice as many in the bottom layer; several to tune among"
+    code: Literal["flat", "sq8"] = Field(
+        "flat", description="flat or sq8, because faiss's graphs over product codes support L2 only"
     )
-    ef_construction: int = Field(200, ge=1, description="candidates while the graph is built")
-    ef: int = Field(64, ge=1, description="candidates while the graph is searched, unless tuned to a target")
+    links: Links | Annotated[tuple[Links, ...], Field(min_length=1)] = Field(
+        32,
+        description="number of neighbours of a node, twice as many in the bottom layer; or several numbers to tune "
+        "among",
+    )
+    ef_construction: int = Field(200, ge=1, description="number of candidates while the graph is built")
+    ef: int = Field(64, ge=1, description="number of candidates while the graph is searched, unless tuned to a target")
 
     @model_validator(mode="after")
     def _check_links(self) -> Hnsw:

@@ -13,10 +13,10 @@ K1, B = 1.2, 0.75  # Lucene's defaults
 
 
 class Bm25(Frozen):
-    """BM25 in Lucene's variant, for the baseline, retrieval by terms, rankers, filters and served models alike."""
+    """BM25 in Lucene's variant, for the baseline, retrieval by terms, rankers, filters and served models."""
 
     language: Language | None = Field(
-        None, description="drop this language's stop words and stem by its Snowball stemmer; null does neither"
+        None, description="drop the stop words of this language and stem with its Snowball stemmer; null: neither"
     )
     k1: float | None = Field(
         None, ge=0, le=100, description="weight of repeated words; null: chosen on validation by recall@main_k"

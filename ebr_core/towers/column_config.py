@@ -10,10 +10,10 @@ from ebr_core.frozen import Frozen
 
 
 class Column(Frozen):
-    """A column under another name: values of columns that mean the same are the same value on both sides."""
+    """A column that shares the values of another: equal values are the same value on both sides."""
 
     column: str = Field(min_length=1, description="the column's name in the log")
-    means: str = Field(min_length=1, description="the name of the column with which it shares its values")
+    means: str = Field(min_length=1, description="the name of the column whose values it shares")
 
 
 ColumnName = Annotated[str, Field(min_length=1)]

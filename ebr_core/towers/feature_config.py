@@ -14,35 +14,35 @@ from ebr_core.towers.vector_config import Encoder, GivenVectors, Graph
 
 
 class TextFeatures(Frozen):
-    """The n-grams that a text becomes, the same on both sides. [EBR §3.1]"""
+    """The n-grams of a text, the same on both sides. [EBR §3.1]"""
 
     char_ngrams: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field(
-        (3,), description="lengths of the character n-grams of each word, counted with its two boundary marks"
+        (3,), description="lengths of the character n-grams of each word, which include its two boundary marks"
     )
     word_ngrams: tuple[Annotated[int, Field(ge=1, le=3)], ...] = Field(
-        (1,), description="lengths of the word n-grams; [] for none"
+        (1,), description="lengths of the word n-grams; []: none"
     )
     read: Literal["both", "searches", "documents", "none"] = Field(
-        "both", description="whose texts become n-grams; the other side needs a group of vectors or columns"
+        "both", description="the sides whose texts become n-grams; the other side needs a group of vectors or columns"
     )
     body: bool = Field(False, description="read a document's body as well as its title")
     clicked_queries: bool = Field(
         False,
-        description="add to a document the n-grams of the training queries that led to a click on it; they weigh as "
-        "much as its own text [OmniSearchSage 2024]",
+        description="add to a document the n-grams of the training queries that led to a click on it; together they "
+        "weigh as much as its own text [OmniSearchSage 2024]",
     )
     weighting: Literal["uniform", "idf", "learned"] = Field(
-        "uniform", description="weights of the n-grams in their bag: equal, by rarity, or learned in training"
+        "uniform", description="weights of the n-grams of a text: equal, by rarity, or learned in training"
     )
     buckets: int = Field(
-        2**20, ge=2**8, le=2**26, description="hash space of all n-grams; only buckets seen in training cost memory"
+        2**20, ge=2**8, le=2**26, description="hash space of all n-grams; only buckets that training sees use memory"
     )
     remainders: int | None = Field(
         None,
         ge=2,
         le=2**24,
-        description="with a number R, an n-gram is the sum of a row of a table of R rows (bucket modulo R) and a row "
-        "of a table of buckets / R rows (the quotient), in place of a row of its own",
+        description="with a number R, an n-gram has no row of its own but is the sum of two rows: one from a table of "
+        "R rows (bucket modulo R) and one from a table of buckets / R rows (the quotient)",
     )
 
     def reads(self, side: Side) -> bool:
@@ -59,7 +59,7 @@ class TextFeatures(Frozen):
 class _ColumnGroup(Frozen):
     searches: Columns = Field((), description="columns of the searches")
     documents: Columns = Field((), description="columns of the documents")
-    shared: bool = Field(True, description="true: one vector for a value on both sides; false: one for each side")
+    shared: bool = Field(True, description="true: a value has one vector for both sides; false: one for each side")
 
     @model_validator(mode="after")
     def _some_column(self) -> _ColumnGroup:
@@ -92,11 +92,14 @@ class _ColumnGroup(Frozen):
 
 
 class Values(_ColumnGroup):
-    """Categories: each value of each column has a vector, and a row's group is their mean. Null has none. [EBR §3.2]"""
+    """Categories: each value of a column has a vector, null has none, and a row's group is their mean. [EBR §3.2]"""
 
     kind: Literal["values"] = "values"
     separator: str | None = Field(
-        None, min_length=1, max_length=8, description="splits texts that hold several values; list columns need none"
+        None,
+        min_length=1,
+        max_length=8,
+        description="separator in texts that hold several values; list columns need none",
     )
     allow_identifier: bool = Field(
         False, description="accept a column in which more than half of the values are distinct"
@@ -108,10 +111,10 @@ class Values(_ColumnGroup):
 
 
 class Numbers(_ColumnGroup):
-    """Numbers, cut into buckets of equal counts in the training window; each bucket has a vector."""
+    """Numbers, divided into buckets with equal counts in the training window; each bucket has a vector."""
 
     kind: Literal["numbers"] = "numbers"
-    buckets: int = Field(16, ge=2, le=1024, description="buckets of each column, of equal counts")
+    buckets: int = Field(16, ge=2, le=1024, description="number of buckets of each column, with equal counts")
 
     def rows(self, edges: int) -> int:
         """The table rows of a column with that many bucket edges: one for each bucket."""
@@ -119,10 +122,10 @@ class Numbers(_ColumnGroup):
 
 
 class Location(Frozen):
-    """Where searchers and documents are: near places share cells of a grid at several scales, and each cell has a
+    """The places of searchers and documents: nearby places share cells of grids at several scales, and each cell has a
     vector.
 
-    A row whose place is unknown lacks the group.
+    A row with an unknown place lacks the group.
     """
 
     kind: Literal["location"] = "location"
@@ -134,10 +137,10 @@ class Location(Frozen):
     names: bool = Field(
         False,
         description="true: the columns hold a city and its country (a name or a code of two or three letters), which "
-        "are looked up among the cities of GeoNames; of several of one name, the largest",
+        "are looked up among the cities of GeoNames; of several cities with one name, the largest counts",
     )
     scales: tuple[Annotated[float, Field(ge=1, le=10_000)], ...] = Field(
-        (30, 100, 300, 1000, 3000), min_length=1, max_length=12, description="widths of the cells, in kilometres"
+        (30, 100, 300, 1000, 3000), min_length=1, max_length=12, description="widths of the cells in kilometres"
     )
 
     def columns(self, side: Side) -> list[Column]:

@@ -15,22 +15,22 @@ CLICKED = "history"  # the field by which a request brings the documents that it
 class History(Frozen):
     """Documents that the searcher clicked before the search, or that a column of the searches lists.
 
-    Each document of the training window has a vector. A search has the mean of those in its history, a document its
-    own. Clicks count if they are strictly earlier than the search and of the training window.
+    Each document of the training window has a vector. A search has the mean of the vectors in its history, a document
+    its own. Clicks count if they are in the training window and strictly earlier than the search.
     """
 
     kind: Literal["history"] = "history"
     column: ColumnName | None = Field(
         None,
-        description="a column of the searches that lists documents by their document_id, such as memberships, in place "
-        "of clicks; what its searcher clicks after the training window is left out of it",
+        description="a column of the searches that lists documents by document_id, such as memberships, instead of "
+        "clicks; documents that the searcher clicks after the training window are left out of it",
     )
     half_life_days: float | None = Field(
-        None, gt=0, description="days in which the weight of a click halves; null: all clicks weigh the same"
+        None, gt=0, description="number of days in which the weight of a click halves; null: all clicks weigh the same"
     )
-    newest: int = Field(50, ge=1, le=1000, description="clicks that count, the newest ones")
+    newest: int = Field(50, ge=1, le=1000, description="number of clicks that count, the newest ones")
     shared: bool = Field(
-        False, description="true: one vector for a document on both sides; false: one in histories, another of its own"
+        False, description="true: a document has one vector for both sides; false: one in histories and one of its own"
     )
 
     @model_validator(mode="after")

@@ -18,14 +18,18 @@ class _AnyTower(Frozen):
     """The settings of every kind of tower."""
 
     dimensions: int | None
-    shared: bool = Field(True, description="true: one n-gram table, or encoder, for both towers; false: one for each")
+    shared: bool = Field(True, description="true: one n-gram table or encoder for both towers; false: one for each")
     query_vectors: int = Field(
-        1, ge=1, le=16, description="h embeddings of a query; the score of a document is the largest of h [DPSR 2020]"
+        1,
+        ge=1,
+        le=16,
+        description="h, the number of embeddings of a query; the score of a document is its highest with any of them "
+        "[DPSR 2020]",
     )
     prefixes: tuple[int, ...] = Field(
         (),
-        description="lengths of prefixes of the embedding: the loss of each prefix, scaled to unit length, counts as "
-        "much as that of the whole embedding, so that a prefix can be searched by itself [Matryoshka 2022]",
+        description="lengths of prefixes of the embedding that can be searched by themselves: the loss of each prefix, "
+        "scaled to unit length, counts as much as the loss of the whole embedding [Matryoshka 2022]",
     )
 
     @model_validator(mode="after")
@@ -47,96 +51,90 @@ class _AnyTower(Frozen):
 
 
 class NgramTowerConfig(_AnyTower):
-    """The two encoders f(Q) and g(D): a table or a projection for each group, and their fusion. [EBR §2.3]"""
+    """The two towers f(Q) and g(D): a table or a projection for each group, and their fusion. [EBR §2.3]"""
 
     kind: Literal["ngram"] = "ngram"
     dimensions: int = Field(128, ge=2, le=2048, description="D, the length of an embedding")
     fusion: Literal["additive", "mlp"] = Field(
         "additive",
-        description="how the groups become one embedding: each scaled to unit length and summed with learned weights, "
-        "or passed through one network over all of them",
+        description="how the groups become one embedding: additive scales each to unit length and sums them with "
+        "learned weights; mlp passes all of them through one network",
     )
     hidden: int = Field(256, ge=2, le=8192, description="units of the hidden layer of fusion: mlp")
     projection_rate: float = Field(
-        0.01, gt=0, le=100, description="learning rate of the row-wise Adagrad over the projections of given vectors"
+        0.01, gt=0, le=100, description="learning rate of row-wise Adagrad for the projections of given vectors"
     )
     start_weight: float = Field(
-        1,
-        gt=0,
-        le=10,
-        description="weight at which a group besides the text, which starts at 1, starts in fusion: additive",
+        1, gt=0, le=10, description="initial weight of each group in fusion: additive; the text starts at 1"
     )
     weight_rate: float = Field(
         0.5,
         gt=0,
         le=100,
-        description="learning rate of the Adagrad over the groups' weights of fusion: additive, which learn from each "
-        "pair once, while it is new to the tables",
+        description="learning rate of Adagrad for the group weights of fusion: additive, which learn from each pair "
+        "once, while it is new to the tables",
     )
-    network_rate: float = Field(1e-3, gt=0, le=100, description="learning rate of the Adam of fusion: mlp")
+    network_rate: float = Field(1e-3, gt=0, le=100, description="learning rate of Adam for fusion: mlp")
     static: StaticStart | None = Field(
         None,
-        description="a pretrained encoder whose vectors of words are the start of the n-gram table, in place of random "
-        "ones",
+        description="a pretrained encoder whose word vectors initialise the n-gram table, instead of random vectors",
     )
 
 
 class TransformerTowerConfig(_AnyTower):
-    """A pretrained encoder for the text, trained further; all other groups are added as in the n-gram towers."""
+    """A pretrained encoder for the text, trained further; the groups are added as in the n-gram towers."""
 
     kind: Literal["transformer"] = "transformer"
     model: str = Field(
         min_length=1,
-        description="a folder with the model, from the folder of this file, or its name in the local cache of Hugging "
-        "Face",
+        description="a folder with the model, relative to the folder of this file, or its name in the local Hugging "
+        "Face cache",
     )
     dimensions: int | None = Field(
-        None, ge=2, le=16_384, description="D: the first of the encoder's dimensions, scaled to unit length; null: all"
+        None,
+        ge=2,
+        le=16_384,
+        description="D, the number of leading dimensions of the encoder to keep, scaled to unit length; null: all",
     )
-    query_prompt: str | None = Field(None, description="text before each query; null: the model's own; '' for none")
-    document_prompt: str | None = Field(
-        None, description="text before each document; null: the model's own; '' for none"
-    )
+    query_prompt: str | None = Field(None, description="text before each query; null: the model's own; '': none")
+    document_prompt: str | None = Field(None, description="text before each document; null: the model's own; '': none")
     pooling: Pooling | None = Field(
-        None, description="mean of the tokens, the first (cls) or the last; null: as the model says, else mean"
+        None, description="mean of the tokens, the first token (cls) or the last; null: as the model says, else mean"
     )
-    max_tokens: int = Field(64, ge=3, le=32_768, description="tokens after which a text is cut")
-    lora: Lora | None = Field(None, description="train adapters of low rank alone; null: all weights")
+    max_tokens: int = Field(64, ge=3, le=32_768, description="number of tokens after which a text is cut")
+    lora: Lora | None = Field(None, description="train only adapters of low rank; null: all weights")
     encoder_rate: float | None = Field(
-        None, gt=0, le=1, description="learning rate of AdamW over the encoder; null: 2e-5, or 2e-4 with lora"
+        None, gt=0, le=1, description="learning rate of AdamW for the encoder; null: 2e-5, or 2e-4 with lora"
     )
-    weight_decay: float = Field(0.01, ge=0, le=1, description="of AdamW; biases and norms have none")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="weight decay of AdamW; biases and norms have none")
     warm_up: float = Field(
-        0.1, ge=0, le=100, description="the share of the first epoch's steps in which encoder_rate rises from 0"
+        0.1, ge=0, le=100, description="share of the first epoch's steps in which encoder_rate rises from 0"
     )
-    clip: float = Field(1.0, gt=0, le=1000, description="the longest gradient; a longer one is scaled to that")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of the units that a training step leaves out")
+    clip: float = Field(
+        1.0, gt=0, le=1000, description="largest norm of a gradient; a larger gradient is scaled down to it"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of units that a training step leaves out")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="of the products in training; auto: bfloat16 on a GPU that has it, else float32. Vectors that are "
-        "searched are always computed in float32",
+        description="precision of the products in training; auto: bfloat16 on a GPU that supports it, else float32. "
+        "The vectors to search are always computed in float32",
     )
     device: Device = Field("auto", description="auto: cuda, else mps, else cpu")
     memory_tokens: int = Field(
         8192,
         ge=1,
-        description="tokens, padding included, whose intermediate results are kept at a time. A larger batch is "
-        "computed twice, in parts, with the same gradient; all its negatives count",
+        description="number of tokens, padding included, whose intermediate results are kept at a time. A larger batch "
+        "is computed twice, in parts, with the same gradient; all its negatives count",
     )
     download: bool = Field(
-        False, description="true: get a model that is in no local cache from Hugging Face before the run begins"
+        False, description="true: download the model from Hugging Face before the run begins if no local cache has it"
     )
     projection_rate: float = Field(
-        0.01, gt=0, le=100, description="learning rate of the row-wise Adagrad over the projections of given vectors"
+        0.01, gt=0, le=100, description="learning rate of row-wise Adagrad for the projections of given vectors"
     )
-    start_weight: float = Field(
-        1, gt=0, le=10, description="weight at which a group besides the text, which starts at 1, starts"
-    )
+    start_weight: float = Field(1, gt=0, le=10, description="initial weight of each group; the text starts at 1")
     weight_rate: float = Field(
-        0.5,
-        gt=0,
-        le=100,
-        description="learning rate of the Adagrad over the groups' weights, which learn from each pair once",
+        0.5, gt=0, le=100, description="learning rate of Adagrad for the group weights, which learn from each pair once"
     )
 
     @model_validator(mode="after")

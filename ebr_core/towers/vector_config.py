@@ -12,28 +12,27 @@ from ebr_core.towers.column_config import Column, ColumnName, Side
 
 
 class Graph(Frozen):
-    """An embedding of the social graph, trained by a stage of its own, which the towers project. [EBR §3.3]
+    """An embedding of the social graph, trained in a separate stage and projected by the towers. [EBR §3.3]
 
-    Only edges dated before the cut-off count. A searcher or document without an edge has no vector: the group is
-    missing.
+    Only edges dated before the cut-off count. A searcher or document without an edge has no vector and lacks the group.
     """
 
     kind: Literal["graph"] = "graph"
     method: Literal["neighbours", "walks", "svd"] = Field(
         "neighbours",
-        description="source of the nodes' vectors: a random projection of their neighbourhoods, training on random "
-        "walks, or a factorisation; the first takes a second and gives the same recall (LOG.md)",
+        description="source of the node vectors: a random projection of the neighbourhoods, training on random walks, "
+        "or a factorisation; the first takes a second and gives the same recall (LOG.md)",
     )
-    epochs: int = Field(10, ge=1, le=1000, description="epochs of method: walks")
+    epochs: int = Field(10, ge=1, le=1000, description="number of epochs of method: walks")
     dimensions: int = Field(128, ge=2, le=2048, description="dimensions of a node's vector")
-    edges: tuple[str, ...] = Field((), description="kinds of edges to read; [] for all")
+    edges: tuple[str, ...] = Field((), description="kinds of edges to read; []: all")
     clicks: bool = Field(
         False,
-        description="count clicks of the training window as edges too, for method: neighbours alone; a pair's own "
-        "click is left out while the pair is learnt",
+        description="also count clicks of the training window as edges, with method: neighbours only; training on a "
+        "pair leaves out the pair's own click",
     )
     undated_edges: bool = Field(
-        False, description="read edges without a date, which may be from the test period, so that results may leak"
+        False, description="read edges without a date; results may leak, because such edges may be from the test period"
     )
 
     @model_validator(mode="after")
@@ -60,25 +59,26 @@ class Graph(Frozen):
 
 
 class LowRank(Frozen):
-    """A map that is the identity and a correction of low rank, which is learned."""
+    """A learned linear map: the identity plus a correction of low rank."""
 
-    rank: int = Field(ge=1, le=1024, description="of the correction, which begins at 0")
-    sides: Literal["queries", "both"] = Field("queries", description="whose vectors it maps")
+    rank: int = Field(ge=1, le=1024, description="rank of the correction, which starts at 0")
+    sides: Literal["queries", "both"] = Field("queries", description="the sides whose vectors it maps")
 
 
 Adapt = Literal["none", "queries", "both"] | LowRank
 ADAPT = (
-    "the linear maps that are learned: none, of the queries alone, so that documents keep their vectors, of both "
-    "sides, or {rank: R}, a correction of rank R to the queries' vectors. All but `both` need towers.dimensions equal "
-    "to the vectors' length"
+    "the learned linear maps: none; queries alone, so that documents keep their vectors; both sides; or {rank: R}, a "
+    "correction of rank R to the query vectors. All but `both` need towers.dimensions equal to the length of the "
+    "vectors"
 )
 
 
 class VectorFile(Frozen):
-    """A file of vectors beside the log."""
+    """A file of vectors, separate from the log."""
 
     path: str = Field(
-        min_length=1, description="Parquet or NDJSON with document_id, or query, and a column of vectors; globs too"
+        min_length=1,
+        description="a Parquet or NDJSON file, or a glob, with document_id or query and a column of vectors",
     )
     column: ColumnName = Field("vector", description="the column of vectors")
 
@@ -87,9 +87,9 @@ VectorSource = Annotated[ColumnName | VectorFile, Field(union_mode="left_to_righ
 
 
 class GivenVectors(Frozen):
-    """Vectors of your own: a list of numbers in a column of the log, or in a file beside it.
+    """Your own vectors: a list of numbers in a column of the log, or in a separate file.
 
-    A search has the vector of its query's text. A search or document without one lacks the group.
+    A search has the vector of its query. A search or document without a vector lacks the group.
     """
 
     kind: Literal["vectors"] = "vectors"
@@ -137,11 +137,11 @@ class GivenVectors(Frozen):
 
 
 class Encoder(EncoderConfig):
-    """The vectors that a pretrained encoder gives of queries and documents. Each text is encoded once for all arms."""
+    """The vectors of queries and documents from a pretrained encoder. Each text is encoded once for all arms."""
 
     kind: Literal["encoder"] = "encoder"
     read: Literal["both", "searches", "documents"] = Field(
-        "both", description="whose texts are encoded; documents: queries need no encoder to be answered"
+        "both", description="the sides whose texts are encoded; documents: answering queries needs no encoder"
     )
     body: bool = Field(False, description="read a document's body as well as its title")
     adapt: Adapt = Field("both", description=ADAPT)

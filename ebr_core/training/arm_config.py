@@ -16,33 +16,33 @@ from ebr_core.training.pair_config import Mining, NegativeMix, Positives, Rating
 
 
 class Training(Frozen):
-    """The schedule of a training. In every arm, an epoch has as many pairs as the training window has clicks."""
+    """The training schedule. In every arm, an epoch has as many pairs as the training window has clicks."""
 
-    batch_size: int = Field(1024, ge=2, le=65_536, description="pairs of a step")
+    batch_size: int = Field(1024, ge=2, le=65_536, description="number of pairs in a step")
     epochs: int = Field(
         60,
         ge=0,
         le=10_000,
-        description="the cap: most epochs. Nothing is decided about an arm that ends by it. 0: the untrained model, a "
-        "control",
+        description="the cap, the largest number of epochs. Questions about an arm that stops at the cap stay "
+        "undecided. 0: the untrained model, a control",
     )
     patience: int | None = Field(
         5,
         ge=1,
-        description="epochs without a better validation recall after which the training stops; null: the length is "
-        "the question, so all epochs are trained",
+        description="number of epochs without a better validation recall after which training stops; null: train all "
+        "epochs, because the length itself is the question",
     )
     learning_rate: float = Field(
-        0.1, gt=0, le=100, description="learning rate of the row-wise Adagrad over the n-gram tables"
+        0.1, gt=0, le=100, description="learning rate of row-wise Adagrad for the n-gram tables"
     )
     threads: int = Field(
-        1, ge=1, le=256, description="threads of the training; fixed for an arm, so that a seed gives the same bytes"
+        1, ge=1, le=256, description="number of training threads; fixed for an arm, so that a seed gives the same bytes"
     )
     window: int | None = Field(
         None,
         ge=65_536,
-        description="pairs that are shuffled together; null: all. With a window, a log larger than memory is read "
-        "block by block and not pair by pair",
+        description="number of pairs that are shuffled together; null: all. With a window, a log larger than memory is "
+        "read block by block instead of pair by pair",
     )
 
     @property
@@ -69,42 +69,44 @@ def training_end(recalls: list[float], training: Training) -> TrainingEnd:
 
 
 class Arm(Frozen):
-    """One thing to train: positives, negatives, features, loss, start."""
+    """A model to train: its positives, negatives, inputs, loss and start."""
 
     positives: Positives = Positives()
     negatives: NegativeMix = NegativeMix()
     negatives_at_end: NegativeMix | None = Field(
-        None, description="a curriculum: the counts change linearly from negatives to these, epoch by epoch"
+        None, description="a curriculum: the counts change linearly, epoch by epoch, from negatives to these"
     )
     mining: Mining = Mining()
-    mine_from: str | None = Field(None, description="the arm whose index gives the offline hard negatives")
+    mine_from: str | None = Field(None, description="the arm whose index supplies the offline hard negatives")
     remine_every: int = Field(
         0,
         ge=0,
-        description="epochs after which offline hard negatives are mined again, from the arm itself [ANCE 2021]",
+        description="number of epochs after which the arm mines offline hard negatives again, from itself [ANCE 2021]",
     )
-    ratings: Ratings | None = Field(None, description="ratings of retrieved results that are used as training data")
-    start_from: str | None = Field(None, description="the arm whose weights are the start, in place of random ones")
+    ratings: Ratings | None = Field(None, description="ratings of retrieved results to use as training data")
+    start_from: str | None = Field(
+        None, description="the arm whose weights initialise this one, instead of random weights"
+    )
     mask: Literal["pair", "query", "document", "none"] = Field(
         "pair",
-        description="the known positives that cannot be negatives: those of the same (query, searcher), those of the "
-        "same query text, the same document only, or none",
+        description="the known positives that cannot be negatives: those of the same query and searcher, those of the "
+        "same query, the same document only, or none",
     )
     typos: TypoCopies = TypoCopies()
     text: TextFeatures = TextFeatures()
     groups: dict[GroupName, Group] = Field(
         default_factory=dict,
-        description="what the towers read besides the text: place, friends, any column; null removes a group of the "
-        "base",
+        description="the inputs of the towers in addition to the text: place, friends, any column; null removes a "
+        "group of the base",
     )
-    towers: TowerConfig = Field(NgramTowerConfig(), description="the two encoders, of kind ngram or transformer")
-    loss: Loss = Field(Triplet(), description="what training minimises: triplet, softmax or three_part")
+    towers: TowerConfig = Field(NgramTowerConfig(), description="the two towers, of kind ngram or transformer")
+    loss: Loss = Field(Triplet(), description="the loss that training minimises: triplet, softmax or three_part")
     training: Training = Training()
     trials: tuple[dict[Literal["loss", "training", "towers"], dict[str, Any]], ...] = Field(
         (),
         description="settings of loss and training, and rates of towers such as encoder_rate, that override the arm's; "
-        "each trial is trained with the first seed, and the one with the best validation recall is used. Arms of a "
-        "question need equal numbers of trials",
+        "each trial is trained with the first seed, and the one with the best validation recall is used. All arms of "
+        "a question need the same number of trials",
     )
 
     @field_validator("loss", mode="before")

@@ -11,26 +11,26 @@ from ebr_core.frozen import Frozen
 
 
 class Triplet(Frozen):
-    """max(0, D(q, d⁺) − D(q, d⁻) + margin), D = 1 − cosine. [EBR §2.2]"""
+    """The triplet loss, max(0, D(q, d⁺) − D(q, d⁻) + margin) with D = 1 − cosine. [EBR §2.2]"""
 
     kind: Literal["triplet"] = "triplet"
-    margin: float = Field(0.2, gt=0, le=2, description="in cosine distance")
+    margin: float = Field(0.2, gt=0, le=2, description="margin in cosine distance")
 
 
 class Distillation(Frozen):
-    """The scores of a pretrained encoder as a soft target beside the clicks. [Hinton et al. 2015]
+    """The scores of a pretrained encoder as a soft target in addition to the clicks. [Hinton et al. 2015]
 
-    It is needed in training alone: the towers that learn from it answer without it.
+    Only training needs the encoder: the towers that learn from it answer without it.
     """
 
     encoder: Annotated[str, Field(min_length=1)] | EncoderConfig = Field(
-        description="the encoder, its folder or its settings; each text is encoded once for all arms"
+        description="the encoder, as its folder or its settings; each text is encoded once for all arms"
     )
     weight: float = Field(
-        0.5, ge=0, le=1, description="λ: a pair's target is 1 − λ times its click and λ times the encoder's softmax"
+        0.5, ge=0, le=1, description="λ: a pair's target is 1 − λ times its click plus λ times the encoder's softmax"
     )
     temperature: float = Field(
-        0.05, ge=1e-3, le=10, description="of the encoder's softmax over the candidates of the pair"
+        0.05, ge=1e-3, le=10, description="temperature of the encoder's softmax over the candidates of the pair"
     )
 
     @property
@@ -40,23 +40,26 @@ class Distillation(Frozen):
 
 
 class Softmax(Frozen):
-    """Cross-entropy of the positive among its negatives, logits cosine / temperature. [MGDSPR 2021; Que2Search 2021]"""
+    """The cross-entropy of the positive among its negatives, with the logits cosine / temperature.
+
+    [MGDSPR 2021; Que2Search 2021]
+    """
 
     kind: Literal["softmax"] = "softmax"
-    temperature: float = Field(0.05, ge=1e-3, le=10, description="by which cosines are divided: the lower, the sharper")
+    temperature: float = Field(0.05, ge=1e-3, le=10, description="divisor of the cosines: the lower, the sharper")
     logq: float = Field(
         0,
         ge=0,
         le=2,
-        description="α of logit − α · log q, q the probability of the document in a batch [Yi et al. 2019]",
+        description="α in logit − α · log q, where q is the probability of the document in a batch [Yi et al. 2019]",
     )
     logq_form: Literal["plain", "refined", "shuffled"] = Field(
         "plain",
-        description="the correction of all logits; of the negatives only, since the positive is not drawn [arXiv "
-        "2507.09331]; or with q permuted among the documents, a control",
+        description="plain: the correction applies to all logits; refined: to the negatives only, since the positive "
+        "is not drawn; shuffled: q is permuted among the documents, a control [refined: arXiv 2507.09331]",
     )
     distillation: Distillation | None = Field(
-        None, description="a pretrained encoder whose scores are a soft target beside the clicks"
+        None, description="a pretrained encoder whose scores are a soft target in addition to the clicks"
     )
 
 
@@ -65,11 +68,13 @@ class ThreePart(Frozen):
     below a low bound. [Amazon semantic product search 2019]"""
 
     kind: Literal["three_part"] = "three_part"
-    positive: float = Field(0.9, ge=-1, le=1, description="bound up to which a positive's cosine is pushed")
+    positive: float = Field(0.9, ge=-1, le=1, description="bound above which the loss pushes a positive's cosine")
     impression: float = Field(
-        0.55, ge=-1, le=1, description="bound down to which a not-clicked impression's cosine is pushed"
+        0.55, ge=-1, le=1, description="bound below which the loss pushes a not-clicked impression's cosine"
     )
-    negative: float = Field(0.2, ge=-1, le=1, description="bound down to which any other negative's cosine is pushed")
+    negative: float = Field(
+        0.2, ge=-1, le=1, description="bound below which the loss pushes any other negative's cosine"
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> ThreePart:

@@ -16,28 +16,29 @@ class Positives(Frozen):
     source: Literal["clicks", "impressions", "both", "none"] = Field(
         "clicks",
         description="clicked results, every shown result, every shown result with clicks counted twice, or none of "
-        "these, which leaves the hard positives alone",
+        "these, which leaves only the hard positives",
     )
     actions: tuple[str, ...] = Field(
         (),
-        description="the actions of logs.actions that make a clicked result a pair, as in [purchase], with their "
-        "weights; []: all. Results with other actions are no pairs, and no negatives of their search",
+        description="the actions of logs.actions that make a clicked result a pair, with their weights, as in "
+        "[purchase]; []: all. Results with other actions are neither pairs nor negatives of their search",
     )
     equal_volume: bool = Field(False, description="draw only as many pairs from the source as there are clicks")
     hard_share: float = Field(
         0,
         ge=0,
         le=1,
-        description="hard positives to add, as a share of the clicks: a search without a click, paired with the clicks "
-        "of the next search of its session that has one [EBR §6.1]",
+        description="hard positives to add, as a share of the clicks: a search without a click is paired with the "
+        "clicks of the next search in its session that has one [EBR §6.1]",
     )
 
     titles: float = Field(
         0,
         ge=0,
         le=1,
-        description="share of an epoch's pairs that are replaced by titles of documents of the training window, as "
-        "queries for them: words left out, the last one cut, misspelt; without searcher and place",
+        description="share of an epoch's pairs to replace with titles of documents in the training window, as queries "
+        "for these documents: with words left out, the last one cut short, and misspellings; without searcher and "
+        "place",
     )
 
     @model_validator(mode="after")
@@ -52,20 +53,28 @@ class Positives(Frozen):
 class NegativeMix(Frozen):
     """The number of negatives of each kind for one positive. A count of 0 is an array of width 0."""
 
-    random: int = Field(1000, ge=0, le=100_000, description="drawn from the corpus; one pool per batch [EBR §2.4]")
+    random: int = Field(1000, ge=0, le=100_000, description="documents drawn at random; one pool per batch [EBR §2.4]")
     popularity: float = Field(
-        0, ge=0, le=2, description="β: random negatives are drawn in proportion to (1 + clicks)^β; 0 is uniform"
+        0, ge=0, le=2, description="β: random negatives are drawn in proportion to (1 + clicks)^β; 0: uniformly"
     )
-    impressions: int = Field(0, ge=0, le=100, description="shown in the same search and not clicked [EBR §2.4]")
-    in_batch: int | Literal["all"] = Field(0, description="documents of that many other positives of the batch, or all")
+    impressions: int = Field(
+        0, ge=0, le=100, description="documents shown in the same search and not clicked [EBR §2.4]"
+    )
+    in_batch: int | Literal["all"] = Field(0, description="documents of this many other positives in the batch, or all")
     in_batch_hard: int = Field(
-        0, ge=0, le=1000, description="the nearest documents of other positives of the batch [EBR §6.1]"
+        0, ge=0, le=1000, description="the nearest documents of other positives in the batch [EBR §6.1]"
     )
     offline_hard: int = Field(
-        0, ge=0, le=100, description="from a rank window of the index of the arm mine_from, or of this arm [EBR §6.1]"
+        0,
+        ge=0,
+        le=100,
+        description="documents from a rank window in the index of the arm mine_from, or of this arm [EBR §6.1]",
     )
     memory: int = Field(
-        0, ge=0, le=100_000, description="positives of earlier batches, with their embeddings of that time [CBNS 2021]"
+        0,
+        ge=0,
+        le=100_000,
+        description="positives of earlier batches, with the embeddings that they had then [CBNS 2021]",
     )
 
     @field_validator("in_batch", mode="before")
@@ -113,33 +122,35 @@ class Mining(Frozen):
 
     window: tuple[int | float, int | float] = Field(
         (101, 500),
-        description="first and last rank, such as [101, 500], counted from 1 over the whole corpus before known "
-        "positives are removed [EBR: 101–500]; or shares of the corpus, such as [0.002, 0.01], which are ranks 101–500 "
-        "of 50,000 documents",
+        description="first and last rank, such as [101, 500], counted from 1 over all documents before known positives "
+        "are removed; or shares of all documents, such as [0.002, 0.01], which are ranks 101–500 of 50,000 documents "
+        "[EBR: 101–500]",
     )
-    keep: int = Field(20, ge=1, le=10_000, description="distinct candidates drawn from the window for each query")
+    keep: int = Field(
+        20, ge=1, le=10_000, description="number of distinct candidates to draw from the window for each query"
+    )
     sharpness: float = Field(
         0,
         ge=0,
         le=1e6,
-        description="a of the weight exp(−a (s − s⁺ − b)²) with which a candidate of similarity s is drawn, s⁺ the "
-        "positive's similarity [SimANS 2022]; 0 draws uniformly; 100 draws within about 0.1 of cosine",
+        description="a in exp(−a (s − s⁺ − b)²), the weight with which a candidate of similarity s is drawn, where s⁺ "
+        "is the positive's similarity; 0 draws uniformly; 100 draws within a cosine of about 0.1 [SimANS 2022]",
     )
     shift: float = Field(
-        0, ge=-2, le=2, description="b of that weight: the distance of its peak from the positive's similarity"
+        0, ge=-2, le=2, description="b in that weight: the distance of its peak from the positive's similarity"
     )
     below_positive: float | None = Field(
         None,
         gt=0,
         le=2,
-        description="p: drop candidates whose similarity exceeds p × the positive's, since they may be relevant "
-        "[NV-Retriever 2024: 0.95]; null keeps all",
+        description="p: drop candidates whose similarity exceeds p × the positive's, since they may be relevant; null: "
+        "keep all [NV-Retriever 2024: 0.95]",
     )
     shard: float = Field(
         1,
         gt=0,
         le=1,
-        description="share of the corpus that is searched, one random shard for all queries; the window is scaled "
+        description="share of the documents to search, one random shard for all queries; the window is scaled "
         "accordingly [EBR §6.1.2: a shard is enough]",
     )
 
@@ -158,12 +169,14 @@ class Mining(Frozen):
 class TypoCopies(Frozen):
     """Misspelt copies of the training queries. [DPR with typos 2021; self-teaching, CharacterBERT-DR 2022]"""
 
-    share: float = Field(0, ge=0, le=1, description="share of a batch's pairs whose query is replaced by a copy")
+    share: float = Field(
+        0, ge=0, le=1, description="share of a batch's pairs whose query is replaced by a misspelt copy"
+    )
     teaching: float = Field(
         0, ge=0, le=100, description="weight of 1 − cosine between a misspelt copy and its query, added to the loss"
     )
-    copies: int = Field(4, ge=1, le=64, description="misspelt copies made of each training query")
-    mix: Typos = Field(Typos(rate=1), description="the kinds of mistakes and their rates")
+    copies: int = Field(4, ge=1, le=64, description="number of misspelt copies of each training query")
+    mix: Typos = Field(Typos(rate=1), description="the kinds of misspellings and their rates")
 
     @model_validator(mode="after")
     def _teaching_needs_copies(self) -> TypoCopies:
@@ -177,14 +190,14 @@ class Ratings(Frozen):
 
     of: tuple[str, ...] = Field(
         min_length=1,
-        description="the arms whose rated results are training data: [softmax] is a first round, [softmax, round-one] "
-        "a second",
+        description="the arms whose rated results are training data: [softmax] for a first round, [softmax, round-one] "
+        "for a second",
     )
-    positives: bool = Field(True, description="use results rated good as further positives of their search")
+    positives: bool = Field(True, description="use results rated good as additional positives of their search")
     negatives: bool = Field(
         True, description="use results rated bad as offline hard negatives of their search's positives"
     )
-    shuffled: bool = Field(False, description="a control: the same results, with their grades permuted among them")
+    shuffled: bool = Field(False, description="a control: the same results with permuted grades")
 
     @model_validator(mode="after")
     def _some_use(self) -> Ratings:

@@ -21,7 +21,9 @@ class Rater(Frozen):
     """The raters of a simulated world: the truth, with noise."""
 
     noise: float = Field(0.1, ge=0, le=0.5, description="probability that one rater gives the opposite grade")
-    raters: int = Field(3, ge=1, le=99, description="raters of each result, an odd number; the majority decides")
+    raters: int = Field(
+        3, ge=1, le=99, description="number of raters for each result, an odd number; the majority decides"
+    )
     seed: int = Field(0, ge=0, description="seed of the noise; a pair gets the same rating from every arm")
 
     @field_validator("raters")
@@ -44,20 +46,21 @@ class Rater(Frozen):
 
 
 class Feedback(Frozen):
-    """The retrieved results that are rated, and their raters. [EBR §5.2]"""
+    """The retrieved results to rate, and their raters. [EBR §5.2]"""
 
     searches: int = Field(
         5_000,
         ge=1,
-        description="training searches whose results are rated, one of each (query, searcher), chosen by a hash",
+        description="number of training searches whose results are rated, one for each (query, searcher), chosen by a "
+        "hash",
     )
-    k: int = Field(10, ge=1, le=1000, description="results rated of each search, from the first")
+    k: int = Field(10, ge=1, le=1000, description="number of results to rate for each search, from the first")
     judged: Literal["clicked", "shown"] = Field(
-        "clicked", description="results that the log has judged already and that are not rated: clicked, or all shown"
+        "clicked", description="results that the log has already judged, which are not rated: clicked, or all shown"
     )
     good_from: int = Field(1, ge=1, le=3, description="lowest grade (0 to 3) of a good result; lower grades are bad")
     rater: Rater | None = Field(
-        Rater(), description="the raters of a simulated world; null: people rate there too (`ebr ratings import`)"
+        Rater(), description="the raters of a simulated world; null: people rate there, too (`ebr ratings import`)"
     )
     imported: str | None = Field(
         None,
@@ -67,17 +70,17 @@ class Feedback(Frozen):
 
 
 class Filter(Frozen):
-    """A relevance filter: a model of the ratings removes results that it predicts to be bad."""
+    """A relevance filter: a model of the ratings that removes results that it predicts to be bad."""
 
     arm: str = Field(description="the arm that retrieves")
     index: str = Field("exact", description="the index through which the arm retrieves")
-    of: tuple[str, ...] = Field(min_length=1, description="the arms whose rated results are its training data")
+    of: tuple[str, ...] = Field(min_length=1, description="the arms whose rated results train the filter")
     recall_weight: float = Field(
         2,
         gt=0,
         le=100,
-        description="β of the F measure that chooses the threshold on held-out ratings: with 1, a bad result that "
-        "stays costs as much as a good result that is lost; with 2, losses cost more",
+        description="β of the F measure that chooses the threshold on held-out ratings; 1: keeping a bad result costs "
+        "as much as losing a good one; 2: losing a good one costs more",
     )
 
     @property

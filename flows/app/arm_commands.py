@@ -18,11 +18,11 @@ ratings = typer.Typer(help="Have people rate results of an arm (export, import).
 
 def negatives(
     arm: EXPERIMENT_ARM,
-    queries: Annotated[int, typer.Option(help="How many of its training pairs to show.", min=1, max=1000)] = 10,
+    queries: Annotated[int, typer.Option(help="The number of training pairs to show.", min=1, max=1000)] = 10,
 ) -> None:
     """Show training pairs of an arm, with negatives of each kind.
 
-    It says which kinds the arm is trained on, and shows titles and similarities.
+    It lists the kinds that the arm is trained on, and shows titles and similarities.
     """
     path, name = arm_of_file(arm)
     from flows.app.activity import activity
@@ -50,7 +50,7 @@ def explain(
 ) -> None:
     """Explain how an arm ranks a document for a query.
 
-    With the share of each feature group and n-gram in the cosine.
+    It shows the share of each group and n-gram in the cosine.
     """
     from flows.app.activity import activity
     from flows.app.experiment_input import open_experiment
@@ -74,13 +74,13 @@ def export_csv(
     searches: Annotated[
         int | None,
         typer.Option(
-            help="Results of that many searches only, chosen by a hash: the same ones each time; default: of all that "
-            "feedback.searches of the experiment allows.",
+            help="The number of searches whose results to export, chosen by a hash: the same ones each time; default: "
+            "all that feedback.searches of the experiment allows.",
             min=1,
         ),
     ] = None,
 ) -> None:
-    """Write results of an arm that nobody has judged to a CSV file, for people to grade.
+    """Write the unjudged results of an arm to a CSV file, for people to grade.
 
     Grades are 0 to 3.
     """
@@ -109,11 +109,13 @@ def export_csv(
 @ratings.command("import", cls=Command)
 def import_csv(
     arm: EXPERIMENT_ARM,
-    file: Annotated[Path, typer.Argument(help="The exported CSV file with grades, or that of the search page.")],
+    file: Annotated[
+        Path, typer.Argument(help="The exported CSV file with grades, or the CSV file of the search page.")
+    ],
 ) -> None:
     """Check a CSV file with grades and store its ratings.
 
-    Arms that name this arm in ratings.of are trained on them.
+    Arms that name this arm in ratings.of are trained on these ratings.
     """
     path, name = arm_of_file(arm)
     refuse_no_file(file, "the CSV file that ebr ratings export wrote, with grades")

@@ -14,13 +14,15 @@ def init(
         list[str], typer.Argument(help="The files of the log, or globs in quotes: Parquet, CSV or NDJSON.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The experiment file to write; default: experiments/NAME.yaml, after the log.")
+        Path | None,
+        typer.Option(help="The experiment file to write; default: experiments/NAME.yaml, named after the log."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Look at your files, write an experiment for them, and check it.
 
-    It guesses the layout and the columns, and asks about three arms or more. The exit code is that of `ebr check`.
+    It guesses the layout and the columns; the experiment compares three or more arms. The exit code is that of
+    `ebr check`.
     """
     from data.guess.first_experiment import write_experiment
     from flows.app.run_commands import check

@@ -19,7 +19,8 @@ MODEL = Annotated[
     str,
     typer.Option(
         help="The model that answers: EXPERIMENT/ARM, such as smoke/random (an arm, ensemble, cascade or ranker); an "
-        "experiment alone, for its champion; or the folder of a bundle. @champion: of the experiment that ran last.",
+        "experiment alone, for its champion; the folder of a bundle; or @champion, that of the experiment that ran "
+        "last.",
         metavar="EXPERIMENT/ARM",
     ),
 ]
@@ -29,23 +30,23 @@ TOP = Annotated[
 MODE = Annotated[
     str | None,
     typer.Option(
-        help="ebr (nearest embeddings), hybrid (these and BM25, by ranks), weighted (by a weighted sum), reranked (in "
-        "the order of the model's cascade or ranker) or boolean (documents with every word); default: the model's own, "
-        "which won on the validation."
+        help="ebr (nearest embeddings), hybrid (embeddings and BM25, by ranks), weighted (the same, by a weighted "
+        "sum), reranked (in the order of the model's cascade or ranker) or boolean (documents with every word); "
+        "default: the model's own mode, which won on validation."
     ),
 ]
 FIELD = Annotated[
     list[str] | None,
     typer.Option(
-        help="A column of the search that the model reads, as your files name it, with its value: device=phone. Write "
-        "--field before each; a name given again has several values."
+        help="A column of the search that the model reads, by its name in your files, and its value: device=phone. "
+        "Repeat the option for more columns, or for more values of one."
     ),
 ]
 HISTORY = Annotated[
     list[str] | None,
     typer.Option(
-        help="The document_id of a click before this search, in place of those that the model knows of the searcher; "
-        "may be repeated, the newest last."
+        help="The document_id of a click before this search, instead of the searcher's clicks that the model knows. "
+        "Repeat the option for more clicks, the newest last."
     ),
 ]
 RADIUS = Annotated[str, typer.Option(help="none, model or query (calibrated), or a cosine distance.")]
@@ -61,7 +62,7 @@ SHOW = Annotated[
 def search(
     query: Annotated[str, typer.Argument(help="The text of the query.")],
     searcher: Annotated[
-        str | None, typer.Option(help="The searcher_id; without a place, the searcher's own place is used.")
+        str | None, typer.Option(help="The searcher_id; if you give no place, the searcher's own place is used.")
     ] = None,
     city: Annotated[str | None, typer.Option(help="The searcher's city.")] = None,
     region: Annotated[str | None, typer.Option(help="The searcher's region.")] = None,
@@ -112,14 +113,14 @@ def batch(
         Path,
         typer.Argument(
             help="A Parquet file with the column query; optional columns: searcher_id, city, …, searched_at, and the "
-            "model's fields."
+            "fields of the model."
         ),
     ],
     out: Annotated[
         Path,
         typer.Argument(
             help="The Parquet file to write: query_row, rank, document_id, title, score, cosine, problem, distance_km, "
-            "the columns of --show, and those of the queries."
+            "the columns of --show, and the columns of the queries."
         ),
     ],
     where: WHERE = None,
@@ -155,18 +156,19 @@ def export(
     out: Annotated[
         str | None,
         typer.Argument(
-            help="A new folder; with --to the engine's address: postgresql://user@host/database, a folder or s3:// of "
-            "LanceDB, https://host:9200. Default with --to: the address in the variable of --url-from."
+            help="A new folder; with --to, the engine's address: postgresql://user@host/database, a LanceDB folder or "
+            "s3:// address, or https://host:9200. Default with --to: the address in the variable that --url-from "
+            "names."
         ),
     ] = None,
     queries: Annotated[
-        Path | None, typer.Option(help="A Parquet file with the column query, to embed as well.")
+        Path | None, typer.Option(help="A Parquet file with the column query; its queries are also embedded.")
     ] = None,
     to: Annotated[
         str | None,
         typer.Option(
-            help="pgvector, lancedb or opensearch: write the documents there, measure recall and latency, and let the "
-            "model answer if it reaches the target."
+            help="pgvector, lancedb or opensearch: write the documents there, measure recall and latency, and switch "
+            "to the model if it reaches the target."
         ),
     ] = None,
     url_from: Annotated[
@@ -175,21 +177,26 @@ def export(
     ] = None,
     alias: Annotated[
         str | None,
-        typer.Option(help="With --to: the name that queries ask for; default: ebr_ and the experiment's name."),
+        typer.Option(
+            help="With --to: the name that queries use in the engine; default: ebr_ and the name of the experiment."
+        ),
     ] = None,
     target: Annotated[
         float | None,
-        typer.Option(help="With --to: the recall to reach, of exact search; default: that of the model's own index."),
+        typer.Option(
+            help="With --to: the recall against exact search to reach; default: the recall of the model's own index."
+        ),
     ] = None,
     back: Annotated[
-        bool, typer.Option("--rollback", help="With --to: let the version before answer again; nothing is written.")
+        bool,
+        typer.Option("--rollback", help="With --to: switch back to the previous version, without writing anything."),
     ] = False,
     show: SHOW = None,
     model: MODEL = CHAMPION,
 ) -> None:
     """Write a model's vectors to files or into a search engine.
 
-    With them go the identities and columns of the documents.
+    It also writes the identities and columns of the documents.
     """
     from flows.app.activity import activity
     from flows.app.export_settings import read_settings
@@ -220,8 +227,8 @@ def serve(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Models to serve beside the champion of their experiment: EXPERIMENT/ARM; an experiment alone: its "
-            "champion and its next best. Default: those of the experiment that ran last.",
+            help="Models to serve in addition to the champion of their experiment: EXPERIMENT/ARM. An experiment alone "
+            "stands for its champion and its next best model. Default: the experiment that ran last.",
             metavar="[EXPERIMENT/ARM]...",
         ),
     ] = None,
@@ -234,16 +241,16 @@ def serve(
         float,
         typer.Option(
             min=0,
-            help="Seconds to go on answering after SIGTERM, while /ready says 503, so that a load balancer notices.",
+            help="Seconds to keep answering after SIGTERM while /ready returns 503, so that a load balancer notices.",
         ),
     ] = 0,
-    log: Annotated[bool, typer.Option(help="Write a line of JSON for each request to standard error.")] = True,
+    log: Annotated[bool, typer.Option(help="Write one line of JSON for each request to standard error.")] = True,
 ) -> None:
     """Serve models over HTTP, with a page that compares two.
 
     A new champion replaces the old one at once.
 
-    With EBR_API_KEY in the environment, requests need that key.
+    If the environment has EBR_API_KEY, requests need that key.
     """
     experiment, arms = served_names(models or [])
     from flows.app.activity import activity

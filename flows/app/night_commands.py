@@ -15,15 +15,15 @@ from flows.app.session import EXPERIMENT, JSON, VERBOSE, open_session, outcome_o
 OF_NIGHTS = Annotated[
     str | None,
     typer.Argument(
-        help="The experiment: its file or its name; default: that of the last night.", metavar="[EXPERIMENT]"
+        help="The experiment: its file or its name; default: the experiment of the last night.", metavar="[EXPERIMENT]"
     ),
 ]
 DAY = Annotated[
     datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], help="The day of the night; default: the newest day that is over."),
+    typer.Option(formats=["%Y-%m-%d"], help="The day of the night; default: the newest complete day."),
 ]
-FIRST = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="The first day of a back-fill.")]
-LAST = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="The last day of a back-fill.")]
+FIRST = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="The first day of a backfill.")]
+LAST = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="The last day of a backfill.")]
 ACCEPT = Annotated[bool, typer.Option("--accept", help="Accept the day even if its checks fail.")]
 
 
@@ -37,7 +37,7 @@ def nightly(
 ) -> None:
     """Train a challenger, and promote it if it wins.
 
-    It is trained on all days but the newest, and judged on that one. A day is judged once.
+    The challenger is trained on all days but the newest, and judged on the newest. Each day is judged once.
     """
     newest, begin, end = (moment.date() if moment else None for moment in (day, first, last))
     _refuse_dates(newest, begin, end)
@@ -72,7 +72,7 @@ def _refuse_dates(day: date | None, first: date | None, last: date | None) -> No
 def rollback(experiment: OF_NIGHTS = None) -> None:
     """Make the previous champion answer again.
 
-    New challengers are not compared with the one that it replaces.
+    New challengers are not compared with the champion that it replaces.
     """
     from tasks.nights.night_names import night_experiment
 
@@ -87,9 +87,9 @@ def rollback(experiment: OF_NIGHTS = None) -> None:
 
 
 def status(experiment: OF_NIGHTS = None, as_json: JSON = False) -> None:
-    """Show the champion, and what the last night decided.
+    """Show the champion and the decision of the last night.
 
-    With the time since which the champion answers, its log, and the time of the next night.
+    It also shows when the champion began to answer, its log, and the time of the next night.
     """
     from flows.app.json_output import one_document
     from flows.process.ui import use_running_server

@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 RUN = Annotated[
     str,
     typer.Argument(
-        help="A run: an experiment (its file or its name), which stands for its last run, or the run's name (report-…) "
-        "or folder."
+        help="A run: the file or name of an experiment, for its last run; or the run's own name (report-…) or folder."
     ),
 ]
 RUN_ARM = Annotated[
     str,
     typer.Argument(
         help="A run, or a row of it: EXPERIMENT/ARM, such as smoke/random, smoke/bm25 or smoke/@champion. An "
-        "experiment stands for its last run; a run's name (report-…) or folder may stand in its place.",
+        "experiment stands for its last run; a run's own name (report-…) or folder also works.",
         metavar="EXPERIMENT[/ARM]",
     ),
 ]
@@ -39,14 +38,14 @@ RUN_ARM = Annotated[
 def run(
     experiment: EXPERIMENT,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Train and show figures on the validation only, to choose settings by.")
+        bool, typer.Option("--tune", help="Train and show validation results only, to choose settings.")
     ] = False,
     as_json: JSON = False,
     verbose: VERBOSE = False,
 ) -> None:
-    """Run an experiment, print its results, and say what to use.
+    """Run an experiment, print its results, and recommend a model.
 
-    It reads the log, trains the arms, builds their indexes and measures them. What an earlier run has made is reused.
+    It reads the log, trains the arms, builds their indexes and measures them. It reuses the artifacts of earlier runs.
     """
     from flows.app.activity import activity
     from flows.app.json_output import one_document
@@ -86,8 +85,8 @@ def run(
 def check(experiment: EXPERIMENT, as_json: JSON = False) -> None:
     """Check an experiment and its logs, without training.
 
-    Counts, dropped rows, the split, and questions that cannot be answered. The exit code is 2 if a run would be
-    refused, 1 if a part of it would fail.
+    It shows counts, dropped rows, the split, and questions that cannot be answered. The exit code is 2 if a run would
+    be refused, 1 if a part of it would fail.
     """
     from flows.app.activity import activity
     from flows.app.json_output import one_document
@@ -136,18 +135,18 @@ def compare(
         bool,
         typer.Option(
             "--gate",
-            help="End with 0 if B is better than A, 1 if it is worse, 3 if they tie, 4 if that is unclear. Of runs "
-            "without an arm, the champions are compared.",
+            help="Exit with 0 if B is better than A, 1 if it is worse, 3 if they tie, 4 if that is unclear. For runs "
+            "without an arm, compare the champions.",
         ),
     ] = False,
     margin: Annotated[
-        float, typer.Option(help="With --gate: the difference that still counts as a tie.", min=0, max=1)
+        float, typer.Option(help="With --gate: the largest difference that still counts as a tie.", min=0, max=1)
     ] = 0.01,
     as_json: JSON = False,
 ) -> None:
     """Compare two runs or arms on the searches of both.
 
-    With --gate the exit code is the verdict, and the last line says it: VERDICT: better (…).
+    With --gate, the exit code is the verdict, and the last line states it: VERDICT: better (…).
     """
     from flows.app.json_output import one_document
     from tasks.report.run_folders import read_run_arm
@@ -162,9 +161,9 @@ def compare(
 
 
 def audit(experiment: EXPERIMENT, verbose: VERBOSE = False) -> None:
-    """Train arms again on less of the log, and with other splits.
+    """Train arms again on less of the log and with other splits.
 
-    Does more data help, or a better arm? The arms are those of the section audit.
+    It shows whether more data or a better arm helps. The section audit names the arms.
     """
     from flows.app.activity import activity
     from flows.app.experiment_input import open_experiment
@@ -188,16 +187,16 @@ def paper(
     experiments: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files or names; default: experiments/paper-*.yaml, and the experiments on real logs that are on this "
+            help="Files or names; default: experiments/paper-*.yaml, and the experiments whose real logs are on this "
             "machine."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/paper-results.md"),
     verbose: VERBOSE = False,
 ) -> None:
-    """Run the paper's comparisons, and write a page about them.
+    """Run the paper's comparisons and write a page about them.
 
-    It answers question by question. The same command resumes a run that was killed.
+    The page answers the questions one by one. The same command resumes a killed run.
     """
     from flows.app.activity import activity
     from flows.app.experiment_input import open_experiment
@@ -223,7 +222,7 @@ def paper(
 
 def simulate(
     out: Annotated[Path, typer.Option(help="A new folder for the log.")],
-    searches: Annotated[int, typer.Option(help="The number of searches, reformulations included.")] = 80_000,
+    searches: Annotated[int, typer.Option(help="The number of searches, including reformulations.")] = 80_000,
     documents: Annotated[
         int, typer.Option(help="The number of documents, including those that are created or removed during the log.")
     ] = 15_000,
@@ -232,7 +231,7 @@ def simulate(
 ) -> None:
     """Simulate a social search service and write its log.
 
-    The layout is `tables`, with a folder for each day.
+    The log has the layout `tables`, with a folder for each day.
     """
     refuse_full_folder(out)
     from pydantic import ValidationError
@@ -257,9 +256,9 @@ def ui(
     prefect_port: Annotated[int, typer.Option(help="The port of the Prefect pages.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="The port of the MLflow pages.")] = 5000,
 ) -> None:
-    """Serve the pages of Prefect and MLflow, and a worker.
+    """Serve the pages of Prefect and MLflow, and run a worker.
 
-    With the schedule of nights, on loopback; Ctrl-C ends all of them.
+    It also runs the schedule of nights. It listens on loopback; Ctrl-C ends everything.
     """
     from flows.process.ui import serve_pages
 

@@ -27,12 +27,12 @@ EXPERIMENT = Annotated[
 EXPERIMENT_ARM = Annotated[
     str,
     typer.Argument(
-        help="The arm: EXPERIMENT/ARM, such as smoke/random, or smoke/@champion, or @champion of the last run.",
+        help="The arm: EXPERIMENT/ARM, such as smoke/random or smoke/@champion; or @champion, that of the last run.",
         metavar="EXPERIMENT/ARM",
     ),
 ]
-VERBOSE = Annotated[bool, typer.Option("--verbose", help="Print Prefect's log of every stage, too.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, to standard output.")]
+VERBOSE = Annotated[bool, typer.Option("--verbose", help="Also print Prefect's log of every stage.")]
+JSON = Annotated[bool, typer.Option("--json", help="Print only one JSON document to standard output.")]
 PIPE_WIDTH = 170  # columns if the output goes to a file or a pipe
 
 

@@ -17,11 +17,12 @@ from flows.app.session import open_console
 
 def runs(
     experiment: Annotated[
-        str | None, typer.Argument(help="Runs of this experiment only: its file or its name.", metavar="[EXPERIMENT]")
+        str | None,
+        typer.Argument(help="List only the runs of this experiment: its file or its name.", metavar="[EXPERIMENT]"),
     ] = None,
-    last: Annotated[int, typer.Option("--last", "-n", min=1, help="How many, the newest.")] = 20,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="The number of runs to list, the newest ones.")] = 20,
 ) -> None:
-    """List the runs, the newest last, and what each says to use."""
+    """List the runs, the newest last, and the model that each recommends."""
     from flows.app.narrow_tables import print_grid
     from tasks.home import artifacts
     from tasks.report.page import tabulate
@@ -52,14 +53,14 @@ def runs(
 def prune(
     keep: Annotated[
         float | None,
-        typer.Option(min=0, help="Gigabytes that may stay; default: EBR_KEEP, or what is in use.", metavar="GB"),
+        typer.Option(min=0, help="Gigabytes to keep; default: EBR_KEEP, or only the artifacts in use.", metavar="GB"),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove without a question.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
 ) -> None:
-    """Free disk: say what can be removed, and remove it.
+    """Free disk space: list the artifacts that can go, and remove them.
 
-    What was not used for the longest goes first. Champions, running work, and the results and reports of runs stay. A
-    run that needs an artifact that was removed makes it again.
+    The least recently used artifacts go first. Champions, running work, and the results and reports of runs stay. A run
+    that needs a removed artifact makes it again.
     """
     from tasks.disk_budget import (
         GIGABYTE,

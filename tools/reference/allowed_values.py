@@ -89,4 +89,4 @@ def written(value: Any, bare: bool = False) -> str:
     text = text.removesuffix("\n").removesuffix("\n...").strip()
     if bare:
         return text
-    return "see there" if isinstance(value, dict) and len(text) > LONGEST_DEFAULT else code(text)
+    return "see its section" if isinstance(value, dict) and len(text) > LONGEST_DEFAULT else code(text)

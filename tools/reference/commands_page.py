@@ -11,8 +11,8 @@ import typer
 from tools.reference.pages import as_page, as_table, code
 
 INTRODUCTION = (
-    "`ebr COMMAND --help` says the same. In place of an experiment file, the name of one that comes with ebr will do, "
-    "such as `default`."
+    "`ebr COMMAND --help` shows the same text. Instead of an experiment file, you can give the name of an experiment "
+    "that comes with ebr, such as `default`."
 )
 
 

@@ -18,7 +18,7 @@ TABLES = {
     ),
     "per_search.parquet": (
         "PER_SEARCH",
-        "A row for each list, target set, metric and search: what the intervals are made of.",
+        "A row for each list, target set, metric and search, from which the intervals are computed.",
     ),
     "costs.parquet": ("COSTS", "A row for each measured cost, such as seconds of training or bytes of an index."),
 }
@@ -27,40 +27,40 @@ LOG_TABLES = {
     "documents.parquet": ("DOCUMENTS", "All documents, in an order that says nothing about them."),
     "queries.parquet": ("QUERIES", "The distinct queries."),
     "searches.parquet": ("SEARCHES", "All searches, by time."),
-    "searchers.parquet": ("SEARCHERS", "The searchers that are signed in."),
-    "results.parquet": ("RESULTS", "What each search showed, and what was clicked."),
-    "edges.parquet": ("EDGES", "The edges of the graph, where the log has one."),
-    "judgements.parquet": ("JUDGEMENTS", "The grades that people gave, where the log has some."),
+    "searchers.parquet": ("SEARCHERS", "The signed-in searchers."),
+    "results.parquet": ("RESULTS", "The results and clicks of each search."),
+    "edges.parquet": ("EDGES", "The edges of the graph, if the log has one."),
+    "judgements.parquet": ("JUDGEMENTS", "The judgements, if the log has any."),
 }
 # Of tasks.report.result.FILES.
 JSON_FILES = {
     "checks": (
-        "what makes figures doubtful: leaks, lists that are not available or decide nothing, arms above the "
-        "oracle, the ceilings of recall, what a refit repeats"
+        "reasons to doubt the figures: leaks, lists that are not available or decide nothing, arms above the oracle, "
+        "the ceilings of recall, the repetitions of a refit"
     ),
-    "audit": "the checks for leaks, one by one, and the order of the arms among sampled negatives",
-    "data": "the report of the extraction: rows read, dropped and why, the split",
-    "counts": "of each target set: searches, targets, what the sample leaves out",
+    "audit": "each check for leaks, and the order of the arms with sampled negatives",
+    "data": "the report of the extraction: rows read, rows dropped and the reasons, the split",
+    "counts": "searches and targets of each target set, and those that the sample leaves out",
     "run": (
-        "when and with what the run was made: versions, seeds, the champion and its mode, failures, looks at the test"
+        "the time and circumstances of the run: versions, seeds, the champion and its mode, failures, looks at the test"
     ),
-    "bm25": "the language and parameters of BM25, and the recall of all that were tried",
-    "ensembles": "the weights of each ensemble, and the recall of those tried",
-    "rankers": "what each ranker learned from, and how much each feature counts",
-    "feedback": "ratings and filters: how many, how good",
-    "courses": "validation recall of each arm and seed after every epoch, and why its training ended",
-    "examples": "searches that the champion won and lost, with titles: the only file with texts of the log",
+    "bm25": "the language and parameters of BM25, and the recall of all parameters tried",
+    "ensembles": "the weights of each ensemble, and the recall of all weights tried",
+    "rankers": "the training data of each ranker, and the importance of each feature",
+    "feedback": "the number and quality of ratings and filters",
+    "courses": "the validation recall of each arm and seed after each epoch, and why its training ended",
+    "examples": "searches that the champion won and lost, with titles and other texts of the log",
 }
 OTHER_FILES = {
     "report.html": "the report",
-    "report.md": "the same, without the texts of searches",
-    "experiment.yaml": "all settings of the run, defaults included",
+    "report.md": "the same report, without the texts of searches",
+    "experiment.yaml": "all settings of the run, including defaults",
 }
 ABOUT_RUN = (
     "`ebr run` prints the folder of the run's report, `EBR_HOME/artifacts/report-…`. It holds copies of all files "
-    "below, so that nothing else is needed to read a run, to compare it, or to write its report again. The first two "
-    "tables are the same bytes for the same inputs, seeds, threads and versions on the same machine. A null means that "
-    "there is no such value."
+    "below, so you need nothing else to read a run, compare it, or write its report again. The first two tables have "
+    "the same bytes for the same inputs, seeds, threads and versions on the same machine. Null means that there is no "
+    "value."
 )
 EXAMPLE = """```python
 import pandas as pd
@@ -69,8 +69,8 @@ rows = pd.read_parquet(f"{folder}/results.parquet")
 rows[rows.question.isna() & (rows.slice == "all") & (rows.metric == "recall") & (rows.k == 10)]
 ```"""
 ABOUT_LOG = (
-    "`ebr.load_log(…).folder` in Python, `EBR_HOME/artifacts/extract-…`: these tables, whatever the layout of your "
-    "files, and `report.json`. Rows are numbered from 0; identities stay as they are in your files."
+    "The folder `EBR_HOME/artifacts/extract-…`, in Python `ebr.load_log(…).folder`, holds `report.json` and these "
+    "tables, whatever the layout of your files. Rows are numbered from 0; identities stay as they are in your files."
 )
 
 

@@ -13,11 +13,11 @@ from tools.reference.pages import as_page, as_table, code
 from tools.reference.setting_examples import examples, paper_values
 
 INTRODUCTION = (
-    "Every key of an experiment file, generated from the models that check it. `ebr check FILE` names each key that is "
-    "wrong, with the allowed values; editors that know YAML schemas complete the keys with `experiments/schema.json`, "
-    "which is generated, too, and not for reading. A key that is left out has its default. NAME stands for a name that "
-    "you choose. *Paper* is what Huang et al., KDD 2020, state. An example is one that an experiment of this project "
-    "uses, where one does."
+    "This page lists every key of an experiment file. It is generated from the models that check the file. "
+    "`ebr check FILE` names each wrong key and the allowed values. Editors that support YAML schemas complete keys "
+    "with `experiments/schema.json`, which is also generated. A missing key has its default. NAME stands for a name "
+    "that you choose. *Paper* is the value in Huang et al., KDD 2020. Examples come from the experiments of this "
+    "project where possible."
 )
 
 
