@@ -200,7 +200,7 @@ def weights_of(logs: AnyFiles | Simulated) -> dict[str, float]:
 class Split(Frozen):
     """The cuts of the log in time, between sessions: the newest searches are the test, the next newest the validation.
 
-    They follow from shares of the searches, two dates, or a column. Layouts with their own split (esci, beir) accept
+    They follow from shares of the searches, two dates, or a column. Layouts with their own split (esci, beir) use
     none of these.
     """
 
