@@ -147,6 +147,7 @@ def _next_run(api: str) -> datetime | None:
     return time_of_run
 
 
+@pytest.mark.more
 def test_the_pages_come_up_after_a_kill_and_all_end_together(tmp_path: Path) -> None:
     """A real Prefect server, worker and MLflow page, the deployments of prefect.yaml, and nothing left after the end.
     The first pages are killed and leave their children behind, which hold the ports."""

@@ -103,6 +103,7 @@ def test_an_mlflow_server_that_went_away_gives_one_line(monkeypatch: pytest.Monk
     assert re.fullmatch(r"the MLflow server at http://127.0.0.1:\d+ does not answer any more; .*the same.*", line)
 
 
+@pytest.mark.more
 def test_a_lock_on_mlflow_during_a_night_gives_one_line_and_the_night_has_one_run(home: Path) -> None:
     """MLflow itself waits for twenty seconds."""
     night = Night(number=1, experiment="a", day=date(2026, 1, 2), at=datetime.now(UTC), decision="kept", reason="")

@@ -28,7 +28,9 @@ def _processes_of(home: Path) -> list[str]:
     return commands
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.more)]
+)
 def test_a_run_that_is_stopped_ends_in_one_line(tmp_path: Path, signum: signal.Signals, code: int) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "EBR"))}
     environment |= {"PREFECT_LOGGING_LEVEL": "WARNING"}
