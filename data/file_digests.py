@@ -70,10 +70,11 @@ def read_digest_cache(cache_file: Path) -> DigestCache:
 
 
 def extend_digest_cache(cache: DigestCache, cache_file: Path) -> None:
-    """Add digests to a cache file, atomically. Of two concurrent writers, one may lose the digests that it added."""
+    """Add digests to a cache file, whose folder need not exist, atomically. Of two concurrent writers, one may lose the digests that it added."""
     stored = read_digest_cache(cache_file)
     if cache.items() <= stored.items():
         return
     temporary = cache_file.with_name(f".{cache_file.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    cache_file.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_bytes(_CACHE_TYPE.dump_json(stored | cache))
     temporary.replace(cache_file)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from ebr_core.arrays import Bool, Int64
 from ebr_core.text.bm25_config import Language
-from ebr_core.text.terms import Terms
+from ebr_core.text.terms import Terms, word_numbers
 from ebr_core.text.tokenizer import cut_words
 
 KINDS = ("seen, short", "seen, long", "new, short", "new, long", "misspelt")
@@ -39,8 +39,7 @@ def query_kinds(queries: pa.Array, known: TrainingQueries, terms: Terms) -> Int6
     """
     words = cut_words(queries, terms.language)
     lengths = np.diff(words.offsets)
-    in_documents = pc.is_in(words.vocabulary, terms.words).to_numpy(zero_copy_only=False)  # which are in no order
-    unknown = ~(in_documents | _contains(known.words, words.vocabulary))
+    unknown = ~((word_numbers(terms, words.vocabulary) >= 0) | _contains(known.words, words.vocabulary))
     owners = np.repeat(np.arange(len(queries)), lengths)
     misspelt = np.bincount(owners[unknown[words.ids]], minlength=len(queries)) > 0
     seen = _contains(known.queries, _folded(queries))

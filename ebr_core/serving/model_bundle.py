@@ -37,6 +37,7 @@ from ebr_core.serving.query_towers import (
     load_query_towers,
 )
 from ebr_core.serving.second_stage import SECOND, SecondStage, read_second_stage
+from ebr_core.text.sorted_texts import SortedTexts, sort_texts
 from ebr_core.text.terms import Terms
 from ebr_core.towers.checkpoint import Checkpoint
 
@@ -65,6 +66,7 @@ class Bundle(NamedTuple):
     fusion: FusionWeights
     known: TrainingQueries
     own: OwnData  # of the documents: settings of the user's own columns, and places
+    searcher_rows: SortedTexts  # the ids of the searchers with their order
     second: SecondStage | None = None  # what reorders in mode reranked
     embed_query_ms: float | None = None  # milliseconds to embed a query, where the bundle was made; None: not measured
     context_values: Mapping[str, frozenset[str]] = MappingProxyType({})  # of each part of CONTEXT but the searcher
@@ -157,6 +159,7 @@ def open_bundle(folder: Path) -> Bundle:
         FusionWeights.model_validate(json.loads((folder / FUSION).read_text())["weights"]),
         read_training_queries(folder),
         own,
+        sort_texts(searchers["searcher_id"]),
         second,
         read_cost(folder),
         _context_values(documents, searchers),
@@ -222,4 +225,4 @@ def read_terms(folder: Path, documents: int) -> Terms:
         np.load(folder / f"terms.{name}.npy", mmap_mode="r") for name in ("starts", "documents", "weights")
     )
     language = json.loads((folder / "terms.json").read_text())["language"]
-    return Terms(language, words, starts, holders, weights, documents)
+    return Terms(language, words, starts, holders, weights, documents, sort_texts(words))

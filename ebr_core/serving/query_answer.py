@@ -7,7 +7,6 @@ from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from ebr_core.arrays import Float32, Int32
@@ -38,7 +37,7 @@ def add_searcher_context(bundle: Bundle, query: SearchQuery) -> SearchQuery:
     """
     if query.searcher_id is None:
         return query
-    row = pc.index(bundle.searchers["searcher_id"], query.searcher_id).as_py()
+    row = bundle.searcher_rows.row_of(query.searcher_id)
     if row < 0:
         raise InputError(
             f"no searcher {query.searcher_id!r} in the logs of this model; leave it out for an unknown searcher"

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numba import njit, prange
 
 from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.parallel import parallel
 from ebr_core.text.bm25_config import Language
+from ebr_core.text.sorted_texts import SortedTexts, rows_of
 from ebr_core.text.tokenizer import cut_words
 
 NONE = np.int32(-1)
@@ -41,6 +41,7 @@ class Terms(NamedTuple):
     documents: Int32  # ascending for each word
     weights: Float32
     total: int  # N, documents in all
+    ordered: SortedTexts | None = None  # the words with their order, where single queries are answered
 
 
 class QueryWord(NamedTuple):
@@ -173,11 +174,16 @@ def _find_postings(starts, documents, ids, rows):  # type: ignore[no-untyped-def
     return entries
 
 
+def word_numbers(terms: Terms, words: pa.Array) -> Int32:
+    """(m,) the number of each word in Terms.words, −1 for a word that no document holds."""
+    return rows_of(words, terms.words, terms.ordered)
+
+
 def words_of(terms: Terms, query: str) -> dict[str, QueryWord]:
     """The query's distinct words."""
     _, ids, vocabulary = cut_words([query], terms.language)
     times = np.bincount(ids, minlength=len(vocabulary)).tolist()
-    numbers = pc.index_in(vocabulary, terms.words).to_pylist()
+    numbers = [None if number < 0 else number for number in word_numbers(terms, vocabulary).tolist()]
     names = [unicodedata.normalize("NFC", word) for word in vocabulary.to_pylist()]
     return dict(zip(names, map(QueryWord, numbers, times), strict=True))
 
@@ -233,7 +239,7 @@ def _distinct_words(terms: Terms, queries: list[str]) -> _QueryWords:
     owners = np.repeat(np.arange(len(queries)), np.diff(lists.offsets))
     width = max(1, len(lists.vocabulary))
     keys, times = np.unique(owners * np.int64(width) + lists.ids, return_counts=True)
-    owners, ids = keys // width, pc.fill_null(pc.index_in(lists.vocabulary, terms.words), -1).to_numpy()[keys % width]
+    owners, ids = keys // width, word_numbers(terms, lists.vocabulary)[keys % width]
     known = ids >= 0
     offsets = np.concatenate([[0], np.cumsum(np.bincount(owners[known], minlength=len(queries)))])
     needed = np.bincount(owners, minlength=len(queries))
