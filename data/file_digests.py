@@ -70,7 +70,10 @@ def read_digest_cache(cache_file: Path) -> DigestCache:
 
 
 def extend_digest_cache(cache: DigestCache, cache_file: Path) -> None:
-    """Add digests to a cache file, whose folder need not exist, atomically. Of two concurrent writers, one may lose the digests that it added."""
+    """Add digests to a cache file, whose folder need not exist, atomically.
+
+    Of two concurrent writers, one may lose the digests that it added.
+    """
     stored = read_digest_cache(cache_file)
     if cache.items() <= stored.items():
         return
