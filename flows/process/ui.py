@@ -20,6 +20,7 @@ from rich.console import Console
 from ebr_core.errors import InputError
 from flows.process.cleanup import close_runs, end_descendants, end_orphans
 from flows.process.free_ports import refuse_taken
+from flows.process.prefect_database import copy_empty_database
 from flows.process.preflight import refuse_unusable
 from flows.process.schedules import describe_schedules, keep_paused
 from tasks.home import MLFLOW_PAGE, ROOT, home
@@ -98,6 +99,7 @@ def _environment(api: str) -> dict[str, str]:
 def _start_servers(pages: PageAddresses, running: ExitStack, console: Console) -> dict[str, subprocess.Popen[bytes]]:
     """Start the Prefect server and the MLflow page side by side; returns once the Prefect server answers."""
     console.print("Starting the Prefect server …")
+    copy_empty_database()
     command = ["prefect", "server", "start", "--host", HOST, "--port", str(pages.prefect_port)]
     server = running.enter_context(_process(command, pages.environment, "prefect-server"))
     console.print("Starting the MLflow page …")
