@@ -1,7 +1,7 @@
 """Writes ICD-10-CM as a log in which words differ: a search is another name of a disease, its click the title.
 
-    pip install 'ebr[icd10]'
-    python experiments/icd10_log.py            # writes experiments/icd10/*.parquet, 46,881 titles and 12,569 searches
+    .venv/bin/pip install -c constraints.txt -e '.[icd10]'
+    .venv/bin/python experiments/icd10_log.py  # writes experiments/icd10/*.parquet: 46,881 titles, 12,569 searches
     ebr run experiments/icd10.yaml
 
 The names are the inclusion terms of the tabular list (United States, public domain), such as "Thalassemia major" for

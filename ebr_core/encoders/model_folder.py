@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from ebr_core.encoders.encoder_config import EncoderConfig, Pooling
 from ebr_core.errors import InputError
+from ebr_core.extras import install_command
 
-EXTRA = "pip install 'ebr[encoders]'"
+EXTRA = install_command("encoders")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.json")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _SETTINGS = (

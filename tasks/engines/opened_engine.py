@@ -7,6 +7,7 @@ from typing import NamedTuple, assert_never
 
 from data.experiment.export_config import EngineKind, Export, default_alias
 from ebr_core.errors import InputError
+from ebr_core.extras import install_command
 from tasks.engines.search_engine import SearchEngine
 
 ADDRESS = "EBR_ENGINE_URL"  # the variable that holds an address, unless another is named
@@ -56,4 +57,4 @@ def open_engine(address: EngineAddress) -> SearchEngine:
             case _:
                 assert_never(kind)
     except ModuleNotFoundError as error:
-        raise InputError(f"--to {kind} needs a package that is not installed: pip install 'ebr[{kind}]'") from error
+        raise InputError(f"--to {kind} needs a package that is not installed: {install_command(kind)}") from error

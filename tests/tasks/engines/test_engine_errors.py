@@ -158,7 +158,9 @@ def test_a_client_that_is_not_installed_is_named(kind: str, package: str) -> Non
         f"open_engine(EngineAddress({kind!r}, 'x', 'shop'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.strip().endswith(f"--to {kind} needs a package that is not installed: pip install 'ebr[{kind}]'")
+    assert done.stderr.strip().endswith(
+        f"--to {kind} needs a package that is not installed: .venv/bin/pip install -c constraints.txt -e '.[{kind}]'"
+    )
 
 
 def test_the_version_is_named_by_model_and_columns(bundles: list[Path]) -> None:
