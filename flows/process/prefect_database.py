@@ -23,7 +23,9 @@ def database() -> Path | None:
 
 def empty_database() -> Path:
     """The file with the tables of this version of Prefect, and nothing in them; it need not exist yet."""
-    return user_cache("databases") / f"prefect-{importlib.metadata.version('prefect')}.db"
+    folder = user_cache("databases")
+    folder.mkdir(parents=True, exist_ok=True)  # in the home, where the cache cannot be written
+    return folder / f"prefect-{importlib.metadata.version('prefect')}.db"
 
 
 def copy_empty_database() -> None:
@@ -51,6 +53,7 @@ async def create_database() -> None:
     await interface.create_db()
     await (await interface.engine()).dispose()
     unfinished = empty.with_name(f".{empty.name}-{os.getpid()}")
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as copy:
-        source.backup(copy)
-    unfinished.replace(empty)
+    with suppress(OSError, sqlite3.OperationalError):  # such as a full disk: the next home creates its own
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as copy:
+            source.backup(copy)
+        unfinished.replace(empty)

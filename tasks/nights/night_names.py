@@ -13,5 +13,8 @@ def night_experiment(experiment: str | None) -> str:
     if not names or (experiment and experiment not in names):
         listed = ", ".join(sorted(set(names))) or "none yet"
         missing = f"no night of {experiment!r}" if experiment else "no night"
-        raise InputError(f"{missing} under {home()} (there are: {listed}); run one first: ebr nightly EXPERIMENT")
+        raise InputError(
+            f"{missing} under {home()} (there are: {listed}); run one first: ebr nightly EXPERIMENT. `ebr runs` "
+            "shows what runs without nights recommend"
+        )
     return experiment or names[-1]

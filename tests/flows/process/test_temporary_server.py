@@ -51,6 +51,13 @@ def test_the_empty_database_is_copied_once_and_replaces_nothing(
     assert not path.exists()  # Prefect would not read it
 
 
+def test_without_a_cache_the_empty_database_is_in_the_home(new_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (new_home / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(new_home / "file"))  # no folder can be made in it
+    assert empty_database().parent == new_home / "databases"
+    assert empty_database().parent.is_dir()
+
+
 @pytest.mark.more
 def test_a_server_leaves_an_empty_database_with_which_the_next_home_starts(
     new_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
