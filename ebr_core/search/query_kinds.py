@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -11,12 +10,12 @@ import pyarrow.compute as pc
 
 from ebr_core.arrays import Bool, Int64
 from ebr_core.text.bm25_config import Language
+from ebr_core.text.sorted_texts import SortedTexts, rows_of
 from ebr_core.text.terms import Terms, word_numbers
 from ebr_core.text.tokenizer import cut_words
 
 KINDS = ("seen, short", "seen, long", "new, short", "new, long", "misspelt")
 SHORT = 2  # words of a short query, at most
-FEW = 16  # values, at most, that are looked up one by one
 
 
 class TrainingQueries(NamedTuple):
@@ -66,10 +65,4 @@ def _in_order(values: pa.Array) -> pa.Array:
 
 def _contains(ordered: pa.Array, values: pa.Array) -> Bool:
     """(n,) True for values that are in the array, which is in order."""
-    if len(values) > FEW:
-        return np.asarray(pc.is_in(values, ordered.cast(values.type)).to_numpy(zero_copy_only=False), bool)
-    found = []
-    for value in values.to_pylist():
-        at = bisect_left(ordered, value, key=lambda scalar: scalar.as_py())
-        found.append(at < len(ordered) and ordered[at].as_py() == value)
-    return np.array(found, bool)
+    return rows_of(values, SortedTexts(ordered)) >= 0

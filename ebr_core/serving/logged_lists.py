@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ebr_core.arrays import Bool, Int32, Int64
+from ebr_core.arrays import Bool, Int32
 from ebr_core.text.folding import fold_queries
+from ebr_core.text.sorted_texts import SortedTexts, rows_of
 
 LOGGED_FILE = "logged.parquet"
-FEW = 16  # queries, at most, that are looked up one by one
 
 
 class LoggedLists(NamedTuple):
@@ -66,14 +64,7 @@ def shown_at(lists: LoggedLists, text: str) -> datetime | None:
     return when
 
 
-def _places(lists: LoggedLists, texts: list[str]) -> Int64:
+def _places(lists: LoggedLists, texts: list[str]) -> Int32:
     """(B,) the place of each text among the queries, −1 for one that is not there."""
     folded = fold_queries(pa.array(texts, pa.large_string()))
-    if len(texts) > FEW:
-        found = pc.index_in(folded, lists.queries.cast(folded.type))
-        return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
-    places = []
-    for text in folded.to_pylist():
-        at = bisect_left(lists.queries, text, key=lambda scalar: scalar.as_py())
-        places.append(at if at < len(lists.queries) and lists.queries[at].as_py() == text else -1)
-    return np.array(places, np.int64)
+    return rows_of(folded, SortedTexts(lists.queries))

@@ -18,12 +18,13 @@ class SortedTexts(NamedTuple):
     """Distinct texts, and the order in which they ascend."""
 
     texts: pa.Array  # (n,)
-    order: Int64  # (n,): texts.take(order) ascends
+    order: Int64 | None = None  # (n,): texts.take(order) ascends; None: the texts do
 
     def row_of(self, text: str) -> int:
         """The row of the text; −1 if it is not there."""
-        at = bisect_left(self.order, text, key=lambda row: self.texts[row].as_py())
-        return int(self.order[at]) if at < len(self.order) and self.texts[self.order[at]].as_py() == text else -1
+        places = range(len(self.texts)) if self.order is None else self.order
+        at = bisect_left(places, text, key=lambda row: self.texts[row].as_py())
+        return int(places[at]) if at < len(places) and self.texts[places[at]].as_py() == text else -1
 
 
 def sort_texts(texts: pa.Array | pa.ChunkedArray) -> SortedTexts:
@@ -32,12 +33,14 @@ def sort_texts(texts: pa.Array | pa.ChunkedArray) -> SortedTexts:
     return SortedTexts(whole, pc.sort_indices(whole).to_numpy().astype(np.int64))
 
 
-def rows_of(wanted: pa.Array, texts: pa.Array, ordered: SortedTexts | None) -> Int32:
-    """(m,) the row of each wanted text among the texts (n,), −1 for those that are not there.
+def rows_of(wanted: pa.Array, known: SortedTexts) -> Int32:
+    """(m,) the row of each wanted text among the known, −1 for those that are not there."""
+    if len(wanted) > FEW:
+        return rows_by_hash(wanted, known.texts)
+    return np.array([known.row_of(text) for text in wanted.to_pylist()], np.int32)
 
-    ordered: the texts with their order, if somebody has sorted them. Without it, or for many texts, a pass over all n
-    builds a table of hashes.
-    """
-    if ordered is None or len(wanted) > FEW:
-        return np.asarray(pc.fill_null(pc.index_in(wanted, texts), -1).to_numpy(zero_copy_only=False), np.int32)
-    return np.array([ordered.row_of(text) for text in wanted.to_pylist()], np.int32)
+
+def rows_by_hash(wanted: pa.Array, texts: pa.Array) -> Int32:
+    """(m,) what `rows_of` gives, for texts (n,) in any order; a table of hashes of all n is built each time."""
+    found = pc.fill_null(pc.index_in(wanted, texts.cast(wanted.type)), -1)
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.int32)

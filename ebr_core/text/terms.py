@@ -13,7 +13,7 @@ from numba import njit, prange
 from ebr_core.arrays import Bool, Float32, Int32, Int64
 from ebr_core.parallel import parallel
 from ebr_core.text.bm25_config import Language
-from ebr_core.text.sorted_texts import SortedTexts, rows_of
+from ebr_core.text.sorted_texts import SortedTexts, rows_by_hash, rows_of
 from ebr_core.text.tokenizer import cut_words
 
 NONE = np.int32(-1)
@@ -176,7 +176,7 @@ def _find_postings(starts, documents, ids, rows):  # type: ignore[no-untyped-def
 
 def word_numbers(terms: Terms, words: pa.Array) -> Int32:
     """(m,) the number of each word in Terms.words, −1 for a word that no document holds."""
-    return rows_of(words, terms.words, terms.ordered)
+    return rows_by_hash(words, terms.words) if terms.ordered is None else rows_of(words, terms.ordered)
 
 
 def words_of(terms: Terms, query: str) -> dict[str, QueryWord]:

@@ -16,12 +16,11 @@ from tempfile import TemporaryFile
 from urllib.parse import urlsplit
 
 from ebr_core.errors import InputError
-from flows.process.temporary_server import temporary_api
+from flows.process.temporary_server import RESUME, temporary_api
 from tasks.home import home
 
 LEAST_BYTES = 64 * 2**20  # for the databases and the smallest of runs
 LOCKED_S = 10.0
-RESUME = "finished stages are kept, and the same command resumes the run"
 DISK = "the disk of EBR_HOME"
 
 

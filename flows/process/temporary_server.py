@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from tasks.home import home
 LIBRARIES = ("prefect", "flows.ebr", "torch", "mlflow")
 WITHOUT_PAGES = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 PATIENCE_S = 5.0
+RESUME = "finished stages are kept, and the same command resumes the run"
 _running: list[TemporaryServer] = []
 
 
@@ -36,11 +36,8 @@ class TemporaryServer(NamedTuple):
     def answers(self) -> bool:
         """True once it answers. Raises InputError if it has ended."""
         if self.process.poll() is not None:
-            raise InputError(
-                f"Prefect's temporary server did not start; see {self.log}; finished stages are kept, and the same "
-                "command resumes the run"
-            )
-        with suppress(OSError, urllib.error.URLError), urllib.request.urlopen(f"{self.api}/health", timeout=1):
+            raise InputError(f"Prefect's temporary server did not start; see {self.log}; {RESUME}")
+        with suppress(OSError), urllib.request.urlopen(f"{self.api}/health", timeout=1):
             return True
         return False
 

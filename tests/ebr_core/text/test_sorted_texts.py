@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebr_core.text.sorted_texts import FEW, rows_of, sort_texts
+from ebr_core.text.sorted_texts import FEW, SortedTexts, rows_by_hash, rows_of, sort_texts
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=4)  # without halves of surrogate pairs
 
@@ -19,8 +19,12 @@ def test_both_ways_find_the_rows_of_a_loop(texts: list[str], others: list[str], 
     kinds = pa.string(), pa.large_string()
     for kind in kinds:
         known = pa.array(texts, kind)
-        for ordered in (None, sort_texts(known), sort_texts(pa.chunked_array([known[:3], known[3:]]))):
-            assert rows_of(pa.array(wanted, kind), known, ordered).tolist() == expected
+        assert rows_by_hash(pa.array(wanted, kind), known).tolist() == expected
+        for ordered in (sort_texts(known), sort_texts(pa.chunked_array([known[:3], known[3:]]))):
+            assert rows_of(pa.array(wanted, kind), ordered).tolist() == expected
+        ascending = SortedTexts(pa.array(sorted(texts), kind))
+        expected_there = [sorted(texts).index(text) if text in texts else -1 for text in wanted]
+        assert rows_of(pa.array(wanted, kind), ascending).tolist() == expected_there
 
 
 @pytest.mark.parametrize("count", [FEW, FEW + 1])
@@ -28,4 +32,4 @@ def test_the_number_of_texts_changes_nothing(count: int) -> None:
     known = pa.array([f"w{number}" for number in range(1000, 0, -1)])
     wanted = pa.array([f"w{number * 90}" for number in range(count)])
     expected = [-1] + [1000 - number * 90 if number * 90 <= 1000 else -1 for number in range(1, count)]
-    assert rows_of(wanted, known, sort_texts(known)).tolist() == expected
+    assert rows_of(wanted, sort_texts(known)).tolist() == expected
